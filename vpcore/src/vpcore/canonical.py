@@ -1,0 +1,70 @@
+"""Canonical JSON and digests: the only way anything in vpcore becomes an id.
+
+Two values that mean the same give the same bytes: keys are sorted, there is no white space, text is UTF-8, tuples are
+lists, an integral float is written as an integer (``2.0`` is ``2``) and ``-0.0`` is ``0``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_EXACT = 2**53
+
+
+def _normal(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} was {value}: canonical JSON holds finite numbers only.")
+        if value == int(value) and abs(value) <= _EXACT:
+            return int(value)
+        return float(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{where} has the key {key!r}: keys of canonical JSON are text.")
+        return {key: _normal(value[key], f"{where}.{key}") for key in sorted(value)}
+    if isinstance(value, (list, tuple)):
+        return [_normal(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    item = getattr(value, "item", None)  # a numpy scalar, without importing numpy
+    if callable(item) and getattr(value, "ndim", None) == 0:
+        return _normal(item(), where)
+    raise TypeError(f"{where} is a {type(value).__name__}, which canonical JSON cannot hold.")
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the canonical UTF-8 JSON of a value made of mappings, sequences, text, numbers, booleans and None.
+
+    Raises
+    ------
+    TypeError
+        If a key is not text or a value has no JSON form.
+    ValueError
+        If a number is not finite.
+    """
+    normal = _normal(value, "value")
+    return json.dumps(normal, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """Return the sha256, as 64 hex digits, of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def bytes_digest(data: bytes) -> str:
+    """Return the sha256 of `data` as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes as 64 hex digits. One pass, constant memory."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

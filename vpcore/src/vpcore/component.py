@@ -1,0 +1,51 @@
+"""What a plugin registers: a name, where the object lives, and one line about it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A named component that is imported only when it is used.
+
+    Parameters
+    ----------
+    name : str
+        Lower case, digits and underscores; unique among the components of its kind.
+    target : str
+        ``"package.module:Object"``. Nothing is imported before `load`.
+    summary : str
+        One line for listings.
+
+    Raises
+    ------
+    ValueError
+        If the name or the target has another form, or the summary is empty or has more than one line.
+    """
+
+    name: str
+    target: str
+    summary: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise ValueError(f"A component's name is lower case letters, digits and '_', was {self.name!r}.")
+        if not _TARGET.match(self.target):
+            raise ValueError(f"The target of component '{self.name}' must read 'package.module:Object', was {self.target!r}.")
+        if not self.summary.strip() or "\n" in self.summary:
+            raise ValueError(f"The summary of component '{self.name}' must be one line, was {self.summary!r}.")
+
+    def load(self) -> Any:
+        """Import the target and return it. Errors of the import pass through unchanged."""
+        module, _, attribute = self.target.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        return found

@@ -1,0 +1,157 @@
+"""The decorator for compiled code, with a cache that notices every change of source.
+
+numba's file cache looks at the file of the decorated function only: a compiled function that calls a helper of another
+file goes on returning what the old helper returned. Here the cache directory is named by a digest of all kernels of
+vpcore and of all sources of the caller's package, so that any change compiles anew, and old digests are pruned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental functions differ in the last bits
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_KEEP_DIGESTS = 8
+_KEEP_SECONDS = 14 * 24 * 3600
+
+
+@lru_cache(maxsize=None)
+def sources_digest(root: Path) -> str:
+    """Return 16 hex digits over the names and bytes of every ``.py`` file below `root` (or of `root`, if it is a file)."""
+    hasher = hashlib.sha256()
+    files = [root] if root.is_file() else sorted(root.rglob("*.py"))
+    for file in files:
+        hasher.update(file.relative_to(root.parent).as_posix().encode() + b"\0")
+        hasher.update(hashlib.sha256(file.read_bytes()).digest())
+    return hasher.hexdigest()[:16]
+
+
+def _caller_root(module_name: str) -> Path | None:
+    """Return the folder or file that holds the sources of the caller's package, None where there is none (a notebook)."""
+    module = sys.modules.get(module_name)
+    path = getattr(module, "__file__", None)
+    if module_name == "__main__" or not path:
+        return None
+    kernels = Path(__file__).resolve().parent
+    here = Path(path).resolve()
+    if kernels in here.parents:
+        return kernels
+    top = sys.modules.get(module_name.partition(".")[0])
+    top_path = getattr(top, "__file__", None)
+    if top_path and Path(top_path).name == "__init__.py":
+        return Path(top_path).resolve().parent
+    return here
+
+
+@lru_cache(maxsize=None)
+def _cache_root() -> Path | None:
+    """Return a writable folder for compiled code, or None."""
+    base = os.environ.get("NUMBA_CACHE_DIR")
+    candidates = [Path(base)] if base else []
+    home_cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        candidates.append(Path(home_cache) if home_cache else Path.home() / ".cache")
+    except RuntimeError:  # no home directory
+        pass
+    candidates.append(Path(tempfile.gettempdir()) / f"vpcore-cache-{os.getuid() if hasattr(os, 'getuid') else 0}")
+    for candidate in candidates:
+        folder = candidate / "vpcore-kernels"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+@lru_cache(maxsize=None)
+def _cache_folder(root: Path) -> Path | None:
+    base = _cache_root()
+    if base is None:
+        return None
+    kernels = Path(__file__).resolve().parent
+    key = f"{sources_digest(kernels)}-{sources_digest(root)}-numba{numba.__version__}"
+    folder = base / key
+    _prune(base, folder)
+    try:
+        folder.mkdir(exist_ok=True)
+        os.utime(folder)
+    except OSError:
+        return None
+    return folder
+
+
+def _prune(base: Path, keep: Path) -> None:
+    try:
+        others = sorted((p for p in base.iterdir() if p != keep), key=lambda p: p.stat().st_mtime, reverse=True)
+        oldest = time.time() - _KEEP_SECONDS
+        for stale in others[_KEEP_DIGESTS:]:
+            if stale.stat().st_mtime < oldest:
+                shutil.rmtree(stale, ignore_errors=True)
+    except OSError:  # another process prunes at the same time
+        return
+
+
+@overload
+def jit(function: F) -> F: ...
+@overload
+def jit(*, nogil: bool = ..., inline: bool = ...) -> Callable[[F], F]: ...
+
+
+def jit(function: F | None = None, *, nogil: bool = True, inline: bool = False) -> F | Callable[[F], F]:
+    """Compile a function on first call, without Python objects and without the global lock.
+
+    Parameters
+    ----------
+    function : callable
+        A loop over plain arrays and numbers.
+    nogil : bool
+        Release the global interpreter lock while it runs.
+    inline : bool
+        Inline into compiled callers at the level of numba's own IR; for tiny helpers in inner loops.
+
+    Returns
+    -------
+    callable
+        The compiled function. There is no ``fastmath``, and division by zero follows numpy: the bits are those of
+        plain IEEE arithmetic in the written order.
+
+    Notes
+    -----
+    The cache honours ``NUMBA_CACHE_DIR``, else lies below the user's cache directory. ``numba.config.CACHE_DIR`` is
+    changed around the decoration only and put back. A function without a source file (a notebook) is not cached.
+    """
+
+    def decorate(target: F) -> F:
+        root = _caller_root(target.__module__)
+        folder = _cache_folder(root) if root is not None else None
+        before = numba.config.CACHE_DIR
+        if folder is not None:
+            numba.config.CACHE_DIR = str(folder)
+        try:
+            compiled: F = numba.njit(
+                cache=folder is not None,
+                nogil=nogil,
+                fastmath=False,
+                error_model="numpy",
+                inline="always" if inline else "never",
+            )(target)
+        finally:
+            numba.config.CACHE_DIR = before
+        return compiled
+
+    return decorate if function is None else decorate(function)

@@ -1,0 +1,1 @@
+"""Machine-learning signals for vpcore."""
