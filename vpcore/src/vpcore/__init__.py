@@ -1,1 +1,129 @@
-"""vpcore."""
+"""vpcore: an experiment harness for vacuum/pressure signals of the order book.
+
+What a signal author, a live server or a notebook needs is here. Every name is imported on first use, so that
+``import vpcore`` costs nothing; a module below this one is internal and may move, except `vpcore.kernels` and
+`vpcore.testing`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vpcore.component import Component
+    from vpcore.dataset import Dataset
+    from vpcore.engine import Engine, EngineParams, Frame, FrameBlock
+    from vpcore.errors import (
+        CausalityError,
+        ConfigError,
+        DatasetError,
+        EngineError,
+        PluginError,
+        RefusedError,
+        RegistryError,
+        ResultsError,
+        SignalError,
+        SourceError,
+        StorageError,
+        VpError,
+    )
+    from vpcore.hookspecs import hookimpl
+    from vpcore.live import LivePipeline
+    from vpcore.projection import ProjectionConfig
+    from vpcore.results import ResultsDB
+    from vpcore.scoring import ScoringConfig, SpectrumScorer, score_dataset
+    from vpcore.signal import (
+        LabelSpec,
+        MLSignal,
+        Signal,
+        SignalContext,
+        SignalFrame,
+        SignalParams,
+        SignalResult,
+        StatisticalSignal,
+    )
+    from vpcore.workspace import Workspace
+
+    __version__: str
+
+__all__ = [
+    "CausalityError",
+    "Component",
+    "ConfigError",
+    "Dataset",
+    "DatasetError",
+    "Engine",
+    "EngineError",
+    "EngineParams",
+    "Frame",
+    "FrameBlock",
+    "LabelSpec",
+    "LivePipeline",
+    "MLSignal",
+    "PluginError",
+    "ProjectionConfig",
+    "RefusedError",
+    "RegistryError",
+    "ResultsDB",
+    "ResultsError",
+    "ScoringConfig",
+    "Signal",
+    "SignalContext",
+    "SignalError",
+    "SignalFrame",
+    "SignalParams",
+    "SignalResult",
+    "SourceError",
+    "SpectrumScorer",
+    "StatisticalSignal",
+    "StorageError",
+    "VpError",
+    "Workspace",
+    "__version__",
+    "hookimpl",
+    "score_dataset",
+]
+
+_HOME = {
+    "Component": "component",
+    "Dataset": "dataset",
+    "hookimpl": "hookspecs",
+    "LivePipeline": "live",
+    "ProjectionConfig": "projection",
+    "ResultsDB": "results",
+    "Workspace": "workspace",
+    **dict.fromkeys(("Engine", "EngineParams", "Frame", "FrameBlock"), "engine"),
+    **dict.fromkeys(("ScoringConfig", "SpectrumScorer", "score_dataset"), "scoring"),
+    **dict.fromkeys(
+        (
+            "LabelSpec",
+            "MLSignal",
+            "Signal",
+            "SignalContext",
+            "SignalFrame",
+            "SignalParams",
+            "SignalResult",
+            "StatisticalSignal",
+        ),
+        "signal",
+    ),
+    **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("vpcore")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"vpcore.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module 'vpcore' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,213 @@
+"""What the commands share: options, the workspace, errors, tables, progress."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import json as json_module
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vpcore.errors import VpError
+
+if TYPE_CHECKING:
+    from vpcore.plugins import Plugins
+    from vpcore.workspace import Workspace
+
+EXIT_REFUSED = 1
+EXIT_INPUT = 2
+EXIT_INTERNAL = 3
+EXIT_INTERRUPTED = 130
+
+COMMAND_PLUGINS: ContextVar[Plugins | None] = ContextVar("COMMAND_PLUGINS", default=None)
+"""The plugins of the command that is running, so that they are found once per command."""
+
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", help="The workspace. [default: VP_ROOT, else the nearest parent with configs/ and lake/]", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+StrictTrackingOption = Annotated[
+    bool, typer.Option("--strict-tracking", help="Fail at the end if a tracker or a lifecycle hook has failed.")
+]
+
+
+def current_plugins() -> Plugins:
+    """Return the plugins that the command line has loaded, or load them."""
+    from vpcore.plugins import Plugins
+
+    return COMMAND_PLUGINS.get() or Plugins()
+
+
+def open_workspace(root: Path | None) -> Workspace:
+    """Return the workspace that `root` names, or the current one. See `Workspace.find`."""
+    from vpcore.workspace import Workspace
+
+    return Workspace.find(root, plugins=current_plugins())
+
+
+def say(message: str) -> None:
+    """Print a line for a person, on stderr: stdout holds data and nothing else."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_error(error: VpError) -> int:
+    """Print an error without a traceback on stderr and return its exit code."""
+    say(f"Error: {error}")
+    return error.exit_code
+
+
+def fail(message: str) -> None:
+    """Stop the command: the answer is no (exit code 1)."""
+    say(message)
+    raise typer.Exit(EXIT_REFUSED)
+
+
+# -- data out ----------------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON can hold it: numpy scalars as numbers, NaN and infinities as null, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "ndim", None) == 0:
+        value = item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def emit_json(value: Any) -> None:
+    """Print `value` as indented JSON on stdout."""
+    print(json_module.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def emit_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    json: bool = False,
+    csv: bool = False,
+    title: str = "",
+    empty: str = "",
+) -> None:
+    """Print rows on stdout: a table for a person, aligned text in a pipe, JSON or CSV on request.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        A missing key prints as nothing.
+    columns : sequence of str
+        Which keys, in which order. JSON prints every key of a row.
+    title : str
+        Above the table, on a terminal only.
+    empty : str
+        Said on stderr if there are no rows.
+    """
+    if json:
+        emit_json(list(rows))
+        return
+    if csv:
+        writer = csv_module.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_exact(row.get(name)) for name in columns] for row in rows)
+        return
+    if not rows:
+        if empty:
+            say(empty)
+        return
+    cells = [[shown(row.get(name)) for name in columns] for row in rows]
+    right = [all(_is_number(row.get(name)) or row.get(name) is None for row in rows) for name in columns]
+    if sys.stdout.isatty():
+        _rich_table(cells, columns, right, title)
+        return
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
+    for line in (list(columns), *cells):
+        padded = (text.rjust(width) if to_right else text.ljust(width) for text, width, to_right in zip(line, widths, right, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def shown(value: Any) -> str:
+    """Return a cell for a person: floats with four significant decimals, times and text as they are."""
+    if value is None:
+        return ""
+    value = plain(value)
+    if value is None:
+        return "nan"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1e6 else f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(shown(item) for item in value)
+    return str(value)
+
+
+def _exact(value: Any) -> Any:
+    value = plain(value)
+    return "" if value is None else value
+
+
+def _is_number(value: Any) -> bool:
+    value = plain(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _rich_table(cells: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[bool], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for name, to_right in zip(columns, right, strict=True):
+        table.add_column(name, justify="right" if to_right else "left", overflow="fold")
+    for line in cells:
+        table.add_row(*(Text(text) for text in line))  # Text: a bracket in a message is not markup
+    Console().print(table)
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def progress(description: str, total: float | None = None) -> Iterator[Callable[..., None]]:
+    """Show progress with an estimate of the time left on stderr, and nothing if that is not a terminal.
+
+    Parameters
+    ----------
+    description : str
+        What is being done.
+    total : float, optional
+        How much there is to do; may come later, with an update.
+
+    Yields
+    ------
+    callable
+        ``update(done, total=None, description=None)``: `done` so far, not the step.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total=None, description=None: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+
+        def update(done: float, total: float | None = None, description: str | None = None) -> None:
+            bar.update(task, completed=done, total=total, description=description)
+
+        yield update
