@@ -1,0 +1,367 @@
+"""`Engine`: one instrument's records in, frames out. The same object serves generate and live use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.engine.frames import FrameBlock
+from vpcore.engine.params import EngineParams
+from vpcore.engine.quality import quality_block
+from vpcore.errors import EngineError
+from vpcore.kernels import book as bk
+from vpcore.kernels import stream as sk
+from vpcore.kernels.flow import make_flow
+from vpcore.kernels.frame import N_GRID, N_WORK, FrameParams
+from vpcore.kernels.mechanics import chain_coefficients
+from vpcore.kernels.records import MBO_DTYPE
+from vpcore.schema import BIN_COLUMNS, GRID_VALUES
+from vpcore.units import NS_PER_S, PRICE_SCALE, int_to_price, ms_to_ns
+
+__all__ = ["ColdBook", "Engine"]
+
+ColdBook = Literal["refuse", "build"]
+
+_WORDS = MBO_DTYPE.itemsize // 8
+_BLOCK_BINS = 256
+_NO_LIMIT = 2**62
+_MAX_EVENT_RECORDS = 1 << 22
+_PRICES = {
+    "best_bid_price_int": sk.B_BID,
+    "best_ask_price_int": sk.B_ASK,
+    "bid_high_int": sk.B_BID_HIGH,
+    "bid_low_int": sk.B_BID_LOW,
+    "ask_high_int": sk.B_ASK_HIGH,
+    "ask_low_int": sk.B_ASK_LOW,
+}
+
+
+class Engine:
+    """Streams market-by-order records of one instrument into frames of fixed-width bins.
+
+    Parameters
+    ----------
+    params : EngineParams
+        Bin width, grid, time constants and weights.
+    tick_int : int
+        Tick size of the instrument, in 1e-9.
+    start_ns : int
+        Start of bin 0, ns since the epoch. Earlier records are applied without emitting.
+    end_ns : int, optional
+        End of the last bin; a whole number of bins after the start. Without it bins go on for ever.
+    cold_book : {'refuse', 'build'}
+        What a stream that begins without a clear or a snapshot means: bins stay invalid until a book arrives, or the
+        book counts from the first event with both sides.
+    symbol : str
+        For messages.
+
+    Raises
+    ------
+    EngineError
+        If the tick is not positive, or the window is not a whole, positive number of bins.
+
+    Notes
+    -----
+    Memory grows with the number of live orders and of price levels ever touched, not with records or bins. Cost is a
+    fraction of a microsecond per record and about ten per bin of 101 cells, on a core of 2020's server class.
+    """
+
+    def __init__(
+        self,
+        params: EngineParams,
+        *,
+        tick_int: int,
+        start_ns: int,
+        end_ns: int | None = None,
+        cold_book: ColdBook = "refuse",
+        symbol: str = "",
+    ) -> None:
+        width = ms_to_ns(params.cell_width_ms)
+        if tick_int <= 0:
+            raise EngineError(f"The tick size must be greater than 0, was {int_to_price(tick_int)}.")
+        if end_ns is not None and (end_ns <= start_ns or (end_ns - start_ns) % width):
+            raise EngineError(
+                f"The window must be a whole, positive number of bins of {params.cell_width_ms} ms, "
+                f"was {(end_ns - start_ns) / NS_PER_S} s long."
+            )
+        if cold_book not in ("refuse", "build"):
+            raise EngineError(f"cold_book must be 'refuse' or 'build', was {cold_book!r}.")
+        self.params = params
+        self.tick_int = tick_int
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.symbol = symbol
+        self._columns = params.grid_columns
+        self._carried_book: npt.NDArray[np.int64] | None = None
+        self._carried = {
+            "carried_snapshots": 0,
+            "carried_orders_missing": 0,
+            "carried_orders_extra": 0,
+            "carried_orders_changed": 0,
+        }
+        taus = (params.tau_velocity, params.tau_acceleration, params.tau_jerk, params.tau_rest_decay)
+        self._book = bk.make_book(1 << 16, 64, np.array([tau * NS_PER_S for tau in taus], np.float64))
+        band = params.grid_radius_ticks + params.band_margin_ticks
+        self._flow = make_flow(2 * band + 1, params.flow_windows)
+        slots = [self._columns.index(name) if name in self._columns else -1 for name in GRID_VALUES]
+        assert len(slots) == N_GRID
+        self._par = FrameParams(
+            chain=chain_coefficients(params.tau_velocity, params.tau_acceleration, params.tau_jerk),
+            weights=np.array([getattr(params, f"c{i}") for i in range(1, 8)] + [params.composite_floor], np.float64),
+            radius=params.grid_radius_ticks,
+            margin=params.band_margin_ticks,
+            per_second=1000.0 / params.cell_width_ms,
+            slots=np.array(slots, np.int64),
+            work=np.zeros((N_WORK, 2 * band + 1), np.float64),
+        )
+        scalars = np.zeros(sk.N_SCALARS, np.int64)
+        scalars[sk.START] = start_ns
+        scalars[sk.WIDTH] = width
+        scalars[sk.MAX_BINS] = _NO_LIMIT if end_ns is None else (end_ns - start_ns) // width
+        scalars[sk.TICK_INT] = tick_int
+        scalars[sk.NEXT_END] = start_ns
+        scalars[sk.BUILD_COLD] = cold_book == "build"
+        scalars[sk.PUBLISHER] = sk.NO_PUBLISHER
+        self._stream = _with_held(sk.Stream(scalars, np.zeros(sk.N_COUNTERS, np.int64), None, None), 256)
+        self._out: npt.NDArray[np.float32] = np.zeros((len(self._columns), 0, params.n_cells), np.float32)
+        self._bins: npt.NDArray[np.int64] = np.zeros((0, sk.N_BIN), np.int64)
+
+    # -- feeding -----------------------------------------------------------------------------------------------------
+
+    def feed(self, records: npt.NDArray[Any], instrument_id: int, *, first_record: int = 0) -> FrameBlock:
+        """Apply records and return the frames of every bin they complete.
+
+        Parameters
+        ----------
+        records : ndarray of MBO_DTYPE, shape (n_records,)
+            In file order. Those of other instruments are passed over.
+        instrument_id : int
+            The instrument to apply.
+        first_record : int
+            Number of ``records[0]`` in its file, for messages.
+
+        Raises
+        ------
+        EngineError
+            If a record is top-of-book, comes from a second publisher, or has a price off the tick.
+        """
+        blocks = list(self.blocks(records, instrument_id, first_record=first_record))
+        return FrameBlock.concatenate(blocks, self._columns, self.params.n_cells)
+
+    def blocks(
+        self, records: npt.NDArray[Any], instrument_id: int, *, first_record: int = 0
+    ) -> Iterator[FrameBlock]:
+        """Like `feed`, in blocks of at most 256 bins; nothing is applied beyond what has been iterated over."""
+        words = self._as_words(records)
+        at = 0
+        while True:
+            self._reserve()
+            at, code = sk.run(
+                self._stream, self._book, self._flow, self._par, words, at, instrument_id, self._out, self._bins
+            )
+            if code == sk.USED_UP or code == sk.DONE:
+                break
+            if code == sk.BLOCK_FULL:
+                yield self._take()
+            elif code in (sk.SNAPSHOT_BEGINS, sk.SNAPSHOT_ENDED):
+                self._compare_carried(code)
+            elif code in (sk.OFF_TICK, sk.TOP_OF_BOOK, sk.OTHER_PUBLISHER):
+                raise self._refusal(code, records, at, first_record)
+            else:
+                self._grow(code)
+        if self._stream.scalars[sk.OUT_ROWS]:
+            yield self._take()
+
+    def begin_file(self) -> None:
+        """Say that a later file of the same window begins: its leading snapshot is compared with the carried book."""
+        if self._stream.scalars[sk.SEEN]:
+            self._stream.scalars[sk.COMPARE] = sk.ARMED
+
+    def advance(self, now_ns: int) -> FrameBlock:
+        """Assert that no record before `now_ns` will come, and return the frames of every bin that ended by then.
+
+        A later record that contradicts it is clamped to `now_ns` and counted.
+        """
+        blocks = list(self.advance_blocks(now_ns))
+        return FrameBlock.concatenate(blocks, self._columns, self.params.n_cells)
+
+    def advance_blocks(self, now_ns: int) -> Iterator[FrameBlock]:
+        """Like `advance`, in blocks of at most 256 bins."""
+        while True:
+            self._reserve()
+            code = sk.emit_due(
+                self._stream, self._book, self._flow, self._par, now_ns, self._out, self._bins
+            )
+            if code != sk.BLOCK_FULL:
+                break
+            yield self._take()
+        scalars = self._stream.scalars
+        scalars[sk.CLOCK] = max(int(scalars[sk.CLOCK]), now_ns)
+        if scalars[sk.OUT_ROWS]:
+            yield self._take()
+
+    def finish(self, covered_end_ns: int | None) -> Iterator[FrameBlock]:
+        """Yield the bins after the last record, if the files cover the window to its end; else nothing.
+
+        Parameters
+        ----------
+        covered_end_ns : int or None
+            End of the span that the files' own metadata state, None where it is not known.
+        """
+        if self.end_ns is not None and covered_end_ns is not None and covered_end_ns >= self.end_ns:
+            yield from self.advance_blocks(self.end_ns)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether every bin of the window has been emitted."""
+        return bool(self._stream.scalars[sk.SEQ] >= self._stream.scalars[sk.MAX_BINS])
+
+    @property
+    def bins_emitted(self) -> int:
+        """Bins emitted so far."""
+        return int(self._stream.scalars[sk.SEQ])
+
+    @property
+    def clock_ns(self) -> int:
+        """The engine's clock: the latest receive time applied, or asserted by `advance`."""
+        return int(self._stream.scalars[sk.CLOCK])
+
+    def quality(self) -> dict[str, Any]:
+        """Return the data-quality counters since the stream began, warm-up included."""
+        return quality_block(self._stream, self._book, self._carried)
+
+    def touch(self) -> tuple[int, int] | None:
+        """Return best bid and best ask in ticks after the last completed event, or None if the book is not valid."""
+        if not self._stream.scalars[sk.VALID]:
+            return None
+        return int(self._book.scalars[bk.BEST_BID]), int(self._book.scalars[bk.BEST_ASK])
+
+    def orders(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the live orders, by id: ``order_id, tick, size, side`` (0 bid, 1 ask), int64[n_orders] each."""
+        table = self._orders()
+        return {name: table[:, i] for i, name in enumerate(("order_id", "tick", "size", "side"))}
+
+    def levels(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return every level ever touched: ``tick, bid_depth, ask_depth, add, pull, fill``, int64[n_levels] each.
+
+        ``add``, ``pull`` and ``fill`` are contracts since the stream began.
+        """
+        n_pages = int(self._book.scalars[bk.N_PAGES])
+        order = self._book.page_at[:n_pages]
+        ticks = (self._book.page_no[:n_pages, None] * bk.PAGE + np.arange(bk.PAGE)).ravel()
+        depth = self._book.depth[order].reshape(-1, 2)
+        flow = self._book.flow[order].reshape(-1, 3)
+        seen = depth.any(axis=1) | flow.any(axis=1)
+        columns = (ticks, depth[:, 0], depth[:, 1], flow[:, 0], flow[:, 1], flow[:, 2])
+        names = ("tick", "bid_depth", "ask_depth", "add", "pull", "fill")
+        return {name: column[seen] for name, column in zip(names, columns, strict=True)}
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _as_words(self, records: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        if records.dtype != MBO_DTYPE or records.ndim != 1:
+            raise EngineError(
+                f"Records must be a one-dimensional array of MBO_DTYPE, were of dtype {records.dtype} and shape {records.shape}."
+            )
+        if not (records.flags.c_contiguous and records.flags.aligned) or records.ctypes.data % 8:
+            records = records.copy()
+        words = records.view(np.int64).reshape(-1, _WORDS)
+        words.flags.writeable = False  # one type of array, so one compiled version
+        return words
+
+    def _reserve(self) -> None:
+        """Make room for a block of bins; the last block's arrays belong to whoever took it."""
+        if len(self._bins) == 0:
+            self._out = np.empty((len(self._columns), _BLOCK_BINS, self.params.n_cells), np.float32)
+            self._bins = np.empty((_BLOCK_BINS, sk.N_BIN), np.int64)
+
+    def _take(self) -> FrameBlock:
+        n = int(self._stream.scalars[sk.OUT_ROWS])
+        self._stream.scalars[sk.OUT_ROWS] = 0
+        table = self._bins[:n]
+        bins: dict[str, npt.NDArray[Any]] = {}
+        for i, (name, dtype) in enumerate(BIN_COLUMNS.items()):
+            if name == "mid_price":
+                bins[name] = table[:, i] * (self.tick_int / (2 * PRICE_SCALE))
+            elif name in _PRICES:
+                bins[name] = table[:, i] * self.tick_int
+            else:
+                bins[name] = table[:, i].astype(dtype)
+        if n == _BLOCK_BINS:
+            out, self._out, self._bins = self._out, self._out[:, :0], self._bins[:0]
+        else:  # a few bins of a large block: copy them and keep the block
+            out = self._out[:, :n].copy()
+        grid = {name: out[i] for i, name in enumerate(self._columns)}
+        return FrameBlock(bins, grid)
+
+    def _grow(self, code: int) -> None:
+        if code == sk.GROW_ORDERS:
+            self._book = bk.grow_orders(self._book)
+        elif code == sk.GROW_PAGES:
+            self._book = bk.grow_pages(self._book)
+        elif code == sk.GROW_FILLS:
+            self._book = bk.grow_fills(self._book)
+        else:
+            length = 2 * len(self._stream.held)
+            if length > _MAX_EVENT_RECORDS:
+                raise EngineError(
+                    f"{self.symbol or 'The stream'} has an event of more than {_MAX_EVENT_RECORDS // 2:,} records "
+                    "without F_LAST: its records are not grouped into events as market-by-order data are."
+                )
+            self._stream = _with_held(self._stream, length)
+
+    def _orders(self) -> npt.NDArray[np.int64]:
+        live = self._book.rows >= 0
+        pool = self._book.pool[self._book.rows[live]]
+        table = np.column_stack([self._book.keys[live], pool[:, bk.O_TICK], pool[:, bk.O_SIZE], pool[:, bk.O_SIDE]])
+        ordered: npt.NDArray[np.int64] = table[np.argsort(table[:, 0])]
+        return ordered
+
+    def _compare_carried(self, code: int) -> None:
+        scalars = self._stream.scalars
+        if code == sk.SNAPSHOT_BEGINS:
+            self._carried_book = self._orders()
+            scalars[sk.COMPARE] = sk.CARRIED
+            return
+        scalars[sk.COMPARE] = sk.NOT_COMPARING
+        if self._carried_book is None:
+            return
+        old, new = self._carried_book, self._orders()
+        self._carried_book = None
+        _, in_old, in_new = np.intersect1d(old[:, 0], new[:, 0], assume_unique=True, return_indices=True)
+        self._carried["carried_snapshots"] += 1
+        self._carried["carried_orders_missing"] += len(old) - len(in_old)
+        self._carried["carried_orders_extra"] += len(new) - len(in_new)
+        self._carried["carried_orders_changed"] += int((old[in_old] != new[in_new]).any(axis=1).sum())
+
+    def _refusal(self, code: int, records: npt.NDArray[Any], at: int, first_record: int) -> EngineError:
+        where = f"record {first_record + at:,}" + (f" of {self.symbol}" if self.symbol else "")
+        record = records[at]
+        if code == sk.OFF_TICK:
+            return EngineError(
+                f"The price of {where} was {int_to_price(int(record['price']))}, which is not a multiple of the tick size "
+                f"{int_to_price(self.tick_int)}. Check tick_size in the instrument's configuration."
+            )
+        if code == sk.TOP_OF_BOOK:
+            return EngineError(
+                f"{where[0].upper()}{where[1:]} carries the flags {int(record['flags'])} (top of book or aggregated by "
+                "price). The engine follows single orders: use a full-depth market-by-order feed."
+            )
+        return EngineError(
+            f"{where[0].upper()}{where[1:]} comes from publisher {int(record['publisher_id'])}, earlier ones from publisher "
+            f"{int(self._stream.scalars[sk.PUBLISHER])}. One book is one publisher's: use a file with a single venue."
+        )
+
+
+def _with_held(stream: sk.Stream, length: int) -> sk.Stream:
+    held = np.zeros((length, _WORDS), np.int64)
+    if stream.held is not None:
+        held[: len(stream.held)] = stream.held
+    view = held.view()
+    view.flags.writeable = False
+    return stream._replace(held=held, held_view=view)

@@ -1,0 +1,100 @@
+"""Exponential mechanics of a price level: velocity, acceleration, jerk and mass of its impulse trains.
+
+A level holds three decayed sums per quantity (time constants v, a, j) and one (rest) for add, pull and fill. They are
+advanced only when an impulse arrives, by ``exp(-dt / tau)`` in one step; reading them at a later time does not change
+them. So the bits depend on events alone, not on bin width, chunking or who looked when.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from vpcore.kernels.jit import jit
+
+N_QUANTITIES = 5
+ACC_V = 0
+ACC_A = ACC_V + N_QUANTITIES
+ACC_J = ACC_A + N_QUANTITIES
+ACC_REST = ACC_J + N_QUANTITIES
+N_MASSES = 3
+N_ACC = ACC_REST + N_MASSES
+
+TINY = 1e-30
+"""Accumulators below this are set to zero when advanced: denormals cost time and carry nothing."""
+
+
+@jit
+def impulse(acc, touched, page, level, now, taus, first, first_size, second, second_size):  # type: ignore[no-untyped-def]
+    """Advance a level to `now` and add impulses to one or two of its quantities.
+
+    Parameters
+    ----------
+    acc : float64[pages, 64, N_ACC], written
+    touched : int64[pages, 64], written
+        Time of the last impulse in ns, 0 if there was none.
+    page, level : int
+        The level.
+    now : int
+        Time of the impulse, ns; not before the last one.
+    taus : float64[4]
+        Time constants v, a, j, rest in ns.
+    first, second : int
+        Quantities; `second` is -1 where there is only one.
+    first_size, second_size : int
+        Signed contracts.
+    """
+    before = touched[page, level]
+    if before != 0 and now > before:
+        dt = float(now - before)
+        _decay(acc, page, level, ACC_V, ACC_A, math.exp(-dt / taus[0]))
+        _decay(acc, page, level, ACC_A, ACC_J, math.exp(-dt / taus[1]))
+        _decay(acc, page, level, ACC_J, ACC_REST, math.exp(-dt / taus[2]))
+        _decay(acc, page, level, ACC_REST, N_ACC, math.exp(-dt / taus[3]))
+    touched[page, level] = now
+    size = float(first_size)
+    acc[page, level, ACC_V + first] += size
+    acc[page, level, ACC_A + first] += size
+    acc[page, level, ACC_J + first] += size
+    if first < N_MASSES:
+        acc[page, level, ACC_REST + first] += size
+    if second >= 0:
+        size = float(second_size)
+        acc[page, level, ACC_V + second] += size
+        acc[page, level, ACC_A + second] += size
+        acc[page, level, ACC_J + second] += size
+
+
+@jit(inline=True)
+def _decay(acc, page, level, start, stop, factor):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
+        value = acc[page, level, i] * factor
+        acc[page, level, i] = 0.0 if abs(value) < TINY else value
+
+
+def chain_coefficients(tau_v: float, tau_a: float, tau_j: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the six partial-fraction coefficients of the chain velocity -> acceleration -> jerk.
+
+    Parameters
+    ----------
+    tau_v, tau_a, tau_j : float
+        Time constants in seconds, pairwise different.
+
+    Returns
+    -------
+    float64[6]
+        ``v = c0 S_v``, ``a = c1 S_v + c2 S_a``, ``j = c3 S_v + c4 S_a + c5 S_j`` in contracts per s, s^2 and s^3.
+    """
+    return np.array(
+        [
+            1.0 / tau_v,
+            -1.0 / (tau_v * (tau_v - tau_a)),
+            -1.0 / (tau_a * (tau_a - tau_v)),
+            1.0 / (tau_v * (tau_v - tau_a) * (tau_v - tau_j)),
+            1.0 / (tau_a * (tau_a - tau_v) * (tau_a - tau_j)),
+            1.0 / (tau_j * (tau_j - tau_v) * (tau_j - tau_a)),
+        ],
+        np.float64,
+    )
