@@ -1,0 +1,26 @@
+"""Configuration: instruments, and the three layers pipeline, serving, experiment, each of which names the one below."""
+
+from vpcore.config.experiment import ExperimentSpec, ParallelSpec, SelectSpec, SweepSpec, TrackingSpec
+from vpcore.config.harness import ExperimentConfig, SignalPlan
+from vpcore.config.instruments import InstrumentSpec
+from vpcore.config.pipeline import CaptureSpec, PipelineSpec, ResolvedPipeline
+from vpcore.config.serving import ResolvedServing, ServingSpec, SignalRef
+from vpcore.config.store import ConfigStore
+
+__all__ = [
+    "CaptureSpec",
+    "ConfigStore",
+    "ExperimentConfig",
+    "ExperimentSpec",
+    "InstrumentSpec",
+    "ParallelSpec",
+    "PipelineSpec",
+    "ResolvedPipeline",
+    "ResolvedServing",
+    "SelectSpec",
+    "ServingSpec",
+    "SignalPlan",
+    "SignalRef",
+    "SweepSpec",
+    "TrackingSpec",
+]

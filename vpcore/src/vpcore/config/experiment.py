@@ -1,0 +1,95 @@
+"""The highest layer: which signals, parameters and barriers are tried on a serving spec's dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, field_validator
+
+from vpcore.config.fields import Spec, SpecName
+from vpcore.config.harness import ExperimentConfig
+from vpcore.errors import ConfigError
+from vpcore.evaluation import EvalConfig
+
+ALL_SIGNALS = "all"
+
+Metric = Literal["net_pnl_ticks", "mean_pnl_ticks", "tp_rate", "tp_rate_lo", "events_per_hour", "n_signals", "n_eff"]
+"""Figures of a row of which more is better."""
+
+Axis = Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+class SelectSpec(Spec):
+    """Which row of the results is the winner."""
+
+    metric: Metric = Field("net_pnl_ticks", description="Figure by which rows are ranked, the highest first")
+    min_signals: int = Field(5, ge=0, le=1_000_000, description="Rows with fewer signals are not ranked; they are stored all the same")
+
+
+class SweepSpec(Spec):
+    """Axes: every combination of their values is tried."""
+
+    scoring: dict[str, Axis] = Field(
+        default_factory=dict, description="Settings of the scorer and their values; for the signals that read the score"
+    )
+    per_signal: dict[str, dict[str, Axis]] = Field(default_factory=dict, description="Signal, its parameters and their values")
+
+
+class ParallelSpec(Spec):
+    """Who does the work."""
+
+    executor: str = Field("local", description="Name of an executor, see `vp plugins`")
+    max_workers: int | None = Field(None, ge=1, le=4096, description="Processes; default: one per core")
+
+
+class TrackingSpec(Spec):
+    """Where runs are reported beside the results store."""
+
+    backend: str = Field("none", description="Name of a tracker, see `vp plugins`")
+    experiment_name: str | None = Field(None, min_length=1, description="Name there; default: vp/<name>")
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of every run")
+
+
+class ExperimentSpec(Spec):
+    """Signals x scoring x parameters x cooldown x take-profit x stop over one serving spec."""
+
+    name: SpecName = Field(description="Name of the file without .yaml")
+    serving: str = Field(min_length=1, description="Name of a serving spec")
+    signals: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Names of signals, or 'all'; default: the one of the serving spec"
+    )
+    eval: EvalConfig = Field(default_factory=EvalConfig, description="From signal to trades; lists are axes")
+    select: SelectSpec = Field(default_factory=SelectSpec, description="Which row is the winner")
+    sweep: SweepSpec = Field(default_factory=SweepSpec, description="Axes of scoring and signal parameters")
+    parallel: ParallelSpec = Field(default_factory=ParallelSpec, description="Who does the work")
+    tracking: TrackingSpec = Field(default_factory=TrackingSpec, description="Where runs are reported")
+
+    _resolver: Callable[[ExperimentSpec], ExperimentConfig] | None = PrivateAttr(default=None)
+
+    @field_validator("signals", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("signals")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            if value is not None and value.count(name) > 1:
+                raise ValueError(f"must name every signal once, '{name}' stands there twice.")
+        if value is not None and ALL_SIGNALS in value and len(value) > 1:
+            raise ValueError(f"must be '{ALL_SIGNALS}' alone or names of signals, was {', '.join(value)}.")
+        return value
+
+    def to_harness_config(self) -> ExperimentConfig:
+        """Return the flat configuration that the runner takes: every reference, default and axis resolved.
+
+        Raises
+        ------
+        ConfigError, PluginError
+            If a reference, a parameter or an axis is wrong, or the spec was not obtained from a workspace.
+        """
+        if self._resolver is None:
+            raise ConfigError(f"Experiment '{self.name}' belongs to no workspace. Get it from one: workspace.experiment('{self.name}').")
+        return self._resolver(self)

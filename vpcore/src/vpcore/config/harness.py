@@ -1,0 +1,59 @@
+"""The flat configuration of an experiment, which is made from the three layers and never written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from vpcore.config.pipeline import ResolvedPipeline
+from vpcore.evaluation import EvalConfig
+from vpcore.projection import ProjectionConfig
+from vpcore.scoring import ScoringConfig
+
+
+class SignalPlan(BaseModel):
+    """One signal of an experiment and the parameter sets to run it with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    reads_score: bool
+    """Whether it reads the score: then every scoring of the experiment is a run of its own."""
+    params: tuple[dict[str, Any], ...]
+    """Every parameter of the signal in every set, defaults applied, as JSON holds them."""
+
+
+class ExperimentConfig(BaseModel):
+    """What the runner takes: nothing in it has to be looked up."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    serving_name: str
+    pipeline: ResolvedPipeline
+    projection: ProjectionConfig
+    scorings: tuple[ScoringConfig, ...]
+    signals: tuple[SignalPlan, ...]
+    eval: EvalConfig
+    select_metric: str
+    min_signals: int
+    executor: str
+    max_workers: int | None
+    tracker: str
+    tracking_experiment: str
+    tags: dict[str, str]
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the dataset that all runs read."""
+        return self.pipeline.dataset_id()
+
+    def scorings_of(self, signal: SignalPlan) -> tuple[ScoringConfig | None, ...]:
+        """Return the scorings to run a signal with; ``(None,)`` for one that does not read the score."""
+        return self.scorings if signal.reads_score else (None,)
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs: (dataset, scoring, signal with parameters)."""
+        return sum(len(signal.params) * len(self.scorings_of(signal)) for signal in self.signals)

@@ -1,0 +1,102 @@
+"""Instruments: what a contract's root fixes for all its expiries."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, WithJsonSchema, field_validator
+
+from vpcore.config.fields import Spec
+from vpcore.engine import EngineParams
+from vpcore.units import PRICE_SCALE, tick_to_int
+
+_FUTURE = r"{root}[FGHJKMNQUVXZ][0-9]{{1,2}}"
+"""Root, month letter and one or two digits of the year, as CME and Databento write an outright future."""
+
+EngineOverrides = Annotated[
+    dict[str, Any], WithJsonSchema({key: value for key, value in EngineParams.model_json_schema().items() if key != "title"})
+]
+"""Some of the engine's parameters. They are checked as a whole, when instrument and pipeline have been put together."""
+
+
+def check_timezone(name: str) -> str:
+    """Return `name` if it is a time zone of the IANA database.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"must be an IANA time zone such as 'America/New_York' or 'UTC', was '{name}'.") from None
+    return name
+
+
+class InstrumentSpec(Spec):
+    """What a root symbol fixes: tick, multiplier, time zone, and defaults of the engine."""
+
+    root: str = Field(pattern=r"^[A-Z0-9]{1,8}$", description="Root symbol, as ES. The file is called <root>.yaml")
+    description: str = Field("", description="What it is, for listings")
+    exchange: str = Field("", description="Where it trades, for listings")
+    currency: str = Field("USD", description="Currency of the multiplier")
+    tick_size: float = Field(gt=0, allow_inf_nan=False, description="Smallest price step of an outright, in points; a multiple of 1e-9")
+    multiplier: float = Field(gt=0, allow_inf_nan=False, description="Worth of one point of one contract, in the currency")
+    timezone: str = Field("America/New_York", description="IANA time zone of the times in pipelines")
+    symbol_pattern: str | None = Field(
+        None, description="Regular expression of its symbols; default: the root, a month letter and one or two digits of the year"
+    )
+    engine: EngineOverrides = Field(
+        default_factory=dict, description="Engine parameters for every pipeline of this instrument that does not set them itself"
+    )
+
+    @field_validator("tick_size")
+    @classmethod
+    def _fixed_point(cls, value: float) -> float:
+        tick_to_int(value)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        return check_timezone(value)
+
+    @field_validator("symbol_pattern")
+    @classmethod
+    def _expression(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"must be a regular expression, was '{value}': {error}.") from None
+        return value
+
+    @property
+    def tick_int(self) -> int:
+        """The tick as fixed point 1e-9."""
+        return tick_to_int(self.tick_size)
+
+    @property
+    def tick_value(self) -> float:
+        """Worth of one tick of one contract, in the currency."""
+        return self.tick_int * self.multiplier / PRICE_SCALE
+
+    @cached_property
+    def _symbols(self) -> re.Pattern[str]:
+        return re.compile(self.symbol_pattern or _FUTURE.format(root=re.escape(self.root)))
+
+    def matches(self, symbol: str) -> bool:
+        """Return whether `symbol` is one of this instrument: ``ESH4`` of ``ES``, but neither ``MESH4`` nor a spread."""
+        return self._symbols.fullmatch(symbol) is not None
+
+
+def packaged_instruments() -> dict[str, Path]:
+    """Return the files of the instruments that come with vpcore, by root, sorted."""
+    folder = Path(str(resources.files("vpcore") / "data" / "instruments"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

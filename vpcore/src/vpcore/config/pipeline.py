@@ -1,0 +1,224 @@
+"""The lowest layer: which records, and which engine parameters, make a dataset."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from vpcore.canonical import digest
+from vpcore.config.fields import Spec, SpecName
+from vpcore.config.instruments import EngineOverrides, InstrumentSpec, check_timezone
+from vpcore.config.loader import Document
+from vpcore.config.problems import validate_value
+from vpcore.config.times import clock_ns, clock_text, local_to_ns
+from vpcore.engine import EngineParams
+from vpcore.errors import ConfigError
+from vpcore.schema import FORMAT_VERSION
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
+
+
+class CaptureSpec(Spec):
+    """Which records: symbol, window, source."""
+
+    symbol: str = Field(min_length=1, max_length=40, description="Symbol as the file writes it, as ESH4")
+    date: datetime.date = Field(description="Local date of the start")
+    start_time: str = Field(description="Start, time of day 'HH:MM[:SS[.fraction]]'")
+    end_time: str = Field(description="End, exclusive; before the start it is on the next day; '24:00' is allowed")
+    timezone: str | None = Field(None, description="IANA time zone of date and times; default: the instrument's")
+    source: str = Field("dbn", description="Name of a source, see `vp plugins`")
+    files: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Files, relative to lake/raw; default: those of lake/raw that hold symbol and window"
+    )
+    cold_book: Literal["refuse", "build"] = Field(
+        "refuse", description="A file that starts without a book: bins stay invalid, or the book is built from what comes"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the source")
+
+    @field_validator("start_time", "end_time")
+    @classmethod
+    def _clock(cls, value: str) -> str:
+        clock_ns(value)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        return check_timezone(value) if value is not None else None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> CaptureSpec:
+        if clock_ns(self.start_time) == clock_ns(self.end_time):
+            raise ValueError(
+                f"end_time must differ from start_time, was '{self.end_time}' as well. A whole day is 00:00 to 24:00; "
+                "an end before the start is on the next day."
+            )
+        return self
+
+
+class PipelineSpec(Spec):
+    """A dataset: a capture window and engine parameters."""
+
+    name: SpecName = Field(description="Name of the file without .yaml")
+    capture: CaptureSpec = Field(description="Which records")
+    pipeline: EngineOverrides = Field(
+        default_factory=dict, description="Engine parameters; default: the instrument's, else the engine's"
+    )
+
+    _resolver: Callable[[PipelineSpec], ResolvedPipeline] | None = PrivateAttr(default=None)
+
+    def resolve(self) -> ResolvedPipeline:
+        """Return the pipeline with instrument, engine defaults and UTC times.
+
+        Raises
+        ------
+        ConfigError
+            If a parameter is wrong, or the spec was not obtained from a workspace.
+        """
+        if self._resolver is None:
+            raise ConfigError(f"Pipeline '{self.name}' belongs to no workspace. Get it from one: workspace.pipeline('{self.name}').")
+        return self._resolver(self)
+
+    def dataset_id(self) -> str:
+        """Return the id of the dataset that this pipeline makes."""
+        return self.resolve().dataset_id()
+
+
+class ResolvedPipeline(BaseModel):
+    """Everything that decides the bytes of a dataset, with all defaults applied."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    symbol: str
+    instrument: InstrumentSpec
+    params: EngineParams
+    start_ns: int
+    end_ns: int
+    label: str
+    """Date, start and end in local time, as the id has them."""
+    source: str = "dbn"
+    files: tuple[Path, ...] | None = None
+    """As they are opened; None means those of lake/raw that hold symbol and window."""
+    file_keys: tuple[str, ...] | None = None
+    """As they are hashed: relative to lake/raw where they lie there."""
+    cold_book: Literal["refuse", "build"] = "refuse"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def tick_int(self) -> int:
+        """The instrument's tick as fixed point 1e-9."""
+        return self.instrument.tick_int
+
+    def resolved_dict(self) -> dict[str, Any]:
+        """Return what the dataset id hashes: everything that decides bytes, and nothing else.
+
+        Neither the name, nor how the window or a default was written, nor what only later stages read of the
+        instrument (multiplier, description) is in it.
+        """
+        return {
+            "format_version": FORMAT_VERSION,
+            "symbol": self.symbol,
+            "tick_int": self.instrument.tick_int,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "source": self.source,
+            "options": self.options,
+            "files": list(self.file_keys) if self.file_keys is not None else None,
+            "cold_book": self.cold_book,
+            "engine": self.params.model_dump(mode="json"),
+        }
+
+    def config_hash(self) -> str:
+        """Return the sha256 of `resolved_dict` as 64 hex digits."""
+        return digest(self.resolved_dict())
+
+    def dataset_id(self) -> str:
+        """Return ``{symbol}_{date}_{start}_{end}__{name}__{hash8}``."""
+        return f"{_UNSAFE.sub('-', self.symbol)}_{self.label}__{self.name}__{self.config_hash()[:8]}"
+
+
+def resolve_pipeline(
+    spec: PipelineSpec,
+    instrument: InstrumentSpec,
+    *,
+    document: Document | None = None,
+    instrument_document: Document | None = None,
+    raw_root: Path | None = None,
+) -> ResolvedPipeline:
+    """Return a pipeline with everything resolved.
+
+    Parameters
+    ----------
+    spec : PipelineSpec
+    instrument : InstrumentSpec
+        The one of ``spec.capture.symbol``.
+    document, instrument_document : Document, optional
+        Where the two were read from, for messages.
+    raw_root : Path, optional
+        ``lake/raw`` of the workspace: relative names of files start there.
+
+    Raises
+    ------
+    ConfigError
+        If an engine parameter is wrong, wherever it was written, or the window is not one.
+    """
+    capture = spec.capture
+    params = _engine(spec, instrument, document or Document({}), instrument_document or Document({}))
+    zone = capture.timezone or instrument.timezone
+    start, end = clock_ns(capture.start_time), clock_ns(capture.end_time)
+    try:
+        start_ns = local_to_ns(capture.date, start, zone)
+        end_day = capture.date if end > start else datetime.date.fromordinal(capture.date.toordinal() + 1)
+        end_ns = local_to_ns(end_day, end, zone)
+    except ConfigError as error:
+        place = document.place(("capture", "start_time")) if document else ""
+        raise ConfigError(f"{error}{f' ({place})' if place else ''}") from None
+    files = keys = None
+    if capture.files is not None:
+        keys = tuple(sorted({_file_key(name, raw_root) for name in capture.files}))
+        files = tuple(raw_root / key if raw_root is not None else Path(key) for key in keys)
+    return ResolvedPipeline(
+        name=spec.name,
+        symbol=capture.symbol,
+        instrument=instrument,
+        params=params,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        label=f"{capture.date.isoformat()}_{clock_text(start)}_{clock_text(end)}",
+        source=capture.source,
+        files=files,
+        file_keys=keys,
+        cold_book=capture.cold_book,
+        options=capture.options,
+    )
+
+
+def _engine(spec: PipelineSpec, instrument: InstrumentSpec, document: Document, instrument_document: Document) -> EngineParams:
+    """Put the parameters of instrument and pipeline together and check them, each against the file it stands in."""
+    merged = {**instrument.engine, **spec.pipeline}
+    of_instrument = set(instrument.engine) - set(spec.pipeline)
+    # A rule over several parameters can only be checked on the whole. One line table for both files would need two
+    # names, so what stands in the instrument's file is checked there first, filled up with the pipeline's values.
+    if of_instrument:
+        try:
+            EngineParams.model_validate(merged)
+        except ValueError:
+            validate_value(EngineParams, instrument.engine, instrument_document, ("engine",))
+    return validate_value(EngineParams, merged, document, ("pipeline",))
+
+
+def _file_key(name: str, raw_root: Path | None) -> str:
+    path = os.path.normpath(name)
+    if raw_root is not None and os.path.isabs(path):
+        try:
+            path = str(Path(path).relative_to(raw_root))
+        except ValueError:
+            return path
+    return PurePosixPath(path).as_posix()

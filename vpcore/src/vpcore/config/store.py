@@ -1,0 +1,258 @@
+"""The specs of a workspace: by name or by path, with their references."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from vpcore.config.axes import scorings, signal_params, signal_plans
+from vpcore.config.experiment import ExperimentSpec
+from vpcore.config.fields import Spec
+from vpcore.config.harness import ExperimentConfig
+from vpcore.config.instruments import InstrumentSpec, packaged_instruments
+from vpcore.config.loader import Document, find_by_name, load_document, names_in
+from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
+from vpcore.config.problems import validate
+from vpcore.config.serving import ResolvedServing, ServingSpec
+from vpcore.errors import ConfigError, listed
+from vpcore.plugins import Plugins
+
+FOLDERS: dict[str, str] = {
+    "instrument": "instruments",
+    "pipeline": "pipelines",
+    "serving": "serving",
+    "experiment": "experiments",
+}
+"""Kind of spec and its folder below configs/."""
+
+MODELS: dict[str, type[Spec]] = {
+    "instrument": InstrumentSpec,
+    "pipeline": PipelineSpec,
+    "serving": ServingSpec,
+    "experiment": ExperimentSpec,
+}
+
+_Spec = TypeVar("_Spec", bound=Spec)
+NameOrPath = str | os.PathLike[str]
+
+
+class ConfigStore:
+    """The specs below ``configs/`` of a workspace.
+
+    Parameters
+    ----------
+    configs : Path
+    plugins : Plugins
+        Whose signals, sources, executors and trackers specs may name.
+    """
+
+    def __init__(self, configs: Path, *, plugins: Plugins) -> None:
+        self.configs = configs
+        self.plugins = plugins
+        self.raw = configs.parent / "lake" / "raw"
+
+    # -- loading -------------------------------------------------------------------------------------------------------
+
+    def names(self, kind: str) -> list[str]:
+        """Return the sorted names of the specs of a kind; for instruments, with the packaged ones."""
+        found = names_in(self.configs / FOLDERS[kind])
+        return sorted({*found, *packaged_instruments()}) if kind == "instrument" else found
+
+    def document(self, path: Path) -> Document:
+        """Read a file; messages name it as it lies below the workspace."""
+        full = path.absolute()
+        root = self.configs.parent
+        name = full.relative_to(root).as_posix() if full.is_relative_to(root) else str(path)
+        return load_document(full, name=name)
+
+    def path_of(self, kind: str, name_or_path: NameOrPath, place: str = "") -> Path:
+        """Return the file of a spec: what has a separator or ends in .yaml or .yml is a path, all else a name."""
+        text = os.fspath(name_or_path)
+        if os.sep in text or text.endswith((".yaml", ".yml")):
+            path = Path(text).expanduser()
+            return path if path.is_absolute() or path.exists() else self._in_root(path)
+        return find_by_name(self.configs / FOLDERS[kind], {"serving": "serving spec"}.get(kind, kind), text, place)
+
+    def _in_root(self, path: Path) -> Path:
+        below = self.configs.parent / path
+        return below if below.exists() else path
+
+    def _load(self, kind: str, model: type[_Spec], name_or_path: NameOrPath, place: str = "") -> tuple[_Spec, Document]:
+        document = self.document(self.path_of(kind, name_or_path, place))
+        spec = validate(model, document)
+        self._check_name(kind, spec, document)
+        return spec, document
+
+    def _check_name(self, kind: str, spec: Spec, document: Document) -> None:
+        """A spec is found by its file's name, so the name in it must be the same."""
+        field = "root" if kind == "instrument" else "name"
+        path = document.path
+        if path is None or path.parent.resolve() != (self.configs / FOLDERS[kind]).resolve():
+            return
+        name = getattr(spec, field)
+        if name != path.stem:
+            raise ConfigError(
+                f"{field} must be the name of its file, was '{name}' ({document.where((field,))}). "
+                f"Write {field}: {path.stem}, or call the file {name}.yaml."
+            )
+
+    # -- instruments ---------------------------------------------------------------------------------------------------
+
+    def instrument(self, symbol: str, place: str = "") -> InstrumentSpec:
+        """Return the instrument of a symbol.
+
+        A file below configs/instruments goes before the packaged one of the same root.
+
+        Raises
+        ------
+        ConfigError
+            If no instrument matches, or more than one does.
+        """
+        return self._instrument(symbol, place)[0]
+
+    def _instrument(self, symbol: str, place: str = "") -> tuple[InstrumentSpec, Document]:
+        found = [(spec, document) for spec, document in self._instruments() if spec.matches(symbol)]
+        if len(found) == 1:
+            return found[0]
+        where = f" ({place})" if place else ""
+        if found:
+            both = ", ".join(document.name for _, document in found)
+            raise ConfigError(f"'{symbol}'{where} is a symbol of more than one instrument: {both}. Narrow a symbol_pattern.")
+        raise ConfigError(
+            f"No instrument has the symbol '{symbol}'{where}. Roots: {listed(self.names('instrument'))}. "
+            f"Write the symbol of one expiry, as ESH4, or add {self.configs.name}/instruments/<ROOT>.yaml."
+        )
+
+    def _instruments(self) -> Iterable[tuple[InstrumentSpec, Document]]:
+        packaged = packaged_instruments()
+        own = names_in(self.configs / "instruments")
+        for root in sorted({*own, *packaged}):
+            if root in own:
+                yield self._load("instrument", InstrumentSpec, root)
+            else:
+                document = load_document(packaged[root], name=f"vpcore/data/instruments/{root}.yaml")
+                yield validate(InstrumentSpec, document), document
+
+    # -- the three layers ----------------------------------------------------------------------------------------------
+
+    def pipeline(self, name_or_path: NameOrPath | PipelineSpec, place: str = "") -> PipelineSpec:
+        """Return a pipeline spec, ready to `resolve`."""
+        return self._linked("pipeline", PipelineSpec, name_or_path, self._resolve_pipeline, place)
+
+    def serving(self, name_or_path: NameOrPath | ServingSpec, place: str = "") -> ServingSpec:
+        """Return a serving spec, ready to `resolve`."""
+        return self._linked("serving", ServingSpec, name_or_path, self._resolve_serving, place)
+
+    def experiment(self, name_or_path: NameOrPath | ExperimentSpec, place: str = "") -> ExperimentSpec:
+        """Return an experiment spec, ready for `to_harness_config`."""
+        return self._linked("experiment", ExperimentSpec, name_or_path, self._resolve_experiment, place)
+
+    def _linked(
+        self, kind: str, model: type[_Spec], wanted: NameOrPath | _Spec, resolver: Callable[..., Any], place: str
+    ) -> _Spec:
+        if isinstance(wanted, model):
+            spec, document = wanted.model_copy(), Document({})
+        else:
+            spec, document = self._load(kind, model, cast(NameOrPath, wanted), place)
+        spec._resolver = partial(resolver, document=document)  # type: ignore[attr-defined]
+        return spec
+
+    def _resolve_pipeline(self, spec: PipelineSpec, document: Document) -> ResolvedPipeline:
+        instrument, instrument_document = self._instrument(spec.capture.symbol, document.place(("capture", "symbol")))
+        self.plugins.get("source", spec.capture.source, document.place(("capture", "source")))
+        return resolve_pipeline(
+            spec, instrument, document=document, instrument_document=instrument_document, raw_root=self.raw
+        )
+
+    def _resolve_serving(self, spec: ServingSpec, document: Document) -> ResolvedServing:
+        pipeline = self.pipeline(spec.pipeline, document.place(("pipeline",))).resolve()
+        params = signal_params(self.plugins, spec.signal, document)
+        width = pipeline.params.cell_width_ms
+        for i, horizon in enumerate(spec.projection.horizons_ms):
+            if horizon % width:
+                place = document.where(("projection", "horizons_ms", i))
+                raise ConfigError(
+                    f"projection.horizons_ms must be whole bins of {width} ms, was {horizon}{f' ({place})' if place else ''}. "
+                    f"Write {max(1, round(horizon / width)) * width}."
+                )
+        return ResolvedServing(
+            name=spec.name,
+            pipeline=pipeline,
+            scoring=spec.scoring,
+            signal_name=spec.signal.name,
+            signal_params=params,
+            projection=spec.projection,
+        )
+
+    def _resolve_experiment(self, spec: ExperimentSpec, document: Document) -> ExperimentConfig:
+        serving_spec = self.serving(spec.serving, document.place(("serving",)))
+        serving = serving_spec.resolve()
+        self.plugins.get("executor", spec.parallel.executor, document.place(("parallel", "executor")))
+        self.plugins.get("tracker", spec.tracking.backend, document.place(("tracking", "backend")))
+        plans = signal_plans(self.plugins, spec, serving_spec.signal, document)
+        return ExperimentConfig(
+            name=spec.name,
+            serving_name=serving.name,
+            pipeline=serving.pipeline,
+            projection=serving.projection,
+            scorings=scorings(self.plugins, spec, serving.scoring, plans, document),
+            signals=plans,
+            eval=spec.eval,
+            select_metric=spec.select.metric,
+            min_signals=spec.select.min_signals,
+            executor=spec.parallel.executor,
+            max_workers=spec.parallel.max_workers,
+            tracker=spec.tracking.backend,
+            tracking_experiment=spec.tracking.experiment_name or f"vp/{spec.name}",
+            tags=dict(spec.tracking.tags),
+        )
+
+    # -- checking ------------------------------------------------------------------------------------------------------
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Return every spec file of the workspace as (kind, path), lowest layer first, sorted within a layer."""
+        found = []
+        for kind, folder in FOLDERS.items():
+            for name in names_in(self.configs / folder):
+                found.append((kind, find_by_name(self.configs / folder, kind, name)))
+        return found
+
+    def check(self, kind: str, path: Path) -> Spec:
+        """Load a spec and resolve its whole chain, without touching data.
+
+        Raises
+        ------
+        VpError
+            With every problem of the first stage that has one.
+        """
+        if kind == "pipeline":
+            pipeline = self.pipeline(path)
+            pipeline.resolve()
+            return pipeline
+        if kind == "serving":
+            serving = self.serving(path)
+            serving.resolve()
+            return serving
+        if kind == "experiment":
+            experiment = self.experiment(path)
+            experiment.to_harness_config()
+            return experiment
+        return self._load(kind, InstrumentSpec, path)[0]
+
+
+def kind_of(document: Document) -> str:
+    """Return which kind of spec a document is meant to be, by its folder, else by the fields that only one kind has."""
+    if document.path is not None:
+        for kind, folder in FOLDERS.items():
+            if document.path.parent.name == folder:
+                return kind
+    for kind, field in (("pipeline", "capture"), ("instrument", "root"), ("experiment", "serving"), ("serving", "pipeline")):
+        if field in document.data:
+            return kind
+    raise ConfigError(
+        f"{document.name} is none of the specs: a pipeline has 'capture', a serving spec 'pipeline' and 'signal', "
+        "an experiment 'serving', an instrument 'root'."
+    )
