@@ -1,0 +1,206 @@
+"""Forward projection of the score: where each cell's score is heading, a few horizons ahead.
+
+Per cell, with the score ``s`` and its causal backward differences per second ``d1, d2, d3``::
+
+    projected(h) = clip(exp(-lambda h) * (s + d1 h + d2 h^2 / 2 [+ d3 h^3 / 6]), -1, 1)         h in seconds
+
+``d1`` is the difference to the score of the last bin over the bin width, ``d2`` that of ``d1``, ``d3`` that of ``d2``. Where
+there is no last bin (the start, and the first bin after invalid ones) all three are 0, as with the composite's. The damping
+acts on the whole sum: the farther ahead, the nearer to 0, which says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from vpcore.errors import ConfigError
+from vpcore.kernels.jit import jit
+from vpcore.units import NS_PER_MS, NS_PER_S, ms_to_ns
+
+FloatArray = npt.NDArray[np.float64]
+Horizon = Annotated[int, Field(ge=1, le=3_600_000)]
+
+
+class ProjectionConfig(BaseModel):
+    """Settings of the projection.
+
+    Parameters
+    ----------
+    horizons_ms : tuple of int
+        How far ahead, in ms, rising; whole bins of the pipeline.
+    use_cubic : bool
+        Whether the third difference takes part.
+    damping_lambda : float
+        Decay of the projection with its horizon, in 1/s; at least 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    horizons_ms: Annotated[tuple[Horizon, ...], Field(min_length=1, max_length=64)] = Field(
+        (200, 500, 1000, 2500), description="How far ahead, in ms; whole bins."
+    )
+    use_cubic: bool = Field(False, description="Whether the third difference of the score takes part.")
+    damping_lambda: float = Field(
+        0.0, ge=0.0, le=1000.0, allow_inf_nan=False, description="Decay of the projection with its horizon, in 1/s."
+    )
+
+    @field_validator("horizons_ms")
+    @classmethod
+    def _rising(cls, horizons: tuple[int, ...]) -> tuple[int, ...]:
+        if list(horizons) != sorted(set(horizons)):
+            raise ValueError(f"horizons_ms must rise without repeats, was {list(horizons)}.")
+        return horizons
+
+    def check(self, cell_width_ns: int) -> None:
+        """Raise `ConfigError` if a horizon is not a whole number of bins."""
+        for horizon in self.horizons_ms:
+            if ms_to_ns(horizon) % cell_width_ns:
+                width_ms = cell_width_ns / NS_PER_MS
+                lower = math.floor(horizon / width_ms) * width_ms
+                near = ", ".join(f"{value:g}" for value in (lower, lower + width_ms) if value > 0)
+                raise ConfigError(
+                    f"projection.horizons_ms must be whole bins of {width_ms:g} ms, was {horizon} ms. Nearest: {near} ms."
+                )
+
+
+@jit
+def _project_bins(
+    score: FloatArray,
+    valid: npt.NDArray[np.bool_],
+    bin_seconds: float,
+    horizons: FloatArray,
+    damping: FloatArray,
+    cubic: bool,
+    last: FloatArray,
+    started: npt.NDArray[np.bool_],
+    out: FloatArray,
+) -> None:
+    """Project each bin in turn.
+
+    Parameters
+    ----------
+    score : float64[n_bins, n_cells]
+    valid : bool[n_bins]
+    bin_seconds : float
+    horizons, damping : float64[n_horizons]
+        Seconds, and ``exp(-lambda h)``.
+    cubic : bool
+    last : float64[3, n_cells], written
+        Score, d1 and d2 of the last valid bin.
+    started : bool[1], written
+        Whether there is one.
+    out : float64[n_bins, n_horizons, n_cells], written
+    """
+    n_bins, n_cells = score.shape
+    n_horizons = horizons.shape[0]
+    for i in range(n_bins):
+        if not valid[i]:
+            started[0] = False
+            for h in range(n_horizons):
+                for c in range(n_cells):
+                    out[i, h, c] = 0.0
+            continue
+        for c in range(n_cells):
+            value = score[i, c]
+            d1 = 0.0
+            d2 = 0.0
+            d3 = 0.0
+            if started[0]:
+                d1 = (value - last[0, c]) / bin_seconds
+                d2 = (d1 - last[1, c]) / bin_seconds
+                d3 = (d2 - last[2, c]) / bin_seconds
+            last[0, c] = value
+            last[1, c] = d1
+            last[2, c] = d2
+            for h in range(n_horizons):
+                ahead = horizons[h]
+                reach = value + d1 * ahead + d2 * ahead * ahead / 2.0
+                if cubic:
+                    reach += d3 * ahead * ahead * ahead / 6.0
+                out[i, h, c] = min(max(damping[h] * reach, -1.0), 1.0)
+        started[0] = True
+
+
+class Projector:
+    """Projects scores as they come; holds the last score and its differences.
+
+    Parameters
+    ----------
+    config : ProjectionConfig
+    n_cells : int
+    cell_width_ns : int
+        Width of a bin.
+
+    Raises
+    ------
+    ConfigError
+        If a horizon is not a whole number of bins.
+    """
+
+    def __init__(self, config: ProjectionConfig, n_cells: int, cell_width_ns: int) -> None:
+        config.check(cell_width_ns)
+        self.config = config
+        self.n_cells = n_cells
+        self._bin_seconds = cell_width_ns / NS_PER_S
+        seconds = [horizon * NS_PER_MS / NS_PER_S for horizon in config.horizons_ms]
+        self._horizons = np.array(seconds)
+        self._damping = np.array([math.exp(-config.damping_lambda * second) for second in seconds])
+        self._last = np.zeros((3, n_cells))
+        self._started = np.zeros(1, dtype=np.bool_)
+
+    def run(self, score: npt.ArrayLike, valid: npt.ArrayLike) -> FloatArray:
+        """Project the next bins.
+
+        Parameters
+        ----------
+        score : float[n_bins, n_cells]
+        valid : bool[n_bins]
+            An invalid bin gives 0 and ends the history of differences.
+
+        Returns
+        -------
+        float64[n_bins, n_horizons, n_cells]
+            In [-1, 1].
+
+        Raises
+        ------
+        ConfigError
+            If the shapes do not fit.
+        """
+        rows = np.ascontiguousarray(score, dtype=np.float64)
+        usable = np.ascontiguousarray(valid, dtype=np.bool_)
+        if rows.ndim != 2 or rows.shape[1] != self.n_cells or len(rows) != len(usable):
+            raise ConfigError(
+                f"score must have the shape ({len(usable)}, {self.n_cells}), one row per bin of valid, was {rows.shape}."
+            )
+        out = np.empty((len(rows), len(self._horizons), self.n_cells))
+        _project_bins(
+            rows,
+            usable,
+            self._bin_seconds,
+            self._horizons,
+            self._damping,
+            self.config.use_cubic,
+            self._last,
+            self._started,
+            out,
+        )
+        return out
+
+    def update(self, score: npt.ArrayLike, valid: bool = True) -> FloatArray:
+        """Project one bin, float[n_cells]; return float64[n_horizons, n_cells]. The same bits as `run`."""
+        projected: FloatArray = self.run(np.asarray(score)[np.newaxis], np.array([valid]))[0]
+        return projected
+
+
+def project(score: npt.ArrayLike, valid: npt.ArrayLike, config: ProjectionConfig, cell_width_ns: int) -> FloatArray:
+    """Project a whole session, float[n_bins, n_cells]; return float64[n_bins, n_horizons, n_cells]. See `Projector.run`."""
+    rows = np.asarray(score)
+    if rows.ndim != 2:
+        raise ConfigError(f"score must be a matrix of bins and cells, had the shape {rows.shape}.")
+    return Projector(config, rows.shape[1], cell_width_ns).run(rows, valid)
