@@ -1,0 +1,43 @@
+"""Signals: one value per bin, from the frames up to that bin."""
+
+from __future__ import annotations
+
+from vpcore.signal.base import (
+    LabelSpec,
+    MLSignal,
+    PredictionMode,
+    Signal,
+    SignalContext,
+    SignalData,
+    SignalResult,
+    StatisticalSignal,
+    needs_score,
+)
+from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, stream
+from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
+from vpcore.signal.params import SignalParams
+from vpcore.signal.provenance import code_digest, distribution_of, require_importable
+
+__all__ = [
+    "COLUMN_NAMES",
+    "GRID_NAMES",
+    "DeclaredData",
+    "LabelSpec",
+    "MLSignal",
+    "PredictionMode",
+    "Signal",
+    "SignalContext",
+    "SignalData",
+    "SignalFrame",
+    "SignalParams",
+    "SignalResult",
+    "SignalStream",
+    "StatisticalSignal",
+    "batch",
+    "code_digest",
+    "distribution_of",
+    "frames",
+    "needs_score",
+    "require_importable",
+    "stream",
+]

@@ -1,0 +1,302 @@
+"""What a signal is: parameters, a state, and one step per bin."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.errors import ConfigError, SignalError
+from vpcore.schema import SCORE_COLUMNS
+from vpcore.signal.frame import SignalFrame, check_columns
+from vpcore.signal.params import SignalParams
+from vpcore.units import NS_PER_S
+
+PredictionMode = Literal["value", "probability", "confidence"]
+PriceMode = Literal["touch", "mid"]
+
+
+class SignalData(Protocol):
+    """What a signal needs of a dataset; `vpcore.Dataset` has it."""
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+
+    @property
+    def n_cells(self) -> int:
+        """Cells per bin, ``2 * radius + 1``."""
+
+    @property
+    def k(self) -> npt.NDArray[np.int16]:
+        """Signed distance of each cell from the mid, in ticks, ascending."""
+
+    @property
+    def cell_width_ns(self) -> int:
+        """Width of a bin."""
+
+    @property
+    def tick_int(self) -> int:
+        """Tick size, fixed point 1e-9."""
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Whether the book was valid at the end of each bin."""
+
+    def bin(self, name: str) -> npt.NDArray[Any]:
+        """Return a bin column, shape (n_bins,)."""
+
+    def grid(self, name: str) -> npt.NDArray[Any]:
+        """Return a grid column, shape (n_bins, n_cells)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpec:
+    """How trades are resolved: what a learning signal labels its own examples with.
+
+    Parameters
+    ----------
+    tp_ticks, sl_ticks : int
+        Distance of the take-profit and stop-loss barrier from the entry, in ticks; at least 1.
+    max_hold_bins : int
+        Bins after the entry in which barriers are tested; at least 1.
+    latency_bins : int
+        Bins between decision and entry; at least 0.
+    price : {"touch", "mid"}
+        Entry and barriers at the touch, or at the mid in half-ticks.
+    tick_int : int
+        Tick size, fixed point 1e-9.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+    """
+
+    tp_ticks: int
+    sl_ticks: int
+    max_hold_bins: int
+    latency_bins: int
+    price: PriceMode
+    tick_int: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("tp_ticks", 1), ("sl_ticks", 1), ("max_hold_bins", 1), ("latency_bins", 0), ("tick_int", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"LabelSpec.{name} must be at least {least}, was {getattr(self, name)}.")
+        if self.price not in get_args(PriceMode):
+            raise ConfigError(f"LabelSpec.price must be 'touch' or 'mid', was {self.price!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalContext:
+    """What a signal is told before its first bin.
+
+    Parameters
+    ----------
+    k : int16[n_cells]
+        Signed distance of each cell from the mid, in ticks, ascending from ``-radius`` to ``radius``.
+    cell_width_ns : int
+        Width of a bin.
+    tick_int : int
+        Tick size, fixed point 1e-9.
+    labels : LabelSpec, optional
+        For signals that learn.
+    """
+
+    k: npt.NDArray[np.int16]
+    cell_width_ns: int
+    tick_int: int
+    labels: LabelSpec | None = field(default=None)
+
+    @classmethod
+    def of(cls, dataset: SignalData, labels: LabelSpec | None = None) -> Self:
+        """Return the context of a dataset's bins."""
+        return cls(np.asarray(dataset.k, dtype=np.int16), int(dataset.cell_width_ns), int(dataset.tick_int), labels)
+
+    @property
+    def n_cells(self) -> int:
+        """Cells per frame."""
+        return len(self.k)
+
+    @property
+    def radius(self) -> int:
+        """Distance of the outermost cell, in ticks; also the index of the cell ``k = 0``."""
+        return len(self.k) // 2
+
+    @property
+    def bin_seconds(self) -> float:
+        """Width of a bin, in seconds."""
+        return self.cell_width_ns / NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class SignalResult:
+    """A signal over a session.
+
+    Parameters
+    ----------
+    values : float64[n_bins]
+        NaN in invalid bins and until the signal is warm. Positive is bullish.
+    prediction_mode : {"value", "probability", "confidence"}
+
+    Raises
+    ------
+    SignalError
+        If the values are not a float64 vector.
+    """
+
+    values: npt.NDArray[np.float64]
+    prediction_mode: PredictionMode = "value"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, np.ndarray) or self.values.dtype != np.float64 or self.values.ndim != 1:
+            shown = f"{self.values.dtype} of shape {self.values.shape}" if isinstance(self.values, np.ndarray) else type(self.values).__name__
+            raise SignalError(f"The values of a SignalResult must be a float64 vector, one per bin, was {shown}.")
+
+
+class Signal(ABC):
+    """Base of all signals. Derive from `StatisticalSignal` or `MLSignal`.
+
+    A signal object holds its parameters and nothing that changes: everything that a bin leaves behind is in the state
+    that `start` makes and `step` advances. Its name and summary are the plugin's, not the class's.
+
+    Parameters
+    ----------
+    params : Params, optional
+        The defaults if not given.
+    **overrides
+        Parameters by name, on top of `params`.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is unknown, of another type or out of range.
+    """
+
+    version: ClassVar[int] = 1
+    """Raise it when the meaning of the values changes."""
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Grid and bin columns that the signal reads."""
+    Params: ClassVar[type[SignalParams]] = SignalParams
+    prediction_mode: ClassVar[PredictionMode] = "value"
+
+    params: SignalParams
+
+    def __init__(self, params: SignalParams | None = None, **overrides: Any) -> None:
+        cls = type(self)
+        if not cls.columns:
+            raise SignalError(f"Signal '{cls.__name__}' declares no columns. Name the columns it reads: columns = ('v_add',).")
+        if params is not None and not isinstance(params, cls.Params):
+            raise ConfigError(f"params of {cls.__name__} must be {cls.Params.__qualname__}, was {type(params).__name__}.")
+        if params is not None and not overrides:
+            self.params = params
+        else:
+            self.params = cls.Params.parse({**(params.plain() if params is not None else {}), **overrides}, cls.__name__)
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if isinstance(cls.columns, str) or not all(isinstance(name, str) for name in cls.columns):
+            raise SignalError(f"columns of signal '{cls.__name__}' must be a tuple of names, was {cls.columns!r}.")
+        cls.columns = tuple(cls.columns)
+        check_columns(cls.columns, cls.__name__)
+        if not (isinstance(cls.Params, type) and issubclass(cls.Params, SignalParams)):
+            raise SignalError(f"Params of signal '{cls.__name__}' must derive from SignalParams.")
+        if cls.prediction_mode not in get_args(PredictionMode):
+            raise SignalError(
+                f"prediction_mode of signal '{cls.__name__}' must be 'value', 'probability' or 'confidence', "
+                f"was {cls.prediction_mode!r}."
+            )
+        if not isinstance(cls.version, int) or cls.version < 1:
+            raise SignalError(f"version of signal '{cls.__name__}' must be a whole number from 1, was {cls.version!r}.")
+
+    @abstractmethod
+    def start(self, context: SignalContext) -> Any:
+        """Return a fresh state.
+
+        Raises
+        ------
+        ConfigError
+            If the parameters do not fit the grid.
+        """
+
+    @abstractmethod
+    def step(self, state: Any, frame: SignalFrame) -> float:
+        """Advance `state` by one valid bin and return the value of that bin; NaN until warm."""
+
+    @abstractmethod
+    def warmup_bins(self, context: SignalContext) -> int:
+        """Return how many valid bins have no value at the start."""
+
+    def thresholds(self) -> tuple[float, ...]:
+        """Return the thresholds to try by default, ascending, above 0."""
+        return (0.2, 0.4, 0.6, 0.8)
+
+    def compute(self, dataset: SignalData) -> SignalResult:
+        """Return the values of every bin. Overridden by signals with a compiled loop; the bits are those of `step`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            With the score attached, if `columns` names it.
+
+        Returns
+        -------
+        SignalResult
+        """
+        from vpcore.signal.drivers import stream
+
+        return stream(self, dataset)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={value!r}" for name, value in self.params)
+        return f"{type(self).__name__}({inner})"
+
+
+class StatisticalSignal(Signal):
+    """A signal that is a formula: a bounded memory of frames, and the mirrored market gives the negative value."""
+
+
+class MLSignal(Signal):
+    """A signal that learns from labels it resolves itself, and predicts only from what was resolved by then.
+
+    `context.labels` says what a trade is; the frames' touches tell the state when one has ended. A model that must stream
+    predicts row by row in `compute` too.
+    """
+
+    prediction_mode: ClassVar[PredictionMode] = "probability"
+
+    @abstractmethod
+    def save_model(self, state: Any, folder: Path) -> None:
+        """Write the fitted model of a state into an empty folder, without pickle."""
+
+    @abstractmethod
+    def load_model(self, folder: Path, context: SignalContext) -> Any:
+        """Return a state that predicts with a saved model, as `start` returns one without."""
+
+    def thresholds(self) -> tuple[float, ...]:
+        """Return the thresholds to try by default: of a probability above 1/2, of a confidence above 0."""
+        return (0.55, 0.6, 0.65, 0.7) if self.prediction_mode == "probability" else (0.1, 0.2, 0.3, 0.4)
+
+    def compute(self, dataset: SignalData, labels: LabelSpec | None = None) -> SignalResult:
+        """Return the predictions of every bin; see `Signal.compute`.
+
+        Raises
+        ------
+        SignalError
+            If `labels` is not given.
+        """
+        from vpcore.signal.drivers import stream
+
+        if labels is None:
+            raise SignalError(f"Signal '{type(self).__name__}' learns: compute(dataset, labels) needs a LabelSpec.")
+        return stream(self, dataset, labels)
+
+
+def needs_score(signal: Signal | type[Signal]) -> bool:
+    """Return whether a signal reads the score, so that the scoring settings decide its values."""
+    return any(name in SCORE_COLUMNS for name in signal.columns)

@@ -1,0 +1,179 @@
+"""Driving a signal: one bin at a time as it comes, or over a whole dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.errors import SignalError
+from vpcore.schema import BIN_COLUMNS
+from vpcore.signal.base import LabelSpec, Signal, SignalContext, SignalData, SignalResult
+from vpcore.signal.frame import SignalFrame, undeclared
+
+
+class SignalStream:
+    """One signal and its state, fed bin by bin.
+
+    Parameters
+    ----------
+    signal : Signal
+    context : SignalContext
+
+    Attributes
+    ----------
+    state : object
+        What `signal.start` returned, advanced by every valid bin.
+    """
+
+    def __init__(self, signal: Signal, context: SignalContext) -> None:
+        self.signal = signal
+        self.context = context
+        self.state = signal.start(context)
+
+    def frame(
+        self,
+        grid: Mapping[str, npt.NDArray[Any]],
+        bins: Mapping[str, Any],
+        score: npt.NDArray[np.float64] | None = None,
+        state_code: npt.NDArray[np.int8] | None = None,
+    ) -> SignalFrame:
+        """Return what the signal may see of one bin.
+
+        Parameters
+        ----------
+        grid : mapping of str to array[n_cells]
+            The engine's grid columns of the bin.
+        bins : mapping of str to number
+            Its bin columns, ``bin_seq`` and ``book_valid`` among them.
+        score : float64[n_cells], optional
+        state_code : int8[n_cells], optional
+            What the scorer made of the bin.
+        """
+        cells = dict(grid)
+        if score is not None:
+            cells["flow_score"] = score
+        if state_code is not None:
+            cells["flow_state_code"] = state_code
+        return SignalFrame(
+            self.signal.columns,
+            cells,
+            bins,
+            owner=type(self.signal).__name__,
+            bin_seq=int(bins["bin_seq"]),
+            valid=bool(bins["book_valid"]),
+        )
+
+    def push(self, frame: SignalFrame) -> float:
+        """Return the value of the next bin: NaN for an invalid one, which the signal never sees.
+
+        Raises
+        ------
+        SignalError
+            If the signal's step does not return a finite number or NaN.
+        """
+        if not frame.valid:
+            return math.nan
+        value = self.signal.step(self.state, frame)
+        if not isinstance(value, (float, int, np.floating, np.integer)) or math.isinf(value):
+            raise SignalError(
+                f"step of signal '{type(self.signal).__name__}' must return a finite number or NaN, "
+                f"was {value!r} at bin {frame.bin_seq}."
+            )
+        return float(value)
+
+
+def frames(signal: Signal, dataset: SignalData) -> Iterator[SignalFrame]:
+    """Yield every bin of a dataset as the signal would see it live."""
+    owner = type(signal).__name__
+    grid = {name: dataset.grid(name) for name in signal.columns if name not in BIN_COLUMNS}
+    bins = {name: dataset.bin(name) for name in signal.columns if name in BIN_COLUMNS}
+    valid = dataset.valid
+    bin_seq = dataset.bin("bin_seq")
+    for i in range(dataset.n_bins):
+        yield SignalFrame(
+            signal.columns,
+            {name: column[i] for name, column in grid.items()},
+            {name: column[i] for name, column in bins.items()},
+            owner=owner,
+            bin_seq=int(bin_seq[i]),
+            valid=bool(valid[i]),
+        )
+
+
+def stream(signal: Signal, dataset: SignalData, labels: LabelSpec | None = None) -> SignalResult:
+    """Return a signal's values over a dataset by its step, one bin at a time."""
+    driver = SignalStream(signal, SignalContext.of(dataset, labels))
+    values = np.full(dataset.n_bins, math.nan)
+    for i, frame in enumerate(frames(signal, dataset)):
+        values[i] = driver.push(frame)
+    return SignalResult(values, signal.prediction_mode)
+
+
+class DeclaredData:
+    """A dataset of which only a signal's declared columns can be read, as read-only arrays.
+
+    ``bin_seq`` is always there: a frame carries it too.
+    """
+
+    def __init__(self, dataset: SignalData, signal: Signal) -> None:
+        self._dataset = dataset
+        self._columns = signal.columns
+        self._owner = type(signal).__name__
+        self.n_bins = dataset.n_bins
+        self.n_cells = dataset.n_cells
+        self.k = _read_only(dataset.k)
+        self.cell_width_ns = dataset.cell_width_ns
+        self.tick_int = dataset.tick_int
+        self.valid = _read_only(dataset.valid)
+
+    def bin(self, name: str) -> npt.NDArray[Any]:
+        """Return a declared bin column, shape (n_bins,)."""
+        if name not in self._columns and name != "bin_seq":
+            raise undeclared(name, self._columns, self._owner)
+        return _read_only(self._dataset.bin(name))
+
+    def grid(self, name: str) -> npt.NDArray[Any]:
+        """Return a declared grid column, shape (n_bins, n_cells)."""
+        if name not in self._columns:
+            raise undeclared(name, self._columns, self._owner)
+        return _read_only(self._dataset.grid(name))
+
+
+def batch(signal: Signal, dataset: SignalData) -> SignalResult:
+    """Return a signal's values over a dataset by its `compute`, holding it to its contract.
+
+    Raises
+    ------
+    SignalError
+        If it reads an undeclared column, or returns another shape, mode, an infinity, or a value for an invalid bin.
+    """
+    result = signal.compute(DeclaredData(dataset, signal))
+    owner = type(signal).__name__
+    if not isinstance(result, SignalResult):
+        raise SignalError(f"compute of signal '{owner}' must return a SignalResult, was {type(result).__name__}.")
+    if result.values.shape != (dataset.n_bins,):
+        raise SignalError(
+            f"compute of signal '{owner}' must return one value for each of {dataset.n_bins} bins, "
+            f"the shape was {result.values.shape}."
+        )
+    if result.prediction_mode != signal.prediction_mode:
+        raise SignalError(
+            f"compute of signal '{owner}' must return the prediction mode {signal.prediction_mode!r}, "
+            f"was {result.prediction_mode!r}."
+        )
+    bad = np.flatnonzero(np.isinf(result.values) | (~np.asarray(dataset.valid) & ~np.isnan(result.values)))
+    if len(bad):
+        first = int(bad[0])
+        reason = "must be finite or NaN" if np.isinf(result.values[first]) else "must be NaN, because the bin is invalid"
+        raise SignalError(f"The value of signal '{owner}' at bin {first} {reason}, was {result.values[first]}.")
+    return result
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = array.view()
+    view.setflags(write=False)
+    return view
