@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,40 @@ class Workspace:
             f"{here} is not in a workspace: neither it nor a parent has configs/ and lake/. "
             f"Name one with --root or {ROOT_VARIABLE}, or make one with: vp init DIR"
         )
+
+    @classmethod
+    def create(cls, root: str | os.PathLike[str], *, plugins: Plugins | None = None) -> tuple[Workspace, list[Path]]:
+        """Make the directories of a workspace and copy the packaged instruments into it.
+
+        Returns
+        -------
+        workspace : Workspace
+        written : list of Path
+            The files that were not there before; none is overwritten.
+
+        Raises
+        ------
+        ConfigError
+            If a directory or file cannot be made.
+        """
+        from vpcore.config.instruments import packaged_instruments
+
+        base = Path(root).expanduser()
+        data = Path(str(resources.files("vpcore") / "data"))
+        sources = {base / "lake" / "README.md": data / "lake_README.md"}
+        sources |= {base / "configs" / "instruments" / path.name: path for path in packaged_instruments().values()}
+        written = []
+        try:
+            for folder in ("instruments", "pipelines", "serving", "serving_versions", "experiments"):
+                (base / "configs" / folder).mkdir(parents=True, exist_ok=True)
+            (base / "lake" / "raw").mkdir(parents=True, exist_ok=True)
+            for target, source in sources.items():
+                if not target.exists():
+                    target.write_bytes(source.read_bytes())
+                    written.append(target)
+        except OSError as error:
+            raise ConfigError(f"No workspace can be made at {base}: {error.strerror} ({error.filename}).") from None
+        return cls(base, plugins=plugins), written
 
     # -- paths ---------------------------------------------------------------------------------------------------------
 

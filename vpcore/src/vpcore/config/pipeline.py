@@ -203,14 +203,11 @@ def resolve_pipeline(
 def _engine(spec: PipelineSpec, instrument: InstrumentSpec, document: Document, instrument_document: Document) -> EngineParams:
     """Put the parameters of instrument and pipeline together and check them, each against the file it stands in."""
     merged = {**instrument.engine, **spec.pipeline}
-    of_instrument = set(instrument.engine) - set(spec.pipeline)
-    # A rule over several parameters can only be checked on the whole. One line table for both files would need two
-    # names, so what stands in the instrument's file is checked there first, filled up with the pipeline's values.
-    if of_instrument:
-        try:
-            EngineParams.model_validate(merged)
-        except ValueError:
-            validate_value(EngineParams, instrument.engine, instrument_document, ("engine",))
+    try:
+        return EngineParams.model_validate(merged)
+    except ValueError:
+        # Each file has its own lines: what is wrong in the instrument's alone is said of that file.
+        validate_value(EngineParams, instrument.engine, instrument_document, ("engine",))
     return validate_value(EngineParams, merged, document, ("pipeline",))
 
 

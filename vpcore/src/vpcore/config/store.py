@@ -15,10 +15,12 @@ from vpcore.config.harness import ExperimentConfig
 from vpcore.config.instruments import InstrumentSpec, packaged_instruments
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
-from vpcore.config.problems import validate
+from vpcore.config.problems import validate, validate_value
 from vpcore.config.serving import ResolvedServing, ServingSpec
+from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError, listed
 from vpcore.plugins import Plugins
+from vpcore.units import ms_to_ns
 
 FOLDERS: dict[str, str] = {
     "instrument": "instruments",
@@ -170,14 +172,11 @@ class ConfigStore:
     def _resolve_serving(self, spec: ServingSpec, document: Document) -> ResolvedServing:
         pipeline = self.pipeline(spec.pipeline, document.place(("pipeline",))).resolve()
         params = signal_params(self.plugins, spec.signal, document)
-        width = pipeline.params.cell_width_ms
-        for i, horizon in enumerate(spec.projection.horizons_ms):
-            if horizon % width:
-                place = document.where(("projection", "horizons_ms", i))
-                raise ConfigError(
-                    f"projection.horizons_ms must be whole bins of {width} ms, was {horizon}{f' ({place})' if place else ''}. "
-                    f"Write {max(1, round(horizon / width)) * width}."
-                )
+        try:
+            spec.projection.check(ms_to_ns(pipeline.params.cell_width_ms))
+        except ConfigError as error:
+            place = document.place(("projection", "horizons_ms"))
+            raise ConfigError(f"{error}{f' ({place})' if place else ''}") from None
         return ResolvedServing(
             name=spec.name,
             pipeline=pipeline,
@@ -240,7 +239,9 @@ class ConfigStore:
             experiment = self.experiment(path)
             experiment.to_harness_config()
             return experiment
-        return self._load(kind, InstrumentSpec, path)[0]
+        instrument, document = self._load(kind, InstrumentSpec, path)
+        validate_value(EngineParams, instrument.engine, document, ("engine",))
+        return instrument
 
 
 def kind_of(document: Document) -> str:

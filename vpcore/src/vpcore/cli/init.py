@@ -1,0 +1,29 @@
+"""``vp init``: a new workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")],
+) -> None:
+    """Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.
+
+    What is there already is left as it is.
+    """
+    from vpcore.cli.common import say
+    from vpcore.workspace import Workspace
+
+    workspace, written = Workspace.create(directory)
+    print(workspace.root)
+    say(f"{len(written)} files written." if written else "Everything was there already; nothing was changed.")
+    say("Put .dbn or .dbn.zst files below lake/raw, describe a capture in configs/pipelines/<name>.yaml, and check it: vp validate")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(init)

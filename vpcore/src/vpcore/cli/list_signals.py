@@ -1,0 +1,118 @@
+"""``vp list-signals``: the installed signals, and what failed to load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vpcore.cli.common import EXIT_INPUT, JsonOption
+
+if TYPE_CHECKING:
+    from vpcore.plugins import Plugins, Registered
+
+
+def list_signals(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these. [default: all]")] = None,
+    details: Annotated[bool, typer.Option("--details", help="Add parameters, columns and thresholds: imports the signals.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the signals: name, summary, package, version, and what failed to load. Works outside a workspace too."""
+    from vpcore.cli.common import current_plugins, emit_json, emit_table, say
+
+    plugins = current_plugins()
+    installed = plugins.components("signal")
+    wanted = list(names) if names else list(installed)
+    signals = [_row(plugins.get("signal", name)) for name in wanted]
+    failed = [{"name": f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in plugins.failed]
+    unusable: list[str] = []
+    if details:
+        unusable = _add_details(plugins, signals, failed)
+    if json:
+        emit_json({"signals": signals, "failed": failed})
+    elif details:
+        for i, signal in enumerate(signals):
+            _print_details(signal, first=i == 0)
+    else:
+        columns = ("name", "summary", "package", "version")
+        emit_table(signals, columns, empty="No signals are installed. Install a package with some, as vpcore-signals-stat.")
+    for item in failed:
+        say(f"Failed: {item['name']} ({item['package']} {item['version']}): {item['error']}")
+    if names and unusable:  # it was asked for by name, so it is an error
+        raise typer.Exit(EXIT_INPUT)
+
+
+def _row(registered: Registered) -> dict[str, Any]:
+    component = registered.component
+    return {
+        "name": component.name,
+        "summary": component.summary,
+        "package": registered.distribution,
+        "version": registered.version,
+        "plugin": registered.plugin,
+        "target": component.target,
+    }
+
+
+def _add_details(plugins: Plugins, signals: list[dict[str, Any]], failed: list[dict[str, Any]]) -> list[str]:
+    """Import each signal in turn and add what its class says; one that fails is listed and the others go on."""
+    unusable = []
+    for signal in signals:
+        for registered, cls, problem in plugins.resolve("signal", [signal["name"]]):
+            error = problem
+            if cls is not None:
+                try:
+                    signal |= _details(cls)
+                except Exception as raised:  # a plugin's class can raise anything
+                    error = f"{type(raised).__name__}: {raised}"
+            if error is not None:
+                unusable.append(signal["name"])
+                failed.append(
+                    {"name": signal["name"], "package": registered.distribution, "version": registered.version, "error": error}
+                )
+    return unusable
+
+
+def _details(cls: Any) -> dict[str, Any]:
+    from vpcore.config.fields import allowed_range, default_of, type_of
+    from vpcore.signal import needs_score
+
+    parameters = [
+        {
+            "name": name,
+            "type": type_of(info),
+            "range": allowed_range(info),
+            "default": default_of(info),
+            "description": info.description or "",
+        }
+        for name, info in cls.Params.model_fields.items()
+    ]
+    return {
+        "signal_version": cls.version,
+        "columns": list(cls.columns),
+        "reads_score": bool(needs_score(cls)),
+        "prediction_mode": cls.prediction_mode,
+        "thresholds": list(cls().thresholds()),
+        "parameters": parameters,
+    }
+
+
+def _print_details(signal: dict[str, Any], *, first: bool) -> None:
+    from vpcore.cli.common import emit_table, shown
+
+    if not first:
+        print()
+    print(f"{signal['name']}  {signal['summary']}")
+    print(f"  package     {signal['package']} {signal['version']} ({signal['target']})")
+    if "columns" not in signal:
+        return
+    print(f"  columns     {shown(signal['columns'])}")
+    print(f"  score       {'read' if signal['reads_score'] else 'not read'}")
+    print(f"  values      {signal['prediction_mode']}")
+    print(f"  thresholds  {shown(signal['thresholds'])}")
+    emit_table(signal["parameters"], ("name", "type", "range", "default", "description"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("list-signals")(list_signals)

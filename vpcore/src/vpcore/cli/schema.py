@@ -1,0 +1,44 @@
+"""``vp schema``: the specs as JSON schemas for editors, or as a table for the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def schema(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="instrument, pipeline, serving or experiment. [default: all, by kind]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write <kind>.schema.json files there.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of fields of docs/configuration.md.")] = False,
+) -> None:
+    """Print the JSON schemas of the specs."""
+    import json
+
+    from vpcore.cli.common import emit_json
+    from vpcore.config.reference import field_tables, json_schemas
+    from vpcore.errors import ConfigError, did_you_mean, listed
+
+    if markdown:
+        print(field_tables(), end="")
+        return
+    schemas = json_schemas()
+    if kind is not None and kind not in schemas:
+        raise ConfigError(f"No kind of spec is called '{kind}'.{did_you_mean(kind, schemas)} Kinds: {listed(schemas)}.")
+    chosen = schemas if kind is None else {kind: schemas[kind]}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in chosen.items():
+            path = out / f"{name}.schema.json"
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            print(path)
+    else:
+        emit_json(chosen if kind is None else schemas[kind])
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(schema)

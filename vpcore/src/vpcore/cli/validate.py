@@ -1,0 +1,76 @@
+"""``vp validate``: check specs and everything they refer to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vpcore.cli.common import EXIT_INPUT, JsonOption, RootOption
+from vpcore.errors import ConfigError, VpError
+
+if TYPE_CHECKING:
+    from vpcore.config.store import ConfigStore
+
+
+def validate(
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE...]", help="Names or paths of specs. [default: all of the workspace]")
+    ] = None,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check specs and their whole chain, signal parameters and sweep axes included, without touching data."""
+    from vpcore.cli.common import emit_table, open_workspace, say
+
+    workspace = open_workspace(root)
+    store = workspace.specs
+    rows: list[dict[str, Any]] = []
+    messages: list[str] = []
+    for kind, path in _wanted(store, files or []):
+        row: dict[str, Any] = {"kind": kind, "file": _shown(store, path), "result": "ok", "error": None}
+        try:
+            store.check(kind, path)
+        except VpError as error:
+            row |= {"result": "wrong", "error": str(error)}
+            if str(error) not in messages:  # one wrong pipeline is the same message for everything above it
+                messages.append(str(error))
+        rows.append(row)
+    emit_table(rows, ("kind", "file", "result"), json=json, empty="There is nothing to check: configs/ holds no specs.")
+    for message in messages:
+        say(f"Error: {message}")
+    if messages:
+        raise typer.Exit(EXIT_INPUT)
+
+
+def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
+    from vpcore.config.store import kind_of
+    from vpcore.errors import did_you_mean, listed
+
+    everything = store.files()
+    if not files:
+        return everything
+    found = []
+    for text in files:
+        named = [(kind, path) for kind, path in everything if path.stem == text]
+        if named:
+            found += named
+        elif Path(text).suffix in (".yaml", ".yml") or Path(text).exists():
+            path = store.path_of("pipeline", text)
+            found.append((kind_of(store.document(path)), path))
+        else:
+            names = {path.stem for _, path in everything}
+            raise ConfigError(f"No spec is called '{text}'.{did_you_mean(text, names)} There are: {listed(names)}.")
+    return found
+
+
+def _shown(store: ConfigStore, path: Path) -> str:
+    full = path.absolute()
+    base = store.configs.parent
+    return full.relative_to(base).as_posix() if full.is_relative_to(base) else str(path)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(validate)
