@@ -1,0 +1,17 @@
+"""From signal values to trades, and from trades to figures. On arrays, never on a signal.
+
+The rules are those of the evaluation document, section 1: crossings with a cooldown, triple barriers tested against the
+extremes inside each bin, entry after a latency, the stop before the take-profit, and every sum in whole half-ticks.
+"""
+
+from vpcore.evaluation.config import EvalConfig
+from vpcore.evaluation.detect import Detections, Mode, band, cool_down, detect, detect_crossings
+from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
+from vpcore.evaluation.metrics import PNL_BLOCK_NS, Trial, evaluate, pnl_blocks
+from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
+
+__all__ = [
+    "MARKET_COLUMNS", "PNL_BLOCK_NS", "BarrierSpec", "Detections", "EvalConfig", "Market", "Mode", "OutcomeTable", "Price",
+    "Trial", "band", "breakeven_rate", "cool_down", "detect", "detect_crossings", "driftless_rate", "evaluate",
+    "outcome_table", "pnl_blocks", "wilson",
+]  # fmt: skip

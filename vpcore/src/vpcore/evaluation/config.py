@@ -1,0 +1,72 @@
+"""How an experiment turns signals into trades: the `eval` part of its specification."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from vpcore.evaluation.outcomes import Price
+
+_Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+_Bins = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
+
+
+class EvalConfig(BaseModel):
+    """From signal to trades. Lists are axes: every combination is a trial."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tp_ticks: tuple[_Distance, ...] = Field((4,), min_length=1, description="Take-profit distances, whole ticks.")
+    sl_ticks: tuple[_Distance, ...] = Field((4,), min_length=1, description="Stop distances, whole ticks.")
+    max_hold_bins: int = Field(1200, strict=True, ge=1, le=100_000_000, description="Bins after entry until a timeout.")
+    warmup_bins: _Bins = Field(300, description="Bins at the start in which no signal is accepted.")
+    cooldown_bins: tuple[_Bins, ...] = Field((30,), min_length=1, description="Smallest distance of two signals, bins.")
+    latency_bins: _Bins = Field(1, description="Bins from the end of the decision's bin to the entry.")
+    price: Price = Field("touch", description="touch: trades pay the spread; mid: measured on the mid.")
+    fee_ticks: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="Cost per round trip, ticks.")
+    thresholds: tuple[float, ...] | None = Field(
+        None, min_length=1, description="Thresholds for every signal; none: each signal's own grid."
+    )
+
+    @field_validator("tp_ticks", "sl_ticks", mode="before")
+    @classmethod
+    def _distances(cls, value: Any) -> Any:
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, int) and not isinstance(item, bool) and item < 0:
+                raise ValueError(f"must be greater than 0, was {item}. It is a distance: write {-item}.")
+        return value
+
+    @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (int, float)) else value
+
+    @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds")
+    @classmethod
+    def _once_and_sorted(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        twice = sorted({item for item in value if value.count(item) > 1})
+        if twice:
+            raise ValueError(f"must name every value once, {', '.join(str(item) for item in twice)} stands there twice.")
+        return tuple(sorted(value))
+
+    @field_validator("thresholds")
+    @classmethod
+    def _finite(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        for item in value or ():
+            if not math.isfinite(item) or item < 0:
+                raise ValueError(f"must be at least 0, was {item}. Shorts use the mirrored threshold.")
+        return value
+
+    def run_settings(self) -> dict[str, Any]:
+        """Return what decides the outcomes of a run beside its trials' own keys; it is hashed into the run id."""
+        return {
+            "price": self.price,
+            "fee_ticks": self.fee_ticks,
+            "latency_bins": self.latency_bins,
+            "max_hold_bins": self.max_hold_bins,
+            "warmup_bins": self.warmup_bins,
+        }

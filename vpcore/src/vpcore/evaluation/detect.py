@@ -1,0 +1,151 @@
+"""From the values of a signal to the bins in which it trades."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.errors import ConfigError
+from vpcore.kernels import barrier
+
+Mode = Literal["value", "probability", "confidence"]
+"""How a threshold reads the values: ``+-thr`` for value and confidence, ``thr`` and ``1 - thr`` for probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Where a signal trades.
+
+    Attributes
+    ----------
+    bins : int64[n_signals]
+        Index of the bin at whose end the decision exists, ascending.
+    sides : int8[n_signals]
+        +1 long, -1 short.
+    """
+
+    bins: npt.NDArray[np.int64]
+    sides: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return int(self.bins.shape[0])
+
+
+def band(threshold: float, mode: Mode = "value") -> tuple[float, float]:
+    """Return the level at which a signal goes long and the one at which it goes short.
+
+    Raises
+    ------
+    ConfigError
+        If the mode is unknown, or the threshold is not finite or outside the range of the mode: at least 0 for value,
+        0 to 1 for confidence, 0.5 to 1 for probability. (Below, one value could be a long and a short.)
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(f"prediction_mode must be one of {', '.join(get_args(Mode))}, was {mode!r}.")
+    low, high = {"value": (0.0, math.inf), "probability": (0.5, 1.0), "confidence": (0.0, 1.0)}[mode]
+    if not math.isfinite(threshold) or not low <= threshold <= high:
+        limit = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ConfigError(f"A threshold on a {mode} must be {limit}, was {threshold}.")
+    if mode == "probability":
+        return threshold, 1.0 - threshold
+    return threshold, -threshold
+
+
+def detect_crossings(
+    values: npt.NDArray[np.float64],
+    valid: npt.NDArray[np.bool_],
+    bin_seq: npt.NDArray[np.int64],
+    threshold: float,
+    *,
+    warmup_bins: int,
+    mode: Mode = "value",
+) -> Detections:
+    """Return every crossing of a threshold, before any cooldown. Parameters as in `detect`."""
+    upper, lower = band(threshold, mode)
+    if values.ndim != 1 or values.shape != valid.shape or values.shape != bin_seq.shape:
+        raise ValueError(f"values {values.shape}, valid {valid.shape} and bin_seq {bin_seq.shape} must be one value per bin.")
+    if warmup_bins < 0:
+        raise ConfigError(f"warmup_bins must be at least 0, was {warmup_bins}.")
+    n_bins = values.shape[0]
+    bins = np.empty(n_bins, dtype=np.int64)
+    sides = np.empty(n_bins, dtype=np.int8)
+    first_seq = int(bin_seq[0]) + warmup_bins if n_bins else 0
+    count = barrier.crossings(
+        np.ascontiguousarray(values, dtype=np.float64),
+        np.ascontiguousarray(valid, dtype=np.bool_),
+        np.ascontiguousarray(bin_seq, dtype=np.int64),
+        upper,
+        lower,
+        first_seq,
+        bins,
+        sides,
+    )
+    return Detections(bins[:count].copy(), sides[:count].copy())
+
+
+def cool_down(crossings: Detections, bin_seq: npt.NDArray[np.int64], cooldown_bins: int) -> Detections:
+    """Return the crossings at least `cooldown_bins` after the last one returned, of either side.
+
+    Raises
+    ------
+    ConfigError
+        If `cooldown_bins` is negative.
+    """
+    if cooldown_bins < 0:
+        raise ConfigError(f"cooldown_bins must be at least 0, was {cooldown_bins}.")
+    bins = np.empty_like(crossings.bins)
+    sides = np.empty_like(crossings.sides)
+    seq = np.ascontiguousarray(bin_seq, dtype=np.int64)
+    count = barrier.accept(crossings.bins, crossings.sides, seq, cooldown_bins, bins, sides)
+    return Detections(bins[:count], sides[:count])
+
+
+def detect(
+    values: npt.NDArray[np.float64],
+    valid: npt.NDArray[np.bool_],
+    bin_seq: npt.NDArray[np.int64],
+    threshold: float,
+    *,
+    cooldown_bins: int,
+    warmup_bins: int,
+    mode: Mode = "value",
+) -> Detections:
+    """Return the bins in which a signal trades.
+
+    A long is signalled at bin i if ``values[i] >= threshold`` and the last value that is not NaN in a valid bin was
+    below; mirrored for a short. Bin i is valid, lies after the warm-up, and at least `cooldown_bins` after the last
+    accepted signal of either side. A crossing inside the cooldown is lost. Where nothing came before, nothing crosses.
+
+    Parameters
+    ----------
+    values : float64[n_bins]
+        The signal at the end of each bin, NaN where it has none.
+    valid : bool[n_bins]
+        `book_valid`.
+    bin_seq : int64[n_bins]
+        Cooldown and warm-up count these, so invalid bins count.
+    threshold : float
+        See `band` for its range.
+    cooldown_bins : int
+        Smallest distance of two accepted signals.
+    warmup_bins : int
+        Signals in the first `warmup_bins` bins of the arrays are not accepted; their values are still what a later
+        crossing comes from.
+    mode : {"value", "probability", "confidence"}
+        What the values are.
+
+    Returns
+    -------
+    Detections
+
+    Raises
+    ------
+    ConfigError
+        If the threshold, the mode, the cooldown or the warm-up is out of range.
+    """
+    found = detect_crossings(values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode)
+    return cool_down(found, bin_seq, cooldown_bins)

@@ -1,0 +1,270 @@
+"""Triple barriers: what becomes of a long and of a short entered at the end of every bin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.errors import ConfigError, DatasetError
+from vpcore.kernels import barrier
+from vpcore.units import HALF_TICKS_PER_TICK
+
+Price = Literal["touch", "mid"]
+"""Whether trades pay the spread (entry and barriers at the touch) or are measured on the mid."""
+
+MARKET_COLUMNS = (
+    "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int", "spread_ticks",
+    "bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int", "mid2_high", "mid2_low",
+)  # fmt: skip
+"""Bin columns that outcomes are made of."""
+
+_HIGHEST = np.iinfo(np.int64).max
+_LOWEST = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierSpec:
+    """What closes a trade. Distances in whole ticks, time in bins.
+
+    Raises
+    ------
+    ConfigError
+        If a distance or the hold is below 1, or the price is neither touch nor mid.
+    """
+
+    tp_ticks: int
+    sl_ticks: int
+    max_hold_bins: int
+    price: Price = "touch"
+
+    def __post_init__(self) -> None:
+        for name in ("tp_ticks", "sl_ticks", "max_hold_bins"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1, was {value}.")
+        if self.price not in get_args(Price):
+            raise ConfigError(f"price must be touch or mid, was {self.price!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The bins of one dataset in ticks, prepared once for all outcome tables.
+
+    Attributes
+    ----------
+    bin_seq, bin_start_ns : int64[n_bins]
+    valid : bool[n_bins]
+    bid, ask, bid_high, bid_low, ask_high, ask_low, spread : int64[n_bins]
+        Ticks; 0 in invalid bins.
+    mid2, mid2_high, mid2_low : int64[n_bins]
+        Half-ticks; 0 in invalid bins.
+    last_valid : int64[n_bins]
+        Index of the last valid bin up to and including each one, -1 before the first.
+    cell_width_ns : int
+        Width of a bin.
+    """
+
+    bin_seq: npt.NDArray[np.int64]
+    bin_start_ns: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.bool_]
+    bid: npt.NDArray[np.int64]
+    ask: npt.NDArray[np.int64]
+    bid_high: npt.NDArray[np.int64]
+    bid_low: npt.NDArray[np.int64]
+    ask_high: npt.NDArray[np.int64]
+    ask_low: npt.NDArray[np.int64]
+    spread: npt.NDArray[np.int64]
+    mid2: npt.NDArray[np.int64]
+    mid2_high: npt.NDArray[np.int64]
+    mid2_low: npt.NDArray[np.int64]
+    last_valid: npt.NDArray[np.int64]
+    cell_width_ns: int
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return int(self.bin_seq.shape[0])
+
+    @classmethod
+    def from_bins(cls, bins: Mapping[str, npt.NDArray[Any]], tick_int: int) -> Market:
+        """Prepare the bins of a dataset.
+
+        Parameters
+        ----------
+        bins : mapping of name to array of shape (n_bins,)
+            Holds `MARKET_COLUMNS`, as in a dataset.
+        tick_int : int
+            Tick size in fixed point (1e-9).
+
+        Raises
+        ------
+        DatasetError
+            If a column is missing or of another length, a price is off the tick grid, a valid bin is crossed, or the
+            bins are not consecutive.
+        """
+        missing = [name for name in MARKET_COLUMNS if name not in bins]
+        if missing:
+            raise DatasetError(f"Outcomes need the bin columns {', '.join(missing)}, which are missing.")
+        if tick_int < 1:
+            raise DatasetError(f"tick_int must be at least 1 (a price of 1e-9), was {tick_int}.")
+        seq = np.ascontiguousarray(bins["bin_seq"], dtype=np.int64)
+        n_bins = seq.shape[0]
+        for name in MARKET_COLUMNS:
+            if np.shape(bins[name]) != (n_bins,):
+                raise DatasetError(f"Bin column {name} must have {n_bins} values, one per bin, was {np.shape(bins[name])}.")
+        gaps = np.flatnonzero(np.diff(seq) != 1)
+        if gaps.size:
+            row = int(gaps[0])
+            raise DatasetError(f"bin_seq must count up by 1, was {seq[row]} and then {seq[row + 1]} (row {row + 1}).")
+        valid = np.ascontiguousarray(bins["book_valid"], dtype=np.bool_)
+
+        def ticks(name: str) -> npt.NDArray[np.int64]:
+            price = np.where(valid, np.asarray(bins[name], dtype=np.int64), 0)
+            off = np.flatnonzero(price % tick_int)
+            if off.size:
+                row = int(off[0])
+                raise DatasetError(f"{name} must be a multiple of the tick {tick_int} (1e-9), was {price[row]} (bin {seq[row]}).")
+            return price // tick_int
+
+        def plain(name: str) -> npt.NDArray[np.int64]:
+            return np.where(valid, np.asarray(bins[name], dtype=np.int64), 0)
+
+        bid, ask = ticks("best_bid_price_int"), ticks("best_ask_price_int")
+        crossed = np.flatnonzero(valid & (bid >= ask))
+        if crossed.size:
+            raise DatasetError(f"A valid bin must have its best bid below its best ask, bin {seq[crossed[0]]} has not.")
+        starts = np.ascontiguousarray(bins["bin_start_ns"], dtype=np.int64)
+        return cls(
+            bin_seq=seq,
+            bin_start_ns=starts,
+            valid=valid,
+            bid=bid,
+            ask=ask,
+            bid_high=ticks("bid_high_int"),
+            bid_low=ticks("bid_low_int"),
+            ask_high=ticks("ask_high_int"),
+            ask_low=ticks("ask_low_int"),
+            spread=np.where(valid, ask - bid, 0),
+            mid2=np.where(valid, bid + ask, 0),
+            mid2_high=plain("mid2_high"),
+            mid2_low=plain("mid2_low"),
+            last_valid=np.maximum.accumulate(np.where(valid, np.arange(n_bins), -1)) if n_bins else np.empty(0, dtype=np.int64),
+            cell_width_ns=int(np.asarray(bins["bin_end_ns"])[0] - starts[0]) if n_bins else 1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeTable:
+    """The outcome of a trade entered at the end of every bin. Row 0 of each array is the long, row 1 the short.
+
+    Attributes
+    ----------
+    spec : BarrierSpec
+    outcome : int8[2, n_bins]
+        `TAKE_PROFIT` (1), `STOP_LOSS` (-1), `TIMEOUT` (0), or `NO_TRADE` (2): the bin is invalid or, at touch prices,
+        the stop is not wider than its spread.
+    tie : bool[2, n_bins]
+        A stop in whose bin the take-profit was touched too.
+    exit_bin : int32[2, n_bins]
+        The bin whose price closed the trade: for a timeout the last valid one up to the end of the hold or of the data.
+    resolved_at : int32[2, n_bins]
+        The bin at whose end the outcome is known. For a trade that the data cut short this lies beyond the last bin:
+        a longer capture may still change it, so no label of it may be used.
+    net : int32[2, n_bins]
+        What the trade pays before fees, half-ticks.
+    gross : int32[2, n_bins]
+        From mid at entry to mid at the end of the exit bin, in the trade's direction, half-ticks.
+    """
+
+    spec: BarrierSpec
+    outcome: npt.NDArray[np.int8]
+    tie: npt.NDArray[np.bool_]
+    exit_bin: npt.NDArray[np.int32]
+    resolved_at: npt.NDArray[np.int32]
+    net: npt.NDArray[np.int32]
+    gross: npt.NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        arrays = (self.outcome, self.tie, self.exit_bin, self.resolved_at, self.net, self.gross)
+        return sum(array.nbytes for array in arrays)
+
+
+def outcome_table(bins: Market | Mapping[str, npt.NDArray[Any]], spec: BarrierSpec, tick_int: int | None = None) -> OutcomeTable:
+    """Return what becomes of a long and of a short entered at the end of every bin.
+
+    The barriers are tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin; an
+    invalid bin closes nothing. Both barriers in one bin count as the stop. At touch prices a long is bought at the ask
+    and leaves at the bid, a short the other way round; at mid prices both are measured on the mid.
+
+    Parameters
+    ----------
+    bins : Market or mapping of name to array
+        A prepared market, or bin columns, which need `tick_int`.
+    spec : BarrierSpec
+    tick_int : int, optional
+        Tick size in fixed point (1e-9).
+
+    Returns
+    -------
+    OutcomeTable
+        Latency is not part of it: look a decision up at its entry bin.
+
+    Notes
+    -----
+    Time grows with n_bins; the hold adds about ``max_hold_bins / 32 + 32`` steps at most per bin and side.
+    """
+    if isinstance(bins, Market):
+        market = bins
+    elif tick_int is None:
+        raise ValueError("outcome_table needs tick_int with plain columns.")
+    else:
+        market = Market.from_bins(bins, tick_int)
+    n_bins = market.n_bins
+    shape = (2, n_bins)
+    table = OutcomeTable(
+        spec=spec,
+        outcome=np.empty(shape, dtype=np.int8),
+        tie=np.empty(shape, dtype=np.bool_),
+        exit_bin=np.empty(shape, dtype=np.int32),
+        resolved_at=np.empty(shape, dtype=np.int32),
+        net=np.empty(shape, dtype=np.int32),
+        gross=np.empty(shape, dtype=np.int32),
+    )
+    if spec.price == "touch":
+        scale = 1
+        tradable = market.valid & (market.spread < spec.sl_ticks)
+        sides = (
+            (market.ask, market.bid_high, market.bid_low, market.bid, market.mid2),
+            (-market.bid, -market.ask_low, -market.ask_high, -market.ask, -market.mid2),
+        )
+    else:
+        scale = HALF_TICKS_PER_TICK
+        tradable = market.valid
+        sides = (
+            (market.mid2, market.mid2_high, market.mid2_low, market.mid2, market.mid2),
+            (-market.mid2, -market.mid2_low, -market.mid2_high, -market.mid2, -market.mid2),
+        )
+    n_blocks = n_bins // barrier.BLOCK
+    for row, (entry, high, low, last, mid2) in enumerate(sides):
+        high = np.where(market.valid, high, _LOWEST)
+        low = np.where(market.valid, low, _HIGHEST)
+        block_high, block_low = np.empty(n_blocks, dtype=np.int64), np.empty(n_blocks, dtype=np.int64)
+        barrier.block_extremes(high, low, block_high, block_low)
+        barrier.first_touch(
+            entry, high, low, last, mid2, tradable, market.last_valid, block_high, block_low,
+            spec.tp_ticks * scale, spec.sl_ticks * scale, spec.max_hold_bins,
+            table.outcome[row], table.tie[row], table.exit_bin[row], table.net[row], table.gross[row],
+        )  # fmt: skip
+        end_of_hold = np.arange(n_bins, dtype=np.int64) + spec.max_hold_bins
+        closed = table.outcome[row] != barrier.TIMEOUT
+        table.resolved_at[row] = np.where(closed, table.exit_bin[row], np.minimum(end_of_hold, np.iinfo(np.int32).max))
+    np.multiply(table.net, HALF_TICKS_PER_TICK // scale, out=table.net)
+    for array in (table.outcome, table.tie, table.exit_bin, table.resolved_at, table.net, table.gross):
+        array.setflags(write=False)
+    return table

@@ -1,0 +1,310 @@
+"""Signals to trades to sums: crossings, first touch of the barriers, and the tally of many trials.
+
+Prices and results are whole numbers here (ticks or half-ticks), so that every sum is exact in any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.kernels.jit import jit
+
+TAKE_PROFIT = 1
+STOP_LOSS = -1
+TIMEOUT = 0
+NO_TRADE = 2
+"""Codes of `outcome`. `NO_TRADE`: nothing can be entered at this bin."""
+
+_Array = npt.NDArray[Any]
+
+BLOCK = 32
+"""Bins per block of `block_extremes`. Near the square root of a usual hold, so that a scan is short on both levels."""
+
+N_UP, N_DOWN, N_DROPPED, N_TP, N_SL, N_TIMEOUT, N_TIE, SUM_NET, SUM_GROSS, SUM_SPREAD, MAX_OPEN, TWICE_MEDIAN = range(12)
+N_SUMS = 12
+"""Columns of `sums` in `tally`."""
+
+
+@jit
+def crossings(
+    values: _Array, valid: _Array, bin_seq: _Array, upper: float, lower: float, first_seq: int,
+    bins: _Array, sides: _Array,
+) -> int:  # fmt: skip
+    """Write where a series crosses a threshold and return how often it does.
+
+    Parameters
+    ----------
+    values : float64[n_bins]
+        NaN where the signal says nothing.
+    valid : bool[n_bins]
+    bin_seq : int64[n_bins]
+    upper, lower : float
+        A long crossing is ``value >= upper`` after ``value < upper``; a short one ``value <= lower`` after
+        ``value > lower``. "After" is the last value that is not NaN in a valid bin; where there is none, nothing
+        crosses.
+    first_seq : int
+        Crossings in bins before this one are not reported, but their values count as "after".
+    bins : int64[n_bins], written
+        Indices of the crossings, ascending.
+    sides : int8[n_bins], written
+        +1 long, -1 short.
+    """
+    count = 0
+    before = np.nan
+    for i in range(values.shape[0]):
+        value = values[i]
+        if not valid[i] or np.isnan(value):
+            continue
+        if bin_seq[i] >= first_seq:
+            if value >= upper and before < upper:
+                bins[count] = i
+                sides[count] = 1
+                count += 1
+            elif value <= lower and before > lower:
+                bins[count] = i
+                sides[count] = -1
+                count += 1
+        before = value
+    return count
+
+
+@jit
+def accept(
+    bins: _Array, sides: _Array, bin_seq: _Array, cooldown: int, accepted_bins: _Array, accepted_sides: _Array
+) -> int:
+    """Copy the crossings that lie at least `cooldown` bins after the last copied one and return how many there are.
+
+    A crossing inside the cooldown is lost: it neither trades nor prolongs the cooldown. `bins` and `sides` are those of
+    `crossings`; `accepted_bins` (int64) and `accepted_sides` (int8) are written and have room for all of them.
+    """
+    count = 0
+    last = 0
+    for c in range(bins.shape[0]):
+        seq = bin_seq[bins[c]]
+        if count == 0 or seq - last >= cooldown:
+            accepted_bins[count] = bins[c]
+            accepted_sides[count] = sides[c]
+            count += 1
+            last = seq
+    return count
+
+
+@jit
+def block_extremes(high: _Array, low: _Array, block_high: _Array, block_low: _Array) -> None:
+    """Write the highest `high` and the lowest `low` of every whole block of `BLOCK` bins. All int64."""
+    for b in range(block_high.shape[0]):
+        top = high[b * BLOCK]
+        bottom = low[b * BLOCK]
+        for i in range(b * BLOCK + 1, (b + 1) * BLOCK):
+            top = max(top, high[i])
+            bottom = min(bottom, low[i])
+        block_high[b] = top
+        block_low[b] = bottom
+
+
+@jit
+def first_touch(
+    entry: _Array, high: _Array, low: _Array, last: _Array, mid2: _Array, tradable: _Array, last_valid: _Array,
+    block_high: _Array, block_low: _Array, tp: int, sl: int, hold: int,
+    outcome: _Array, tie: _Array, exit_bin: _Array, pnl: _Array, gross: _Array,
+) -> None:  # fmt: skip
+    """Write what becomes of a long trade entered at the end of every bin.
+
+    A short is the long of the mirrored market: negate every price and swap high and low.
+
+    Parameters
+    ----------
+    entry : int64[n_bins]
+        Price paid at the end of the bin.
+    high, low : int64[n_bins]
+        Extremes inside the bin of the price at which the trade is closed. In an invalid bin `high` is the smallest and
+        `low` the largest integer, so that it closes nothing.
+    last : int64[n_bins]
+        Price at which the trade is closed at the end of the bin.
+    mid2 : int64[n_bins]
+        Mid at the end of the bin, in half-ticks.
+    tradable : bool[n_bins]
+        Where a trade may be entered.
+    last_valid : int64[n_bins]
+        Index of the last valid bin up to and including this one.
+    block_high, block_low : int64[n_bins // BLOCK]
+        From `block_extremes`.
+    tp, sl : int
+        Distances in the unit of the prices.
+    hold : int
+        Number of bins after the entry in which the barriers are tested.
+    outcome : int8[n_bins], written
+        `TAKE_PROFIT`, `STOP_LOSS`, `TIMEOUT` or `NO_TRADE`.
+    tie : bool[n_bins], written
+        The bin of the stop also touched the take-profit.
+    exit_bin : int32[n_bins], written
+        The bin whose price closed the trade.
+    pnl : int32[n_bins], written
+        What the trade pays, in the unit of the prices: `tp` at a take-profit, the adverse extreme of the bin at a stop,
+        the price at the end of the exit bin at a timeout.
+    gross : int32[n_bins], written
+        Mid at the end of the exit bin less mid at entry, half-ticks.
+    """
+    n_bins = entry.shape[0]
+    for e in range(n_bins):
+        tie[e] = False
+        exit_bin[e] = e
+        pnl[e] = 0
+        gross[e] = 0
+        if not tradable[e]:
+            outcome[e] = NO_TRADE
+            continue
+        up = entry[e] + tp
+        down = entry[e] - sl
+        stop = min(e + hold, n_bins - 1)
+        result = TIMEOUT
+        j = e + 1
+        while j <= stop:
+            if j % BLOCK == 0:
+                b = j // BLOCK
+                while j + BLOCK - 1 <= stop and block_high[b] < up and block_low[b] > down:
+                    j += BLOCK
+                    b += 1
+                if j > stop:
+                    break
+            if low[j] <= down:
+                result = STOP_LOSS
+                break
+            if high[j] >= up:
+                result = TAKE_PROFIT
+                break
+            j += 1
+        outcome[e] = result
+        if result == TAKE_PROFIT:
+            x = j
+            pnl[e] = tp
+        elif result == STOP_LOSS:
+            x = j
+            pnl[e] = low[j] - entry[e]
+            tie[e] = high[j] >= up
+        else:
+            x = last_valid[stop]
+            pnl[e] = last[x] - entry[e]
+        exit_bin[e] = x
+        gross[e] = mid2[x] - mid2[e]
+
+
+@jit
+def tally(
+    bins: _Array, sides: _Array, offsets: _Array, latency: int, hold: int, spread: _Array, block_of: _Array,
+    outcome: _Array, tie: _Array, exit_bin: _Array, net: _Array, gross: _Array,
+    sums: _Array, n_eff: _Array, block_net: _Array, block_trades: _Array,
+) -> None:  # fmt: skip
+    """Add up the trades of many trials that share one outcome table.
+
+    Parameters
+    ----------
+    bins, sides : int64[n_signals], int8[n_signals]
+        Decision bins of all trials, one trial after the other, ascending within a trial.
+    offsets : int64[n_trials + 1]
+        Where each trial begins in `bins`.
+    latency : int
+        Bins from decision to entry.
+    hold : int
+        Bins after the entry in which the barriers are tested.
+    spread : int64[n_bins]
+        At the end of the bin, ticks.
+    block_of : int64[n_bins]
+        The block of the PnL vector to which an entry in this bin belongs.
+    outcome, tie, exit_bin, net, gross : arrays of shape (2, n_bins)
+        Outcome table; row 0 long, row 1 short. `net` and `gross` in half-ticks.
+    sums : int64[n_trials, N_SUMS], written
+        Counts, sums in half-ticks (`SUM_SPREAD` in ticks), `MAX_OPEN`, and `TWICE_MEDIAN`: twice the median number of
+        bins from entry to the end of the trade.
+    n_eff : float64[n_trials], written
+        Sum over trades of the mean share of the bins it is open that is its own (1 / trades open in that bin).
+    block_net, block_trades : int64[n_trials, n_blocks], written
+        Net half-ticks and number of trades per block of entry.
+    """
+    n_bins = spread.shape[0]
+    longest = 0
+    for t in range(sums.shape[0]):
+        longest = max(longest, offsets[t + 1] - offsets[t])
+    durations = np.empty(longest, dtype=np.int64)
+    # The open trades, by end, are [closed:n]. An insertion from behind beats sorting: ends come nearly in order.
+    ends = np.empty(longest, dtype=np.int64)
+    entries = np.empty(longest, dtype=np.int64)
+    at_entry = np.empty(longest, dtype=np.float64)
+    lasting = np.zeros(min(hold, n_bins) + 1, dtype=np.int64)  # trades per duration; all zero between trials
+    for t in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            sums[t, c] = 0
+        for b in range(block_net.shape[1]):
+            block_net[t, b] = 0
+            block_trades[t, b] = 0
+        n = 0
+        closed = 0
+        now = 0
+        share = 0.0
+        total = 0.0
+        for s in range(offsets[t], offsets[t + 1]):
+            side = 0 if sides[s] > 0 else 1
+            sums[t, N_UP + side] += 1
+            e = bins[s] + latency
+            if e >= n_bins or outcome[side, e] == NO_TRADE:
+                sums[t, N_DROPPED] += 1
+                continue
+            result = outcome[side, e]
+            if result == TAKE_PROFIT:
+                sums[t, N_TP] += 1
+            elif result == STOP_LOSS:
+                sums[t, N_SL] += 1
+                if tie[side, e]:
+                    sums[t, N_TIE] += 1
+            else:
+                sums[t, N_TIMEOUT] += 1
+            sums[t, SUM_NET] += net[side, e]
+            sums[t, SUM_GROSS] += gross[side, e]
+            sums[t, SUM_SPREAD] += spread[e]
+            block_net[t, block_of[e]] += net[side, e]
+            block_trades[t, block_of[e]] += 1
+            end = exit_bin[side, e] if result != TIMEOUT else min(e + hold, n_bins - 1)
+            durations[n] = end - e
+            lasting[end - e] += 1
+            end = max(end, e + 1)  # a trade entered in the last bin is open for an instant, not for none
+            while closed < n and ends[closed] <= e:
+                share += (ends[closed] - now) / (n - closed)
+                now = ends[closed]
+                total += (share - at_entry[closed]) / (ends[closed] - entries[closed])
+                closed += 1
+            if n > closed:
+                share += (e - now) / (n - closed)
+            now = e
+            j = n
+            while j > closed and ends[j - 1] > end:
+                ends[j] = ends[j - 1]
+                entries[j] = entries[j - 1]
+                at_entry[j] = at_entry[j - 1]
+                j -= 1
+            ends[j] = end
+            entries[j] = e
+            at_entry[j] = share
+            n += 1
+            sums[t, MAX_OPEN] = max(sums[t, MAX_OPEN], n - closed)
+        while closed < n:
+            share += (ends[closed] - now) / (n - closed)
+            now = ends[closed]
+            total += (share - at_entry[closed]) / (ends[closed] - entries[closed])
+            closed += 1
+        n_eff[t] = total
+        if n > 0:
+            below = 0
+            duration = -1
+            while below <= (n - 1) // 2:
+                duration += 1
+                below += lasting[duration]
+            sums[t, TWICE_MEDIAN] = duration
+            while below <= n // 2:
+                duration += 1
+                below += lasting[duration]
+            sums[t, TWICE_MEDIAN] += duration
+        for i in range(n):
+            lasting[durations[i]] = 0
