@@ -90,7 +90,7 @@ class Book(NamedTuple):
 
 
 @jit
-def find_slot(book, order_id):  # type: ignore[no-untyped-def]
+def find_slot(book, order_id):
     """Return the slot that holds `order_id`, or ``-1 - slot`` of the empty slot where it would go."""
     mask = book.keys.shape[0] - 1
     slot = _hash(order_id) & mask
@@ -102,7 +102,7 @@ def find_slot(book, order_id):  # type: ignore[no-untyped-def]
 
 
 @jit(inline=True)
-def _hash(order_id):  # type: ignore[no-untyped-def]
+def _hash(order_id):
     # Two 32-bit halves times 32-bit odd constants: full mixing without an overflowing product, so that the interpreted
     # run of the tests warns of nothing. The identity keeps neighbours together and is faster until a venue numbers its
     # orders in strides of a power of two.
@@ -113,7 +113,7 @@ def _hash(order_id):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _remove_slot(book, slot):  # type: ignore[no-untyped-def]
+def _remove_slot(book, slot):
     mask = book.keys.shape[0] - 1
     hole = slot
     probe = slot
@@ -130,7 +130,7 @@ def _remove_slot(book, slot):  # type: ignore[no-untyped-def]
 
 
 @jit
-def rehash(keys, rows, new_keys, new_rows):  # type: ignore[no-untyped-def]
+def rehash(keys, rows, new_keys, new_rows):
     """Insert every live slot of a table into a larger, empty one."""
     mask = new_keys.shape[0] - 1
     for old in range(keys.shape[0]):
@@ -143,7 +143,7 @@ def rehash(keys, rows, new_keys, new_rows):  # type: ignore[no-untyped-def]
 
 
 @jit
-def page_position(page_no, n_pages, number):  # type: ignore[no-untyped-def]
+def page_position(page_no, n_pages, number):
     """Return the position of the first page whose number is at least `number`."""
     low = 0
     high = n_pages
@@ -157,7 +157,7 @@ def page_position(page_no, n_pages, number):  # type: ignore[no-untyped-def]
 
 
 @jit
-def find_page(book, number):  # type: ignore[no-untyped-def]
+def find_page(book, number):
     """Return the storage index of a page, -1 if it was never touched."""
     n_pages = book.scalars[N_PAGES]
     near = book.scalars[LAST_PAGE]
@@ -171,7 +171,7 @@ def find_page(book, number):  # type: ignore[no-untyped-def]
 
 
 @jit
-def make_page(book, number):  # type: ignore[no-untyped-def]
+def make_page(book, number):
     """Make sure that a page exists. Return False if there is no room for it."""
     if find_page(book, number) >= 0:
         return True
@@ -189,7 +189,7 @@ def make_page(book, number):  # type: ignore[no-untyped-def]
 
 
 @jit
-def change_depth(book, tick, side, size):  # type: ignore[no-untyped-def]
+def change_depth(book, tick, side, size):
     """Add `size` (negative to take away) to a level, and keep the best prices up to date as far as additions go."""
     page = find_page(book, tick >> PAGE_BITS)
     level = tick & (PAGE - 1)
@@ -212,7 +212,7 @@ NO_ASK = 2**62
 
 
 @jit
-def settle_best(book):  # type: ignore[no-untyped-def]
+def settle_best(book):
     """Move the best prices inwards past levels that have emptied. ``NO_BID`` and ``NO_ASK`` stand for an empty side."""
     tick = book.scalars[BEST_BID]
     if tick != NO_BID:
@@ -227,7 +227,7 @@ def settle_best(book):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _next_bid(book, tick):  # type: ignore[no-untyped-def]
+def _next_bid(book, tick):
     n_pages = book.scalars[N_PAGES]
     position = page_position(book.page_no, n_pages, (tick >> PAGE_BITS) + 1) - 1
     while position >= 0:
@@ -244,7 +244,7 @@ def _next_bid(book, tick):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _next_ask(book, tick):  # type: ignore[no-untyped-def]
+def _next_ask(book, tick):
     n_pages = book.scalars[N_PAGES]
     position = page_position(book.page_no, n_pages, tick >> PAGE_BITS)
     while position < n_pages:
@@ -261,7 +261,7 @@ def _next_ask(book, tick):  # type: ignore[no-untyped-def]
 
 
 @jit
-def level_depth(book, tick, side):  # type: ignore[no-untyped-def]
+def level_depth(book, tick, side):
     """Return the contracts that rest at a level on one side."""
     page = find_page(book, tick >> PAGE_BITS)
     if page < 0:
@@ -270,7 +270,7 @@ def level_depth(book, tick, side):  # type: ignore[no-untyped-def]
 
 
 @jit
-def clear_book(book):  # type: ignore[no-untyped-def]
+def clear_book(book):
     """Drop every order. Depth goes to zero; accumulators and flows stay as they are."""
     book.rows[:] = -1
     n_pages = book.scalars[N_PAGES]
@@ -284,7 +284,7 @@ def clear_book(book):  # type: ignore[no-untyped-def]
 
 
 @jit
-def insert_order(book, order_id, slot, tick, size, side):  # type: ignore[no-untyped-def]
+def insert_order(book, order_id, slot, tick, size, side):
     """Put a new order into the empty `slot` and return its row. Depth is not touched."""
     n_orders = book.scalars[N_ORDERS]
     row = book.free[n_orders]
@@ -299,7 +299,7 @@ def insert_order(book, order_id, slot, tick, size, side):  # type: ignore[no-unt
 
 
 @jit
-def remove_order(book, slot):  # type: ignore[no-untyped-def]
+def remove_order(book, slot):
     """Take the order of a slot out of the table and give its row back. Depth is not touched."""
     row = book.rows[slot]
     n_orders = book.scalars[N_ORDERS] - 1
@@ -309,7 +309,7 @@ def remove_order(book, slot):  # type: ignore[no-untyped-def]
 
 
 @jit
-def set_snapshot_order(book, order_id, tick, size, side):  # type: ignore[no-untyped-def]
+def set_snapshot_order(book, order_id, tick, size, side):
     """Insert or replace an order of a snapshot: depth changes, flow does not."""
     slot = find_slot(book, order_id)
     if slot >= 0:
@@ -322,7 +322,7 @@ def set_snapshot_order(book, order_id, tick, size, side):  # type: ignore[no-unt
 
 
 @jit
-def _flow(book, tick, side, quantity, size, sign, now):  # type: ignore[no-untyped-def]
+def _flow(book, tick, side, quantity, size, sign, now):
     """Record `size` contracts of one quantity at a level, with the depth they add (+1), take (-1) or leave alone (0)."""
     if size == 0:
         return
@@ -337,7 +337,7 @@ def _flow(book, tick, side, quantity, size, sign, now):  # type: ignore[no-untyp
 
 
 @jit
-def _reduce(book, row, size, now):  # type: ignore[no-untyped-def]
+def _reduce(book, row, size, now):
     """Take `size` off an order: what the event's fills cover is a fill, the rest was pulled by its owner."""
     tick = book.pool[row, O_TICK]
     side = book.pool[row, O_SIDE]
@@ -352,7 +352,7 @@ def _reduce(book, row, size, now):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _place(book, order_id, tick, size, side, now):  # type: ignore[no-untyped-def]
+def _place(book, order_id, tick, size, side, now):
     """Insert an order that arrives; an order that lives under the id already is withdrawn first."""
     slot = find_slot(book, order_id)
     if slot >= 0:
@@ -370,7 +370,7 @@ def _place(book, order_id, tick, size, side, now):  # type: ignore[no-untyped-de
 
 
 @jit
-def _collect_fills(book, words, start, stop, instrument):  # type: ignore[no-untyped-def]
+def _collect_fills(book, words, start, stop, instrument):
     """First pass over an event with trades: volumes, and passive fills by order id."""
     n_fills = 0
     traded = np.int64(0)
@@ -429,7 +429,7 @@ def _collect_fills(book, words, start, stop, instrument):  # type: ignore[no-unt
 
 
 @jit
-def _settle_fills(book, now):  # type: ignore[no-untyped-def]
+def _settle_fills(book, now):
     """Last pass: passive size beyond an order's reductions was hidden; it arrived and traded at the same moment."""
     for i in range(book.scalars[N_FILLS]):
         left = book.fills[i, F_LEFT]
@@ -446,7 +446,7 @@ def _settle_fills(book, now):  # type: ignore[no-untyped-def]
 
 
 @jit
-def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now):  # type: ignore[no-untyped-def]
+def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now):
     """Apply one completed event at the time of its last record.
 
     Parameters
@@ -505,7 +505,7 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
 
 
 @jit
-def _modify(book, order_id, tick, size, side, now):  # type: ignore[no-untyped-def]
+def _modify(book, order_id, tick, size, side, now):
     slot = find_slot(book, order_id)
     if slot < 0:
         book.counts[C_UNKNOWN_MODIFY] += 1

@@ -46,7 +46,7 @@ class FrameParams(NamedTuple):
 
 
 @jit
-def make_frame(book, flow, par, bid, ask, now, seq, out, row):  # type: ignore[no-untyped-def]
+def make_frame(book, flow, par, bid, ask, now, seq, out, row):
     """Write the frame of a valid bin and take its composites into the flow history.
 
     Parameters
@@ -100,7 +100,7 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):  # type: ignore[n
 
 
 @jit
-def _read_levels(book, work, low, n_levels, now, inner, outer):  # type: ignore[no-untyped-def]
+def _read_levels(book, work, low, n_levels, now, inner, outer):
     """Read the accumulators of the band's levels at `now`: velocity and acceleration of all, the rest inside the grid."""
     page = np.int64(-1)
     number = (low >> PAGE_BITS) - 1
@@ -130,14 +130,14 @@ def _read_levels(book, work, low, n_levels, now, inner, outer):  # type: ignore[
 
 
 @jit(inline=True)
-def _read(acc, work, page, level, j, start, stop, factor):  # type: ignore[no-untyped-def]
+def _read(acc, work, page, level, j, start, stop, factor):
     for i in range(start, stop):
         value = acc[page, level, i] * factor
         work[i, j] = 0.0 if abs(value) < TINY else value
 
 
 @jit
-def _derive(par, n_levels):  # type: ignore[no-untyped-def]
+def _derive(par, n_levels):
     work = par.work
     chain = par.chain
     for q in range(3):

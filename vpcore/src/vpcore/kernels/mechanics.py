@@ -27,7 +27,7 @@ TINY = 1e-30
 
 
 @jit
-def impulse(acc, touched, page, level, now, taus, first, first_size, second, second_size):  # type: ignore[no-untyped-def]
+def impulse(acc, touched, page, level, now, taus, first, first_size, second, second_size):
     """Advance a level to `now` and add impulses to one or two of its quantities.
 
     Parameters
@@ -68,7 +68,7 @@ def impulse(acc, touched, page, level, now, taus, first, first_size, second, sec
 
 
 @jit(inline=True)
-def _decay(acc, page, level, start, stop, factor):  # type: ignore[no-untyped-def]
+def _decay(acc, page, level, start, stop, factor):
     for i in range(start, stop):
         value = acc[page, level, i] * factor
         acc[page, level, i] = 0.0 if abs(value) < TINY else value

@@ -184,7 +184,7 @@ class Stream(NamedTuple):
 
 
 @jit
-def _settle(stream, book):  # type: ignore[no-untyped-def]
+def _settle(stream, book):
     """After a completed event: best prices, validity, extremes of the bin."""
     st = stream.scalars
     settle_best(book)
@@ -202,7 +202,7 @@ def _settle(stream, book):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _extend(st, bid, ask):  # type: ignore[no-untyped-def]
+def _extend(st, bid, ask):
     if st[HAS_EXTREMES] == 0:
         st[HAS_EXTREMES] = 1
         st[BID_HIGH] = bid
@@ -221,7 +221,7 @@ def _extend(st, bid, ask):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _open_bin(stream, book):  # type: ignore[no-untyped-def]
+def _open_bin(stream, book):
     """Start a bin from the state carried in."""
     st = stream.scalars
     st[BIN_EVENTS] = 0
@@ -232,7 +232,7 @@ def _open_bin(stream, book):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _write_bin(stream, book, flow, par, out, bins, row):  # type: ignore[no-untyped-def]
+def _write_bin(stream, book, flow, par, out, bins, row):
     st = stream.scalars
     end = st[NEXT_END]
     for i in range(N_BIN):
@@ -283,7 +283,7 @@ def _write_bin(stream, book, flow, par, out, bins, row):  # type: ignore[no-unty
 
 
 @jit
-def emit_due(stream, book, flow, par, now, out, bins):  # type: ignore[no-untyped-def]
+def emit_due(stream, book, flow, par, now, out, bins):
     """Write every bin that ends at or before `now`. Return `USED_UP`, or `BLOCK_FULL` if some are left."""
     st = stream.scalars
     while st[NEXT_END] <= now and (st[STARTED] == 0 or st[SEQ] < st[MAX_BINS]):
@@ -300,7 +300,7 @@ def emit_due(stream, book, flow, par, now, out, bins):  # type: ignore[no-untype
 
 
 @jit
-def _count_action(counts, action):  # type: ignore[no-untyped-def]
+def _count_action(counts, action):
     if action == ADD:
         counts[K_ADD] += 1
     elif action == CANCEL:
@@ -320,7 +320,7 @@ def _count_action(counts, action):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _hold(stream, words, start, stop, instrument):  # type: ignore[no-untyped-def]
+def _hold(stream, words, start, stop, instrument):
     """Copy an unfinished event's records. Return False if there is no room."""
     st = stream.scalars
     held = st[EVENT_HELD]
@@ -337,7 +337,7 @@ def _hold(stream, words, start, stop, instrument):  # type: ignore[no-untyped-de
 
 
 @jit
-def _complete_event(stream, book, words, stop, instrument):  # type: ignore[no-untyped-def]
+def _complete_event(stream, book, words, stop, instrument):
     st = stream.scalars
     trades = st[EVENT_TRADES] == 1
     if st[EVENT_HELD] == 0:
@@ -351,7 +351,7 @@ def _complete_event(stream, book, words, stop, instrument):  # type: ignore[no-u
 
 
 @jit
-def _forget_event(st):  # type: ignore[no-untyped-def]
+def _forget_event(st):
     st[EVENT_RECORDS] = 0
     st[EVENT_HELD] = 0
     st[EVENT_TRADES] = 0
@@ -359,7 +359,7 @@ def _forget_event(st):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _begin_snapshot(stream, book, in_snapshot):  # type: ignore[no-untyped-def]
+def _begin_snapshot(stream, book, in_snapshot):
     """A clear, or the first record of a snapshot: the book is dropped, and with it an event in progress."""
     st = stream.scalars
     if st[EVENT_RECORDS] > 0:
@@ -374,7 +374,7 @@ def _begin_snapshot(stream, book, in_snapshot):  # type: ignore[no-untyped-def]
 
 
 @jit
-def run(stream, book, flow, par, words, start, instrument, out, bins):  # type: ignore[no-untyped-def]
+def run(stream, book, flow, par, words, start, instrument, out, bins):
     """Consume records of one chunk.
 
     Parameters
