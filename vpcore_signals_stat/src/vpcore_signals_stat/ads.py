@@ -1,0 +1,193 @@
+"""``ads``, asymmetric derivative slope: is support building on the bid faster than resistance on the ask?
+
+For each band of cells B (|k| of 1 to 3, 4 to 11, 12 to 23; ``n_B`` cells a side)::
+
+    add_B  = mean over the bid side of v_add  - mean over the ask side of v_add
+    pull_B = mean over the bid side of v_pull - mean over the ask side of v_pull
+    asymmetry = sum_B (add_B - pull_B) / sqrt(n_B)  /  sum_B 1 / sqrt(n_B)             contracts/s per cell
+
+For each slope window n, the least squares slope of the last n asymmetries, per second, and its robust z over the last
+`zscore_window` slopes (``z = (x - median) / (1.4826 MAD)``, 0 where 1.4826 MAD is at most `zscore_scale_floor`)::
+
+    value = sum_n w_n tanh(z_n / tanh_scale) / sum_n w_n                               in [-1, 1]
+
+Economic reading: size that arrives on the bid and leaves the ask leans the book upwards. The level of that lean is
+known to everyone who sees the book; its slope says that the lean is being built right now, and the z that it is unusual
+for this market. Near bands weigh more, and the square root keeps the far, wide ones from being averaged away.
+
+Positive is bullish. Nothing is said (NaN) until the longest slope window and then the z window have filled.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore.kernels.jit import jit
+from vpcore.kernels.robust_z import robust_z_step
+from vpcore.kernels.rolling import push, rolling_slope
+from vpcore.kernels.spatial import ask_mean, bid_mean, widen
+
+BANDS = ((1, 3), (4, 11), (12, 23))
+"""Nearest and farthest |k| of each band."""
+
+Window = Annotated[int, Field(ge=2, le=10_000)]
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+
+
+class State(NamedTuple):
+    """What a bin leaves behind."""
+
+    bands: npt.NDArray[np.int64]
+    band_weights: npt.NDArray[np.float64]
+    windows: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+    bin_seconds: float
+    tanh_scale: float
+    scale_floor: float
+    series: npt.NDArray[np.float64]
+    series_cursor: npt.NDArray[np.int64]
+    ring: npt.NDArray[np.float64]
+    ordered: npt.NDArray[np.float64]
+    cursor: npt.NDArray[np.int64]
+    stats: npt.NDArray[np.float64]
+
+
+@jit
+def _step(state: State, v_add: npt.NDArray[np.float64], v_pull: npt.NDArray[np.float64]) -> float:
+    asymmetry = 0.0
+    total = 0.0
+    for b in range(state.bands.shape[0]):
+        near = state.bands[b, 0]
+        far = state.bands[b, 1]
+        add = bid_mean(v_add, near, far) - ask_mean(v_add, near, far)
+        pull = bid_mean(v_pull, near, far) - ask_mean(v_pull, near, far)
+        asymmetry += state.band_weights[b] * (add - pull)
+        total += state.band_weights[b]
+    push(state.series, state.series_cursor, asymmetry / total)
+
+    window = state.ring.shape[1]
+    warm = True
+    blend = 0.0
+    total = 0.0
+    for j in range(state.windows.shape[0]):
+        slope = rolling_slope(state.series, state.series_cursor, state.windows[j]) / state.bin_seconds
+        if math.isnan(slope):
+            warm = False
+            continue
+        z = robust_z_step(
+            state.ring[j], state.ordered[j], state.cursor[j], state.stats[j], slope, window, state.scale_floor
+        )
+        if state.cursor[j, 0] < window:
+            warm = False
+        blend += state.weights[j] * math.tanh(z / state.tanh_scale)
+        total += state.weights[j]
+    return blend / total if warm else math.nan
+
+
+@jit
+def _run(
+    state: State,
+    v_add: npt.NDArray[np.float32],
+    v_pull: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+    out: npt.NDArray[np.float64],
+) -> None:
+    add = np.empty(v_add.shape[1])
+    pull = np.empty(v_add.shape[1])
+    for i in range(v_add.shape[0]):
+        if not valid[i]:
+            out[i] = math.nan
+            continue
+        widen(v_add[i], add)
+        widen(v_pull[i], pull)
+        out[i] = _step(state, add, pull)
+
+
+class Ads(StatisticalSignal):
+    """Slope of the bid/ask asymmetry of adds and pulls near the touch."""
+
+    version = 1
+    columns = ("v_add", "v_pull")
+
+    class Params(SignalParams):
+        """Parameters of ``ads``."""
+
+        slope_windows: tuple[Window, ...] = Field(
+            (10, 25, 50), min_length=1, max_length=8, description="Windows of the slopes, rising, in bins."
+        )
+        blend_weights: tuple[Weight, ...] = Field(
+            (0.40, 0.35, 0.25), min_length=1, max_length=8, description="Weight of each slope window; not all 0."
+        )
+        zscore_window: int = Field(200, ge=10, le=10_000, description="Slopes that a slope is compared with, in bins.")
+        zscore_scale_floor: float = Field(
+            1e-3, ge=0.0, le=1e3, description="A slope is 0 where 1.4826 MAD is at most this, in contracts/s^2."
+        )
+        tanh_scale: float = Field(2.0, gt=0.0, le=100.0, description="z at which a slope says tanh(1) = 0.76.")
+
+        @model_validator(mode="after")
+        def _fit(self) -> Self:
+            if list(self.slope_windows) != sorted(set(self.slope_windows)):
+                raise ValueError(f"slope_windows must rise without repeats, was {list(self.slope_windows)}.")
+            if len(self.blend_weights) != len(self.slope_windows):
+                raise ValueError(
+                    f"blend_weights must have one weight for each of the {len(self.slope_windows)} slope_windows, "
+                    f"had {len(self.blend_weights)}."
+                )
+            if not math.fsum(self.blend_weights) > 0.0:
+                raise ValueError("blend_weights must not all be 0: give at least one slope window a weight above 0.")
+            return self
+
+    params: Params
+
+    def start(self, context: SignalContext) -> State:
+        """Return empty windows.
+
+        Raises
+        ------
+        ConfigError
+            If the grid does not reach the farthest band.
+        """
+        reach = BANDS[-1][1]
+        if context.radius < reach:
+            raise ConfigError(
+                f"Signal 'ads' reads cells up to {reach} ticks from the mid, the grid has {context.radius}. "
+                f"Set pipeline.grid_radius_ticks to at least {reach}."
+            )
+        p = self.params
+        n, window = len(p.slope_windows), p.zscore_window
+        return State(
+            bands=np.array(BANDS, dtype=np.int64),
+            band_weights=np.array([1.0 / math.sqrt(far - near + 1) for near, far in BANDS]),
+            windows=np.array(p.slope_windows, dtype=np.int64),
+            weights=np.array(p.blend_weights, dtype=np.float64),
+            bin_seconds=context.bin_seconds,
+            tanh_scale=float(p.tanh_scale),
+            scale_floor=float(p.zscore_scale_floor),
+            series=np.zeros(2 * max(p.slope_windows)),
+            series_cursor=np.zeros(2, dtype=np.int64),
+            ring=np.zeros((n, window)),
+            ordered=np.zeros((n, window)),
+            cursor=np.zeros((n, 3), dtype=np.int64),
+            stats=np.zeros((n, 2)),
+        )
+
+    def warmup_bins(self, context: SignalContext) -> int:
+        """Return the bins until the longest slope window and then the z window are full."""
+        return max(self.params.slope_windows) + self.params.zscore_window - 2
+
+    def step(self, state: State, frame: SignalFrame) -> float:
+        """Return the value of one bin."""
+        return _step(state, frame["v_add"], frame["v_pull"])
+
+    def compute(self, dataset: Any) -> SignalResult:
+        """Return the values of every bin."""
+        values = np.empty(dataset.n_bins)
+        state = self.start(SignalContext.of(dataset))
+        _run(state, dataset.grid("v_add"), dataset.grid("v_pull"), dataset.valid, values)
+        return SignalResult(values)
