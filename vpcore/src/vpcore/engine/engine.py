@@ -12,7 +12,8 @@ from vpcore.engine.frames import FrameBlock
 from vpcore.engine.params import EngineParams
 from vpcore.engine.quality import quality_block
 from vpcore.errors import EngineError
-from vpcore.kernels import book as bk
+from vpcore.kernels import bins as bn
+from vpcore.kernels import state as bk
 from vpcore.kernels import stream as sk
 from vpcore.kernels.flow import make_flow
 from vpcore.kernels.frame import N_GRID, N_WORK, FrameParams
@@ -30,12 +31,12 @@ _BLOCK_BINS = 256
 _NO_LIMIT = 2**62
 _MAX_EVENT_RECORDS = 1 << 22
 _PRICES = {
-    "best_bid_price_int": sk.B_BID,
-    "best_ask_price_int": sk.B_ASK,
-    "bid_high_int": sk.B_BID_HIGH,
-    "bid_low_int": sk.B_BID_LOW,
-    "ask_high_int": sk.B_ASK_HIGH,
-    "ask_low_int": sk.B_ASK_LOW,
+    "best_bid_price_int": bn.B_BID,
+    "best_ask_price_int": bn.B_ASK,
+    "bid_high_int": bn.B_BID_HIGH,
+    "bid_low_int": bn.B_BID_LOW,
+    "ask_high_int": bn.B_ASK_HIGH,
+    "ask_low_int": bn.B_ASK_LOW,
 }
 
 
@@ -117,17 +118,17 @@ class Engine:
             slots=np.array(slots, np.int64),
             work=np.zeros((N_WORK, 2 * band + 1), np.float64),
         )
-        scalars = np.zeros(sk.N_SCALARS, np.int64)
-        scalars[sk.START] = start_ns
-        scalars[sk.WIDTH] = width
-        scalars[sk.MAX_BINS] = _NO_LIMIT if end_ns is None else (end_ns - start_ns) // width
-        scalars[sk.TICK_INT] = tick_int
-        scalars[sk.NEXT_END] = start_ns
-        scalars[sk.BUILD_COLD] = cold_book == "build"
-        scalars[sk.PUBLISHER] = sk.NO_PUBLISHER
-        self._stream = _with_held(sk.Stream(scalars, np.zeros(sk.N_COUNTERS, np.int64), None, None), 256)
+        scalars = np.zeros(bn.N_SCALARS, np.int64)
+        scalars[bn.START] = start_ns
+        scalars[bn.WIDTH] = width
+        scalars[bn.MAX_BINS] = _NO_LIMIT if end_ns is None else (end_ns - start_ns) // width
+        scalars[bn.TICK_INT] = tick_int
+        scalars[bn.NEXT_END] = start_ns
+        scalars[bn.BUILD_COLD] = cold_book == "build"
+        scalars[bn.PUBLISHER] = bn.NO_PUBLISHER
+        self._stream = _with_held(bn.Stream(scalars, np.zeros(bn.N_COUNTERS, np.int64), None, None), 256)
         self._out: npt.NDArray[np.float32] = np.zeros((len(self._columns), 0, params.n_cells), np.float32)
-        self._bins: npt.NDArray[np.int64] = np.zeros((0, sk.N_BIN), np.int64)
+        self._bins: npt.NDArray[np.int64] = np.zeros((0, bn.N_BIN), np.int64)
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 
@@ -151,9 +152,7 @@ class Engine:
         blocks = list(self.blocks(records, instrument_id, first_record=first_record))
         return FrameBlock.concatenate(blocks, self._columns, self.params.n_cells)
 
-    def blocks(
-        self, records: npt.NDArray[Any], instrument_id: int, *, first_record: int = 0
-    ) -> Iterator[FrameBlock]:
+    def blocks(self, records: npt.NDArray[Any], instrument_id: int, *, first_record: int = 0) -> Iterator[FrameBlock]:
         """Like `feed`, in blocks of at most 256 bins; nothing is applied beyond what has been iterated over."""
         words = self._as_words(records)
         at = 0
@@ -164,7 +163,7 @@ class Engine:
             )
             if code == sk.USED_UP or code == sk.DONE:
                 break
-            if code == sk.BLOCK_FULL:
+            if code == bn.BLOCK_FULL:
                 yield self._take()
             elif code in (sk.SNAPSHOT_BEGINS, sk.SNAPSHOT_ENDED):
                 self._compare_carried(code)
@@ -172,13 +171,13 @@ class Engine:
                 raise self._refusal(code, records, at, first_record)
             else:
                 self._grow(code)
-        if self._stream.scalars[sk.OUT_ROWS]:
+        if self._stream.scalars[bn.OUT_ROWS]:
             yield self._take()
 
     def begin_file(self) -> None:
         """Say that a later file of the same window begins: its leading snapshot is compared with the carried book."""
-        if self._stream.scalars[sk.SEEN]:
-            self._stream.scalars[sk.COMPARE] = sk.ARMED
+        if self._stream.scalars[bn.SEEN]:
+            self._stream.scalars[bn.COMPARE] = bn.ARMED
 
     def advance(self, now_ns: int) -> FrameBlock:
         """Assert that no record before `now_ns` will come, and return the frames of every bin that ended by then.
@@ -192,15 +191,13 @@ class Engine:
         """Like `advance`, in blocks of at most 256 bins."""
         while True:
             self._reserve()
-            code = sk.emit_due(
-                self._stream, self._book, self._flow, self._par, now_ns, self._out, self._bins
-            )
-            if code != sk.BLOCK_FULL:
+            code = bn.emit_due(self._stream, self._book, self._flow, self._par, now_ns, self._out, self._bins)
+            if code != bn.BLOCK_FULL:
                 break
             yield self._take()
         scalars = self._stream.scalars
-        scalars[sk.CLOCK] = max(int(scalars[sk.CLOCK]), now_ns)
-        if scalars[sk.OUT_ROWS]:
+        scalars[bn.CLOCK] = max(int(scalars[bn.CLOCK]), now_ns)
+        if scalars[bn.OUT_ROWS]:
             yield self._take()
 
     def finish(self, covered_end_ns: int | None) -> Iterator[FrameBlock]:
@@ -219,17 +216,17 @@ class Engine:
     @property
     def done(self) -> bool:
         """Whether every bin of the window has been emitted."""
-        return bool(self._stream.scalars[sk.SEQ] >= self._stream.scalars[sk.MAX_BINS])
+        return bool(self._stream.scalars[bn.SEQ] >= self._stream.scalars[bn.MAX_BINS])
 
     @property
     def bins_emitted(self) -> int:
         """Bins emitted so far."""
-        return int(self._stream.scalars[sk.SEQ])
+        return int(self._stream.scalars[bn.SEQ])
 
     @property
     def clock_ns(self) -> int:
         """The engine's clock: the latest receive time applied, or asserted by `advance`."""
-        return int(self._stream.scalars[sk.CLOCK])
+        return int(self._stream.scalars[bn.CLOCK])
 
     def quality(self) -> dict[str, Any]:
         """Return the data-quality counters since the stream began, warm-up included."""
@@ -237,9 +234,9 @@ class Engine:
 
     def touch(self) -> tuple[int, int] | None:
         """Return best bid and best ask in ticks after the last completed event, or None if the book is not valid."""
-        if not self._stream.scalars[sk.VALID]:
+        if not self._stream.scalars[bn.VALID]:
             return None
-        return int(self._book.scalars[bk.BEST_BID]), int(self._book.scalars[bk.BEST_ASK])
+        return int(self._book.ints[bk.BEST_BID]), int(self._book.ints[bk.BEST_ASK])
 
     def orders(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return the live orders, by id: ``order_id, tick, size, side`` (0 bid, 1 ask), int64[n_orders] each."""
@@ -251,22 +248,23 @@ class Engine:
 
         ``add``, ``pull`` and ``fill`` are contracts since the stream began.
         """
-        n_pages = int(self._book.scalars[bk.N_PAGES])
-        order = self._book.page_at[:n_pages]
-        ticks = (self._book.page_no[:n_pages, None] * bk.PAGE + np.arange(bk.PAGE)).ravel()
-        depth = self._book.depth[order].reshape(-1, 2)
-        flow = self._book.flow[order].reshape(-1, 3)
-        seen = depth.any(axis=1) | flow.any(axis=1)
-        columns = (ticks, depth[:, 0], depth[:, 1], flow[:, 0], flow[:, 1], flow[:, 2])
-        names = ("tick", "bid_depth", "ask_depth", "add", "pull", "fill")
-        return {name: column[seen] for name, column in zip(names, columns, strict=True)}
+        n_pages = int(self._book.ints[bk.N_PAGES])
+        pages = self._book.pages[:n_pages]
+        levels = self._book.levels[pages[:, 1]].reshape(-1, bk.N_LEVEL)
+        held = {"bid_depth": bk.L_BID, "ask_depth": bk.L_ASK}
+        flows = {"add": bk.L_FLOW + bk.Q_ADD, "pull": bk.L_FLOW + bk.Q_PULL, "fill": bk.L_FLOW + bk.Q_FILL}
+        columns = {name: levels[:, i] for name, i in (held | flows).items()}
+        columns = {"tick": (pages[:, :1] * bk.PAGE + np.arange(bk.PAGE)).ravel()} | columns
+        seen = np.any(levels[:, list((held | flows).values())], axis=1)
+        return {name: column[seen] for name, column in columns.items()}
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _as_words(self, records: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         if records.dtype != MBO_DTYPE or records.ndim != 1:
             raise EngineError(
-                f"Records must be a one-dimensional array of MBO_DTYPE, were of dtype {records.dtype} and shape {records.shape}."
+                f"Records must be a one-dimensional array of MBO_DTYPE, were of dtype {records.dtype} "
+                f"and shape {records.shape}."
             )
         if not (records.flags.c_contiguous and records.flags.aligned) or records.ctypes.data % 8:
             records = records.copy()
@@ -278,11 +276,11 @@ class Engine:
         """Make room for a block of bins; the last block's arrays belong to whoever took it."""
         if len(self._bins) == 0:
             self._out = np.empty((len(self._columns), _BLOCK_BINS, self.params.n_cells), np.float32)
-            self._bins = np.empty((_BLOCK_BINS, sk.N_BIN), np.int64)
+            self._bins = np.empty((_BLOCK_BINS, bn.N_BIN), np.int64)
 
     def _take(self) -> FrameBlock:
-        n = int(self._stream.scalars[sk.OUT_ROWS])
-        self._stream.scalars[sk.OUT_ROWS] = 0
+        n = int(self._stream.scalars[bn.OUT_ROWS])
+        self._stream.scalars[bn.OUT_ROWS] = 0
         table = self._bins[:n]
         bins: dict[str, npt.NDArray[Any]] = {}
         for i, (name, dtype) in enumerate(BIN_COLUMNS.items()):
@@ -326,9 +324,9 @@ class Engine:
         scalars = self._stream.scalars
         if code == sk.SNAPSHOT_BEGINS:
             self._carried_book = self._orders()
-            scalars[sk.COMPARE] = sk.CARRIED
+            scalars[bn.COMPARE] = bn.CARRIED
             return
-        scalars[sk.COMPARE] = sk.NOT_COMPARING
+        scalars[bn.COMPARE] = bn.NOT_COMPARING
         if self._carried_book is None:
             return
         old, new = self._carried_book, self._orders()
@@ -344,8 +342,8 @@ class Engine:
         record = records[at]
         if code == sk.OFF_TICK:
             return EngineError(
-                f"The price of {where} was {int_to_price(int(record['price']))}, which is not a multiple of the tick size "
-                f"{int_to_price(self.tick_int)}. Check tick_size in the instrument's configuration."
+                f"The price of {where} was {int_to_price(int(record['price']))}, which is not a multiple of the tick "
+                f"size {int_to_price(self.tick_int)}. Check tick_size in the instrument's configuration."
             )
         if code == sk.TOP_OF_BOOK:
             return EngineError(
@@ -353,12 +351,12 @@ class Engine:
                 "price). The engine follows single orders: use a full-depth market-by-order feed."
             )
         return EngineError(
-            f"{where[0].upper()}{where[1:]} comes from publisher {int(record['publisher_id'])}, earlier ones from publisher "
-            f"{int(self._stream.scalars[sk.PUBLISHER])}. One book is one publisher's: use a file with a single venue."
+            f"{where[0].upper()}{where[1:]} comes from publisher {int(record['publisher_id'])}, earlier ones from "
+            f"publisher {int(self._stream.scalars[bn.PUBLISHER])}. One book is one publisher's: use a file with a single venue."
         )
 
 
-def _with_held(stream: sk.Stream, length: int) -> sk.Stream:
+def _with_held(stream: bn.Stream, length: int) -> bn.Stream:
     held = np.zeros((length, _WORDS), np.int64)
     if stream.held is not None:
         held[: len(stream.held)] = stream.held

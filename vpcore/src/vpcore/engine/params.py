@@ -69,7 +69,8 @@ class EngineParams(BaseModel):
         for name in columns:
             if name not in GRID_VALUES:
                 raise ValueError(
-                    f"No grid column is called '{name}'.{did_you_mean(name, GRID_VALUES)} Columns: {', '.join(GRID_VALUES)}."
+                    f"No grid column is called '{name}'.{did_you_mean(name, GRID_VALUES)} "
+                    f"Columns: {', '.join(GRID_VALUES)}."
                 )
         if not columns:
             raise ValueError("columns was empty: leave it out for all columns, or name at least one.")

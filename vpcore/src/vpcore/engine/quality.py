@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vpcore.kernels import book as b
-from vpcore.kernels import stream as s
-from vpcore.kernels.book import Book
-from vpcore.kernels.stream import Stream
+from vpcore.kernels import bins as s
+from vpcore.kernels import state as b
+from vpcore.kernels.bins import Stream
+from vpcore.kernels.state import Book
 
 _STREAM = {
     "snapshot_records": s.K_SNAPSHOT,
@@ -63,9 +63,9 @@ def quality_block(stream: Stream, book: Book, carried: dict[str, int]) -> dict[s
     block: dict[str, Any] = {"records": sum(actions.values()), "records_by_action": actions}
     block |= {name: int(stream.counts[i]) for name, i in _STREAM.items()}
     block["events_left_open"] = int(stream.scalars[s.EVENT_RECORDS] > 0)
-    block["crossed_events"] = int(book.scalars[b.CROSSED])
-    block["one_sided_events"] = int(book.scalars[b.ONE_SIDED])
-    block |= {name: int(book.counts[i]) for name, i in _BOOK.items()}
+    block["crossed_events"] = int(book.ints[b.CROSSED])
+    block["one_sided_events"] = int(book.ints[b.ONE_SIDED])
+    block |= {name: int(book.ints[i]) for name, i in _BOOK.items()}
     unknown = block["unknown_cancels"] + block["unknown_modifies"]
     changes = actions["C"] + actions["M"]
     block["unknown_order_rate"] = unknown / changes if changes else 0.0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vpcore.kernels.book import PAGE, PAGE_BITS, find_page
+from vpcore.kernels.book import L_TOUCHED, PAGE, PAGE_BITS, find_page
 from vpcore.kernels.flow import track
 from vpcore.kernels.jit import jit
 from vpcore.kernels.mechanics import ACC_A, ACC_J, ACC_REST, ACC_V, N_ACC, N_QUANTITIES, TINY
@@ -101,7 +101,7 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
 
 @jit
 def _read_levels(book, work, low, n_levels, now, inner, outer):
-    """Read the accumulators of the band's levels at `now`: velocity and acceleration of all, the rest inside the grid."""
+    """Read accumulators at `now`: those of velocity and acceleration in the band, the rest inside the grid."""
     page = np.int64(-1)
     number = (low >> PAGE_BITS) - 1
     for j in range(n_levels):
@@ -114,9 +114,9 @@ def _read_levels(book, work, low, n_levels, now, inner, outer):
             for i in range(W_DEPTH + 2):
                 work[i, j] = 0.0
             continue
-        work[W_DEPTH, j] = float(book.depth[page, level, 0])
-        work[W_DEPTH + 1, j] = float(book.depth[page, level, 1])
-        before = book.touched[page, level]
+        work[W_DEPTH, j] = float(book.levels[page, level, 0])
+        work[W_DEPTH + 1, j] = float(book.levels[page, level, 1])
+        before = book.levels[page, level, L_TOUCHED]
         if before == 0:
             for i in range(N_ACC):
                 work[i, j] = 0.0

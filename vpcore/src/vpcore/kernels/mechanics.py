@@ -27,18 +27,18 @@ TINY = 1e-30
 
 
 @jit
-def impulse(acc, touched, page, level, now, taus, first, first_size, second, second_size):
+def impulse(acc, page, level, before, now, taus, first, first_size, second, second_size):
     """Advance a level to `now` and add impulses to one or two of its quantities.
 
     Parameters
     ----------
     acc : float64[pages, 64, N_ACC], written
-    touched : int64[pages, 64], written
-        Time of the last impulse in ns, 0 if there was none.
     page, level : int
         The level.
+    before : int
+        Time of the level's last impulse in ns, 0 if there was none.
     now : int
-        Time of the impulse, ns; not before the last one.
+        Time of the impulse, ns; not earlier.
     taus : float64[4]
         Time constants v, a, j, rest in ns.
     first, second : int
@@ -46,14 +46,12 @@ def impulse(acc, touched, page, level, now, taus, first, first_size, second, sec
     first_size, second_size : int
         Signed contracts.
     """
-    before = touched[page, level]
     if before != 0 and now > before:
         dt = float(now - before)
         _decay(acc, page, level, ACC_V, ACC_A, math.exp(-dt / taus[0]))
         _decay(acc, page, level, ACC_A, ACC_J, math.exp(-dt / taus[1]))
         _decay(acc, page, level, ACC_J, ACC_REST, math.exp(-dt / taus[2]))
         _decay(acc, page, level, ACC_REST, N_ACC, math.exp(-dt / taus[3]))
-    touched[page, level] = now
     size = float(first_size)
     acc[page, level, ACC_V + first] += size
     acc[page, level, ACC_A + first] += size
