@@ -1,0 +1,164 @@
+"""Conformance checks for storage backends.
+
+In a plugin's tests::
+
+    @pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
+    def test_storage(check, tmp_path):
+        check(MyStorage(...))          # a fresh, empty storage for every check
+
+or `check_storage(make)` for all of them at once. A check raises `AssertionError` with what the storage did wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from vpcore.errors import StorageError
+from vpcore.storage.protocol import MANIFEST, TEMPORARY, Stage, Storage
+
+_WRITERS = 8
+
+
+def _fails(action: Callable[[], object], why: str) -> str:
+    try:
+        action()
+    except StorageError as error:
+        return str(error)
+    raise AssertionError(why)
+
+
+def _collection(storage: Storage, prefix: str, text: bytes = b"data") -> Stage:
+    stage = storage.stage(prefix)
+    (stage.path / "part.bin").write_bytes(text)
+    (stage.path / MANIFEST).write_bytes(text)
+    return stage
+
+
+def check_protocol(storage: Storage) -> None:
+    """It has the methods of `Storage`."""
+    assert isinstance(storage, Storage), f"{type(storage).__name__} lacks a method of vpcore.storage.Storage"
+
+
+def check_read_what_was_put(storage: Storage) -> None:
+    """What is put, from bytes or from a file, is read back; putting again replaces it."""
+    content = bytes(range(256)) * 5000
+    assert storage.put_atomic("a/b/one.bin", content), "put_atomic must return True when it stored the bytes"
+    assert storage.read("a/b/one.bin") == content, "read must return the bytes that were put"
+    stage = storage.stage("a/other")
+    file = stage.path / "file"
+    file.write_bytes(b"from a file")
+    storage.put_atomic("a/b/one.bin", file)
+    assert file.exists(), "put_atomic must leave the file it copies"
+    assert storage.read("a/b/one.bin") == b"from a file", "put_atomic must replace what was there"
+    stage.discard()
+    storage.put_atomic("empty", b"")
+    assert storage.read("empty") == b"", "an empty file must be read back empty"
+
+
+def check_missing(storage: Storage) -> None:
+    """A missing file is a StorageError that names the key; it does not exist, and deleting it is no error."""
+    assert not storage.exists("no/such"), "exists must be False for a missing file"
+    message = _fails(lambda: storage.read("no/such"), "read of a missing file must raise StorageError")
+    assert "no/such" in message, f"the error must name the key 'no/such', was: {message}"
+    storage.delete("no/such")
+    assert storage.list("no") == [], "list of a missing prefix must be empty"
+
+
+def check_list(storage: Storage) -> None:
+    """`list` returns the sorted keys of files below a folder, not below names that begin alike."""
+    for key in ("x/b", "x/a/z", "xy/c", "x/a/y"):
+        storage.put_atomic(key, b"1")
+    assert storage.list("x") == ["x/a/y", "x/a/z", "x/b"], f"list('x') was {storage.list('x')}"
+    assert storage.list() == ["x/a/y", "x/a/z", "x/b", "xy/c"], f"list() was {storage.list()}"
+    storage.delete("x/b")
+    assert storage.list("x") == ["x/a/y", "x/a/z"], "a deleted file must not be listed"
+    assert not storage.exists("x/b"), "a deleted file must not exist"
+    assert not storage.exists("x/a"), "a folder is not a file"
+
+
+def check_keys(storage: Storage) -> None:
+    """Keys that leave the storage, or that could be read in two ways, are refused."""
+    for key in ("", "/etc/x", "a/../b", "a//b", "./a", "a/", f"{TEMPORARY}x"):
+        _fails(lambda key=key: storage.put_atomic(key, b"1"), f"the key {key!r} must be refused")  # type: ignore[misc]
+    assert storage.list() == [], "a refused key must store nothing"
+
+
+def check_exclusive_put(storage: Storage) -> None:
+    """Of several exclusive writers of one key, exactly one wins, and its bytes stay."""
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        won = list(pool.map(lambda i: storage.put_atomic("key", str(i).encode(), exclusive=True), range(_WRITERS)))
+    assert sum(won) == 1, f"exactly one exclusive writer must win, {sum(won)} did"
+    assert storage.read("key") == str(won.index(True)).encode(), "the bytes must be the winner's"
+
+
+def check_stage_is_invisible(storage: Storage) -> None:
+    """Staged files are not listed, and are gone after a discard."""
+    with _collection(storage, "sets/one") as stage:
+        assert storage.list() == [], f"staged files must not be listed, were {storage.list()}"
+        assert not storage.exists(f"sets/one/{MANIFEST}"), "a staged collection must not exist"
+    assert not stage.path.exists(), "discard must remove the staged folder"
+    stage.discard()
+
+
+def check_commit(storage: Storage) -> None:
+    """A committed collection is there, whole; a second one of the same name changes nothing and is told so."""
+    stage = _collection(storage, "sets/one", b"first")
+    assert storage.commit("sets/one", stage), "commit must return True when it published"
+    assert storage.list("sets") == [f"sets/one/{MANIFEST}", "sets/one/part.bin"], f"was {storage.list('sets')}"
+    late = _collection(storage, "sets/one", b"second")
+    assert not storage.commit("sets/one", late), "commit must return False for a collection that exists"
+    assert storage.read("sets/one/part.bin") == b"first", "a published collection must not change"
+    assert not late.path.exists(), "the loser's staged folder must be removed"
+
+
+def check_commit_needs_manifest(storage: Storage) -> None:
+    """Without its manifest, a collection is not published."""
+    stage = storage.stage("sets/one")
+    (stage.path / "part.bin").write_bytes(b"1")
+    _fails(lambda: storage.commit("sets/one", stage), "commit without a manifest must raise StorageError")
+    assert storage.list() == [], "nothing must be published without a manifest"
+
+
+def check_concurrent_commits(storage: Storage) -> None:
+    """Of several committers of one name exactly one publishes, and readers see its files and no others."""
+    stages = [_collection(storage, "sets/one", str(i).encode()) for i in range(_WRITERS)]
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        won = list(pool.map(lambda stage: storage.commit("sets/one", stage), stages))
+    assert sum(won) == 1, f"exactly one commit must publish, {sum(won)} did"
+    winner = str(won.index(True)).encode()
+    for key in storage.list("sets/one"):
+        assert storage.read(key) == winner, f"{key} must be the winner's"
+    assert len(storage.list("sets/one")) == 2, f"only the winner's files must be there, was {storage.list('sets/one')}"
+
+
+STORAGE_CHECKS: tuple[Callable[[Storage], None], ...] = (
+    check_protocol,
+    check_read_what_was_put,
+    check_missing,
+    check_list,
+    check_keys,
+    check_exclusive_put,
+    check_stage_is_invisible,
+    check_commit,
+    check_commit_needs_manifest,
+    check_concurrent_commits,
+)
+"""Every check; each takes a storage that is empty."""
+
+
+def check_storage(make: Callable[[], Storage]) -> None:
+    """Run every check, each on a fresh storage.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new, empty storage.
+
+    Raises
+    ------
+    AssertionError
+        With what the storage did wrong.
+    """
+    for check in STORAGE_CHECKS:
+        check(make())
