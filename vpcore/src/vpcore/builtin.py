@@ -9,8 +9,12 @@ from vpcore.hookspecs import hookimpl
 @hookimpl
 def vp_sources() -> tuple[Component, ...]:
     return (
-        Component("dbn", "vpcore.source.dbn:DbnSource", "Databento .dbn and .dbn.zst files of market-by-order records."),
-        Component("synthetic", "vpcore.source.synthetic:SyntheticSource", "A calibrated market, simulated order by order."),
+        Component(
+            "dbn", "vpcore.source.dbn:DbnSource", "Databento .dbn and .dbn.zst files of market-by-order records."
+        ),
+        Component(
+            "synthetic", "vpcore.source.synthetic:SyntheticSource", "A calibrated market, simulated order by order."
+        ),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any, NoReturn
 
 import pluggy
 
-from vpcore import hookspecs
+from vpcore import builtin, hookspecs
 from vpcore.component import Component
 from vpcore.errors import PluginError, VpError, did_you_mean, listed
 
@@ -138,9 +137,10 @@ class Plugins:
             disable = os.environ.get(DISABLE_VARIABLE, "").split(",")
         unwanted = {name.strip() for name in disable} - {""}
         if CORE in unwanted:
-            raise PluginError(f"Plugin '{CORE}' cannot be disabled: it holds what every command needs ({DISABLE_VARIABLE}).")
+            raise PluginError(
+                f"Plugin '{CORE}' cannot be disabled: it holds what every command needs ({DISABLE_VARIABLE})."
+            )
 
-        builtin = importlib.import_module("vpcore.builtin")
         self.register(builtin, CORE, "vpcore", _version_of("vpcore"))
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
@@ -178,7 +178,10 @@ class Plugins:
         if self.manager.has_plugin(name):
             other = next((item for item in self.loaded if item.name == name), None)
             owner = f" by {other.distribution} {other.version}" if other is not None and other.distribution else ""
-            raise PluginError(f"A plugin called '{name}' is registered already{owner}. Rename the entry point of {distribution or 'this one'}.")
+            raise PluginError(
+                f"A plugin called '{name}' is registered already{owner}. "
+                f"Rename the entry point of {distribution or 'this one'}."
+            )
         try:
             self.manager.register(plugin, name)
             self._check_hooks(plugin, name)
@@ -203,7 +206,8 @@ class Plugins:
             optional = any(impl.optionalhook for impl in caller.get_hookimpls())
             if not caller.has_spec() and not optional:
                 raise PluginError(
-                    f"Plugin '{name}' implements '{caller.name}', which is not a hook.{did_you_mean(caller.name, HOOKS)} "
+                    f"Plugin '{name}' implements '{caller.name}', which is not a "
+                    f"hook.{did_you_mean(caller.name, HOOKS)} "
                     f"Hooks: {', '.join(HOOKS)}."
                 )
         for attribute in HOOKS:
@@ -223,6 +227,7 @@ class Plugins:
         Parameters
         ----------
         kind : {"signal", "source", "storage", "tracker", "executor"}
+            What to list.
 
         Raises
         ------
@@ -238,15 +243,17 @@ class Plugins:
                     other = found.get(component.name)
                     if other is not None:
                         raise PluginError(
-                            f"{kind.capitalize()} '{component.name}' is registered twice, by plugin {other.owner} and by plugin "
-                            f"{registered.owner}. Rename one, or leave one plugin out: {DISABLE_VARIABLE}={plugin.name}."
+                            f"{kind.capitalize()} '{component.name}' is registered twice, by plugin {other.owner} "
+                            "and by plugin "
+                            f"{registered.owner}. Rename one, or leave one plugin out: "
+                            f"{DISABLE_VARIABLE}={plugin.name}."
                         )
                     found[component.name] = registered
             self._components[kind] = dict(sorted(found.items()))
         return dict(self._components[kind])
 
     def _ask(self, plugin: LoadedPlugin, hook: str) -> list[Component]:
-        """Call one registration hook of one plugin; what is wrong with it is recorded, and then it has no components."""
+        """Call one registration hook of one plugin. A broken one is recorded, and then has no components."""
         if hook not in plugin.hooks:
             return []
         components: list[Component] = []
@@ -254,7 +261,10 @@ class Plugins:
             for answer in self._call(plugin.name, hook, {}):
                 for item in answer:
                     if not isinstance(item, Component):
-                        raise PluginError(f"{hook} must return Components, and one was {item!r}. Write Component(name, 'package.module:Class', summary).")
+                        raise PluginError(
+                            f"{hook} must return Components, and one was {item!r}. "
+                            "Write Component(name, 'package.module:Class', summary)."
+                        )
                     components.append(item)
         except Exception as error:
             message = f"{hook} failed: {describe(error)}" if not isinstance(error, PluginError) else str(error)
@@ -272,6 +282,10 @@ class Plugins:
 
         Parameters
         ----------
+        kind : str
+            See `components`.
+        name : str
+            As the user wrote it.
         where : str
             Where the name was written, for the message: ``"configs/experiments/a.yaml:12, signal.name"``.
 
@@ -314,14 +328,15 @@ class Plugins:
             missing = (error.name or "").partition(".")[0]
             if missing and missing != component.target.partition(".")[0]:
                 raise PluginError(
-                    f"{article}{place} of plugin {registered.owner} needs {missing}, which is not installed. Run: pip install {missing}"
+                    f"{article}{place} of plugin {registered.owner} needs {missing}, which is not installed. "
+                    f"Run: pip install {missing}"
                 ) from error
             raise PluginError(_not_loadable(article, place, registered, error)) from error
         except (Exception, SystemExit) as error:
             raise PluginError(_not_loadable(article, place, registered, error)) from error
 
     def resolve(self, kind: str, names: Iterable[str] | None = None) -> Iterator[tuple[Registered, Any, str | None]]:
-        """Yield ``(registered, target, None)``, or ``(registered, None, error)`` where the import failed, one by one."""
+        """Import one by one; yield ``(registered, target, None)`` or ``(registered, None, error)``."""
         wanted = list(self.components(kind)) if names is None else list(names)
         for name in wanted:
             registered = self.get(kind, name)
@@ -370,13 +385,17 @@ class Plugins:
         if self.hook_failures:
             first = self.hook_failures[0]
             raise PluginError(
-                f"{len(self.hook_failures)} calls of lifecycle hooks failed, the first in plugin '{first.plugin}', {first.hook}: "
+                f"{len(self.hook_failures)} calls of lifecycle hooks failed, the first in plugin "
+                f"'{first.plugin}', {first.hook}: "
                 f"{first.error}. The results are complete; leave out --strict-tracking to accept this."
             )
 
 
 def _not_loadable(article: str, place: str, registered: Registered, error: BaseException) -> str:
-    return f"{article}{place} of plugin {registered.owner} does not load from {registered.component.target}: {describe(error)}"
+    return (
+        f"{article}{place} of plugin {registered.owner} does not load from {registered.component.target}: "
+        f"{describe(error)}"
+    )
 
 
 def _version_of(distribution: str) -> str:

@@ -42,7 +42,8 @@ class Workspace:
         missing = [name for name in ("configs", "lake") if not (self.root / name).is_dir()]
         if missing:
             raise ConfigError(
-                f"{self.root} is not a workspace: it has no {' and no '.join(name + '/' for name in missing)}. Make one with: vp init {self.root}"
+                f"{self.root} is not a workspace: it has no {' and no '.join(name + '/' for name in missing)}. "
+                f"Make one with: vp init {self.root}"
             )
         self._plugins = plugins
 
@@ -61,8 +62,12 @@ class Workspace:
 
         Parameters
         ----------
+        explicit : path, optional
+            What the user named, as with ``--root``.
         start : Path, optional
             By default the current directory.
+        plugins : Plugins, optional
+            See `Workspace`.
 
         Raises
         ------

@@ -49,7 +49,9 @@ def build_app(plugins: Plugins) -> typer.Typer:
 
     @app.callback()
     def _options(
-        version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        ] = False,
     ) -> None:
         """Experiment harness for vacuum/pressure signals of the order book."""
 
@@ -63,7 +65,10 @@ def build_app(plugins: Plugins) -> typer.Typer:
 
 def _arrange(app: typer.Typer) -> None:
     """Put the commands under their headings, in the order of `PANELS`."""
-    place = {name: (i, panel) for i, (panel, name) in enumerate((panel, name) for panel, names in PANELS.items() for name in names)}
+    place = {
+        name: (i, panel)
+        for i, (panel, name) in enumerate((panel, name) for panel, names in PANELS.items() for name in names)
+    }
 
     def position(info: typer.models.CommandInfo | typer.models.TyperInfo) -> int:
         name = info.name or (info.callback.__name__.replace("_", "-") if info.callback is not None else "")
@@ -95,7 +100,10 @@ def run(arguments: list[str] | None = None) -> int:
         say("This is a bug in vpcore, not in your input.")
         return EXIT_INTERNAL
     if code == EXIT_INTERRUPTED:
-        say(f"Interrupted. What was finished is kept and nothing is half-written. To go on from there: {shlex.join(['vp', *given])}")
+        say(
+            "Interrupted. What was finished is kept and nothing is half-written. "
+            f"To go on from there: {shlex.join(['vp', *given])}"
+        )
     return code if isinstance(code, int) else 0
 
 

@@ -30,7 +30,11 @@ COMMAND_PLUGINS: ContextVar[Plugins | None] = ContextVar("COMMAND_PLUGINS", defa
 
 RootOption = Annotated[
     Path | None,
-    typer.Option("--root", help="The workspace. [default: VP_ROOT, else the nearest parent with configs/ and lake/]", show_default=False),
+    typer.Option(
+        "--root",
+        help="The workspace. [default: VP_ROOT, else the nearest parent with configs/ and lake/]",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
@@ -111,6 +115,8 @@ def emit_table(
         A missing key prints as nothing.
     columns : sequence of str
         Which keys, in which order. JSON prints every key of a row.
+    json, csv : bool
+        Print that instead of a table.
     title : str
         Above the table, on a terminal only.
     empty : str
@@ -135,7 +141,10 @@ def emit_table(
         return
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
     for line in (list(columns), *cells):
-        padded = (text.rjust(width) if to_right else text.ljust(width) for text, width, to_right in zip(line, widths, right, strict=True))
+        padded = (
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        )
         print("  ".join(padded).rstrip())
 
 
@@ -201,9 +210,22 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
         yield lambda done, total=None, description=None: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 

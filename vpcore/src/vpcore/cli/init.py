@@ -21,7 +21,10 @@ def init(
     workspace, written = Workspace.create(directory)
     print(workspace.root)
     say(f"{len(written)} files written." if written else "Everything was there already; nothing was changed.")
-    say("Put .dbn or .dbn.zst files below lake/raw, describe a capture in configs/pipelines/<name>.yaml, and check it: vp validate")
+    say(
+        "Put .dbn or .dbn.zst files below lake/raw, describe a capture in configs/pipelines/<name>.yaml, and "
+        "check it: vp validate"
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def list_signals(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these. [default: all]")] = None,
-    details: Annotated[bool, typer.Option("--details", help="Add parameters, columns and thresholds: imports the signals.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Add parameters, columns and thresholds: imports the signals.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """List the signals: name, summary, package, version, and what failed to load. Works outside a workspace too."""
@@ -24,7 +26,9 @@ def list_signals(
     installed = plugins.components("signal")
     wanted = list(names) if names else list(installed)
     signals = [_row(plugins.get("signal", name)) for name in wanted]
-    failed = [{"name": f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in plugins.failed]
+    failed = [
+        {"name": f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in plugins.failed
+    ]
     unusable: list[str] = []
     if details:
         unusable = _add_details(plugins, signals, failed)
@@ -35,7 +39,9 @@ def list_signals(
             _print_details(signal, first=i == 0)
     else:
         columns = ("name", "summary", "package", "version")
-        emit_table(signals, columns, empty="No signals are installed. Install a package with some, as vpcore-signals-stat.")
+        emit_table(
+            signals, columns, empty="No signals are installed. Install a package with some, as vpcore-signals-stat."
+        )
     for item in failed:
         say(f"Failed: {item['name']} ({item['package']} {item['version']}): {item['error']}")
     if names and unusable:  # it was asked for by name, so it is an error
@@ -68,7 +74,12 @@ def _add_details(plugins: Plugins, signals: list[dict[str, Any]], failed: list[d
             if error is not None:
                 unusable.append(signal["name"])
                 failed.append(
-                    {"name": signal["name"], "package": registered.distribution, "version": registered.version, "error": error}
+                    {
+                        "name": signal["name"],
+                        "package": registered.distribution,
+                        "version": registered.version,
+                        "error": error,
+                    }
                 )
     return unusable
 

@@ -23,13 +23,25 @@ def plugins(json: JsonOption = False) -> None:
             for name, item in found.components(kind).items():
                 component = item.component
                 components.append(
-                    {"kind": kind, "name": name, "plugin": item.plugin, "summary": component.summary, "target": component.target}
+                    {
+                        "kind": kind,
+                        "name": name,
+                        "plugin": item.plugin,
+                        "summary": component.summary,
+                        "target": component.target,
+                    }
                 )
         except PluginError as error:
             duplicates.append(str(error))
     failed = {item.name: item.error for item in found.failed}
     rows: list[dict[str, Any]] = [
-        {"plugin": p.name, "package": p.distribution, "version": p.version, "status": "failed" if p.name in failed else "ok", "hooks": p.hooks}
+        {
+            "plugin": p.name,
+            "package": p.distribution,
+            "version": p.version,
+            "status": "failed" if p.name in failed else "ok",
+            "hooks": p.hooks,
+        }
         for p in found.loaded
     ]
     loaded = {p.name for p in found.loaded}
@@ -38,9 +50,13 @@ def plugins(json: JsonOption = False) -> None:
         for f in found.failed
         if f.name not in loaded
     ]
-    rows += [{"plugin": name, "package": None, "version": None, "status": "disabled", "hooks": ()} for name in found.disabled]
+    rows += [
+        {"plugin": name, "package": None, "version": None, "status": "disabled", "hooks": ()} for name in found.disabled
+    ]
     if json:
-        errors = [{"plugin": f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in found.failed]
+        errors = [
+            {"plugin": f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in found.failed
+        ]
         emit_json({"plugins": rows, "components": components, "failed": errors, "duplicates": duplicates})
     else:
         emit_table(rows, ("plugin", "package", "version", "status", "hooks"))

@@ -10,10 +10,15 @@ import typer
 
 def schema(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="instrument, pipeline, serving or experiment. [default: all, by kind]")
+        str | None,
+        typer.Argument(metavar="[KIND]", help="instrument, pipeline, serving or experiment. [default: all, by kind]"),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write <kind>.schema.json files there.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of fields of docs/configuration.md.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write <kind>.schema.json files there.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table of fields of docs/configuration.md.")
+    ] = False,
 ) -> None:
     """Print the JSON schemas of the specs."""
     import json

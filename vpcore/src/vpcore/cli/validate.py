@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def validate(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE...]", help="Names or paths of specs. [default: all of the workspace]")
+        list[str] | None,
+        typer.Argument(metavar="[FILE...]", help="Names or paths of specs. [default: all of the workspace]"),
     ] = None,
     root: RootOption = None,
     json: JsonOption = False,

@@ -40,8 +40,14 @@ def signal_plans(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, docume
 
     Parameters
     ----------
+    plugins : Plugins
+        Whose signals there are.
+    spec : ExperimentSpec
+        Names the signals and their axes.
     base : SignalRef
         The serving spec's signal, whose parameters hold for that signal; others start from their defaults.
+    document : Document
+        Where `spec` was read from, for messages.
     """
     names = _names(plugins, spec, base)
     for name in spec.sweep.per_signal:
@@ -57,7 +63,9 @@ def signal_plans(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, docume
         cls = plugins.load("signal", name, document.place(("signals", i) if listed_here else ("signals",)))
         start = base.params if name == base.name else {}
         axes = spec.sweep.per_signal.get(name, {})
-        grid = grid_of(cls.Params, _dump(cls.Params.model_validate(start)), axes, document, ("sweep", "per_signal", name))
+        grid = grid_of(
+            cls.Params, _dump(cls.Params.model_validate(start)), axes, document, ("sweep", "per_signal", name)
+        )
         plans.append(SignalPlan(name=name, reads_score=reads_score(cls), params=tuple(_dump(point) for point in grid)))
     return tuple(plans)
 
@@ -77,7 +85,8 @@ def scorings(
         first = next(iter(axes))
         would = _that_read_the_score(plugins)
         raise ConfigError(
-            f"sweep.scoring varies {', '.join(axes)}{_in(document.where(('sweep', 'scoring', first)))}, but no signal of this experiment "
+            f"sweep.scoring varies {', '.join(axes)}{_in(document.where(('sweep', 'scoring', first)))}, but no "
+            "signal of this experiment "
             f"reads the score: {', '.join(plan.name for plan in plans)}. Signals that would respond: {listed(would)}. "
             "Add one of them to signals, or leave sweep.scoring out."
         )
@@ -99,20 +108,27 @@ def grid_of(
         if name not in valid:
             place = document.where((*key, name))
             raise ConfigError(
-                f"The axis '{dotted((*key, name))}' names no parameter{_in(place)}.{did_you_mean(name, valid)} Parameters: {listed(valid)}."
+                f"The axis '{dotted((*key, name))}' names no parameter{_in(place)}.{did_you_mean(name, valid)} "
+                f"Parameters: {listed(valid)}."
             )
         seen: set[bytes] = set()
         for i, value in enumerate(values):
             text = canonical_json(value)
             if text in seen:
                 place = document.where((*key, name, i))
-                raise ConfigError(f"{dotted((*key, name))} must name every value once, {text.decode()} stands there twice{_in(place)}.")
+                raise ConfigError(
+                    f"{dotted((*key, name))} must name every value once, {text.decode()} stands there "
+                    f"twice{_in(place)}."
+                )
             seen.add(text)
     count = 1
     for values in axes.values():
         count *= len(values)
     if count > _MAX_POINTS:
-        raise ConfigError(f"{dotted(key)} has {count} combinations{_in(document.where(key))}, at most {_MAX_POINTS} are possible. Take values out.")
+        raise ConfigError(
+            f"{dotted(key)} has {count} combinations{_in(document.where(key))}, at most {_MAX_POINTS} are "
+            "possible. Take values out."
+        )
     points = []
     names = list(axes)
     for chosen in itertools.product(*(range(len(axes[name])) for name in names)):
@@ -123,8 +139,8 @@ def grid_of(
             if item in lines:
                 lines[(*key, name)] = lines[item]
         here = Document(document.data, document.name, document.path, lines)
-        values = {name: axes[name][i] for name, i in zip(names, chosen, strict=True)}
-        points.append(validate_value(model, {**base, **values}, here, key))
+        point = {name: axes[name][i] for name, i in zip(names, chosen, strict=True)}
+        points.append(validate_value(model, {**base, **point}, here, key))
     return points
 
 
@@ -157,5 +173,3 @@ def _dump(params: BaseModel) -> dict[str, Any]:
 
 def _in(place: str) -> str:
     return f" ({place})" if place else ""
-
-

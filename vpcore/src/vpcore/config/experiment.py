@@ -24,7 +24,9 @@ class SelectSpec(Spec):
     """Which row of the results is the winner."""
 
     metric: Metric = Field("net_pnl_ticks", description="Figure by which rows are ranked, the highest first")
-    min_signals: int = Field(5, ge=0, le=1_000_000, description="Rows with fewer signals are not ranked; they are stored all the same")
+    min_signals: int = Field(
+        5, ge=0, le=1_000_000, description="Rows with fewer signals are not ranked; they are stored all the same"
+    )
 
 
 class SweepSpec(Spec):
@@ -33,7 +35,9 @@ class SweepSpec(Spec):
     scoring: dict[str, Axis] = Field(
         default_factory=dict, description="Settings of the scorer and their values; for the signals that read the score"
     )
-    per_signal: dict[str, dict[str, Axis]] = Field(default_factory=dict, description="Signal, its parameters and their values")
+    per_signal: dict[str, dict[str, Axis]] = Field(
+        default_factory=dict, description="Signal, its parameters and their values"
+    )
 
 
 class ParallelSpec(Spec):
@@ -59,11 +63,11 @@ class ExperimentSpec(Spec):
     signals: tuple[str, ...] | None = Field(
         None, min_length=1, description="Names of signals, or 'all'; default: the one of the serving spec"
     )
-    eval: EvalConfig = Field(default_factory=EvalConfig, description="From signal to trades; lists are axes")
-    select: SelectSpec = Field(default_factory=SelectSpec, description="Which row is the winner")
-    sweep: SweepSpec = Field(default_factory=SweepSpec, description="Axes of scoring and signal parameters")
-    parallel: ParallelSpec = Field(default_factory=ParallelSpec, description="Who does the work")
-    tracking: TrackingSpec = Field(default_factory=TrackingSpec, description="Where runs are reported")
+    eval: EvalConfig = Field(EvalConfig(), description="From signal to trades; lists are axes")
+    select: SelectSpec = Field(SelectSpec(), description="Which row is the winner")
+    sweep: SweepSpec = Field(SweepSpec(), description="Axes of scoring and signal parameters")
+    parallel: ParallelSpec = Field(ParallelSpec(), description="Who does the work")
+    tracking: TrackingSpec = Field(TrackingSpec(), description="Where runs are reported")
 
     _resolver: Callable[[ExperimentSpec], ExperimentConfig] | None = PrivateAttr(default=None)
 
@@ -91,5 +95,8 @@ class ExperimentSpec(Spec):
             If a reference, a parameter or an axis is wrong, or the spec was not obtained from a workspace.
         """
         if self._resolver is None:
-            raise ConfigError(f"Experiment '{self.name}' belongs to no workspace. Get it from one: workspace.experiment('{self.name}').")
+            raise ConfigError(
+                f"Experiment '{self.name}' belongs to no workspace. "
+                f"Get it from one: workspace.experiment('{self.name}')."
+            )
         return self._resolver(self)

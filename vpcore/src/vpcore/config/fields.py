@@ -32,8 +32,6 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-
-
 def field_at(model: type[BaseModel], key: tuple[str | int, ...]) -> Any:
     """Return the type of what stands at a key of a model: a model class where there is one, else an annotation."""
     found: Any = model
@@ -177,7 +175,9 @@ def _type(annotation: Any, *, plural: bool = False) -> str:
         return "text"
     if annotation is bool:
         return "true or false"
-    name = {int: "whole number", float: "number", str: "text", datetime.date: "date", Any: "value"}.get(annotation, "mapping")
+    name = {int: "whole number", float: "number", str: "text", datetime.date: "date", Any: "value"}.get(
+        annotation, "mapping"
+    )
     return f"{name}s" if plural and name != "text" else name
 
 
@@ -185,7 +185,7 @@ def default_of(info: FieldInfo) -> str:
     """Return the default of a field as YAML writes it; nothing if the field is required or its default is None."""
     if info.is_required():
         return ""
-    value = info.get_default(call_default_factory=True)  # type: ignore[call-arg]
+    value = info.get_default(call_default_factory=True, validated_data={})
     return "" if value is None else _yaml(value)
 
 

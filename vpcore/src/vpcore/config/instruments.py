@@ -19,7 +19,8 @@ _FUTURE = r"{root}[FGHJKMNQUVXZ][0-9]{{1,2}}"
 """Root, month letter and one or two digits of the year, as CME and Databento write an outright future."""
 
 EngineOverrides = Annotated[
-    dict[str, Any], WithJsonSchema({key: value for key, value in EngineParams.model_json_schema().items() if key != "title"})
+    dict[str, Any],
+    WithJsonSchema({key: value for key, value in EngineParams.model_json_schema().items() if key != "title"}),
 ]
 """Some of the engine's parameters. They are checked as a whole, when instrument and pipeline have been put together."""
 
@@ -46,14 +47,20 @@ class InstrumentSpec(Spec):
     description: str = Field("", description="What it is, for listings")
     exchange: str = Field("", description="Where it trades, for listings")
     currency: str = Field("USD", description="Currency of the multiplier")
-    tick_size: float = Field(gt=0, allow_inf_nan=False, description="Smallest price step of an outright, in points; a multiple of 1e-9")
-    multiplier: float = Field(gt=0, allow_inf_nan=False, description="Worth of one point of one contract, in the currency")
+    tick_size: float = Field(
+        gt=0, allow_inf_nan=False, description="Smallest price step of an outright, in points; a multiple of 1e-9"
+    )
+    multiplier: float = Field(
+        gt=0, allow_inf_nan=False, description="Worth of one point of one contract, in the currency"
+    )
     timezone: str = Field("America/New_York", description="IANA time zone of the times in pipelines")
     symbol_pattern: str | None = Field(
-        None, description="Regular expression of its symbols; default: the root, a month letter and one or two digits of the year"
+        None,
+        description="Regular expression of its symbols; default: the root, a month letter, one or two digits of the year",
     )
     engine: EngineOverrides = Field(
-        default_factory=dict, description="Engine parameters for every pipeline of this instrument that does not set them itself"
+        default_factory=dict,
+        description="Engine parameters for every pipeline of this instrument that does not set them itself",
     )
 
     @field_validator("tick_size")

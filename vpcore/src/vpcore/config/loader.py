@@ -106,7 +106,9 @@ def parse_document(text: str, name: str, path: Path | None = None) -> Document:
     if node is None:
         raise ConfigError(f"{name} is empty. It must hold a mapping of fields.")
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{name}:{node.start_mark.line + 1} holds a {_kind(node)}. The top level must be a mapping of fields.")
+        raise ConfigError(
+            f"{name}:{node.start_mark.line + 1} holds a {_kind(node)}. The top level must be a mapping of fields."
+        )
     lines: dict[Key, int] = {(): 1}
     data = _construct(node, (), name, lines)
     return Document(data, name, path, lines)
@@ -114,7 +116,9 @@ def parse_document(text: str, name: str, path: Path | None = None) -> Document:
 
 def _construct(node: yaml.Node, key: Key, name: str, lines: dict[Key, int]) -> Any:
     if len(key) > _MAX_DEPTH:
-        raise ConfigError(f"{name}:{node.start_mark.line + 1} is nested more than {_MAX_DEPTH} levels deep, or refers to itself.")
+        raise ConfigError(
+            f"{name}:{node.start_mark.line + 1} is nested more than {_MAX_DEPTH} levels deep, or refers to itself."
+        )
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, key, name, lines)
     if isinstance(node, yaml.SequenceNode):
@@ -123,7 +127,9 @@ def _construct(node: yaml.Node, key: Key, name: str, lines: dict[Key, int]) -> A
             lines[(*key, i)] = item.start_mark.line + 1
             items.append(_construct(item, (*key, i), name, lines))
         return items
-    return _scalar(node, key, name)
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, key, name)
+    raise TypeError(type(node).__name__)  # yaml composes these three kinds of node and no other
 
 
 def _mapping(node: yaml.MappingNode, key: Key, name: str, lines: dict[Key, int]) -> dict[str, Any]:
@@ -135,17 +141,20 @@ def _mapping(node: yaml.MappingNode, key: Key, name: str, lines: dict[Key, int])
         child = (*key, key_node.value)
         if key_node.value in result:
             first = lines[child]
-            raise ConfigError(f"{dotted(child)} is written twice ({name}:{first} and {name}:{line}). Keep one of the two.")
+            raise ConfigError(
+                f"{dotted(child)} is written twice ({name}:{first} and {name}:{line}). Keep one of the two."
+            )
         lines[child] = line
         result[key_node.value] = _construct(value_node, child, name, lines)
     return result
 
 
-def _scalar(node: yaml.Node, key: Key, name: str) -> Any:
+def _scalar(node: yaml.ScalarNode, key: Key, name: str) -> Any:
     text: str = node.value
-    explicit = node.tag not in _IMPLICIT_TAGS
-    if explicit:
-        raise ConfigError(f"{dotted(key)} carries the YAML tag '{node.tag}' ({name}:{node.start_mark.line + 1}). Write a plain value.")
+    if node.tag not in _IMPLICIT_TAGS:
+        raise ConfigError(
+            f"{dotted(key)} carries the YAML tag '{node.tag}' ({name}:{node.start_mark.line + 1}). Write a plain value."
+        )
     if node.style is not None:  # quoted, or a block
         return text
     if _NULL.match(text):
@@ -161,11 +170,19 @@ def _scalar(node: yaml.Node, key: Key, name: str) -> Any:
     return text
 
 
-_IMPLICIT_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")}
+_IMPLICIT_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+}
 
 
 def _kind(node: yaml.Node) -> str:
-    return {"sequence": "list", "scalar": "single value"}.get(node.id, node.id)
+    return (
+        "list"
+        if isinstance(node, yaml.SequenceNode)
+        else "mapping"
+        if isinstance(node, yaml.MappingNode)
+        else "single value"
+    )
 
 
 def find_by_name(folder: Path, kind: str, name: str, place: str = "") -> Path:

@@ -34,10 +34,13 @@ class CaptureSpec(Spec):
     timezone: str | None = Field(None, description="IANA time zone of date and times; default: the instrument's")
     source: str = Field("dbn", description="Name of a source, see `vp plugins`")
     files: tuple[str, ...] | None = Field(
-        None, min_length=1, description="Files, relative to lake/raw; default: those of lake/raw that hold symbol and window"
+        None,
+        min_length=1,
+        description="Files, relative to lake/raw; default: those of lake/raw that hold symbol and window",
     )
     cold_book: Literal["refuse", "build"] = Field(
-        "refuse", description="A file that starts without a book: bins stay invalid, or the book is built from what comes"
+        "refuse",
+        description="A file that starts without a book: bins stay invalid, or the book is built from what comes",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the source")
 
@@ -82,7 +85,9 @@ class PipelineSpec(Spec):
             If a parameter is wrong, or the spec was not obtained from a workspace.
         """
         if self._resolver is None:
-            raise ConfigError(f"Pipeline '{self.name}' belongs to no workspace. Get it from one: workspace.pipeline('{self.name}').")
+            raise ConfigError(
+                f"Pipeline '{self.name}' belongs to no workspace. Get it from one: workspace.pipeline('{self.name}')."
+            )
         return self._resolver(self)
 
     def dataset_id(self) -> str:
@@ -157,6 +162,7 @@ def resolve_pipeline(
     Parameters
     ----------
     spec : PipelineSpec
+        As written.
     instrument : InstrumentSpec
         The one of ``spec.capture.symbol``.
     document, instrument_document : Document, optional
@@ -200,11 +206,13 @@ def resolve_pipeline(
     )
 
 
-def _engine(spec: PipelineSpec, instrument: InstrumentSpec, document: Document, instrument_document: Document) -> EngineParams:
+def _engine(
+    spec: PipelineSpec, instrument: InstrumentSpec, document: Document, instrument_document: Document
+) -> EngineParams:
     """Put the parameters of instrument and pipeline together and check them, each against the file it stands in."""
     merged = {**instrument.engine, **spec.pipeline}
     try:
-        return EngineParams.model_validate(merged)
+        EngineParams.model_validate(merged)
     except ValueError:
         # Each file has its own lines: what is wrong in the instrument's alone is said of that file.
         validate_value(EngineParams, instrument.engine, instrument_document, ("engine",))

@@ -70,7 +70,7 @@ def validate_value(model: type[Model], value: Any, document: Document, key: Key 
 
 
 def _converted(given: Any, taken: Any, key: Key) -> Iterator[tuple[Key, Any]]:
-    """Yield the leaves whose kind of value validation has changed: text to number, true to 1, 0 to false, 5 to a date."""
+    """Yield the leaves whose kind validation has changed: text to number, true to 1, 0 to false, 5 to a date."""
     if isinstance(given, Mapping) and isinstance(taken, Mapping):
         for name in given:
             if name in taken:
@@ -78,7 +78,10 @@ def _converted(given: Any, taken: Any, key: Key) -> Iterator[tuple[Key, Any]]:
     elif isinstance(given, (list, tuple)) and isinstance(taken, (list, tuple)):
         for i, (one, other) in enumerate(zip(given, taken, strict=False)):
             yield from _converted(one, other, (*key, i))
-    elif _kind(given) != _kind(taken) and _kind(given) in ("number", "bool") or (_kind(given), _kind(taken)) in _FROM_TEXT:
+    elif (_kind(given) != _kind(taken) and _kind(given) in ("number", "bool")) or (
+        _kind(given),
+        _kind(taken),
+    ) in _FROM_TEXT:
         if not isinstance(taken, (list, tuple)):
             yield key, given
 
@@ -98,12 +101,17 @@ def _not_converted(inner: Key, found: Any, model: type[BaseModel], document: Doc
     at = (*key, *inner)
     where = document.where(at)
     annotation = field_at(model, inner)
-    required = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(annotation, "of another kind")
+    required = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(
+        annotation, "of another kind"
+    )
     if annotation is datetime.date:
         required = _KINDS["date_type"]
     hint = _hint("string_type" if annotation is str else "int_type", found)
     about = range_of(model, inner)
-    return f"{dotted(at)} must be {required}, was {_shown(found)}{f' ({where})' if where else ''}.{hint}{f' {about}.' if about else ''}"
+    return (
+        f"{dotted(at)} "
+        f"must be {required}, was {_shown(found)}{f' ({where})' if where else ''}.{hint}{f' {about}.' if about else ''}"
+    )
 
 
 def explain(error: ValidationError, model: type[BaseModel], value: Any, document: Document, key: Key = ()) -> str:
@@ -166,7 +174,10 @@ def _sentence(details: ErrorDetails, model: type[BaseModel], inner: Key, documen
     if kind == "extra_forbidden":
         fields = _fields_of(model, inner[:-1])
         parent = dotted(at[:-1]) or "the file"
-        return f"'{at[-1]}' is not a field of {parent}{place}.{did_you_mean(str(at[-1]), fields)} Fields: {', '.join(fields)}."
+        return (
+            f"'{at[-1]}' is not a field of {parent}{place}.{did_you_mean(str(at[-1]), fields)} Fields: "
+            f"{', '.join(fields)}."
+        )
     if kind == "missing" and isinstance(inner[-1], int):
         about = range_of(model, inner)
         return f"{dotted(at[:-1])} has too few values{place}. {about}."
@@ -174,8 +185,10 @@ def _sentence(details: ErrorDetails, model: type[BaseModel], inner: Key, documen
         about = range_of(model, inner)
         return f"{name} is missing{place}. It is required{': ' + about if about else ''}."
     if kind == "literal_error":
-        allowed = [part.strip(" '") for part in str(context.get("expected", "")).replace(" or ", ",").split(",")]
-        return f"{name} must be {context.get('expected')}, was {was}{place}.{did_you_mean(str(details['input']), allowed)}"
+        choices = [part.strip(" '") for part in str(context.get("expected", "")).replace(" or ", ",").split(",")]
+        return (
+            f"{name} must be {context.get('expected')}, was {was}{place}.{did_you_mean(str(details['input']), choices)}"
+        )
     if kind == "value_error":
         return _with_place(str(context.get("error", details["msg"])), name, place)
     required = _KINDS.get(kind) or _bound(kind, context)
@@ -197,11 +210,17 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str:
         return f"{text} {_shown(context[key])}"
     if kind in ("too_short", "too_long"):
         count = context.get("min_length") if kind == "too_short" else context.get("max_length")
-        return f"a list of at {'least' if kind == 'too_short' else 'most'} {count} {'value' if count == 1 else 'values'}"
+        return (
+            f"a list of at {'least' if kind == 'too_short' else 'most'} {count} {'value' if count == 1 else 'values'}"
+        )
     if kind == "string_pattern_mismatch":
         return f"text of the form {context.get('pattern')}"
     if kind in ("string_too_short", "string_too_long"):
-        return "text that is not empty" if kind == "string_too_short" else f"text of at most {context.get('max_length')} characters"
+        return (
+            "text that is not empty"
+            if kind == "string_too_short"
+            else f"text of at most {context.get('max_length')} characters"
+        )
     return ""
 
 
@@ -240,6 +259,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return f"'{value}'"
     if isinstance(value, (bool, int, float)):
-        return json.dumps(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value)
+        return json.dumps(
+            int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+        )
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."

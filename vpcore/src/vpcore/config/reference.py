@@ -68,7 +68,11 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[Field]:
     documented = _parameters_section(model)
     for name, info in model.model_fields.items():
         full = f"{prefix}{name}"
-        inner = EngineParams if name in ("engine", "pipeline") and type_of(info) == "mapping to values" else field_at(model, (name,))
+        inner = (
+            EngineParams
+            if name in ("engine", "pipeline") and type_of(info) == "mapping to values"
+            else field_at(model, (name,))
+        )
         nested = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
         meaning = info.description or documented.get(name, "")
         if nested is EngineParams and full == "engine":

@@ -18,7 +18,9 @@ class SignalRef(Spec):
     """A signal and the parameters that differ from its defaults."""
 
     name: str = Field(min_length=1, description="Name of a signal, see `vp list-signals`")
-    params: dict[str, Any] = Field(default_factory=dict, description="Its parameters, see `vp list-signals --details NAME`; default: the signal's")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Its parameters, see `vp list-signals --details NAME`; default: the signal's"
+    )
 
 
 class ServingSpec(Spec):
@@ -26,9 +28,9 @@ class ServingSpec(Spec):
 
     name: SpecName = Field(description="Name of the file without .yaml")
     pipeline: str = Field(min_length=1, description="Name of a pipeline")
-    scoring: ScoringConfig = Field(default_factory=ScoringConfig, description="Settings of the scorer")
+    scoring: ScoringConfig = Field(ScoringConfig(), description="Settings of the scorer")
     signal: SignalRef = Field(description="The signal")
-    projection: ProjectionConfig = Field(default_factory=ProjectionConfig, description="Forward projection of the score")
+    projection: ProjectionConfig = Field(ProjectionConfig(), description="Forward projection of the score")
 
     _resolver: Callable[[ServingSpec], ResolvedServing] | None = PrivateAttr(default=None)
 
@@ -41,7 +43,10 @@ class ServingSpec(Spec):
             If a reference or a parameter is wrong, or the spec was not obtained from a workspace.
         """
         if self._resolver is None:
-            raise ConfigError(f"Serving spec '{self.name}' belongs to no workspace. Get it from one: workspace.serving('{self.name}').")
+            raise ConfigError(
+                f"Serving spec '{self.name}' belongs to no workspace. "
+                f"Get it from one: workspace.serving('{self.name}')."
+            )
         return self._resolver(self)
 
 

@@ -122,7 +122,9 @@ class ConfigStore:
         where = f" ({place})" if place else ""
         if found:
             both = ", ".join(document.name for _, document in found)
-            raise ConfigError(f"'{symbol}'{where} is a symbol of more than one instrument: {both}. Narrow a symbol_pattern.")
+            raise ConfigError(
+                f"'{symbol}'{where} is a symbol of more than one instrument: {both}. Narrow a symbol_pattern."
+            )
         raise ConfigError(
             f"No instrument has the symbol '{symbol}'{where}. Roots: {listed(self.names('instrument'))}. "
             f"Write the symbol of one expiry, as ESH4, or add {self.configs.name}/instruments/<ROOT>.yaml."
@@ -213,11 +215,11 @@ class ConfigStore:
 
     def files(self) -> list[tuple[str, Path]]:
         """Return every spec file of the workspace as (kind, path), lowest layer first, sorted within a layer."""
-        found = []
-        for kind, folder in FOLDERS.items():
-            for name in names_in(self.configs / folder):
-                found.append((kind, find_by_name(self.configs / folder, kind, name)))
-        return found
+        return [
+            (kind, find_by_name(self.configs / folder, kind, name))
+            for kind, folder in FOLDERS.items()
+            for name in names_in(self.configs / folder)
+        ]
 
     def check(self, kind: str, path: Path) -> Spec:
         """Load a spec and resolve its whole chain, without touching data.
@@ -250,7 +252,12 @@ def kind_of(document: Document) -> str:
         for kind, folder in FOLDERS.items():
             if document.path.parent.name == folder:
                 return kind
-    for kind, field in (("pipeline", "capture"), ("instrument", "root"), ("experiment", "serving"), ("serving", "pipeline")):
+    for kind, field in (
+        ("pipeline", "capture"),
+        ("instrument", "root"),
+        ("experiment", "serving"),
+        ("serving", "pipeline"),
+    ):
         if field in document.data:
             return kind
     raise ConfigError(

@@ -70,7 +70,8 @@ def local_to_ns(day: date, clock: int, timezone: str) -> int:
         skipped = first.astimezone(zone).replace(tzinfo=None) != datetime.combine(day, wall)
         what = "does not exist" if skipped else "comes twice"
         raise ConfigError(
-            f"{wall.isoformat()} on {day} {what} in {timezone}: clocks change there. Write the window in UTC, with capture.timezone: UTC."
+            f"{wall.isoformat()} on {day} {what} in {timezone}: clocks change there. "
+            "Write the window in UTC, with capture.timezone: UTC."
         )
     elapsed = first - _EPOCH
     return (elapsed.days * 86_400 + elapsed.seconds) * NS_PER_S + nanoseconds

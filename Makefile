@@ -1,0 +1,43 @@
+# Python 3.11 or later, pip and make are all this needs. VENV and PYTHON may be set: make test VENV=/tmp/venv
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYPROJECTS := pyproject.toml vpcore/pyproject.toml vpcore_signals_stat/pyproject.toml vpcore_signals_ml/pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help install lint test constraints clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+
+install: $(STAMP)  ## Make .venv with the three packages, editable, and every tool.
+
+# A new entry point or dependency is only seen after another install, so the stamp depends on what declares them.
+$(STAMP): $(PYPROJECTS) constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e './vpcore[dev,mlflow,plot]' -e ./vpcore_signals_stat -e './vpcore_signals_ml[models]'
+	touch $(STAMP)
+
+lint: $(STAMP)  ## Style, types and the import contract.
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-cache
+
+test: $(STAMP)  ## All tests, on two processes; PYTEST_ARGS are passed on.
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+constraints:  ## Resolve all packages with every extra anew and write constraints.txt.
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check \
+		'./vpcore[dev,mlflow,plot]' ./vpcore_signals_stat './vpcore_signals_ml[models]'
+	{ echo '# One resolution of all packages with every extra. Written by: make constraints'; \
+	  build/constraints/bin/python -m pip freeze | grep -v '^vpcore'; } > constraints.txt
+
+clean:  ## Remove the environment, what was built, and caches; the lake stays.
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
