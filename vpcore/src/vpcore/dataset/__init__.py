@@ -1,0 +1,20 @@
+"""Datasets: written as a stream, immutable, read as dense ``(n_bins, n_cells)`` arrays."""
+
+from __future__ import annotations
+
+from vpcore.dataset.cache import ColumnCache
+from vpcore.dataset.dataset import Dataset
+from vpcore.dataset.registry import DatasetInfo, DatasetRegistry
+from vpcore.dataset.verify import FileCheck, VerifyReport, verify_files
+from vpcore.dataset.writer import DatasetWriter
+
+__all__ = [
+    "ColumnCache",
+    "Dataset",
+    "DatasetInfo",
+    "DatasetRegistry",
+    "DatasetWriter",
+    "FileCheck",
+    "VerifyReport",
+    "verify_files",
+]

@@ -1,0 +1,96 @@
+"""Uncompressed grid columns that the workers of one machine share by memory-mapping.
+
+Nothing in a cache is needed: any file, or all of it, may be deleted at any time, while it is used too. A file is named
+``<column>.<tag>.<digest>.npy``. `tag` says which data it was made from, so a dataset that was generated anew does not
+meet old columns; `digest` is that of the file's own bytes and is checked when it is first mapped, so a damaged one is
+made again instead of believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.canonical import bytes_digest, file_digest
+from vpcore.errors import StorageError
+from vpcore.storage.atomic import storage_errors, write_atomic
+
+Array = npt.NDArray[Any]
+
+_DIGITS = 16
+_log = logging.getLogger(__name__)
+
+
+class ColumnCache:
+    """The cache of one dataset.
+
+    Parameters
+    ----------
+    folder : Path
+        ``lake/cache/<dataset_id>``; created when something is first put.
+    tag : str
+        Digest of what the columns are made from, letters and digits only.
+    """
+
+    def __init__(self, folder: Path, tag: str) -> None:
+        self.folder = Path(folder)
+        self.tag = tag[:_DIGITS]
+
+    def __repr__(self) -> str:
+        return f"ColumnCache({str(self.folder)!r}, {self.tag!r})"
+
+    def get(self, name: str) -> Array | None:
+        """Return the column as a read-only memory map, or None if it is not there or not what its name says.
+
+        Cost: one pass over the file to check it; after that, what is touched.
+        """
+        for path in sorted(self.folder.glob(f"{name}.{self.tag}.*.npy")):
+            with contextlib.suppress(OSError, ValueError):
+                array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+                # Checked after mapping: the map stays what was checked, even if the file is deleted or replaced.
+                if file_digest(path)[:_DIGITS] == path.name.split(".")[-2]:
+                    return array
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return None
+
+    def put(self, name: str, array: Array) -> Path:
+        """Write a column, atomically; two workers that put the same one write the same file.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written.
+        """
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+        data = buffer.getvalue()
+        path = self.folder / f"{name}.{self.tag}.{bytes_digest(data)[:_DIGITS]}.npy"
+        with storage_errors(path, f"write the column '{name}' to the cache"):
+            write_atomic(path, data, durable=False)
+        return path
+
+    def get_or_make(self, name: str, make: Callable[[], Array]) -> Array:
+        """Return the column from the cache, or make it and put it there.
+
+        A cache that cannot be written costs time and memory, not the result: the array that was made is returned, and
+        the failure is logged.
+        """
+        found = self.get(name)
+        if found is not None:
+            return found
+        array = make()
+        try:
+            self.put(name, array)
+        except StorageError as error:
+            _log.warning("%s The column is used from memory instead.", error)
+            return array
+        found = self.get(name)
+        return array if found is None else found

@@ -1,0 +1,214 @@
+"""Where the arrays of a dataset come from: Parquet files, the cache of workers, memory, a part of another.
+
+Every array that leaves here is read-only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vpcore.dataset.cache import ColumnCache
+from vpcore.dataset.manifest import BINS_FILE, GRID_FILE, META_FORMAT, META_ID
+from vpcore.errors import DatasetError
+from vpcore.schema import BIN_COLUMNS, FORMAT_VERSION, GRID_SUMS
+
+Array = npt.NDArray[Any]
+
+
+def frozen(array: Array) -> Array:
+    """Return a read-only view."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+class Columns(Protocol):
+    """Named arrays of one dataset."""
+
+    grid_names: tuple[str, ...]
+    """The grid columns there are, sums and scores included."""
+
+    def bin(self, name: str) -> Array:
+        """Return a bin column, shape (n_bins,)."""
+        ...
+
+    def grid(self, name: str) -> Array:
+        """Return a grid column, shape (n_bins, n_cells)."""
+        ...
+
+
+def with_sums(stored: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the stored grid columns and those that are sums of two of them."""
+    return stored + tuple(name for name, parts in GRID_SUMS.items() if set(parts) <= set(stored))
+
+
+def sum_of(columns: Columns, name: str) -> Array:
+    """Return a column of `GRID_SUMS`, float64[n_bins, n_cells]."""
+    first, second = (columns.grid(part) for part in GRID_SUMS[name])
+    return np.add(first, second, dtype=np.float64)
+
+
+class ParquetColumns:
+    """Columns read from a dataset's files, each once; later reads return the same array.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the dataset.
+    dataset_id : str
+    n_bins, n_cells : int
+    stored : tuple of str
+        Grid columns of the file.
+    cache : ColumnCache, optional
+        Grid columns are then memory-mapped from it, and put there on first use.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        dataset_id: str,
+        n_bins: int,
+        n_cells: int,
+        stored: tuple[str, ...],
+        cache: ColumnCache | None = None,
+    ) -> None:
+        self.path = path
+        self.dataset_id = dataset_id
+        self.shape = (n_bins, n_cells)
+        self.grid_names = with_sums(stored)
+        self.cache = cache
+        self._bins: dict[str, Array] = {}
+        self._grid: dict[str, Array] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker reads, or maps, its own columns: nothing large is ever pickled.
+        return {**self.__dict__, "_bins": {}, "_grid": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def bin(self, name: str) -> Array:
+        """Return a bin column. The first call reads all of them: they are small beside one grid column."""
+        with self._lock:
+            if not self._bins:
+                names = list(BIN_COLUMNS)
+                table = self._read(BINS_FILE, names, self.shape[0])
+                for column in names:
+                    values = table.column(column).to_numpy(zero_copy_only=False)
+                    self._bins[column] = frozen(values.astype(BIN_COLUMNS[column], copy=False))
+            return self._bins[name]
+
+    def grid(self, name: str) -> Array:
+        """Return a grid column, from memory, from the cache or from the file. Cost of the last: its decompression."""
+        found = self._grid.get(name)
+        if found is None:
+            if self.cache is not None:
+                array = self.cache.get_or_make(name, lambda: self._make(name))
+            else:
+                array = self._make(name)
+            found = self._grid.setdefault(name, frozen(array))
+        return found
+
+    def _make(self, name: str) -> Array:
+        if name in GRID_SUMS:
+            return sum_of(self, name)
+        table = self._read(GRID_FILE, [name], self.shape[0] * self.shape[1])
+        values: Array = table.column(0).to_numpy(zero_copy_only=False)
+        return values.reshape(self.shape)
+
+    def _read(self, file: str, names: list[str], rows: int) -> pa.Table:
+        path = self.path / file
+        try:
+            # One file handle per read keeps the object picklable and safe to use from several threads.
+            with pq.ParquetFile(path) as reader:
+                meta = reader.metadata.metadata or {}
+                if (
+                    meta.get(META_ID) != self.dataset_id.encode()
+                    or meta.get(META_FORMAT) != str(FORMAT_VERSION).encode()
+                ):
+                    raise DatasetError(
+                        f"{path} is not a file of dataset '{self.dataset_id}' (its metadata name "
+                        f"'{meta.get(META_ID, b'none').decode(errors='replace')}'). Run: vp verify {self.dataset_id}"
+                    )
+                table = reader.read(columns=names, use_threads=len(names) > 1)
+        except FileNotFoundError:
+            raise DatasetError(f"Dataset '{self.dataset_id}' is not complete: {path} is missing.") from None
+        except (OSError, pa.ArrowException) as error:
+            raise DatasetError(
+                f"{path} cannot be read ({' '.join(str(error).split())[:200]}). If it was changed since it was "
+                "written, this "
+                f"shows it: vp verify {self.dataset_id}"
+            ) from error
+        if table.num_columns != len(names) or table.num_rows != rows:
+            raise DatasetError(
+                f"{path} has {table.num_rows:,} rows where its manifest requires {rows:,}. It was changed since it was "
+                f"written: vp verify {self.dataset_id}"
+            )
+        return table.combine_chunks()
+
+
+class ArrayColumns:
+    """Columns that are in memory already."""
+
+    def __init__(self, bins: Mapping[str, Array], grid: Mapping[str, Array]) -> None:
+        self._bins = {name: frozen(array) for name, array in bins.items()}
+        self._grid = {name: frozen(array) for name, array in grid.items()}
+        self.grid_names = with_sums(tuple(self._grid))
+        self._sums: dict[str, Array] = {}
+
+    def bin(self, name: str) -> Array:
+        """Return a bin column."""
+        return self._bins[name]
+
+    def grid(self, name: str) -> Array:
+        """Return a grid column."""
+        if name in self._grid:
+            return self._grid[name]
+        if name not in self._sums:
+            self._sums[name] = frozen(sum_of(self, name))
+        return self._sums[name]
+
+
+class OverlayColumns:
+    """The columns of another with grid columns added."""
+
+    def __init__(self, base: Columns, added: Mapping[str, Array]) -> None:
+        self.base = base
+        self.added = {name: frozen(array) for name, array in added.items()}
+        self.grid_names = tuple(name for name in base.grid_names if name not in added) + tuple(self.added)
+
+    def bin(self, name: str) -> Array:
+        """Return a bin column."""
+        return self.base.bin(name)
+
+    def grid(self, name: str) -> Array:
+        """Return a grid column; an added one goes first."""
+        return self.added[name] if name in self.added else self.base.grid(name)
+
+
+class SlicedColumns:
+    """Consecutive bins of another's columns, as views."""
+
+    def __init__(self, base: Columns, start: int, stop: int) -> None:
+        self.base = base
+        self.start = start
+        self.stop = stop
+        self.grid_names = base.grid_names
+
+    def bin(self, name: str) -> Array:
+        """Return a view of a bin column."""
+        return self.base.bin(name)[self.start : self.stop]
+
+    def grid(self, name: str) -> Array:
+        """Return a view of a grid column."""
+        return self.base.grid(name)[self.start : self.stop]
