@@ -14,12 +14,14 @@ TICK = 250_000_000
 WIDTH = 100_000_000
 
 
-def random_market(seed: int, n_bins: int, *, p_invalid: float = 0.1, max_spread: int = 4, first_seq: int = 0) -> dict[str, Any]:
+def random_market(
+    seed: int, n_bins: int, *, p_invalid: float = 0.1, max_spread: int = 4, first_seq: int = 0
+) -> dict[str, Any]:
     """Bins of a random walk of the touch with a few states inside each bin, some invalid, some spreads wide."""
     rng = random.Random(seed)
     names = (
-        "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int", "spread_ticks",
-        "bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int", "mid2_high", "mid2_low",
+        "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int",
+        "spread_ticks", "bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int", "mid2_high", "mid2_low",
     )  # fmt: skip
     rows: dict[str, list[int]] = {name: [] for name in names}
     bid, ask = 1000, 1001
@@ -37,7 +39,9 @@ def random_market(seed: int, n_bins: int, *, p_invalid: float = 0.1, max_spread:
         rows["bin_start_ns"].append(seq * WIDTH)
         rows["bin_end_ns"].append((seq + 1) * WIDTH)
         rows["book_valid"].append(ok)
-        bids, asks, mids = ([b for b, _ in states], [a for _, a in states], [a + b for a, b in states]) if ok else ([0], [0], [0])
+        bids, asks, mids = (
+            ([b for b, _ in states], [a for _, a in states], [a + b for a, b in states]) if ok else ([0], [0], [0])
+        )
         rows["best_bid_price_int"].append(bids[-1] * TICK)
         rows["best_ask_price_int"].append(asks[-1] * TICK)
         rows["spread_ticks"].append(asks[-1] - bids[-1])
@@ -50,7 +54,9 @@ def random_market(seed: int, n_bins: int, *, p_invalid: float = 0.1, max_spread:
     return {name: np.array(column, dtype=bool if name == "book_valid" else np.int64) for name, column in rows.items()}
 
 
-def naive_trade(bins: dict[str, Any], entry: int, side: int, tp: int, sl: int, hold: int, price: str) -> dict[str, Any] | None:
+def naive_trade(
+    bins: dict[str, Any], entry: int, side: int, tp: int, sl: int, hold: int, price: str
+) -> dict[str, Any] | None:
     """One trade from entry to exit, in ticks (floats); None where there is none."""
     n = len(bins["bin_seq"])
     if entry >= n or not bins["book_valid"][entry]:

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vpcore.errors import ConfigError
 from vpcore.evaluation import band, detect
 
 
-def run(values: list[float], threshold: float = 1.0, *, invalid: tuple[int, ...] = (), **options: Any) -> list[tuple[int, int]]:
+def run(
+    values: list[float], threshold: float = 1.0, *, invalid: tuple[int, ...] = (), **options: Any
+) -> list[tuple[int, int]]:
     valid = np.array([i not in invalid for i in range(len(values))], dtype=bool)
     settings_ = {"cooldown_bins": 0, "warmup_bins": 0, **options}
     found = detect(np.array(values), valid, np.arange(len(values)), threshold, **settings_)
@@ -89,7 +92,10 @@ def test_probabilities_cross_at_both_ends() -> None:
         ({"threshold": float("nan")}, "must be at least 0, was nan"),
         ({"threshold": 0.4, "mode": "probability"}, "A threshold on a probability must be between 0.5 and 1, was 0.4"),
         ({"threshold": 1.1, "mode": "confidence"}, "A threshold on a confidence must be between 0 and 1, was 1.1"),
-        ({"threshold": 1.0, "mode": "odds"}, "prediction_mode must be one of value, probability, confidence, was 'odds'"),
+        (
+            {"threshold": 1.0, "mode": "odds"},
+            "prediction_mode must be one of value, probability, confidence, was 'odds'",
+        ),
         ({"cooldown_bins": -1}, "cooldown_bins must be at least 0, was -1"),
         ({"warmup_bins": -1}, "warmup_bins must be at least 0, was -1"),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vpcore.errors import ConfigError, DatasetError
 from vpcore.evaluation import BarrierSpec, Market, outcome_table
 from vpcore.kernels import barrier
@@ -22,7 +23,8 @@ def quiet(n_bins: int, bid: int = 100, ask: int = 101, tick: int = 1) -> dict[st
 
     seq = np.arange(n_bins, dtype=np.int64)
     return {
-        "bin_seq": seq, "bin_start_ns": seq * 100, "bin_end_ns": seq * 100 + 100, "book_valid": np.ones(n_bins, dtype=bool),
+        "bin_seq": seq, "bin_start_ns": seq * 100, "bin_end_ns": seq * 100 + 100,
+        "book_valid": np.ones(n_bins, dtype=bool),
         "best_bid_price_int": full(bid * tick), "best_ask_price_int": full(ask * tick), "spread_ticks": full(ask - bid),
         "bid_high_int": full(bid * tick), "bid_low_int": full(bid * tick), "ask_high_int": full(ask * tick),
         "ask_low_int": full(ask * tick), "mid2_high": full(bid + ask), "mid2_low": full(bid + ask),
@@ -47,7 +49,15 @@ def invalidate(bins: dict[str, Any], i: int) -> None:
     spread=st.sampled_from([1, 2, 7]),
 )
 def test_table_equals_a_plain_loop(
-    naive: SimpleNamespace, seed: int, n_bins: int, tp: int, sl: int, hold: int, price: str, p_invalid: float, spread: int
+    naive: SimpleNamespace,
+    seed: int,
+    n_bins: int,
+    tp: int,
+    sl: int,
+    hold: int,
+    price: str,
+    p_invalid: float,
+    spread: int,
 ) -> None:
     bins = naive.market(seed, n_bins, p_invalid=p_invalid, max_spread=spread)
     table = outcome_table(bins, BarrierSpec(tp, sl, hold, price), naive.tick)  # type: ignore[arg-type]
@@ -59,7 +69,8 @@ def test_table_equals_a_plain_loop(
                 continue
             got = {
                 "outcome": int(table.outcome[row, e]), "tie": bool(table.tie[row, e]), "net": table.net[row, e] / 2,
-                "gross": table.gross[row, e] / 2, "exit": int(table.exit_bin[row, e]), "resolved": int(table.resolved_at[row, e]),
+                "gross": table.gross[row, e] / 2, "exit": int(table.exit_bin[row, e]),
+                "resolved": int(table.resolved_at[row, e]),
             }  # fmt: skip
             assert got == {key: want[key] for key in got}, (row, e)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vpcore.evaluation import (
     BarrierSpec,
     Market,
@@ -24,7 +25,15 @@ from vpcore.evaluation import (
 
 
 def naive_row(
-    naive: SimpleNamespace, bins: Any, values: Any, trial: Trial, hold: int, price: str, warmup: int, latency: int, fee: float
+    naive: SimpleNamespace,
+    bins: Any,
+    values: Any,
+    trial: Trial,
+    hold: int,
+    price: str,
+    warmup: int,
+    latency: int,
+    fee: float,
 ) -> dict[str, Any]:
     n = len(values)
     seqs = bins["bin_seq"]
@@ -57,7 +66,9 @@ def naive_row(
         "mean_pnl_ticks": mean([t["gross"] for t in done]),
         "net_pnl_ticks": mean([t["net"] for t in done]) - fee,
         "events_per_hour": len(signals) / hours if hours > 0 else math.nan,
-        "median_time_to_outcome_ms": statistics.median([100.0 * (t["end"] - t["entry"]) for t in done]) if done else math.nan,
+        "median_time_to_outcome_ms": statistics.median([100.0 * (t["end"] - t["entry"]) for t in done])
+        if done
+        else math.nan,
         "max_concurrent": max(open_in, default=0),
         "n_eff": sum(mean([1 / open_in[j] for j in span]) for span in spans),
         "tp_rate_lo": float(lo),
@@ -160,7 +171,8 @@ def test_the_driftless_rate_is_that_of_a_random_walk(price: Any) -> None:
     high, low = np.maximum(bid, carried), np.minimum(bid, carried)
     seq = np.arange(n_bins, dtype=np.int64)
     bins = {
-        "bin_seq": seq, "bin_start_ns": seq * 100, "bin_end_ns": seq * 100 + 100, "book_valid": np.ones(n_bins, dtype=bool),
+        "bin_seq": seq, "bin_start_ns": seq * 100, "bin_end_ns": seq * 100 + 100,
+        "book_valid": np.ones(n_bins, dtype=bool),
         "best_bid_price_int": bid, "best_ask_price_int": bid + spread, "spread_ticks": np.full(n_bins, spread),
         "bid_high_int": high, "bid_low_int": low, "ask_high_int": high + spread, "ask_low_int": low + spread,
         "mid2_high": 2 * high + spread, "mid2_low": 2 * low + spread,
@@ -168,7 +180,9 @@ def test_the_driftless_rate_is_that_of_a_random_walk(price: Any) -> None:
     market = Market.from_bins(bins, 1)
     table = outcome_table(market, BarrierSpec(6, 3, 3000, price))
     values = np.tile([0.0, 1.0, 0.0, -1.0], n_bins // 4)
-    row = evaluate(market, values, [Trial(0.5, 0, 6, 3)], lambda tp, sl: table, warmup_bins=0, latency_bins=1, fee_ticks=0.0)
+    row = evaluate(
+        market, values, [Trial(0.5, 0, 6, 3)], lambda tp, sl: table, warmup_bins=0, latency_bins=1, fee_ticks=0.0
+    )
     resolved = row["tp_rate"][0] / (row["tp_rate"][0] + row["sl_rate"][0])
     error = math.sqrt(resolved * (1 - resolved) / row["n_eff"][0])
     assert abs(resolved - row["driftless_rate"][0]) < 4 * error

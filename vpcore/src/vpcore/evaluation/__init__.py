@@ -11,7 +11,24 @@ from vpcore.evaluation.metrics import PNL_BLOCK_NS, Trial, evaluate, pnl_blocks
 from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
 
 __all__ = [
-    "MARKET_COLUMNS", "PNL_BLOCK_NS", "BarrierSpec", "Detections", "EvalConfig", "Market", "Mode", "OutcomeTable", "Price",
-    "Trial", "band", "breakeven_rate", "cool_down", "detect", "detect_crossings", "driftless_rate", "evaluate",
-    "outcome_table", "pnl_blocks", "wilson",
-]  # fmt: skip
+    "MARKET_COLUMNS",
+    "PNL_BLOCK_NS",
+    "BarrierSpec",
+    "Detections",
+    "EvalConfig",
+    "Market",
+    "Mode",
+    "OutcomeTable",
+    "Price",
+    "Trial",
+    "band",
+    "breakeven_rate",
+    "cool_down",
+    "detect",
+    "detect_crossings",
+    "driftless_rate",
+    "evaluate",
+    "outcome_table",
+    "pnl_blocks",
+    "wilson",
+]

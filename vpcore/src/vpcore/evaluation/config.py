@@ -50,7 +50,9 @@ class EvalConfig(BaseModel):
             return None
         twice = sorted({item for item in value if value.count(item) > 1})
         if twice:
-            raise ValueError(f"must name every value once, {', '.join(str(item) for item in twice)} stands there twice.")
+            raise ValueError(
+                f"must name every value once, {', '.join(str(item) for item in twice)} stands there twice."
+            )
         return tuple(sorted(value))
 
     @field_validator("thresholds")

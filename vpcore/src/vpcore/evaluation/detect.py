@@ -67,7 +67,9 @@ def detect_crossings(
     """Return every crossing of a threshold, before any cooldown. Parameters as in `detect`."""
     upper, lower = band(threshold, mode)
     if values.ndim != 1 or values.shape != valid.shape or values.shape != bin_seq.shape:
-        raise ValueError(f"values {values.shape}, valid {valid.shape} and bin_seq {bin_seq.shape} must be one value per bin.")
+        raise ValueError(
+            f"values {values.shape}, valid {valid.shape} and bin_seq {bin_seq.shape} must be one value per bin."
+        )
     if warmup_bins < 0:
         raise ConfigError(f"warmup_bins must be at least 0, was {warmup_bins}.")
     n_bins = values.shape[0]

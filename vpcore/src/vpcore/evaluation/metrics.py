@@ -53,6 +53,7 @@ def evaluate(
     Parameters
     ----------
     market : Market
+        The bins.
     values : float64[n_bins]
         The signal at the end of each bin, NaN where it has none.
     trials : iterable of Trial
@@ -61,7 +62,10 @@ def evaluate(
         Gives the outcome table of (tp_ticks, sl_ticks). All have one hold and one price.
     mode : {"value", "probability", "confidence"}
         How a threshold reads the values.
-    warmup_bins, latency_bins : int
+    warmup_bins : int
+        Bins at the start in which no signal is accepted.
+    latency_bins : int
+        Bins from decision to entry.
     fee_ticks : float
         Per round trip.
 
@@ -124,7 +128,10 @@ def evaluate(
             offsets[1:] = np.cumsum([len(part) for part in parts])
             joined[keys] = (np.concatenate([p.bins for p in parts]), np.concatenate([p.sides for p in parts]), offsets)
         bins, sides, offsets = joined[keys]
-        some_sums, some_eff = np.empty((len(rows), barrier.N_SUMS), dtype=np.int64), np.empty(len(rows), dtype=np.float64)
+        some_sums, some_eff = (
+            np.empty((len(rows), barrier.N_SUMS), dtype=np.int64),
+            np.empty(len(rows), dtype=np.float64),
+        )
         some_net, some_trades = np.empty((2, len(rows), n_blocks), dtype=np.int64)
         barrier.tally(
             bins, sides, offsets, latency_bins, hold, market.spread, block_of,

@@ -115,7 +115,9 @@ class Market:
         n_bins = seq.shape[0]
         for name in MARKET_COLUMNS:
             if np.shape(bins[name]) != (n_bins,):
-                raise DatasetError(f"Bin column {name} must have {n_bins} values, one per bin, was {np.shape(bins[name])}.")
+                raise DatasetError(
+                    f"Bin column {name} must have {n_bins} values, one per bin, was {np.shape(bins[name])}."
+                )
         gaps = np.flatnonzero(np.diff(seq) != 1)
         if gaps.size:
             row = int(gaps[0])
@@ -127,7 +129,9 @@ class Market:
             off = np.flatnonzero(price % tick_int)
             if off.size:
                 row = int(off[0])
-                raise DatasetError(f"{name} must be a multiple of the tick {tick_int} (1e-9), was {price[row]} (bin {seq[row]}).")
+                raise DatasetError(
+                    f"{name} must be a multiple of the tick {tick_int} (1e-9), was {price[row]} (bin {seq[row]})."
+                )
             return price // tick_int
 
         def plain(name: str) -> npt.NDArray[np.int64]:
@@ -152,7 +156,9 @@ class Market:
             mid2=np.where(valid, bid + ask, 0),
             mid2_high=plain("mid2_high"),
             mid2_low=plain("mid2_low"),
-            last_valid=np.maximum.accumulate(np.where(valid, np.arange(n_bins), -1)) if n_bins else np.empty(0, dtype=np.int64),
+            last_valid=np.maximum.accumulate(np.where(valid, np.arange(n_bins), -1))
+            if n_bins
+            else np.empty(0, dtype=np.int64),
             cell_width_ns=int(np.asarray(bins["bin_end_ns"])[0] - starts[0]) if n_bins else 1,
         )
 
@@ -195,7 +201,9 @@ class OutcomeTable:
         return sum(array.nbytes for array in arrays)
 
 
-def outcome_table(bins: Market | Mapping[str, npt.NDArray[Any]], spec: BarrierSpec, tick_int: int | None = None) -> OutcomeTable:
+def outcome_table(
+    bins: Market | Mapping[str, npt.NDArray[Any]], spec: BarrierSpec, tick_int: int | None = None
+) -> OutcomeTable:
     """Return what becomes of a long and of a short entered at the end of every bin.
 
     The barriers are tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin; an
@@ -207,6 +215,7 @@ def outcome_table(bins: Market | Mapping[str, npt.NDArray[Any]], spec: BarrierSp
     bins : Market or mapping of name to array
         A prepared market, or bin columns, which need `tick_int`.
     spec : BarrierSpec
+        What closes a trade.
     tick_int : int, optional
         Tick size in fixed point (1e-9).
 

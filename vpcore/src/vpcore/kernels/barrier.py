@@ -23,7 +23,9 @@ _Array = npt.NDArray[Any]
 BLOCK = 32
 """Bins per block of `block_extremes`. Near the square root of a usual hold, so that a scan is short on both levels."""
 
-N_UP, N_DOWN, N_DROPPED, N_TP, N_SL, N_TIMEOUT, N_TIE, SUM_NET, SUM_GROSS, SUM_SPREAD, MAX_OPEN, TWICE_MEDIAN = range(12)
+N_UP, N_DOWN, N_DROPPED, N_TP, N_SL, N_TIMEOUT, N_TIE, SUM_NET, SUM_GROSS, SUM_SPREAD, MAX_OPEN, TWICE_MEDIAN = range(
+    12
+)
 N_SUMS = 12
 """Columns of `sums` in `tally`."""
 
@@ -40,7 +42,9 @@ def crossings(
     values : float64[n_bins]
         NaN where the signal says nothing.
     valid : bool[n_bins]
+        Values of other bins do not count.
     bin_seq : int64[n_bins]
+        Number of the bin.
     upper, lower : float
         A long crossing is ``value >= upper`` after ``value < upper``; a short one ``value <= lower`` after
         ``value > lower``. "After" is the last value that is not NaN in a valid bin; where there is none, nothing

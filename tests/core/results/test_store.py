@@ -1,0 +1,231 @@
+"""The results store: what is read back, which row counts, and what a crash leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from vpcore.errors import ResultsError, StorageError
+from vpcore.evaluation import Trial
+from vpcore.results import ROW_KEY, ResultsDB, compact, row_id, run_id
+from vpcore.results.writer import put_parts, table_folder
+
+A, B = (0.5, 20, 4, 4), (0.6, 20, 4, 4)
+
+
+def test_an_empty_store_answers(db: ResultsDB) -> None:
+    assert db.query_runs().is_empty()
+    assert db.count_trials() == 0
+    assert db.stored(["r1"]) == {}
+    assert compact(db).rows == 0
+    assert not db.root.exists()
+
+
+def test_a_batch_is_read_back(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write(
+        [make.meta("r1"), make.meta("r2", signal_name="erd")],
+        pl.concat([make.rows("r1", [B, A]), make.rows("r2", [A])]),
+    )
+    frame = db.query_runs()
+    assert frame.select(ROW_KEY).rows() == [("r1", *A), ("r1", *B), ("r2", *A)]
+    assert frame["signal_name"].to_list() == ["ads", "ads", "erd"]
+    assert db.query_runs(blocks=True)["block_pnl_ticks"][0].to_list() == [1.0, 1.0]
+    assert frame["row"][0] == row_id("r1", *A)
+    assert db.find_run("r2")["signal_name"] == "erd"
+    assert db.query_meta(signal_name="erd")["run_id"].to_list() == ["r2"]
+
+
+def test_ids_are_those_of_the_document() -> None:
+    assert row_id("r1", 0.5, 20, 4, 4) == "fd8f81e3"
+    assert row_id("r1", 1, 20, 4, 4) == row_id("r1", 1.0, 20, 4, 4)
+    assert len(run_id({"dataset_id": "D"})) == 16
+    assert run_id({"fee": 2}) == run_id({"fee": 2.0}) != run_id({"fee": 2.5})
+
+
+def test_a_rows_figures_without_trades_are_null(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A], net=float("nan")))
+    assert db.query_runs()["tp_rate"].to_list() == [None]
+
+
+def test_ok_beats_failed_and_then_the_latest_finish(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1", at=5, status="failed")], make.rows("r1", [A, B], net=None))
+    db.write([make.meta("r1", at=1)], make.rows("r1", [A], net=1.0))
+    db.write([make.meta("r1", at=2)], make.rows("r1", [A], net=2.0))
+    assert db.query_runs(status=None).select("threshold", "status", "net_pnl_ticks").rows() == [
+        (0.5, "ok", 2.0),
+        (0.6, "failed", None),
+    ]
+    assert db.stored(["r1"])["r1"].ok == {Trial(*A)}
+    assert db.stored(["r1"])["r1"].failed == {Trial(*B)}
+    assert db.count_trials("D") == 2
+    assert db.count_trials("other") == 0
+    assert db.find_run("r1")["status"] == "ok"
+
+
+def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> None:
+    for i, run in enumerate(("r1", "r2", "r3")):
+        db.write([make.meta(run, signal_name=f"s{i}", code_digest=f"c{i}")], make.rows(run, [A, B], net=float(i)))
+    assert db.query_best("net_pnl_ticks", limit=1)["run_id"].to_list() == ["r3"]
+    assert db.query_runs(sort="tie_rate", limit=1)["run_id"].to_list() == ["r1"]
+    assert db.query_runs(signal="s1")["run_id"].unique().to_list() == ["r2"]
+    assert db.query_runs(run_ids=["r1", "r3"], trials=[Trial(*A)]).select(ROW_KEY).rows() == [("r1", *A), ("r3", *A)]
+    assert db.query_runs(code_digests={"s0": "c0", "s1": "old"})["run_id"].unique().to_list() == ["r1"]
+    assert db.query_runs(code_digests={}).is_empty()
+    assert db.query_runs(min_signals=10).is_empty()  # ten signals, but one of them did not trade
+    assert db.query_runs(min_signals=9).height == 6
+    assert db.query_runs(experiment="other").is_empty()
+
+
+def test_wrong_questions_are_refused(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("aab1"), make.meta("aab2")], pl.concat([make.rows("aab1", [A]), make.rows("aab2", [A])]))
+    with pytest.raises(ResultsError, match=r"cannot be sorted by 'tp_rat'. Did you mean 'tp_rate'"):
+        db.query_runs(sort="tp_rat")
+    with pytest.raises(ResultsError, match=r"'aab' begins 2 run ids: aab1, aab2. Write more digits"):
+        db.find_run("aab")
+    with pytest.raises(ResultsError, match=r"No run is called 'aac1'. Did you mean 'aab1'. 2 runs are stored"):
+        db.find_run("aac1")
+    with pytest.raises(ResultsError, match=r"A run has no column 'signal'. Did you mean 'signal_name'"):
+        db.query_meta(signal="ads")
+    with pytest.raises(
+        ResultsError, match="A batch must hold each run once and rows of all its runs, was 1 runs and rows of 2"
+    ):
+        db.write([make.meta("r1")], pl.concat([make.rows("r1", [A]), make.rows("r2", [A])]))
+
+
+def test_rows_without_their_commit_are_not_there(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A]))
+    db.write([make.meta("r1", at=9)], make.rows("r1", [B]))
+    newest = max(db.parts("runs_meta"), key=lambda path: pl.read_parquet(path)["finished_utc"][0])
+    newest.unlink()  # as a crash between the two parts leaves it
+    assert db.query_runs()["threshold"].to_list() == [0.5]
+    assert db.stored(["r1"])["r1"].ok == {Trial(*A)}
+
+
+def test_foreign_files_are_left_alone(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A]))
+    folder = table_folder(db.root, "runs")
+    for name in (".tmp-part-1.parquet", "part-2.parquet.crc", "_SUCCESS", "notes.parquet"):
+        (folder / name).write_bytes(b"half")
+    assert db.query_runs().height == 1
+    compact(db)
+    assert (folder / "notes.parquet").exists()
+
+
+def test_results_of_a_newer_version_are_an_error(db: ResultsDB) -> None:
+    table_folder(db.root, "runs", 99).mkdir(parents=True)
+    with pytest.raises(ResultsError, match="holds results of version 99; this vpcore reads up to version 1"):
+        db.query_runs()
+
+
+def test_the_canonical_read_knows_nothing_of_batches_hosts_and_times(tmp_path: Path, make: SimpleNamespace) -> None:
+    one, two = ResultsDB(tmp_path / "1"), ResultsDB(tmp_path / "2")
+    one.write([make.meta("r1"), make.meta("r2")], pl.concat([make.rows("r1", [A, B]), make.rows("r2", [A])]))
+    two.write([make.meta("r2", at=7)], make.rows("r2", [A]))
+    two.write([make.meta("r1", at=8)], make.rows("r1", [B]))
+    two.write([make.meta("r1", at=9)], make.rows("r1", [A]))
+    assert one.canonical_bytes() == two.canonical_bytes()
+    two.write([make.meta("r1", at=10)], make.rows("r1", [A], net=3.0))
+    assert one.canonical_bytes() != two.canonical_bytes()
+
+
+def test_compaction_changes_nothing_that_is_read(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1", at=5, status="failed")], make.rows("r1", [A, B], net=None))
+    db.write([make.meta("r1", at=6)], make.rows("r1", [A]))
+    db.write([make.meta("r2", at=7)], make.rows("r2", [A, B]))
+    put_parts(
+        db.root, "orphan", make.rows("r3", [A]).with_columns(batch_id=pl.lit("orphan")), db.meta().collect().clear()
+    )
+    before = db.canonical_bytes()
+    report = compact(db)
+    assert db.canonical_bytes() == before
+    assert (report.rows, report.duplicates) == (4, 1)
+    assert len(db.parts("runs")) == 2  # the merged part, and the rows nobody has committed
+    assert len(db.parts("runs_meta")) == 1
+    assert compact(db).duplicates == 0
+    assert db.canonical_bytes() == before
+
+
+def test_rows_are_read_once_while_a_compaction_is_under_way(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A, B]))
+    db.write([make.meta("r2")], make.rows("r2", [A]))
+    before = db.canonical_bytes()
+    kept = {path: path.read_bytes() for table in ("runs", "runs_meta") for path in db.parts(table)}
+    compact(db)
+    for path, data in kept.items():  # as they are until the compaction has removed them
+        path.write_bytes(data)
+    assert db.canonical_bytes() == before
+    assert db.count_trials() == 3
+
+
+def test_rows_of_a_writer_that_died_do_not_hide_the_next_ones(db: ResultsDB, make: SimpleNamespace) -> None:
+    orphan = make.rows("r1", [A]).with_columns(batch_id=pl.lit("0"))
+    put_parts(db.root, "orphan", orphan, db.meta().collect().clear())
+    db.write([make.meta("r1")], make.rows("r1", [A], net=2.0))
+    assert db.query_runs()["net_pnl_ticks"].to_list() == [2.0]
+
+
+def test_a_part_that_vanishes_under_a_reader_is_looked_for_again(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A]))
+    db.write([make.meta("r2")], make.rows("r2", [A]))
+    calls = []
+
+    def query() -> pl.LazyFrame:
+        frame = db.runs()
+        if not calls:
+            compact(db)
+        calls.append(1)
+        return frame
+
+    assert db.read(query).height == 2
+    assert len(calls) == 2
+
+
+def test_a_full_or_forbidden_lake_is_said(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.root.parent.joinpath("results").write_bytes(b"")  # a file where the directory should be
+    with pytest.raises(StorageError, match="store results"):
+        db.write([make.meta("r1")], make.rows("r1", [A]))
+
+
+_WRITER = """
+import sys, itertools
+sys.path.insert(0, sys.argv[2])
+import conftest as make
+from pathlib import Path
+from vpcore.results import ResultsDB
+db = ResultsDB(Path(sys.argv[1]))
+print("ready", flush=True)
+for i in itertools.count():
+    run = f"{sys.argv[3]}{i:05d}"
+    db.write([make.made_meta(run)], make.made_rows(run, [(0.5, 20, 4, 4), (0.6, 20, 4, 4)]))
+"""
+
+
+def test_killed_writers_leave_whole_batches_and_no_litter(db: ResultsDB, make: SimpleNamespace) -> None:
+    for attempt in range(2):
+        command = [sys.executable, "-c", _WRITER, str(db.root), str(Path(__file__).parent)]
+        writers = [subprocess.Popen([*command, f"w{attempt}{i}-"], stdout=subprocess.PIPE) for i in range(2)]
+        for writer in writers:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+        time.sleep(0.4)
+        for writer in writers:
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.wait()
+            assert writer.stdout is not None
+            writer.stdout.close()
+    counts = db.query_runs().group_by("run_id").len()
+    assert counts.height > 10
+    assert counts["len"].unique().to_list() == [2]
+    db.write([make.meta("last")], make.rows("last", [A]))
+    assert list((db.root / ".staging").iterdir()) == []
+    before = db.canonical_bytes()
+    compact(db)
+    assert db.canonical_bytes() == before

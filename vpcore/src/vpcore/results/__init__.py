@@ -1,0 +1,34 @@
+"""The results store: runs and their rows, appended in batches, read by everybody at any time."""
+
+from vpcore.results.compact import CompactReport, compact
+from vpcore.results.db import ResultsDB, StoredRun, newest
+from vpcore.results.schema import (
+    LOWER_IS_BETTER,
+    RESULTS_VERSION,
+    ROW_KEY,
+    RUNS,
+    RUNS_META,
+    SORTABLE,
+    TRIAL_KEY,
+    row_id,
+    run_id,
+)
+from vpcore.results.writer import runs_frame
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "RESULTS_VERSION",
+    "ROW_KEY",
+    "RUNS",
+    "RUNS_META",
+    "SORTABLE",
+    "TRIAL_KEY",
+    "CompactReport",
+    "ResultsDB",
+    "StoredRun",
+    "compact",
+    "newest",
+    "row_id",
+    "run_id",
+    "runs_frame",
+]

@@ -1,0 +1,315 @@
+"""Reading the results: lazy frames, queries, what is there already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import ComputeError
+
+from vpcore.errors import ResultsError, did_you_mean, listed
+from vpcore.evaluation import Trial
+from vpcore.results.schema import (
+    CIRCUMSTANCES,
+    LOWER_IS_BETTER,
+    RESULTS_VERSION,
+    ROW_KEY,
+    RUNS,
+    RUNS_META,
+    SORTABLE,
+    TRIAL_KEY,
+)
+from vpcore.results.writer import TABLES, table_folder, write_batch
+
+_VERSION = re.compile(r"v(\d+)\Z")
+
+_WITH_A_ROW = (
+    "status", "error", "experiment_name", "dataset_id", "signal_name", "signal_distribution", "signal_version",
+    "code_digest", "signal_params_json", "scoring_json", "eval_json", "config_hash", "finished_utc",
+)  # fmt: skip
+"""Columns of `runs_meta` that queries add to a row."""
+
+
+@dataclass(slots=True)
+class StoredRun:
+    """Which trials of a run are in the store."""
+
+    ok: set[Trial] = field(default_factory=set)
+    failed: set[Trial] = field(default_factory=set)
+
+
+class ResultsDB:
+    """The results of a workspace: an append-only store that any number of processes write and read at once.
+
+    Parameters
+    ----------
+    root : Path
+        The directory; made when something is first stored.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def __repr__(self) -> str:
+        return f"ResultsDB({str(self.root)!r})"
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def parts(self, table: str) -> list[Path]:
+        """Return the finished parts of ``runs`` or ``runs_meta``, all versions, sorted. Foreign files are left out.
+
+        Raises
+        ------
+        ResultsError
+            If there is a version that this one of vpcore does not know.
+        """
+        base = table_folder(self.root, table).parent
+        found: list[Path] = []
+        for folder in sorted(base.iterdir()) if base.is_dir() else ():
+            match = _VERSION.match(folder.name)
+            if match and int(match[1]) > RESULTS_VERSION:
+                raise ResultsError(
+                    f"{folder} holds results of version {match[1]}; this vpcore reads up to version {RESULTS_VERSION}. "
+                    "Install the vpcore that wrote them, or a newer one."
+                )
+            if match:
+                found += sorted(folder.glob("part-*.parquet"))
+        return found
+
+    def _scan(self, table: str) -> pl.LazyFrame:
+        schema = TABLES[table]
+        parts = self.parts(table)
+        if not parts:
+            return pl.LazyFrame(schema=schema)
+        return pl.scan_parquet(parts, missing_columns="insert", schema=schema)
+
+    def read(self, query: Callable[[], pl.LazyFrame]) -> pl.DataFrame:
+        """Build a lazy frame and collect it; once more if a part vanished meanwhile (another process compacts)."""
+        try:
+            return query().collect()
+        except (FileNotFoundError, ComputeError) as error:
+            if isinstance(error, ComputeError) and "No such file" not in str(error):
+                raise
+            return query().collect()
+
+    # -- lazy frames ---------------------------------------------------------------------------------------------------
+
+    def runs(
+        self, where_meta: pl.Expr | None = None, where_rows: pl.Expr | None = None, *, blocks: bool = True
+    ) -> pl.LazyFrame:
+        """Return every row once, with the columns of its run that a reader needs.
+
+        Only rows whose batch is committed are there. Of a key stored more than once, a row that is ok beats one of a
+        failed run, then the latest finish counts.
+
+        Parameters
+        ----------
+        where_meta, where_rows : Expr, optional
+            Conditions on columns of `runs_meta` and on the key of `runs`, applied before anything else is read.
+        blocks : bool
+            With the PnL vectors, which are most of the data.
+        """
+        # The rows are listed before the commits: a batch that lands in between is then not seen, instead of half seen.
+        rows, meta = self._scan("runs"), self._scan("runs_meta")
+        if not blocks:
+            rows = rows.drop("block_pnl_ticks")
+        if where_meta is not None:
+            meta = meta.filter(where_meta)
+        if where_rows is not None:
+            rows = rows.filter(where_rows)
+        # Most runs are stored in one batch: then a row can only be there twice as a copy (while parts are merged), and
+        # dropping copies is cheaper than choosing.
+        meta = meta.select("run_id", "batch_id", *_WITH_A_ROW).unique(["run_id", "batch_id"], maintain_order=True)
+        batches = pl.len().over("run_id")
+        once = rows.join(meta.filter(batches == 1), on=["run_id", "batch_id"], how="inner")
+        again = rows.join(meta.filter(batches > 1), on=["run_id", "batch_id"], how="inner")
+        return pl.concat([once.unique(list(ROW_KEY), keep="any"), newest(again, ROW_KEY)])
+
+    def meta(self, where: pl.Expr | None = None) -> pl.LazyFrame:
+        """Return every run once: its row of `runs_meta`; ok beats failed, then the latest finish counts."""
+        meta = self._scan("runs_meta")
+        return newest(meta if where is None else meta.filter(where), ("run_id",))
+
+    # -- queries -------------------------------------------------------------------------------------------------------
+
+    def query_runs(
+        self,
+        *,
+        experiment: str | None = None,
+        signal: str | None = None,
+        dataset_id: str | None = None,
+        run_ids: Iterable[str] | None = None,
+        code_digests: Mapping[str, str] | None = None,
+        status: str | None = "ok",
+        min_signals: int = 0,
+        trials: Collection[Trial] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        blocks: bool = False,
+    ) -> pl.DataFrame:
+        """Return rows, each with what made it.
+
+        Parameters
+        ----------
+        experiment, signal, dataset_id : str, optional
+            Only rows of these.
+        run_ids : iterable of str, optional
+            Only rows of these runs.
+        code_digests : mapping of signal name to code digest, optional
+            Only rows of signals in it whose code was this.
+        status : {"ok", "failed"} or None
+            Only rows of runs that ended so.
+        min_signals : int
+            Only rows with at least this many signals that traded.
+        trials : collection of Trial, optional
+            Only these keys.
+        sort : str, optional
+            One of `SORTABLE`, the best first: the highest, or the lowest of what should be low. Without it, and among
+            equals, rows are sorted by key; null comes last.
+        limit : int, optional
+            Only so many.
+        blocks : bool
+            With the column `block_pnl_ticks`.
+
+        Returns
+        -------
+        DataFrame
+            The columns of `runs`, and those of `runs_meta` that say what made a row.
+
+        Raises
+        ------
+        ResultsError
+            If `sort` is not a figure.
+        """
+        if sort is not None and sort not in SORTABLE:
+            raise ResultsError(
+                f"Rows cannot be sorted by '{sort}'.{did_you_mean(sort, SORTABLE)} Figures: {listed(SORTABLE)}."
+            )
+        conditions: list[pl.Expr] = []
+        rows_conditions: list[pl.Expr] = []
+        for name, value in (("experiment_name", experiment), ("signal_name", signal), ("dataset_id", dataset_id)):
+            if value is not None:
+                conditions.append(pl.col(name) == value)
+        if run_ids is not None:
+            wanted = sorted(set(run_ids))
+            conditions.append(pl.col("run_id").is_in(wanted))
+            rows_conditions.append(pl.col("run_id").is_in(wanted))
+        if code_digests is not None:
+            pairs = [
+                (pl.col("signal_name") == name) & (pl.col("code_digest") == code)
+                for name, code in sorted(code_digests.items())
+            ]
+            conditions.append(pl.any_horizontal(pairs) if pairs else pl.lit(False))
+
+        def query() -> pl.LazyFrame:
+            frame = self.runs(_all(conditions), _all(rows_conditions), blocks=blocks)
+            if status is not None:
+                frame = frame.filter(pl.col("status") == status)
+            if min_signals > 0:
+                frame = frame.filter(pl.col("n_signals") - pl.col("n_dropped") >= min_signals)
+            if trials is not None:
+                keys = pl.LazyFrame(
+                    [tuple(trial) for trial in sorted(trials)],
+                    schema={name: RUNS[name] for name in TRIAL_KEY},
+                    orient="row",
+                )
+                frame = frame.join(keys, on=list(TRIAL_KEY), how="semi")
+            if sort is not None:
+                by, descending = [sort, *ROW_KEY], [sort not in LOWER_IS_BETTER] + [False] * len(ROW_KEY)
+                frame = frame.sort(by, descending=descending, nulls_last=True)
+            else:
+                frame = frame.sort(ROW_KEY)
+            return frame.head(limit) if limit is not None else frame
+
+        return self.read(query)
+
+    def query_best(
+        self, metric: str = "net_pnl_ticks", *, min_signals: int = 5, limit: int = 10, **filters: Any
+    ) -> pl.DataFrame:
+        """Return the best rows by a figure; `filters` as in `query_runs`. The best of many is not thereby good."""
+        return self.query_runs(sort=metric, min_signals=min_signals, limit=limit, **filters)
+
+    def query_meta(self, **equal: Any) -> pl.DataFrame:
+        """Return runs, sorted by id, whose columns of `runs_meta` equal the given values."""
+        unknown = sorted(set(equal) - set(RUNS_META))
+        if unknown:
+            raise ResultsError(
+                f"A run has no column '{unknown[0]}'.{did_you_mean(unknown[0], RUNS_META)} "
+                f"Columns: {listed(RUNS_META)}."
+            )
+        conditions = [pl.col(name) == value for name, value in equal.items()]
+        return self.read(lambda: self.meta(_all(conditions)).sort("run_id"))
+
+    def find_run(self, run_id: str) -> dict[str, Any]:
+        """Return the row of `runs_meta` of a run, named by its id or an unambiguous beginning of it.
+
+        Raises
+        ------
+        ResultsError
+            If there is none or more than one.
+        """
+        found = self.read(lambda: self.meta(pl.col("run_id").str.starts_with(run_id)).sort("run_id"))
+        if len(found) == 1:
+            return found.row(0, named=True)
+        if len(found) > 1:
+            raise ResultsError(
+                f"'{run_id}' begins {len(found)} run ids: {listed(found['run_id'].head(5))}. Write more digits."
+            )
+        known = self.read(lambda: self.meta().select("run_id"))["run_id"].to_list()
+        raise ResultsError(
+            f"No run is called '{run_id}'.{did_you_mean(run_id, known)} {len(known)} runs are stored; see: vp compare"
+        )
+
+    def stored(self, run_ids: Iterable[str]) -> dict[str, StoredRun]:
+        """Return which trials of the given runs are stored; runs without any are missing from the answer."""
+        wanted = sorted(set(run_ids))
+        found: dict[str, StoredRun] = {}
+        if not wanted:
+            return found
+        condition = pl.col("run_id").is_in(wanted)
+        frame = self.read(lambda: self.runs(condition, condition, blocks=False).select(*ROW_KEY, "status"))
+        for run, *key, status in frame.iter_rows():
+            trials = found.setdefault(run, StoredRun())
+            (trials.ok if status == "ok" else trials.failed).add(Trial(*key))
+        return found
+
+    def count_trials(self, dataset_id: str | None = None) -> int:
+        """Return how many combinations were ever evaluated (on a dataset), failed ones included, each once."""
+        condition = None if dataset_id is None else pl.col("dataset_id") == dataset_id
+        return int(self.read(lambda: self.runs(condition, blocks=False).select(pl.len())).item())
+
+    # -- canonical read ------------------------------------------------------------------------------------------------
+
+    def canonical(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return ``(runs, runs_meta)`` as everybody must get them: each key once, sorted, without host and times."""
+        runs = self.read(lambda: self.runs().select(name for name in RUNS if name not in CIRCUMSTANCES).sort(ROW_KEY))
+        meta = self.read(
+            lambda: self.meta().select(name for name in RUNS_META if name not in CIRCUMSTANCES).sort("run_id")
+        )
+        return runs, meta
+
+    def canonical_bytes(self) -> bytes:
+        """Return the canonical read as bytes, for comparisons."""
+        return b"\0".join(frame.write_ndjson().encode() for frame in self.canonical())
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def write(self, meta: Sequence[Mapping[str, Any]], runs: pl.DataFrame) -> str:
+        """Append a batch and return its id; see `vpcore.results.writer.write_batch`."""
+        return write_batch(self.root, meta, runs)
+
+
+def _all(conditions: Sequence[pl.Expr]) -> pl.Expr | None:
+    return pl.all_horizontal(conditions) if conditions else None
+
+
+def newest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
+    """Keep one row per key: ok before failed, then the latest finish, then by batch so that the choice is certain."""
+    order = [pl.col("status") != "ok", pl.col("finished_utc"), pl.col("batch_id")]
+    return frame.sort(order, descending=[False, True, False]).unique(
+        subset=list(key), keep="first", maintain_order=True
+    )

@@ -1,0 +1,109 @@
+"""The two tables of the results store: columns, types, keys. Columns are never added within a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from vpcore.canonical import digest
+
+RESULTS_VERSION = 1
+"""Version of the tables and of what a run id is made of."""
+
+TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
+"""What tells the rows of one run apart."""
+
+ROW_KEY = ("run_id", *TRIAL_KEY)
+"""What tells all rows apart."""
+
+RUNS: dict[str, Any] = {
+    "run_id": pl.String,
+    "threshold": pl.Float64,
+    "cooldown_bins": pl.Int64,
+    "tp_ticks": pl.Int64,
+    "sl_ticks": pl.Int64,
+    "row": pl.String,
+    "n_signals": pl.Int64,
+    "n_up": pl.Int64,
+    "n_down": pl.Int64,
+    "tp_rate": pl.Float64,
+    "sl_rate": pl.Float64,
+    "timeout_rate": pl.Float64,
+    "mean_pnl_ticks": pl.Float64,
+    "net_pnl_ticks": pl.Float64,
+    "events_per_hour": pl.Float64,
+    "median_time_to_outcome_ms": pl.Float64,
+    "tie_rate": pl.Float64,
+    "max_concurrent": pl.Int64,
+    "n_dropped": pl.Int64,
+    "tp_rate_lo": pl.Float64,
+    "tp_rate_hi": pl.Float64,
+    "n_eff": pl.Float64,
+    "breakeven_rate": pl.Float64,
+    "driftless_rate": pl.Float64,
+    "block_pnl_ticks": pl.List(pl.Float64),
+    "batch_id": pl.String,
+}
+"""One row per trial. `row` is the short name of its key; `batch_id` joins it to the row of `RUNS_META` it came with. A
+figure is null where there was no trade, and all are null in a row of a run that failed."""
+
+RUNS_META: dict[str, Any] = {
+    "run_id": pl.String,
+    "experiment_name": pl.String,
+    "dataset_id": pl.String,
+    "sources_json": pl.String,
+    "signal_name": pl.String,
+    "signal_distribution": pl.String,
+    "signal_version": pl.Int64,
+    "code_digest": pl.String,
+    "signal_params_json": pl.String,
+    "scoring_json": pl.String,
+    "eval_json": pl.String,
+    "config_hash": pl.String,
+    "packages_json": pl.String,
+    "host": pl.String,
+    "started_utc": pl.Datetime("us", "UTC"),
+    "finished_utc": pl.Datetime("us", "UTC"),
+    "elapsed_seconds": pl.Float64,
+    "status": pl.String,
+    "error": pl.String,
+    "traceback": pl.String,
+    "batch_id": pl.String,
+}
+"""One row per run and batch. `scoring_json` is null for a signal that does not read the score."""
+
+CIRCUMSTANCES = ("host", "started_utc", "finished_utc", "elapsed_seconds", "traceback", "batch_id")
+"""Columns that say how a result came about, not what it is. The canonical read leaves them out."""
+
+LOWER_IS_BETTER = frozenset(
+    {
+        "sl_rate",
+        "timeout_rate",
+        "tie_rate",
+        "median_time_to_outcome_ms",
+        "max_concurrent",
+        "n_dropped",
+        "breakeven_rate",
+    }
+)
+
+SORTABLE = tuple(name for name, dtype in RUNS.items() if dtype in (pl.Float64, pl.Int64) and name not in TRIAL_KEY[1:])
+"""Figures by which rows can be ranked, and the threshold."""
+
+
+def row_id(run_id: str, threshold: float, cooldown_bins: int, tp_ticks: int, sl_ticks: int) -> str:
+    """Return the first 8 hex digits of the sha256 of a row's key."""
+    return digest([run_id, float(threshold), int(cooldown_bins), int(tp_ticks), int(sl_ticks)])[:8]
+
+
+def run_id(parts: dict[str, Any]) -> str:
+    """Return the first 16 hex digits of the sha256 of everything that decides a run's outcomes.
+
+    Parameters
+    ----------
+    parts : dict
+        What canonical JSON can hold: dataset id and source digests, signal, parameters, code digest, scoring if the
+        signal reads the score, evaluation settings. The version of the tables is added.
+    """
+    return digest({"results_version": RESULTS_VERSION, **parts})[:16]

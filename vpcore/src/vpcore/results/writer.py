@@ -1,0 +1,116 @@
+"""Appending a batch: two parts, written aside and renamed in, the second of which is the commit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vpcore.errors import ResultsError
+from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, row_id
+from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder
+
+STAGING = ".staging"
+TABLES = {"runs": RUNS, "runs_meta": RUNS_META}
+
+
+def table_folder(root: Path, table: str, version: int = RESULTS_VERSION) -> Path:
+    """Return the directory of a table's parts."""
+    return root / f"{table}.parquet" / f"v{version}"
+
+
+def runs_frame(run_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """Return the rows of one run as a frame of the table `runs`, NaN as null, without `batch_id`.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    columns : mapping of name to array of shape (n_rows,)
+        The key columns, and the figures (`block_pnl_ticks` of shape (n_rows, n_blocks)); figures that are missing
+        become null.
+    """
+    keys = list(zip(*(columns[name] for name in TRIAL_KEY), strict=True))
+    data: dict[str, Any] = {"run_id": [run_id] * len(keys), "row": [row_id(run_id, *key) for key in keys]}
+    for name, dtype in RUNS.items():
+        if name in data or name == "batch_id":
+            continue
+        if name not in columns:
+            data[name] = pl.Series(name, [None] * len(keys), dtype=dtype)
+        elif name == "block_pnl_ticks":
+            data[name] = pl.Series(name, [row.tolist() for row in columns[name]], dtype=dtype)
+        else:
+            data[name] = pl.Series(name, columns[name]).cast(dtype)
+    return (
+        pl.DataFrame(data)
+        .with_columns(pl.col(pl.Float64).fill_nan(None))
+        .select(name for name in RUNS if name != "batch_id")
+    )
+
+
+def new_batch_id() -> str:
+    """Return a fresh id; it names the parts of a batch and joins them."""
+    return uuid.uuid4().hex
+
+
+def write_batch(root: Path, meta: Sequence[Mapping[str, Any]], runs: pl.DataFrame, batch_id: str | None = None) -> str:
+    """Store runs with their rows, and return the id of the batch.
+
+    Parameters
+    ----------
+    root : Path
+        The results directory.
+    meta : sequence of mappings
+        Rows of `runs_meta` without `batch_id`, each run once.
+    runs : DataFrame
+        Rows of `runs` without `batch_id`, of these runs and no others; from `runs_frame`.
+    batch_id : str, optional
+        By default a new one.
+
+    Raises
+    ------
+    ResultsError
+        If a row belongs to no run of the batch, or a run has no row.
+    StorageError
+        If the lake cannot be written. What was stored before is untouched, and of this batch nothing is visible.
+    """
+    meta_frame = pl.DataFrame(
+        [dict(row) for row in meta], schema={k: v for k, v in RUNS_META.items() if k != "batch_id"}
+    )
+    ids = meta_frame["run_id"].to_list()
+    if len(set(ids)) != len(ids) or set(ids) != set(runs["run_id"].unique().to_list()):
+        raise ResultsError(
+            f"A batch must hold each run once and rows of all its runs, was {len(ids)} runs and rows of "
+            f"{runs['run_id'].n_unique()}."
+        )
+    batch_id = batch_id or new_batch_id()
+    tag = pl.lit(batch_id).alias("batch_id")
+    put_parts(root, batch_id, runs.with_columns(tag), meta_frame.with_columns(tag))
+    return batch_id
+
+
+def put_parts(root: Path, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> None:
+    """Write both tables' parts aside, then rename them in: first the rows, then the commit."""
+    staging = root / STAGING
+    with storage_errors(root, "store results"):
+        make_folder(staging)
+        sweep_dead(staging)
+        folder, handle = temporary_folder(staging / part)
+        try:
+            for table, frame in (("runs", runs), ("runs_meta", meta)):
+                path = folder / f"{table}.parquet"
+                frame.select(list(TABLES[table])).write_parquet(path, compression="zstd", statistics=True)
+                fsync_path(path)
+            for table in ("runs", "runs_meta"):
+                target = table_folder(root, table)
+                make_folder(target)
+                os.rename(folder / f"{table}.parquet", target / f"part-{part}.parquet")
+                fsync_path(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
