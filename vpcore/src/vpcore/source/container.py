@@ -1,0 +1,125 @@
+"""The bytes of a file, decompressed where they are compressed, and whether they are all there."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+from vpcore.errors import SourceError
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
+
+
+def is_zstd(path: Path) -> bool:
+    """Return whether a file begins as a zstd frame. The name does not count: downloads are renamed."""
+    with path.open("rb") as handle:
+        magic = handle.read(4)
+    return magic == ZSTD_MAGIC or (len(magic) == 4 and int.from_bytes(magic, "little") in _SKIPPABLE)
+
+
+def check_zstd_complete(path: Path) -> None:
+    """Walk the block headers of a zstd file, without decompressing it, to its end.
+
+    A cut is known before hours of work rather than after them, and also when it lies behind the capture window.
+
+    Raises
+    ------
+    SourceError
+        If the file ends inside a frame, or something else follows a frame.
+    """
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        size = len(data)
+        position = 0
+        while position < size:
+            end = _frame_end(data, position, size)
+            if end is None:
+                raise SourceError(
+                    f"{path} is damaged: at byte {position} a zstd frame was expected. Fetch the file again."
+                )
+            if end > size:
+                raise SourceError(
+                    f"{path} is truncated: its zstd frame goes on beyond the {size} bytes that are there. Fetch the file again."
+                )
+            position = end
+
+
+def _frame_end(data: mmap.mmap, start: int, size: int) -> int | None:
+    """Return where the frame at `start` ends, a place beyond `size` if it is cut, None if there is no frame."""
+    if size - start < 6:
+        return size + 1
+    magic = int.from_bytes(data[start : start + 4], "little")
+    if magic in _SKIPPABLE:
+        return start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
+    if data[start : start + 4] != ZSTD_MAGIC:
+        return None
+    descriptor = data[start + 4]
+    single_segment = descriptor >> 5 & 1
+    content_size = (single_segment, 2, 4, 8)[descriptor >> 6]
+    position = start + 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3] + content_size
+    while position + 3 <= size:
+        block = int.from_bytes(data[position : position + 3], "little")
+        kind = block >> 1 & 3
+        if kind == 3:
+            return None
+        position += 3 + (1 if kind == 1 else block >> 3)
+        if block & 1:
+            return position + 4 * (descriptor >> 2 & 1)
+    return size + 1
+
+
+class Payload:
+    """The decompressed bytes of a file, read in order into the caller's memory.
+
+    pyarrow decompresses: it notices a stream that ends early, which the reader of `zstandard` does not.
+    """
+
+    def __init__(self, path: Path, *, zstd: bool) -> None:
+        self.path = path
+        self._raw: Any
+        self._stream: Any
+        if zstd:
+            import pyarrow
+
+            self._raw = pyarrow.OSFile(str(path), "rb")
+            self._stream = pyarrow.CompressedInputStream(self._raw, "zstd")
+        else:
+            self._raw = self._stream = path.open("rb", buffering=0)
+        self._size = path.stat().st_size
+
+    def read_into(self, view: memoryview) -> int:
+        """Fill `view` as far as the file goes; return how many bytes were written.
+
+        Raises
+        ------
+        SourceError
+            If the compressed stream is cut or damaged.
+        """
+        done = 0
+        while done < len(view):
+            try:
+                count = self._stream.readinto(view[done:])
+            except OSError as error:  # pyarrow's errors are OSErrors; so are the disk's
+                raise SourceError(
+                    f"{self.path} could not be read to its end: {error}. Fetch the file again."
+                ) from error
+            if not count:
+                break
+            done += count
+        return done
+
+    def read(self, count: int) -> bytes:
+        """Return up to `count` bytes."""
+        buffer = bytearray(count)
+        return bytes(buffer[: self.read_into(memoryview(buffer))])
+
+    @property
+    def position(self) -> int:
+        """How many bytes on disk have been read."""
+        return self._size if self._raw.closed else int(self._raw.tell())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+        self._raw.close()

@@ -1,0 +1,159 @@
+"""What a source is: something that opens a capture window as a stream of market-by-order records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """A capture window of one symbol.
+
+    Parameters
+    ----------
+    symbol : str
+        As the source's own symbology spells it.
+    start_ns, end_ns : int
+        The window, UTC nanoseconds, end excluded.
+    files : tuple of Path
+        Read these and no others; empty: find them below `raw_root`.
+    raw_root : Path, optional
+        Where files are looked for.
+    options : mapping
+        The source's own options, `capture.options` of a pipeline.
+    """
+
+    symbol: str
+    start_ns: int
+    end_ns: int
+    files: tuple[Path, ...] = ()
+    raw_root: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file of a stream.
+
+    Parameters
+    ----------
+    path : Path
+        As it was named or found.
+    sha256 : str
+        Of the file's bytes as they are on disk, 64 hex digits.
+    size : int
+        Bytes on disk.
+    dataset, schema : str
+        As the file's own metadata says; the schema of a live recording may be empty.
+    version : int
+        The DBN version in which the file was written.
+    symbols : tuple of str
+        Every symbol that the file maps to an instrument, sorted.
+    start_ns, end_ns : int
+        The span of which the metadata speaks, end excluded; `end_ns` is None where it does not say.
+    instrument_id : int
+        The requested symbol's instrument in this file.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    dataset: str
+    schema: str
+    version: int
+    symbols: tuple[str, ...]
+    start_ns: int
+    end_ns: int | None
+    instrument_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChunk:
+    """Consecutive records of one file.
+
+    Parameters
+    ----------
+    records : MBO_DTYPE[n]
+        Records of every instrument of the file. **Valid until the next chunk is asked for**: the memory is used again.
+    instrument_id : int
+        The requested symbol's instrument; records of others are to be skipped.
+    file_index : int
+        Which of the stream's `files`.
+    first_record : int
+        Position of the first record among the market-by-order records of its file.
+    """
+
+    records: np.ndarray[Any, Any]
+    instrument_id: int
+    file_index: int
+    first_record: int
+
+
+class RecordStream(Protocol):
+    """An open capture window: a context manager, iterated once.
+
+    Attributes
+    ----------
+    files : list of FileInfo
+        In reading order; complete from the start.
+    covered_end_ns : int or None
+        The end of the capture window if the last file says that it covers it, else None: then only what the records
+        themselves reach is known.
+    warnings : list of str
+        Grows while the stream is read.
+    bytes_done, bytes_total : int
+        Bytes on disk that have been read, and all of them.
+    """
+
+    files: list[FileInfo]
+    covered_end_ns: int | None
+    warnings: list[str]
+    bytes_total: int
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes on disk that have been read."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[RecordChunk]: ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A component of kind `source`; made without arguments."""
+
+    def open(self, request: SourceRequest) -> RecordStream:
+        """Open a capture window.
+
+        Raises
+        ------
+        SourceError
+            If the window cannot be read as market-by-order records of the symbol. What only reading shows (a file cut
+            short, a damaged one) is raised while the stream is read.
+        """
+        ...
+
+
+def utc(ns: int) -> str:
+    """Return UTC nanoseconds as text: seconds, and the fraction only where there is one."""
+    import datetime
+
+    seconds, fraction = divmod(int(ns), 1_000_000_000)
+    try:
+        text = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{ns} ns"
+    return f"{text}.{fraction:09d}".rstrip("0") if fraction else text
