@@ -1,0 +1,61 @@
+"""``vp generate``: make the dataset of a pipeline."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+
+
+def generate(
+    pipeline: Annotated[str, typer.Argument(help="Name or path of a pipeline.")],
+    root: RootOption = None,
+    json: JsonOption = False,
+    strict_tracking: StrictTrackingOption = False,
+) -> None:
+    """Make the dataset of a pipeline. One that is there is left as it is, after a check of its source files."""
+    import time
+
+    from vpcore.cli.common import emit_json, open_workspace, progress, say
+    from vpcore.generate import Progress, generate_dataset
+
+    workspace = open_workspace(root)
+    began = time.perf_counter()
+    with progress(f"Generating {pipeline}", 1.0) as update:
+
+        def show(done: Progress) -> None:
+            update(done.share, description=f"Generating {pipeline}: {done.bins_done:,} of {done.bins_total:,} bins")
+
+        result = generate_dataset(workspace, pipeline, on_progress=show)
+    elapsed = time.perf_counter() - began
+    dataset = result.dataset
+    for warning in result.warnings:
+        say(f"Warning: {warning}")
+    for failure in workspace.plugins.hook_failures:
+        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+    n_valid = int(dataset.manifest["valid_bins"])
+    if json:
+        emit_json(
+            {
+                "dataset_id": dataset.dataset_id,
+                "created": result.created,
+                "path": dataset.path,
+                "n_bins": dataset.n_bins,
+                "valid_bins": n_valid,
+                "seconds": round(elapsed, 3),
+                "warnings": list(result.warnings),
+            }
+        )
+    else:
+        what = f"made in {elapsed:.1f} s" if result.created else "was there already"
+        say(f"{what.capitalize()}: {dataset.n_bins:,} bins, {dataset.n_bins - n_valid:,} invalid, in {dataset.path}")
+        print(dataset.dataset_id)
+    if strict_tracking:
+        workspace.plugins.raise_hook_failures()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("generate")(generate)

@@ -1,0 +1,64 @@
+"""``vp list-datasets``: the datasets of the lake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vpcore.cli.common import CsvOption, JsonOption, RootOption
+
+if TYPE_CHECKING:
+    from vpcore.dataset import DatasetInfo
+
+COLUMNS = ("dataset_id", "symbol", "start_utc", "end_utc", "bins", "valid_share", "size_mb", "created_utc")
+
+
+def list_datasets(
+    details: Annotated[str | None, typer.Option("--details", metavar="ID", help="The manifest of one dataset.")] = None,
+    root: RootOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made."""
+    from vpcore.cli.common import emit_json, emit_table, open_workspace, say
+    from vpcore.errors import VpError
+    from vpcore.generate import find_dataset
+
+    workspace = open_workspace(root)
+    if details is not None:
+        emit_json(workspace.datasets.manifest(find_dataset(workspace, details)))
+        return
+    rows, broken = [], []
+    for dataset_id in workspace.datasets.ids():
+        try:
+            rows.append(_row(workspace.datasets.info(dataset_id)))
+        except (VpError, KeyError) as error:  # one damaged dataset leaves the others listed
+            broken.append(f"Dataset '{dataset_id}' cannot be listed: {error}")
+    emit_table(rows, COLUMNS, json=json, csv=csv, empty="There is no dataset yet. Make one with: vp generate PIPELINE")
+    for line in broken:
+        say(f"Warning: {line}")
+
+
+def _row(info: DatasetInfo) -> dict[str, Any]:
+    return {
+        "dataset_id": info.dataset_id,
+        "symbol": info.symbol,
+        "start_utc": _utc(info.first_ns),
+        "end_utc": _utc(info.last_ns),
+        "bins": info.n_bins,
+        "valid_share": info.valid_share,
+        "size_mb": round(info.size_bytes / 1e6, 3),
+        "created_utc": f"{info.created:%Y-%m-%d %H:%M:%S}",
+    }
+
+
+def _utc(ns: int) -> str:
+    from vpcore.source.protocol import utc
+
+    return utc(ns)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("list-datasets")(list_datasets)

@@ -1,0 +1,409 @@
+"""Pipeline spec -> dataset: source, engine, writer, and the manifest that says what was done."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vpcore.config.instruments import InstrumentSpec
+from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
+from vpcore.dataset import Dataset, DatasetRegistry, DatasetWriter
+from vpcore.dataset.verify import Comparison, compare_datasets
+from vpcore.engine import Engine, EngineParams
+from vpcore.errors import DatasetError, EngineError, SourceError, did_you_mean, listed
+from vpcore.source.protocol import FileInfo, RecordStream, SourceRequest
+from vpcore.storage import LocalStorage
+from vpcore.units import ms_to_ns
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+LIBRARIES = ("databento-dbn", "llvmlite", "numba", "numpy", "pyarrow", "vpcore")
+"""Distributions whose version may change a byte of a dataset."""
+
+REBUILD_PREFIX = "research/vp_rebuild"
+"""Where `rebuild` works; nothing is ever published there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far `generate` is.
+
+    Attributes
+    ----------
+    bins_done, bins_total : int
+        Bins written, and bins of the window.
+    bytes_done, bytes_total : int
+        Of the source files. What lies before the window is read without making a bin, so time goes with these.
+    """
+
+    bins_done: int
+    bins_total: int
+    bytes_done: int
+    bytes_total: int
+
+    @property
+    def share(self) -> float:
+        """How much of the work is done, 0 to 1: by bytes read, or by bins if the source does not count bytes."""
+        done, total = (self.bytes_done, self.bytes_total) if self.bytes_total else (self.bins_done, self.bins_total)
+        return min(1.0, done / total) if total else 1.0
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What `generate_dataset` did.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    created : bool
+        False if the dataset was there already.
+    warnings : tuple of str
+        For the user; those that concern the data are in the manifest too.
+    """
+
+    dataset: Dataset
+    created: bool
+    warnings: tuple[str, ...]
+
+
+# -- pipelines in manifests and snapshots ------------------------------------------------------------------------------
+
+
+def pipeline_block(pipeline: ResolvedPipeline) -> dict[str, Any]:
+    """Return a resolved pipeline as JSON holds it, without a path of this machine. See `pipeline_of`."""
+    return {
+        "name": pipeline.name,
+        "label": pipeline.label,
+        "instrument": pipeline.instrument.model_dump(mode="json"),
+        "resolved": pipeline.resolved_dict(),
+    }
+
+
+def pipeline_of(block: Mapping[str, Any], raw_root: Path) -> ResolvedPipeline:
+    """Return the pipeline that `pipeline_block` wrote down.
+
+    Parameters
+    ----------
+    block : mapping
+        ``pipeline`` of a manifest.
+    raw_root : Path
+        ``lake/raw`` of the workspace: relative names of files start there.
+
+    Raises
+    ------
+    DatasetError
+        If the block lacks something.
+    """
+    try:
+        resolved = block["resolved"]
+        keys = resolved["files"]
+        return ResolvedPipeline(
+            name=block["name"],
+            label=block["label"],
+            instrument=InstrumentSpec.model_validate(block["instrument"]),
+            symbol=resolved["symbol"],
+            params=EngineParams.model_validate(resolved["engine"]),
+            start_ns=resolved["start_ns"],
+            end_ns=resolved["end_ns"],
+            source=resolved["source"],
+            files=None if keys is None else tuple(raw_root / key for key in keys),
+            file_keys=None if keys is None else tuple(keys),
+            cold_book=resolved["cold_book"],
+            options=resolved["options"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"The manifest's pipeline cannot be read: {error}. It was written by another vpcore."
+        ) from error
+
+
+# -- generating --------------------------------------------------------------------------------------------------------
+
+
+def generate(
+    workspace: Workspace,
+    pipeline: str | Path | PipelineSpec | ResolvedPipeline,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Dataset:
+    """Make the dataset of a pipeline, or return it if it is there. See `generate_dataset`."""
+    return generate_dataset(workspace, pipeline, on_progress=on_progress).dataset
+
+
+def generate_dataset(
+    workspace: Workspace,
+    pipeline: str | Path | PipelineSpec | ResolvedPipeline,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Generated:
+    """Make the dataset of a pipeline, unless it is there already.
+
+    Nothing is visible before the whole dataset is safe on the disk; an interruption leaves nothing that is. Lifecycle
+    hooks hear of a new dataset after that.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose lake gets the dataset.
+    pipeline : str, Path, PipelineSpec or ResolvedPipeline
+        A name or path is looked up in the workspace.
+    on_progress : callable, optional
+        Called with a `Progress` after every chunk of records.
+
+    Raises
+    ------
+    ConfigError, SourceError, EngineError, StorageError
+        As the stages say.
+    DatasetError
+        If the dataset is there but was made from other source files; the message names them.
+    """
+    resolved = _resolve(workspace, pipeline)
+    registry: DatasetRegistry = workspace.datasets
+    dataset_id = resolved.dataset_id()
+    if registry.exists(dataset_id):
+        warnings = _check_existing(workspace, resolved, registry.manifest(dataset_id))
+        return Generated(registry.open(dataset_id), False, warnings)
+    with open_source(workspace, resolved) as stream:
+        sources = _source_blocks(stream.files, workspace.raw)
+        writer = DatasetWriter(
+            registry.storage,
+            dataset_id,
+            n_cells=resolved.params.n_cells,
+            cell_width_ns=ms_to_ns(resolved.params.cell_width_ms),
+            tick_int=resolved.tick_int,
+            columns=resolved.params.grid_columns,
+            prefix=registry.prefix,
+        )
+        with writer:
+            manifest = _run(workspace, resolved, stream, writer, sources, on_progress)
+            created = writer.commit(manifest)
+    if not created:  # another process was faster: its dataset must be the one this would have been
+        _compare_sources(dataset_id, registry.manifest(dataset_id)["sources"], sources, workspace.raw)
+    dataset = registry.open(dataset_id)
+    if created:
+        workspace.plugins.hook.vp_dataset_generated(
+            workspace=workspace, dataset_id=dataset_id, manifest=dataset.manifest
+        )
+    return Generated(dataset, created, tuple(manifest["warnings"]))
+
+
+def _resolve(workspace: Workspace, pipeline: str | Path | PipelineSpec | ResolvedPipeline) -> ResolvedPipeline:
+    if isinstance(pipeline, ResolvedPipeline):
+        return pipeline
+    spec = pipeline if isinstance(pipeline, PipelineSpec) else workspace.pipeline(pipeline)
+    return spec.resolve()
+
+
+def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStream:
+    """Open the capture window of a pipeline; its files are known and hashed when this returns."""
+    source = workspace.plugins.load("source", pipeline.source)()
+    request = SourceRequest(
+        symbol=pipeline.symbol,
+        start_ns=pipeline.start_ns,
+        end_ns=pipeline.end_ns,
+        files=pipeline.files or (),
+        raw_root=workspace.raw,
+        options=pipeline.options,
+    )
+    stream: RecordStream = source.open(request)
+    return stream
+
+
+def make_engine(pipeline: ResolvedPipeline) -> Engine:
+    """Return the engine of a pipeline, at the start of its window."""
+    return Engine(
+        pipeline.params,
+        tick_int=pipeline.tick_int,
+        start_ns=pipeline.start_ns,
+        end_ns=pipeline.end_ns,
+        cold_book=pipeline.cold_book,
+        symbol=pipeline.symbol,
+    )
+
+
+def _run(
+    workspace: Workspace,
+    pipeline: ResolvedPipeline,
+    stream: RecordStream,
+    writer: DatasetWriter,
+    sources: list[dict[str, Any]],
+    on_progress: OnProgress | None,
+) -> dict[str, Any]:
+    """Drive the records through the engine into the writer, and return the manifest."""
+    engine = make_engine(pipeline)
+    total = (pipeline.end_ns - pipeline.start_ns) // ms_to_ns(pipeline.params.cell_width_ms)
+    file_index = 0
+    for chunk in stream:
+        if chunk.file_index != file_index:
+            file_index = chunk.file_index
+            engine.begin_file()
+        try:
+            for block in engine.blocks(chunk.records, chunk.instrument_id, first_record=chunk.first_record):
+                writer.append(block)
+        except EngineError as error:
+            raise EngineError(f"{error} File: {sources[file_index]['path']}.") from error
+        if on_progress is not None:
+            on_progress(Progress(writer.n_bins, total, stream.bytes_done, stream.bytes_total))
+        if engine.done:
+            break
+    for block in engine.finish(stream.covered_end_ns):
+        writer.append(block)
+    quality = engine.quality()
+    warnings = list(stream.warnings)
+    if 0 < writer.n_bins < total:
+        warnings.append(
+            f"The files end before the window: {total - writer.n_bins:,} of its {total:,} bins, the last ones, are "
+            "not there."
+        )
+    if quality["began_without_book"] and not quality["cold_start"]:
+        warnings.append("The records began without a snapshot: bins are invalid until a book arrived.")
+    return {
+        "name": pipeline.name,
+        "symbol": pipeline.symbol,
+        "pipeline": pipeline_block(pipeline),
+        "packages": _packages(workspace, pipeline.source),
+        "sources": sources,
+        "bins_of_window": total,
+        "data_quality": quality,
+        "cold_start": bool(quality["cold_start"]),
+        "warnings": warnings,
+    }
+
+
+def _packages(workspace: Workspace, source: str) -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    registered = workspace.plugins.get("source", source)
+    if registered.distribution:
+        found[registered.distribution] = registered.version
+    return dict(sorted(found.items()))
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+def _source_blocks(files: Sequence[FileInfo], raw_root: Path) -> list[dict[str, Any]]:
+    return [{"path": _shown(file.path, raw_root), "sha256": file.sha256, "size": file.size} for file in files]
+
+
+def _shown(path: Path, raw_root: Path) -> str:
+    full = Path(path).absolute()
+    return full.relative_to(raw_root).as_posix() if full.is_relative_to(raw_root) else full.as_posix()
+
+
+def _check_existing(workspace: Workspace, pipeline: ResolvedPipeline, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Check that a dataset's source files are still those it was made from."""
+    recorded = manifest["sources"]
+    try:
+        with open_source(workspace, pipeline) as stream:
+            found = _source_blocks(stream.files, workspace.raw)
+    except SourceError:
+        gone = [item["path"] for item in recorded if not (workspace.raw / item["path"]).exists()]
+        if not gone:
+            raise
+        # A dataset may outlive its source, or be copied to a machine without it: gone is not changed.
+        return (f"The source files of the dataset could not be checked: {listed(gone)} is not in {workspace.raw}.",)
+    _compare_sources(manifest["dataset_id"], recorded, found, workspace.raw)
+    return ()
+
+
+def _compare_sources(
+    dataset_id: str, recorded: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]], raw_root: Path
+) -> None:
+    if [item["sha256"] for item in recorded] == [item["sha256"] for item in found]:
+        return
+    fix = (
+        "Datasets are never overwritten. Put the old files back, or give the pipeline another name, "
+        "or name its files in capture.files."
+    )
+    now = {item["path"]: item["sha256"] for item in found}
+    for item in recorded:
+        path, sha = item["path"], item["sha256"]
+        if path in now and now[path] != sha:
+            raise DatasetError(
+                f"Dataset '{dataset_id}' was made from another {path}: its sha256 was {sha} then and is {now[path]} "
+                "now "
+                f"(in {raw_root}). {fix}"
+            )
+    before = {item["path"]: item["sha256"] for item in recorded}
+    raise DatasetError(
+        f"Dataset '{dataset_id}' was made from {_digests(before)}; the window is now read from {_digests(now)} "
+        f"(in {raw_root}). {fix}"
+    )
+
+
+def _digests(files: Mapping[str, str]) -> str:
+    return ", ".join(f"{path} (sha256 {sha})" for path, sha in files.items()) or "no file"
+
+
+# -- verifying ---------------------------------------------------------------------------------------------------------
+
+
+def rebuild(workspace: Workspace, dataset_id: str, *, on_progress: OnProgress | None = None) -> Comparison:
+    """Generate a dataset again from its source, in a scratch folder, and compare.
+
+    Files are compared byte by byte if every library that decides bytes has the version it had then, else the values of
+    every column. The scratch folder is removed; the dataset is not touched.
+
+    Raises
+    ------
+    DatasetError
+        If the dataset is not there, or its source files have changed.
+    SourceError
+        If a source file is gone.
+    """
+    registry: DatasetRegistry = workspace.datasets
+    manifest = registry.manifest(dataset_id)
+    pipeline = pipeline_of(manifest.get("pipeline", {}), workspace.raw)
+    with workspace.storage.stage(f"{REBUILD_PREFIX}/{dataset_id}") as stage:
+        scratch = LocalStorage(stage.path)
+        with open_source(workspace, pipeline) as stream:
+            sources = _source_blocks(stream.files, workspace.raw)
+            _compare_sources(dataset_id, manifest["sources"], sources, workspace.raw)
+            shape = manifest["shape"]
+            with DatasetWriter(
+                scratch,
+                dataset_id,
+                n_cells=shape["n_cells"],
+                cell_width_ns=shape["cell_width_ns"],
+                tick_int=shape["tick_int"],
+                columns=shape["grid_columns"],
+                prefix="rebuilt",
+            ) as writer:
+                again = _run(workspace, pipeline, stream, writer, sources, on_progress)
+                writer.commit(again)
+        same = again["packages"] == manifest.get("packages")
+        return compare_datasets(registry.path(dataset_id), stage.path / "rebuilt" / dataset_id, same_libraries=same)
+
+
+def find_dataset(workspace: Workspace, name: str) -> str:
+    """Return the id of a dataset named by its id, an unambiguous beginning of it, or the pipeline that makes it.
+
+    Raises
+    ------
+    DatasetError
+        If there is none, or more than one; the message lists them.
+    """
+    registry: DatasetRegistry = workspace.datasets
+    ids = registry.ids()
+    if name in ids:
+        return name
+    found = [item for item in ids if item.startswith(name)] or [item for item in ids if item.split("__")[1:2] == [name]]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DatasetError(f"'{name}' could be more than one dataset: {listed(found)}. Write more of the id.")
+    there = f" There are: {listed(ids)}." if ids else " There is none yet. Make one with: vp generate PIPELINE"
+    raise DatasetError(f"No dataset is called '{name}'.{did_you_mean(name, ids)}{there}")
