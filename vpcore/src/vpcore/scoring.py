@@ -177,7 +177,12 @@ def score_from_z(
 
 
 def _blend(
-    z1: FloatArray, z2: FloatArray, z3: FloatArray, config: ScoringConfig, score: FloatArray, state: npt.NDArray[np.int8]
+    z1: FloatArray,
+    z2: FloatArray,
+    z3: FloatArray,
+    config: ScoringConfig,
+    score: FloatArray,
+    state: npt.NDArray[np.int8],
 ) -> None:
     weights = np.array(config.derivative_weights, dtype=np.float64)
     blend_cells(z1, z2, z3, weights, config.tanh_scale, config.threshold_neutral, score, state)
@@ -263,7 +268,12 @@ class SpectrumScorer:
         for i, channel in enumerate(self._channels):
             channel.run(self._rows[i], self._valid, self._z[i])
         _blend(
-            self._z[0], self._z[1], self._z[2], self.config, score.reshape(1, self.n_cells), state.reshape(1, self.n_cells)
+            self._z[0],
+            self._z[1],
+            self._z[2],
+            self.config,
+            score.reshape(1, self.n_cells),
+            state.reshape(1, self.n_cells),
         )
         return score, state
 

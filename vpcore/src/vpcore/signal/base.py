@@ -85,7 +85,13 @@ class LabelSpec:
     tick_int: int
 
     def __post_init__(self) -> None:
-        for name, least in (("tp_ticks", 1), ("sl_ticks", 1), ("max_hold_bins", 1), ("latency_bins", 0), ("tick_int", 1)):
+        for name, least in (
+            ("tp_ticks", 1),
+            ("sl_ticks", 1),
+            ("max_hold_bins", 1),
+            ("latency_bins", 0),
+            ("tick_int", 1),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"LabelSpec.{name} must be at least {least}, was {getattr(self, name)}.")
         if self.price not in get_args(PriceMode):
@@ -155,7 +161,11 @@ class SignalResult:
 
     def __post_init__(self) -> None:
         if not isinstance(self.values, np.ndarray) or self.values.dtype != np.float64 or self.values.ndim != 1:
-            shown = f"{self.values.dtype} of shape {self.values.shape}" if isinstance(self.values, np.ndarray) else type(self.values).__name__
+            shown = (
+                f"{self.values.dtype} of shape {self.values.shape}"
+                if isinstance(self.values, np.ndarray)
+                else type(self.values).__name__
+            )
             raise SignalError(f"The values of a SignalResult must be a float64 vector, one per bin, was {shown}.")
 
 
@@ -190,13 +200,19 @@ class Signal(ABC):
     def __init__(self, params: SignalParams | None = None, **overrides: Any) -> None:
         cls = type(self)
         if not cls.columns:
-            raise SignalError(f"Signal '{cls.__name__}' declares no columns. Name the columns it reads: columns = ('v_add',).")
+            raise SignalError(
+                f"Signal '{cls.__name__}' declares no columns. Name the columns it reads: columns = ('v_add',)."
+            )
         if params is not None and not isinstance(params, cls.Params):
-            raise ConfigError(f"params of {cls.__name__} must be {cls.Params.__qualname__}, was {type(params).__name__}.")
+            raise ConfigError(
+                f"params of {cls.__name__} must be {cls.Params.__qualname__}, was {type(params).__name__}."
+            )
         if params is not None and not overrides:
             self.params = params
         else:
-            self.params = cls.Params.parse({**(params.plain() if params is not None else {}), **overrides}, cls.__name__)
+            self.params = cls.Params.parse(
+                {**(params.plain() if params is not None else {}), **overrides}, cls.__name__
+            )
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vpcore.errors import SignalError
 from vpcore.schema import BIN_COLUMNS
-from vpcore.signal.base import LabelSpec, Signal, SignalContext, SignalData, SignalResult
+from vpcore.signal.base import LabelSpec, MLSignal, Signal, SignalContext, SignalData, SignalResult
 from vpcore.signal.frame import SignalFrame, undeclared
 
 
@@ -143,7 +143,7 @@ class DeclaredData:
         return _read_only(self._dataset.grid(name))
 
 
-def batch(signal: Signal, dataset: SignalData) -> SignalResult:
+def batch(signal: Signal, dataset: SignalData, labels: LabelSpec | None = None) -> SignalResult:
     """Return a signal's values over a dataset by its `compute`, holding it to its contract.
 
     Raises
@@ -151,7 +151,8 @@ def batch(signal: Signal, dataset: SignalData) -> SignalResult:
     SignalError
         If it reads an undeclared column, or returns another shape, mode, an infinity, or a value for an invalid bin.
     """
-    result = signal.compute(DeclaredData(dataset, signal))
+    data = DeclaredData(dataset, signal)
+    result = signal.compute(data, labels) if isinstance(signal, MLSignal) else signal.compute(data)
     owner = type(signal).__name__
     if not isinstance(result, SignalResult):
         raise SignalError(f"compute of signal '{owner}' must return a SignalResult, was {type(result).__name__}.")
@@ -168,7 +169,9 @@ def batch(signal: Signal, dataset: SignalData) -> SignalResult:
     bad = np.flatnonzero(np.isinf(result.values) | (~np.asarray(dataset.valid) & ~np.isnan(result.values)))
     if len(bad):
         first = int(bad[0])
-        reason = "must be finite or NaN" if np.isinf(result.values[first]) else "must be NaN, because the bin is invalid"
+        reason = (
+            "must be finite or NaN" if np.isinf(result.values[first]) else "must be NaN, because the bin is invalid"
+        )
         raise SignalError(f"The value of signal '{owner}' at bin {first} {reason}, was {result.values[first]}.")
     return result
 

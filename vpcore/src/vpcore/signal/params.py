@@ -94,9 +94,13 @@ def _sentence(details: ErrorDetails, model: type[BaseModel], owner: str) -> str:
     name = str(loc[0]) if loc else ""
     if details["type"] == "extra_forbidden":
         names = list(model.model_fields)
-        return f"{owner} has no parameter '{name}'.{did_you_mean(name, names)} Parameters: {', '.join(names) or 'none'}."
+        return (
+            f"{owner} has no parameter '{name}'.{did_you_mean(name, names)} Parameters: {', '.join(names) or 'none'}."
+        )
     dotted = name + "".join(f"[{part}]" for part in loc[1:] if isinstance(part, int))
-    if details["type"] == "missing":
+    if details["type"] == "missing" and len(loc) > 1:  # a list that is too short: speak of the list
+        loc, dotted = loc[:1], name
+    elif details["type"] == "missing":
         return f"{owner} needs the parameter {dotted}, which has no default."
     schema = _inlined(model.model_json_schema())["properties"].get(name, {})
     for part in loc[1:]:
@@ -134,7 +138,9 @@ def allowed(schema: Mapping[str, Any]) -> str:
     kind = schema.get("type")
     if kind == "array":
         return _allowed_list(schema)
-    noun = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}.get(str(kind), "")
+    noun = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}.get(
+        str(kind), ""
+    )
     low, high = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     if low is not None and high is not None:

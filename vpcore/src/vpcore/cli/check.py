@@ -1,0 +1,124 @@
+"""``vp check``: hold signals to their contract, without pytest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vpcore.dataset import Dataset
+    from vpcore.plugins import Plugins
+
+
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SIGNAL...]", help="Signals to check.", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Check every installed signal.")] = False,
+    dataset_id: Annotated[
+        str | None, typer.Option("--dataset-id", help="Check on this dataset. [default: a synthetic session in memory]")
+    ] = None,
+    params_json: Annotated[
+        str | None, typer.Option("--params-json", help="Parameters of the signal, as JSON. [default: its own]")
+    ] = None,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check signals: causality, batch equals stream, mirror antisymmetry, parameters that do nothing, and the rest.
+
+    Nothing is written. Exits 1 if a check fails.
+    """
+    from vpcore.cli.common import current_plugins, emit_json, emit_table, say
+    from vpcore.errors import ConfigError, listed
+
+    plugins = current_plugins()
+    installed = plugins.components("signal")
+    if bool(names) == every:
+        raise ConfigError(f"Name the signals to check, or give --all. Installed: {listed(installed)}.")
+    if params_json is not None and len(names or ()) != 1:
+        raise ConfigError("--params-json belongs to one signal: name exactly one.")
+    chosen = list(installed) if every else list(dict.fromkeys(names or ()))
+    for name in chosen:
+        plugins.get("signal", name)  # an unknown name is an error before anything runs
+    dataset = _open(root, dataset_id)
+    reports = [_checked(plugins, name, dataset, params_json) for name in chosen]
+    broken = [
+        {"name": item.name, "package": item.distribution, "version": item.version, "error": item.error}
+        for item in plugins.failed
+    ]
+    if json:
+        emit_json({"passed": all(r["passed"] for r in reports), "signals": reports, "failed": broken})
+    else:
+        rows = [
+            {"signal": report["signal"], "check": row["check"], "result": "ok" if row["passed"] else "FAILED", **row}
+            for report in reports
+            for row in report["checks"]
+        ]
+        emit_table(rows, ("signal", "check", "result", "seconds"), empty="No signals are installed.")
+        for row in rows:
+            if row["message"]:
+                say(row["message"])
+    for item in broken:
+        say(f"Failed: {item['name']} ({item['package']} {item['version']}): {item['error']}")
+    if not all(report["passed"] for report in reports):
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
+    from vpcore.cli.common import open_workspace
+
+    return None if dataset_id is None else open_workspace(root).datasets.open(dataset_id)
+
+
+def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:
+    """Return the report of one signal; one that cannot be loaded or built has the single check ``load``, failed."""
+    from vpcore.errors import ConfigError
+    from vpcore.testing.check import check_signal
+
+    given = _parameters(params_json)
+    try:
+        signal = plugins.load("signal", name)(**given)
+    except Exception as error:  # a plugin's class can raise anything; the other signals are checked all the same
+        if given and isinstance(error, ConfigError):
+            raise
+        row = {"check": "load", "passed": False, "message": f"Signal '{name}': {error}", "seconds": 0.0}
+        return {"signal": name, "passed": False, "dataset_id": "", "n_bins": 0, "params": {}, "checks": [row]}
+    report = check_signal(signal, dataset, name=name)
+    rows = [
+        {"check": r.check, "passed": r.passed, "message": r.message, "seconds": round(r.seconds, 3)}
+        for r in report.results
+    ]
+    return {
+        "signal": name,
+        "passed": report.passed,
+        "dataset_id": report.dataset_id,
+        "n_bins": report.n_bins,
+        "params": signal.params.plain(),
+        "checks": rows,
+    }
+
+
+def _parameters(text: str | None) -> dict[str, Any]:
+    from json import JSONDecodeError, loads
+
+    from vpcore.errors import ConfigError
+
+    if text is None:
+        return {}
+    try:
+        values = loads(text)
+    except JSONDecodeError as error:
+        raise ConfigError(f"--params-json is not JSON: {error}. Write --params-json '{{\"window\": 20}}'.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"--params-json must be an object of names and values, was {text}.")
+    return values
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("check")(check)

@@ -1,0 +1,209 @@
+"""A session in memory that checks can cut, disturb and mirror: the columns of one signal, and what mirroring needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.schema import BIN_COLUMNS, SCORE_COLUMNS
+from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
+from vpcore.signal import SignalData
+
+Array = npt.NDArray[Any]
+
+SWAPPED = {
+    "bid_depth": "ask_depth",
+    "v_bid_depth": "v_ask_depth",
+    "a_bid_depth": "a_ask_depth",
+    "j_bid_depth": "j_ask_depth",
+    "best_bid_size": "best_ask_size",
+    "buy_volume": "sell_volume",
+}
+"""Columns that change places when the market is mirrored."""
+
+REFLECTED = {
+    "best_bid_price_int": "best_ask_price_int",
+    "bid_high_int": "ask_low_int",
+    "bid_low_int": "ask_high_int",
+    "mid2_high": "mid2_low",
+}
+"""Prices that change places and are reflected about a price."""
+
+NEGATED = {"best_bid_move_ticks": "best_ask_move_ticks", "state_above": "state_below"}
+"""Moves and labels that change places and sign."""
+
+PARTNER = {
+    a: b for pairs in (SWAPPED, REFLECTED, NEGATED) for a, b in (*pairs.items(), *((v, k) for k, v in pairs.items()))
+}
+"""Each column's other half under mirroring; a column that is not here is its own."""
+
+
+@dataclass(frozen=True)
+class SessionData:
+    """Columns of consecutive bins as read-only arrays; what a signal needs of a dataset.
+
+    Attributes
+    ----------
+    bins : mapping of str to array[n_bins]
+        ``bin_seq`` and ``book_valid`` among them.
+    grids : mapping of str to array[n_bins, n_cells]
+    k : int16[n_cells]
+    cell_width_ns, tick_int : int
+    """
+
+    bins: Mapping[str, Array]
+    grids: Mapping[str, Array]
+    k: npt.NDArray[np.int16]
+    cell_width_ns: int
+    tick_int: int
+
+    def __post_init__(self) -> None:
+        for array in (*self.bins.values(), *self.grids.values(), self.k):
+            array.setflags(write=False)
+
+    @classmethod
+    def collect(cls, dataset: SignalData, columns: tuple[str, ...], scoring: ScoringConfig | None = None) -> Self:
+        """Copy some columns of a dataset and their partners; score columns are computed from the composite's derivatives.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        columns : tuple of str
+        scoring : ScoringConfig, optional
+            The defaults if not given.
+        """
+        names = sorted({*columns, *(PARTNER[name] for name in columns if name in PARTNER), "bin_seq", "book_valid"})
+        valid = np.array(dataset.valid)
+        bins = {name: np.array(dataset.bin(name)) for name in names if name in BIN_COLUMNS}
+        grids = {
+            name: np.array(dataset.grid(name))
+            for name in names
+            if name not in BIN_COLUMNS and name not in SCORE_COLUMNS
+        }
+        if any(name in SCORE_COLUMNS for name in names):
+            d1, d2, d3 = (dataset.grid(name) for name in CHANNELS)
+            score, state = score_arrays(d1, d2, d3, valid, scoring or ScoringConfig())
+            grids |= {"flow_score": score, "flow_state_code": state}
+        return cls(bins, grids, np.array(dataset.k, dtype=np.int16), int(dataset.cell_width_ns), int(dataset.tick_int))
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return len(self.bins["bin_seq"])
+
+    @property
+    def n_cells(self) -> int:
+        """Cells per bin."""
+        return len(self.k)
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Whether the book was valid at the end of each bin."""
+        return self.bins["book_valid"]
+
+    def bin(self, name: str) -> Array:
+        """Return a bin column."""
+        return self.bins[name]
+
+    def grid(self, name: str) -> Array:
+        """Return a grid column."""
+        return self.grids[name]
+
+    def prefix(self, n_bins: int) -> Self:
+        """Return the first bins."""
+        return replace(
+            self,
+            bins={name: array[:n_bins] for name, array in self.bins.items()},
+            grids={name: array[:n_bins] for name, array in self.grids.items()},
+        )
+
+    def disturbed(self, first: int, seed: int) -> Self:
+        """Return the same bins up to `first`, and from there on others: shuffled in time, some of them invalid."""
+        rng = np.random.default_rng(seed)
+        order = np.arange(self.n_bins)
+        order[first:] = rng.permutation(order[first:])
+        invalid = np.zeros(self.n_bins, dtype=bool)
+        invalid[first:] = rng.random(self.n_bins - first) < 0.1
+        bins = {name: _blank(array[order], invalid) for name, array in self.bins.items()}
+        bins["bin_seq"] = np.array(self.bins["bin_seq"])
+        factor = np.where(np.arange(self.n_bins) < first, 1, rng.choice([1, 3], self.n_bins))[:, np.newaxis]
+        grids = {
+            name: _blank((array[order] * (factor if array.dtype.kind == "f" else 1)).astype(array.dtype), invalid)
+            for name, array in self.grids.items()
+        }
+        return replace(self, bins=bins, grids=grids)
+
+    def constant(self) -> Self:
+        """Return as many bins that are all like the first valid one, in which nothing moves; zeros if none is valid."""
+        at = int(np.argmax(self.valid)) if self.valid.any() else 0
+        still = np.full(self.n_bins, at)
+        bins = {name: array[still] for name, array in self.bins.items()}
+        bins["bin_seq"] = np.array(self.bins["bin_seq"])
+        bins["book_valid"] = np.ones(self.n_bins, dtype=bool)
+        for name in ("best_bid_move_ticks", "best_ask_move_ticks", "state_above", "state_below"):
+            if name in bins:
+                bins[name] = np.zeros_like(bins[name])
+        if "microstate_id" in bins:
+            bins["microstate_id"] = np.full_like(bins["microstate_id"], 4)
+        return replace(self, bins=bins, grids={name: array[still] for name, array in self.grids.items()})
+
+    def invalid(self) -> Self:
+        """Return as many bins without a valid book: zeros."""
+        every = np.ones(self.n_bins, dtype=bool)
+        bins = {name: _blank(array, every) for name, array in self.bins.items() if name != "bin_seq"}
+        bins["bin_seq"] = self.bins["bin_seq"]
+        return replace(self, bins=bins, grids={name: _blank(array, every) for name, array in self.grids.items()})
+
+    def mirrored(self) -> Self:
+        """Return the market as its mirror image shows it: sides swapped, prices reflected about one."""
+        bins = mirror_bins(self.bins, self.tick_int)
+        return replace(self, bins=bins, grids=mirror_grids(self.grids))
+
+
+def mirror_grids(grids: Mapping[str, Array]) -> dict[str, Array]:
+    """Return grid columns with the cells ``k`` and ``-k`` and the bid and ask columns swapped."""
+    return {name: np.ascontiguousarray(grids[PARTNER.get(name, name)][:, ::-1]) for name in grids}
+
+
+def mirror_bins(bins: Mapping[str, Array], tick_int: int) -> dict[str, Array]:
+    """Return bin columns of the mirrored market; prices are reflected about the first valid mid."""
+    valid = bins["book_valid"]
+    at = int(np.argmax(valid))
+    pivot = 0
+    if valid.any() and "best_bid_price_int" in bins:
+        pivot = int(bins["best_bid_price_int"][at]) + int(bins["best_ask_price_int"][at])
+    elif valid.any() and "mid_price" in bins:
+        pivot = round(2 * float(bins["mid_price"][at]) * 1e9)
+    mirrored: dict[str, Array] = {}
+    for name, array in bins.items():
+        other = bins[PARTNER.get(name, name)]
+        if name in REFLECTED or name in REFLECTED.values():
+            whole = 2 * pivot // tick_int if name.startswith("mid2") else pivot
+            mirrored[name] = np.where(other != 0, whole - other, 0).astype(array.dtype)
+        elif name in NEGATED or name in NEGATED.values():
+            mirrored[name] = -other
+        elif name == "mid_price":
+            mirrored[name] = np.where(valid, pivot / 1e9 - array, 0.0)
+        elif name == "microstate_id":
+            mirrored[name] = np.where(valid, _mirrored_microstate(array), 4).astype(array.dtype)
+        else:
+            mirrored[name] = np.array(other)
+    return mirrored
+
+
+def _mirrored_microstate(state: Array) -> Array:
+    """Map ``3 (s_ask + 1) + (s_bid + 1)`` to that of ``(-s_bid, -s_ask)``."""
+    ask, bid = state // 3 - 1, state % 3 - 1
+    mirrored: Array = 3 * (1 - bid) + (1 - ask)
+    return mirrored
+
+
+def _blank(array: Array, invalid: npt.NDArray[np.bool_]) -> Array:
+    """Return a copy with the values of invalid bins at 0, as the engine leaves them."""
+    copy = np.array(array)
+    copy[invalid] = 0
+    return copy
