@@ -141,7 +141,7 @@ class Plugins:
                 f"Plugin '{CORE}' cannot be disabled: it holds what every command needs ({DISABLE_VARIABLE})."
             )
 
-        self.register(builtin, CORE, "vpcore", _version_of("vpcore"))
+        self.register(builtin, CORE, "vpcore", importlib.metadata.version("vpcore"))
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
         found = sorted(entry_points, key=lambda entry: (entry.name, entry.value))
@@ -396,10 +396,3 @@ def _not_loadable(article: str, place: str, registered: Registered, error: BaseE
         f"{article}{place} of plugin {registered.owner} does not load from {registered.component.target}: "
         f"{describe(error)}"
     )
-
-
-def _version_of(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree that was not installed
-        return "0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from functools import cached_property
 from importlib import resources
@@ -189,18 +188,23 @@ class Workspace:
     @cached_property
     def datasets(self) -> DatasetRegistry:
         """The datasets of the lake."""
-        return importlib.import_module("vpcore.dataset").DatasetRegistry(self.storage)  # type: ignore[no-any-return]
+        from vpcore.dataset import DatasetRegistry
+
+        return DatasetRegistry(self.storage)
 
     @cached_property
     def results(self) -> ResultsDB:
         """The stored runs."""
-        return importlib.import_module("vpcore.results").ResultsDB(self.results_dir)  # type: ignore[no-any-return]
+        from vpcore.results import ResultsDB
+
+        return ResultsDB(self.results_dir)
 
     @cached_property
     def registry(self) -> ServingRegistry:
         """The published serving versions and their aliases."""
-        module = importlib.import_module("vpcore.registry")
-        return module.ServingRegistry(self.registry_path, self.serving_versions_dir)  # type: ignore[no-any-return]
+        from vpcore.registry import ServingRegistry
+
+        return ServingRegistry(self.registry_path, self.serving_versions_dir)
 
     # -- specs: by name or by path -------------------------------------------------------------------------------------
 

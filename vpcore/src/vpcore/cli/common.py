@@ -170,8 +170,10 @@ def _exact(value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
+    if value is None:
+        return False
     value = plain(value)
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))  # only a NaN becomes None
 
 
 def _rich_table(cells: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[bool], title: str) -> None:

@@ -50,6 +50,10 @@ def signal_plans(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, docume
         Where `spec` was read from, for messages.
     """
     names = _names(plugins, spec, base)
+    by_hand = spec.signals is not None and spec.signals != (ALL_SIGNALS,)
+    places = [document.place(("signals", i) if by_hand else ("signals",)) for i in range(len(names))]
+    for name, place in zip(names, places, strict=True):
+        plugins.get("signal", name, place)
     for name in spec.sweep.per_signal:
         if name not in names:
             place = document.place(("sweep", "per_signal", name))
@@ -58,9 +62,8 @@ def signal_plans(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, docume
                 f"Signals: {', '.join(names)}. Add it to signals, or leave its axes out."
             )
     plans = []
-    for i, name in enumerate(names):
-        listed_here = spec.signals is not None and spec.signals != (ALL_SIGNALS,)
-        cls = plugins.load("signal", name, document.place(("signals", i) if listed_here else ("signals",)))
+    for name, place in zip(names, places, strict=True):
+        cls = plugins.load("signal", name, place)
         start = base.params if name == base.name else {}
         axes = spec.sweep.per_signal.get(name, {})
         grid = grid_of(

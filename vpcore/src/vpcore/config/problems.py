@@ -148,7 +148,7 @@ def _plain(loc: tuple[int | str, ...]) -> Key:
 
 
 def _pointed(details: ErrorDetails, value: Any, inner: Key) -> Key:
-    """Return the key to point at: for a rule over several fields, the first of them that stands in the file."""
+    """Return the key to point at: for a rule over several fields, the first it names that stands in the file."""
     if details["type"] == "value_error":
         part = value
         for step in inner:
@@ -157,8 +157,7 @@ def _pointed(details: ErrorDetails, value: Any, inner: Key) -> Key:
             except (KeyError, IndexError, TypeError):
                 return inner
         if isinstance(part, Mapping):
-            words = set(details["msg"].replace(",", " ").split())
-            named = [name for name in part if name in words]
+            named = [word for word in details["msg"].replace(",", " ").split() if word in part]
             if named:
                 return (*inner, named[0])
     return inner

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from vpcore import Component, ConfigError, RefusedError, Workspace, __version__
+from vpcore.cli import app as app_module
+from vpcore.cli import common
+from vpcore.cli.app import run
+from vpcore.plugins import FailedPlugin, Plugins
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VP_ROOT", raising=False)
+    monkeypatch.delenv("VPCORE_DISABLE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+# -- exit codes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make ``vp boom`` raise something."""
+
+    def arm(error: BaseException) -> None:
+        original = app_module.build_app
+
+        def build(plugins: Plugins) -> typer.Typer:
+            app = original(plugins)
+
+            @app.command()
+            def boom() -> None:
+                raise error
+
+            return app
+
+        monkeypatch.setattr(app_module, "build_app", build)
+
+    return arm
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ConfigError("The field is wrong."), 2, "Error: The field is wrong.\n"),
+        (RefusedError("Over budget."), 1, "Error: Over budget.\n"),
+        (typer.Exit(1), 1, ""),
+        (typer.BadParameter("no"), 2, "no"),
+        (KeyboardInterrupt(), 130, "Interrupted. What was finished is kept and nothing is half-written. To go on from there: vp boom"),
+        (ZeroDivisionError("bug"), 3, "This is a bug in vpcore, not in your input."),
+    ],
+)  # fmt: skip
+def test_exit_codes(
+    raising: Any, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
+) -> None:
+    raising(error)
+    assert run(["boom"]) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert ("Traceback" in captured.err) == (code == 3)
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["--nosuch"], ["init"], ["validate", "--root"]])
+def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err
+    assert captured.out == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"vpcore {__version__}\n"
+
+
+def test_python_m_vpcore_is_vp() -> None:
+    done = subprocess.run([sys.executable, "-m", "vpcore", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"vpcore {__version__}\n"
+
+
+def test_help_lists_every_command_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in ("init", "validate", "plugins", "list-signals", "schema"):
+        assert name in text
+    assert text.index("Set up") < text.index("list-signals")
+    assert "Other" not in text
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def test_init_then_validate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["init", "ws"]) == 0
+    first = capsys.readouterr()
+    assert first.out == f"{tmp_path / 'ws'}\n"
+    assert "8 files written." in first.err
+    assert run(["init", "ws"]) == 0
+    assert "nothing was changed" in capsys.readouterr().err
+    assert run(["validate", "--root", "ws", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["file"] for row in rows} == {
+        f"configs/instruments/{r}.yaml" for r in ("CL", "ES", "GC", "MCL", "MES", "MNQ", "NQ")
+    }
+    assert {row["result"] for row in rows} == {"ok"}
+
+
+def test_the_repositorys_own_specs_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", "--root", str(REPOSITORY)]) == 0
+    captured = capsys.readouterr()
+    assert "configs/experiments/sweep_erd.yaml" in captured.out
+    assert "wrong" not in captured.out
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace, _ = Workspace.create(tmp_path / "ws")
+    capture = 'capture: {symbol: ESH4, date: 2023-12-25, start_time: "18:00", end_time: "18:59"}\n'
+    (workspace.configs / "pipelines" / "good.yaml").write_text(f"name: good\n{capture}")
+    (workspace.configs / "pipelines" / "bad.yaml").write_text(f"name: bad\n{capture}pipeline: {{cel_width_ms: 1}}\n")
+    (workspace.configs / "serving" / "on_bad.yaml").write_text("name: on_bad\npipeline: bad\nsignal: {name: x}\n")
+    return workspace
+
+
+def test_validate_tells_each_problem_once(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VP_ROOT", str(workspace.root))
+    assert run(["validate"]) == 2
+    captured = capsys.readouterr()
+    assert (
+        captured.err.count(
+            "'cel_width_ms' is not a field of pipeline (configs/pipelines/bad.yaml:3). Did you mean 'cell_width_ms'?"
+        )
+        == 1
+    )
+    results = {line.split()[1]: line.split()[2] for line in captured.out.splitlines()[1:]}
+    assert results["configs/pipelines/good.yaml"] == "ok"
+    assert results["configs/pipelines/bad.yaml"] == results["configs/serving/on_bad.yaml"] == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["good"], 0, ""),
+        (["good", "bad"], 2, "'cel_width_ms' is not a field"),
+        (["ws/configs/pipelines/good.yaml"], 0, ""),
+        (["configs/pipelines/good.yaml"], 0, ""),
+        (["elsewhere.yaml"], 0, ""),
+        (["godo"], 2, "No spec is called 'godo'. Did you mean 'good'? There are: CL, ES,"),
+        (["nothing.yaml"], 2, "There is no file nothing.yaml."),
+        (["other.yaml"], 2, "other.yaml is none of the specs: a pipeline has 'capture'"),
+    ],
+)
+def test_validate_takes_names_and_paths(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    text = (workspace.configs / "pipelines" / "good.yaml").read_text()
+    Path("elsewhere.yaml").write_text(text.replace("good", "any"))
+    Path("other.yaml").write_text("a: 1\n")
+    assert run(["validate", "--root", "ws", *arguments]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_validate_outside_a_workspace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate"]) == 2
+    assert "is not in a workspace" in capsys.readouterr().err
+
+
+class FakePlugins(Plugins):
+    """Two signals, one of which does not import, and a plugin that failed."""
+
+    def __init__(self) -> None:
+        super().__init__([], disable=["left-out"])
+        from types import ModuleType
+
+        from vpcore import hookimpl
+
+        plugin = ModuleType("fake")
+        plugin.vp_signals = hookimpl(  # type: ignore[attr-defined]
+            lambda: [
+                Component("broken", "no_such_module:Signal", "Does not [import]."),
+                Component("fine", "vpcore_signals_stat.ads:Ads", "Imports."),
+            ]
+        )
+        self.register(plugin, "fake", "fake-signals", "0.5")
+        self.failed.append(FailedPlugin("skipped", "skipped-signals", "1.0", "No module named 'x'"))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "Plugins", FakePlugins)
+
+
+@pytest.mark.usefixtures("fake")
+def test_list_signals_works_outside_a_workspace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list-signals"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "name    summary             package       version",
+        "broken  Does not [import].  fake-signals  0.5",
+        "fine    Imports.            fake-signals  0.5",
+    ]
+    assert captured.err == "Failed: skipped (skipped-signals 1.0): No module named 'x'\n"
+
+
+@pytest.mark.usefixtures("fake")
+def test_list_signals_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list-signals", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"signals", "failed"}
+    assert [(s["name"], s["package"], s["version"]) for s in found["signals"]] == [
+        ("broken", "fake-signals", "0.5"),
+        ("fine", "fake-signals", "0.5"),
+    ]
+    assert found["failed"] == [
+        {"name": "skipped", "package": "skipped-signals", "version": "1.0", "error": "No module named 'x'"}
+    ]
+
+
+@pytest.mark.usefixtures("fake")
+def test_details_import_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list-signals", "--details", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    broken, fine = found["signals"]
+    assert "columns" not in broken
+    assert {"columns", "thresholds", "parameters", "reads_score", "prediction_mode", "signal_version"} <= set(fine)
+    assert set(fine["parameters"][0]) == {"name", "type", "range", "default", "description"}
+    assert [item["name"] for item in found["failed"]] == ["skipped", "broken"]
+    assert "needs no_such_module, which is not installed" in found["failed"][1]["error"]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(("names", "code"), [(["fine"], 0), (["broken"], 2), (["fien"], 2)])
+def test_details_of_a_named_signal(capsys: pytest.CaptureFixture[str], names: list[str], code: int) -> None:
+    assert run(["list-signals", "--details", *names]) == code
+    captured = capsys.readouterr()
+    assert ("v_add" in captured.out) == (names == ["fine"])
+    assert ("Did you mean 'fine'?" in captured.err) == (names == ["fien"])
+
+
+@pytest.mark.usefixtures("fake")
+def test_plugins(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plugins"]) == 0
+    captured = capsys.readouterr()
+    table = {tuple(line.split()[:4]) for line in captured.out.splitlines() if line}
+    assert ("core", "vpcore", __version__, "ok") in table
+    assert ("fake", "fake-signals", "0.5", "ok") in table
+    assert ("skipped", "skipped-signals", "1.0", "failed") in table
+    assert ("signal", "fine", "fake", "Imports.") in table
+    assert "Failed: skipped (skipped-signals 1.0): No module named 'x'" in captured.err
+    assert "VPCORE_DISABLE names 'left-out', which is not installed." in captured.err
+    assert run(["plugins", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"plugins", "components", "failed", "duplicates"}
+
+
+def test_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["schema", "experiment"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["additionalProperties"] is False
+    assert {"name", "serving", "signals", "eval", "select", "sweep", "parallel", "tracking"} == set(
+        schema["properties"]
+    )
+    assert run(["schema", "--out", "schemas"]) == 0
+    written = capsys.readouterr().out.split()
+    assert written == [f"schemas/{kind}.schema.json" for kind in ("instrument", "pipeline", "serving", "experiment")]
+    pipeline = json.loads((tmp_path / "schemas" / "pipeline.schema.json").read_text())
+    assert "cell_width_ms" in pipeline["properties"]["pipeline"]["properties"]
+    assert run(["schema", "pipline"]) == 2
+    assert "No kind of spec is called 'pipline'. Did you mean 'pipeline'?" in capsys.readouterr().err
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+ROWS: list[dict[str, Any]] = [
+    {"name": "a", "value": 1.25, "n": 3, "extra": [1, 2]},
+    {"name": "b, c", "value": float("nan"), "n": None},
+]
+
+
+def test_a_table_in_a_pipe_is_aligned_text(capsys: pytest.CaptureFixture[str]) -> None:
+    common.emit_table(ROWS, ("name", "value", "n"))
+    assert capsys.readouterr().out == "name  value  n\na      1.25  3\nb, c    nan\n"
+
+
+def test_a_table_as_csv_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    common.emit_table(ROWS, ("name", "value", "n"), csv=True)
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [
+        ["name", "value", "n"], ["a", "1.25", "3"], ["b, c", "", ""],
+    ]  # fmt: skip
+    common.emit_table(ROWS, ("name",), json=True)
+    assert json.loads(capsys.readouterr().out) == [{**ROWS[0]}, {"name": "b, c", "value": None, "n": None}]
+
+
+def test_an_empty_table_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    common.emit_table([], ("name",), empty="Nothing.")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "Nothing.\n")
+
+
+def test_numpy_values_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+
+    common.emit_json(
+        {"a": np.float64(2.5), "b": np.int32(3), "c": np.bool_(True), "d": [np.float32("nan")], "e": Path("x")}
+    )
+    assert json.loads(capsys.readouterr().out) == {"a": 2.5, "b": 3, "c": True, "d": [None], "e": "x"}
+
+
+def test_progress_is_quiet_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with common.progress("work", total=2) as update:
+        update(1)
+        update(2, total=3)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
