@@ -203,7 +203,7 @@ def test_the_loser_of_a_race_checks_the_winners_source(workspace, put_tape, put_
     monkeypatch.setattr(
         type(workspace.datasets), "exists", lambda self, key: next(answers, None) is None and real(self, key)
     )
-    with pytest.raises(DatasetError, match="was made from another a.npy"):
+    with pytest.raises(DatasetError, match=r"was made from another a.npy"):
         generate(workspace, name)
 
 
@@ -239,7 +239,7 @@ def test_rebuild_needs_the_same_source(workspace, put_tape, put_pipeline):
     put_tape()
     dataset = generate(workspace, put_pipeline())
     put_tape(seed=3)
-    with pytest.raises(DatasetError, match="was made from another a.npy"):
+    with pytest.raises(DatasetError, match=r"was made from another a.npy"):
         rebuild(workspace, dataset.dataset_id)
 
 
@@ -263,7 +263,7 @@ def test_datasets_are_found_by_id_beginning_and_pipeline(workspace, put_tape, pu
     assert find_dataset(workspace, "q") == two
     with pytest.raises(DatasetError, match="'ESZ3' could be more than one dataset"):
         find_dataset(workspace, "ESZ3")
-    with pytest.raises(DatasetError, match="No dataset is called 'nothing'. There are: ESZ3"):
+    with pytest.raises(DatasetError, match=r"No dataset is called 'nothing'. There are: ESZ3"):
         find_dataset(workspace, "nothing")
 
 

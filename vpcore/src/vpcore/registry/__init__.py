@@ -1,0 +1,17 @@
+"""Published serving versions: their bytes and digests, the aliases that name them, and who moved those and why."""
+
+from __future__ import annotations
+
+from vpcore.registry.registry import AuditEntry, Publication, ServingRegistry, VersionInfo
+from vpcore.registry.version import PublishedVersion, read_export, runtime_digest, serving_id_of
+
+__all__ = [
+    "AuditEntry",
+    "Publication",
+    "PublishedVersion",
+    "ServingRegistry",
+    "VersionInfo",
+    "read_export",
+    "runtime_digest",
+    "serving_id_of",
+]

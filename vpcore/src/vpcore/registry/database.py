@@ -1,0 +1,125 @@
+"""The registry's SQLite file: schema, connections, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from vpcore.errors import RegistryError
+from vpcore.storage.atomic import free_bytes, make_folder, storage_errors
+
+SCHEMA_VERSION = 1
+
+BUSY_SECONDS = 30.0
+"""How long a writer waits for another before it gives up. A transaction here takes milliseconds."""
+
+_SCHEMA = """
+CREATE TABLE versions (
+    serving_id  TEXT PRIMARY KEY,
+    digest      TEXT NOT NULL,
+    data        BLOB NOT NULL,
+    created_utc TEXT NOT NULL,
+    created_by  TEXT NOT NULL
+) STRICT;
+CREATE TABLE aliases (
+    alias      TEXT PRIMARY KEY,
+    serving_id TEXT NOT NULL REFERENCES versions (serving_id),
+    moved_utc  TEXT NOT NULL
+) STRICT;
+CREATE TABLE audit (
+    entry   INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_utc  TEXT NOT NULL,
+    who     TEXT NOT NULL,
+    action  TEXT NOT NULL CHECK (action IN ('promote', 'rollback', 'import')),
+    alias   TEXT NOT NULL,
+    from_id TEXT,
+    to_id   TEXT NOT NULL REFERENCES versions (serving_id),
+    forced  INTEGER NOT NULL,
+    why     TEXT NOT NULL,
+    figures TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_alias ON audit (alias, entry);
+"""
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > SCHEMA_VERSION:
+        raise RegistryError(
+            f"The serving registry {path} has version {found}; this vpcore knows version {SCHEMA_VERSION}. Install "
+            "the vpcore "
+            "that wrote it, or a newer one."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            message = (
+                f"The serving registry {path} is in use: another process has held it for {BUSY_SECONDS:.0f} s. "
+                "Nothing was "
+                "changed; run the command again."
+            )
+        elif "full" in text:
+            free = free_bytes(path)
+            message = (
+                f"The disk is full: could not write the serving registry {path}. Free there: "
+                f"{'unknown' if free is None else f'{free / 1e6:,.1f} MB'}. Nothing was changed; make room and run "
+                "the command again."
+            )
+        else:
+            message = f"The serving registry {path} cannot be used: {text}. Nothing was changed."
+        raise RegistryError(message) from error
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Yield a connection that only reads, or None if nothing was ever published."""
+    if not path.exists():
+        yield None
+        return
+    with _errors(path):
+        # A journal that a killed writer left can only be rolled back by a connection that may write.
+        mode = "rw" if os.access(path, os.W_OK) else "ro"
+        connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
+        with contextlib.closing(connection):
+            connection.row_factory = sqlite3.Row
+            yield connection if _check_version(connection, path) else None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection inside one transaction that excludes other writers; it is committed if the body returns.
+
+    A rollback journal and not WAL: the file stays one file that can be copied, reading it needs no write permission,
+    and there are a few transactions a day. ``synchronous=EXTRA`` puts the journal's removal on the disk too, so a
+    commit that returned is there after a power cut.
+    """
+    with storage_errors(path, "open the serving registry"):
+        make_folder(path.parent)
+    with _errors(path):
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        with contextlib.closing(connection):
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if _check_version(connection, path) == 0:
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise

@@ -1,0 +1,409 @@
+"""`ServingRegistry`: which versions are published, which alias names which, and the audit of every move."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vpcore.canonical import bytes_digest
+from vpcore.errors import RegistryError, did_you_mean, listed
+from vpcore.registry.database import reading, writing
+from vpcore.registry.version import PublishedVersion
+from vpcore.storage.atomic import storage_errors, write_atomic
+
+_ALIAS = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?\Z")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}__[0-9a-f]{12}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What `ServingRegistry.publish` did.
+
+    Attributes
+    ----------
+    serving_id, alias : str
+    created : bool
+        False if the version was published before: then only the alias moved.
+    adopted : bool
+        Whether the file was there already, of a promotion that had been interrupted.
+    previous : str or None
+        What the alias named before.
+    path : Path
+        The version's file.
+    """
+
+    serving_id: str
+    alias: str
+    created: bool
+    adopted: bool
+    previous: str | None
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """A published version in a listing."""
+
+    serving_id: str
+    aliases: tuple[str, ...]
+    created_utc: str
+    created_by: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One move of an alias: who, when, from, to, why, and the figures it was based on."""
+
+    entry: int
+    at_utc: str
+    who: str
+    action: str
+    alias: str
+    from_id: str | None
+    to_id: str
+    forced: bool
+    why: str
+    figures: dict[str, Any]
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container without an entry for this user
+        return "unknown"
+
+
+class ServingRegistry:
+    """The published versions of a workspace.
+
+    A version is a file, written once, and a row; **the row is the commit**. A file without a row is not published and
+    is adopted when the same version is published again. Safe for several processes of one host.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; made when something is first published.
+    versions_dir : Path
+        Folder of the versions' files, ``<serving_id>.yaml``.
+    """
+
+    def __init__(self, path: Path, versions_dir: Path) -> None:
+        self.path = Path(path).absolute()
+        self.versions_dir = Path(versions_dir).absolute()
+
+    def __repr__(self) -> str:
+        return f"ServingRegistry({str(self.path)!r})"
+
+    def file_of(self, serving_id: str) -> Path:
+        """Return where a version's file is, or would be."""
+        return self.versions_dir / f"{serving_id}.yaml"
+
+    # -- publishing ----------------------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        serving_id: str,
+        data: bytes,
+        alias: str,
+        *,
+        why: str = "",
+        forced: bool = False,
+        figures: Mapping[str, Any] | None = None,
+        who: str | None = None,
+        action: str = "promote",
+    ) -> Publication:
+        """Publish a version and let an alias name it.
+
+        Parameters
+        ----------
+        serving_id : str
+            Must be that of the runtime part of `data`, see `vpcore.registry.serving_id_of`.
+        data : bytes
+            The YAML file. If the version was published before, or its file was left by an interrupted promotion, that
+            one stays: only what the id does not cover could differ.
+        alias : str
+            Lower case letters, digits, ``_ . -``; made if it does not exist.
+        why, forced, figures, who
+            For the audit.
+        action : {'promote', 'import'}
+            For the audit.
+
+        Raises
+        ------
+        RegistryError
+            If id, data and alias do not fit, or the published file has been changed.
+        StorageError
+            If a file cannot be written. The alias has not moved then.
+        """
+        self._check_names(serving_id, alias)
+        version = PublishedVersion.from_bytes(serving_id, data, f"The version '{serving_id}'")
+        path = self.file_of(serving_id)
+        row = self._row(serving_id)
+        content = version.data if row is None else bytes(row["data"])
+        with storage_errors(path, f"write the serving version '{serving_id}'"):
+            written = write_atomic(path, content, exclusive=True)
+        if not written:
+            content = self._existing(path, serving_id, row)
+        with writing(self.path) as connection:
+            if connection.execute("SELECT 1 FROM versions WHERE serving_id = ?", (alias,)).fetchone():
+                raise RegistryError(f"'{alias}' is the id of a version and cannot be an alias.")
+            created = self._insert(connection, serving_id, content, path, who or _user())
+            previous = self._move(
+                connection, alias, serving_id, action, who or _user(), why=why, forced=forced, figures=figures or {}
+            )
+        return Publication(serving_id, alias, created, created and not written, previous, path)
+
+    def _check_names(self, serving_id: str, alias: str) -> None:
+        if not _ID.match(serving_id):
+            raise RegistryError(f"A serving id has the form NAME__HASH12, was '{serving_id}'.")
+        if not _ALIAS.match(alias) or "__" in alias:
+            raise RegistryError(
+                "An alias is lower case letters, digits, '_', '.' or '-', at most 64 of them, without '__', was "
+                f"'{alias}'."
+            )
+
+    def _existing(self, path: Path, serving_id: str, row: sqlite3.Row | None) -> bytes:
+        with storage_errors(path, f"read the serving version '{serving_id}'"):
+            content = path.read_bytes()
+        if row is not None:
+            _same_digest(path, content, row)
+        return PublishedVersion.from_bytes(serving_id, content, str(path)).data
+
+    def _insert(self, connection: sqlite3.Connection, serving_id: str, content: bytes, path: Path, who: str) -> bool:
+        found = connection.execute("SELECT * FROM versions WHERE serving_id = ?", (serving_id,)).fetchone()
+        if found is not None:
+            _same_digest(path, content, found)
+            return False
+        connection.execute(
+            "INSERT INTO versions VALUES (?, ?, ?, ?, ?)", (serving_id, bytes_digest(content), content, _now(), who)
+        )
+        return True
+
+    def _move(
+        self,
+        connection: sqlite3.Connection,
+        alias: str,
+        serving_id: str,
+        action: str,
+        who: str,
+        *,
+        why: str,
+        forced: bool,
+        figures: Mapping[str, Any],
+    ) -> str | None:
+        found = connection.execute("SELECT serving_id FROM aliases WHERE alias = ?", (alias,)).fetchone()
+        previous = None if found is None else str(found["serving_id"])
+        now = _now()
+        connection.execute(
+            "INSERT INTO aliases VALUES (?, ?, ?) ON CONFLICT (alias) DO UPDATE SET serving_id = excluded.serving_id, "
+            "moved_utc = excluded.moved_utc",
+            (alias, serving_id, now),
+        )
+        connection.execute(
+            "INSERT INTO audit (at_utc, who, action, alias, from_id, to_id, forced, why, figures) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                now,
+                who,
+                action,
+                alias,
+                previous,
+                serving_id,
+                int(forced),
+                why,
+                json.dumps(dict(figures), sort_keys=True),
+            ),
+        )
+        return previous
+
+    def import_version(
+        self, version: PublishedVersion, alias: str, *, why: str = "", who: str | None = None
+    ) -> Publication:
+        """Publish a version that was exported elsewhere, see `vpcore.registry.read_export`."""
+        return self.publish(version.serving_id, version.data, alias, why=why, who=who, action="import")
+
+    def rollback(self, alias: str, *, to: str | None = None, why: str = "", who: str | None = None) -> Publication:
+        """Let an alias name what it named before.
+
+        Each further rollback goes one version further back: rolling back is undone by promoting again, not by rolling
+        back twice.
+
+        Parameters
+        ----------
+        alias : str
+            Must exist.
+        to : str, optional
+            Id of the version; by default the one before in the alias's history.
+        why, who : str, optional
+            For the audit.
+
+        Raises
+        ------
+        RegistryError
+            If the alias or version does not exist, there is nothing before, or the version's file has been changed.
+        """
+        with writing(self.path) as connection:
+            names = [row["alias"] for row in connection.execute("SELECT alias FROM aliases")]
+            if alias not in names:
+                self._unknown(alias, names, "alias")
+            target = to if to is not None else self._before(connection, alias)
+            found = connection.execute("SELECT * FROM versions WHERE serving_id = ?", (target,)).fetchone()
+            if found is None:
+                ids = [row["serving_id"] for row in connection.execute("SELECT serving_id FROM versions")]
+                self._unknown(target, ids, "version")
+            self._load(found)
+            previous = self._move(
+                connection, alias, target, "rollback", who or _user(), why=why, forced=False, figures={}
+            )
+        return Publication(target, alias, False, False, previous, self.file_of(target))
+
+    def _before(self, connection: sqlite3.Connection, alias: str) -> str:
+        stack: list[str] = []
+        for row in connection.execute("SELECT action, to_id FROM audit WHERE alias = ? ORDER BY entry", (alias,)):
+            target = str(row["to_id"])
+            if row["action"] == "rollback" and target in stack:
+                while stack[-1] != target:
+                    stack.pop()
+            elif not stack or stack[-1] != target:
+                stack.append(target)
+        if len(stack) < 2:
+            raise RegistryError(
+                f"Alias '{alias}' has named no version before {stack[-1]}: there is nothing to roll back to."
+            )
+        return stack[-2]
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def resolve(self, alias_or_id: str) -> PublishedVersion:
+        """Return the version that an alias names, or of an id, after checking its file against the published digest.
+
+        Raises
+        ------
+        RegistryError
+            If there is none; the message lists aliases and versions. If the file is missing or was changed.
+        """
+        row = self._row(alias_or_id)
+        if row is None:
+            with reading(self.path) as connection:
+                query = "SELECT v.* FROM versions v JOIN aliases a USING (serving_id) WHERE a.alias = ?"
+                row = connection.execute(query, (alias_or_id,)).fetchone() if connection is not None else None
+        if row is None:
+            names = [*self.aliases(), *(version.serving_id for version in self.versions())]
+            self._unknown(alias_or_id, names, "serving version or alias")
+        return self._load(row)
+
+    def _row(self, serving_id: str) -> sqlite3.Row | None:
+        with reading(self.path) as connection:
+            if connection is None:
+                return None
+            row: sqlite3.Row | None = connection.execute(
+                "SELECT * FROM versions WHERE serving_id = ?", (serving_id,)
+            ).fetchone()
+            return row
+
+    def _load(self, row: sqlite3.Row) -> PublishedVersion:
+        serving_id = str(row["serving_id"])
+        path = self.file_of(serving_id)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise RegistryError(
+                f"The file of serving version '{serving_id}' is missing ({path}). The registry holds a copy; write "
+                "it back "
+                f"with: vp serving restore {serving_id}"
+            ) from None
+        except OSError as error:
+            raise RegistryError(
+                f"The file of serving version '{serving_id}' cannot be read ({path}): {error.strerror}."
+            ) from error
+        _same_digest(path, content, row)
+        return PublishedVersion.from_bytes(serving_id, content, str(path))
+
+    def restore(self, serving_id: str) -> Path:
+        """Write a published version's file again, from the registry's copy, and return its path."""
+        row = self._row(serving_id)
+        if row is None:
+            self._unknown(serving_id, [version.serving_id for version in self.versions()], "serving version")
+        path = self.file_of(serving_id)
+        with storage_errors(path, f"write the serving version '{serving_id}'"):
+            write_atomic(path, bytes(row["data"]))
+        return path
+
+    def aliases(self) -> dict[str, str]:
+        """Return which version each alias names, sorted by alias."""
+        with reading(self.path) as connection:
+            if connection is None:
+                return {}
+            rows = connection.execute("SELECT alias, serving_id FROM aliases ORDER BY alias").fetchall()
+        return {row["alias"]: row["serving_id"] for row in rows}
+
+    def versions(self) -> list[VersionInfo]:
+        """Return the published versions, the latest first."""
+        named = self.aliases()
+        with reading(self.path) as connection:
+            if connection is None:
+                return []
+            query = (
+                "SELECT serving_id, created_utc, created_by, digest FROM versions ORDER BY created_utc DESC, serving_id"
+            )
+            rows = connection.execute(query).fetchall()
+        return [
+            VersionInfo(
+                row["serving_id"],
+                tuple(alias for alias, serving_id in named.items() if serving_id == row["serving_id"]),
+                row["created_utc"],
+                row["created_by"],
+                row["digest"],
+            )
+            for row in rows
+        ]
+
+    def history(self, alias: str | None = None) -> list[AuditEntry]:
+        """Return every move of an alias, or of all, the latest first.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such alias.
+        """
+        if alias is not None and alias not in (names := self.aliases()):
+            self._unknown(alias, names, "alias")
+        with reading(self.path) as connection:
+            if connection is None:
+                return []
+            rows = connection.execute(
+                "SELECT * FROM audit WHERE ?1 IS NULL OR alias = ?1 ORDER BY entry DESC", (alias,)
+            ).fetchall()
+        return [
+            AuditEntry(**{**dict(row), "forced": bool(row["forced"]), "figures": json.loads(row["figures"])})
+            for row in rows
+        ]
+
+    def _unknown(self, name: str, names: Iterable[str], kind: str) -> NoReturn:
+        known = sorted(names)
+        there = (
+            f"There are: {listed(known)}." if known else "Nothing is published yet. Publish with: vp promote EXPERIMENT"
+        )
+        raise RegistryError(f"No {kind} is called '{name}'.{did_you_mean(name, known)} {there}")
+
+
+def _same_digest(path: Path, content: bytes, row: sqlite3.Row) -> None:
+    found = bytes_digest(content)
+    if found != row["digest"]:
+        raise RegistryError(
+            f"{path} was changed after it was published: its sha256 was {row['digest']} then and is {found} now. "
+            "Published "
+            f"versions never change. Write the published one back with: vp serving restore {row['serving_id']}"
+        )

@@ -1,0 +1,133 @@
+"""A published version as bytes: what its id vouches for, and how it travels to other hosts.
+
+The bytes are a YAML mapping with the key ``runtime``. That part alone, as canonical JSON, decides the id; whatever
+stands beside it (evidence, times) does not. What is inside ``runtime`` is nothing to this package.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vpcore.canonical import bytes_digest, digest
+from vpcore.errors import RegistryError
+
+_ID_DIGITS = 12
+_EXPORT = "vp_serving_export"
+_EXPORT_VERSION = 1
+
+
+def runtime_digest(runtime: Any) -> str:
+    """Return the sha256 of the canonical JSON of a version's runtime part, 64 hex digits."""
+    return digest(runtime)
+
+
+def serving_id_of(name: str, runtime: Any) -> str:
+    """Return ``{name}__{hash12}``: the id of a version called `name` with this runtime part."""
+    return f"{name}__{runtime_digest(runtime)[:_ID_DIGITS]}"
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """A published version.
+
+    Attributes
+    ----------
+    serving_id : str
+    data : bytes
+        The YAML file as it was published.
+    digest : str
+        sha256 of `data`, 64 hex digits.
+    """
+
+    serving_id: str
+    data: bytes
+    digest: str
+
+    @classmethod
+    def from_bytes(cls, serving_id: str, data: bytes, where: str) -> PublishedVersion:
+        """Return the version in `data` after checking that the id is that of its runtime part.
+
+        Raises
+        ------
+        RegistryError
+            If the bytes are no such mapping, or were changed. `where` names them in the message.
+        """
+        version = cls(serving_id, data, bytes_digest(data))
+        try:
+            found = runtime_digest(version.runtime)[:_ID_DIGITS]
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            raise RegistryError(
+                f"{where} is not a published serving version ({' '.join(str(error).split())[:120]}). Restore it from a "
+                "copy, or promote again."
+            ) from error
+        if serving_id.rpartition("__")[2] != found:
+            raise RegistryError(
+                f"{where} is not the version '{serving_id}': its runtime part has the digest {found}. It was changed "
+                "since "
+                "it was published; restore it from a copy, or promote again."
+            )
+        return version
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The whole content."""
+        value = yaml.safe_load(self.data)
+        if not isinstance(value, dict):
+            raise TypeError(f"it holds a {type(value).__name__}, not a mapping")
+        return value
+
+    @cached_property
+    def runtime(self) -> dict[str, Any]:
+        """What a server needs, and all that the id depends on."""
+        value = self.document["runtime"]
+        if not isinstance(value, dict):
+            raise TypeError("'runtime' is not a mapping")
+        return value
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What was known about it when it was first published."""
+        return dict(self.document.get("evidence") or {})
+
+    def export(self) -> bytes:
+        """Return the version as one file that carries its id and digest, for another host. See `read_export`."""
+        content = {
+            _EXPORT: _EXPORT_VERSION,
+            "serving_id": self.serving_id,
+            "sha256": self.digest,
+            "yaml": self.data.decode(),
+        }
+        return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_export(path: Path) -> PublishedVersion:
+    """Return the version in an exported file, its digest checked.
+
+    Raises
+    ------
+    RegistryError
+        If the file cannot be read, is no export, or was changed on the way.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+        version, serving_id, sha, text = (content[key] for key in (_EXPORT, "serving_id", "sha256", "yaml"))
+    except OSError as error:
+        raise RegistryError(f"The export {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(
+            f"{path} is not an exported serving version. Make one with: vp serving export ID"
+        ) from error
+    if version != _EXPORT_VERSION:
+        raise RegistryError(f"{path} is an export of version {version}; this vpcore reads version {_EXPORT_VERSION}.")
+    data = str(text).encode()
+    if bytes_digest(data) != sha:
+        raise RegistryError(
+            f"{path} was changed after it was exported: its sha256 was {sha} then and is {bytes_digest(data)} now."
+        )
+    return PublishedVersion.from_bytes(str(serving_id), data, str(path))
