@@ -56,7 +56,7 @@ class InstrumentSpec(Spec):
     timezone: str = Field("America/New_York", description="IANA time zone of the times in pipelines")
     symbol_pattern: str | None = Field(
         None,
-        description="Regular expression of its symbols; default: the root, a month letter, one or two digits of the year",
+        description="Regular expression of its symbols; default: root, month letter, one or two digits of the year",
     )
     engine: EngineOverrides = Field(
         default_factory=dict,

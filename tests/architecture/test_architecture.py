@@ -1,0 +1,204 @@
+"""What holds for the repository as a whole."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vpcore
+from vpcore import hookspecs
+from vpcore.plugins import HOOKS
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("vpcore", "vpcore_signals_stat", "vpcore_signals_ml")
+HEAVY = (
+    "numpy",
+    "numba",
+    "polars",
+    "pyarrow",
+    "databento",
+    "databento_dbn",
+    "mlflow",
+    "sklearn",
+    "lightgbm",
+    "matplotlib",
+)
+
+
+def sources() -> list[Path]:
+    found = [path for package in PACKAGES for path in sorted((REPOSITORY / package / "src").rglob("*.py"))]
+    assert len(found) > 50
+    return found
+
+
+# -- imports -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_import_contract() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c())",
+        "--no-cache",
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_contract_notices_a_module_that_is_in_no_layer(tmp_path: Path) -> None:
+    config = (REPOSITORY / "pyproject.toml").read_text()
+    assert '    "workspace",\n' in config
+    (tmp_path / "pyproject.toml").write_text(config.replace('    "workspace",\n', ""))
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c())",
+        "--no-cache",
+    ]
+    done = subprocess.run(
+        [*command, "--config", str(tmp_path / "pyproject.toml")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "workspace" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import vpcore; vpcore.hookimpl; vpcore.Component; vpcore.VpError; dir(vpcore)",
+        "import vpcore.plugins; vpcore.plugins.Plugins().components('signal')",
+        "from vpcore.cli.app import run; assert run(['--help']) == 0",
+        "from vpcore.cli.app import run; assert run(['list-signals']) == 0",
+        "from vpcore.cli.app import run; assert run(['generate', '--help']) in (0, 2)",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
+    check = f"import sys\n{code}\nprint(sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+# -- the public interface ----------------------------------------------------------------------------------------------
+
+
+def test_the_public_api_is_pinned() -> None:
+    assert vpcore.__all__ == [
+        "CausalityError", "Component", "ConfigError", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
+        "Frame", "FrameBlock", "LabelSpec", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "RefusedError",
+        "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
+        "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
+        "VpError", "Workspace", "__version__", "hookimpl", "score_dataset",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", vpcore.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(vpcore, name) is getattr(vpcore, name)
+    assert name in dir(vpcore)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    text = (REPOSITORY / "vpcore/src/vpcore/__init__.py").read_text()
+    block = text.partition("if TYPE_CHECKING:")[2].partition("__all__")[0]
+    named = set(re.findall(r"\b(?:[A-Za-z_]+)\b", re.sub(r"from [\w.]+ import", "", block)))
+    assert set(vpcore.__all__) <= named
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'vpcore' has no attribute 'Engin'"):
+        vpcore.Engin  # type: ignore[attr-defined]
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+def written_signature(name: str) -> str:
+    function = getattr(hookspecs, name)
+    source = inspect.getsource(function).partition("def ")[2].partition('"""')[0]
+    return re.sub(
+        r",(?=\))", "", "".join(re.sub(r"\s+", " ", source).rstrip(": ").replace("( ", "(").replace(", )", ")"))
+    )
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_documented_with_its_signature(name: str) -> None:
+    text = (REPOSITORY / "docs" / "plugins.md").read_text().replace("\\|", "|")
+    assert f"`{written_signature(name)}`" in text
+    assert inspect.getdoc(getattr(hookspecs, name))
+
+
+def test_no_hook_is_documented_that_does_not_exist() -> None:
+    text = (REPOSITORY / "docs" / "plugins.md").read_text()
+    assert set(re.findall(r"`(vp_\w+)\(", text)) == set(HOOKS)
+
+
+def test_the_table_of_fields_is_that_of_the_models() -> None:
+    from vpcore.config.reference import field_tables
+
+    text = (REPOSITORY / "docs" / "configuration.md").read_text()
+    assert text.partition("<!-- fields -->\n")[2] == field_tables(), "run: vp schema --markdown"
+
+
+def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:
+    from vpcore.config import reference
+
+    fields = [
+        field for kind in ("instrument", "pipeline", "serving", "experiment") for field in reference.fields_of(kind)
+    ]
+    assert [field.name for field in fields if not field.meaning] == []
+    assert set(reference._UNITS) <= {field.name for field in fields}
+    numbers = [field for field in fields if "number" in field.type]
+    without = {field.name for field in numbers if not field.unit}
+    assert without == {
+        *(f"pipeline.c{i}" for i in range(1, 8)), "scoring.derivative_weights", "scoring.tanh_scale", "scoring.threshold_neutral",
+        "eval.thresholds",
+    }  # fmt: skip
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_module_has_two_subjects() -> None:
+    long = {str(path.relative_to(REPOSITORY)): len(path.read_text().splitlines()) for path in sources()}
+    assert {path: count for path, count in long.items() if count > 400} == {}
+
+
+def test_compiled_code_goes_through_one_decorator() -> None:
+    for path in sources():
+        if path.name != "jit.py":
+            assert not re.search(
+                r"@(numba\.)?(njit|jit)\b.*numba|from numba import .*\bn?jit\b|numba\.n?jit\(", path.read_text()
+            ), path
+
+
+def test_the_constraints_name_no_place() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+", line)] == []
+    names = {line.partition("==")[0].lower() for line in lines}
+    assert {
+        "numpy",
+        "numba",
+        "mlflow",
+        "matplotlib",
+        "lightgbm",
+        "scikit-learn",
+        "ruff",
+        "mypy",
+        "pytest",
+        "import-linter",
+    } <= names
+
+
+def test_every_package_names_its_licence_and_types() -> None:
+    for package in PACKAGES:
+        assert (REPOSITORY / package / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
+        assert (REPOSITORY / package / "src" / package / "py.typed").is_file()
