@@ -80,7 +80,7 @@ def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: 
     from vpcore.errors import ConfigError
     from vpcore.testing.check import check_signal
 
-    given = _parameters(params_json)
+    given = parameters(params_json)
     try:
         signal = plugins.load("signal", name)(**given)
     except Exception as error:  # a plugin's class can raise anything; the other signals are checked all the same
@@ -103,7 +103,8 @@ def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: 
     }
 
 
-def _parameters(text: str | None) -> dict[str, Any]:
+def parameters(text: str | None) -> dict[str, Any]:
+    """Return what ``--params-json`` says."""
     from json import JSONDecodeError, loads
 
     from vpcore.errors import ConfigError

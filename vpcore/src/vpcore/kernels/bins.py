@@ -238,7 +238,7 @@ def _write_bin(stream, book, flow, par, out, bins, row):
 
 
 @jit
-def emit_due(stream, book, flow, par, now, out, bins):
+def emit_due(stream: Any, book: Any, flow: Any, par: Any, now: int, out: Any, bins: Any) -> int:
     """Write every bin that ends at or before `now`. Return `BINS_UP_TO_DATE`, or `BLOCK_FULL` if some are left."""
     st = stream.scalars
     while st[NEXT_END] <= now and (st[STARTED] == 0 or st[SEQ] < st[MAX_BINS]):

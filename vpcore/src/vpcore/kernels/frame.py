@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vpcore.kernels.book import L_TOUCHED, PAGE, PAGE_BITS, find_page
 from vpcore.kernels.flow import track
 from vpcore.kernels.jit import jit
+from vpcore.kernels.levels import find_page
 from vpcore.kernels.mechanics import ACC_A, ACC_J, ACC_REST, ACC_V, N_ACC, N_QUANTITIES, TINY
+from vpcore.kernels.state import L_TOUCHED, PAGE, PAGE_BITS
 
 # Rows of the work array behind the accumulators, in the order of `vpcore.schema.GRID_VALUES`.
 W_MASS = N_ACC

@@ -6,6 +6,8 @@ applied; it returns where it stopped and why. Whatever it returns, the record it
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vpcore.kernels.bins import (
@@ -164,7 +166,9 @@ def _begin_snapshot(stream, book, in_snapshot):
 
 
 @jit
-def run(stream, book, flow, par, words, start, instrument, out, bins):
+def run(
+    stream: Any, book: Any, flow: Any, par: Any, words: Any, start: int, instrument: int, out: Any, bins: Any
+) -> tuple[int, int]:
     """Consume records of one chunk.
 
     Parameters

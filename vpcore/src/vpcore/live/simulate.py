@@ -1,0 +1,375 @@
+"""Online simulation: one bin at a time through scorer and signal, every bin timed on its own.
+
+The values that come out are compared with those of the batch path, byte for byte.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.dataset import Dataset
+from vpcore.engine import Engine
+from vpcore.errors import CausalityError
+from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
+from vpcore.live.stages import SCORED, BinStages
+from vpcore.schema import BIN_COLUMNS, GRID_SUMS
+from vpcore.scoring import ScoringConfig, score_arrays
+from vpcore.signal import LabelSpec, Signal, SignalContext, batch
+from vpcore.source.protocol import RecordStream
+
+Array = npt.NDArray[Any]
+OnProgress = Callable[[int, int], None]
+
+_PROGRESS_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Distribution of one stage's time per bin, in microseconds. Every bin is one measurement."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, nanoseconds: npt.NDArray[np.int64]) -> Timing:
+        """Return the distribution of int64[n_bins] durations in ns."""
+        if not len(nanoseconds):
+            return cls(0.0, 0.0, 0.0, 0.0)
+        p50, p95, p99 = np.percentile(nanoseconds, (50, 95, 99)) / 1000.0
+        return cls(float(p50), float(p95), float(p99), float(nanoseconds.max()) / 1000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What an online simulation measured.
+
+    Attributes
+    ----------
+    n_bins : int
+    values : float64[n_bins]
+        The signal as it was streamed.
+    stages : dict of str to Timing
+        ``scoring``, ``signal`` and ``total``; from raw records also ``engine``, and ``latency``: from the end of a bin
+        on the schedule to its value, waiting for earlier bins included.
+    budget_us : float
+    over_budget_bins : int
+        Bins whose total (from raw records: whose latency) exceeded the budget.
+    retrain_us : tuple of float
+        Time of every refit of a learning signal.
+    gc_us : tuple of float
+        Time of every garbage collection during the run; it is part of the bin in which it fell.
+    peak_memory_mb : float
+        Largest resident memory of the process so far.
+    records : int
+        Records applied; 0 unless from raw records.
+    """
+
+    n_bins: int
+    values: npt.NDArray[np.float64]
+    stages: dict[str, Timing]
+    budget_us: float
+    over_budget_bins: int
+    retrain_us: tuple[float, ...]
+    gc_us: tuple[float, ...]
+    peak_memory_mb: float
+    records: int = 0
+
+    @property
+    def judged(self) -> Timing:
+        """The distribution that the budget is held against."""
+        return self.stages.get("latency", self.stages["total"])
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the 99th percentile keeps the budget."""
+        return self.judged.p99 <= self.budget_us
+
+
+@dataclass(slots=True)
+class _Pauses:
+    """Garbage collections while it is entered."""
+
+    durations: list[int] = field(default_factory=list)
+    _began: int = 0
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter_ns()
+        else:
+            self.durations.append(time.perf_counter_ns() - self._began)
+
+    def __enter__(self) -> _Pauses:
+        gc.callbacks.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        gc.callbacks.remove(self)
+
+
+def simulate(
+    dataset: Dataset,
+    signal: Signal,
+    scoring: ScoringConfig,
+    *,
+    budget_ms: float,
+    labels: LabelSpec | None = None,
+    on_progress: OnProgress | None = None,
+) -> Simulation:
+    """Stream a dataset through scorer and signal, and compare with the batch path.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The session to stream.
+    signal : Signal
+        With its parameters.
+    scoring : ScoringConfig
+        Settings of the scorer.
+    budget_ms : float
+        What a bin may take.
+    labels : LabelSpec, optional
+        For a signal that learns.
+    on_progress : callable, optional
+        Called with bins done and bins in all.
+
+    Raises
+    ------
+    CausalityError
+        If a streamed value differs from the batch value in a single bit.
+    """
+    stages = BinStages(scoring, signal, SignalContext.of(dataset, labels))
+    grid, bins = _columns(dataset, signal)
+    valid = dataset.valid
+    n = dataset.n_bins
+    spent = np.zeros((2, n), np.int64)
+    values = np.full(n, np.nan)
+    scores = np.zeros((n, dataset.n_cells))
+    clock = time.perf_counter_ns
+    with _Pauses() as pauses:
+        for i in range(n):
+            cells = {name: column[i] for name, column in grid.items()}
+            scalars = {name: column[i] for name, column in bins.items()}
+            begin = clock()
+            score, state = stages.score(cells, bool(valid[i]))
+            scored = clock()
+            values[i] = stages.value(cells, scalars, score, state)
+            spent[:, i] = scored - begin, clock() - scored
+            scores[i] = score
+            if on_progress is not None and i % _PROGRESS_EVERY == 0:
+                on_progress(i, n)
+    _compare(dataset, signal, scoring, labels, values, scores)
+    total = spent.sum(axis=0)
+    return Simulation(
+        n_bins=n,
+        values=values,
+        stages={"scoring": Timing.of(spent[0]), "signal": Timing.of(spent[1]), "total": Timing.of(total)},
+        budget_us=budget_ms * 1000.0,
+        over_budget_bins=int((total > budget_ms * 1e6).sum()),
+        retrain_us=_retrains(stages),
+        gc_us=tuple(ns / 1000.0 for ns in pauses.durations),
+        peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def simulate_from_raw(
+    dataset: Dataset,
+    records: RecordStream,
+    engine: Engine,
+    signal: Signal,
+    scoring: ScoringConfig,
+    *,
+    budget_ms: float,
+    labels: LabelSpec | None = None,
+    on_progress: OnProgress | None = None,
+) -> Simulation:
+    """Replay records through engine, scorer and signal, bin by bin, and compare with the dataset and the batch path.
+
+    The schedule is that of the records' own receive times (open loop): the records of a bin are due at its end, a bin
+    that is late delays the next one, and the latency of a bin runs from its end to its value. Time is simulated, so a
+    session takes as long as its work and not as long as the session did; work is measured.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Made from the same records: its frames must come out again.
+    records : RecordStream
+        What the dataset was made from.
+    engine : Engine
+        At the start of the dataset's window, with its parameters.
+    signal : Signal
+        With its parameters.
+    scoring : ScoringConfig
+        Settings of the scorer.
+    budget_ms : float
+        What a bin may take, from its end to its value.
+    labels : LabelSpec, optional
+        For a signal that learns.
+    on_progress : callable, optional
+        Called with bins done and bins in all.
+
+    Raises
+    ------
+    CausalityError
+        If a frame differs from the dataset's, or a value from the batch value, in a single bit.
+    """
+    stages = BinStages(scoring, signal, SignalContext.of(dataset, labels))
+    n = dataset.n_bins
+    width = dataset.cell_width_ns
+    spent = np.zeros((3, n), np.int64)
+    latency = np.zeros(n, np.int64)
+    values = np.full(n, np.nan)
+    scores = np.zeros((n, dataset.n_cells))
+    stored = {name: dataset.grid(name) for name in dataset.grid_columns if name not in GRID_SUMS}
+    clock = time.perf_counter_ns
+    done = 0
+    free = 0  # when the worker is idle again, ns on the schedule, relative to start_ns
+    applied = 0
+    with _Pauses() as pauses:
+        for parts in _by_bin(records, engine.start_ns, width, n):
+            began = clock()
+            for part, instrument, new_file in parts:
+                if new_file:
+                    engine.begin_file()
+                engine.feed(part, instrument)
+            block = engine.advance(engine.start_ns + (done + 1) * width)
+            engine_done = clock()
+            if len(block) != 1:
+                raise CausalityError(
+                    f"Bin {done} of {dataset.dataset_id} came out as {len(block)} bins when its records were replayed: "
+                    "live and offline differ."
+                )
+            applied += sum(len(part) for part, _, _ in parts)
+            frame = block[0]
+            score, state = stages.score(frame.grid, frame.valid)
+            scored = clock()
+            values[done] = stages.value(frame.grid, frame.bins, score, state)
+            ended = clock()
+            spent[:, done] = engine_done - began, scored - engine_done, ended - scored
+            due = (done + 1) * width
+            free = max(free, due) + (ended - began)
+            latency[done] = free - due
+            scores[done] = score
+            for name, column in stored.items():
+                if frame.grid[name].tobytes() != column[done].tobytes():
+                    raise CausalityError(
+                        f"Column '{name}' of bin {done} differs between the replayed records and dataset "
+                        f"{dataset.dataset_id}: live and offline are not the same. Check it: vp verify --rebuild"
+                    )
+            done += 1
+            if on_progress is not None and done % _PROGRESS_EVERY == 0:
+                on_progress(done, n)
+    _compare(dataset, signal, scoring, labels, values, scores)
+    names = ("engine", "scoring", "signal")
+    timings = {name: Timing.of(row) for name, row in zip(names, spent, strict=True)}
+    timings["total"] = Timing.of(spent.sum(axis=0))
+    timings["latency"] = Timing.of(latency)
+    return Simulation(
+        n_bins=n,
+        values=values,
+        stages=timings,
+        budget_us=budget_ms * 1000.0,
+        over_budget_bins=int((latency > budget_ms * 1e6).sum()),
+        retrain_us=_retrains(stages),
+        gc_us=tuple(ns / 1000.0 for ns in pauses.durations),
+        peak_memory_mb=peak_memory_mb(),
+        records=applied,
+    )
+
+
+Part = tuple[Array, int, bool]
+"""Records, their instrument id, and whether a later file begins with them."""
+
+
+def _by_bin(records: RecordStream, start_ns: int, width: int, n_bins: int) -> Iterator[list[Part]]:
+    """Yield the records of each bin, by the engine's own clock; those before the start come with bin 0.
+
+    Quiet bins have no part.
+    """
+    clock = 0
+    current = 0
+    file_index = 0
+    pending: list[Part] = []
+    for chunk in records:
+        own = chunk.records[chunk.records["instrument_id"] == chunk.instrument_id]
+        times = own["ts_recv"].astype(np.int64)
+        unstamped = ((own["flags"] & F_BAD_TS_RECV) != 0) & ((own["flags"] & F_SNAPSHOT) == 0)
+        times[unstamped] = 0
+        clocks = np.maximum(np.maximum.accumulate(times), clock)
+        bins = np.clip((clocks - start_ns) // width, 0, n_bins)
+        at = 0
+        while at < len(own):
+            while current < bins[at]:
+                yield pending
+                pending = []
+                current += 1
+                if current == n_bins:
+                    return
+            stop = int(np.searchsorted(bins, current, side="right"))
+            pending.append((own[at:stop], chunk.instrument_id, chunk.file_index != file_index))
+            file_index = chunk.file_index
+            at = stop
+        if len(own):
+            clock = int(clocks[-1])
+    while current < n_bins:
+        yield pending
+        pending = []
+        current += 1
+
+
+def _columns(dataset: Dataset, signal: Signal) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the grid and bin columns that a bin needs: the scorer's and the signal's."""
+    wanted = dict.fromkeys((*SCORED, *(name for name in signal.columns if name in dataset.columns)))
+    bins = dict.fromkeys(("bin_seq", "book_valid", *(name for name in signal.columns if name in BIN_COLUMNS)))
+    grid = {name: dataset.grid(name) for name in wanted if name not in BIN_COLUMNS}
+    return grid, {name: dataset.bin(name) for name in bins}
+
+
+def _compare(
+    dataset: Dataset,
+    signal: Signal,
+    scoring: ScoringConfig,
+    labels: LabelSpec | None,
+    values: npt.NDArray[np.float64],
+    scores: npt.NDArray[np.float64],
+) -> None:
+    """Raise if the streamed scores or values are not those of the batch path, byte for byte."""
+    d1, d2, d3 = (dataset.grid(name) for name in SCORED)
+    whole, state = score_arrays(d1, d2, d3, dataset.valid, scoring)
+    differs = np.flatnonzero((whole.view(np.int64) != scores.view(np.int64)).any(axis=1))
+    if len(differs):
+        raise CausalityError(
+            f"The score streamed at bin {differs[0]} of {dataset.dataset_id} is not that of the batch path "
+            f"({len(differs)} of {dataset.n_bins} bins differ)."
+        )
+    expected = batch(signal, dataset.with_grid({"flow_score": whole, "flow_state_code": state}), labels).values
+    both_nan = np.isnan(expected) & np.isnan(values)
+    differs = np.flatnonzero((expected.view(np.int64) != values.view(np.int64)) & ~both_nan)
+    if len(differs):
+        at = int(differs[0])
+        raise CausalityError(
+            f"Signal '{type(signal).__name__}' streams {values[at]!r} at bin {at} of {dataset.dataset_id}, but its "
+            f"batch value is {expected[at]!r} ({len(differs)} of {dataset.n_bins} bins differ). A live server would not "
+            "trade what research evaluated."
+        )
+
+
+def _retrains(stages: BinStages) -> tuple[float, ...]:
+    """Return the time of every refit, in us: a learning signal's state lists them in ns as ``retrain_ns``."""
+    return tuple(ns / 1000.0 for ns in getattr(stages.stream.state, "retrain_ns", ()))
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far, in MB (1e6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak) / 1e6 if sys.platform == "darwin" else float(peak) * 1024 / 1e6
