@@ -1,0 +1,487 @@
+"""The simulated market: order flow around an exogenous price walk, event by event.
+
+Two streams of random numbers never meet. The *walk* decides when the touch moves and in which direction; the *flow*
+decides everything else. Nothing of the flow reaches the walk but through `alpha`, so that at ``alpha = 0`` the mid is a
+martingale whatever one knows of the book.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from vpcore.kernels.jit import jit
+from vpcore.kernels.queues import (
+    COUNT,
+    DISPLAY,
+    HEAD,
+    HIDDEN,
+    ID,
+    LEVEL,
+    LIVE,
+    NEXT,
+    QUANTITY,
+    SIZE,
+    TAIL,
+    append,
+    join,
+    leave,
+    nth,
+    remove,
+    resize,
+)
+from vpcore.kernels.random import below, exponential, pick, uniform
+from vpcore.kernels.records import (
+    ADD,
+    ASK,
+    BID,
+    CANCEL,
+    CLEAR,
+    F_BAD_TS_RECV,
+    F_LAST,
+    F_PUBLISHER_SPECIFIC,
+    F_SNAPSHOT,
+    FILL,
+    MODIFY,
+    NO_SIDE,
+    TRADE,
+)
+
+ACTION, SIDE_CODE, ROW_LEVEL, ROW_SIZE, FLAGS, ORDER, TS_EVENT, TS_RECV, SEQUENCE, DELTA = range(10)
+"""Columns of `Market.rows`. A level of -1 stands for a price that is not defined."""
+N_COLUMNS = 10
+
+(BEST_BID, BEST_ASK, LAST_ID, LAST_SEQUENCE, LAST_RECV, NEXT_FLOW, NEXT_WALK, NEXT_MOOD, SUM_TIME,
+ N_EVENTS, N_STEPS, N_TRADES, VOLUME, N_ROWS, EVENT_ROW, DONE, OUT_OF_RANGE) = range(2, 19)  # fmt: skip
+"""Places of `Market.state`, behind those of the queues."""
+N_STATE = 19
+
+MOOD, PRESSURE_BID, VACUUM_BID, PRESSURE_ASK, VACUUM_ASK, STEP_PRODUCT, STEP_SQUARE = range(7)
+"""Places of `Market.sums`."""
+N_SUMS = 7
+
+BID_SIDE, ASK_SIDE = 0, 1
+_FULL_PRECISION = 1e9  # nanoseconds per second
+_SPARE_ORDERS = 512
+_EVENT_ROWS = 64  # beyond two per order of the touch
+
+
+class Market(NamedTuple):
+    """Everything a simulation needs between two calls.
+
+    orders, levels : see `vpcore.kernels.queues`.
+    state : int64[N_STATE].  sums : float64[N_SUMS].  flow, walk : int64[4], random streams.
+    distance : float64[n_distances], running sum of the chances that an order arrives so far from the touch.
+    target : float64[n_distances], displayed size that a level at that distance tends to.
+    add_chance, trade_chance : float64[n_sizes], running sums.  sizes : int64[n_sizes].
+    rows : int64[n_rows, N_COLUMNS], written.
+    """
+
+    orders: Any
+    levels: Any
+    state: Any
+    sums: Any
+    flow: Any
+    walk: Any
+    distance: Any
+    target: Any
+    add_chance: Any
+    trade_chance: Any
+    sizes: Any
+    rows: Any
+
+
+class Rates(NamedTuple):
+    """Numbers that stay as they are. Rates are per second, times in nanoseconds unless the name says otherwise."""
+
+    end_ns: int
+    flow: float
+    step_narrow: float
+    step_wide: float
+    full_share: float
+    alpha: float
+    memory_s: float
+    mood_s: float
+    near: int
+    trade_share: float
+    modify_share: float
+    iceberg_share: float
+    own_share: float
+    mood_gain: float
+
+
+@jit
+def emit(m: Any, action: int, side: int, level: int, size: int, order_id: int) -> None:
+    """Write a record of the event in progress."""
+    n = m.state[N_ROWS]
+    m.rows[n, ACTION] = action
+    m.rows[n, SIDE_CODE] = BID if side == BID_SIDE else ASK
+    m.rows[n, ROW_LEVEL] = level
+    m.rows[n, ROW_SIZE] = size
+    m.rows[n, FLAGS] = 0
+    m.rows[n, ORDER] = order_id
+    m.state[N_ROWS] = n + 1
+
+
+@jit
+def close_event(m: Any, t: int) -> None:
+    """Give the records of an event their times, sequence numbers and the final flags.
+
+    As on CME, the trade and fill messages of a match come in one packet, what they do to the book in the next.
+    """
+    state, rows = m.state, m.rows
+    recv = max(state[LAST_RECV], t + 90_000 + below(m.flow, 60_000))
+    sequence = state[LAST_SEQUENCE] + 1
+    delta = 13_000 + below(m.flow, 4_000)
+    first = state[EVENT_ROW]
+    after_match = False
+    for i in range(first, state[N_ROWS]):
+        action = rows[i, ACTION]
+        if i > first and not after_match and action != TRADE and action != FILL and rows[first, ACTION] == TRADE:
+            after_match = True
+            sequence += 1
+            recv += 6_000 + below(m.flow, 70_000)
+            if below(m.flow, 50) == 0:
+                recv += below(m.flow, 800_000)
+        rows[i, TS_EVENT] = t
+        rows[i, TS_RECV] = recv
+        rows[i, SEQUENCE] = sequence
+        rows[i, DELTA] = delta
+    rows[state[N_ROWS] - 1, FLAGS] = F_LAST | F_PUBLISHER_SPECIFIC
+    state[LAST_RECV] = recv
+    state[LAST_SEQUENCE] = sequence
+    state[N_EVENTS] += 1
+    state[EVENT_ROW] = state[N_ROWS]
+
+
+@jit
+def count_flow(m: Any, r: Any, side: int, level: int, size: int, drains: int) -> None:
+    """Add ordinary flow near the touch to the pressure (`drains` 0) or the vacuum (1) of its side."""
+    away = m.state[BEST_BID] - level if side == BID_SIDE else level - m.state[BEST_ASK]
+    if 0 <= away < r.near:
+        m.sums[PRESSURE_BID + 2 * side + drains] += size
+
+
+@jit
+def decay_sums(m: Any, r: Any, t: int) -> None:
+    """Bring pressure and vacuum to time `t`."""
+    factor = math.exp(-(t - m.state[SUM_TIME]) / (_FULL_PRECISION * r.memory_s))
+    for i in range(PRESSURE_BID, VACUUM_ASK + 1):
+        m.sums[i] *= factor
+    m.state[SUM_TIME] = t
+
+
+@jit
+def imbalance(m: Any) -> float:
+    """Return the imbalance of pressure and vacuum near the touch, in [-1, 1]; positive: the bid builds, the ask drains.
+
+    Of the exponentially decayed contracts that ordinary flow added (`P`) and withdrew or filled (`V`) near the touch:
+    ``((P_bid - V_bid) - (P_ask - V_ask)) / (P_bid + V_bid + P_ask + V_ask + 1)``.
+    """
+    s = m.sums
+    gross = s[PRESSURE_BID] + s[VACUUM_BID] + s[PRESSURE_ASK] + s[VACUUM_ASK] + 1.0
+    return ((s[PRESSURE_BID] - s[VACUUM_BID]) - (s[PRESSURE_ASK] - s[VACUUM_ASK])) / gross
+
+
+@jit
+def add_order(m: Any, r: Any, side: int, level: int) -> int:
+    """Let a new order arrive; return its displayed size."""
+    state = m.state
+    size = m.sizes[pick(m.flow, m.add_chance)]
+    hidden = 0
+    if uniform(m.flow) < r.iceberg_share:
+        hidden = size * (1 + below(m.flow, 6))
+    state[LAST_ID] += 1
+    append(m.orders, m.levels, state, state[LAST_ID], level, side, size, hidden)
+    emit(m, ADD, side, level, size, state[LAST_ID])
+    return size
+
+
+@jit
+def cancel_order(m: Any, row: int, side: int, size: int) -> None:
+    """Withdraw `size` of an order's displayed size, all of it included."""
+    level = m.orders[row, LEVEL]
+    emit(m, CANCEL, side, level, size, m.orders[row, ID])
+    if size >= m.orders[row, SIZE]:
+        remove(m.orders, m.levels, m.state, row)
+    else:
+        resize(m.orders, m.levels, row, m.orders[row, SIZE] - size)
+
+
+@jit
+def move_order(m: Any, row: int, side: int, level: int, size: int) -> None:
+    """Set an order's price and size; it goes to the end of the queue."""
+    leave(m.orders, m.levels, row)
+    m.orders[row, SIZE] = size
+    m.orders[row, DISPLAY] = size
+    join(m.orders, m.levels, row, level)
+    emit(m, MODIFY, side, level, size, m.orders[row, ID])
+
+
+@jit
+def match(m: Any, passive: int, level: int, wanted: int, order_id: int, own_row: int) -> int:
+    """Trade with the queue of a level, up to `wanted` contracts; return how many traded.
+
+    Parameters
+    ----------
+    passive : int
+        Side of the queue.
+    order_id : int
+        The aggressor's.
+    own_row : int
+        Row of the aggressor if it was a resting order (it leaves the book in this event), else -1.
+    """
+    orders, levels = m.orders, m.levels
+    aggressor = 1 - passive
+    available = 0
+    row = levels[level, HEAD]
+    while row >= 0 and available < wanted:
+        available += orders[row, SIZE] + orders[row, HIDDEN]
+        row = orders[row, NEXT]
+    size = min(available, wanted)
+    emit(m, TRADE, aggressor, level, size, order_id)
+    if own_row >= 0:
+        emit(m, FILL, aggressor, level, size, order_id)
+    left = size
+    row = levels[level, HEAD]
+    while left > 0:
+        take = min(left, orders[row, SIZE] + orders[row, HIDDEN])
+        emit(m, FILL, passive, level, take, orders[row, ID])
+        left -= take
+        row = orders[row, NEXT]
+    if own_row >= 0:
+        cancel_order(m, own_row, aggressor, orders[own_row, SIZE])
+    left = size
+    while left > 0:
+        row = levels[level, HEAD]
+        total = orders[row, SIZE] + orders[row, HIDDEN]
+        take = min(left, total)
+        left -= take
+        if take == total:
+            cancel_order(m, row, passive, orders[row, SIZE])
+        elif take >= orders[row, SIZE]:  # the displayed slice is gone: the next one, at the end of the queue
+            display = min(orders[row, DISPLAY], total - take)
+            leave(orders, levels, row)
+            orders[row, SIZE] = display
+            orders[row, HIDDEN] = total - take - display
+            join(orders, levels, row, level)
+            emit(m, MODIFY, passive, level, display, orders[row, ID])
+        elif below(m.flow, 5) == 0:
+            cancel_order(m, row, passive, take)
+        else:
+            resize(orders, levels, row, orders[row, SIZE] - take)
+            emit(m, MODIFY, passive, level, orders[row, SIZE], orders[row, ID])
+    m.state[N_TRADES] += 1
+    m.state[VOLUME] += size
+    return size
+
+
+@jit
+def ordinary_trade(m: Any, r: Any) -> None:
+    """Let an order arrive that trades at the touch; it never goes through to the next level."""
+    state = m.state
+    buys = uniform(m.flow) < 0.5 * (1.0 + 0.4 * m.sums[MOOD])
+    passive = ASK_SIDE if buys else BID_SIDE
+    level = state[BEST_ASK] if buys else state[BEST_BID]
+    wanted = m.sizes[pick(m.flow, m.trade_chance)]
+    own_row = -1
+    if uniform(m.flow) < r.own_share:
+        own = state[BEST_BID] if buys else state[BEST_ASK]
+        row = m.levels[own, TAIL]
+        fits = m.orders[row, HIDDEN] == 0 and m.orders[row, SIZE] <= m.levels[level, QUANTITY]
+        if fits and m.levels[own, COUNT] > 1:
+            own_row = row
+            wanted = m.orders[row, SIZE]
+            count_flow(m, r, 1 - passive, own, wanted, 1)
+    if own_row >= 0:
+        order_id = m.orders[own_row, ID]
+    else:
+        state[LAST_ID] += 1
+        order_id = state[LAST_ID]
+    size = match(m, passive, level, wanted, order_id, own_row)
+    count_flow(m, r, passive, level, size, 1)
+
+
+@jit
+def modify_order(m: Any, r: Any, side: int, level: int) -> None:
+    """Let the owner of an order of a level change its size or its price."""
+    orders = m.orders
+    row = nth(orders, m.levels, level, below(m.flow, m.levels[level, COUNT]))
+    size = orders[row, SIZE]
+    u = uniform(m.flow)
+    if u < 0.3 and size > 1:  # smaller: keeps its place
+        smaller = 1 + below(m.flow, size - 1)
+        resize(orders, m.levels, row, smaller)
+        emit(m, MODIFY, side, level, smaller, orders[row, ID])
+        count_flow(m, r, side, level, size - smaller, 1)
+        return
+    target = level
+    if u > 0.5:
+        away = pick(m.flow, m.distance)
+        target = m.state[BEST_BID] - away if side == BID_SIDE else m.state[BEST_ASK] + away
+    if target == level:  # larger: loses it
+        larger = size + 1 + below(m.flow, 3)
+        move_order(m, row, side, level, larger)
+        count_flow(m, r, side, level, larger - size, 0)
+    else:
+        move_order(m, row, side, target, size)
+        count_flow(m, r, side, level, size, 1)
+        count_flow(m, r, side, target, size, 0)
+
+
+@jit
+def ordinary_event(m: Any, r: Any) -> None:
+    """One event of the ordinary flow, which leaves the touch where it is."""
+    state, levels = m.state, m.levels
+    if uniform(m.flow) < r.trade_share:
+        ordinary_trade(m, r)
+    else:
+        side = below(m.flow, 2)
+        away = pick(m.flow, m.distance)
+        level = state[BEST_BID] - away if side == BID_SIDE else state[BEST_ASK] + away
+        count = levels[level, COUNT]
+        chance = 0.5 + 0.3 * (1.0 - levels[level, QUANTITY] / m.target[away])
+        if away < r.near:
+            chance += r.mood_gain * m.sums[MOOD] * (1.0 if side == BID_SIDE else -1.0)
+        if state[LIVE] > m.orders.shape[0] - _SPARE_ORDERS:
+            chance = 0.0
+        if count > 0 and uniform(m.flow) < r.modify_share:
+            modify_order(m, r, side, level)
+        elif uniform(m.flow) < min(max(chance, 0.03), 0.97) or count == 0:
+            count_flow(m, r, side, level, add_order(m, r, side, level), 0)
+        else:
+            row = nth(m.orders, levels, level, below(m.flow, count))
+            size = m.orders[row, SIZE]
+            if size > 1 and below(m.flow, 8) == 0:
+                size = 1 + below(m.flow, size - 1)
+            count_flow(m, r, side, level, size, 1)
+            cancel_order(m, row, side, size)
+    for side in range(2):  # no ordinary event leaves a touch empty
+        level = state[BEST_BID] if side == BID_SIDE else state[BEST_ASK]
+        if levels[level, COUNT] == 0:
+            for _ in range(1 + below(m.flow, 2)):
+                count_flow(m, r, side, level, add_order(m, r, side, level), 0)
+
+
+@jit
+def clear_touch(m: Any, side: int, level: int, behind: int) -> None:
+    """Take every order off a touch that the walk has passed: by one large trade, or by their owners."""
+    if uniform(m.flow) < 0.6:
+        m.state[LAST_ID] += 1
+        match(m, side, level, 1 << 40, m.state[LAST_ID], -1)
+        return
+    while m.levels[level, COUNT] > 0:
+        row = m.levels[level, HEAD]
+        if below(m.flow, 2) == 0:
+            move_order(m, row, side, behind, m.orders[row, SIZE])
+        else:
+            cancel_order(m, row, side, m.orders[row, SIZE])
+
+
+@jit
+def make_touch(m: Any, r: Any, side: int, level: int, behind: int) -> None:
+    """Let makers come to a new touch: with new orders, or with some from the level behind it."""
+    for _ in range(2 + below(m.flow, 3)):
+        if m.levels[behind, COUNT] > 1 and below(m.flow, 2) == 0:
+            row = m.levels[behind, TAIL]
+            move_order(m, row, side, level, m.orders[row, SIZE])
+        else:
+            add_order(m, r, side, level)
+
+
+@jit
+def walk_step(m: Any, r: Any) -> None:
+    """Move the touch by one step of the walk, in one event."""
+    state = m.state
+    tilt = imbalance(m)
+    narrow = state[BEST_ASK] - state[BEST_BID] == 1
+    up = uniform(m.walk) < 0.5 * (1.0 + r.alpha * tilt)
+    full = uniform(m.walk) < r.full_share
+    direction = 1 if up else -1
+    # The side that gives way is the one towards which the price goes.
+    yielding = ASK_SIDE if up else BID_SIDE
+    if narrow:
+        level = state[BEST_ASK] if up else state[BEST_BID]
+        clear_touch(m, yielding, level, level + direction)
+        state[BEST_ASK if up else BEST_BID] += direction
+        if m.levels[level + direction, COUNT] == 0:
+            add_order(m, r, yielding, level + direction)
+    if full or not narrow:
+        state[BEST_BID if up else BEST_ASK] += direction
+        level = state[BEST_BID] if up else state[BEST_ASK]
+        make_touch(m, r, 1 - yielding, level, level - direction)
+    state[N_STEPS] += 1
+    m.sums[STEP_PRODUCT] += direction * tilt
+    m.sums[STEP_SQUARE] += tilt * tilt
+
+
+@jit
+def after(stream: Any, t: int, rate: float) -> int:
+    """Return the time of the next event of a Poisson process."""
+    return t + 1 + int(exponential(stream) / rate * _FULL_PRECISION)
+
+
+@jit
+def open_book(m: Any, r: Any, start_ns: int, depth_levels: int) -> None:
+    """Write the snapshot with which a file begins, and fill the queues with it."""
+    state, rows = m.state, m.rows
+    rows[0, ACTION] = CLEAR
+    rows[0, SIDE_CODE] = NO_SIDE
+    rows[0, ROW_LEVEL] = -1
+    state[N_ROWS] = 1
+    last = m.target.shape[0] - 1
+    for away in range(depth_levels):
+        for side in range(2):
+            level = state[BEST_BID] - away if side == BID_SIDE else state[BEST_ASK] + away
+            wanted = m.target[min(away, last)] * (0.6 + 0.8 * uniform(m.flow))
+            add_order(m, r, side, level)
+            while m.levels[level, QUANTITY] < wanted and state[N_ROWS] < rows.shape[0] - 4:
+                add_order(m, r, side, level)
+    n = state[N_ROWS]
+    gap = 3_600_000_000_000 // n
+    for i in range(n):
+        rows[i, FLAGS] = F_SNAPSHOT | F_BAD_TS_RECV
+        rows[i, TS_EVENT] = start_ns - gap * (n - i)
+        rows[i, TS_RECV] = start_ns
+        rows[i, SEQUENCE] = 0 if i == 0 else state[LAST_SEQUENCE] + i
+    rows[n - 1, FLAGS] |= F_LAST
+    state[LAST_SEQUENCE] += n
+    state[LAST_RECV] = start_ns
+    state[EVENT_ROW] = n
+    state[SUM_TIME] = start_ns
+    m.sums[MOOD] = 2.0 * uniform(m.flow) - 1.0
+    state[NEXT_FLOW] = after(m.flow, start_ns, r.flow)
+    state[NEXT_MOOD] = after(m.flow, start_ns, 1.0 / r.mood_s)
+    state[NEXT_WALK] = after(m.walk, start_ns, r.step_narrow)
+
+
+@jit
+def simulate(m: Any, r: Any) -> None:
+    """Go on until `rows` is nearly full or the market ends (`DONE`, or `OUT_OF_RANGE` if the price left the levels)."""
+    state, levels = m.state, m.levels
+    reach = m.distance.shape[0] + 2
+    while True:
+        t = min(state[NEXT_FLOW], state[NEXT_WALK], state[NEXT_MOOD])
+        if t >= r.end_ns:
+            state[DONE] = 1
+            return
+        if state[BEST_BID] - reach < 0 or state[BEST_ASK] + reach >= levels.shape[0]:
+            state[OUT_OF_RANGE] = 1
+            return
+        queue = max(levels[state[BEST_BID], COUNT], levels[state[BEST_ASK], COUNT])
+        if state[N_ROWS] + 2 * queue + _EVENT_ROWS > m.rows.shape[0]:
+            return
+        decay_sums(m, r, t)
+        if t == state[NEXT_MOOD]:
+            size = 0.4 + 0.6 * uniform(m.flow)
+            m.sums[MOOD] = size if below(m.flow, 2) == 0 else -size
+            state[NEXT_MOOD] = after(m.flow, t, 1.0 / r.mood_s)
+        elif t == state[NEXT_WALK]:
+            walk_step(m, r)
+            wide = state[BEST_ASK] - state[BEST_BID] > 1
+            state[NEXT_WALK] = after(m.walk, t, r.step_wide if wide else r.step_narrow)
+            close_event(m, t)
+        else:
+            ordinary_event(m, r)
+            state[NEXT_FLOW] = after(m.flow, t, r.flow)
+            close_event(m, t)

@@ -1,0 +1,106 @@
+"""A small random generator for compiled code, whose bits depend on no library's version.
+
+xoshiro128** of Blackman and Vigna (2018): four 32-bit words, held in int64 so that the same lines give the same bits
+compiled and interpreted. Source: https://prng.di.unimi.it/xoshiro128starstar.c
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vpcore.kernels.jit import jit
+
+_MASK = 0xFFFFFFFF
+_TO_UNIT = 2.0**-32
+
+
+def seeded(seed: int, stream: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the state of an independent stream of random numbers.
+
+    Parameters
+    ----------
+    seed, stream : int
+        Any non-negative numbers; every pair gives its own stream.
+
+    Returns
+    -------
+    int64[4]
+        To be handed to the functions of this module, which change it.
+    """
+    state = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1342543DE82EF95 + 0x2545F4914F6CDD1D) & (2**64 - 1)
+    words = np.zeros(4, np.int64)
+    for i in range(4):  # splitmix64, as the generator's authors recommend
+        state = (state + 0x9E3779B97F4A7C15) & (2**64 - 1)
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+        words[i] = (z ^ (z >> 31)) >> 32
+    if not words.any():  # the one state that never leaves itself
+        words[0] = 1
+    return words
+
+
+@jit
+def bits32(state: Any) -> int:
+    """Return 32 random bits as a number; `state` is changed."""
+    s1 = state[1]
+    mixed = (s1 * 5) & _MASK
+    mixed = ((mixed << 7) & _MASK) | (mixed >> 25)
+    result = (mixed * 9) & _MASK
+    t = (s1 << 9) & _MASK
+    state[2] ^= state[0]
+    state[3] ^= state[1]
+    state[1] ^= state[2]
+    state[0] ^= state[3]
+    state[2] ^= t
+    s3 = state[3]
+    state[3] = ((s3 << 11) & _MASK) | (s3 >> 21)
+    return result
+
+
+@jit
+def uniform(state: Any) -> float:
+    """Return a float64 in [0, 1), a multiple of 2^-32."""
+    return bits32(state) * _TO_UNIT
+
+
+@jit
+def below(state: Any, n: int) -> int:
+    """Return a whole number in [0, n), for n up to 2^31; the bias is at most n / 2^32."""
+    return (bits32(state) * n) >> 32
+
+
+@jit
+def exponential(state: Any) -> float:
+    """Return an exponential variate of mean 1, by von Neumann's comparisons: no logarithm, so no library's last bit."""
+    whole = 0.0
+    while True:
+        first = uniform(state)
+        low = first
+        run = 1
+        while True:
+            u = uniform(state)
+            if u >= low:
+                break
+            low = u
+            run += 1
+        if run % 2 == 1:
+            return whole + first
+        whole += 1.0
+
+
+@jit
+def pick(state: Any, cumulative: Any) -> int:
+    """Return an index with the probabilities of which `cumulative` (float64[n], last one 1) holds the running sum."""
+    u = uniform(state)
+    low = 0
+    high = cumulative.shape[0] - 1
+    while low < high:
+        middle = (low + high) // 2
+        if u < cumulative[middle]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
