@@ -144,6 +144,7 @@ def _as_json(dataset_id: str, name: str, result: Simulation) -> dict[str, Any]:
         "retrain_us": list(result.retrain_us),
         "gc_collections": len(result.gc_us),
         "gc_us": sum(result.gc_us),
+        "startup_ms": result.startup_us / 1000.0,
         "peak_memory_mb": result.peak_memory_mb,
         "stream_equals_batch": True,
     }
@@ -168,6 +169,7 @@ def _print(dataset_id: str, name: str, result: Simulation) -> None:
     print(f"retrains: {len(result.retrain_us)}", end="")
     print(f", {sum(result.retrain_us) / 1000:.1f} ms in all" if result.retrain_us else "")
     print(f"garbage collections: {len(result.gc_us)}, {sum(result.gc_us) / 1000:.1f} ms in all, part of their bins")
+    print(f"kernels were loaded in {result.startup_us / 1000:.0f} ms before the first bin")
     print(f"peak memory: {result.peak_memory_mb:.0f} MB")
     print("streamed values equal the batch values, byte for byte")
 
