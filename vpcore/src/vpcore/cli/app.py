@@ -71,7 +71,11 @@ def _arrange(app: typer.Typer) -> None:
     }
 
     def position(info: typer.models.CommandInfo | typer.models.TyperInfo) -> int:
-        name = info.name or (info.callback.__name__.replace("_", "-") if info.callback is not None else "")
+        # A group keeps its name in its own application, and a placeholder here.
+        group = getattr(info, "typer_instance", None)
+        name = group.info.name if group is not None else info.name
+        if not isinstance(name, str):
+            name = getattr(info.callback, "__name__", "").replace("_", "-")
         index, panel = place.get(name, (len(place), "Other"))
         info.rich_help_panel = panel
         return index
