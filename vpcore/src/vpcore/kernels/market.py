@@ -108,6 +108,8 @@ class Rates(NamedTuple):
     iceberg_share: float
     own_share: float
     mood_gain: float
+    restoring: float
+    gain: float
 
 
 @jit
@@ -172,15 +174,17 @@ def decay_sums(m: Any, r: Any, t: int) -> None:
 
 
 @jit
-def imbalance(m: Any) -> float:
+def imbalance(m: Any, r: Any) -> float:
     """Return the imbalance of pressure and vacuum near the touch, in [-1, 1]; positive: the bid builds, the ask drains.
 
     Of the exponentially decayed contracts that ordinary flow added (`P`) and withdrew or filled (`V`) near the touch:
-    ``((P_bid - V_bid) - (P_ask - V_ask)) / (P_bid + V_bid + P_ask + V_ask + 1)``.
+    ``gain * ((P_bid - V_bid) - (P_ask - V_ask)) / (P_bid + V_bid + P_ask + V_ask + 1)``, clipped. Most of what comes goes
+    again within the memory, so that without a gain the ratio would stay near 0.
     """
     s = m.sums
     gross = s[PRESSURE_BID] + s[VACUUM_BID] + s[PRESSURE_ASK] + s[VACUUM_ASK] + 1.0
-    return ((s[PRESSURE_BID] - s[VACUUM_BID]) - (s[PRESSURE_ASK] - s[VACUUM_ASK])) / gross
+    net = (s[PRESSURE_BID] - s[VACUUM_BID]) - (s[PRESSURE_ASK] - s[VACUUM_ASK])
+    return min(max(r.gain * net / gross, -1.0), 1.0)
 
 
 @jit
@@ -340,7 +344,7 @@ def ordinary_event(m: Any, r: Any) -> None:
         away = pick(m.flow, m.distance)
         level = state[BEST_BID] - away if side == BID_SIDE else state[BEST_ASK] + away
         count = levels[level, COUNT]
-        chance = 0.5 + 0.3 * (1.0 - levels[level, QUANTITY] / m.target[away])
+        chance = 0.5 + r.restoring * (1.0 - levels[level, QUANTITY] / m.target[away])
         if away < r.near:
             chance += r.mood_gain * m.sums[MOOD] * (1.0 if side == BID_SIDE else -1.0)
         if state[LIVE] > m.orders.shape[0] - _SPARE_ORDERS:
@@ -393,7 +397,7 @@ def make_touch(m: Any, r: Any, side: int, level: int, behind: int) -> None:
 def walk_step(m: Any, r: Any) -> None:
     """Move the touch by one step of the walk, in one event."""
     state = m.state
-    tilt = imbalance(m)
+    tilt = imbalance(m, r)
     narrow = state[BEST_ASK] - state[BEST_BID] == 1
     up = uniform(m.walk) < 0.5 * (1.0 + r.alpha * tilt)
     full = uniform(m.walk) < r.full_share

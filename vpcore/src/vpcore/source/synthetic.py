@@ -31,7 +31,7 @@ from vpcore.source.protocol import SourceRequest
 from vpcore.units import NS_PER_S, tick_to_int
 
 DATASET = "VPCORE.SYNTH"
-DEMO_ALPHA = 0.8
+DEMO_ALPHA = 0.6
 """The documented strength of a planted effect that signals should find in an hour of market."""
 
 _FORMAT = 1  # part of a synthetic file's name: the simulator's arithmetic
@@ -74,8 +74,10 @@ class SyntheticParams(BaseModel):
     snapshot_levels: int = Field(120, ge=8, le=2000, description="Levels per side in the snapshot")
     near_ticks: int = Field(4, ge=1, le=50, description="Levels per side whose flow makes the imbalance")
     memory_s: float = Field(5.0, gt=0, le=600, description="Memory of the imbalance in seconds")
+    imbalance_gain: float = Field(3.0, gt=0, le=100, description="Gain of the imbalance before it is clipped to [-1, 1]")
     mood_s: float = Field(20.0, gt=0, le=3600, description="How long a mood of the ordinary flow lasts on average")
-    mood_gain: float = Field(0.35, ge=0, le=0.45, description="How much the mood shifts the chance of an add near the touch")
+    mood_gain: float = Field(0.45, ge=0, le=0.45, description="How much the mood shifts the chance of an add near the touch")
+    restoring: float = Field(0.15, ge=0.02, le=1, description="How strongly a level's depth is drawn to its target")
     trade_share: float = Field(0.08, ge=0, le=0.5, description="Share of trades among ordinary events")
     modify_share: float = Field(0.2, ge=0, le=0.8, description="Share of modifies among the others")
     iceberg_share: float = Field(0.02, ge=0, le=0.5, description="Share of new orders with hidden size")
@@ -347,6 +349,8 @@ def _rates(params: SyntheticParams, end_ns: int) -> kernel.Rates:
         iceberg_share=params.iceberg_share,
         own_share=params.own_share,
         mood_gain=params.mood_gain,
+        restoring=params.restoring,
+        gain=params.imbalance_gain,
     )
 
 
