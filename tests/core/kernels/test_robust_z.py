@@ -49,7 +49,12 @@ def test_median_and_mad_are_those_of_numpy(values, window):
 def test_long_windows_of_rough_and_smooth_series(window):
     rng = np.random.default_rng(window)
     n = 4 * window + 20
-    for series in (rng.standard_normal(n), np.cumsum(rng.standard_normal(n)), rng.integers(-2, 3, n) / 7.0, np.zeros(n)):
+    for series in (
+        rng.standard_normal(n),
+        np.cumsum(rng.standard_normal(n)),
+        rng.integers(-2, 3, n) / 7.0,
+        np.zeros(n),
+    ):
         ring, ordered, cursor, stats = empty(window)
         z = [kernel.robust_z_step(ring, ordered, cursor, stats, x, 2, 1e-9) for x in series]
         assert np.array_equal(z, naive_z(series, window, 2, 1e-9))
@@ -96,7 +101,12 @@ def test_cells_are_steps(dtype):
     valid = rng.random(n_bins) > 0.1
     valid[[5, 7]] = True
     x[~valid] = np.nan
-    state = (np.zeros((n_cells, window)), np.zeros((n_cells, window)), np.zeros((n_cells, 3), np.int64), np.zeros((n_cells, 2)))
+    state = (
+        np.zeros((n_cells, window)),
+        np.zeros((n_cells, window)),
+        np.zeros((n_cells, 3), np.int64),
+        np.zeros((n_cells, 2)),
+    )
     z = np.full((n_bins, n_cells), np.nan)
     assert kernel.robust_z_cells(x, valid, *state, 10, 1e-6, z) == 2
     for c in range(n_cells):

@@ -74,7 +74,9 @@ def test_lagged_values_and_reset():
     ring, cursor = empty(4)
     for i in range(11):
         rolling.push(ring, cursor, float(i))
-        assert [rolling.lagged(ring, cursor, lag) for lag in range(min(i + 1, 4))] == [i - lag for lag in range(min(i + 1, 4))]
+        assert [rolling.lagged(ring, cursor, lag) for lag in range(min(i + 1, 4))] == [
+            i - lag for lag in range(min(i + 1, 4))
+        ]
     rolling.reset(cursor)
     assert np.isnan(rolling.rolling_mean(ring, cursor, 1))
 

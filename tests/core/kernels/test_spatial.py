@@ -16,8 +16,8 @@ ROW = np.random.default_rng(0).standard_normal(2 * RADIUS + 1)
 
 @pytest.mark.parametrize(("near", "far"), [(1, 1), (1, 6), (2, 5), (6, 6)])
 def test_band_means(near, far):
-    assert spatial.bid_mean(ROW, near, far) == pytest.approx(ROW[(near <= -K) & (-K <= far)].mean())
-    assert spatial.ask_mean(ROW, near, far) == pytest.approx(ROW[(near <= K) & (K <= far)].mean())
+    assert spatial.bid_mean(ROW, near, far) == pytest.approx(ROW[(near <= -K) & (far >= -K)].mean())
+    assert spatial.ask_mean(ROW, near, far) == pytest.approx(ROW[(near <= K) & (far >= K)].mean())
     assert spatial.bid_mean(ROW[::-1].copy(), near, far) == spatial.ask_mean(ROW, near, far)
 
 

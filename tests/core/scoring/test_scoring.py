@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_every_split_gives_the_same_bits(seed, cuts):
     whole = score_arrays(*d, valid, SMALL)
     scorer = SpectrumScorer(SMALL, d.shape[2])
     edges = [0, *sorted(cuts), len(valid)]
-    parts = [scorer.run(*d[:, a:b], valid[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [scorer.run(*d[:, a:b], valid[a:b]) for a, b in itertools.pairwise(edges)]
     single = SpectrumScorer(SMALL, d.shape[2])
     steps = [single.update(*d[:, i], valid=bool(valid[i])) for i in range(len(valid))]
     for j in (0, 1):
@@ -108,7 +109,10 @@ def test_a_restart_agrees_once_the_window_is_full():
 def test_the_nodes_of_a_sweep_give_the_bits_of_the_scorer():
     d, valid = session(3)
     z = [zscore_arrays(values, valid, node) for values, node in zip(d, z_nodes(SMALL), strict=True)]
-    for config in (SMALL, SMALL.model_copy(update={"tanh_scale": 1.7, "threshold_neutral": 0.4, "derivative_weights": (0.0, 1.0, 3.0)})):
+    for config in (
+        SMALL,
+        SMALL.model_copy(update={"tanh_scale": 1.7, "threshold_neutral": 0.4, "derivative_weights": (0.0, 1.0, 3.0)}),
+    ):
         assert z_nodes(config) == z_nodes(SMALL)
         for ours, theirs in zip(score_from_z(*z, config), score_arrays(*d, valid, config), strict=True):
             assert ours.tobytes() == theirs.tobytes()

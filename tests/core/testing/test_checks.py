@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from vpcore.errors import CausalityError, ConfigError, SignalError
 from vpcore.signal import LabelSpec, MLSignal, SignalParams, SignalResult, StatisticalSignal, stream
@@ -87,7 +88,7 @@ class FillsBackwards(Good):
 class HiddenState(Good):
     """Goes on from where the last session ended."""
 
-    shared = {}
+    shared: ClassVar[dict[str, float]] = {}
 
     def start(self, context):
         self.shared.setdefault("average", 0.0)
@@ -208,7 +209,7 @@ class Unpicklable(Good):
 
 class Loose(Good):
     class Params(Good.Params):
-        model_config = {"extra": "ignore"}
+        model_config = ConfigDict(extra="ignore")
 
 
 class Silent(Good):
@@ -230,12 +231,24 @@ class Silent(Good):
         (MutatesTheDataset, "read-only", "writes to its input: column 'bid_depth' changed at bin 0"),
         (Undeclared, "declared-columns", "reads the column 'v_add' without declaring it. Add it to"),
         (UndeclaredInBatch, "shape", "reads the column 'mid_price' without declaring it"),
-        (NotAntisymmetric, "mirror", r"is not antisymmetric: bin \d+ is \S+ but \S+ in the mirrored market, where it should be"),
+        (
+            NotAntisymmetric,
+            "mirror",
+            r"is not antisymmetric: bin \d+ is \S+ but \S+ in the mirrored market, where it should be",
+        ),
         (Random, "determinism", "is not deterministic"),
         (DeadParameter, "parameters", r"a parameter that does nothing: 'idle' gives the same bytes at 1.0 and at 2.0"),
         (OtherBatch, "stream", r"streams another value than it computes: bin \d+ is \S+ bin by bin but"),
-        (EarlyValue, "warm-up", r"has the value \S+ at bin \d+, the valid bin number 5, inside its declared warm-up of 10 bins"),
-        (LateValue, "warm-up", r"no value at bin \d+, after its declared warm-up of 2 .*: its first value comes after 4 valid"),
+        (
+            EarlyValue,
+            "warm-up",
+            r"has the value \S+ at bin \d+, the valid bin number 5, inside its declared warm-up of 10 bins",
+        ),
+        (
+            LateValue,
+            "warm-up",
+            r"no value at bin \d+, after its declared warm-up of 2 .*: its first value comes after 4 valid",
+        ),
         (NoEmptyData, "degenerate", r"fails on no bins \(batch\): IndexError"),
         (DividesByZero, "degenerate", r"has no value on a constant market at bin \d+"),
         (Unpicklable, "pickle", "cannot be pickled"),
@@ -269,7 +282,7 @@ def test_a_failure_raises_the_error_of_its_kind():
 def test_messages_reproduce_themselves():
     data = synthetic_dataset(5, 300)
     found = failed(NotAntisymmetric(reach=4), name="lean", dataset=data)
-    assert "vp check lean --dataset-id synthetic_5_300 --params-json '{\"reach\":4," in found["mirror"]
+    assert 'vp check lean --dataset-id synthetic_5_300 --params-json \'{"reach":4,' in found["mirror"]
     assert "vpcore.testing.check_signal(NotAntisymmetric(reach=4" in failed(NotAntisymmetric(reach=4))["mirror"]
 
 
@@ -314,7 +327,10 @@ def test_a_parameter_whose_values_cannot_be_guessed_needs_examples():
         class Params(Good.Params):
             kind: str = Field("plain", pattern="^(plain|double)$", examples=["double"])
 
-    assert "no second value could be found. Give its Field examples" in failed(Named(), checks=["parameters"])["parameters"]
+    assert (
+        "no second value could be found. Give its Field examples"
+        in failed(Named(), checks=["parameters"])["parameters"]
+    )
     assert failed(Helped(), checks=["parameters"]) == {}
 
 

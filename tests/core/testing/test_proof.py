@@ -77,5 +77,7 @@ def test_only_a_whole_and_readable_proof_counts(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"The proof of signal 'Spread' could not be written to .*: (Not a dir|File exists)"):
+    with pytest.raises(
+        StorageError, match=r"The proof of signal 'Spread' could not be written to .*: (Not a dir|File exists)"
+    ):
         save_proof(tmp_path / "file", Spread(), check_signal(Spread(), checks=GATE))

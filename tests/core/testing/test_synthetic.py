@@ -45,7 +45,14 @@ def test_it_holds_what_signals_trip_over(dataset):
 
 def test_invalid_bins_are_as_the_engine_leaves_them(dataset):
     invalid = ~dataset.valid
-    for name in ("best_bid_price_int", "best_ask_size", "best_bid_move_ticks", "state_above", "mid2_high", "spread_ticks"):
+    for name in (
+        "best_bid_price_int",
+        "best_ask_size",
+        "best_bid_move_ticks",
+        "state_above",
+        "mid2_high",
+        "spread_ticks",
+    ):
         assert not dataset.bin(name)[invalid].any()
     assert (dataset.bin("microstate_id")[invalid] == 4).all()
     assert not any(dataset.grid(name)[invalid].any() for name in GRID_VALUES)
@@ -79,13 +86,23 @@ def test_the_mirror_image(dataset):
         bid, ask, tick = data.bin("best_bid_price_int")[valid], data.bin("best_ask_price_int")[valid], data.tick_int
         assert (ask > bid).all()
         assert np.allclose((bid + ask) / 2e9, data.bin("mid_price")[valid])
-        assert np.array_equal((data.bin("bid_low_int") + data.bin("ask_low_int"))[valid] // tick, data.bin("mid2_low")[valid])
+        assert np.array_equal(
+            (data.bin("bid_low_int") + data.bin("ask_low_int"))[valid] // tick, data.bin("mid2_low")[valid]
+        )
 
 
 def test_microstates_follow_the_labels_in_the_mirror(dataset):
-    table = dict(zip(dataset.bin("microstate_id"), zip(dataset.bin("state_above"), dataset.bin("state_below"), strict=True), strict=True))
+    table = dict(
+        zip(
+            dataset.bin("microstate_id"),
+            zip(dataset.bin("state_above"), dataset.bin("state_below"), strict=True),
+            strict=True,
+        )
+    )
     mirror = mirrored_dataset(dataset)
-    for micro, above, below in zip(*(mirror.bin(name) for name in ("microstate_id", "state_above", "state_below")), strict=True):
+    for micro, above, below in zip(
+        *(mirror.bin(name) for name in ("microstate_id", "state_above", "state_below")), strict=True
+    ):
         if micro in table:
             assert table[micro] == (above, below)
 

@@ -4,9 +4,9 @@ Per cell, with the score ``s`` and its causal backward differences per second ``
 
     projected(h) = clip(exp(-lambda h) * (s + d1 h + d2 h^2 / 2 [+ d3 h^3 / 6]), -1, 1)         h in seconds
 
-``d1`` is the difference to the score of the last bin over the bin width, ``d2`` that of ``d1``, ``d3`` that of ``d2``. Where
-there is no last bin (the start, and the first bin after invalid ones) all three are 0, as with the composite's. The damping
-acts on the whole sum: the farther ahead, the nearer to 0, which says nothing.
+``d1`` is the difference to the score of the last bin over the bin width, ``d2`` that of ``d1``, ``d3`` that of ``d2``.
+Where there is no last bin (the start, and the first bin after invalid ones) all three are 0, as with the composite's.
+The damping acts on the whole sum: the farther ahead, the nearer to 0, which says nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class ProjectionConfig(BaseModel):
                 lower = math.floor(horizon / width_ms) * width_ms
                 near = ", ".join(f"{value:g}" for value in (lower, lower + width_ms) if value > 0)
                 raise ConfigError(
-                    f"projection.horizons_ms must be whole bins of {width_ms:g} ms, was {horizon} ms. Nearest: {near} ms."
+                    f"projection.horizons_ms must be whole bins of {width_ms:g} ms, was {horizon} ms. "
+                    f"Nearest: {near} ms."
                 )
 
 
@@ -85,16 +86,21 @@ def _project_bins(
     Parameters
     ----------
     score : float64[n_bins, n_cells]
+        Scores of the cells.
     valid : bool[n_bins]
+        Whether each bin's book was valid.
     bin_seconds : float
+        Width of a bin.
     horizons, damping : float64[n_horizons]
         Seconds, and ``exp(-lambda h)``.
     cubic : bool
+        Whether the third difference takes part.
     last : float64[3, n_cells], written
         Score, d1 and d2 of the last valid bin.
     started : bool[1], written
         Whether there is one.
     out : float64[n_bins, n_horizons, n_cells], written
+        The result.
     """
     n_bins, n_cells = score.shape
     n_horizons = horizons.shape[0]
@@ -132,7 +138,9 @@ class Projector:
     Parameters
     ----------
     config : ProjectionConfig
+        Settings of the scorer.
     n_cells : int
+        Cells per frame, at least 1.
     cell_width_ns : int
         Width of a bin.
 
@@ -159,6 +167,7 @@ class Projector:
         Parameters
         ----------
         score : float[n_bins, n_cells]
+            Scores of the cells.
         valid : bool[n_bins]
             An invalid bin gives 0 and ends the history of differences.
 
@@ -176,7 +185,8 @@ class Projector:
         usable = np.ascontiguousarray(valid, dtype=np.bool_)
         if rows.ndim != 2 or rows.shape[1] != self.n_cells or len(rows) != len(usable):
             raise ConfigError(
-                f"score must have the shape ({len(usable)}, {self.n_cells}), one row per bin of valid, was {rows.shape}."
+                f"score must have the shape ({len(usable)}, {self.n_cells}), one row per bin of valid, "
+                f"was {rows.shape}."
             )
         out = np.empty((len(rows), len(self._horizons), self.n_cells))
         _project_bins(
@@ -199,7 +209,10 @@ class Projector:
 
 
 def project(score: npt.ArrayLike, valid: npt.ArrayLike, config: ProjectionConfig, cell_width_ns: int) -> FloatArray:
-    """Project a whole session, float[n_bins, n_cells]; return float64[n_bins, n_horizons, n_cells]. See `Projector.run`."""
+    """Project a whole session, float[n_bins, n_cells]; return float64[n_bins, n_horizons, n_cells].
+
+    See `Projector.run`.
+    """
     rows = np.asarray(score)
     if rows.ndim != 2:
         raise ConfigError(f"score must be a matrix of bins and cells, had the shape {rows.shape}.")

@@ -6,9 +6,9 @@ For each derivative channel ``d1, d2, d3`` of the flow composite::
     score = sum_i w_i tanh(z_i / tanh_scale) / sum_i w_i
     state = +1 where score >= threshold_neutral, -1 where score <= -threshold_neutral, else 0
 
-`SpectrumScorer.update`, `score_arrays` and `score_dataset` drive the same two compiled loops: one from values to z-scores,
-which depends on window, minimum and floors, and one from z-scores to the score, which depends on weights, scale and
-threshold. A sweep calls them apart and shares the first.
+`SpectrumScorer.update`, `score_arrays` and `score_dataset` drive the same two compiled loops: one from values to
+z-scores, which depends on window, minimum and floors, and one from z-scores to the score, which depends on weights,
+scale and threshold. A sweep calls them apart and shares the first.
 """
 
 from __future__ import annotations
@@ -38,32 +38,22 @@ Floor = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class ScoringConfig(BaseModel):
-    """Settings of the scorer.
-
-    Parameters
-    ----------
-    zscore_window_bins : int
-        Values per window, 2 to 100000.
-    zscore_min_periods : int
-        z is 0 while a window holds fewer values; 1 to `zscore_window_bins`.
-    derivative_weights : tuple of 3 floats
-        Weights of the channels; at least 0, not all 0.
-    tanh_scale : float
-        z at which a channel says tanh(1) = 0.76; above 0.
-    threshold_neutral : float
-        Scores nearer 0 than this have state 0; above 0, at most 1.
-    zscore_scale_floor : tuple of 3 floats
-        z is 0 where 1.4826 MAD is at most this; 1/s, 1/s^2 and 1/s^3.
-    """
+    """Settings of the scorer. z depends on windows, minimum and floors, the score on the rest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    zscore_window_bins: int = Field(300, ge=2, le=100_000)
-    zscore_min_periods: int = Field(75, ge=1, le=100_000)
-    derivative_weights: tuple[Weight, Weight, Weight] = (0.55, 0.30, 0.15)
-    tanh_scale: float = Field(3.0, gt=0.0, allow_inf_nan=False)
-    threshold_neutral: float = Field(0.15, gt=0.0, le=1.0)
-    zscore_scale_floor: tuple[Floor, Floor, Floor] = (1e-5, 1e-4, 1e-3)
+    zscore_window_bins: int = Field(300, ge=2, le=100_000, description="Values per window, in valid bins.")
+    zscore_min_periods: int = Field(
+        75, ge=1, le=100_000, description="z is 0 while a window holds fewer values; at most the window."
+    )
+    derivative_weights: tuple[Weight, Weight, Weight] = Field(
+        (0.55, 0.30, 0.15), description="Weights of the three channels; not all 0."
+    )
+    tanh_scale: float = Field(3.0, gt=0.0, allow_inf_nan=False, description="z at which a channel says tanh(1) = 0.76.")
+    threshold_neutral: float = Field(0.15, gt=0.0, le=1.0, description="Scores nearer 0 than this have state 0.")
+    zscore_scale_floor: tuple[Floor, Floor, Floor] = Field(
+        (1e-5, 1e-4, 1e-3), description="z is 0 where 1.4826 MAD is at most this, in 1/s, 1/s^2 and 1/s^3."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ScoringConfig:
@@ -98,6 +88,7 @@ class ZScorer:
     Parameters
     ----------
     node : ZNode
+        What the z-scores depend on.
     n_cells : int
         At least 1.
 
@@ -122,28 +113,19 @@ class ZScorer:
         Parameters
         ----------
         values : float32 or float64[n_bins, n_cells]
+            One row per bin.
         valid : bool[n_bins]
             Where false, z is 0 and the windows stay as they are.
         out : float64[n_bins, n_cells], written
+            The result.
 
         Returns
         -------
         float64[n_bins, n_cells]
             `out`. Never NaN.
         """
-        self.replaced += int(
-            robust_z_cells(
-                values,
-                valid,
-                self._ring,
-                self._ordered,
-                self._cursor,
-                self._stats,
-                self.node.min_periods,
-                self.node.scale_floor,
-                out,
-            )
-        )
+        window = (self._ring, self._ordered, self._cursor, self._stats)
+        self.replaced += robust_z_cells(values, valid, *window, self.node.min_periods, self.node.scale_floor, out)
         return out
 
 
@@ -153,8 +135,11 @@ def zscore_arrays(values: npt.ArrayLike, valid: npt.ArrayLike, node: ZNode) -> F
     Parameters
     ----------
     values : float[n_bins, n_cells]
+        One row per bin.
     valid : bool[n_bins]
+        Whether each bin's book was valid.
     node : ZNode
+        What the z-scores depend on.
 
     Returns
     -------
@@ -194,6 +179,7 @@ class SpectrumScorer:
     Parameters
     ----------
     config : ScoringConfig
+        Settings of the scorer.
     n_cells : int
         At least 1.
 
@@ -285,7 +271,9 @@ class SpectrumScorer:
         Parameters
         ----------
         d1, d2, d3 : float[n_bins, n_cells]
+            The derivatives of the composite.
         valid : bool[n_bins]
+            Whether each bin's book was valid.
 
         Returns
         -------
@@ -327,8 +315,11 @@ def score_arrays(
     Parameters
     ----------
     d1, d2, d3 : float[n_bins, n_cells]
+        The derivatives of the composite.
     valid : bool[n_bins]
+        Whether each bin's book was valid.
     config : ScoringConfig
+        Settings of the scorer.
 
     Returns
     -------
@@ -349,6 +340,7 @@ def score_dataset(grid_df: pl.DataFrame, scoring_config: ScoringConfig) -> pl.Da
     grid_df : polars.DataFrame
         One row per bin and cell, sorted by ``bin_seq, k``, dense; with ``book_valid`` and the three channels.
     scoring_config : ScoringConfig
+        Settings of the scorer.
 
     Returns
     -------

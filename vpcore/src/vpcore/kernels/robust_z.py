@@ -76,7 +76,7 @@ def insert_ordered(ordered: Floats, count: int, x: float) -> None:
 
 @jit
 def replace_ordered(ordered: Floats, count: int, old: float, x: float) -> None:
-    """Remove `old`, which is there, from ``ordered[:count]`` and insert `x`: one shift of the values between the two."""
+    """Remove `old`, which is there, from ``ordered[:count]`` and insert `x`: one shift of what lies between them."""
     at = np.uint64(lower_bound(ordered, count, old))
     one = np.uint64(1)  # unsigned: a signed index costs a test for wrapping round at every access
     if x > old:
@@ -165,7 +165,9 @@ def window_push(ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: f
     Parameters
     ----------
     ring, ordered : float64[window], written
+        The window's arrays; see the module.
     cursor : int64[3], written
+        The window's counters; see the module.
     stats : float64[2], written
         (median, MAD) of the window, `x` included.
     x : float
@@ -205,8 +207,11 @@ def robust_z_step(
     Parameters
     ----------
     ring, ordered : float64[window], written
+        The window's arrays; see the module.
     cursor : int64[3], written
+        The window's counters; see the module.
     stats : float64[2], written
+        (median, MAD) of the window.
     x : float
         Anything; what is not finite counts as 0.
     min_periods : int
@@ -246,14 +251,21 @@ def robust_z_cells(
     Parameters
     ----------
     x : float32 or float64[n_bins, n_cells]
+        One row per bin.
     valid : bool[n_bins]
         An invalid bin leaves the windows untouched; its z is 0.
     ring, ordered : float64[n_cells, window], written
+        The window's arrays; see the module.
     cursor : int64[n_cells, 3], written
+        The window's counters; see the module.
     stats : float64[n_cells, 2], written
+        (median, MAD) of the window.
     min_periods : int
+        z is 0 while a window holds fewer values.
     scale_floor : float
+        z is 0 where 1.4826 MAD is at most this.
     z : float64[n_bins, n_cells], written
+        The z-scores.
 
     Returns
     -------
@@ -296,6 +308,7 @@ def blend_cells(
     Parameters
     ----------
     z1, z2, z3 : float64[n_bins, n_cells]
+        z-scores of the three channels.
     weights : float64[3]
         Not all 0.
     tanh_scale, threshold : float

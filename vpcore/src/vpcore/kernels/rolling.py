@@ -8,12 +8,12 @@ A series' window is two plain arrays, so that compiled loops and streaming signa
 * ``cursor`` : int64[2], ``(count, next position)``.
 
 Both start as zeros. Everything but `ema_step` is computed anew from the window at every step. A running sum would be
-cheaper and would drift: its bits depend on all that ever passed through it, so a restart would never agree again. Sums are
-taken in four interleaved lanes, an order that depends on the window's own positions only and does not wait for each
+cheaper and would drift: its bits depend on all that ever passed through it, so a restart would never agree again. Sums
+are taken in four interleaved lanes, an order that depends on the window's own positions only and does not wait for each
 addition.
 
-NaN policy: a NaN in the window makes the result NaN until it has left. Series that may hold NaN are cleaned by the caller
-(`vpcore.kernels.robust_z.clean`).
+NaN policy: a NaN in the window makes the result NaN until it has left. Series that may hold NaN are cleaned by the
+caller (`vpcore.kernels.robust_z.clean`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ def push(ring: Floats, cursor: Ints, x: float) -> None:
     Parameters
     ----------
     ring : float64[2 * window], written
+        The series' window; see the module.
     cursor : int64[2], written
+        The window's counters; see the module.
     x : float
+        The new value.
     """
     window = ring.shape[0] >> 1
     position = cursor[1]
@@ -134,7 +137,9 @@ def rolling_slope(ring: Floats, cursor: Ints, n: int) -> float:
     Parameters
     ----------
     ring : float64[2 * window]
+        The series' window; see the module.
     cursor : int64[2]
+        The window's counters; see the module.
     n : int
         At least 2 and at most the window.
     """
@@ -166,6 +171,7 @@ def ema_step(state: Floats, x: float, alpha: float) -> float:
     state : float64[2], written
         (average, 1.0 once started).
     x : float
+        The new value.
     alpha : float
         In (0, 1]; for a time constant tau and a step dt, ``1 - exp(-dt / tau)``.
     """

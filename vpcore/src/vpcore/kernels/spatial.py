@@ -1,8 +1,8 @@
 # mypy: disable-error-code="no-any-return"
-"""Steps across the cells of one frame: band means, weighted differences of the two sides, entropy; and distance weights.
+"""Steps across the cells of one frame: band means, weighted sums of each side, entropy; and distance weights.
 
-A row is float64[n_cells], the cell of distance ``k`` at index ``k + radius``. Sums of the bid side (k < 0) and of the ask
-side (k > 0) run outwards from the touch in the same order, so that mirroring the row swaps them to the bit.
+A row is float64[n_cells], the cell of distance ``k`` at index ``k + radius``. Sums of the bid side (k < 0) and of the
+ask side (k > 0) run outwards from the touch in the same order, so that mirroring the row swaps them to the bit.
 
 NaN policy: a NaN inside what is summed makes the result NaN.
 """

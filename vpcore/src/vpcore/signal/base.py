@@ -216,9 +216,10 @@ class Signal(ABC):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        if isinstance(cls.columns, str) or not all(isinstance(name, str) for name in cls.columns):
-            raise SignalError(f"columns of signal '{cls.__name__}' must be a tuple of names, was {cls.columns!r}.")
-        cls.columns = tuple(cls.columns)
+        columns: object = cls.columns
+        if not isinstance(columns, (tuple, list)) or not all(isinstance(name, str) for name in columns):
+            raise SignalError(f"columns of signal '{cls.__name__}' must be a tuple of names, was {columns!r}.")
+        cls.columns = tuple(columns)
         check_columns(cls.columns, cls.__name__)
         if not (isinstance(cls.Params, type) and issubclass(cls.Params, SignalParams)):
             raise SignalError(f"Params of signal '{cls.__name__}' must derive from SignalParams.")
@@ -280,8 +281,8 @@ class StatisticalSignal(Signal):
 class MLSignal(Signal):
     """A signal that learns from labels it resolves itself, and predicts only from what was resolved by then.
 
-    `context.labels` says what a trade is; the frames' touches tell the state when one has ended. A model that must stream
-    predicts row by row in `compute` too.
+    `context.labels` says what a trade is; the frames' touches tell the state when one has ended. A model that must
+    stream predicts row by row in `compute` too.
     """
 
     prediction_mode: ClassVar[PredictionMode] = "probability"

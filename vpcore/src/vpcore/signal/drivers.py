@@ -21,7 +21,9 @@ class SignalStream:
     Parameters
     ----------
     signal : Signal
+        The signal, with its parameters.
     context : SignalContext
+        What the signal is told at its start.
 
     Attributes
     ----------
@@ -50,6 +52,7 @@ class SignalStream:
         bins : mapping of str to number
             Its bin columns, ``bin_seq`` and ``book_valid`` among them.
         score : float64[n_cells], optional
+            What the scorer made of the bin.
         state_code : int8[n_cells], optional
             What the scorer made of the bin.
         """

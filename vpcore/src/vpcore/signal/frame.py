@@ -23,7 +23,8 @@ def check_columns(columns: tuple[str, ...], owner: str) -> None:
     for name in columns:
         if name not in COLUMN_NAMES:
             raise SignalError(
-                f"Signal '{owner}' declares the column '{name}', which no dataset has.{did_you_mean(name, COLUMN_NAMES)} "
+                f"Signal '{owner}' declares the column '{name}', which no dataset "
+                f"has.{did_you_mean(name, COLUMN_NAMES)} "
                 f"Grid columns: {', '.join(GRID_NAMES)}. Bin columns: {', '.join(BIN_COLUMNS)}."
             )
     if len(set(columns)) != len(columns):
@@ -62,6 +63,7 @@ class SignalFrame(Mapping[str, Any]):
         The signal, for messages.
     bin_seq : int
     valid : bool
+        Whether each bin's book was valid.
 
     Attributes
     ----------

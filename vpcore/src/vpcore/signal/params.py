@@ -33,7 +33,8 @@ class SignalParams(BaseModel):
         except ValidationError as error:
             raise ConfigError(explain(error, type(self), _owner_name(type(self)))) from None
 
-    # Without this, pydantic would call `__init__` for a Params nested in another model, and the error would lose its place.
+    # Without this, pydantic would call `__init__` for a Params nested in another model, and the error would lose its
+    # place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
@@ -43,6 +44,7 @@ class SignalParams(BaseModel):
         Parameters
         ----------
         values : mapping of str to JSON values
+            Parameters by name.
         owner : str
             The signal, for messages.
 

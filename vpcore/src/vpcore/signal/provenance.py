@@ -30,8 +30,8 @@ def _source_root(cls: type[Signal]) -> Path | None:
 def code_digest(cls: type[Signal]) -> str:
     """Return the sha256, as 64 hex digits, over the sources of a signal's top-level package.
 
-    Every ``.py`` file of the package counts, by its path within it and its bytes, because a signal's values may depend on
-    any of them. Of a class in a lone module it is that file, of one in a notebook the text of the class.
+    Every ``.py`` file of the package counts, by its path within it and its bytes, because a signal's values may depend
+    on any of them. Of a class in a lone module it is that file, of one in a notebook the text of the class.
 
     Raises
     ------
@@ -44,7 +44,8 @@ def code_digest(cls: type[Signal]) -> str:
             return hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()
         except (OSError, TypeError):
             raise SignalError(
-                f"Signal '{cls.__name__}' has no source ({cls.__module__}), so its results could not be told from those of "
+                f"Signal '{cls.__name__}' has no source ({cls.__module__}), so its results could not be "
+                "told from those of "
                 "another version. Put the class into a file."
             ) from None
     hasher = hashlib.sha256()

@@ -175,6 +175,7 @@ def signal_checks(
     Parameters
     ----------
     *signals : Signal
+        What to check.
     dataset : Dataset, optional
         By default a synthetic session.
     expected_failures : mapping of str to str, optional

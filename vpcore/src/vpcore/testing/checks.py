@@ -30,7 +30,7 @@ MIRROR_TOLERANCE = 1e-9
 
 
 class CheckFailed(Exception):
-    """A check found the signal wrong. The message is a sentence that begins in lower case: it follows the signal's name."""
+    """A check found the signal wrong. The message is a clause that follows the signal's name."""
 
 
 class Subject:
@@ -39,6 +39,7 @@ class Subject:
     Parameters
     ----------
     signal : Signal
+        The signal, with its parameters.
     data : SessionData
     labels : LabelSpec, optional
         For signals that learn.
@@ -144,7 +145,8 @@ def check_determinism(subject: Subject) -> None:
     at = first_difference(alone, together)
     if at is not None:
         raise CheckFailed(
-            f"keeps something outside its state: bin {at} is {alone[at]!r} when it streams alone but {together[at]!r} when "
+            f"keeps something outside its state: bin {at} is {alone[at]!r} when it streams alone but "
+            f"{together[at]!r} when "
             f"another stream runs beside it{_by(alone[at], together[at])}."
         )
 
@@ -167,7 +169,8 @@ def check_prefix(subject: Subject) -> None:
         at = first_difference(values[:n], part)
         if at is not None:
             raise CheckFailed(
-                f"looks ahead: bin {at} is {part[at]!r} when the data ends at bin {n - 1} but {values[at]!r} when it ends at "
+                f"looks ahead: bin {at} is {part[at]!r} when the data ends at bin {n - 1} but "
+                f"{values[at]!r} when it ends at "
                 f"bin {subject.data.n_bins - 1}{_by(part[at], values[at])}."
             )
 
@@ -180,7 +183,8 @@ def check_future(subject: Subject) -> None:
         at = first_difference(values[:n], other[:n])
         if at is not None:
             raise CheckFailed(
-                f"looks ahead: bin {at} goes from {values[at]!r} to {other[at]!r} when only bins from {n} on are changed"
+                f"looks ahead: bin {at} goes from {values[at]!r} to {other[at]!r} when only bins from "
+                f"{n} on are changed"
                 f"{_by(values[at], other[at])}."
             )
 
@@ -191,7 +195,8 @@ def check_stream(subject: Subject) -> None:
     at = first_difference(subject.values, streamed)
     if at is not None:
         raise CheckFailed(
-            f"streams another value than it computes: bin {at} is {streamed[at]!r} bin by bin but {subject.values[at]!r} in "
+            f"streams another value than it computes: bin {at} is {streamed[at]!r} bin by bin but "
+            f"{subject.values[at]!r} in "
             f"batch{_by(streamed[at], subject.values[at])}. Drive both from one step."
         )
 
@@ -206,7 +211,8 @@ def check_mirror(subject: Subject) -> None:
     at = int(np.argmax(off)) if len(off) else 0
     if len(off) and off[at] > MIRROR_TOLERANCE * largest:
         raise CheckFailed(
-            f"is not antisymmetric: bin {at} is {values[at]!r} but {mirrored[at]!r} in the mirrored market, where it should be "
+            f"is not antisymmetric: bin {at} is {values[at]!r} but {mirrored[at]!r} in the mirrored "
+            "market, where it should be "
             f"{-values[at]!r}. Swapping bid and ask sides must negate the value."
         )
 
@@ -222,7 +228,8 @@ def check_warmup(subject: Subject) -> None:
     if len(early):
         at = int(valid[early[0]])
         raise CheckFailed(
-            f"has the value {subject.values[at]!r} at bin {at}, the valid bin number {int(early[0]) + 1}, inside its declared "
+            f"has the value {subject.values[at]!r} at bin {at}, the valid bin number "
+            f"{int(early[0]) + 1}, inside its declared "
             f"warm-up of {n} bins. Return NaN until then, or correct warmup_bins."
         )
     if isinstance(subject.signal, StatisticalSignal) and n < len(valid) and np.isnan(values[n]):
@@ -270,7 +277,8 @@ def check_parameters(subject: Subject) -> None:
         else:
             default = getattr(subject.signal.params, name)
             raise CheckFailed(
-                f"has a parameter that does nothing: '{name}' gives the same bytes at {default!r} and at {', '.join(tried)}. "
+                f"has a parameter that does nothing: '{name}' gives the same bytes at {default!r} and at "
+                f"{', '.join(tried)}. "
                 "Remove it: it would only add trials."
                 if tried
                 else f"has the parameter '{name}', of which no second value could be found. "

@@ -67,12 +67,14 @@ class SessionData:
 
     @classmethod
     def collect(cls, dataset: SignalData, columns: tuple[str, ...], scoring: ScoringConfig | None = None) -> Self:
-        """Copy some columns of a dataset and their partners; score columns are computed from the composite's derivatives.
+        """Copy some columns of a dataset and their partners; the score is computed here.
 
         Parameters
         ----------
         dataset : Dataset
+            Where the columns come from.
         columns : tuple of str
+            Names of grid and bin columns.
         scoring : ScoringConfig, optional
             The defaults if not given.
         """

@@ -21,7 +21,7 @@ PROOF_VERSION = 1
 
 
 def proof_key(signal: Signal) -> str:
-    """Return 64 hex digits over all that a proof depends on: class, version, sources, parameters, and vpcore's own part.
+    """Return 64 hex digits over all that a proof depends on: class, sources, parameters, and vpcore's own part.
 
     Of vpcore it is the kernels, the signal API, the scorer and the checks: changing one of them calls for a new proof.
     """
@@ -90,6 +90,7 @@ def prove(
     Parameters
     ----------
     signal : Signal
+        The signal, with its parameters.
     folder : Path
         Where proofs are kept.
     name : str
@@ -97,6 +98,7 @@ def prove(
     dataset : Dataset, optional
         By default a synthetic session.
     labels : LabelSpec, optional
+        For signals that learn.
 
     Raises
     ------

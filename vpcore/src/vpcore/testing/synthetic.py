@@ -34,18 +34,20 @@ def synthetic_dataset(
 ) -> Dataset:
     """Return a dataset in memory with every column of the schema.
 
-    It is no market: the touches walk at random and the grid columns are correlated noise with the right signs, shapes and
-    sides. It holds what signals trip over: an invalid first bin, single invalid bins and runs of them, even and odd
+    It is no market: the touches walk at random and the grid columns are correlated noise with the right signs, shapes
+    and sides. It holds what signals trip over: an invalid first bin, single invalid bins and runs of them, even and odd
     spreads, moves of one and of both sides, cells that are 0 for long, and quiet stretches.
 
     Parameters
     ----------
     seed : int
+        Of the random numbers.
     n_bins : int
         At least 0.
     radius : int
         Cells on each side of the mid.
     cell_width_ms : int
+        Width of a bin, in ms.
     invalid : float
         Share of invalid bins besides the first.
 
@@ -56,7 +58,8 @@ def synthetic_dataset(
     """
     if n_bins < 0 or radius < 1 or cell_width_ms < 1:
         raise ConfigError(
-            f"A synthetic dataset needs n_bins >= 0, radius >= 1 and cell_width_ms >= 1, was {n_bins}, {radius}, {cell_width_ms}."
+            "A synthetic dataset needs n_bins >= 0, radius >= 1 and cell_width_ms >= 1, "
+            f"was {n_bins}, {radius}, {cell_width_ms}."
         )
     rng = np.random.default_rng(seed)
     valid = _validity(rng, n_bins, invalid)
@@ -73,7 +76,7 @@ def synthetic_dataset(
 
 
 def mirrored_dataset(dataset: Dataset) -> Dataset:
-    """Return the mirror image of a dataset that holds every column: sides swapped, prices reflected about the first mid."""
+    """Return the mirror image of a dataset with every column: sides swapped, prices reflected about the first mid."""
     return Dataset.from_arrays(
         mirror_bins({name: dataset.bin(name) for name in BIN_COLUMNS}, dataset.tick_int),
         mirror_grids({name: dataset.grid(name) for name in GRID_VALUES}),
@@ -95,10 +98,10 @@ def _validity(rng: np.random.Generator, n_bins: int, share: float) -> npt.NDArra
 def _bins(rng: np.random.Generator, valid: npt.NDArray[np.bool_], width_ns: int) -> dict[str, Array]:
     n = len(valid)
     steps = rng.choice([-1, 0, 1], size=n, p=[0.06, 0.88, 0.06])
-    spread = np.ones(n, dtype=np.int64)
-    for i in range(1, n):
-        move = rng.choice([-1, 0, 1], p=[0.03, 0.94, 0.03])
-        spread[i] = min(max(int(spread[i - 1]) + int(move), 1), 4)
+    widths = [1]
+    for move in rng.choice([-1, 0, 1], size=n, p=[0.03, 0.94, 0.03])[1:].tolist():
+        widths.append(min(max(widths[-1] + move, 1), 4))
+    spread = np.array(widths[:n], dtype=np.int64)
     bid = 20_000 + np.cumsum(steps)
     ask = bid + spread
     counts = rng.poisson(3.0, n) * (rng.random(n) < 0.5)
@@ -146,7 +149,7 @@ def _moves(bid: Array, ask: Array, valid: npt.NDArray[np.bool_]) -> dict[str, Ar
     moves = np.zeros((2, n), dtype=np.int64)
     micro, above, below = np.full(n, 4), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     last = -1
-    for i in np.flatnonzero(valid):
+    for i in np.flatnonzero(valid).tolist():
         if last >= 0:
             moves[:, i] = bid[i] - bid[last], ask[i] - ask[last]
             signs = (int(np.sign(moves[1, i])), int(np.sign(moves[0, i])))

@@ -14,7 +14,7 @@ from vpcore.signal import Signal
 
 
 def variations(signal: Signal, name: str) -> Iterator[Signal]:
-    """Yield signals that differ from `signal` in one parameter, and then, in case it depends on another one, in a choice too.
+    """Yield signals that differ from `signal` in one parameter, then also in a choice that it may depend on.
 
     Values that the parameters refuse are left out. ``examples`` of the field come first.
     """
