@@ -6,6 +6,7 @@ Not a model of a market: prices hover within a few ticks so that levels are touc
 from __future__ import annotations
 
 import numpy as np
+
 from vpcore.kernels.records import (
     ADD,
     ASK,
@@ -51,7 +52,9 @@ class Tape:
     ) -> None:
         price = UNDEF_PRICE if tick is None else tick * TICK_INT
         now = self.clock if ts is None else ts
-        self.rows.append((14, 160, 1, instrument, max(now - 1000, 0), order_id, price, size, flags, 0, action, side, now, 0, 0))
+        self.rows.append(
+            (14, 160, 1, instrument, max(now - 1000, 0), order_id, price, size, flags, 0, action, side, now, 0, 0)
+        )
 
     def records(self) -> np.ndarray:
         return np.array(self.rows, MBO_DTYPE)
@@ -190,7 +193,9 @@ def _one(rng, live, records, new_order, oddities) -> None:
 
 def _trade(rng, live, records, oddities) -> None:
     passive = [int(x) for x in rng.choice(list(live), size=min(len(live), int(rng.integers(1, 4))), replace=False)]
-    aggressor = int(rng.choice(list(live))) if oddities and rng.random() < 0.2 else (0 if rng.random() < 0.1 else 2**40 + 7)
+    aggressor = (
+        int(rng.choice(list(live))) if oddities and rng.random() < 0.2 else (0 if rng.random() < 0.1 else 2**40 + 7)
+    )
     fills, after = [], []
     total = 0
     for order_id in passive:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from vpcore.kernels.records import MBO_DTYPE
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
 from naive_engine import NaiveEngine
+
 from vpcore.engine import Engine, EngineParams
 from vpcore.schema import GRID_VALUES
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from markets import INSTRUMENT, START_NS, TICK_INT, Tape
 from pydantic import ValidationError
+
 from vpcore.engine import Engine, EngineParams
 from vpcore.errors import EngineError
 from vpcore.kernels.records import (
@@ -289,7 +290,9 @@ def test_a_price_off_the_tick_is_refused() -> None:
     tape.add(ADD, 3, 100, 1, BID, F_LAST)
     records = tape.records()
     records["price"][3] += 100_000_000
-    with pytest.raises(EngineError, match=r"record 1,003 of ESH4 was 25.1, which is not a multiple of the tick size 0.25"):
+    with pytest.raises(
+        EngineError, match=r"record 1,003 of ESH4 was 25.1, which is not a multiple of the tick size 0.25"
+    ):
         engine().feed(records, INSTRUMENT, first_record=1000)
 
 

@@ -19,6 +19,7 @@ from real_data import (
     needs_esm4,
     read_records,
 )
+
 from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.schema import GRID_VALUES
 
@@ -214,7 +215,11 @@ def test_a_reflected_market_gives_the_reflected_frame(real: bool) -> None:
     for name in GRID_VALUES:
         assert mirror.grid[swapped(name)].tobytes() == np.ascontiguousarray(plain.grid[name][:, ::-1]).tobytes(), name
     turn = np.where(valid, 2 * about * TICK_INT, 0)
-    for a, b in (("best_bid_price_int", "best_ask_price_int"), ("bid_high_int", "ask_low_int"), ("bid_low_int", "ask_high_int")):
+    for a, b in (
+        ("best_bid_price_int", "best_ask_price_int"),
+        ("bid_high_int", "ask_low_int"),
+        ("bid_low_int", "ask_high_int"),
+    ):
         assert (mirror.bins[a] == turn - plain.bins[b]).all(), a
     assert (mirror.bins["best_bid_size"] == plain.bins["best_ask_size"]).all()
     assert (mirror.bins["buy_volume"] == plain.bins["sell_volume"]).all()
@@ -341,7 +346,9 @@ def test_an_event_across_a_bin_edge_takes_effect_in_the_later_bin() -> None:
     ends = np.flatnonzero(live & last)
     width = 100_000_000
     bins_of = (times - ESH4_OPEN_NS) // width
-    crossing = [(a, b) for a, b in zip(starts, ends, strict=True) if times[a] >= ESH4_OPEN_NS and bins_of[a] != bins_of[b]]
+    crossing = [
+        (a, b) for a, b in zip(starts, ends, strict=True) if times[a] >= ESH4_OPEN_NS and bins_of[a] != bins_of[b]
+    ]
     assert len(crossing) == 1
     first, final = crossing[0]
     edge = int(bins_of[final])

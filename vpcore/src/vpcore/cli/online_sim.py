@@ -86,6 +86,7 @@ def _choose(
         }
     assert serving is not None
     from vpcore.live import LivePipeline
+    from vpcore.signal import LabelSpec
 
     version = workspace.registry.resolve(serving)
     LivePipeline.from_runtime(version.runtime, load)  # the signal and its code must be the published ones
@@ -94,7 +95,7 @@ def _choose(
         "name": f"{runtime['signal']['name']} of {version.serving_id}",
         "signal": load("signal", runtime["signal"]["name"])(**runtime["signal"]["params"]),
         "scoring": ScoringConfig.model_validate(runtime["scoring"]),
-        "labels": None,
+        "labels": LabelSpec(**runtime["labels"]) if runtime["labels"] else None,
         "dataset_id": runtime["dataset"]["dataset_id"],
     }
 
