@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from vpcore.cli import common, promote, serving
+from vpcore.errors import VpError
+
+
+@pytest.fixture
+def vp(world, monkeypatch):
+    app = typer.Typer()
+    for module in (promote, serving):
+        module.register(app)
+    monkeypatch.setattr(common, "open_workspace", lambda root: world.workspace)
+    runner = CliRunner()
+
+    def run(*arguments, code=0):
+        result = runner.invoke(app, list(arguments))
+        if isinstance(result.exception, VpError):
+            raise result.exception
+        assert result.exit_code == code, result.output + repr(result.exception)
+        return result
+
+    return run
+
+
+def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "Nothing is published yet" in vp("serving", "list").stderr
+    one, two = world.run(gain=1.0), world.run(gain=2.0)
+    world.store(one)
+    world.store(two)
+    first = vp("promote", "sweep", "--run-id", one.run_id, "--alias", "prod")
+    assert "The evidence gate is not available in this version; nothing was checked about luck." in first.stderr
+    assert "the best by net_pnl_ticks" in first.stderr
+    first_id = first.stdout.strip()
+    second = json.loads(
+        vp("promote", "sweep", "--run-id", two.run_id, "--alias", "prod", "--why", "better", "--json").stdout
+    )
+    assert second["previous"] == first_id
+    assert second["created"] is True
+
+    listed = json.loads(vp("serving", "list", "--json").stdout)
+    assert {row["serving_id"]: row["aliases"] for row in listed} == {first_id: [], second["serving_id"]: ["prod"]}
+    shown = json.loads(vp("serving", "show", "prod", "--json").stdout)
+    assert shown["runtime"]["signal"]["params"] == {"gain": 2.0}
+    assert "runtime:" in vp("serving", "show", "prod").stdout
+    assert vp("serving", "rollback", "prod", "--why", "worse").stdout.strip() == first_id
+    moves = json.loads(vp("serving", "history", "prod", "--json").stdout)
+    assert [(move["action"], move["why"]) for move in moves] == [
+        ("rollback", "worse"),
+        ("promote", "better"),
+        ("promote", ""),
+    ]
+
+    path = vp("serving", "export", "prod").stdout.strip()
+    assert path.endswith(f"{first_id}.serving.json")
+    assert vp("serving", "import", path, "--alias", "live").stdout.strip() == first_id
+    assert world.workspace.registry.aliases() == {"live": first_id, "prod": first_id}
+    file = world.workspace.registry.file_of(first_id)
+    file.unlink()
+    vp("serving", "restore", first_id)
+    assert file.exists()
+
+
+def test_refused(vp, world):
+    run = world.run()
+    world.store(run, n_signals=1)
+    row = world.workspace.results.query_runs(run_ids=[run.run_id])["row"][0]
+    with pytest.raises(VpError, match="Not promoted") as refused:
+        vp("promote", "sweep", "--run-id", run.run_id, "--alias", "prod", "--row", row)
+    assert refused.value.exit_code == 1
+    done = vp("promote", "sweep", "--run-id", run.run_id, "--alias", "prod", "--row", row, "--force", "--why", "test")
+    assert "Overridden by --force: row" in done.stderr

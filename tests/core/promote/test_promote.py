@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import serving_signals
+import yaml
+
+from vpcore import promote as promote_module
+from vpcore.canonical import digest
+from vpcore.errors import CausalityError, ConfigError, DatasetError, RefusedError, ResultsError
+from vpcore.live import LivePipeline
+from vpcore.promote import GATE_STATEMENT, promote
+from vpcore.results import row_id
+
+
+def test_the_best_row_is_published(world):
+    run = world.run(gain=2.0)
+    world.store(run)
+    done = promote(world.workspace, "sweep", run.run_id[:6], alias="prod", why="looks fine", who="ann")
+    best = run.trials[-1]
+    assert done.row == row_id(run.run_id, *best)
+    assert done.figures["net_pnl_ticks"] == (len(run.trials) - 1) / 8
+    version = world.workspace.registry.resolve("prod")
+    assert version.serving_id == done.publication.serving_id
+    assert version.serving_id == f"base__{digest(version.runtime)[:12]}"
+    runtime = version.runtime
+    assert (runtime["threshold"], runtime["cooldown_bins"]) == (best.threshold, best.cooldown_bins)
+    assert runtime["warmup_bins"] == 300
+    assert runtime["labels"] is None
+    assert runtime["dataset"] == {"dataset_id": world.config.dataset_id, "sources": ["ab" * 32]}
+    assert runtime["pipeline"]["resolved"] == json.loads(json.dumps(world.config.pipeline.resolved_dict()))
+    assert runtime["signal"] == {
+        "name": "level",
+        "version": 3,
+        "distribution": "serving_signals",
+        "distribution_version": "",
+        "code_digest": run.meta["code_digest"],
+        "params": {"gain": 2.0},
+    }
+    assert runtime["scoring"]["tanh_scale"] == 2.5
+    assert runtime["projection"]["horizons_ms"] == [200, 500, 1000, 2500]
+    evidence = version.evidence
+    assert evidence["run_id"] == run.run_id
+    assert evidence["barriers"]["tp_ticks"] == best.tp_ticks
+    assert evidence["barriers"]["fee_ticks"] == 0.25
+    assert evidence["n_trials_on_dataset"] == len(run.trials)
+    assert evidence["gate"] == GATE_STATEMENT
+    assert set(evidence["dataset_files"]) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}
+    (entry,) = world.workspace.registry.history("prod")
+    assert (entry.who, entry.why, entry.forced) == ("ann", "looks fine", False)
+    assert entry.figures["net_pnl_ticks"] == done.figures["net_pnl_ticks"]
+    assert entry.figures["gate"] == GATE_STATEMENT
+    assert world.heard == [(version.serving_id, "prod", done.snapshot)]
+    assert world.proved == [("level", world.workspace.results_dir / "proofs")]
+
+
+def test_the_gate_is_never_said_to_have_passed(world):
+    world.store(world.run())
+    done = promote(world.workspace, "sweep", world.run().run_id, alias="prod")
+    assert "not available" in done.gate
+    assert "nothing was checked about luck" in done.gate
+    assert "passed" not in yaml.safe_dump(done.snapshot)
+
+
+def test_a_live_pipeline_reads_what_was_published(world):
+    world.store(world.run())
+    promote(world.workspace, "sweep", world.run().run_id, alias="prod")
+    live = LivePipeline.from_serving(world.workspace, "prod")
+    assert isinstance(live.signal, serving_signals.Level)
+    assert live.params == world.config.pipeline.params
+
+
+def test_the_same_winner_again_moves_only_the_alias(world):
+    run = world.run()
+    world.store(run)
+    one = promote(world.workspace, "sweep", run.run_id, alias="test")
+    two = promote(world.workspace, "sweep", run.run_id, alias="prod")
+    assert two.publication.serving_id == one.publication.serving_id
+    assert not two.publication.created
+    assert len(list(world.workspace.serving_versions_dir.glob("*.yaml"))) == 1
+
+
+def test_barriers_are_evidence_and_not_runtime(world):
+    run = world.run()
+    world.store(run)
+    same = [trial for trial in run.trials if (trial.threshold, trial.cooldown_bins) == (0.5, 20)]
+    ids = {
+        promote(world.workspace, "sweep", run.run_id, alias="a", row=row_id(run.run_id, *trial)).publication.serving_id
+        for trial in same
+    }
+    assert len(same) == 2
+    assert len(ids) == 1
+
+
+def test_the_scoring_of_a_signal_that_reads_the_score_is_its_runs(world):
+    run = world.run("scored")
+    world.store(run)
+    done = promote(world.workspace, "sweep", run.run_id, alias="prod")
+    assert done.snapshot["runtime"]["scoring"] == json.loads(run.meta["scoring_json"])
+
+
+def test_a_row_by_name(world):
+    run = world.run()
+    world.store(run)
+    wanted = row_id(run.run_id, *run.trials[2])
+    assert promote(world.workspace, "sweep", run.run_id, alias="a", row=wanted[:5]).row == wanted
+    with pytest.raises(ResultsError, match=rf"Run {run.run_id} has no row 'zz' that experiment 'sweep' would make now"):
+        promote(world.workspace, "sweep", run.run_id, alias="a", row="zz")
+    with pytest.raises(ResultsError, match=rf"'' begins {len(run.trials)} rows of run"):
+        promote(world.workspace, "sweep", run.run_id, alias="a", row="")
+
+
+def test_a_tie_is_an_error(world):
+    run = world.run()
+    world.store(run, [1, 3, 3] + [0] * (len(run.trials) - 3))
+    names = sorted(row_id(run.run_id, *run.trials[i]) for i in (1, 2))
+    with pytest.raises(
+        ResultsError, match=rf"2 rows of run {run.run_id} share the best net_pnl_ticks, 3: {names[0]}, {names[1]}"
+    ):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+    assert promote(world.workspace, "sweep", run.run_id, alias="a", row=names[1]).row == names[1]
+
+
+def test_too_few_signals(world):
+    run = world.run()
+    world.store(run, n_signals=4)
+    with pytest.raises(ResultsError, match=r"No row of run \w+ has 5 signals that traded .* is 4. Name one with --row"):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+    row = row_id(run.run_id, *run.trials[0])
+    with pytest.raises(
+        RefusedError, match=rf"Not promoted: row {row} has 4 signals that traded; .* requires 5. .*--force --why"
+    ):
+        promote(world.workspace, "sweep", run.run_id, alias="a", row=row)
+    assert world.workspace.registry.aliases() == {}
+    done = promote(world.workspace, "sweep", run.run_id, alias="a", row=row, force=True, why="a rehearsal")
+    assert "has 4 signals that traded" in done.overridden[0]
+    (entry,) = world.workspace.registry.history("a")
+    assert entry.forced
+    assert entry.why == "a rehearsal"
+    assert entry.figures["overridden"] == list(done.overridden)
+
+
+def test_force_needs_a_reason(world):
+    with pytest.raises(ConfigError, match="--force needs a reason: add --why TEXT"):
+        promote(world.workspace, "sweep", "x", alias="a", force=True, why=" ")
+
+
+def test_a_cold_start_is_refused(bare_world):
+    bare_world.write_dataset(cold_start=True)
+    run = bare_world.run()
+    bare_world.store(run)
+    with pytest.raises(
+        RefusedError, match=r"is a cold start: its book was built without a snapshot, and 3.10% of the cancels"
+    ):
+        promote(bare_world.workspace, "sweep", run.run_id, alias="a")
+    assert promote(bare_world.workspace, "sweep", run.run_id, alias="a", force=True, why="known").overridden
+
+
+# -- runs that the experiment would not make now -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"eval": {"tp_ticks": [4, 8], "fee_ticks": 0.5}},
+            r"its evaluation was .*\"fee_ticks\":0.25.* and is .*\"fee_ticks\":0.5",
+        ),
+        ({"signals": ["scored"], "sweep": {}}, "its signal was 'level', and is scored now"),
+        (
+            {"sweep": {"per_signal": {"level": {"gain": [7.0]}}}},
+            r"its parameters was {\"gain\":1}, and is {\"gain\":7} now",
+        ),
+    ],
+)
+def test_another_experiment(world, specs, change, message):
+    run = world.run(gain=1.0)
+    world.store(run)
+    world.put("experiments", specs.experiment, **change)
+    with pytest.raises(
+        ResultsError, match=rf"Run {run.run_id} is not one that experiment 'sweep' would make now: {message}"
+    ):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+
+
+def test_another_scoring(world, specs):
+    run = world.run("scored")
+    world.store(run)
+    world.put("serving", specs.serving, scoring={"tanh_scale": 4.0})
+    with pytest.raises(ResultsError, match="its scoring was .* and is one of 2 others now"):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+
+
+def test_an_axis_that_is_gone_takes_its_rows_with_it(world, specs):
+    run = world.run(gain=1.0)
+    world.store(run)
+    gone = row_id(run.run_id, *run.trials[-1])
+    world.put("experiments", specs.experiment, eval={"tp_ticks": [4], "cooldown_bins": [20, 30], "fee_ticks": 0.25})
+    with pytest.raises(ResultsError, match=f"has no row '{gone}' that experiment 'sweep' would make now"):
+        promote(world.workspace, "sweep", run.run_id, alias="a", row=gone)
+    assert promote(world.workspace, "sweep", run.run_id, alias="a").row != gone
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("dataset_id", "other", "its dataset was other, and is ESZ3_"),
+        ("sources_json", '["cd"]', r"the digest of its source files was \[\"cd\"\], and is \[\"abab"),
+        ("code_digest", "00", 'the digest of its signal\'s code was "00"'),
+        ("signal_version", 2, "the version of its signal was 2, and is 3 now"),
+        ("signal_distribution", "elsewhere", 'the distribution of its signal was "elsewhere"'),
+    ],
+)
+def test_another_origin(world, column, value, message):
+    run = world.run()
+    world.store(run, **{column: value})
+    with pytest.raises(ResultsError, match=rf"would make now: {message}.*vp run sweep"):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+
+
+def test_failed_and_unknown_runs(world):
+    run = world.run()
+    world.store(run, status="failed")
+    with pytest.raises(ResultsError, match=f"Run {run.run_id} failed and cannot be promoted: it broke"):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+    with pytest.raises(ResultsError, match="No run is called 'nothing'"):
+        promote(world.workspace, "sweep", "nothing", alias="a")
+
+
+def test_a_changed_dataset(world):
+    run = world.run()
+    world.store(run)
+    path = world.workspace.datasets.path(world.config.dataset_id) / "bins.parquet"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(DatasetError, match=r"is not as it was written: bins.parquet. What was evaluated on it"):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+
+
+def test_a_signal_that_looks_ahead(world, monkeypatch):
+    run = world.run()
+    world.store(run)
+
+    def refuse(*_, **__):
+        raise CausalityError("Signal 'level' looks ahead")
+
+    monkeypatch.setattr(promote_module, "prove", refuse)
+    with pytest.raises(CausalityError, match="looks ahead"):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+    assert world.workspace.registry.versions() == []

@@ -1,0 +1,66 @@
+"""``vp promote``: publish a row of an experiment's results."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+
+
+def promote(
+    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    run_id: Annotated[str, typer.Option("--run-id", metavar="RUN", help="A run, or the beginning of its id.")],
+    alias: Annotated[str, typer.Option("--alias", help="Name that servers ask for. Made, or moved to this version.")],
+    row: Annotated[
+        str | None, typer.Option("--row", help="Row, as vp compare prints it. [default: the run's best by select]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Promote in spite of what stands in the way.")] = False,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in the audit.")] = "",
+    root: RootOption = None,
+    json: JsonOption = False,
+    strict_tracking: StrictTrackingOption = False,
+) -> None:
+    """Publish a row of an experiment's results as a serving version, and let an alias name it."""
+    from vpcore.cli.common import emit_json, open_workspace, say, shown
+    from vpcore.promote import promote as publish
+
+    workspace = open_workspace(root)
+    done = publish(workspace, experiment, run_id, alias=alias, row=row, force=force, why=why)
+    publication = done.publication
+    say(done.gate)
+    for text in done.overridden:
+        say(f"Overridden by --force: {text}")
+    for failure in workspace.plugins.hook_failures:
+        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+    if json:
+        emit_json(
+            {
+                "serving_id": publication.serving_id,
+                "alias": publication.alias,
+                "created": publication.created,
+                "previous": publication.previous,
+                "path": publication.path,
+                "run_id": done.run_id,
+                "row": done.row,
+                "figures": done.figures,
+                "gate": done.gate,
+                "overridden": list(done.overridden),
+            }
+        )
+    else:
+        metric = done.snapshot["evidence"]["select"]["metric"]
+        chosen = "as asked for" if row is not None else f"the best by {metric}"
+        say(f"Row {done.row} of run {done.run_id}, {chosen}: {metric} {shown(done.figures.get(metric))}.")
+        what = "Published" if publication.created else "Was published already"
+        before = f", which named {publication.previous} before" if publication.previous else ""
+        say(f"{what}: {publication.path}. It is now '{publication.alias}'{before}.")
+        print(publication.serving_id)
+    if strict_tracking:
+        workspace.plugins.raise_hook_failures()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("promote")(promote)
