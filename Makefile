@@ -27,8 +27,10 @@ lint: $(STAMP)  ## Style, types and the import contract.
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-cache
 
-test: $(STAMP)  ## All tests, on two processes; PYTEST_ARGS are passed on.
+# The second run has a cache of its own: numba's does not tell code with bounds checks from code without.
+test: $(STAMP)  ## All tests, on two processes, then the kernels' with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest -n 2 tests/core/kernels $(PYTEST_ARGS)
 
 constraints:  ## Resolve all packages with every extra anew and write constraints.txt.
 	rm -rf build/constraints

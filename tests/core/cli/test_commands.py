@@ -97,7 +97,7 @@ def test_help_lists_every_command_under_a_heading(capsys: pytest.CaptureFixture[
     for name in ("init", "validate", "plugins", "list-signals", "schema"):
         assert name in text
     assert text.index("Set up") < text.index("list-signals")
-    assert "Other" not in text
+    assert "Of plugins" not in text
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------

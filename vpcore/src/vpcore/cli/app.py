@@ -7,9 +7,10 @@ import pkgutil
 import shlex
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 import vpcore.cli
 from vpcore.cli.common import COMMAND_PLUGINS, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, print_error, say
@@ -33,6 +34,27 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+class _Commands(typer.core.TyperGroup):
+    """The commands under their headings, in the order of `PANELS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the help."""
+        known = [name for names in PANELS.values() for name in names if name in self.commands]
+        return [*known, *(name for name in self.commands if name not in known)]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one section per heading."""
+        headed = {name for names in PANELS.values() for name in names}
+        width = max((len(name) for name in self.commands), default=0)
+        others = tuple(name for name in self.commands if name not in headed)
+        for panel, names in {**PANELS, "Of plugins": others}.items():
+            commands = [(name, self.commands[name]) for name in names if name in self.commands]
+            if commands:
+                with formatter.section(panel):
+                    rows = [(name.ljust(width), c.get_short_help_str(200)) for name, c in commands]
+                    formatter.write_dl(rows)
+
+
 def build_app(plugins: Plugins) -> typer.Typer:
     """Return the application with the core's commands and those of `plugins`.
 
@@ -42,7 +64,9 @@ def build_app(plugins: Plugins) -> typer.Typer:
     app = typer.Typer(
         name="vp",
         help="Experiment harness for vacuum/pressure signals of the order book.",
+        cls=_Commands,
         no_args_is_help=True,
+        rich_markup_mode=None,  # help through rich imports a markdown parser, and costs more than all else together
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -58,30 +82,8 @@ def build_app(plugins: Plugins) -> typer.Typer:
     for module in pkgutil.iter_modules(vpcore.cli.__path__):
         if module.name not in _NOT_COMMANDS:
             importlib.import_module(f"vpcore.cli.{module.name}").register(app)
-    _arrange(app)
     plugins.add_commands(app)
     return app
-
-
-def _arrange(app: typer.Typer) -> None:
-    """Put the commands under their headings, in the order of `PANELS`."""
-    place = {
-        name: (i, panel)
-        for i, (panel, name) in enumerate((panel, name) for panel, names in PANELS.items() for name in names)
-    }
-
-    def position(info: typer.models.CommandInfo | typer.models.TyperInfo) -> int:
-        # A group keeps its name in its own application, and a placeholder here.
-        group = getattr(info, "typer_instance", None)
-        name = group.info.name if group is not None else info.name
-        if not isinstance(name, str):
-            name = getattr(info.callback, "__name__", "").replace("_", "-")
-        index, panel = place.get(name, (len(place), "Other"))
-        info.rich_help_panel = panel
-        return index
-
-    app.registered_commands.sort(key=position)
-    app.registered_groups.sort(key=position)
 
 
 def run(arguments: list[str] | None = None) -> int:
