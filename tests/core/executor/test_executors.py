@@ -1,0 +1,133 @@
+"""The executors: results, errors, a worker that dies, and a stop in the middle."""
+
+from __future__ import annotations
+
+import operator
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Executor, wait
+from typing import Any
+
+import pytest
+
+from vpcore.executor import LocalExecutor, SerialExecutor, WorkerDied
+
+
+@pytest.mark.parametrize("kind", [SerialExecutor, LocalExecutor])
+def test_results_and_errors_come_back(kind: Any) -> None:
+    with kind(2) as executor:
+        futures = [executor.submit(operator.add, i, 1) for i in range(5)]
+        broken = executor.submit(operator.truediv, 1, 0)
+        assert [future.result() for future in futures] == [1, 2, 3, 4, 5]
+        with pytest.raises(ZeroDivisionError):
+            broken.result()
+        assert list(executor.map(abs, [-1, -2])) == [1, 2]
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(abs, 1)
+
+
+def test_a_local_error_carries_the_workers_traceback() -> None:
+    with LocalExecutor(1) as executor:
+        error = executor.submit(operator.truediv, 1, 0).exception()
+    assert "Traceback" in str(error.__cause__)  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_pickled_is_an_error_and_not_the_end() -> None:
+    with LocalExecutor(1) as executor:
+        with pytest.raises(RuntimeError, match="Odd: as it is"):
+            executor.submit(exec, "class Odd(Exception): pass\nraise Odd('as it is')").result()
+        with pytest.raises(TypeError, match="cannot pickle"):
+            executor.submit(eval, "(_ for _ in ())").result()
+        assert executor.submit(abs, -1).result() == 1
+
+
+def test_tasks_run_in_other_processes_at_once() -> None:
+    with LocalExecutor(2) as executor:
+        ids = {executor.submit(os.getpid).result() for _ in range(3)}
+        assert os.getpid() not in ids
+        started = time.perf_counter()
+        wait([executor.submit(time.sleep, 0.5) for _ in range(2)])
+        assert time.perf_counter() - started < 0.95
+
+
+def test_a_worker_that_dies_takes_its_own_task_only() -> None:
+    with LocalExecutor(2) as executor:
+        doomed = executor.submit(os._exit, 7)
+        others = [executor.submit(abs, -i) for i in range(6)]
+        assert [future.result() for future in others] == list(range(6))
+        with pytest.raises(WorkerDied, match="its worker process ended with exit code 7"):
+            doomed.result()
+        with pytest.raises(WorkerDied, match="died of SIGSEGV"):
+            executor.submit(signal.raise_signal, signal.SIGSEGV).result()
+        with pytest.raises(WorkerDied, match=r"was killed \(SIGKILL\), perhaps because memory ran out"):
+            executor.submit(signal.raise_signal, signal.SIGKILL).result()
+        assert executor.submit(abs, -3).result() == 3
+
+
+def test_kill_ends_what_is_at_work_and_cancels_what_waits() -> None:
+    executor = LocalExecutor(1)
+    working, waiting = executor.submit(time.sleep, 60), executor.submit(abs, -1)
+    while not working.running():
+        time.sleep(0.01)
+    started = time.perf_counter()
+    executor.kill()
+    assert time.perf_counter() - started < 5
+    assert isinstance(working.exception(), WorkerDied)
+    assert waiting.cancelled()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("vp-worker")]
+
+
+def test_shutdown_can_cancel_what_waits() -> None:
+    executor = LocalExecutor(1)
+    first, second = executor.submit(time.sleep, 0.3), executor.submit(abs, -1)
+    while not first.running():
+        time.sleep(0.01)
+    executor.shutdown(cancel_futures=True)
+    assert first.result() is None
+    assert second.cancelled()
+
+
+_PARENT = """
+import os, sys, time
+from vpcore.executor import LocalExecutor
+executor = LocalExecutor(1)
+print(executor.submit(os.getpid).result(), flush=True)
+executor.submit(time.sleep, 60)
+time.sleep(60)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(200):
+        if not _alive(worker):
+            break
+        time.sleep(0.02)
+    assert not _alive(worker)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_number_of_workers_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="max_workers must be at least 1, was 0"):
+        LocalExecutor(0)
+
+
+def test_they_are_executors() -> None:
+    assert issubclass(LocalExecutor, Executor)
+    assert issubclass(SerialExecutor, Executor)

@@ -1,0 +1,41 @@
+"""What a tracker must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Tracker(Protocol):
+    """Reports runs to another system, from the parent process, after they are committed to the results store.
+
+    Parameters
+    ----------
+    folder : Path
+        Where a tracker that needs no server may keep its files; made by the tracker when it needs it.
+    experiment_name : str
+        `tracking.experiment_name`.
+    tags : mapping of str to str
+        `tracking.tags`.
+    """
+
+    def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None: ...
+
+    def log_run(self, meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], select_metric: str) -> None:
+        """Report one run; called again for the same run if more of its rows were computed later.
+
+        Parameters
+        ----------
+        meta : mapping
+            Its row of `runs_meta`; `status` is ``"ok"`` or ``"failed"``.
+        rows : sequence of mappings
+            Its rows of `runs`, every stored one, sorted by key.
+        select_metric : str
+            The figure by which the experiment ranks its rows.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish; nothing is reported afterwards."""
+        ...
