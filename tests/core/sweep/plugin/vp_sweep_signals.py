@@ -1,0 +1,84 @@
+"""Signals for the sweep's tests, in a module that workers can import."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from vpcore import SignalParams, StatisticalSignal
+from vpcore.signal import SignalResult
+
+FAR = 1500
+"""Beyond the sessions that the conformance checks use: signals go wrong there on the real data alone."""
+
+
+class _Base(StatisticalSignal):
+    class Params(SignalParams):
+        gain: float = Field(1.0, gt=0, le=100, description="Factor.")
+
+    def start(self, context: Any) -> Any:
+        return np.sign(context.k).astype(float)
+
+    def warmup_bins(self, context: Any) -> int:
+        return 0
+
+    def thresholds(self) -> tuple[float, ...]:
+        return (0.2, 0.4)
+
+    def pulse(self, state: Any, column: Any) -> float:
+        return math.tanh(-self.params.gain * float((state * column).sum()))  # type: ignore[attr-defined]
+
+
+class Plain(_Base):
+    columns = ("pressure",)
+
+    def step(self, state: Any, frame: Any) -> float:
+        return self.pulse(state, frame["pressure"])
+
+
+class Scored(_Base):
+    columns = ("flow_score",)
+
+    def step(self, state: Any, frame: Any) -> float:
+        return self.pulse(state, frame["flow_score"])
+
+
+class Breaks(_Base):
+    """Raises far into the session if its gain is above 1."""
+
+    columns = ("pressure", "bin_seq")
+
+    def step(self, state: Any, frame: Any) -> float:
+        if frame.bin_seq > FAR and self.params.gain > 1:  # type: ignore[attr-defined]
+            raise ZeroDivisionError(f"no gain at bin {frame.bin_seq}")
+        return self.pulse(state, frame["pressure"])
+
+
+class Dies(_Base):
+    """Kills its process far into the session if its gain is above 1."""
+
+    columns = ("pressure", "bin_seq")
+
+    def step(self, state: Any, frame: Any) -> float:
+        if frame.bin_seq > FAR and self.params.gain > 1:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.pulse(state, frame["pressure"])
+
+
+class Ahead(_Base):
+    """Looks one bin ahead in batch."""
+
+    columns = ("pressure",)
+
+    def step(self, state: Any, frame: Any) -> float:
+        return self.pulse(state, frame["pressure"])
+
+    def compute(self, dataset: Any) -> SignalResult:
+        values = super().compute(dataset).values
+        values[:-1] = np.where(dataset.valid[:-1] & dataset.valid[1:], values[1:], values[:-1])
+        return SignalResult(values, "value")

@@ -1,0 +1,20 @@
+"""Experiments: from axes to runs, to work that is shared, to stored results."""
+
+from __future__ import annotations
+
+from vpcore.sweep.expand import Run, expand
+from vpcore.sweep.keeper import SweepReport
+from vpcore.sweep.plan import Plan, make_plan
+from vpcore.sweep.run import SweepProgress, harness_config, plan_experiment, run_experiment
+
+__all__ = [
+    "Plan",
+    "Run",
+    "SweepProgress",
+    "SweepReport",
+    "expand",
+    "harness_config",
+    "make_plan",
+    "plan_experiment",
+    "run_experiment",
+]

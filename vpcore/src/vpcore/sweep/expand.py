@@ -1,0 +1,172 @@
+"""From the axes of an experiment to runs and trials, each with its id."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vpcore.canonical import canonical_json, digest
+from vpcore.config import ExperimentConfig
+from vpcore.evaluation import Trial, band
+from vpcore.plugins import Plugins
+from vpcore.results import run_id
+from vpcore.signal import Signal, code_digest, distribution_of
+
+LIBRARIES = ("numba", "numpy", "polars", "vpcore")
+"""Distributions whose version is recorded with a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One (dataset, scoring, signal with parameters), and the trials that its experiment wants of it.
+
+    Attributes
+    ----------
+    run_id : str
+    meta : dict
+        The columns of `runs_meta` that are known before the run.
+    signal : Signal
+    signal_name : str
+    target : str
+        Where its class is, ``"package.module:Class"``.
+    params : dict
+        Every parameter, as JSON holds them.
+    scoring : dict or None
+        Every scoring setting; None for a signal that does not read the score.
+    settings : dict
+        `EvalConfig.run_settings`.
+    trials : tuple of Trial
+        Sorted.
+    """
+
+    run_id: str
+    meta: dict[str, Any]
+    signal: Signal
+    signal_name: str
+    target: str
+    params: dict[str, Any]
+    scoring: dict[str, Any] | None
+    settings: dict[str, Any]
+    trials: tuple[Trial, ...]
+
+
+def expand(config: ExperimentConfig, plugins: Plugins, sources: Sequence[str]) -> tuple[Run, ...]:
+    """Return the runs of an experiment, sorted so that neighbours share the most work.
+
+    Signals x scoring x parameters are runs; thresholds x cooldown x take-profit x stop are the trials of each. A signal
+    that does not read the score is not repeated over the scorings.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        What to expand.
+    plugins : Plugins
+        Where the signals are.
+    sources : sequence of str
+        sha256 of the source files of the dataset, in order.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter or threshold is out of range.
+    PluginError
+        If a signal does not load.
+    """
+    experiment_hash = digest(experiment_block(config))
+    runs: list[Run] = []
+    for plan in config.signals:
+        cls: type[Signal] = plugins.load("signal", plan.name)
+        target = plugins.get("signal", plan.name).component.target
+        distribution, version = distribution_of(cls)
+        code = code_digest(cls)
+        packages = _packages(distribution, version)
+        for params in plan.params:
+            signal = cls(cls.Params.parse(params, plan.name))
+            thresholds = config.eval.thresholds or signal.thresholds()
+            for threshold in thresholds:
+                band(threshold, signal.prediction_mode)
+            for scoring in config.scorings_of(plan):
+                settings = config.eval.run_settings()
+                values = signal.params.plain()
+                scored = None if scoring is None else scoring.model_dump(mode="json")
+                identity = {
+                    "dataset_id": config.dataset_id,
+                    "sources": list(sources),
+                    "signal": {
+                        "name": plan.name,
+                        "distribution": distribution,
+                        "version": cls.version,
+                        "code_digest": code,
+                        "params": values,
+                    },
+                    "scoring": scored,
+                    "eval": settings,
+                }
+                meta: dict[str, Any] = {
+                    "run_id": run_id(identity),
+                    "experiment_name": config.name,
+                    "dataset_id": config.dataset_id,
+                    "sources_json": _text(list(sources)),
+                    "signal_name": plan.name,
+                    "signal_distribution": distribution,
+                    "signal_version": cls.version,
+                    "code_digest": code,
+                    "signal_params_json": _text(values),
+                    "scoring_json": None if scored is None else _text(scored),
+                    "eval_json": _text(settings),
+                    "config_hash": experiment_hash,
+                    "packages_json": packages,
+                }
+                trials = tuple(_trials(thresholds, config))
+                runs.append(Run(meta["run_id"], meta, signal, plan.name, target, values, scored, settings, trials))
+    return tuple(sorted(_unique(runs), key=_nearness))
+
+
+def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
+    """Return what an experiment asks, without who does the work, where it is reported, and paths of this machine."""
+    return {
+        "name": config.name,
+        "dataset_id": config.dataset_id,
+        "scorings": [scoring.model_dump(mode="json") for scoring in config.scorings],
+        "signals": [plan.model_dump(mode="json") for plan in config.signals],
+        "eval": config.eval.model_dump(mode="json"),
+        "select": {"metric": config.select_metric, "min_signals": config.min_signals},
+    }
+
+
+def _trials(thresholds: Sequence[float], config: ExperimentConfig) -> list[Trial]:
+    return sorted(
+        {
+            Trial(float(threshold) + 0.0, cooldown, tp, sl)
+            for threshold in thresholds
+            for cooldown in config.eval.cooldown_bins
+            for tp in config.eval.tp_ticks
+            for sl in config.eval.sl_ticks
+        }
+    )
+
+
+def _unique(runs: list[Run]) -> list[Run]:
+    """Two parameter sets that mean the same are one run."""
+    return list({run.run_id: run for run in runs}.values())
+
+
+def _nearness(run: Run) -> tuple[str, ...]:
+    if run.scoring is None:
+        return ("", "", run.signal_name, _text(run.params))
+    windows = {name: value for name, value in run.scoring.items() if name.startswith("zscore_")}
+    return (_text(windows), _text(run.scoring), run.signal_name, _text(run.params))
+
+
+def _text(value: Any) -> str:
+    return canonical_json(value).decode()
+
+
+def _packages(distribution: str, version: str) -> str:
+    found = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
+    if version:
+        found[distribution] = version
+    return _text(found)

@@ -1,0 +1,157 @@
+"""Storing what workers bring back, and telling hooks and the tracker."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from vpcore.config import ExperimentConfig
+from vpcore.results import ROW_KEY, runs_frame
+from vpcore.sweep.expand import Run
+from vpcore.sweep.plan import Plan
+from vpcore.sweep.worker import Outcome, describe, key_columns
+from vpcore.tracker import NoTracker, Tracker
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+STORE_SECONDS = 1.0
+"""Finished runs are stored at least this often, so that a crash loses little and parts stay few."""
+
+STORE_ROWS = 50_000
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What came of an experiment.
+
+    Attributes
+    ----------
+    experiment, dataset_id : str
+    run_ids : list of str
+        All runs of the experiment, stored before or now.
+    n_trials, n_reused, n_computed, n_failed : int
+        Trials of the experiment; in the results before; evaluated now; of runs that failed now.
+    failures : list of (run id, signal, error)
+    tracker_failures : list of str
+    hook_failures : int
+    warnings : tuple of str
+        Of the dataset's generation.
+    stopped : bool
+        `fail_fast` ended it.
+    elapsed_seconds : float
+    """
+
+    experiment: str
+    dataset_id: str
+    run_ids: list[str] = field(default_factory=list)
+    n_trials: int = 0
+    n_reused: int = 0
+    n_computed: int = 0
+    n_failed: int = 0
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    tracker_failures: list[str] = field(default_factory=list)
+    hook_failures: int = 0
+    warnings: tuple[str, ...] = ()
+    stopped: bool = False
+    elapsed_seconds: float = 0.0
+
+
+def failed_outcome(run: Run, error: str) -> Outcome:
+    """Return the outcome of a run that was never evaluated."""
+    return Outcome(run.run_id, key_columns(run.trials), error, None, time.time(), 0.0)
+
+
+class Keeper:
+    """Stores what comes in, then tells hooks and the tracker."""
+
+    def __init__(
+        self, workspace: Workspace, config: ExperimentConfig, tracker: Tracker, report: SweepReport, plan: Plan
+    ) -> None:
+        self.workspace = workspace
+        self.config = config
+        self.tracker = tracker
+        self.report = report
+        self.plan = plan
+        self.runs = {run.run_id: run for run in plan.missing}
+        self._started: set[str] = set()
+        self._waiting: list[tuple[dict[str, Any], pl.DataFrame]] = []
+        self._stored_at = time.monotonic()
+        self._listened = any("vp_run_stored" in plugin.hooks for plugin in workspace.plugins.loaded)
+
+    def started(self, *run_ids: str) -> None:
+        """Tell hooks, once per run, that its work is handed over."""
+        for run_id in run_ids:
+            if run_id in self._started:
+                continue
+            self._started.add(run_id)
+            self.workspace.plugins.notify(
+                "vp_run_started",
+                workspace=self.workspace,
+                experiment=self.config.name,
+                run_id=run_id,
+                meta=self.runs[run_id].meta,
+            )
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Take outcomes in; they are stored now or soon."""
+        for outcome in outcomes:
+            frame = runs_frame(outcome.run_id, outcome.columns)
+            self._waiting.append((self._meta(outcome), frame))
+            self.report.n_computed += frame.height
+            if outcome.error is not None:
+                self.report.n_failed += frame.height
+                name = self.runs[outcome.run_id].signal_name
+                self.report.failures.append((outcome.run_id, name, outcome.error))
+        rows = sum(frame.height for _, frame in self._waiting)
+        if rows >= STORE_ROWS or time.monotonic() - self._stored_at >= STORE_SECONDS:
+            self.flush()
+
+    def _meta(self, outcome: Outcome) -> dict[str, Any]:
+        started = datetime.fromtimestamp(outcome.started, UTC)
+        return {
+            **self.runs[outcome.run_id].meta,
+            "host": platform.node(),
+            "started_utc": started,
+            "finished_utc": datetime.fromtimestamp(outcome.started + outcome.elapsed, UTC),
+            "elapsed_seconds": outcome.elapsed,
+            "status": "ok" if outcome.error is None else "failed",
+            "error": outcome.error,
+            "traceback": outcome.traceback,
+        }
+
+    def flush(self) -> None:
+        """Store what waits as one batch, then report it."""
+        waiting, self._waiting = self._waiting, []
+        self._stored_at = time.monotonic()
+        if not waiting:
+            return
+        metas = [meta for meta, _ in waiting]
+        self.workspace.results.write(metas, pl.concat([frame for _, frame in waiting]))
+        for meta, frame in waiting:
+            if meta["status"] == "ok" and self._listened:
+                self._notify("vp_run_stored", meta, rows=frame.to_dicts(), meta=meta)
+            self._notify("vp_run_finished", meta, status=meta["status"], error=meta["error"])
+        self._track(metas)
+
+    def _notify(self, hook: str, about: Mapping[str, Any], **arguments: Any) -> None:
+        self.workspace.plugins.notify(
+            hook, workspace=self.workspace, experiment=self.config.name, run_id=about["run_id"], **arguments
+        )
+
+    def _track(self, metas: list[dict[str, Any]]) -> None:
+        if isinstance(self.tracker, NoTracker):
+            return
+        rows = self.workspace.results.query_runs(run_ids=[meta["run_id"] for meta in metas], status=None)
+        for meta in metas:
+            mine = rows.filter(pl.col("run_id") == meta["run_id"]).sort(ROW_KEY).to_dicts()
+            try:
+                self.tracker.log_run(meta, mine, self.config.select_metric)
+            except Exception as error:
+                self.report.tracker_failures.append(f"run {meta['run_id']}: {describe(error)}")

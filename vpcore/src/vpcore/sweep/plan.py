@@ -1,0 +1,95 @@
+"""What is left to do of an experiment, in portions for workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vpcore.results import ResultsDB
+from vpcore.sweep.expand import Run
+from vpcore.sweep.worker import Task, WorkItem
+
+RUNS_PER_TASK = 16
+"""At most. A task's rows are stored together, and what it shares is computed once per worker anyway."""
+
+TASKS_PER_WORKER = 4
+"""At least, if there are runs enough: so that no worker is left with the last long task alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs of an experiment and what of them is in the results already.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        All.
+    missing : tuple of Run
+        Those with something left to compute; their `trials` are only what is left.
+    """
+
+    runs: tuple[Run, ...]
+    missing: tuple[Run, ...]
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials of the experiment."""
+        return sum(len(run.trials) for run in self.runs)
+
+    @property
+    def n_missing(self) -> int:
+        """Number of trials that are left."""
+        return sum(len(run.trials) for run in self.missing)
+
+
+def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False) -> Plan:
+    """Compare runs with the results store.
+
+    Rows of a run that failed are left to compute: what stood in the way, such as memory, may have gone.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        All runs of the experiment.
+    results : ResultsDB
+        The store.
+    force : bool
+        Compute everything again.
+    """
+    if force:
+        return Plan(tuple(runs), tuple(runs))
+    stored = results.stored(run.run_id for run in runs)
+    missing = []
+    for run in runs:
+        done = stored[run.run_id].ok if run.run_id in stored else set()
+        left = tuple(trial for trial in run.trials if trial not in done)
+        if left:
+            missing.append(replace(run, trials=left))
+    return Plan(tuple(runs), tuple(missing))
+
+
+def tasks(runs: Iterable[Run], dataset: Path, cache: Path, max_workers: int) -> list[Task]:
+    """Return the runs in portions that share a score, in order."""
+    runs = list(runs)
+    size = max(1, min(RUNS_PER_TASK, len(runs) // (TASKS_PER_WORKER * max_workers)))
+    portions: list[list[Run]] = []
+    for run in runs:
+        if portions and len(portions[-1]) < size and portions[-1][0].scoring == run.scoring:
+            portions[-1].append(run)
+        else:
+            portions.append([run])
+    return [Task(str(dataset), str(cache), tuple(_item(run) for run in portion)) for portion in portions]
+
+
+def _item(run: Run) -> WorkItem:
+    return WorkItem(
+        run_id=run.run_id,
+        signal_name=run.signal_name,
+        target=run.target,
+        code_digest=run.meta["code_digest"],
+        params=run.params,
+        scoring=run.scoring,
+        settings=run.settings,
+        trials=run.trials,
+    )

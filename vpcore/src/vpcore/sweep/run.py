@@ -1,0 +1,248 @@
+"""Running an experiment: resolve, generate what is missing, prove, evaluate, store, report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from vpcore.config import ExperimentConfig, ExperimentSpec
+from vpcore.dataset import Dataset
+from vpcore.errors import ConfigError, PluginError, VpError
+from vpcore.generate import generate_dataset
+from vpcore.signal import require_importable
+from vpcore.sweep.dispatch import dispatch
+from vpcore.sweep.expand import expand
+from vpcore.sweep.gate import PROOFS, pass_gate
+from vpcore.sweep.keeper import Keeper, SweepReport, failed_outcome
+from vpcore.sweep.plan import Plan, make_plan, tasks
+from vpcore.sweep.worker import Outcome, Task, describe, run_task
+from vpcore.tracker import NoTracker, Tracker
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+Experiment = str | os.PathLike[str] | ExperimentSpec | ExperimentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SweepProgress:
+    """How far an experiment is.
+
+    Attributes
+    ----------
+    stage : {"dataset", "proof", "run"}
+    done, total : float
+        Share of the dataset; signals proven; trials computed, of those that were missing.
+    failed : int
+        Trials of runs that failed.
+    """
+
+    stage: Literal["dataset", "proof", "run"]
+    done: float
+    total: float
+    failed: int = 0
+
+
+def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentConfig:
+    """Return the flat configuration of an experiment, given by name, path, spec or as it is."""
+    if isinstance(experiment, ExperimentConfig):
+        return experiment
+    return workspace.experiment(experiment).to_harness_config()  # type: ignore[arg-type]
+
+
+def plan_experiment(workspace: Workspace, experiment: Experiment, *, force: bool = False) -> Plan | None:
+    """Return what is there and what is left of an experiment; None if its dataset has not been generated.
+
+    Nothing is computed or written.
+    """
+    config = harness_config(workspace, experiment)
+    if not workspace.datasets.exists(config.dataset_id):
+        return None
+    dataset = workspace.datasets.open(config.dataset_id)
+    return make_plan(expand(config, workspace.plugins, dataset.source_digests), workspace.results, force=force)
+
+
+def run_experiment(
+    workspace: Workspace,
+    experiment: Experiment,
+    *,
+    force: bool = False,
+    fail_fast: bool = False,
+    max_workers: int | None = None,
+    executor: str | None = None,
+    strict_tracking: bool = False,
+    on_progress: Callable[[SweepProgress], None] = lambda progress: None,
+) -> SweepReport:
+    """Compute and store what is missing of an experiment.
+
+    A run that raises is stored with its error and the others go on. Finished runs are stored about once a second, so
+    that an interruption loses little; running again computes the rest.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where everything is.
+    experiment : str, path, ExperimentSpec or ExperimentConfig
+        What to run.
+    force : bool
+        Compute again what is stored.
+    fail_fast : bool
+        Stop at the first run that fails.
+    max_workers : int, optional
+        Instead of the experiment's own.
+    executor : str, optional
+        Name of an executor, instead of the experiment's own.
+    strict_tracking : bool
+        Raise at the end if the tracker or a lifecycle hook failed.
+    on_progress : callable
+        Called with a `SweepProgress`.
+
+    Returns
+    -------
+    SweepReport
+
+    Raises
+    ------
+    CausalityError
+        If a signal looks ahead, or streaming and batch differ: nothing is evaluated.
+    ConfigError, PluginError, DatasetError, SourceError, StorageError
+        As the stages say.
+    """
+    began = time.perf_counter()
+    config = harness_config(workspace, experiment)
+    make_executor = workspace.plugins.load("executor", executor or config.executor)
+    report = SweepReport(config.name, config.dataset_id)
+    tracker = _tracker(workspace, config, report)
+    dataset = _dataset(workspace, config, report, on_progress)
+    plan = make_plan(expand(config, workspace.plugins, dataset.source_digests), workspace.results, force=force)
+    report.run_ids = [run.run_id for run in plan.runs]
+    report.n_trials = plan.n_trials
+    report.n_reused = plan.n_trials - plan.n_missing
+    failed_hooks = len(workspace.plugins.hook_failures)
+    if plan.missing:
+        workers = max_workers if max_workers is not None else config.max_workers
+        if workers is not None and workers < 1:
+            raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
+        pool: Executor = make_executor(workers)
+        keeper = Keeper(workspace, config, tracker, report, plan)
+        with pool:
+            if not getattr(pool, "in_process", False):
+                for run in plan.missing:
+                    require_importable(type(run.signal))
+            _work(keeper, pool, dataset, fail_fast, on_progress)
+    tracker.close()
+    report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
+    report.elapsed_seconds = time.perf_counter() - began
+    if strict_tracking:
+        _raise_tracking(workspace, report)
+    return report
+
+
+def _dataset(
+    workspace: Workspace, config: ExperimentConfig, report: SweepReport, on_progress: Callable[[SweepProgress], None]
+) -> Dataset:
+    if workspace.datasets.exists(config.dataset_id):
+        return workspace.datasets.open(config.dataset_id)
+    on_progress(SweepProgress("dataset", 0.0, 1.0))
+    made = generate_dataset(
+        workspace, config.pipeline, on_progress=lambda now: on_progress(SweepProgress("dataset", now.share, 1.0))
+    )
+    report.warnings = made.warnings
+    return made.dataset
+
+
+def _work(
+    keeper: Keeper, pool: Executor, dataset: Dataset, fail_fast: bool, on_progress: Callable[[SweepProgress], None]
+) -> None:
+    """Prove, evaluate and store; whatever happens, what was finished is stored before this returns or raises."""
+    workspace, report, plan = keeper.workspace, keeper.report, keeper.plan
+    if dataset.path is None:
+        raise ConfigError(f"Dataset '{dataset.dataset_id}' is in memory; workers read it from the lake.")
+    folder = workspace.results_dir / PROOFS
+    refused = pass_gate(
+        plan.missing, folder, pool, lambda done, total: on_progress(SweepProgress("proof", done, total))
+    )
+    total = plan.n_missing
+
+    def show() -> None:
+        on_progress(SweepProgress("run", report.n_computed, total, report.n_failed))
+
+    try:
+        for run in plan.missing:
+            if run.run_id in refused:
+                keeper.started(run.run_id)
+                keeper.add([failed_outcome(run, refused[run.run_id])])
+        if fail_fast and refused:
+            report.stopped = True
+            return
+        left = [run for run in plan.missing if run.run_id not in refused]
+        work = tasks(left, dataset.path, workspace.cache_dir, getattr(pool, "max_workers", 1))
+        show()
+        died = _run_all(keeper, pool, work, fail_fast, show)
+        # Which run of a task its worker died of is only seen when each has a worker to itself.
+        alone = [replace(task, items=(item,)) for task in died for item in task.items]
+        if not report.stopped:
+            _run_all(keeper, pool, alone, fail_fast, show)
+    finally:
+        keeper.flush()
+
+
+def _run_all(
+    keeper: Keeper, pool: Executor, work: Sequence[Task], fail_fast: bool, show: Callable[[], None]
+) -> list[Task]:
+    """Do tasks, and return those of several runs whose worker died."""
+
+    def announce(index: int) -> None:
+        keeper.started(*(item.run_id for item in work[index].items))
+
+    died = []
+    with closing(dispatch(pool, run_task, [(task,) for task in work], announce)) as results:
+        for index, result in results:
+            task = work[index]
+            if isinstance(result, BrokenExecutor) and len(task.items) > 1:
+                died.append(task)
+                continue
+            keeper.add(_outcomes(keeper, task, result))
+            show()
+            if fail_fast and keeper.report.n_failed:
+                keeper.report.stopped = True
+                break
+    return died
+
+
+def _outcomes(keeper: Keeper, task: Task, result: list[Outcome] | BaseException) -> list[Outcome]:
+    if isinstance(result, BaseException):
+        return [failed_outcome(keeper.runs[item.run_id], describe(result)) for item in task.items]
+    return result
+
+
+def _tracker(workspace: Workspace, config: ExperimentConfig, report: SweepReport) -> Tracker:
+    """Make the tracker. One that is not installed is the user's to mend; one that does not answer is reported."""
+    settings: dict[str, Any] = {
+        "folder": workspace.harness_dir,
+        "experiment_name": config.tracking_experiment,
+        "tags": config.tags,
+    }
+    make = workspace.plugins.load("tracker", config.tracker)
+    try:
+        tracker: Tracker = make(**settings)
+    except VpError:
+        raise
+    except Exception as error:
+        report.tracker_failures.append(f"'{config.tracker}' could not be opened: {describe(error)}")
+        return NoTracker(**settings)
+    return tracker
+
+
+def _raise_tracking(workspace: Workspace, report: SweepReport) -> None:
+    if report.tracker_failures:
+        raise PluginError(
+            f"The tracker failed {len(report.tracker_failures)} times, the first time with "
+            f"{report.tracker_failures[0]}. The results are complete; leave out --strict-tracking to accept this."
+        )
+    workspace.plugins.raise_hook_failures()

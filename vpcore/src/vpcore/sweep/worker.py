@@ -1,0 +1,224 @@
+"""What a worker does: portions of runs over one dataset. Whatever two runs share is computed once per worker."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.canonical import canonical_json
+from vpcore.component import Component
+from vpcore.dataset import Dataset
+from vpcore.errors import SignalError, VpError
+from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Trial, evaluate, outcome_table
+from vpcore.scoring import CHANNELS, ScoringConfig, ZNode, score_arrays, score_from_z, z_nodes, zscore_arrays
+from vpcore.signal import LabelSpec, MLSignal, Signal, batch, code_digest
+
+Z_BYTES = 768 << 20
+SCORE_BYTES = 256 << 20
+TABLE_BYTES = 256 << 20
+"""What one worker keeps of each kind, least recently used out first."""
+
+Columns = dict[str, npt.NDArray[Any]]
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One run as it is sent to a worker. Fields as in `vpcore.sweep.expand.Run`; `target` is where its class is."""
+
+    run_id: str
+    signal_name: str
+    target: str
+    code_digest: str
+    params: dict[str, Any]
+    scoring: dict[str, Any] | None
+    settings: dict[str, Any]
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Runs over one dataset that a worker does one after the other."""
+
+    dataset: str
+    cache: str
+    items: tuple[WorkItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one run.
+
+    Attributes
+    ----------
+    run_id : str
+    columns : dict of arrays
+        As from `vpcore.evaluation.evaluate`; of a run that failed only the key columns.
+    error, traceback : str or None
+        Of a run that failed.
+    started : float
+        Seconds since the epoch.
+    elapsed : float
+        Seconds.
+    """
+
+    run_id: str
+    columns: Columns = field(repr=False)
+    error: str | None
+    traceback: str | None
+    started: float
+    elapsed: float
+
+
+def run_task(task: Task) -> list[Outcome]:
+    """Do the runs of a task. A run that raises is an outcome with its error; the others go on."""
+    outcomes = []
+    for item in task.items:
+        started, clock = time.time(), time.perf_counter()
+        columns, error, trace = key_columns(item.trials), None, None
+        try:
+            columns = _session(task.dataset, task.cache).evaluate(item)
+        except Exception as failure:
+            error, trace = describe(failure), traceback.format_exc()
+        outcomes.append(Outcome(item.run_id, columns, error, trace, started, time.perf_counter() - clock))
+    return outcomes
+
+
+def key_columns(trials: tuple[Trial, ...]) -> Columns:
+    """Return the key columns of trials, without figures."""
+    names = Trial._fields
+    return {name: np.array([trial[i] for trial in trials]) for i, name in enumerate(names)}
+
+
+def describe(error: BaseException) -> str:
+    """Return an error as one line for the results: the message of what a user can act on, else with its type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, VpError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+class Recent(Generic[V]):
+    """What was made last, up to a number of bytes; always the very last."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._kept: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], V], size: Callable[[V], int]) -> V:
+        """Return what is kept under `key`, or make and keep it."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+        value = make()
+        self._kept[key] = (value, size(value))
+        while len(self._kept) > 1 and sum(bytes_ for _, bytes_ in self._kept.values()) > self.limit:
+            self._kept.popitem(last=False)
+        return value
+
+
+class Session:
+    """A dataset with everything that runs over it share."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.market = Market.from_bins({name: dataset.bin(name) for name in MARKET_COLUMNS}, dataset.tick_int)
+        self._z: Recent[npt.NDArray[np.float64]] = Recent(Z_BYTES)
+        self._scored: Recent[Dataset] = Recent(SCORE_BYTES)
+        self._tables: Recent[OutcomeTable] = Recent(TABLE_BYTES)
+
+    def evaluate(self, item: WorkItem) -> Columns:
+        """Return the rows of a run."""
+        signal = _signal(item)
+        data = self.scored(ScoringConfig.model_validate(item.scoring)) if item.scoring is not None else self.dataset
+        if not isinstance(signal, MLSignal):
+            return self._rows(item, signal, batch(signal, data).values, item.trials)
+        # What a learning signal learns from depends on the barriers, so its values do.
+        parts = []
+        for tp, sl in sorted({(trial.tp_ticks, trial.sl_ticks) for trial in item.trials}):
+            values = batch(signal, data, self._labels(item, tp, sl)).values
+            trials = tuple(trial for trial in item.trials if (trial.tp_ticks, trial.sl_ticks) == (tp, sl))
+            parts.append(self._rows(item, signal, values, trials))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _rows(
+        self, item: WorkItem, signal: Signal, values: npt.NDArray[np.float64], trials: tuple[Trial, ...]
+    ) -> Columns:
+        settings = item.settings
+
+        def table_of(tp: int, sl: int) -> OutcomeTable:
+            return self.table(BarrierSpec(tp, sl, settings["max_hold_bins"], settings["price"]))
+
+        return evaluate(
+            self.market,
+            values,
+            trials,
+            table_of,
+            mode=signal.prediction_mode,
+            warmup_bins=settings["warmup_bins"],
+            latency_bins=settings["latency_bins"],
+            fee_ticks=settings["fee_ticks"],
+        )
+
+    def _labels(self, item: WorkItem, tp: int, sl: int) -> LabelSpec:
+        settings = item.settings
+        return LabelSpec(
+            tp, sl, settings["max_hold_bins"], settings["latency_bins"], settings["price"], self.dataset.tick_int
+        )
+
+    def table(self, spec: BarrierSpec) -> OutcomeTable:
+        """Return an outcome table."""
+        return self._tables.get(spec, lambda: outcome_table(self.market, spec), lambda table: table.nbytes)
+
+    def scored(self, config: ScoringConfig) -> Dataset:
+        """Return the dataset with the score attached."""
+
+        def make() -> Dataset:
+            score, state = self._score(config)
+            return self.dataset.with_grid({"flow_score": score, "flow_state_code": state})
+
+        size = self.dataset.n_bins * self.dataset.n_cells * 9
+        return self._scored.get(canonical_json(config.model_dump(mode="json")), make, lambda _: size)
+
+    def _score(self, config: ScoringConfig) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]:
+        channels = [self.dataset.grid(name) for name in CHANNELS]
+        valid = self.dataset.valid
+        if self.dataset.n_bins * self.dataset.n_cells * 8 * len(channels) > Z_BYTES:
+            # Too long a session to keep the z-scores of even one setting: the scorer goes through it in pieces.
+            return score_arrays(channels[0], channels[1], channels[2], valid, config)
+
+        def z(channel: int, node: ZNode) -> npt.NDArray[np.float64]:
+            make = lambda: zscore_arrays(channels[channel], valid, node)  # noqa: E731
+            return self._z.get((channel, node), make, lambda array: array.nbytes)
+
+        first, second, third = (z(channel, node) for channel, node in enumerate(z_nodes(config)))
+        return score_from_z(first, second, third, config)
+
+
+@lru_cache(maxsize=1)
+def _session(dataset: str, cache: str) -> Session:
+    return Session(Dataset.open(Path(dataset), cache_dir=Path(cache)))
+
+
+@lru_cache(maxsize=64)
+def load_class(target: str, expected: str) -> type[Signal]:
+    """Import a signal's class; an error if its sources are not those that were expected."""
+    cls: type[Signal] = Component("signal", target, "A signal.").load()
+    if code_digest(cls) != expected:
+        raise SignalError(
+            f"The sources of {target} were changed while the experiment was running. Run it again: the edited signal "
+            "is a run of its own."
+        )
+    return cls
+
+
+def _signal(item: WorkItem) -> Signal:
+    cls = load_class(item.target, item.code_digest)
+    return cls(cls.Params.parse(item.params, item.signal_name))
