@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from vpcore import ConfigError, PluginError, VpError, Workspace
+from vpcore import ConfigError, PluginError, SignalParams, VpError, Workspace
 from vpcore.config import ExperimentSpec, ServingSpec, SignalRef
 from vpcore.config.experiment import Metric
 
@@ -114,6 +114,27 @@ def test_what_is_wrong_in_a_chain(
         return
     with pytest.raises(error, match=re.escape(message)):
         workspace.experiment("sweep").to_harness_config()
+
+
+def test_a_parameter_without_a_default_can_come_from_an_axis(
+    workspace: Workspace, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import config_test_signals  # type: ignore[import-not-found]
+
+    class Demanding(config_test_signals.Plain):  # type: ignore[misc]
+        class Params(SignalParams):
+            level: int
+
+    monkeypatch.setattr(config_test_signals, "Plain", Demanding)
+    write("experiments/without", "name: without\nserving: base\nsignals: [plain]\n")
+    with pytest.raises(ConfigError, match="sweep.per_signal.plain.level is missing"):
+        workspace.experiment("without").to_harness_config()
+    write(
+        "experiments/with",
+        "name: with\nserving: base\nsignals: [plain]\nsweep: {per_signal: {plain: {level: [1, 2]}}}\n",
+    )
+    (plan,) = workspace.experiment("with").to_harness_config().signals
+    assert plan.params == ({"level": 1}, {"level": 2})
 
 
 def test_too_many_combinations_are_refused(workspace: Workspace, write: Write) -> None:

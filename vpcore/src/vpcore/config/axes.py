@@ -66,9 +66,7 @@ def signal_plans(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, docume
         cls = plugins.load("signal", name, place)
         start = base.params if name == base.name else {}
         axes = spec.sweep.per_signal.get(name, {})
-        grid = grid_of(
-            cls.Params, _dump(cls.Params.model_validate(start)), axes, document, ("sweep", "per_signal", name)
-        )
+        grid = grid_of(cls.Params, start, axes, document, ("sweep", "per_signal", name))
         plans.append(SignalPlan(name=name, reads_score=reads_score(cls), params=tuple(_dump(point) for point in grid)))
     return tuple(plans)
 
