@@ -74,7 +74,7 @@ class SyntheticParams(BaseModel):
     snapshot_levels: int = Field(120, ge=8, le=2000, description="Levels per side in the snapshot")
     near_ticks: int = Field(4, ge=1, le=50, description="Levels per side whose flow makes the imbalance")
     memory_s: float = Field(5.0, gt=0, le=600, description="Memory of the imbalance in seconds")
-    imbalance_gain: float = Field(3.0, gt=0, le=100, description="Gain of the imbalance before it is clipped to [-1, 1]")
+    imbalance_gain: float = Field(3.0, gt=0, le=100, description="Gain of the imbalance before it is clipped; raise it with events_per_second")
     mood_s: float = Field(20.0, gt=0, le=3600, description="How long a mood of the ordinary flow lasts on average")
     mood_gain: float = Field(0.45, ge=0, le=0.45, description="How much the mood shifts the chance of an add near the touch")
     restoring: float = Field(0.15, ge=0.02, le=1, description="How strongly a level's depth is drawn to its target")
