@@ -259,7 +259,8 @@ def test_registry(storage, registry, write, make_block):
     assert not registry.exists("foreign")
     info = registry.info("ES_a")
     assert (info.n_bins, info.symbol) == (40, "ESH4")
-    assert info.valid_share == pytest.approx(37 / 40)
+    assert info.valid_bins == 37
+    assert info.valid_share == 37 / 40
     assert info.size_bytes == sum(path.stat().st_size for path in registry.path("ES_a").iterdir())
     assert info.created.utcoffset() is not None
     assert info.last_ns - info.first_ns == 40 * 100_000_000

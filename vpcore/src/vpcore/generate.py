@@ -260,8 +260,8 @@ def _run(
     warnings = list(stream.warnings)
     if 0 < writer.n_bins < total:
         warnings.append(
-            f"The files end before the window: {total - writer.n_bins:,} of its {total:,} bins, the last ones, are "
-            "not there."
+            f"The files end before the window: {total - writer.n_bins:,} of its {total:,} bins, the last ones, are not "
+            "there."
         )
     if quality["began_without_book"] and not quality["cold_start"]:
         warnings.append("The records began without a snapshot: bins are invalid until a book arrived.")
@@ -334,13 +334,12 @@ def _compare_sources(
         if path in now and now[path] != sha:
             raise DatasetError(
                 f"Dataset '{dataset_id}' was made from another {path}: its sha256 was {sha} then and is {now[path]} "
-                "now "
-                f"(in {raw_root}). {fix}"
+                f"now (in {raw_root}). {fix}"
             )
     before = {item["path"]: item["sha256"] for item in recorded}
     raise DatasetError(
-        f"Dataset '{dataset_id}' was made from {_digests(before)}; the window is now read from {_digests(now)} "
-        f"(in {raw_root}). {fix}"
+        f"Dataset '{dataset_id}' was made from {_digests(before)}; the window is now read from {_digests(now)} (in "
+        f"{raw_root}). {fix}"
     )
 
 

@@ -194,9 +194,8 @@ def _signal_of(workspace: Workspace, config: ExperimentConfig, meta: Mapping[str
 
     def differs(what: str, was: Any, now: Any) -> ResultsError:
         return ResultsError(
-            f"Run {meta['run_id']} is not one that experiment '{config.name}' would make now: {what} was {was}, and "
-            f"is {now} "
-            f"now. Run the experiment again (vp run {config.name}) and promote one of its runs."
+            f"Run {meta['run_id']} is not one that experiment '{config.name}' would make now: {what} was {was}, and is "
+            f"{now} now. Run the experiment again (vp run {config.name}) and promote one of its runs."
         )
 
     if meta["dataset_id"] != config.dataset_id:
@@ -264,9 +263,8 @@ def _named(rows: pl.DataFrame, row: str, run_id: str, config: ExperimentConfig) 
             f"'{row}' begins {len(found)} rows of run {run_id}: {listed(found['row'])}. Write more digits."
         )
     raise ResultsError(
-        f"Run {run_id} has no row '{row}' that experiment '{config.name}' would make now.{did_you_mean(row, known)} "
-        "It has "
-        f"{len(known)}: {listed(known[:10])}{', ...' if len(known) > 10 else ''}."
+        f"Run {run_id} has no row '{row}' that experiment '{config.name}' would make now.{did_you_mean(row, known)} It "
+        f"has {len(known)}: {listed(known[:10])}{', ...' if len(known) > 10 else ''}."
     )
 
 
@@ -280,16 +278,14 @@ def _best(rows: pl.DataFrame, run_id: str, config: ExperimentConfig) -> dict[str
     if ranked.is_empty():
         raise ResultsError(
             f"No row of run {run_id} has {config.min_signals} signals that traded and a {metric} (select.min_signals "
-            "of "
-            f"'{config.name}'): the largest number among its {len(rows)} rows is "
+            f"of '{config.name}'): the largest number among its {len(rows)} rows is "
             f"{rows.select(traded.max()).item() if len(rows) else 0}. Name one with --row to promote it all the same."
         )
     tied = ranked.filter(pl.col(metric) == ranked[metric][0])
     if len(tied) > 1:
         raise ResultsError(
-            f"{len(tied)} rows of run {run_id} share the best {metric}, {ranked[metric][0]:g}: "
-            f"{listed(tied['row'])}. Choose one "
-            "with --row."
+            f"{len(tied)} rows of run {run_id} share the best {metric}, {ranked[metric][0]:g}: {listed(tied['row'])}. "
+            "Choose one with --row."
         )
     return ranked.row(0, named=True)
 
@@ -302,9 +298,8 @@ def _obstacles(config: ExperimentConfig, dataset: Dataset, best: Mapping[str, An
     if dataset.cold_start:
         rate = dataset.manifest["data_quality"]["unknown_order_rate"]
         found.append(
-            f"dataset '{dataset.dataset_id}' is a cold start: its book was built without a snapshot, and {rate:.2%} "
-            "of the "
-            "cancels and modifies were of orders it did not know."
+            f"dataset '{dataset.dataset_id}' is a cold start: its book was built without a snapshot, and {rate:.2%} of "
+            "the cancels and modifies were of orders it did not know."
         )
     traded = (best["n_signals"] or 0) - (best["n_dropped"] or 0)
     if traded < config.min_signals:
@@ -323,8 +318,7 @@ def _check_dataset(dataset: Dataset) -> dict[str, str]:
     if changed:
         raise DatasetError(
             f"Dataset '{dataset.dataset_id}' is not as it was written: {listed(changed)}. What was evaluated on it "
-            "cannot be "
-            f"promoted; see: vp verify {dataset.dataset_id}"
+            f"cannot be promoted; see: vp verify {dataset.dataset_id}"
         )
     return {file.name: str(file.expected) for file in report.files if file.expected}
 

@@ -11,7 +11,7 @@ from vpcore.cli.common import CsvOption, JsonOption, RootOption
 if TYPE_CHECKING:
     from vpcore.dataset import DatasetInfo
 
-COLUMNS = ("dataset_id", "symbol", "start_utc", "end_utc", "bins", "valid_share", "size_mb", "created_utc")
+COLUMNS = ("dataset_id", "symbol", "start_utc", "end_utc", "bins", "invalid", "valid_share", "size_mb", "created_utc")
 
 
 def list_datasets(
@@ -47,6 +47,7 @@ def _row(info: DatasetInfo) -> dict[str, Any]:
         "start_utc": _utc(info.first_ns),
         "end_utc": _utc(info.last_ns),
         "bins": info.n_bins,
+        "invalid": info.n_bins - info.valid_bins,
         "valid_share": info.valid_share,
         "size_mb": round(info.size_bytes / 1e6, 3),
         "created_utc": f"{info.created:%Y-%m-%d %H:%M:%S}",

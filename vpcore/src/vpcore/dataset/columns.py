@@ -146,8 +146,7 @@ class ParquetColumns:
         except (OSError, pa.ArrowException) as error:
             raise DatasetError(
                 f"{path} cannot be read ({' '.join(str(error).split())[:200]}). If it was changed since it was "
-                "written, this "
-                f"shows it: vp verify {self.dataset_id}"
+                f"written, this shows it: vp verify {self.dataset_id}"
             ) from error
         if table.num_columns != len(names) or table.num_rows != rows:
             raise DatasetError(

@@ -88,8 +88,7 @@ def check_manifest(manifest: Mapping[str, Any], dataset: str) -> None:
     if version != FORMAT_VERSION:
         raise DatasetError(
             f"Dataset '{dataset}' has format version {version}; this vpcore reads version {FORMAT_VERSION}. Generate "
-            "it again, "
-            "or use the vpcore that wrote it."
+            "it again, or use the vpcore that wrote it."
         )
     if manifest.get("dataset_id") != dataset:
         raise DatasetError(

@@ -23,8 +23,8 @@ class DatasetInfo:
     ----------
     first_ns, last_ns : int
         Start of the first and end of the last bin, ns UTC.
-    valid_share : float
-        Share of the bins with a valid book.
+    valid_bins : int
+        Bins with a valid book.
     size_bytes : int
         Of all files.
     created : datetime
@@ -36,9 +36,14 @@ class DatasetInfo:
     first_ns: int
     last_ns: int
     n_bins: int
-    valid_share: float
+    valid_bins: int
     size_bytes: int
     created: datetime.datetime
+
+    @property
+    def valid_share(self) -> float:
+        """Share of the bins with a valid book."""
+        return self.valid_bins / self.n_bins if self.n_bins else 0.0
 
 
 class DatasetRegistry:
@@ -119,7 +124,7 @@ class DatasetRegistry:
             first_ns=manifest.get("first_ns", 0),
             last_ns=manifest.get("last_ns", 0),
             n_bins=n_bins,
-            valid_share=manifest.get("valid_bins", 0) / n_bins if n_bins else 0.0,
+            valid_bins=int(manifest.get("valid_bins", 0)),
             size_bytes=size,
             created=datetime.datetime.fromtimestamp(made, datetime.UTC).replace(microsecond=0),
         )

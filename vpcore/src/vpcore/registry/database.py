@@ -49,9 +49,8 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found > SCHEMA_VERSION:
         raise RegistryError(
-            f"The serving registry {path} has version {found}; this vpcore knows version {SCHEMA_VERSION}. Install "
-            "the vpcore "
-            "that wrote it, or a newer one."
+            f"The serving registry {path} has version {found}; this vpcore knows version {SCHEMA_VERSION}. Install the "
+            "vpcore that wrote it, or a newer one."
         )
     return found
 
@@ -64,16 +63,15 @@ def _errors(path: Path) -> Iterator[None]:
         text = str(error)
         if "locked" in text or "busy" in text:
             message = (
-                f"The serving registry {path} is in use: another process has held it for {BUSY_SECONDS:.0f} s. "
-                "Nothing was "
-                "changed; run the command again."
+                f"The serving registry {path} is in use: another process has held it for {BUSY_SECONDS:.0f} s. Nothing "
+                "was changed; run the command again."
             )
         elif "full" in text:
             free = free_bytes(path)
             message = (
                 f"The disk is full: could not write the serving registry {path}. Free there: "
-                f"{'unknown' if free is None else f'{free / 1e6:,.1f} MB'}. Nothing was changed; make room and run "
-                "the command again."
+                f"{'unknown' if free is None else f'{free / 1e6:,.1f} MB'}. Nothing was changed; make room and run the "
+                "command again."
             )
         else:
             message = f"The serving registry {path} cannot be used: {text}. Nothing was changed."

@@ -320,9 +320,8 @@ class ServingRegistry:
             content = path.read_bytes()
         except FileNotFoundError:
             raise RegistryError(
-                f"The file of serving version '{serving_id}' is missing ({path}). The registry holds a copy; write "
-                "it back "
-                f"with: vp serving restore {serving_id}"
+                f"The file of serving version '{serving_id}' is missing ({path}). The registry holds a copy; write it "
+                f"back with: vp serving restore {serving_id}"
             ) from None
         except OSError as error:
             raise RegistryError(
@@ -404,6 +403,6 @@ def _same_digest(path: Path, content: bytes, row: sqlite3.Row) -> None:
     if found != row["digest"]:
         raise RegistryError(
             f"{path} was changed after it was published: its sha256 was {row['digest']} then and is {found} now. "
-            "Published "
-            f"versions never change. Write the published one back with: vp serving restore {row['serving_id']}"
+            "Published versions never change. Write the published one back with: vp serving restore "
+            f"{row['serving_id']}"
         )

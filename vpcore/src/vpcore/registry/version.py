@@ -69,8 +69,7 @@ class PublishedVersion:
         if serving_id.rpartition("__")[2] != found:
             raise RegistryError(
                 f"{where} is not the version '{serving_id}': its runtime part has the digest {found}. It was changed "
-                "since "
-                "it was published; restore it from a copy, or promote again."
+                "since it was published; restore it from a copy, or promote again."
             )
         return version
 

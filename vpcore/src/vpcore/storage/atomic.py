@@ -45,9 +45,8 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             text = (
-                f"The disk is full: could not {doing} ({path}). Free there: {_size_text(free_bytes(path))}. Make "
-                "room and "
-                "run the command again; nothing half-written is left in the lake."
+                f"The disk is full: could not {doing} ({path}). Free there: {_size_text(free_bytes(path))}. Make room "
+                "and run the command again; nothing half-written is left in the lake."
             )
         elif error.errno in _DENIED:
             text = (

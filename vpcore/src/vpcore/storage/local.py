@@ -108,8 +108,7 @@ class LocalStorage:
                     return False
                 raise StorageError(
                     f"'{prefix}' cannot be published: {target} exists already but has no {manifest_last}, so it was "
-                    "not "
-                    "finished by vp. Move it away and run the command again."
+                    "not finished by vp. Move it away and run the command again."
                 ) from error
             fsync_path(target.parent)
             return True
