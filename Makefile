@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYPROJECTS := pyproject.toml vpcore/pyproject.toml vpcore_signals_stat/pyproject.toml vpcore_signals_ml/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint test constraints clean
+.PHONY: help install lint test docs constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -31,6 +31,11 @@ lint: $(STAMP)  ## Style, types and the import contract.
 test: $(STAMP)  ## All tests, on two processes, then the kernels' with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest -n 2 tests/core/kernels $(PYTEST_ARGS)
+
+docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the models.
+	mkdir -p build
+	{ sed '/<!-- fields -->/q' docs/configuration.md; $(BIN)/vp schema --markdown; } > build/configuration.md
+	mv build/configuration.md docs/configuration.md
 
 constraints:  ## Resolve all packages with every extra anew and write constraints.txt.
 	rm -rf build/constraints

@@ -145,7 +145,7 @@ def test_the_table_of_fields_is_that_of_the_models() -> None:
     from vpcore.config.reference import field_tables
 
     text = (REPOSITORY / "docs" / "configuration.md").read_text()
-    assert text.partition("<!-- fields -->\n")[2] == field_tables(), "run: vp schema --markdown"
+    assert text.partition("<!-- fields -->\n")[2] == field_tables(), "run: make docs"
 
 
 def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:
