@@ -183,11 +183,6 @@ class SpectrumScorer:
     n_cells : int
         At least 1.
 
-    Attributes
-    ----------
-    nan_count : int
-        Values of valid bins that were NaN or infinite and counted as 0.
-
     Notes
     -----
     48 bytes per cell and value of the window: 1.5 MB for 101 cells and 300 bins.
