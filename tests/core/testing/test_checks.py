@@ -220,7 +220,11 @@ class Silent(Good):
 @pytest.mark.parametrize(
     ("cls", "check", "message"),
     [
-        (Peeks, "prefix", r"looks ahead: bin \d+ is \S+ when the data ends at bin \d+ but \S+ when it ends at bin 603"),
+        (
+            Peeks,
+            "prefix",
+            r"looks ahead: bin \d+ is -?\d\S* when the data ends at bin \d+ but \S+ when it ends at bin 603",
+        ),
         (Peeks, "future", r"looks ahead: bin \d+ goes from \S+ to \S+ when only bins from \d+ on are changed"),
         (FullSample, "prefix", "looks ahead: .*a difference of"),
         (FullSample, "future", "looks ahead"),

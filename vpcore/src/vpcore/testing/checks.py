@@ -89,6 +89,10 @@ def first_difference(a: Values, b: Values) -> int | None:
     return None if same.all() else int(np.argmin(same))
 
 
+def _shown(value: float) -> str:
+    return repr(float(value))
+
+
 def _by(a: float, b: float) -> str:
     return "" if np.isnan(a) or np.isnan(b) else f", a difference of {abs(a - b):.3g}"
 
@@ -131,8 +135,9 @@ def check_determinism(subject: Subject) -> None:
         at = first_difference(values, again)
         if at is not None:
             raise CheckFailed(
-                f"is not deterministic: bin {at} is {values[at]!r} the first time but {again[at]!r} {label}"
-                f"{_by(values[at], again[at])}. Keep everything that changes in the state, and seed what is random."
+                f"is not deterministic: bin {at} is {_shown(values[at])} the first time but {_shown(again[at])} "
+                f"{label}{_by(values[at], again[at])}. Keep everything that changes in the state, and seed what is "
+                "random."
             )
     alone = subject.stream(data)
     first, second = SignalStream(subject.signal, subject.context), SignalStream(subject.signal, subject.context)
@@ -145,9 +150,8 @@ def check_determinism(subject: Subject) -> None:
     at = first_difference(alone, together)
     if at is not None:
         raise CheckFailed(
-            f"keeps something outside its state: bin {at} is {alone[at]!r} when it streams alone but "
-            f"{together[at]!r} when "
-            f"another stream runs beside it{_by(alone[at], together[at])}."
+            f"keeps something outside its state: bin {at} is {_shown(alone[at])} when it streams alone but "
+            f"{_shown(together[at])} when another stream runs beside it{_by(alone[at], together[at])}."
         )
 
 
@@ -169,9 +173,8 @@ def check_prefix(subject: Subject) -> None:
         at = first_difference(values[:n], part)
         if at is not None:
             raise CheckFailed(
-                f"looks ahead: bin {at} is {part[at]!r} when the data ends at bin {n - 1} but "
-                f"{values[at]!r} when it ends at "
-                f"bin {subject.data.n_bins - 1}{_by(part[at], values[at])}."
+                f"looks ahead: bin {at} is {_shown(part[at])} when the data ends at bin {n - 1} but "
+                f"{_shown(values[at])} when it ends at bin {subject.data.n_bins - 1}{_by(part[at], values[at])}."
             )
 
 
@@ -183,9 +186,8 @@ def check_future(subject: Subject) -> None:
         at = first_difference(values[:n], other[:n])
         if at is not None:
             raise CheckFailed(
-                f"looks ahead: bin {at} goes from {values[at]!r} to {other[at]!r} when only bins from "
-                f"{n} on are changed"
-                f"{_by(values[at], other[at])}."
+                f"looks ahead: bin {at} goes from {_shown(values[at])} to {_shown(other[at])} when only bins from {n} "
+                f"on are changed{_by(values[at], other[at])}."
             )
 
 
@@ -195,9 +197,8 @@ def check_stream(subject: Subject) -> None:
     at = first_difference(subject.values, streamed)
     if at is not None:
         raise CheckFailed(
-            f"streams another value than it computes: bin {at} is {streamed[at]!r} bin by bin but "
-            f"{subject.values[at]!r} in "
-            f"batch{_by(streamed[at], subject.values[at])}. Drive both from one step."
+            f"streams another value than it computes: bin {at} is {_shown(streamed[at])} bin by bin but "
+            f"{_shown(subject.values[at])} in batch{_by(streamed[at], subject.values[at])}. Drive both from one step."
         )
 
 
@@ -211,9 +212,8 @@ def check_mirror(subject: Subject) -> None:
     at = int(np.argmax(off)) if len(off) else 0
     if len(off) and off[at] > MIRROR_TOLERANCE * largest:
         raise CheckFailed(
-            f"is not antisymmetric: bin {at} is {values[at]!r} but {mirrored[at]!r} in the mirrored "
-            "market, where it should be "
-            f"{-values[at]!r}. Swapping bid and ask sides must negate the value."
+            f"is not antisymmetric: bin {at} is {_shown(values[at])} but {_shown(mirrored[at])} in the mirrored "
+            f"market, where it should be {_shown(-values[at])}. Swapping bid and ask sides must negate the value."
         )
 
 
@@ -228,9 +228,8 @@ def check_warmup(subject: Subject) -> None:
     if len(early):
         at = int(valid[early[0]])
         raise CheckFailed(
-            f"has the value {subject.values[at]!r} at bin {at}, the valid bin number "
-            f"{int(early[0]) + 1}, inside its declared "
-            f"warm-up of {n} bins. Return NaN until then, or correct warmup_bins."
+            f"has the value {_shown(subject.values[at])} at bin {at}, the valid bin number {int(early[0]) + 1}, "
+            f"inside its declared warm-up of {n} bins. Return NaN until then, or correct warmup_bins."
         )
     if isinstance(subject.signal, StatisticalSignal) and n < len(valid) and np.isnan(values[n]):
         later = np.flatnonzero(~np.isnan(values))
@@ -278,8 +277,7 @@ def check_parameters(subject: Subject) -> None:
             default = getattr(subject.signal.params, name)
             raise CheckFailed(
                 f"has a parameter that does nothing: '{name}' gives the same bytes at {default!r} and at "
-                f"{', '.join(tried)}. "
-                "Remove it: it would only add trials."
+                f"{', '.join(tried)}. Remove it: it would only add trials."
                 if tried
                 else f"has the parameter '{name}', of which no second value could be found. "
                 "Give its Field examples=[...] with values that are allowed."
