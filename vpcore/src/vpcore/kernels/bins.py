@@ -138,7 +138,7 @@ class Stream(NamedTuple):
     held_view: Any  # the same memory, read only: one compiled version of the event's code
 
 
-@jit
+@jit(inline=True)
 def settle(stream, book):
     """After a completed event: best prices, validity, extremes of the bin."""
     st = stream.scalars
@@ -156,7 +156,7 @@ def settle(stream, book):
         _extend(st, bid, ask)
 
 
-@jit
+@jit(inline=True)
 def _extend(st, bid, ask):
     if st[HAS_EXTREMES] == 0:
         st[HAS_EXTREMES] = 1

@@ -52,7 +52,7 @@ from vpcore.kernels.state import (
 GIVE, TAKE, HIDE = 1, -1, 0
 
 
-@jit
+@jit(inline=True)
 def _flow(book, tick, side, quantity, size, sign, now):
     """Record contracts of one quantity at a level, and the depth they add (+1), take (-1) or leave alone (0)."""
     if size == 0:
@@ -69,7 +69,7 @@ def _flow(book, tick, side, quantity, size, sign, now):
         change_depth(book, tick, side, sign * size)
 
 
-@jit
+@jit(inline=True)
 def _reduce(book, row, size, now):
     """Take `size` off an order: what the event's fills cover is a fill, the rest was pulled by its owner."""
     tick = book.pool[row, O_TICK]
@@ -84,7 +84,7 @@ def _reduce(book, row, size, now):
     book.pool[row, O_SIZE] -= size
 
 
-@jit
+@jit(inline=True)
 def _place(book, order_id, tick, size, side, now):
     """Insert an order that arrives; an order that lives under the id already is withdrawn first."""
     slot = find_slot(book.keys, book.rows, order_id)
@@ -178,7 +178,7 @@ def _settle_fills(book, now):
     book.ints[N_FILLS] = 0
 
 
-@jit
+@jit(inline=True)
 def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now):
     """Apply one completed event at the time of its last record.
 
@@ -237,7 +237,7 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
         _settle_fills(book, now)
 
 
-@jit
+@jit(inline=True)
 def _modify(book, order_id, tick, size, side, now):
     slot = find_slot(book.keys, book.rows, order_id)
     if slot < 0:

@@ -22,7 +22,7 @@ def _hash(order_id):
     return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(0x7FFFFFFF))
 
 
-@jit
+@jit(inline=True)
 def find_slot(keys, rows, order_id):
     """Return the slot that holds `order_id`, or ``-1 - slot`` of the empty slot where it would go."""
     mask = keys.shape[0] - 1
@@ -34,7 +34,7 @@ def find_slot(keys, rows, order_id):
     return -1 - slot
 
 
-@jit
+@jit(inline=True)
 def remove_slot(keys, rows, slot):
     """Empty a slot, and move back whatever was pushed past it."""
     mask = keys.shape[0] - 1

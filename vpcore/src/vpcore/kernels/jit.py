@@ -122,7 +122,8 @@ def jit(function: F | None = None, *, nogil: bool = True, inline: bool = False) 
     nogil : bool
         Release the global interpreter lock while it runs.
     inline : bool
-        Inline into compiled callers at the level of numba's own IR; for tiny helpers in inner loops.
+        Always inline into compiled callers, in LLVM. For helpers of inner loops that take a tuple of arrays: passing one
+        through a call costs more than such a helper does.
 
     Returns
     -------
@@ -148,7 +149,7 @@ def jit(function: F | None = None, *, nogil: bool = True, inline: bool = False) 
                 nogil=nogil,
                 fastmath=False,
                 error_model="numpy",
-                inline="always" if inline else "never",
+                forceinline=inline,  # not inline="always": that copies numba's own IR, and compiles for longer
             )(target)
         finally:
             numba.config.CACHE_DIR = before

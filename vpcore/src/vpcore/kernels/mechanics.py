@@ -26,7 +26,7 @@ TINY = 1e-30
 """Accumulators below this are set to zero when advanced: denormals cost time and carry nothing."""
 
 
-@jit
+@jit(inline=True)
 def impulse(acc, page, level, before, now, taus, first, first_size, second, second_size):
     """Advance a level to `now` and add impulses to one or two of its quantities.
 

@@ -91,7 +91,7 @@ USED_UP = 0
 ) = range(2, 12)
 
 
-@jit
+@jit(inline=True)
 def _count_action(counts, action):
     if action == ADD:
         counts[K_ADD] += 1
@@ -128,7 +128,7 @@ def _hold(stream, words, start, stop, instrument):
     return True
 
 
-@jit
+@jit(inline=True)
 def _complete_event(stream, book, words, stop, instrument):
     st = stream.scalars
     trades = st[EVENT_TRADES] == 1
@@ -142,7 +142,7 @@ def _complete_event(stream, book, words, stop, instrument):
     settle(stream, book)
 
 
-@jit
+@jit(inline=True)
 def _forget_event(st):
     st[EVENT_RECORDS] = 0
     st[EVENT_HELD] = 0
