@@ -79,6 +79,12 @@ def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> 
     assert db.query_runs(run_ids=["r1", "r3"], trials=[Trial(*A)]).select(ROW_KEY).rows() == [("r1", *A), ("r3", *A)]
     assert db.query_runs(code_digests={"s0": "c0", "s1": "old"})["run_id"].unique().to_list() == ["r1"]
     assert db.query_runs(code_digests={}).is_empty()
+    assert db.query_runs(code_digests={"s0": "c0", "s1": "old"}, stale=True)["run_id"].unique().sort().to_list() == [
+        "r2",
+        "r3",
+    ]
+    assert db.query_runs(keys=[("r2", Trial(*B)), ("r3", Trial(*A))]).select(ROW_KEY).rows() == [("r2", *B), ("r3", *A)]
+    assert db.query_runs(keys=[]).is_empty()
     assert db.query_runs(min_signals=10).is_empty()  # ten signals, but one of them did not trade
     assert db.query_runs(min_signals=9).height == 6
     assert db.query_runs(experiment="other").is_empty()

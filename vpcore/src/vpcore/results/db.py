@@ -144,9 +144,11 @@ class ResultsDB:
         dataset_id: str | None = None,
         run_ids: Iterable[str] | None = None,
         code_digests: Mapping[str, str] | None = None,
+        stale: bool = False,
         status: str | None = "ok",
         min_signals: int = 0,
         trials: Collection[Trial] | None = None,
+        keys: Collection[tuple[str, Trial]] | None = None,
         sort: str | None = None,
         limit: int | None = None,
         blocks: bool = False,
@@ -161,12 +163,16 @@ class ResultsDB:
             Only rows of these runs.
         code_digests : mapping of signal name to code digest, optional
             Only rows of signals in it whose code was this.
+        stale : bool
+            Turn `code_digests` around: only the other rows.
         status : {"ok", "failed"} or None
             Only rows of runs that ended so.
         min_signals : int
             Only rows with at least this many signals that traded.
         trials : collection of Trial, optional
-            Only these keys.
+            Only these trials, of any run.
+        keys : collection of (run id, Trial), optional
+            Only these rows.
         sort : str, optional
             One of `SORTABLE`, the best first: the highest, or the lowest of what should be low. Without it, and among
             equals, rows are sorted by key; null comes last.
@@ -194,16 +200,15 @@ class ResultsDB:
         for name, value in (("experiment_name", experiment), ("signal_name", signal), ("dataset_id", dataset_id)):
             if value is not None:
                 conditions.append(pl.col(name) == value)
+        if keys is not None and run_ids is None:
+            run_ids = {run for run, _ in keys}
         if run_ids is not None:
-            wanted = sorted(set(run_ids))
-            conditions.append(pl.col("run_id").is_in(wanted))
-            rows_conditions.append(pl.col("run_id").is_in(wanted))
+            ids = sorted(set(run_ids))
+            conditions.append(pl.col("run_id").is_in(ids))
+            rows_conditions.append(pl.col("run_id").is_in(ids))
         if code_digests is not None:
-            pairs = [
-                (pl.col("signal_name") == name) & (pl.col("code_digest") == code)
-                for name, code in sorted(code_digests.items())
-            ]
-            conditions.append(pl.any_horizontal(pairs) if pairs else pl.lit(False))
+            code = pl.col("signal_name").replace_strict(dict(code_digests), default="", return_dtype=pl.String)
+            conditions.append((code == pl.col("code_digest")) != stale)
 
         def query() -> pl.LazyFrame:
             frame = self.runs(_all(conditions), _all(rows_conditions), blocks=blocks)
@@ -212,12 +217,10 @@ class ResultsDB:
             if min_signals > 0:
                 frame = frame.filter(pl.col("n_signals") - pl.col("n_dropped") >= min_signals)
             if trials is not None:
-                keys = pl.LazyFrame(
-                    [tuple(trial) for trial in sorted(trials)],
-                    schema={name: RUNS[name] for name in TRIAL_KEY},
-                    orient="row",
-                )
-                frame = frame.join(keys, on=list(TRIAL_KEY), how="semi")
+                frame = frame.join(_key_frame(TRIAL_KEY, list(trials)), on=list(TRIAL_KEY), how="semi")
+            if keys is not None:
+                wanted = [(run, *trial) for run, trial in keys]
+                frame = frame.join(_key_frame(ROW_KEY, wanted), on=list(ROW_KEY), how="semi")
             if sort is not None:
                 by, descending = [sort, *ROW_KEY], [sort not in LOWER_IS_BETTER] + [False] * len(ROW_KEY)
                 frame = frame.sort(by, descending=descending, nulls_last=True)
@@ -305,6 +308,10 @@ class ResultsDB:
 
 def _all(conditions: Sequence[pl.Expr]) -> pl.Expr | None:
     return pl.all_horizontal(conditions) if conditions else None
+
+
+def _key_frame(names: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> pl.LazyFrame:
+    return pl.LazyFrame(list(keys), schema={name: RUNS[name] for name in names}, orient="row")
 
 
 def newest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:

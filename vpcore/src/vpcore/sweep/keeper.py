@@ -5,13 +5,15 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from vpcore.config import ExperimentConfig
+from vpcore.errors import PluginError
+from vpcore.plugins import Plugins
 from vpcore.results import ROW_KEY, runs_frame
 from vpcore.sweep.expand import Run
 from vpcore.sweep.plan import Plan
@@ -61,6 +63,25 @@ class SweepReport:
     warnings: tuple[str, ...] = ()
     stopped: bool = False
     elapsed_seconds: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """Return the report as JSON holds it."""
+        return {**asdict(self), "warnings": list(self.warnings)}
+
+    def raise_tracking_failures(self, plugins: Plugins) -> None:
+        """Raise if the tracker or a lifecycle hook has failed: what ``--strict-tracking`` does at the end.
+
+        Raises
+        ------
+        PluginError
+            With the number of failures and the first of them.
+        """
+        if self.tracker_failures:
+            raise PluginError(
+                f"The tracker failed {len(self.tracker_failures)} times, the first time with "
+                f"{self.tracker_failures[0]}. The results are complete; leave out --strict-tracking to accept this."
+            )
+        plugins.raise_hook_failures()
 
 
 def failed_outcome(run: Run, error: str) -> Outcome:

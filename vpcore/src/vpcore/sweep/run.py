@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
-from vpcore.errors import ConfigError, PluginError, VpError
+from vpcore.errors import ConfigError, VpError
 from vpcore.generate import generate_dataset
 from vpcore.signal import require_importable
 from vpcore.sweep.dispatch import dispatch
@@ -139,7 +139,7 @@ def run_experiment(
     report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
     report.elapsed_seconds = time.perf_counter() - began
     if strict_tracking:
-        _raise_tracking(workspace, report)
+        report.raise_tracking_failures(workspace.plugins)
     return report
 
 
@@ -237,12 +237,3 @@ def _tracker(workspace: Workspace, config: ExperimentConfig, report: SweepReport
         report.tracker_failures.append(f"'{config.tracker}' could not be opened: {describe(error)}")
         return NoTracker(**settings)
     return tracker
-
-
-def _raise_tracking(workspace: Workspace, report: SweepReport) -> None:
-    if report.tracker_failures:
-        raise PluginError(
-            f"The tracker failed {len(report.tracker_failures)} times, the first time with "
-            f"{report.tracker_failures[0]}. The results are complete; leave out --strict-tracking to accept this."
-        )
-    workspace.plugins.raise_hook_failures()

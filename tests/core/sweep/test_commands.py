@@ -1,0 +1,129 @@
+"""``vp run``, ``vp compare`` and ``vp results``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from vpcore import Workspace
+from vpcore.cli import app as cli
+from vpcore.cli.common import COMMAND_PLUGINS
+
+Vp = Callable[..., int]
+
+
+@pytest.fixture
+def vp(make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch) -> Vp:
+    """Call a command in the workspace ws with the tests' plugins."""
+    workspace = make_proven("ws")
+    token = COMMAND_PLUGINS.set(workspace.plugins)
+    monkeypatch.setattr(cli, "Plugins", lambda: workspace.plugins)
+    monkeypatch.setenv("VP_ROOT", str(workspace.root))
+
+    def call(*arguments: str) -> int:
+        return cli.run(list(arguments))
+
+    yield call  # type: ignore[misc]
+    COMMAND_PLUGINS.reset(token)
+
+
+def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vp("run", "sweep", "--dry-run", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["n_runs"], plan["n_trials"], plan["n_stored"], plan["n_to_compute"]) == (5, 40, 0, 40)
+    assert vp("run", "sweep") == 0
+    out, err = capsys.readouterr()
+    assert "40 rows of 5 runs; 0 were stored already, 40 computed" in err
+    assert "combinations were tried on ESH4_" in err
+    assert "Figures against luck (p-values, deflated Sharpe ratio) are not available yet" in err
+    assert out.splitlines()[0].split()[:4] == ["row", "run_id", "signal", "varied"]
+    assert len(out.splitlines()) == 11
+    assert vp("run", "sweep", "--dry-run") == 0
+    assert "0 of 40 rows are left to compute" in capsys.readouterr().err
+
+    assert vp("compare", "sweep", "--sort", "tp_rate", "--min-signals", "20", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    rates = [row["tp_rate"] for row in answer["rows"]]
+    assert rates == sorted(rates, reverse=True)
+    assert all(
+        row["trades"] >= 20 and row["tp_rate_lo"] <= row["tp_rate"] <= row["tp_rate_hi"] for row in answer["rows"]
+    )
+    assert answer["n_rows"] + answer["n_too_few_trades"] == 40
+    assert list(answer["n_trials"].values()) == [40]
+    assert answer["statistics_against_luck"] is None
+    assert {row["varied"] for row in answer["rows"]} <= {
+        "gain=1", "gain=2", "gain=3", "tanh_scale=2", "tanh_scale=3",
+    }  # fmt: skip
+
+    assert vp("compare", "--signal", "scored", "--limit", "3", "--csv", "--min-signals", "0") == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["signal"] for row in table] == ["scored"] * 3
+    assert vp("compare", "--stale") == 0
+    assert capsys.readouterr().out == ""
+    assert vp("compare", "--sort", "tp_rat") == 2
+    assert "Rows cannot be sorted by 'tp_rat'. Did you mean 'tp_rate'?" in capsys.readouterr().err
+    assert vp("compare", "--dataset-id", "nothing") == 2
+    assert "No dataset is called 'nothing'" in capsys.readouterr().err
+
+
+def test_compare_before_anything_was_run(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vp("compare", "sweep") == 0
+    out, err = capsys.readouterr()
+    assert (out, err.strip()) == ("", "There are no such rows. Make some with: vp run sweep")
+
+
+def test_run_as_json(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vp("run", "sweep", "--json", "--workers", "1") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n_computed"], report["n_failed"], len(report["best"])) == (40, 0, 10)
+    assert report["best"][0]["net_pnl_ticks"] >= report["best"][1]["net_pnl_ticks"]
+
+
+def test_failures_are_shown_and_exit_with_1(vp: Vp, edit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(
+        ("signals: [plain, scored]", "signals: [breaks]"),
+        ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
+        ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {breaks: {gain: [0.5, 2]}}"),
+    )
+    assert vp("run", "sweep") == 1
+    err = capsys.readouterr().err
+    assert "of breaks: ZeroDivisionError: no gain at bin 1501" in err
+    run_id = err.partition("vp results show ")[2][:16]
+    assert vp("results", "show", run_id) == 0
+    out, err = capsys.readouterr()
+    assert "ZeroDivisionError: no gain at bin 1501" in err
+    assert len(out.splitlines()) == 9
+    assert vp("results", "show", "zz") == 2
+    assert "No run is called 'zz'" in capsys.readouterr().err
+
+
+def test_results_show_export_and_compact(vp: Vp, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vp("run", "sweep", "--json")
+    run_id = json.loads(capsys.readouterr().out)["run_ids"][0]
+    assert vp("results", "show", run_id[:12], "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["run"]["signal_params"] == {"gain": 1}
+    assert len(shown["rows"]) == 8
+    assert len(shown["rows"][0]["block_pnl_ticks"]) == 1
+    for name in ("rows.parquet", "rows.csv", "rows.ndjson"):
+        assert vp("results", "export", "--to", str(tmp_path / name)) == 0
+    assert pl.read_parquet(tmp_path / "rows.parquet").height == 40
+    assert pl.read_csv(tmp_path / "rows.csv").height == 40
+    assert vp("results", "export", "--to", str(tmp_path / "rows.csv")) == 2
+    assert "exists already. Choose another name, or replace it with --force" in capsys.readouterr().err
+    assert vp("results", "export", "--to", str(tmp_path / "rows.csv"), "--force", "--signal", "scored") == 0
+    assert pl.read_csv(tmp_path / "rows.csv").height == 16
+    assert vp("results", "export", "--to", "rows.txt") == 2
+    assert "--to must end in .parquet, .csv, .ndjson, was rows.txt" in capsys.readouterr().err
+    vp("run", "sweep", "--force")
+    capsys.readouterr()
+    assert vp("results", "compact", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["parts_after"], report["rows"], report["duplicates"]) == (2, 40, 40)

@@ -1,0 +1,107 @@
+"""``vp results``: one run, the parts of the store, and rows for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import CsvOption, JsonOption, RootOption
+
+SUFFIXES = (".parquet", ".csv", ".ndjson")
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="Id of a run, or an unambiguous beginning of it.")],
+    root: RootOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """Show a run: what made it, and every row, the best first."""
+    import json as json_module
+
+    from vpcore.cli.common import emit_json, emit_table, open_workspace, say
+    from vpcore.cli.compare import COLUMNS, EXPORTED, ranked
+
+    workspace = open_workspace(root)
+    meta = workspace.results.find_run(run)
+    found = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
+    rows = ranked(found, found)
+    about = {name: value for name, value in meta.items() if name != "batch_id"}
+    for name in ("started_utc", "finished_utc"):
+        about[name] = about[name].isoformat()
+    if json:
+        for name in [name for name in about if name.endswith("_json")]:
+            about[name.removesuffix("_json")] = json_module.loads(about.pop(name) or "null")
+        blocks = found["block_pnl_ticks"].to_list()
+        emit_json({"run": about, "rows": [{**row, "block_pnl_ticks": b} for row, b in zip(rows, blocks, strict=True)]})
+        return
+    if csv:
+        emit_table(rows, EXPORTED, csv=True)
+        return
+    for name, value in about.items():
+        if value is not None and name != "traceback":
+            say(f"{name.removesuffix('_json'):20} {value}")
+    if about["traceback"]:
+        say(about["traceback"])
+    emit_table(rows, COLUMNS, title=meta["run_id"])
+
+
+def compact(root: RootOption = None, json: JsonOption = False) -> None:
+    """Merge the parts of the results store. Nothing that is read changes; others may read and write meanwhile."""
+    from dataclasses import asdict
+
+    from vpcore.cli.common import emit_json, open_workspace, say
+    from vpcore.results import compact as merge
+
+    workspace = open_workspace(root)
+    report = merge(workspace.results)
+    if json:
+        emit_json(asdict(report))
+    else:
+        say(
+            f"{report.parts_before} parts are now {report.parts_after}: {report.rows} rows; "
+            f"{report.duplicates} that newer ones had replaced are gone."
+        )
+
+
+def export(
+    to: Annotated[Path, typer.Option("--to", help="File to write; .parquet, .csv or .ndjson.")],
+    signal: Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")] = None,
+    dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    root: RootOption = None,
+) -> None:
+    """Write the rows with what made them, failed ones included, into one file for other tools."""
+    import io
+
+    from vpcore.cli.common import open_workspace, say
+    from vpcore.errors import ConfigError
+    from vpcore.generate import find_dataset
+    from vpcore.storage.atomic import storage_errors, write_atomic
+
+    workspace = open_workspace(root)
+    if to.suffix not in SUFFIXES:
+        raise ConfigError(f"--to must end in {', '.join(SUFFIXES)}, was {to}.")
+    if dataset_id is not None:
+        dataset_id = find_dataset(workspace, dataset_id)
+    flat = to.suffix == ".csv"  # which cannot hold the PnL vectors
+    frame = workspace.results.query_runs(signal=signal, dataset_id=dataset_id, status=None, blocks=not flat)
+    buffer = io.BytesIO()
+    write = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".ndjson": frame.write_ndjson}[to.suffix]
+    write(buffer)  # type: ignore[operator]
+    with storage_errors(to, "write the export"):
+        written = write_atomic(to.absolute(), buffer.getvalue(), exclusive=not force)
+    if not written:
+        raise ConfigError(f"{to} exists already. Choose another name, or replace it with --force.")
+    say(f"{frame.height} rows in {to}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="The results store: show a run, export rows, compact.", no_args_is_help=True)
+    group.command("show")(show)
+    group.command("export")(export)
+    group.command("compact")(compact)
+    app.add_typer(group, name="results")

@@ -1,0 +1,166 @@
+"""``vp run``: compute what is missing of an experiment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+
+if TYPE_CHECKING:
+    from vpcore.config import ExperimentConfig
+    from vpcore.sweep import SweepReport
+    from vpcore.workspace import Workspace
+
+SHOWN_FAILURES = 5
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    force: Annotated[bool, typer.Option("--force", help="Compute again what is stored.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Instead of parallel.max_workers.")] = None,
+    executor: Annotated[str | None, typer.Option("--executor", help="Instead of parallel.executor.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")] = False,
+    root: RootOption = None,
+    json: JsonOption = False,
+    strict_tracking: StrictTrackingOption = False,
+) -> None:
+    """Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows."""
+    from vpcore.cli.common import EXIT_REFUSED, open_workspace
+    from vpcore.sweep import harness_config, run_experiment
+
+    workspace = open_workspace(root)
+    config = harness_config(workspace, experiment)
+    if dry_run:
+        _say_plan(workspace, config, force, json)
+        return
+    with _progress(config.name) as on_progress:
+        report = run_experiment(
+            workspace,
+            config,
+            force=force,
+            fail_fast=fail_fast,
+            max_workers=workers,
+            executor=executor,
+            on_progress=on_progress,
+        )
+    _say_report(workspace, report)
+    _rank(workspace, config, report, experiment, json)
+    if strict_tracking:
+        report.raise_tracking_failures(workspace.plugins)
+    if report.n_failed:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _progress(name: str) -> Any:
+    from contextlib import contextmanager
+
+    from vpcore.cli.common import progress
+
+    @contextmanager
+    def shown() -> Any:
+        # One bar after the other: each stage has its own total, and so its own estimate of the time left.
+        from contextlib import ExitStack
+
+        with ExitStack() as stack:
+            stage, update = "", None
+
+            def on_progress(now: Any) -> None:
+                nonlocal stage, update
+                if now.stage != stage:
+                    stack.close()
+                    stage = now.stage
+                    update = stack.enter_context(progress(name, now.total))
+                failed = f", {now.failed} failed" if now.failed else ""
+                text = {
+                    "dataset": f"{name}: generating the dataset",
+                    "proof": f"{name}: proving that signals do not look ahead",
+                    "run": f"{name}: {now.done:,.0f} of {now.total:,.0f} rows{failed}",
+                }[now.stage]
+                assert update is not None
+                update(now.done, total=now.total, description=text)
+
+            yield on_progress
+
+    return shown()
+
+
+def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, json: bool) -> None:
+    from vpcore.cli.common import emit_json, emit_table, say
+    from vpcore.sweep import expand, make_plan, plan_experiment
+
+    plan = plan_experiment(workspace, config, force=force)
+    there = plan is not None
+    if plan is None:
+        plan = make_plan(expand(config, workspace.plugins, ()), workspace.results, force=True)
+    missing = {run.run_id: len(run.trials) for run in plan.missing}
+    rows = []
+    for name in sorted({run.signal_name for run in plan.runs}):
+        runs = [run for run in plan.runs if run.signal_name == name]
+        left = sum(missing.get(run.run_id, 0) for run in runs)
+        trials = sum(len(run.trials) for run in runs)
+        rows.append({"signal": name, "runs": len(runs), "rows": trials, "stored": trials - left, "to_compute": left})
+    if json:
+        emit_json(
+            {
+                "experiment": config.name,
+                "dataset_id": config.dataset_id,
+                "dataset_exists": there,
+                "n_runs": len(plan.runs),
+                "n_trials": plan.n_trials,
+                "n_stored": plan.n_trials - plan.n_missing,
+                "n_to_compute": plan.n_missing,
+                "signals": rows,
+            }
+        )
+        return
+    emit_table(rows, ("signal", "runs", "rows", "stored", "to_compute"), title=config.name)
+    dataset = "is there" if there else "would be generated first"
+    say(f"Dataset {config.dataset_id} {dataset}. {plan.n_missing} of {plan.n_trials} rows are left to compute.")
+
+
+def _say_report(workspace: Workspace, report: SweepReport) -> None:
+    from vpcore.cli.common import say
+
+    for warning in report.warnings:
+        say(f"Warning: {warning}")
+    rate = report.n_computed / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
+    say(
+        f"{report.experiment}: {report.n_trials} rows of {len(report.run_ids)} runs; {report.n_reused} were stored "
+        f"already, {report.n_computed} computed in {report.elapsed_seconds:.1f} s ({rate:,.0f} rows/s), "
+        f"{report.n_failed} failed."
+    )
+    for run_id, signal, error in report.failures[:SHOWN_FAILURES]:
+        say(f"Failed: run {run_id} of {signal}: {error}")
+    if len(report.failures) > SHOWN_FAILURES:
+        say(f"And {len(report.failures) - SHOWN_FAILURES} more runs failed.")
+    if report.failures:
+        say(f"They are stored with their errors: vp results show {report.failures[0][0]}. Run again to try them again.")
+    if report.stopped:
+        say("Stopped at the first failure (--fail-fast); what was finished is stored.")
+    for text in report.tracker_failures[:SHOWN_FAILURES]:
+        say(f"Warning: the tracker failed, {text}. The results are stored.")
+    for failure in workspace.plugins.hook_failures:
+        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+
+
+def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
+    from vpcore.cli.common import emit_json, say
+    from vpcore.cli.compare import ranked, show
+    from vpcore.sweep import plan_experiment
+
+    plan = plan_experiment(workspace, config)
+    keys = [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan else []
+    if json:
+        best = workspace.results.query_best(config.select_metric, min_signals=config.min_signals, limit=10, keys=keys)
+        emit_json({**report.summary(), "sort": config.select_metric, "best": ranked(best, best)})
+        return
+    show(workspace, {"keys": keys}, sort=config.select_metric, min_signals=config.min_signals, limit=10)
+    say(f"More: vp compare {name}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
