@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from markets import INSTRUMENT, random_tape
 
+from vpcore import generate as generate_module
 from vpcore.dataset import verify_files
 from vpcore.engine import Engine
 from vpcore.errors import DatasetError, EngineError, SourceError
@@ -103,6 +104,16 @@ def test_a_source_that_is_gone_is_said_but_is_not_a_change(workspace, put_tape, 
     result = generate_dataset(workspace, "p")
     assert not result.created
     assert "could not be checked: a.npy is not in" in result.warnings[0]
+
+
+def test_changed_engine_code_is_said(workspace, put_tape, put_pipeline, monkeypatch):
+    put_tape()
+    dataset = generate(workspace, put_pipeline())
+    assert len(dataset.manifest["engine_code"]) == 64
+    monkeypatch.setattr(generate_module, "engine_code", lambda: "0" * 64)
+    result = generate_dataset(workspace, "p")
+    assert not result.created
+    assert f"vp verify {dataset.dataset_id} --rebuild" in result.warnings[0]
 
 
 def test_several_files_are_one_stream(workspace, put_tape, put_pipeline):

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import vpcore
+from vpcore.canonical import digest
 from vpcore.config.instruments import InstrumentSpec
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
 from vpcore.dataset import Dataset, DatasetRegistry, DatasetWriter
 from vpcore.dataset.verify import Comparison, compare_datasets
 from vpcore.engine import Engine, EngineParams
 from vpcore.errors import DatasetError, EngineError, SourceError, did_you_mean, listed
+from vpcore.kernels.jit import sources_digest
 from vpcore.source.protocol import FileInfo, RecordStream, SourceRequest
 from vpcore.storage import LocalStorage
 from vpcore.units import ms_to_ns
@@ -270,12 +273,22 @@ def _run(
         "symbol": pipeline.symbol,
         "pipeline": pipeline_block(pipeline),
         "packages": _packages(workspace, pipeline.source),
+        "engine_code": engine_code(),
         "sources": sources,
         "bins_of_window": total,
         "data_quality": quality,
         "cold_start": bool(quality["cold_start"]),
         "warnings": warnings,
     }
+
+
+def engine_code() -> str:
+    """Return the sha256 over the sources of the engine and of the compiled code, 64 hex digits.
+
+    It is recorded and not part of the dataset's id: `vpcore.schema.FORMAT_VERSION` says when bytes change on purpose.
+    What changes them by accident is found by comparing this, and by `rebuild`.
+    """
+    return digest([sources_digest(Path(vpcore.__path__[0]) / part) for part in ("engine", "kernels")])
 
 
 def _packages(workspace: Workspace, source: str) -> dict[str, str]:
@@ -316,6 +329,12 @@ def _check_existing(workspace: Workspace, pipeline: ResolvedPipeline, manifest: 
         # A dataset may outlive its source, or be copied to a machine without it: gone is not changed.
         return (f"The source files of the dataset could not be checked: {listed(gone)} is not in {workspace.raw}.",)
     _compare_sources(manifest["dataset_id"], recorded, found, workspace.raw)
+    if manifest.get("engine_code") != engine_code():
+        dataset_id = manifest["dataset_id"]
+        return (
+            f"The engine's code has changed since dataset '{dataset_id}' was made. Whether that changes the data is "
+            f"shown by: vp verify {dataset_id} --rebuild",
+        )
     return ()
 
 
