@@ -166,7 +166,7 @@ class DatasetWriter:
         return writer
 
     def _errors(self) -> Any:
-        return storage_errors(self._stage.path, f"write dataset '{self.dataset_id}'")
+        return storage_errors(self._stage.path.parent, f"write dataset '{self.dataset_id}'")
 
     @property
     def path(self) -> Path:
