@@ -308,7 +308,7 @@ def ordinary_trade(m: Any, r: Any) -> None:
 
 @jit
 def modify_order(m: Any, r: Any, side: int, level: int) -> None:
-    """Let the owner of an order of a level change its size or its price."""
+    """Let the owner of one of a level's orders change its size or its price; the level has more than one."""
     orders = m.orders
     row = nth(orders, m.levels, level, below(m.flow, m.levels[level, COUNT]))
     size = orders[row, SIZE]
@@ -349,9 +349,9 @@ def ordinary_event(m: Any, r: Any) -> None:
             chance += r.mood_gain * m.sums[MOOD] * (1.0 if side == BID_SIDE else -1.0)
         if state[LIVE] > m.orders.shape[0] - _SPARE_ORDERS:
             chance = 0.0
-        if count > 0 and uniform(m.flow) < r.modify_share:
+        if count > 1 and uniform(m.flow) < r.modify_share:
             modify_order(m, r, side, level)
-        elif uniform(m.flow) < min(max(chance, 0.03), 0.97) or count == 0:
+        elif count < 2 or uniform(m.flow) < min(max(chance, 0.03), 0.97):  # owners never take a level's last order away
             count_flow(m, r, side, level, add_order(m, r, side, level), 0)
         else:
             row = nth(m.orders, levels, level, below(m.flow, count))

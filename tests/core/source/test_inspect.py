@@ -1,0 +1,96 @@
+"""What `vp inspect` says, against the figures of the shared data's README."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from real_data import ESH4, ESM4, needs_esh4, needs_esm4
+
+from vpcore.cli.app import run
+from vpcore.errors import SourceError
+from vpcore.source import records as records_module
+from vpcore.source.header import Mapping
+from vpcore.source.inspect import inspect_file
+
+
+@needs_esh4
+def test_esh4():
+    found = inspect_file(ESH4)
+    assert found.records == 68_792
+    assert found.actions == {"A": 29_216, "C": 17_999, "M": 12_233, "R": 0, "T": 2_973, "F": 6_371, "N": 0}
+    assert (found.snapshot, found.snapshot_records, found.flags["bad_ts_recv"], found.bad_times) == ("snapshot", 8_725, 8_725, 0)
+    assert found.flags["last"] == 47_022
+    assert found.buy_volume + found.sell_volume + found.cross_volume == 9_892
+    assert found.cross_volume == 44
+    assert found.live_first_ns == 1_703_541_600_181_198_464
+    assert (found.backwards, found.undefined_prices, found.unfinished) == (0, 0, False)
+    assert found.instruments[17077].price_unit_int == 250_000_000
+    assert found.instruments[17077].symbols == ("ESH4",)
+    assert [round((b - a) / 1e9) for a, b in found.gaps] == [504, 312, 993, 363, 257]
+
+
+@needs_esm4
+def test_esm4():
+    found = inspect_file(ESM4)
+    assert (found.records, found.snapshot, found.snapshot_records) == (13_796, "clear and snapshot", 13_601)
+    assert found.actions["T"] == 5
+    assert found.undefined_prices == 0  # the one of the clear is as it should be
+
+
+@needs_esh4
+def test_chunks_change_nothing(monkeypatch):
+    whole = inspect_file(ESH4).as_dict()
+    monkeypatch.setattr(records_module.RecordReader.__init__, "__defaults__", (501,))
+    assert inspect_file(ESH4).as_dict() == whole
+
+
+def test_oddities(tmp_path, made):
+    records = made.records(100)
+    records["ts_recv"][50] = records["ts_recv"][48]
+    records["ts_recv"][60] = made.DAY0 + 2 * made.DAY
+    records["ts_recv"][61] = 2**64 - 1
+    records["flags"][62] = 128 | 8
+    records["price"][63] = 2**63 - 1
+    records["ts_recv"][80:] += np.uint64(600 * made.NS)
+    records["flags"][-1] = 0
+    records["instrument_id"][90:] = 9
+    records["price"][90:] = 35 * made.NS
+    found = inspect_file(made.put(tmp_path / "a.dbn", made.metadata(), records[:5], made.system_message(), records[5:]))
+    assert (found.backwards, found.beyond_end, found.undefined_times) == (2, 1, 1)
+    assert (found.bad_times, found.undefined_prices, found.unfinished) == (1, 1, True)
+    assert found.snapshot == "none"
+    assert found.skipped == {23: 1}
+    assert {number: (item.records, item.symbols, item.price_unit_int) for number, item in found.instruments.items()} == {
+        7: (90, ("SYM",), made.NS),
+        9: (10, (), 35 * made.NS),
+    }
+    assert (made.DAY0 + 79 * made.NS, made.DAY0 + 680 * made.NS) in found.gaps
+
+
+def test_another_schema_has_its_metadata_said(tmp_path, made, capsys):
+    path = made.put(tmp_path / "a.dbn", made.metadata(schema="trades"))
+    assert inspect_file(path).as_dict()["records"] is None
+    assert run(["inspect", str(path)]) == 0
+    assert "not read: an order book needs the schema mbo, this is trades" in capsys.readouterr().out
+
+
+def test_a_cut_file(tmp_path, made):
+    path = made.put(tmp_path / "a.dbn", made.metadata(), made.records(9).tobytes()[:-3])
+    with pytest.raises(SourceError, match="is truncated"):
+        inspect_file(path)
+
+
+def test_command(tmp_path, made, capsys):
+    symbols = [Mapping("AAA", 7, made.DAY0, made.DAY0 + made.DAY), Mapping("BBB", 8, made.DAY0, made.DAY0 + made.DAY)]
+    path = made.put(tmp_path / "a.dbn.zst", made.metadata(symbols), made.records(2000))
+    assert run(["inspect", str(path)]) == 0
+    out = capsys.readouterr().out
+    for text in ("DBN version 3, schema mbo, dataset TEST", "AAA = instrument 7 (2024-10-04)", "A 2,000", "no clear and no snapshot", "nothing to remark"):
+        assert text in out
+    assert run(["inspect", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["records"], found["schema"], found["actions"]["A"]) == (2000, "mbo", 2000)
+    assert run(["inspect", str(tmp_path / "none.dbn")]) == 2
+    assert "could not be opened" in capsys.readouterr().err
