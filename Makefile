@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYPROJECTS := pyproject.toml vpcore/pyproject.toml vpcore_signals_stat/pyproject.toml vpcore_signals_ml/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint test docs constraints clean
+.PHONY: help install demo lint test docs constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -20,6 +20,9 @@ $(STAMP): $(PYPROJECTS) constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		-e './vpcore[dev,mlflow,plot]' -e ./vpcore_signals_stat -e './vpcore_signals_ml[models]'
 	touch $(STAMP)
+
+demo: $(STAMP)  ## The whole chain on a synthetic market, in build/demo; writes nothing else.
+	$(BIN)/vp demo build/demo
 
 lint: $(STAMP)  ## Style, types and the import contract.
 	$(BIN)/python -m ruff check .

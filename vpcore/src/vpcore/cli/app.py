@@ -18,9 +18,9 @@ from vpcore.errors import VpError
 from vpcore.plugins import Plugins
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Set up": ("init", "validate", "plugins", "list-signals", "check", "schema"),
+    "Set up": ("demo", "init", "validate", "plugins", "list-signals", "check", "schema"),
     "Data": ("inspect", "synth", "generate", "verify", "list-datasets"),
-    "Experiments": ("run", "compare", "results"),
+    "Experiments": ("run", "compare", "results", "plot"),
     "Serving": ("promote", "serving", "online-sim"),
 }
 """Help groups the commands by these headings and in this order; those of plugins come last."""

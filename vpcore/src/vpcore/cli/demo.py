@@ -1,0 +1,118 @@
+"""``vp demo``: the main job end to end on a synthetic market, in a workspace of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+SERVING = """\
+# What would be served: a signal over a pipeline's dataset, with scoring and projection.
+name: demo
+pipeline: demo
+signal: {name: derivative}
+projection: {horizons_ms: [200, 500, 1000, 2500]}
+"""
+
+EXPERIMENT = """\
+# What is tried: signals x their parameters x scoring x barriers x cooldowns x thresholds.
+name: demo
+serving: demo
+signals: [ads, derivative, erd]
+eval: {tp_ticks: [4, 8], sl_ticks: [4, 8], max_hold_bins: 600, cooldown_bins: [20, 50], price: touch}
+select: {metric: net_pnl_ticks, min_signals: 30}
+sweep:
+  scoring: {tanh_scale: [2.0, 3.0]}
+  per_signal: {ads: {zscore_window: [100, 200]}}
+"""
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace to make.")] = Path("vp-demo"),
+    alpha: Annotated[float, typer.Option("--alpha", help="Planted effect, -1 to 1; 0: nothing to find.")] = 0.6,
+    minutes: Annotated[int, typer.Option("--minutes", min=10, help="Length of the session.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="Of the market.")] = 7,
+) -> None:
+    """Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.
+
+    The market has no meaning beyond showing the tools: the effect is put there to be found. A second demo in the same
+    folder finds its results stored.
+    """
+    from vpcore.workspace import Workspace
+
+    workspace, _ = Workspace.create(folder)
+    root = ["--root", str(workspace.root)]
+    market = ["--seed", str(seed), "--alpha", str(alpha), "--minutes", str(minutes)]
+    _step("A market, order by order, as a DBN file", ["synth", *market, "--pipeline", "demo", *root])
+    (workspace.configs / "serving" / "demo.yaml").write_text(SERVING)
+    (workspace.configs / "experiments" / "demo.yaml").write_text(EXPERIMENT)
+    _step("The specs hold together", ["validate", *root])
+    _step("Records to a dataset of bins x price cells", ["generate", "demo", *root])
+    _step("Every combination, evaluated and stored", ["run", "demo", *root])
+    run_id, row = _best(workspace)
+    _step("The best row becomes a published version", ["promote", "demo", "--run-id", run_id, "--alias", "demo", *root])
+    _step("The published version, one bin at a time", ["online-sim", "--serving", "demo", *root])
+    picture = workspace.root / "demo.png"
+    _step("A picture of it", ["plot", run_id, "--row", row, "--out", str(picture), *root])
+    _summary(workspace, picture, alpha)
+
+
+def _step(title: str, arguments: list[str]) -> None:
+    """Run a command as a user would, in this process, and say which."""
+    import shlex
+    import time
+
+    from vpcore.cli.app import run
+    from vpcore.cli.common import say
+
+    say(f"\n== {title}\n$ {shlex.join(['vp', *arguments])}")
+    began = time.perf_counter()
+    code = run(arguments)
+    say(f"   ({time.perf_counter() - began:.1f} s)")
+    if code:
+        raise typer.Exit(code)
+
+
+def _best(workspace: Workspace) -> tuple[str, str]:
+    from vpcore.errors import ResultsError
+
+    config = workspace.experiment("demo").to_harness_config()
+    found = workspace.results.query_best(
+        config.select_metric, min_signals=config.min_signals, limit=1, dataset_id=config.dataset_id
+    )
+    if not len(found):
+        raise ResultsError(f"No row has {config.min_signals} trades: take a longer session, with --minutes.")
+    best = found.row(0, named=True)
+    return best["run_id"], best["row"]
+
+
+def _summary(workspace: Workspace, picture: Path, alpha: float) -> None:
+    from vpcore.cli.common import say
+
+    root = workspace.root
+    say(f"\n== What was made, in {root}")
+    paths: list[tuple[str, list[Path]]] = [
+        ("market", sorted((root / "lake" / "raw").rglob("*.dbn.zst"))),
+        ("specs", [root / "configs" / layer / "demo.yaml" for layer in ("pipelines", "serving", "experiments")]),
+        ("dataset", [workspace.datasets.path(name) for name in workspace.datasets.ids()]),
+        ("results", [workspace.results_dir]),
+        ("published", sorted(workspace.serving_versions_dir.glob("*.yaml"))),
+        ("picture", [picture]),
+    ]
+    for what, found in paths:
+        for path in found:
+            print(f"{what:10} {path.relative_to(root)}")
+    say(
+        f"The market was made with alpha = {alpha:g}: "
+        + ("the best row found a planted effect, not an edge." if alpha else "the best row is luck, whatever it says.")
+    )
+    say(f"Look further: vp compare demo --root {root}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("demo")(demo)
