@@ -16,6 +16,7 @@ import pytest
 from vpcore.errors import ResultsError, StorageError
 from vpcore.evaluation import Trial
 from vpcore.results import ROW_KEY, ResultsDB, compact, row_id, run_id
+from vpcore.results.schema import row_ids
 from vpcore.results.writer import put_parts, table_folder
 
 A, B = (0.5, 20, 4, 4), (0.6, 20, 4, 4)
@@ -46,6 +47,8 @@ def test_a_batch_is_read_back(db: ResultsDB, make: SimpleNamespace) -> None:
 def test_ids_are_those_of_the_document() -> None:
     assert row_id("r1", 0.5, 20, 4, 4) == "fd8f81e3"
     assert row_id("r1", 1, 20, 4, 4) == row_id("r1", 1.0, 20, 4, 4)
+    keys = [A, B, (1.0, 0, 1, 2), (0.1 + 0.2, 5, 3, 3)]
+    assert row_ids("r1", keys) == [row_id("r1", *key) for key in keys]
     assert len(run_id({"dataset_id": "D"})) == 16
     assert run_id({"fee": 2}) == run_id({"fee": 2.0}) != run_id({"fee": 2.5})
 

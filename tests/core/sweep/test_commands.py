@@ -43,7 +43,7 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert "40 rows of 5 runs; 0 were stored already, 40 computed" in err
     assert "combinations were tried on ESH4_" in err
     assert "Figures against luck (p-values, deflated Sharpe ratio) are not available yet" in err
-    assert out.splitlines()[0].split()[:4] == ["row", "run_id", "signal", "varied"]
+    assert out.splitlines()[0].split()[:4] == ["row", "run", "signal", "threshold"]
     assert len(out.splitlines()) == 11
     assert vp("run", "sweep", "--dry-run") == 0
     assert "0 of 40 rows are left to compute" in capsys.readouterr().err

@@ -28,7 +28,15 @@ META: dict[str, Any] = {
     "finished_utc": datetime(2024, 1, 1, 0, 0, 5, tzinfo=UTC),
 }
 ROWS: list[dict[str, Any]] = [
-    {"row": "aaaa", "threshold": 0.4, "net_pnl_ticks": -1.0, "tp_rate": 0.5, "n_signals": 9, "tp_ticks": 4},
+    {
+        "row": "aaaa",
+        "threshold": 0.4,
+        "net_pnl_ticks": -1.0,
+        "tp_rate": 0.5,
+        "n_signals": 9,
+        "tp_ticks": 4,
+        "status": "ok",
+    },
     {"row": "bbbb", "threshold": 0.6, "net_pnl_ticks": 0.5, "tp_rate": 0.4, "n_signals": 7, "tp_ticks": 4},
     {"row": "cccc", "threshold": 0.8, "net_pnl_ticks": None, "tp_rate": None, "n_signals": 0, "tp_ticks": 4},
 ]

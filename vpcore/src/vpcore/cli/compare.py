@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
     from vpcore.workspace import Workspace
 
-COLUMNS = (
-    "row", "run_id", "signal", "varied", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "trades", "tp_rate",
-    "tp_rate_lo", "tp_rate_hi", "n_eff", "timeout_rate", "tp_resolved", "breakeven_rate", "driftless_rate",
-    "net_pnl_ticks", "mean_pnl_ticks", "events_per_hour",
-)  # fmt: skip
-
 EXPORTED = (
-    *COLUMNS[:3], "dataset_id", *COLUMNS[3:], "sl_rate", "tie_rate", "median_time_to_outcome_ms", "max_concurrent",
-    "n_signals", "n_up", "n_down", "n_dropped", "experiment_name", "code_digest",
+    "row", "run_id", "signal", "dataset_id", "varied", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "trades",
+    "tp_rate", "tp_rate_lo", "tp_rate_hi", "n_eff", "timeout_rate", "tp_resolved", "tp_resolved_lo", "tp_resolved_hi",
+    "breakeven_rate", "driftless_rate", "net_pnl_ticks", "mean_pnl_ticks", "events_per_hour", "sl_rate", "tie_rate",
+    "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped", "experiment_name",
+    "code_digest",
 )  # fmt: skip
+"""Columns of a CSV."""
+
+TABLE = (
+    "row", "run", "signal", "threshold", "cooldown", "tp", "sl", "trades", "n_eff", "tp_rate", "95 %", "timeouts",
+    "resolved", "resolved 95 %", "breakeven", "driftless", "net", "mean", "per_hour", "varied",
+)  # fmt: skip
+"""Columns for people; JSON and CSV have the names of the store."""
 
 
 def compare(
@@ -120,12 +124,57 @@ def show(
             }
         )
         return
-    columns = EXPORTED if csv else COLUMNS
     empty = f"No row has {min_signals} trades." if found.height else f"There are no such rows. Make some with:{again}"
-    emit_table(rows, columns, csv=csv, title=f"By {sort}", empty=empty)
-    if csv or not rows:
+    if csv:
+        emit_table(rows, EXPORTED, csv=True, empty=empty)
+        return
+    emit_table(for_people(rows, sort), people_columns(sort), title=f"By {sort}", empty=empty)
+    if not rows:
         return
     say(caution(enough.height, len(rows), few, min_signals, trials))
+
+
+def people_columns(sort: str) -> tuple[str, ...]:
+    """Return the columns of the table, with the figure it is sorted by, if that is another one."""
+    shown = {"net_pnl_ticks", "mean_pnl_ticks", "tp_rate", "n_eff", "timeout_rate", "breakeven_rate", "driftless_rate"}
+    return TABLE if sort in shown | {"threshold", "events_per_hour"} else (*TABLE[:-1], sort, TABLE[-1])
+
+
+def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Return rows of `ranked` under short names, rounded, the interval in one cell."""
+
+    def rounded(value: float | None, digits: int) -> float | None:
+        return None if value is None else round(value, digits)
+
+    def interval(lo: float | None, hi: float | None) -> str | None:
+        return None if lo is None or hi is None else f"{lo:.3f}-{hi:.3f}"
+
+    return [
+        {
+            sort: row[sort],
+            "row": row["row"],
+            "run": row["run_id"][:8],
+            "signal": row["signal"],
+            "threshold": row["threshold"],
+            "cooldown": row["cooldown_bins"],
+            "tp": row["tp_ticks"],
+            "sl": row["sl_ticks"],
+            "trades": row["trades"],
+            "n_eff": rounded(row["n_eff"], 1),
+            "tp_rate": rounded(row["tp_rate"], 3),
+            "95 %": interval(row["tp_rate_lo"], row["tp_rate_hi"]),
+            "timeouts": rounded(row["timeout_rate"], 3),
+            "resolved": rounded(row["tp_resolved"], 3),
+            "resolved 95 %": interval(row["tp_resolved_lo"], row["tp_resolved_hi"]),
+            "breakeven": rounded(row["breakeven_rate"], 3),
+            "driftless": rounded(row["driftless_rate"], 3),
+            "net": rounded(row["net_pnl_ticks"], 3),
+            "mean": rounded(row["mean_pnl_ticks"], 3),
+            "per_hour": rounded(row["events_per_hour"], 1),
+            "varied": row["varied"],
+        }
+        for row in rows
+    ]
 
 
 def caution(n_rows: int, n_shown: int, n_few: int, min_signals: int, trials: Mapping[str, int]) -> str:
@@ -135,9 +184,10 @@ def caution(n_rows: int, n_shown: int, n_few: int, min_signals: int, trials: Map
     for name, count in trials.items():
         lines.append(f"{count} combinations were tried on {name}: the best of them is partly luck.")
     lines.append(
-        "Figures against luck (p-values, deflated Sharpe ratio) are not available yet. tp_rate and its 95 % interval "
-        "(tp_rate_lo, tp_rate_hi) are of all trades and take them as independent; n_eff says how many they are worth. "
-        "breakeven_rate and driftless_rate are of the trades that reach a barrier: hold tp_resolved against them."
+        "Figures against luck (p-values, deflated Sharpe ratio) are not available yet. tp_rate is of all trades; "
+        "'resolved' is of those that reached a barrier, and so are breakeven and driftless: hold its interval against "
+        "them. The intervals take trades as independent; n_eff says how many they are worth. net is what a trade pays, "
+        "mean the same trades from mid to mid without costs; both in ticks."
     )
     return "\n".join(lines)
 
@@ -150,6 +200,8 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     rows, among : DataFrame
         Rows of `ResultsDB.query_runs`: those to return, and those among which settings may vary.
     """
+    from vpcore.evaluation import wilson
+
     seen: dict[tuple[str, str], set[str]] = {}
     for row in among.unique("run_id", keep="any").to_dicts():
         for name, value in _settings(row).items():
@@ -157,14 +209,19 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     result = []
     for row in rows.to_dicts():
         varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
-        resolved = None if row["tp_rate"] is None else row["tp_rate"] + row["sl_rate"]
+        trades = None if row["n_signals"] is None else row["n_signals"] - row["n_dropped"]
+        hits = round(row["tp_rate"] * trades) if trades else 0
+        resolved = hits + round(row["sl_rate"] * trades) if trades else 0
+        lo, hi = (float(bound) for bound in wilson(hits, resolved))
         result.append(
             {
                 **{name: v for name, v in row.items() if not name.endswith("_json") and name != "block_pnl_ticks"},
                 "signal": row["signal_name"],
                 "varied": " ".join(f"{name}={_short(value)}" for name, value in varied.items()),
-                "trades": None if row["n_signals"] is None else row["n_signals"] - row["n_dropped"],
-                "tp_resolved": row["tp_rate"] / resolved if resolved else None,
+                "trades": trades,
+                "tp_resolved": hits / resolved if resolved else None,
+                "tp_resolved_lo": lo if resolved else None,
+                "tp_resolved_hi": hi if resolved else None,
                 "signal_params": json_module.loads(row["signal_params_json"]),
                 "scoring": json_module.loads(row["scoring_json"]) if row["scoring_json"] else None,
                 "eval": json_module.loads(row["eval_json"]),

@@ -126,10 +126,10 @@ def _say_report(workspace: Workspace, report: SweepReport) -> None:
 
     for warning in report.warnings:
         say(f"Warning: {warning}")
-    rate = report.n_computed / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
+    rate = f" ({report.n_computed / report.elapsed_seconds:,.0f} rows/s)" if report.n_computed else ""
     say(
         f"{report.experiment}: {report.n_trials} rows of {len(report.run_ids)} runs; {report.n_reused} were stored "
-        f"already, {report.n_computed} computed in {report.elapsed_seconds:.1f} s ({rate:,.0f} rows/s), "
+        f"already, {report.n_computed} computed in {report.elapsed_seconds:.1f} s{rate}, "
         f"{report.n_failed} failed."
     )
     for run_id, signal, error in report.failures[:SHOWN_FAILURES]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from vpcore.canonical import digest
+from vpcore.canonical import bytes_digest, canonical_json, digest
 
 RESULTS_VERSION = 1
 """Version of the tables and of what a run id is made of."""
@@ -95,6 +96,16 @@ SORTABLE = tuple(name for name, dtype in RUNS.items() if dtype in (pl.Float64, p
 def row_id(run_id: str, threshold: float, cooldown_bins: int, tp_ticks: int, sl_ticks: int) -> str:
     """Return the first 8 hex digits of the sha256 of a row's key."""
     return digest([run_id, float(threshold), int(cooldown_bins), int(tp_ticks), int(sl_ticks)])[:8]
+
+
+def row_ids(run_id: str, keys: Sequence[tuple[float, int, int, int]]) -> list[str]:
+    """Return `row_id` of many rows of one run, several times faster."""
+    head = canonical_json([run_id])[:-1]
+    thresholds = {threshold: canonical_json(float(threshold)) for threshold in {key[0] for key in keys}}
+    return [
+        bytes_digest(b"%b,%b,%d,%d,%d]" % (head, thresholds[threshold], cooldown, tp, sl))[:8]
+        for threshold, cooldown, tp, sl in keys
+    ]
 
 
 def run_id(parts: dict[str, Any]) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from vpcore.errors import ResultsError
-from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, row_id
+from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, row_ids
 from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder
 
 STAGING = ".staging"
@@ -36,14 +37,14 @@ def runs_frame(run_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
         become null.
     """
     keys = list(zip(*(columns[name] for name in TRIAL_KEY), strict=True))
-    data: dict[str, Any] = {"run_id": [run_id] * len(keys), "row": [row_id(run_id, *key) for key in keys]}
+    data: dict[str, Any] = {"run_id": [run_id] * len(keys), "row": row_ids(run_id, keys)}
     for name, dtype in RUNS.items():
         if name in data or name == "batch_id":
             continue
         if name not in columns:
             data[name] = pl.Series(name, [None] * len(keys), dtype=dtype)
         elif name == "block_pnl_ticks":
-            data[name] = pl.Series(name, [row.tolist() for row in columns[name]], dtype=dtype)
+            data[name] = _lists(name, columns[name])
         else:
             data[name] = pl.Series(name, columns[name]).cast(dtype)
     return (
@@ -51,6 +52,14 @@ def runs_frame(run_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
         .with_columns(pl.col(pl.Float64).fill_nan(None))
         .select(name for name in RUNS if name != "batch_id")
     )
+
+
+def _lists(name: str, vectors: Any) -> pl.Series:
+    """Return the rows of a float64 matrix as a column of lists."""
+    n_rows, width = vectors.shape
+    if n_rows == 0 or width == 0:
+        return pl.Series(name, [[]] * n_rows, dtype=pl.List(pl.Float64))
+    return pl.Series(name, np.ascontiguousarray(vectors).ravel()).reshape((n_rows, width)).cast(pl.List(pl.Float64))
 
 
 def new_batch_id() -> str:

@@ -14,7 +14,7 @@ import polars as pl
 from vpcore.config import ExperimentConfig
 from vpcore.errors import PluginError
 from vpcore.plugins import Plugins
-from vpcore.results import ROW_KEY, runs_frame
+from vpcore.results import ROW_KEY, RUNS, runs_frame
 from vpcore.sweep.expand import Run
 from vpcore.sweep.plan import Plan
 from vpcore.sweep.worker import Outcome, describe, key_columns
@@ -27,6 +27,8 @@ STORE_SECONDS = 1.0
 """Finished runs are stored at least this often, so that a crash loses little and parts stay few."""
 
 STORE_ROWS = 50_000
+
+_FIGURES = [name for name in RUNS if name not in ("block_pnl_ticks", "batch_id")]
 
 
 @dataclass(slots=True)
@@ -171,7 +173,7 @@ class Keeper:
             return
         rows = self.workspace.results.query_runs(run_ids=[meta["run_id"] for meta in metas], status=None)
         for meta in metas:
-            mine = rows.filter(pl.col("run_id") == meta["run_id"]).sort(ROW_KEY).to_dicts()
+            mine = rows.filter(pl.col("run_id") == meta["run_id"]).sort(ROW_KEY).select(_FIGURES).to_dicts()
             try:
                 self.tracker.log_run(meta, mine, self.config.select_metric)
             except Exception as error:

@@ -117,7 +117,10 @@ def run_experiment(
     config = harness_config(workspace, experiment)
     make_executor = workspace.plugins.load("executor", executor or config.executor)
     report = SweepReport(config.name, config.dataset_id)
-    tracker = _tracker(workspace, config, report)
+    tracker: Tracker | None = None
+    if not workspace.datasets.exists(config.dataset_id):
+        # A tracker that is not installed shall not be noticed after the generation.
+        tracker = _tracker(workspace, config, report)
     dataset = _dataset(workspace, config, report, on_progress)
     plan = make_plan(expand(config, workspace.plugins, dataset.source_digests), workspace.results, force=force)
     report.run_ids = [run.run_id for run in plan.runs]
@@ -128,6 +131,7 @@ def run_experiment(
         workers = max_workers if max_workers is not None else config.max_workers
         if workers is not None and workers < 1:
             raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
+        tracker = tracker or _tracker(workspace, config, report)
         pool: Executor = make_executor(workers)
         keeper = Keeper(workspace, config, tracker, report, plan)
         with pool:
@@ -135,7 +139,8 @@ def run_experiment(
                 for run in plan.missing:
                     require_importable(type(run.signal))
             _work(keeper, pool, dataset, fail_fast, on_progress)
-    tracker.close()
+    if tracker is not None:
+        tracker.close()
     report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
     report.elapsed_seconds = time.perf_counter() - began
     if strict_tracking:

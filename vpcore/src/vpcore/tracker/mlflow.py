@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ class MlflowTracker:
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
         try:
+            # It tells of every table it makes.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
             client_class = importlib.import_module("mlflow").MlflowClient
         except ModuleNotFoundError as error:
             raise PluginError(
@@ -64,7 +67,7 @@ class MlflowTracker:
         finished = int(meta["finished_utc"].timestamp() * 1000)
         params = [entities.Param(name, text) for name, text in sorted(_params(meta).items())]
         best = _best(rows, select_metric)
-        figures = {name: float(value) for name, value in best.items() if name not in _NOT_METRICS and value is not None}
+        figures = {name: float(value) for name, value in best.items() if name not in _NOT_METRICS and _is_number(value)}
         figures["n_trials"] = float(len(rows))
         metrics = [entities.Metric(name, value, finished, 0) for name, value in sorted(figures.items())]
         tags = {"vp.best_row": best.get("row", ""), "vp.error": (meta.get("error") or "")[:5000]}
@@ -95,6 +98,10 @@ class MlflowTracker:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _params(meta: Mapping[str, Any]) -> dict[str, str]:
