@@ -93,7 +93,7 @@ def replay(records: np.ndarray[Any, Any], tick_int: int = 250_000_000, near: int
         seen.times.append(ts)
         seen.touches.append(best)
         seen.sizes_at_touch.append((seen.bids[best[0]], seen.asks[best[1]]))
-        moved, *flow = seen.near_flow[-1]
+        _moved, *flow = seen.near_flow[-1]
         seen.near_flow[-1] = (sum(best) - sum(before), *flow)
     seen.open_at_end = bool(event)
     return seen

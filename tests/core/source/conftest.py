@@ -79,7 +79,13 @@ class Reader:
     """Opens windows and collects what comes."""
 
     def __call__(
-        self, *files: Path, symbol: str = "SYM", start: int = DAY0, end: int = DAY0 + DAY, root: Path | None = None, **options: Any
+        self,
+        *files: Path,
+        symbol: str = "SYM",
+        start: int = DAY0,
+        end: int = DAY0 + DAY,
+        root: Path | None = None,
+        **options: Any,
     ) -> tuple[np.ndarray, Any]:
         request = SourceRequest(symbol, start, end, files=files, raw_root=root, options=options)
         with DbnSource().open(request) as stream:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -24,29 +26,42 @@ def test_round_trip(tmp_path, made, read, name):
 
 def test_mappings_are_whole_days(tmp_path, made):
     noon = made.DAY0 + made.DAY // 2
-    mappings = [Mapping("A", 1, noon, noon + 60 * made.NS), Mapping("B", 2, noon, noon + made.DAY), Mapping("C", 3, made.DAY0, made.DAY0 + made.DAY)]
+    mappings = [
+        Mapping("A", 1, noon, noon + 60 * made.NS),
+        Mapping("B", 2, noon, noon + made.DAY),
+        Mapping("C", 3, made.DAY0, made.DAY0 + made.DAY),
+    ]
     path = made.put(tmp_path / "a.dbn", made.metadata(mappings))
-    found = {m.symbol: (m.instrument_id, (m.start_ns - made.DAY0) / made.DAY, (m.end_ns - made.DAY0) / made.DAY) for m in read_header(path).mappings}
+    found = {
+        m.symbol: (m.instrument_id, (m.start_ns - made.DAY0) / made.DAY, (m.end_ns - made.DAY0) / made.DAY)
+        for m in read_header(path).mappings
+    }
     assert found == {"A": (1, 0, 1), "B": (2, 0, 2), "C": (3, 0, 1)}
 
 
 def test_an_abandoned_file_leaves_nothing(tmp_path, made):
-    path = tmp_path / "a.dbn.zst"
-    with pytest.raises(RuntimeError, match="half-way"), DbnWriter(path, made.metadata()) as writer:
-        writer.write(made.records(10))
-        raise RuntimeError("half-way")
+    def half_way():
+        with DbnWriter(tmp_path / "a.dbn.zst", made.metadata()) as writer:
+            writer.write(made.records(10))
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        half_way()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_arrays_are_refused(tmp_path, made):
-    with pytest.raises(TypeError, match="must have the dtype MBO_DTYPE, was float64"), DbnWriter(tmp_path / "a.dbn", made.metadata()) as writer:
+    with (
+        pytest.raises(TypeError, match="must have the dtype MBO_DTYPE, was float64"),
+        DbnWriter(tmp_path / "a.dbn", made.metadata()) as writer,
+    ):
         writer.write(np.zeros(3))
 
 
 def test_a_full_disk(tmp_path, made):
     writer = DbnWriter(tmp_path / "a.dbn", made.metadata())
     writer._file.close()
-    writer._file = writer._stream = open("/dev/full", "wb", buffering=0)
+    writer._file = writer._stream = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
     with pytest.raises(SourceError, match=r"a\.dbn could not be written: .*No space left"), writer:
         writer.write(made.records(10))
     assert list(tmp_path.iterdir()) == []

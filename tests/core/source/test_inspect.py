@@ -20,7 +20,12 @@ def test_esh4():
     found = inspect_file(ESH4)
     assert found.records == 68_792
     assert found.actions == {"A": 29_216, "C": 17_999, "M": 12_233, "R": 0, "T": 2_973, "F": 6_371, "N": 0}
-    assert (found.snapshot, found.snapshot_records, found.flags["bad_ts_recv"], found.bad_times) == ("snapshot", 8_725, 8_725, 0)
+    assert (found.snapshot, found.snapshot_records, found.flags["bad_ts_recv"], found.bad_times) == (
+        "snapshot",
+        8_725,
+        8_725,
+        0,
+    )
     assert found.flags["last"] == 47_022
     assert found.buy_volume + found.sell_volume + found.cross_volume == 9_892
     assert found.cross_volume == 44
@@ -62,7 +67,9 @@ def test_oddities(tmp_path, made):
     assert (found.bad_times, found.undefined_prices, found.unfinished) == (1, 1, True)
     assert found.snapshot == "none"
     assert found.skipped == {23: 1}
-    assert {number: (item.records, item.symbols, item.price_unit_int) for number, item in found.instruments.items()} == {
+    assert {
+        number: (item.records, item.symbols, item.price_unit_int) for number, item in found.instruments.items()
+    } == {
         7: (90, ("SYM",), made.NS),
         9: (10, (), 35 * made.NS),
     }
@@ -87,7 +94,13 @@ def test_command(tmp_path, made, capsys):
     path = made.put(tmp_path / "a.dbn.zst", made.metadata(symbols), made.records(2000))
     assert run(["inspect", str(path)]) == 0
     out = capsys.readouterr().out
-    for text in ("DBN version 3, schema mbo, dataset TEST", "AAA = instrument 7 (2024-10-04)", "A 2,000", "no clear and no snapshot", "nothing to remark"):
+    for text in (
+        "DBN version 3, schema mbo, dataset TEST",
+        "AAA = instrument 7 (2024-10-04)",
+        "A 2,000",
+        "no clear and no snapshot",
+        "nothing to remark",
+    ):
         assert text in out
     assert run(["inspect", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

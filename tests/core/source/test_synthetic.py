@@ -17,7 +17,14 @@ from vpcore.kernels.random import below, bits32, exponential, seeded, uniform
 from vpcore.source import Source, SourceRequest
 from vpcore.source.header import read_header
 from vpcore.source.inspect import inspect_file
-from vpcore.source.synthetic import DEMO_ALPHA, Simulation, SyntheticParams, SyntheticSource, parse_params, write_synthetic
+from vpcore.source.synthetic import (
+    DEMO_ALPHA,
+    Simulation,
+    SyntheticParams,
+    SyntheticSource,
+    parse_params,
+    write_synthetic,
+)
 
 NS = 10**9
 
@@ -65,13 +72,16 @@ def test_distributions():
     state = seeded(3, 0)
     n = 40_000
     u = np.array([uniform(state) for _ in range(n)])
-    assert 0 <= u.min() and u.max() < 1 and abs(u.mean() - 0.5) < 4 * 0.2887 / n**0.5
+    assert u.min() >= 0
+    assert u.max() < 1
+    assert abs(u.mean() - 0.5) < 4 * 0.2887 / n**0.5
     e = np.array([exponential(state) for _ in range(n)])
     assert abs(e.mean() - 1) < 4 / n**0.5
     assert abs((e > 2).mean() - np.exp(-2)) < 4 * 0.342 / n**0.5
     assert abs((e**2).mean() - 2) < 4 * 20**0.5 / n**0.5
     b = np.bincount([below(state, 5) for _ in range(n)], minlength=5)
-    assert len(b) == 5 and np.abs(b - n / 5).max() < 4 * (n * 0.16) ** 0.5
+    assert len(b) == 5
+    assert np.abs(b - n / 5).max() < 4 * (n * 0.16) ** 0.5
 
 
 def test_streams_differ():
@@ -98,20 +108,25 @@ def test_every_record_makes_sense_to_an_independent_book(quarter):
 def test_times_sequences_and_flags(quarter):
     snapshot = quarter["flags"] & 32 != 0
     live = quarter[~snapshot]
-    assert quarter["action"][0] == ord("R") and quarter["flags"][0] == 40
+    assert quarter["action"][0] == ord("R")
+    assert quarter["flags"][0] == 40
     head = quarter[snapshot]
-    assert (head["ts_recv"] == head["ts_recv"][0]).all() and (head["ts_event"] < head["ts_recv"]).all()
-    assert head["flags"][-1] == 168 and set(head["flags"][:-1].tolist()) == {40}
+    assert (head["ts_recv"] == head["ts_recv"][0]).all()
+    assert (head["ts_event"] < head["ts_recv"]).all()
+    assert head["flags"][-1] == 168
+    assert set(head["flags"][:-1].tolist()) == {40}
     assert set(live["flags"].tolist()) == {0, 130}
     assert (np.diff(live["ts_recv"].astype(np.int64)) >= 0).all()
     assert (np.diff(live["ts_event"].astype(np.int64)) >= 0).all()
     assert (np.diff(live["sequence"].astype(np.int64)) >= 0).all()
     delay = live["ts_recv"].astype(np.int64) - live["ts_event"].astype(np.int64)
-    assert delay.min() >= 90_000 and delay.max() < 5_000_000
+    assert delay.min() >= 90_000
+    assert delay.max() < 5_000_000
     ends = np.flatnonzero(live["flags"] == 130)
     starts = np.concatenate(([0], ends[:-1] + 1))
     span = live["ts_recv"][ends].astype(np.int64) - live["ts_recv"][starts].astype(np.int64)
-    assert 0 < (span > 0).mean() < 0.3 and span.max() < 950_000
+    assert 0 < (span > 0).mean() < 0.3
+    assert span.max() < 950_000
     assert len(set(live["order_id"][live["action"] == ord("A")].tolist())) == (live["action"] == ord("A")).sum()
 
 
@@ -123,7 +138,9 @@ def test_an_event_of_a_trade_is_trade_fills_then_changes(quarter):
     trades = [text for text in trades if "T" in text]
     for text in trades:
         changes = text.lstrip("T").lstrip("F")
-        assert text.startswith("TF") and set(changes) <= set("CMA") and changes
+        assert text.startswith("TF")
+        assert set(changes) <= set("CMA")
+        assert changes
         assert len(changes.rstrip("AM")) or "M" in changes
 
 
@@ -131,7 +148,8 @@ def test_looks_like_es():
     seen = replay(records_of(duration_s=3600, seed=11))
     touches = np.array(seen.touches)
     spread = touches[:, 1] - touches[:, 0]
-    assert 0.8 < (spread == 1).mean() < 0.95 and (spread <= 2).all()
+    assert 0.8 < (spread == 1).mean() < 0.95
+    assert (spread <= 2).all()
     mid = touches.sum(axis=1)
     assert 1450 < np.count_nonzero(np.diff(mid)) < 1950
     assert 15 < (mid.max() - mid.min()) / 2 < 140
@@ -232,7 +250,9 @@ def test_bits_without_the_compiler(tmp_path):
     )
     path = tmp_path / "interpreted.dbn"
     subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, str(path)], check=True, env={**os.environ, "NUMBA_DISABLE_JIT": "1"}
+        [sys.executable, "-W", "error", "-c", script, str(path)],
+        check=True,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
     )
     compiled = tmp_path / "compiled.dbn"
     write_synthetic(compiled, SyntheticParams(duration_s=30, seed=4, snapshot_levels=75, alpha=0.5))
@@ -241,12 +261,19 @@ def test_bits_without_the_compiler(tmp_path):
 
 def test_the_file_says_what_it_is(tmp_path, read):
     path = tmp_path / "a.dbn.zst"
-    report = write_synthetic(path, SyntheticParams(duration_s=120, symbol="CLX5", tick_size=0.01, start_price=70.0, instrument_id=12))
+    report = write_synthetic(
+        path, SyntheticParams(duration_s=120, symbol="CLX5", tick_size=0.01, start_price=70.0, instrument_id=12)
+    )
     file = read_header(path)
     assert (file.names, file.version, file.schema) == (("CLX5",), 3, "mbo")
     assert (file.start_ns, file.end_ns) == (report.start_ns, report.end_ns)
     found = inspect_file(path)
-    assert (found.records, found.snapshot, found.unfinished, found.beyond_end) == (report.records, "clear and snapshot", False, 0)
+    assert (found.records, found.snapshot, found.unfinished, found.beyond_end) == (
+        report.records,
+        "clear and snapshot",
+        False,
+        0,
+    )
     assert found.instruments[12].price_unit_int == 10_000_000
     assert found.buy_volume + found.sell_volume == report.volume
     got, stream = read(path, symbol="CLX5", start=report.start_ns, end=report.end_ns)
@@ -337,13 +364,15 @@ def test_command(workspace, capsys):
     capsys.readouterr()
     (path,) = (workspace / "lake/raw/synthetic").glob("*.dbn.zst")
     text = (workspace / "configs/pipelines/demo.yaml").read_text()
-    assert f"synthetic/{path.name}" in text and 'end_time: "09:31:00"' in text
+    assert f"synthetic/{path.name}" in text
+    assert 'end_time: "09:31:00"' in text
     assert run(["validate", "demo"]) == 0
     before = path.read_bytes()
     capsys.readouterr()
     assert run(["synth", "--minutes", "1", "--seed", "7", "--alpha", "0.5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["written"] is False and found["params"]["alpha"] == 0.5
+    assert found["written"] is False
+    assert found["params"]["alpha"] == 0.5
     assert run(["synth", "--minutes", "1", "--seed", "8", "--out", str(path)]) == 2
     assert "exists and holds something else" in capsys.readouterr().err
     assert path.read_bytes() == before
@@ -355,9 +384,13 @@ def test_command(workspace, capsys):
 
 
 def test_command_other_instrument_and_settings(workspace, capsys):
-    assert run(["synth", "--minutes", "0.5", "--symbol", "CLX5", "--set", "touch_depth=20", "--out", "cl.dbn", "--json"]) == 0
+    assert (
+        run(["synth", "--minutes", "0.5", "--symbol", "CLX5", "--set", "touch_depth=20", "--out", "cl.dbn", "--json"])
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
-    assert found["params"]["tick_size"] == 0.01 and found["params"]["touch_depth"] == 20
+    assert found["params"]["tick_size"] == 0.01
+    assert found["params"]["touch_depth"] == 20
     assert inspect_file(workspace / "cl.dbn").instruments[90001].price_unit_int == 10_000_000
 
 

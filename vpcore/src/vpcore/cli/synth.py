@@ -178,7 +178,9 @@ def _write(path: Path, params: SyntheticParams, force: bool) -> tuple[SyntheticR
     try:
         report = write_synthetic(rival, params)
         if file_digest(rival) != file_digest(path):
-            raise SourceError(f"{path} exists and holds something else. Choose another --out, or replace it with --force.")
+            raise SourceError(
+                f"{path} exists and holds something else. Choose another --out, or replace it with --force."
+            )
     finally:
         rival.unlink(missing_ok=True)
     return replace(report, path=path), False
@@ -247,7 +249,8 @@ def _lines(report: SyntheticReport) -> list[str]:
     return [
         f"market     {params.symbol} (instrument {params.instrument_id}), seed {params.seed}, alpha {params.alpha:g}",
         f"span       {utc(report.start_ns)} to {utc(report.end_ns)} (UTC)",
-        f"records    {report.records:,} in {report.events:,} events, {report.trades:,} trades, {report.volume:,} contracts",
+        f"records    {report.records:,} in {report.events:,} events, {report.trades:,} trades, "
+        f"{report.volume:,} contracts",
         f"walk       {report.steps:,} steps; imbalance {report.imbalance_std:.3f} (rms), "
         f"correlation with the next step {report.imbalance_correlation:+.3f}",
     ]

@@ -1,7 +1,7 @@
 """Order queues of the simulated market: first in, first out per price level, on plain arrays.
 
-An order is a row of `orders` (int64[capacity, 8]), a level a row of `levels` (int64[n_levels, 4]). Free rows form a list
-through their `NEXT`, whose first is ``state[FREE]``.
+An order is a row of `orders` (int64[capacity, 8]), a level a row of `levels` (int64[n_levels, 4]). Free rows form a
+list through their `NEXT`, whose first is ``state[FREE]``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from vpcore.kernels.jit import jit
 
 ID, LEVEL, SIDE, SIZE, HIDDEN, DISPLAY, NEXT, PREV = range(8)
-"""Columns of `orders`. `SIZE` is what is displayed, `HIDDEN` what an iceberg has left behind it, `DISPLAY` its slice."""
+"""Columns of `orders`. `SIZE` is what is displayed, `HIDDEN` what an iceberg has behind it, `DISPLAY` its slice."""
 
 HEAD, TAIL, QUANTITY, COUNT = range(4)
 """Columns of `levels`; `QUANTITY` is the displayed size."""

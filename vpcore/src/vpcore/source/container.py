@@ -40,7 +40,8 @@ def check_zstd_complete(path: Path) -> None:
                 )
             if end > size:
                 raise SourceError(
-                    f"{path} is truncated: its zstd frame goes on beyond the {size} bytes that are there. Fetch the file again."
+                    f"{path} is truncated: its zstd frame goes on beyond the {size} bytes that are there. "
+                    "Fetch the file again."
                 )
             position = end
 

@@ -19,7 +19,10 @@ from vpcore.source.select import Selection, select_files
 from vpcore.units import NS_PER_S
 
 FAR_NS = 60 * NS_PER_S
-"""A last record further than this before its file's own end is worth a warning: a cut on a record boundary is not seen otherwise."""
+"""A last record further than this before its file's own end is worth a warning.
+
+A file that was cut between two records cannot be told otherwise.
+"""
 
 _OPTIONS = {"chunk_records"}
 
@@ -50,7 +53,8 @@ def _chunk_records(options: Mapping[str, Any]) -> int:
     for name in options:
         if name not in _OPTIONS:
             raise SourceError(
-                f"The source 'dbn' has no option '{name}' (capture.options).{did_you_mean(name, _OPTIONS)} It has: {listed(_OPTIONS)}."
+                f"The source 'dbn' has no option '{name}' (capture.options).{did_you_mean(name, _OPTIONS)} "
+                f"It has: {listed(_OPTIONS)}."
             )
     value = options.get("chunk_records", CHUNK_RECORDS)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -132,7 +136,8 @@ class DbnStream:
             names = listed(file.path.name for file in self._selection.files)
             raise SourceError(
                 f"There is no market-by-order record of {self._request.symbol} (instrument "
-                f"{listed({str(i) for i in self._selection.instrument_ids})}) in {names}. Choose other files or another symbol."
+                f"{listed({str(i) for i in self._selection.instrument_ids})}) in {names}. "
+                "Choose other files or another symbol."
             )
 
     def _check_times(self, file: SourceFile, records: Records, instrument_id: int, first: int) -> int:

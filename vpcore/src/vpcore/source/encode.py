@@ -44,6 +44,8 @@ def encode_metadata(
         Written as whole UTC days: from the day of `start_ns` to the day before `end_ns`, that one included.
     version : int
         1 to 3.
+    stype_in : str
+        The symbology of the mapped symbols.
     schema : str, optional
         None for a stream of several.
     ts_out : bool
@@ -54,7 +56,9 @@ def encode_metadata(
     by_symbol: dict[str, list[Any]] = {}
     for mapping in sorted(mappings, key=lambda m: (m.symbol, m.start_ns)):
         interval = SimpleNamespace(
-            start_date=_date(mapping.start_ns), end_date=_date(mapping.end_ns + _DAY_NS - 1), symbol=str(mapping.instrument_id)
+            start_date=_date(mapping.start_ns),
+            end_date=_date(mapping.end_ns + _DAY_NS - 1),
+            symbol=str(mapping.instrument_id),
         )
         by_symbol.setdefault(mapping.symbol, []).append(interval)
     metadata = databento_dbn.Metadata(

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vpcore.errors import SourceError, did_you_mean
 from vpcore.source.container import Payload, check_zstd_complete, is_zstd
@@ -125,7 +125,8 @@ class SourceFile:
         if not found:
             hint = did_you_mean(symbol, self.names)
             raise SourceError(
-                f"{symbol} is not in {self.path.name}. It holds: {self.holding()}.{hint} Set capture.symbol to one of these."
+                f"{symbol} is not in {self.path.name}. It holds: {self.holding()}.{hint} "
+                "Set capture.symbol to one of these."
             )
         low, high = self.start_ns, _FOREVER if self.end_ns is None else self.end_ns
         if self.overlaps(start_ns, end_ns):
@@ -142,7 +143,7 @@ class SourceFile:
             which = ", ".join(f"{m.instrument_id} ({m.dates})" for m in then)
             raise SourceError(
                 f"{symbol} stands for more than one instrument in {self.path.name} during the window: {which}. "
-                f"Set capture.symbol to one instrument's own symbol or number, or choose a window within one of the spans."
+                "Set capture.symbol to an instrument's own symbol or number, or choose a window within one span."
             )
         return ids[0]
 
@@ -181,8 +182,8 @@ def require_mbo(file: SourceFile) -> None:
     """
     if file.schema not in ("", "mbo"):
         raise SourceError(
-            f"{file.path.name} has the schema '{file.schema}': order books are built from market-by-order records, schema 'mbo'. "
-            "Download the mbo schema of the same symbols and dates."
+            f"{file.path.name} has the schema '{file.schema}': order books are built from market-by-order records, "
+            "schema 'mbo'. Download the mbo schema of the same symbols and dates."
         )
 
 
@@ -270,9 +271,7 @@ def _mapping_message(message: bytes) -> Iterable[Mapping]:
         yield Mapping(name, instrument_id, start_ns, _FOREVER if end_ns in (0, 2**64 - 1) else end_ns)
 
 
-def _midnight(day: Any) -> int:
-    if isinstance(day, str):
-        day = datetime.date.fromisoformat(day)
+def _midnight(day: datetime.date) -> int:
     return (day.toordinal() - datetime.date(1970, 1, 1).toordinal()) * 86_400 * NS_PER_S
 
 

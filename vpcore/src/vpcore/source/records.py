@@ -69,7 +69,7 @@ class RecordReader:
         SourceError
             If the file ends within a record, is damaged, or holds a record of an impossible length.
         """
-        memory = memoryview(self._buffer)
+        memory = self._buffer.data
         carry = 0
         while True:
             filled = carry + self._payload.read_into(memory[carry:])
@@ -84,8 +84,8 @@ class RecordReader:
             self._buffer[:carry] = self._buffer[used:filled].copy()
         if carry:
             raise SourceError(
-                f"{self.file.path} is truncated: it ends {carry} bytes into record {self.n_records + self.foreign.total()}. "
-                "Fetch the file again."
+                f"{self.file.path} is truncated: it ends {carry} bytes into record "
+                f"{self.n_records + self.foreign.total()}. Fetch the file again."
             )
 
     def _take(self, filled: int) -> tuple[int, Records]:
@@ -138,7 +138,8 @@ class RecordReader:
             rtype = int(self._buffer[read + 1])
             if rtype == MBO_RTYPE:
                 raise SourceError(
-                    f"{self.file.path} is damaged: record {number} is a market-by-order record of {length} bytes, which must have {self._stride}."
+                    f"{self.file.path} is damaged: record {number} is a market-by-order record of {length} "
+                    f"bytes, which must have {self._stride}."
                 )
             self.foreign[rtype] += 1
             read += length

@@ -97,8 +97,8 @@ def _refuse_overlap(symbol: str, files: Sequence[SourceFile]) -> None:
     for first, second in pairwise(files):
         if first.end_ns is not None and second.start_ns < first.end_ns:
             raise SourceError(
-                f"{symbol} is in two files whose spans overlap: {first.path} ({first.span}) and {second.path} ({second.span}). "
-                "Name the one to read in capture.files."
+                f"{symbol} is in two files whose spans overlap: {first.path} ({first.span}) and {second.path} "
+                f"({second.span}). Name the one to read in capture.files."
             )
 
 
@@ -122,8 +122,8 @@ def _gaps(request: SourceRequest, files: Sequence[SourceFile]) -> Iterable[str]:
 def _not_covered(request: SourceRequest, where: str, files: Sequence[SourceFile]) -> str:
     spans = [f"{file.path.name} ({file.span}; {_symbol_dates(file, request.symbol)})" for file in files]
     return (
-        f"The window of {request.symbol}, {utc(request.start_ns)} to {utc(request.end_ns)} UTC, is covered by none of {where}: "
-        f"{_some(spans)}. Choose a window within one of these spans."
+        f"The window of {request.symbol}, {utc(request.start_ns)} to {utc(request.end_ns)} UTC, "
+        f"is covered by none of {where}: {_some(spans)}. Choose a window within one of these spans."
     )
 
 
@@ -137,7 +137,10 @@ def _nowhere(symbol: str, root: Path, files: Sequence[SourceFile], skipped: Sequ
         return f"No file below {root} holds market-by-order records.{_also(skipped)}"
     hint = did_you_mean(symbol, {name for file in files for name in file.names})
     held = _some([f"{file.path.name}: {file.holding(6)}" for file in files])
-    return f"{symbol} is in no file below {root}. They hold: {held}.{hint} Set capture.symbol to one of these.{_also(skipped)}"
+    return (
+        f"{symbol} is in no file below {root}. They hold: {held}.{hint} "
+        f"Set capture.symbol to one of these.{_also(skipped)}"
+    )
 
 
 def _also(skipped: Sequence[str]) -> str:
