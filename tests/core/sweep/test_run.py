@@ -278,7 +278,10 @@ def test_wrong_calls_are_refused(workspace: Workspace) -> None:
         run_experiment(workspace, "sweep", executor="locl")
 
 
-def test_a_signal_of_a_notebook_needs_the_serial_executor(workspace: Workspace) -> None:
+def test_a_signal_of_a_notebook_needs_the_serial_executor(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["vpcore.sweep.expand"], "code_digest", lambda cls: "f" * 64)
     cls = workspace.plugins.load("signal", "plain")
     sys.modules["vp_sweep_signals"].Plain = type("Plain", (cls,), {"__module__": "__main__"})  # type: ignore[attr-defined]
     with pytest.raises(SignalError, match=r"cannot import it\. Set parallel\.executor to serial"):
