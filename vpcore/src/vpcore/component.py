@@ -38,7 +38,9 @@ class Component:
         if not _NAME.match(self.name):
             raise ValueError(f"A component's name is lower case letters, digits and '_', was {self.name!r}.")
         if not _TARGET.match(self.target):
-            raise ValueError(f"The target of component '{self.name}' must read 'package.module:Object', was {self.target!r}.")
+            raise ValueError(
+                f"The target of component '{self.name}' must read 'package.module:Object', was {self.target!r}."
+            )
         if not self.summary.strip() or "\n" in self.summary:
             raise ValueError(f"The summary of component '{self.name}' must be one line, was {self.summary!r}.")
 

@@ -352,7 +352,8 @@ class Engine:
             )
         return EngineError(
             f"{where[0].upper()}{where[1:]} comes from publisher {int(record['publisher_id'])}, earlier ones from "
-            f"publisher {int(self._stream.scalars[bn.PUBLISHER])}. One book is one publisher's: use a file with a single venue."
+            f"publisher {int(self._stream.scalars[bn.PUBLISHER])}. One book is one publisher's: use a file with a "
+            "single venue."
         )
 
 

@@ -217,7 +217,7 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
             _reduce(book, row, size, now)
             if book.pool[row, O_SIZE] == 0:
                 remove_order(book, slot)
-        elif action == ADD or action == MODIFY:
+        elif action in (ADD, MODIFY):
             price = words[i, 3]
             if price == UNDEF_PRICE:
                 book.ints[C_UNDEF_PRICE] += 1

@@ -65,6 +65,7 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
     seq : int
         Number of the bin.
     out : float32[n_columns, n_rows, 2 * radius + 1], written
+        Grid columns.
     row : int
         Row of `out` to write.
     """

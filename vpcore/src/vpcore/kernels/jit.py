@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -28,9 +28,9 @@ _KEEP_DIGESTS = 8
 _KEEP_SECONDS = 14 * 24 * 3600
 
 
-@lru_cache(maxsize=None)
+@cache
 def sources_digest(root: Path) -> str:
-    """Return 16 hex digits over the names and bytes of every ``.py`` file below `root` (or of `root`, if it is a file)."""
+    """Return 16 hex digits over names and bytes of every ``.py`` file below `root`, or of `root` if it is a file."""
     hasher = hashlib.sha256()
     files = [root] if root.is_file() else sorted(root.rglob("*.py"))
     for file in files:
@@ -40,7 +40,7 @@ def sources_digest(root: Path) -> str:
 
 
 def _caller_root(module_name: str) -> Path | None:
-    """Return the folder or file that holds the sources of the caller's package, None where there is none (a notebook)."""
+    """Return the folder or file with the sources of the caller's package, None where there is none (a notebook)."""
     module = sys.modules.get(module_name)
     path = getattr(module, "__file__", None)
     if module_name == "__main__" or not path:
@@ -56,7 +56,7 @@ def _caller_root(module_name: str) -> Path | None:
     return here
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cache_root() -> Path | None:
     """Return a writable folder for compiled code, or None."""
     base = os.environ.get("NUMBA_CACHE_DIR")
@@ -78,7 +78,7 @@ def _cache_root() -> Path | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cache_folder(root: Path) -> Path | None:
     base = _cache_root()
     if base is None:

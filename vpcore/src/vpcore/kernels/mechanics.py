@@ -33,6 +33,7 @@ def impulse(acc, page, level, before, now, taus, first, first_size, second, seco
     Parameters
     ----------
     acc : float64[pages, 64, N_ACC], written
+        Accumulators of every level.
     page, level : int
         The level.
     before : int

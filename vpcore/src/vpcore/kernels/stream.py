@@ -174,9 +174,13 @@ def run(
     Parameters
     ----------
     stream : Stream
+        Changed in place, like `book` and `flow`.
     book : Book
+        Orders, levels and accumulators.
     flow : Flow
+        Composite history.
     par : FrameParams
+        See `make_frame`.
     words : int64[n_records, 7], read only
         Records as eight-byte words.
     start : int
@@ -184,7 +188,9 @@ def run(
     instrument : int
         Instrument id; records of others are passed over and do not move the clock.
     out : float32[n_columns, n_rows, n_cells], written
+        Grid columns of the block's bins.
     bins : int64[n_rows, N_BIN], written
+        Bin columns of the block's bins.
 
     Returns
     -------
@@ -223,7 +229,7 @@ def run(
                 return i, BLOCK_FULL
         if st[SEQ] >= st[MAX_BINS]:
             return i, DONE
-        places = (action == ADD or action == MODIFY) and words[i, 3] != UNDEF_PRICE
+        places = action in (ADD, MODIFY) and words[i, 3] != UNDEF_PRICE
         if places:
             tick = words[i, 3] // st[TICK_INT]
             if tick * st[TICK_INT] != words[i, 3]:
@@ -262,12 +268,12 @@ def run(
             counts[K_SNAPSHOT] += 1 if snapshot else 0
             if places:
                 side = (packed >> 56) & 0xFF
-                if side == BID or side == ASK:
+                if side in (BID, ASK):
                     place = BID_SIDE if side == BID else ASK_SIDE
                     set_snapshot_order(book, words[i, 2], tick, packed & 0xFFFFFFFF, place)
                 else:
                     book.ints[C_BAD_SIDE] += 1
-            elif action == ADD or action == MODIFY:
+            elif action in (ADD, MODIFY):
                 book.ints[C_UNDEF_PRICE] += 1
             if last:
                 settle(stream, book)
@@ -280,7 +286,7 @@ def run(
         if st[EVENT_RECORDS] == 0:
             st[EVENT_START] = i
         st[EVENT_RECORDS] += 1
-        if action == TRADE or action == FILL:
+        if action in (TRADE, FILL):
             st[EVENT_TRADES] = 1
             if action == FILL:
                 st[EVENT_FILLS] += 1
