@@ -14,7 +14,7 @@ from naive_replay import replay
 from vpcore.cli.app import run
 from vpcore.errors import SourceError
 from vpcore.kernels.random import below, bits32, exponential, seeded, uniform
-from vpcore.source import Source, SourceRequest
+from vpcore.source import Source, SourceRequest, calibration
 from vpcore.source.header import read_header
 from vpcore.source.inspect import inspect_file
 from vpcore.source.synthetic import (
@@ -282,6 +282,36 @@ def test_the_file_says_what_it_is(tmp_path, read):
     assert got.tobytes() == np.concatenate([r.copy() for r in Simulation(report.params)]).tobytes()
 
 
+def test_tables_that_grow_change_nothing(monkeypatch):
+    values = {"duration_s": 900, "seed": 6, "snapshot_levels": 8, "events_per_second": 60, "restoring": 0.05}
+    roomy = records_of(**values)
+    monkeypatch.setattr(calibration, "_ORDERS", 100)
+    monkeypatch.setattr(calibration, "_ROWS", 0)
+    simulation = Simulation(SyntheticParams(**values))
+    room = len(simulation._market.orders)
+    assert np.concatenate([records.copy() for records in simulation]).tobytes() == roomy.tobytes()
+    assert len(simulation._market.orders) > room
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"touch_depth": 1, "deep_depth": 1},
+        {"touch_depth": 800, "deep_depth": 800, "snapshot_levels": 300, "duration_s": 20},
+        {"reach_ticks": 8, "snapshot_levels": 8},
+        {"moves_per_hour": 1e5, "start_price": 50_000, "alpha": 1},
+        {"trade_share": 0.5, "modify_share": 0.8, "iceberg_share": 0.5, "own_share": 0.5},
+        {"events_per_second": 0.05, "moves_per_hour": 1},
+        {"alpha": -1, "mood_gain": 0, "restoring": 1},
+    ],
+)
+def test_books_of_other_calibrations_are_sound(values):
+    seen = replay(records_of(**{"duration_s": 120, "seed": 3, **values}))
+    assert (seen.unknown, seen.clipped, seen.duplicates, seen.wrong_order) == (0, 0, 0, 0)
+    assert (seen.crossed, seen.one_sided, seen.unequal_fills, seen.open_at_end) == (0, 0, 0, False)
+    assert seen.events > 0
+
+
 def test_until_so_many_records(tmp_path):
     report = write_synthetic(tmp_path / "a.dbn", SyntheticParams(records=20_000, events_per_second=50))
     assert 20_000 <= report.records < 21_000
@@ -315,6 +345,7 @@ def test_a_price_that_comes_too_near_to_zero(tmp_path):
         ({"alpha": 2}, r"alpha: Input should be less than or equal to 1, was 2"),
         ({"start_price": 1.1}, r"start_price must be a multiple of tick_size 0\.25, was 1\.1"),
         ({"near_ticks": 20, "reach_ticks": 10}, r"near_ticks must not exceed reach_ticks 10, was 20"),
+        ({"deep_depth": 9000}, r"must be at most 250000, was 1\.08e\+06"),
         ({"start_ns": 2**62 - 5}, r"must end before the year 2116"),
     ],
 )

@@ -54,7 +54,8 @@ from vpcore.kernels.random import below, exponential, pick, uniform
 from vpcore.kernels.records import CLEAR, F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MODIFY, NO_SIDE
 
 _FULL_PRECISION = 1e9  # nanoseconds per second
-_SPARE_ORDERS = 512
+SPARE_ORDERS = 64
+"""Free rows of `orders` that `simulate` needs to go on; no event takes as many."""
 _EVENT_ROWS = 64  # beyond two per order of the touch
 
 
@@ -156,8 +157,6 @@ def ordinary_event(m: Any, r: Any) -> None:
         chance = 0.5 + r.restoring * (1.0 - levels[level, QUANTITY] / m.target[away])
         if away < r.near:
             chance += r.mood_gain * m.sums[MOOD] * (1.0 if side == BID_SIDE else -1.0)
-        if state[LIVE] > m.orders.shape[0] - _SPARE_ORDERS:
-            chance = 0.0
         if count > 1 and uniform(m.flow) < r.modify_share:
             modify_order(m, r, side, level)
         elif count < 2 or uniform(m.flow) < min(max(chance, 0.03), 0.97):  # owners never take a level's last order away
@@ -236,7 +235,7 @@ def after(stream: Any, t: int, rate: float) -> int:
 
 @jit
 def open_book(m: Any, r: Any, start_ns: int, depth_levels: int) -> None:
-    """Write the snapshot with which a file begins, and fill the queues with it."""
+    """Write the snapshot with which a file begins, and fill the queues with it; the caller has sized both for it."""
     state, rows = m.state, m.rows
     rows[0, ACTION] = CLEAR
     rows[0, SIDE_CODE] = NO_SIDE
@@ -248,7 +247,7 @@ def open_book(m: Any, r: Any, start_ns: int, depth_levels: int) -> None:
             level = state[BEST_BID] - away if side == BID_SIDE else state[BEST_ASK] + away
             wanted = m.target[min(away, last)] * (0.6 + 0.8 * uniform(m.flow))
             add_order(m, r, side, level)
-            while m.levels[level, QUANTITY] < wanted and state[N_ROWS] < rows.shape[0] - 4:
+            while m.levels[level, QUANTITY] < wanted:
                 add_order(m, r, side, level)
     n = state[N_ROWS]
     gap = 3_600_000_000_000 // n
@@ -269,8 +268,17 @@ def open_book(m: Any, r: Any, start_ns: int, depth_levels: int) -> None:
 
 
 @jit
+def rows_of_event(queue: int) -> int:
+    """Return more records than an event can have that meets `queue` orders at a touch."""
+    return 2 * queue + _EVENT_ROWS
+
+
+@jit
 def simulate(m: Any, r: Any) -> None:
-    """Go on until `rows` is nearly full or the market ends (`DONE`, or `OUT_OF_RANGE` if the price left the levels)."""
+    """Go on until `rows` or `orders` is nearly full, or the market ends.
+
+    The end is `DONE`, or `OUT_OF_RANGE` if the price has left the levels.
+    """
     state, levels = m.state, m.levels
     reach = m.distance.shape[0] + 2
     while True:
@@ -281,8 +289,10 @@ def simulate(m: Any, r: Any) -> None:
         if state[BEST_BID] - reach < 0 or state[BEST_ASK] + reach >= levels.shape[0]:
             state[OUT_OF_RANGE] = 1
             return
+        if state[LIVE] + SPARE_ORDERS > m.orders.shape[0]:
+            return
         queue = max(levels[state[BEST_BID], COUNT], levels[state[BEST_ASK], COUNT])
-        if state[N_ROWS] + 2 * queue + _EVENT_ROWS > m.rows.shape[0]:
+        if state[N_ROWS] + rows_of_event(queue) > m.rows.shape[0]:
             return
         decay_sums(m, r, t)
         if t == state[NEXT_MOOD]:

@@ -20,7 +20,8 @@ DEMO_ALPHA = 0.6
 
 _FORMAT = 1  # part of a synthetic file's name: the simulator's arithmetic
 _ROWS = 65_536
-_ORDERS = 1 << 17
+_ORDERS = 16_384  # beyond those of the snapshot; more as they are needed
+_MAX_SNAPSHOT = 250_000
 _FIRST_ORDER_ID = 6_400_000_000_000
 _WALK, _FLOW = 0, 1
 LAST_QUIET_NS = 5_000_000
@@ -77,6 +78,11 @@ class SyntheticParams(BaseModel):
             raise ValueError(f"start_price must be a multiple of tick_size {self.tick_size}, was {self.start_price}")
         if self.start_ns + self.duration_s * NS_PER_S >= 2**62:
             raise ValueError("the market must end before the year 2116")
+        if self.snapshot_levels * max(self.touch_depth, self.deep_depth) > _MAX_SNAPSHOT:
+            raise ValueError(
+                f"snapshot_levels times the larger of touch_depth and deep_depth must be at most {_MAX_SNAPSHOT}, "
+                f"was {self.snapshot_levels * max(self.touch_depth, self.deep_depth):g}"
+            )
         if self.near_ticks > self.reach_ticks:
             raise ValueError(f"near_ticks must not exceed reach_ticks {self.reach_ticks}, was {self.near_ticks}")
         return self
@@ -146,9 +152,6 @@ def make_rates(params: SyntheticParams, end_ns: int) -> matching.Rates:
 
 def make_market(params: SyntheticParams, best_bid: int, n_levels: int) -> matching.Market:
     """Return an empty market of `n_levels` prices with its touch at `best_bid` and the level above."""
-    orders = np.zeros((_ORDERS, 8), np.int64)
-    orders[:, queues.NEXT] = np.arange(1, _ORDERS + 1)
-    orders[-1, queues.NEXT] = queues.NOBODY
     levels = np.zeros((n_levels, 4), np.int64)
     levels[:, [queues.HEAD, queues.TAIL]] = queues.NOBODY
     state = np.zeros(matching.N_STATE, np.int64)
@@ -164,7 +167,7 @@ def make_market(params: SyntheticParams, best_bid: int, n_levels: int) -> matchi
     adds = np.array([0.700, 0.100, 0.070, 0.050, 0.020, 0.010, 0.010, 0.010, 0.025, 0.004, 0.001])
     trades = np.array([0.610, 0.160, 0.060, 0.045, 0.030, 0.015, 0.020, 0.020, 0.020, 0.015, 0.005])
     return matching.Market(
-        orders=orders,
+        orders=make_orders(None, _ORDERS + _snapshot_orders(params)),
         levels=levels,
         state=state,
         sums=np.zeros(matching.N_SUMS),
@@ -175,14 +178,25 @@ def make_market(params: SyntheticParams, best_bid: int, n_levels: int) -> matchi
         add_chance=_running(adds),
         trade_chance=_running(trades),
         sizes=sizes,
-        rows=np.zeros((_ROWS + 2 * _snapshot_orders(params), matching.N_COLUMNS), np.int64),
+        rows=np.zeros((_ROWS + _snapshot_orders(params), matching.N_COLUMNS), np.int64),
     )
+
+
+def make_orders(before: np.ndarray[Any, Any] | None, n: int) -> np.ndarray[Any, Any]:
+    """Return room for `n` orders more than `before` has, the free rows linked; the first is the one behind `before`."""
+    start = 0 if before is None else len(before)
+    orders = np.zeros((start + n, 8), np.int64)
+    if before is not None:
+        orders[:start] = before
+    orders[start:, queues.NEXT] = np.arange(start + 1, start + n + 1)
+    orders[-1, queues.NEXT] = queues.NOBODY
+    return orders
 
 
 def _snapshot_orders(params: SyntheticParams) -> int:
     """Return more orders than a snapshot can have: every one has a contract at least."""
     highest = max(params.touch_depth, params.deep_depth)
-    return min(_ORDERS // 2, math.ceil(params.snapshot_levels * (1.4 * highest + 1)))
+    return 2 * math.ceil(params.snapshot_levels * (1.4 * highest + 2))
 
 
 def _running(chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -71,17 +71,17 @@ class RecordReader:
         """
         memory = self._buffer.data
         carry = 0
-        while True:
-            filled = carry + self._payload.read_into(memory[carry:])
-            if filled == carry:
-                break
-            used, records = self._take(filled)
+        at_end = False
+        while not at_end:
+            count = self._payload.read_into(memory[carry:])
+            filled, at_end = carry + count, not count
+            # At the end, records shorter than a market-by-order one may be all that is left.
+            used, records = self._mixed(filled) if at_end else self._take(filled)
             if len(records):
                 self.n_records += len(records)
                 yield records
             carry = filled - used
-            # Overlapping, so by way of a copy: at most one record.
-            self._buffer[:carry] = self._buffer[used:filled].copy()
+            self._buffer[:carry] = self._buffer[used:filled].copy()  # less than one record
         if carry:
             raise SourceError(
                 f"{self.file.path} is truncated: it ends {carry} bytes into record "

@@ -19,13 +19,14 @@ import numpy as np
 
 from vpcore.errors import SourceError
 from vpcore.kernels import market as kernel
-from vpcore.kernels import matching
+from vpcore.kernels import matching, queues
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE, UNDEF_PRICE
 from vpcore.source.calibration import (
     DEMO_ALPHA,
     LAST_QUIET_NS,
     SyntheticParams,
     make_market,
+    make_orders,
     make_rates,
     parse_params,
 )
@@ -117,23 +118,42 @@ class Simulation:
 
     def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:
         """Yield ``MBO_DTYPE[n]``; the memory is used again for the next ones."""
-        market, rates, state = self._market, self._rates, self._market.state
-        buffer = np.zeros(len(market.rows), MBO_DTYPE)
-        kernel.open_book(market, rates, self.params.start_ns, self.params.snapshot_levels)
+        rates, state = self._rates, self._market.state
+        buffer = np.zeros(len(self._market.rows), MBO_DTYPE)
+        kernel.open_book(self._market, rates, self.params.start_ns, self.params.snapshot_levels)
         while True:
-            if not state[matching.DONE]:
-                kernel.simulate(market, rates)
+            if state[matching.N_ROWS] == 0:  # the snapshot goes first, by itself
+                self._make_room()
+                kernel.simulate(self._market, rates)
             if state[matching.OUT_OF_RANGE]:
                 raise SourceError(
                     "The simulated price came too near to 0. "
                     "Choose a higher start_price, a smaller tick_size or a shorter market."
                 )
             count = int(state[matching.N_ROWS])
+            if count > len(buffer):
+                buffer = np.zeros(len(self._market.rows), MBO_DTYPE)
             if count:
-                yield self._encode(buffer[:count], market.rows[:count])
+                yield self._encode(buffer[:count], self._market.rows[:count])
             state[matching.N_ROWS] = state[matching.EVENT_ROW] = 0
             if state[matching.DONE]:
                 return
+
+    def _make_room(self) -> None:
+        """Let the tables grow before they are full: what happens must not depend on how large they are."""
+        market = self._market
+        touch = market.state[[matching.BEST_BID, matching.BEST_ASK]]
+        needed = kernel.rows_of_event(int(market.levels[touch, queues.COUNT].max()))
+        if needed > len(market.rows):
+            market = market._replace(rows=np.zeros((2 * needed, matching.N_COLUMNS), np.int64))
+        before = market.orders
+        if market.state[queues.LIVE] + kernel.SPARE_ORDERS > len(before):
+            market = market._replace(orders=make_orders(before, len(before)))
+            last = int(market.state[queues.FREE])
+            while market.orders[last, queues.NEXT] != queues.NOBODY:
+                last = int(market.orders[last, queues.NEXT])
+            market.orders[last, queues.NEXT] = len(before)
+        self._market = market
 
     def counts(self) -> dict[str, int]:
         """Return events, trades, volume and steps so far."""
