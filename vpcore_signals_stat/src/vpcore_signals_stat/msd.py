@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.spatial import ask_weighted, bid_weighted, inverse_distance_weights, widen
+from vpcore_signals_stat.book import require_reach
 
 
 class State(NamedTuple):
@@ -68,7 +69,7 @@ class Msd(StatisticalSignal):
         weighting: Literal["inverse", "plain"] = Field("inverse", description="Cells count as 1/|k|, or all the same.")
         band_ticks: int = Field(10, ge=1, le=500, description="Farthest cell that counts, in ticks from the mid.")
         floor: float = Field(
-            0.5, gt=0.0, le=1e6, description="Vacuum of both sides at which the value is halved, in contracts/s per cell."
+            0.5, gt=0.0, le=1e6, description="Sum of both at which the value is halved, in contracts/s per cell."
         )
 
     params: Params
@@ -82,12 +83,7 @@ class Msd(StatisticalSignal):
             If the grid does not reach `band_ticks`.
         """
         p = self.params
-        if p.band_ticks > context.radius:
-            raise ConfigError(
-                f"band_ticks of signal 'msd' must be at most the grid's radius, {context.radius} ticks, "
-                f"was {p.band_ticks}. "
-                "Lower it, or raise pipeline.grid_radius_ticks."
-            )
+        require_reach(context, "msd", "band_ticks", p.band_ticks)
         weights = inverse_distance_weights(context.radius, 1.0 if p.weighting == "inverse" else 0.0)
         weights[p.band_ticks + 1 :] = 0.0
         return State(weights / weights.sum(), float(p.floor))
@@ -95,6 +91,10 @@ class Msd(StatisticalSignal):
     def warmup_bins(self, context: SignalContext) -> int:
         """Return 0: there is nothing to fill."""
         return 0
+
+    def thresholds(self) -> tuple[float, ...]:
+        """Return the default grid."""
+        return (0.4, 0.6, 0.7, 0.8)
 
     def step(self, state: State, frame: SignalFrame) -> float:
         """Return the value of one bin."""
