@@ -1,0 +1,209 @@
+"""``pfp``, pressure front propagation: does activity near the touch run ahead of activity farther out?
+
+Per side, the mean over the inner cells (|k| of 1 to 3) and over the outer ones (|k| of 5 to 12) of ``v_add + v_fill``
+(the front) and of ``v_pull`` (the retreat). For each of the two, with E the exponential average of time constant
+`average_ms` and L the `lag_ms` in whole bins::
+
+    ahead = E[inner(t - L) outer(t)]        level = E[inner(t) outer(t)]             (contracts/s)^2
+    lead  = (ahead - level) / (ahead + level + floor)                                in (-1, 1)
+    front, retreat = lead of the bid side - lead of the ask side
+    value = ((1 - pull_weight) front - pull_weight retreat) / 2                      in (-1, 1)
+
+**Which series is lagged.** When the inner cells lead, what happens outside *now* is what happened inside *before*: the
+inner series is the lagged one. The product of inner(t) with outer(t - L) would be large when the outer cells lead, and
+would turn the sign of what is measured. ``lead`` rises with the ratio ahead / level (it is the tanh of half its
+logarithm, but for the floor): above 0 when the inner cells lead, below 0 when they follow, 0 when neither does.
+
+Economic reading: orders that arrive and trade at the best bid and are then backed by orders behind them are a front
+that others join: support grows outwards, which is bullish. A retreat that starts at the best bid and spreads outwards
+is the opposite. Comparing with the level, instead of taking ``ahead`` alone, removes how busy the side is.
+
+No product reaches across invalid bins: after them the lag fills anew, and the averages wait. Positive is bullish.
+Nothing is said (NaN) for the lag and one time constant.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore.kernels.jit import jit
+from vpcore.kernels.rolling import ema_step, lagged, push, reset
+from vpcore.kernels.spatial import ask_mean, bid_mean, widen
+from vpcore_signals_stat.book import bins_of
+
+INNER = (1, 3)
+OUTER = (5, 12)
+"""Nearest and farthest |k| of the two bands."""
+
+SEEN, LAST_SEQ = range(2)
+
+
+class State(NamedTuple):
+    """What a bin leaves behind. Rows: front and retreat of the bid side, then of the ask side."""
+
+    lag: int
+    warmup: int
+    alpha: float
+    pull_weight: float
+    floor: float
+    place: npt.NDArray[np.int64]
+    inner: npt.NDArray[np.float64]
+    cursors: npt.NDArray[np.int64]
+    ahead: npt.NDArray[np.float64]
+    level: npt.NDArray[np.float64]
+
+
+@jit
+def _lead(state: State, row: int, inner: float, outer: float) -> float:
+    """Take one bin's activity of one side and return how far inner leads outer there."""
+    push(state.inner[row], state.cursors[row], inner)
+    if state.cursors[row, 0] > state.lag:
+        before = lagged(state.inner[row], state.cursors[row], state.lag)
+        ema_step(state.ahead[row], before * outer, state.alpha)
+        ema_step(state.level[row], inner * outer, state.alpha)
+    ahead = float(state.ahead[row, 0])
+    level = float(state.level[row, 0])
+    return (ahead - level) / (ahead + level + state.floor)
+
+
+@jit
+def pfp_step(
+    state: State,
+    bin_seq: int,
+    v_add: npt.NDArray[np.float64],
+    v_pull: npt.NDArray[np.float64],
+    v_fill: npt.NDArray[np.float64],
+) -> float:
+    """Return the value of one bin from its rows, float64[n_cells] each."""
+    if state.place[SEEN] > 0 and bin_seq != state.place[LAST_SEQ] + 1:
+        for row in range(4):
+            reset(state.cursors[row])
+    state.place[LAST_SEQ] = bin_seq
+    state.place[SEEN] += 1
+
+    near, far = INNER
+    out_near, out_far = OUTER
+    bid_front = _lead(
+        state,
+        0,
+        bid_mean(v_add, near, far) + bid_mean(v_fill, near, far),
+        bid_mean(v_add, out_near, out_far) + bid_mean(v_fill, out_near, out_far),
+    )
+    bid_retreat = _lead(state, 1, bid_mean(v_pull, near, far), bid_mean(v_pull, out_near, out_far))
+    ask_front = _lead(
+        state,
+        2,
+        ask_mean(v_add, near, far) + ask_mean(v_fill, near, far),
+        ask_mean(v_add, out_near, out_far) + ask_mean(v_fill, out_near, out_far),
+    )
+    ask_retreat = _lead(state, 3, ask_mean(v_pull, near, far), ask_mean(v_pull, out_near, out_far))
+    if state.place[SEEN] <= state.warmup:
+        return math.nan
+    front = bid_front - ask_front
+    retreat = bid_retreat - ask_retreat
+    return ((1.0 - state.pull_weight) * front - state.pull_weight * retreat) / 2.0
+
+
+@jit
+def _run(
+    state: State,
+    bin_seq: npt.NDArray[np.int64],
+    v_add: npt.NDArray[np.float32],
+    v_pull: npt.NDArray[np.float32],
+    v_fill: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+    out: npt.NDArray[np.float64],
+) -> None:
+    add = np.empty(v_add.shape[1])
+    pull = np.empty(v_add.shape[1])
+    fill = np.empty(v_add.shape[1])
+    for i in range(v_add.shape[0]):
+        if not valid[i]:
+            out[i] = math.nan
+            continue
+        widen(v_add[i], add)
+        widen(v_pull[i], pull)
+        widen(v_fill[i], fill)
+        out[i] = pfp_step(state, bin_seq[i], add, pull, fill)
+
+
+class Pfp(StatisticalSignal):
+    """Whether activity near the touch runs ahead of activity farther out, bid minus ask."""
+
+    version = 1
+    columns = ("v_add", "v_pull", "v_fill")
+
+    class Params(SignalParams):
+        """Parameters of ``pfp``."""
+
+        lag_ms: float = Field(1000.0, ge=1.0, le=60_000.0, description="How far the inner cells lead, in ms.")
+        average_ms: float = Field(10_000.0, ge=1.0, le=3_600_000.0, description="Time constant of the averages, in ms.")
+        pull_weight: float = Field(0.4, ge=0.0, le=1.0, description="Share of the retreat; the front has the rest.")
+        floor: float = Field(
+            0.01,
+            gt=0.0,
+            le=1e9,
+            description="Sum of both averages at which a lead is halved, in (contracts/s per cell)^2.",
+        )
+
+    params: Params
+
+    def start(self, context: SignalContext) -> State:
+        """Return empty averages.
+
+        Raises
+        ------
+        ConfigError
+            If the grid does not reach the outer cells.
+        """
+        if context.radius < OUTER[1]:
+            raise ConfigError(
+                f"Signal 'pfp' reads cells up to {OUTER[1]} ticks from the mid, the grid has {context.radius}. "
+                f"Set pipeline.grid_radius_ticks to at least {OUTER[1]}."
+            )
+        p = self.params
+        lag = bins_of(p.lag_ms, context)
+        return State(
+            lag=lag,
+            warmup=self.warmup_bins(context),
+            alpha=1.0 - math.exp(-1000.0 * context.bin_seconds / p.average_ms),
+            pull_weight=float(p.pull_weight),
+            floor=float(p.floor),
+            place=np.zeros(2, dtype=np.int64),
+            inner=np.zeros((4, 2 * (lag + 1))),
+            cursors=np.zeros((4, 2), dtype=np.int64),
+            ahead=np.zeros((4, 2)),
+            level=np.zeros((4, 2)),
+        )
+
+    def warmup_bins(self, context: SignalContext) -> int:
+        """Return the lag and one time constant."""
+        return bins_of(self.params.lag_ms, context) + bins_of(self.params.average_ms, context)
+
+    def thresholds(self) -> tuple[float, ...]:
+        """Return the default grid: a lead of the lag itself is a small part of what the averages hold."""
+        return (0.05, 0.1, 0.15, 0.2)
+
+    def step(self, state: State, frame: SignalFrame) -> float:
+        """Return the value of one bin."""
+        return pfp_step(state, frame.bin_seq, frame["v_add"], frame["v_pull"], frame["v_fill"])
+
+    def compute(self, dataset: Any) -> SignalResult:
+        """Return the values of every bin."""
+        values = np.empty(dataset.n_bins)
+        _run(
+            self.start(SignalContext.of(dataset)),
+            dataset.bin("bin_seq"),
+            dataset.grid("v_add"),
+            dataset.grid("v_pull"),
+            dataset.grid("v_fill"),
+            dataset.valid,
+            values,
+        )
+        return SignalResult(values)
