@@ -59,7 +59,8 @@ class State(NamedTuple):
 
 
 @jit
-def _step(state: State, v_add: npt.NDArray[np.float64], v_pull: npt.NDArray[np.float64]) -> float:
+def ads_step(state: State, v_add: npt.NDArray[np.float64], v_pull: npt.NDArray[np.float64]) -> float:
+    """Return the value of one bin from its rows, float64[n_cells] each."""
     asymmetry = 0.0
     total = 0.0
     for b in range(state.bands.shape[0]):
@@ -106,7 +107,7 @@ def _run(
             continue
         widen(v_add[i], add)
         widen(v_pull[i], pull)
-        out[i] = _step(state, add, pull)
+        out[i] = ads_step(state, add, pull)
 
 
 class Ads(StatisticalSignal):
@@ -183,7 +184,7 @@ class Ads(StatisticalSignal):
 
     def step(self, state: State, frame: SignalFrame) -> float:
         """Return the value of one bin."""
-        return _step(state, frame["v_add"], frame["v_pull"])
+        return ads_step(state, frame["v_add"], frame["v_pull"])
 
     def compute(self, dataset: Any) -> SignalResult:
         """Return the values of every bin."""
