@@ -46,7 +46,7 @@ constraints:  ## Resolve all packages with every extra anew and write constraint
 	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check \
 		'./vpcore[dev,mlflow,plot]' ./vpcore_signals_stat './vpcore_signals_ml[models]'
 	{ echo '# One resolution of all packages with every extra. Written by: make constraints'; \
-	  build/constraints/bin/python -m pip freeze | grep -v '^vpcore'; } > constraints.txt
+	  build/constraints/bin/python -m pip freeze --all | grep -Ev '^(vpcore|pip==|wheel==)'; } > constraints.txt
 
 clean:  ## Remove the environment, what was built, and caches; the lake stays.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -18,7 +18,7 @@ from vpcore.errors import VpError
 from vpcore.plugins import Plugins
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Set up": ("demo", "init", "validate", "plugins", "list-signals", "check", "schema"),
+    "Set up": ("demo", "init", "validate", "plugins", "list-signals", "new-signal", "check", "schema"),
     "Data": ("inspect", "synth", "generate", "verify", "list-datasets"),
     "Experiments": ("run", "compare", "results", "plot"),
     "Serving": ("promote", "serving", "online-sim"),

@@ -24,8 +24,9 @@ AFTER_WARMUP = 600
 CHECK_SCORING = ScoringConfig(zscore_window_bins=60, zscore_min_periods=20)
 """Scoring of the synthetic session: the default windows would leave a short one mostly silent."""
 
-CHECK_LABELS = LabelSpec(tp_ticks=2, sl_ticks=2, max_hold_bins=40, latency_bins=1, price="touch", tick_int=TICK_INT)
-"""Labels for signals that learn, when no others are given."""
+CHECK_LABELS = LabelSpec(tp_ticks=2, sl_ticks=5, max_hold_bins=40, latency_bins=1, price="touch", tick_int=TICK_INT)
+"""Labels for signals that learn, when no others are given. The stop is wider than every spread of the synthetic
+session: trades are entered in most bins, and most of them are resolved, so that there is something to learn from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""From ``vp new-signal`` to results, in an environment that has never seen the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from clean_env import CleanEnvironment, make_environment
+
+NAMES = {"tilt_of_flow": "stat", "learner_of_flow": "ml"}
+
+SERVING = """\
+name: mine
+pipeline: practice
+signal: {name: tilt_of_flow}
+"""
+EXPERIMENT = """\
+name: first
+serving: mine
+signals: [tilt_of_flow, learner_of_flow]
+eval: {tp_ticks: 2, sl_ticks: 4, max_hold_bins: 200, cooldown_bins: 10, warmup_bins: 100}
+select: {metric: net_pnl_ticks, min_signals: 0}
+sweep: {per_signal: {tilt_of_flow: {reach_ticks: [3, 5]}}}
+parallel: {executor: serial}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[CleanEnvironment, Path]:
+    """An environment with both kinds of packages generated and installed, and the folder with a workspace."""
+    folder = tmp_path_factory.mktemp("new_signal")
+    environment = make_environment(folder / "env")
+    work = folder / "work"
+    work.mkdir()
+    for name, kind in NAMES.items():
+        made = environment.vp("new-signal", name, "--kind", kind, cwd=work).stdout.strip()
+        assert made == f"vp-signal-{name.replace('_', '-')}"
+    environment.run("pip", "install", *(part for name in NAMES for part in ("-e", package(name))), cwd=work)
+    return environment, work
+
+
+def package(name: str) -> str:
+    return f"./vp-signal-{name.replace('_', '-')}"
+
+
+def test_it_is_listed(lab: tuple[CleanEnvironment, Path]) -> None:
+    environment, work = lab
+    listed = json.loads(environment.vp("list-signals", "--json", cwd=work).stdout)
+    assert listed["failed"] == []
+    mine = {signal["name"]: signal for signal in listed["signals"] if signal["name"] in NAMES}
+    assert set(mine) == set(NAMES)
+    assert mine["tilt_of_flow"]["package"] == "vp-signal-tilt-of-flow"
+    assert mine["tilt_of_flow"]["target"] == "vp_signal_tilt_of_flow.signal:TiltOfFlow"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_own_tests_pass(lab: tuple[CleanEnvironment, Path], name: str) -> None:
+    environment, work = lab
+    done = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=work / package(name))
+    assert "failed" not in done.stdout
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 20
+
+
+def test_it_passes_its_checks(lab: tuple[CleanEnvironment, Path]) -> None:
+    environment, work = lab
+    report = json.loads(environment.vp("check", *NAMES, "--json", cwd=work).stdout)
+    assert [signal["signal"] for signal in report["signals"]] == list(NAMES)
+    assert report["passed"], report
+    assert {check["check"] for check in report["signals"][1]["checks"]} >= {"prefix", "future", "stream"}
+
+
+def test_it_runs_in_an_experiment(lab: tuple[CleanEnvironment, Path]) -> None:
+    environment, work = lab
+    environment.vp("init", "lab", cwd=work)
+    root = work / "lab"
+    environment.vp("synth", "--minutes", "3", "--pipeline", "practice", cwd=root)
+    (root / "configs/serving/mine.yaml").write_text(SERVING)
+    (root / "configs/experiments/first.yaml").write_text(EXPERIMENT)
+    environment.vp("validate", cwd=root)
+    report = json.loads(environment.vp("run", "first", "--json", cwd=root).stdout)
+    assert report["n_failed"] == 0, report
+    assert len(report["run_ids"]) == 3
+    assert report["n_computed"] == 12
+    rows = json.loads(environment.vp("compare", "first", "--json", cwd=root).stdout)
+    rows = rows["rows"] if isinstance(rows, dict) else rows
+    signals = {name: max(row["n_signals"] for row in rows if row["signal_name"] == name) for name in NAMES}
+    assert signals["tilt_of_flow"] > 10
+    assert signals["learner_of_flow"] > 0
+
+
+def test_an_edited_signal_is_another_run(lab: tuple[CleanEnvironment, Path]) -> None:
+    environment, work = lab
+    root = work / "lab"
+    if not (root / "configs/experiments/first.yaml").exists():
+        pytest.skip("the experiment did not run")
+    source = work / package("tilt_of_flow") / "src/vp_signal_tilt_of_flow/signal.py"
+    source.write_text(source.read_text().replace("return 0.0\n", "return -0.0 + 0.0\n"))
+    plan = json.loads(environment.vp("run", "first", "--dry-run", "--json", cwd=root).stdout)
+    assert {row["signal"]: row["to_compute"] for row in plan["signals"]} == {"tilt_of_flow": 8, "learner_of_flow": 0}

@@ -1,0 +1,158 @@
+"""``vp new-signal``: a complete package with one working signal, to start from."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vpcore.plugins import Plugins
+
+_LONGEST = 32
+
+_SUMMARIES = {
+    "stat": "Size arriving on the bid and leaving the ask, against what is usual.",
+    "ml": "Probability that a long pays, learned online from sizes, depth and flow near the touch.",
+}
+
+_FILES = {
+    "common/README.md": "README.md",
+    "common/__init__.py": "src/{package}/__init__.py",
+    "common/gitignore": ".gitignore",
+    "common/plugin.py": "src/{package}/plugin.py",
+    "common/py.typed": "src/{package}/py.typed",
+    "common/pyproject.toml": "pyproject.toml",
+    "{kind}/signal.py": "src/{package}/signal.py",
+    "{kind}/test_signal.py": "tests/test_{name}.py",
+}
+"""Template below ``data/new_signal`` (with ``.tmpl`` after it) -> file of the new package."""
+
+
+class Kind(enum.StrEnum):
+    """What the signal of the new package does."""
+
+    STAT = "stat"
+    ML = "ml"
+
+
+def new_signal(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal, as depth_tilt.")],
+    kind: Annotated[
+        Kind, typer.Option(help="stat: a formula. ml: a model that learns from its own labels.")
+    ] = Kind.STAT,
+    directory: Annotated[
+        Path, typer.Option("--dir", help="The package's folder, vp-signal-NAME, is made in it. [default: here]")
+    ] = Path(),
+) -> None:
+    """Write an installable package with a working signal, its parameters, its conformance test and a README.
+
+    Nothing that exists is overwritten.
+    """
+    from vpcore.cli.common import current_plugins, say
+
+    folder = write_package(name, kind, directory, current_plugins())
+    print(folder)
+    say("Next:")
+    say(f"  pip install -e {folder}")
+    say(f"  vp check {name}")
+    say(f"  python -m pytest {folder}")
+
+
+def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> Path:
+    """Write the package of a signal and return its folder.
+
+    Raises
+    ------
+    ConfigError
+        If the name cannot be one, is taken, or the folder exists or cannot be written.
+    """
+    import shutil
+
+    from vpcore.errors import ConfigError
+
+    files = _render(_checked(name, plugins), kind)
+    folder = directory.expanduser() / f"vp-signal-{name.replace('_', '-')}"
+    try:
+        directory.expanduser().mkdir(parents=True, exist_ok=True)
+        folder.mkdir()  # and not exist_ok: of two at once, one makes it
+    except FileExistsError as error:
+        if Path(str(error.filename)) != folder:
+            raise ConfigError(f"--dir must be a directory, was a file: {error.filename}.") from None
+        raise ConfigError(
+            f"{folder} exists already; nothing in it was changed. Choose another name, or another place with --dir."
+        ) from None
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)  # it was made above, so all of it is ours
+        raise _unwritable(folder, error) from None
+    return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> Exception:
+    from vpcore.errors import ConfigError
+
+    return ConfigError(f"The package cannot be written to {folder}: {error.strerror} ({error.filename}).")
+
+
+def _checked(name: str, plugins: Plugins) -> str:
+    """Return a name that a signal may have and none has."""
+    import re
+
+    from vpcore.errors import ConfigError
+
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or len(name) > _LONGEST:
+        plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
+        fix = f" Write: vp new-signal {plain}" if plain and plain != name and len(plain) <= _LONGEST else ""
+        raise ConfigError(
+            f"The name of a signal must be lower case letters and digits, with single '_' between them and a letter "
+            f"first, at most {_LONGEST} characters, was '{name}'.{fix}"
+        )
+    installed = plugins.components("signal")
+    if name in installed:
+        raise ConfigError(
+            f"A signal called '{name}' is installed already, by plugin {installed[name].owner}. Choose another name."
+        )
+    return name
+
+
+def _render(name: str, kind: Kind) -> dict[str, str]:
+    """Return the files of the package by their paths in it."""
+    import keyword
+    import re
+    import string
+    from importlib import resources
+
+    from vpcore import __version__
+
+    package = f"vp_signal_{name}"
+    templates = resources.files("vpcore") / "data" / "new_signal"
+    texts = {
+        target.format(package=package, name=name): (templates / f"{source.format(kind=kind)}.tmpl").read_text("utf-8")
+        for source, target in _FILES.items()
+    }
+    cls = "".join(part.capitalize() for part in name.split("_"))
+    if keyword.iskeyword(cls) or any(re.search(rf"\b{cls}\b", text) for text in texts.values()):
+        cls += "Signal"  # State, LabelSpec, ...: the module has one of that name
+    values = {
+        "name": name,
+        "package": package,
+        "distribution": package.replace("_", "-"),
+        "entry_point": package.removeprefix("vp_").replace("_", "-"),
+        "cls": cls,
+        "summary": _SUMMARIES[kind],
+        "minimum": ".".join(__version__.split(".")[:2]),
+    }
+    return {path: string.Template(text).substitute(values) for path, text in texts.items()}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("new-signal")(new_signal)
