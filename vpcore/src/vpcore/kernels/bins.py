@@ -138,7 +138,7 @@ class Stream(NamedTuple):
     held_view: Any  # the same memory, read only: one compiled version of the event's code
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def settle(stream, book):
     """After a completed event: best prices, validity, extremes of the bin."""
     st = stream.scalars
@@ -156,7 +156,7 @@ def settle(stream, book):
         _extend(st, bid, ask)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _extend(st, bid, ask):
     if st[HAS_EXTREMES] == 0:
         st[HAS_EXTREMES] = 1
@@ -175,7 +175,7 @@ def _extend(st, bid, ask):
     st[MID2_LOW] = min(st[MID2_LOW], bid + ask)
 
 
-@jit
+@jit(borrows=True)
 def _open_bin(stream, book):
     """Start a bin from the state carried in."""
     st = stream.scalars
@@ -186,7 +186,7 @@ def _open_bin(stream, book):
         _extend(st, book.ints[BEST_BID], book.ints[BEST_ASK])
 
 
-@jit
+@jit(borrows=True)
 def _write_bin(stream, book, flow, par, out, bins, row):
     st = stream.scalars
     end = st[NEXT_END]
@@ -237,7 +237,7 @@ def _write_bin(stream, book, flow, par, out, bins, row):
     make_frame(book, flow, par, bid, ask, end, st[SEQ], out, row)
 
 
-@jit
+@jit(borrows=True)
 def emit_due(stream: Any, book: Any, flow: Any, par: Any, now: int, out: Any, bins: Any) -> int:
     """Write every bin that ends at or before `now`. Return `BINS_UP_TO_DATE`, or `BLOCK_FULL` if some are left."""
     st = stream.scalars

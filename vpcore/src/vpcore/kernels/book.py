@@ -52,7 +52,7 @@ from vpcore.kernels.state import (
 GIVE, TAKE, HIDE = 1, -1, 0
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _flow(book, tick, side, quantity, size, sign, now):
     """Record contracts of one quantity at a level, and the depth they add (+1), take (-1) or leave alone (0)."""
     if size == 0:
@@ -69,7 +69,7 @@ def _flow(book, tick, side, quantity, size, sign, now):
         change_depth(book, tick, side, sign * size)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _reduce(book, row, size, now):
     """Take `size` off an order: what the event's fills cover is a fill, the rest was pulled by its owner."""
     tick = book.pool[row, O_TICK]
@@ -84,7 +84,7 @@ def _reduce(book, row, size, now):
     book.pool[row, O_SIZE] -= size
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _place(book, order_id, tick, size, side, now):
     """Insert an order that arrives; an order that lives under the id already is withdrawn first."""
     slot = find_slot(book.keys, book.rows, order_id)
@@ -102,7 +102,7 @@ def _place(book, order_id, tick, size, side, now):
     _flow(book, tick, side, np.int64(Q_ADD), size, np.int64(GIVE), now)
 
 
-@jit
+@jit(borrows=True)
 def _collect_fills(book, words, start, stop, instrument):
     """First pass over an event with trades: volumes, and passive fills by order id."""
     n_fills = 0
@@ -161,7 +161,7 @@ def _collect_fills(book, words, start, stop, instrument):
             book.ints[C_UNBALANCED] += 1
 
 
-@jit
+@jit(borrows=True)
 def _settle_fills(book, now):
     """Last pass: passive size beyond an order's reductions was hidden; it arrived and traded at the same moment."""
     for i in range(book.ints[N_FILLS]):
@@ -178,7 +178,7 @@ def _settle_fills(book, now):
     book.ints[N_FILLS] = 0
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now):
     """Apply one completed event at the time of its last record.
 
@@ -237,7 +237,7 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
         _settle_fills(book, now)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _modify(book, order_id, tick, size, side, now):
     slot = find_slot(book.keys, book.rows, order_id)
     if slot < 0:

@@ -40,7 +40,7 @@ def make_flow(n_slots: int, windows: tuple[int, ...]) -> Flow:
     )
 
 
-@jit
+@jit(borrows=True)
 def track(flow, low, n_levels, composite, seq, per_second):
     """Take one bin's composites into the history of a band of levels.
 

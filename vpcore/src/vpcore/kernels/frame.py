@@ -46,7 +46,7 @@ class FrameParams(NamedTuple):
     work: Any  # float64[N_WORK, band] scratch
 
 
-@jit
+@jit(borrows=True)
 def make_frame(book, flow, par, bid, ask, now, seq, out, row):
     """Write the frame of a valid bin and take its composites into the flow history.
 
@@ -101,7 +101,7 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
             out[place, row, j + odd] = np.float32(work[source, par.margin + j] + 0.0)
 
 
-@jit
+@jit(borrows=True)
 def _read_levels(book, work, low, n_levels, now, inner, outer):
     """Read accumulators at `now`: those of velocity and acceleration in the band, the rest inside the grid."""
     page = np.int64(-1)
@@ -131,14 +131,14 @@ def _read_levels(book, work, low, n_levels, now, inner, outer):
             _read(book.acc, work, page, level, j, ACC_REST, N_ACC, math.exp(-dt / book.taus[3]))
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _read(acc, work, page, level, j, start, stop, factor):
     for i in range(start, stop):
         value = acc[page, level, i] * factor
         work[i, j] = 0.0 if abs(value) < TINY else value
 
 
-@jit
+@jit(borrows=True)
 def _derive(par, n_levels):
     work = par.work
     chain = par.chain

@@ -11,7 +11,7 @@ import numpy as np
 from vpcore.kernels.jit import jit
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _hash(order_id):
     # Two 32-bit halves times 32-bit odd constants: full mixing without an overflowing product, so that the interpreted
     # run of the tests warns of nothing. The identity keeps neighbours together and is faster until a venue numbers its
@@ -22,7 +22,7 @@ def _hash(order_id):
     return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(0x7FFFFFFF))
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def find_slot(keys, rows, order_id):
     """Return the slot that holds `order_id`, or ``-1 - slot`` of the empty slot where it would go."""
     mask = keys.shape[0] - 1
@@ -34,7 +34,7 @@ def find_slot(keys, rows, order_id):
     return -1 - slot
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def remove_slot(keys, rows, slot):
     """Empty a slot, and move back whatever was pushed past it."""
     mask = keys.shape[0] - 1
@@ -52,7 +52,7 @@ def remove_slot(keys, rows, slot):
     rows[hole] = -1
 
 
-@jit
+@jit(borrows=True)
 def rehash(keys, rows, new_keys, new_rows):
     """Insert every live slot of a table into a larger, empty one."""
     mask = new_keys.shape[0] - 1

@@ -29,7 +29,7 @@ from vpcore.kernels.state import (
 )
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def page_position(pages, n_pages, number):
     """Return the position of the first page whose number is at least `number`."""
     low = 0
@@ -43,7 +43,7 @@ def page_position(pages, n_pages, number):
     return low
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def find_page(book, number):
     """Return the storage index of a page, -1 if it was never touched."""
     n_pages = book.ints[N_PAGES]
@@ -57,7 +57,7 @@ def find_page(book, number):
     return np.int64(-1)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def make_page(book, number):
     """Make sure that a page exists. Return False if there is no room for it."""
     if find_page(book, number) >= 0:
@@ -75,7 +75,7 @@ def make_page(book, number):
     return True
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def change_depth(book, tick, side, size):
     """Add `size` (negative to take away) to a level, and keep the best prices up to date as far as additions go."""
     page = find_page(book, tick >> PAGE_BITS)
@@ -94,7 +94,7 @@ def change_depth(book, tick, side, size):
         book.occupied[page, side] -= 1
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def settle_best(book):
     """Move the best prices inwards past levels that have emptied. ``NO_BID`` and ``NO_ASK`` stand for an empty side."""
     tick = book.ints[BEST_BID]
@@ -109,7 +109,7 @@ def settle_best(book):
             book.ints[BEST_ASK] = _next_ask(book, tick)
 
 
-@jit
+@jit(borrows=True)
 def _next_bid(book, tick):
     n_pages = book.ints[N_PAGES]
     position = page_position(book.pages, n_pages, (tick >> PAGE_BITS) + 1) - 1
@@ -126,7 +126,7 @@ def _next_bid(book, tick):
     return np.int64(NO_BID)
 
 
-@jit
+@jit(borrows=True)
 def _next_ask(book, tick):
     n_pages = book.ints[N_PAGES]
     position = page_position(book.pages, n_pages, tick >> PAGE_BITS)
@@ -143,7 +143,7 @@ def _next_ask(book, tick):
     return np.int64(NO_ASK)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def level_depth(book, tick, side):
     """Return the contracts that rest at a level on one side."""
     page = find_page(book, tick >> PAGE_BITS)
@@ -152,7 +152,7 @@ def level_depth(book, tick, side):
     return book.levels[page, tick & (PAGE - 1), side]
 
 
-@jit
+@jit(borrows=True)
 def clear_book(book):
     """Drop every order. Depth goes to zero; accumulators and flows stay as they are."""
     book.rows[:] = -1
@@ -166,7 +166,7 @@ def clear_book(book):
     book.ints[BEST_ASK] = NO_ASK
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def insert_order(book, order_id, slot, tick, size, side):
     """Put a new order into the empty `slot` and return its row. Depth is not touched."""
     n_orders = book.ints[N_ORDERS]
@@ -181,7 +181,7 @@ def insert_order(book, order_id, slot, tick, size, side):
     return np.int64(row)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def remove_order(book, slot):
     """Take the order of a slot out of the table and give its row back. Depth is not touched."""
     row = book.rows[slot]
@@ -191,7 +191,7 @@ def remove_order(book, slot):
     remove_slot(book.keys, book.rows, slot)
 
 
-@jit
+@jit(borrows=True)
 def set_snapshot_order(book, order_id, tick, size, side):
     """Insert or replace an order of a snapshot: depth changes, flow does not."""
     slot = find_slot(book.keys, book.rows, order_id)

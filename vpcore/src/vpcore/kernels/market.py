@@ -59,7 +59,7 @@ SPARE_ORDERS = 64
 _EVENT_ROWS = 64  # beyond two per order of the touch
 
 
-@jit
+@jit(borrows=True)
 def count_flow(m: Any, r: Any, side: int, level: int, size: int, drains: int) -> None:
     """Add ordinary flow near the touch to the pressure (`drains` 0) or the vacuum (1) of its side."""
     away = m.state[BEST_BID] - level if side == BID_SIDE else level - m.state[BEST_ASK]
@@ -67,7 +67,7 @@ def count_flow(m: Any, r: Any, side: int, level: int, size: int, drains: int) ->
         m.sums[PRESSURE_BID + 2 * side + drains] += size
 
 
-@jit
+@jit(borrows=True)
 def decay_sums(m: Any, r: Any, t: int) -> None:
     """Bring pressure and vacuum to time `t`."""
     factor = math.exp(-(t - m.state[SUM_TIME]) / (_FULL_PRECISION * r.memory_s))
@@ -76,7 +76,7 @@ def decay_sums(m: Any, r: Any, t: int) -> None:
     m.state[SUM_TIME] = t
 
 
-@jit
+@jit(borrows=True)
 def imbalance(m: Any, r: Any) -> float:
     """Return the imbalance of pressure and vacuum near the touch, in [-1, 1]; positive: the bid builds, the ask drains.
 
@@ -90,7 +90,7 @@ def imbalance(m: Any, r: Any) -> float:
     return min(max(r.gain * net / gross, -1.0), 1.0)
 
 
-@jit
+@jit(borrows=True)
 def ordinary_trade(m: Any, r: Any) -> None:
     """Let an order arrive that trades at the touch; it never goes through to the next level."""
     state = m.state
@@ -116,7 +116,7 @@ def ordinary_trade(m: Any, r: Any) -> None:
     count_flow(m, r, passive, level, size, 1)
 
 
-@jit
+@jit(borrows=True)
 def modify_order(m: Any, r: Any, side: int, level: int) -> None:
     """Let the owner of one of a level's orders change its size or its price; the level has more than one."""
     orders = m.orders
@@ -143,7 +143,7 @@ def modify_order(m: Any, r: Any, side: int, level: int) -> None:
         count_flow(m, r, side, target, size, 0)
 
 
-@jit
+@jit(borrows=True)
 def ordinary_event(m: Any, r: Any) -> None:
     """One event of the ordinary flow, which leaves the touch where it is."""
     state, levels = m.state, m.levels
@@ -175,7 +175,7 @@ def ordinary_event(m: Any, r: Any) -> None:
                 count_flow(m, r, side, level, add_order(m, r, side, level), 0)
 
 
-@jit
+@jit(borrows=True)
 def clear_touch(m: Any, side: int, level: int, behind: int) -> None:
     """Take every order off a touch that the walk has passed: by one large trade, or by their owners."""
     if uniform(m.flow) < 0.6:
@@ -190,7 +190,7 @@ def clear_touch(m: Any, side: int, level: int, behind: int) -> None:
             cancel_order(m, row, side, m.orders[row, SIZE])
 
 
-@jit
+@jit(borrows=True)
 def make_touch(m: Any, r: Any, side: int, level: int, behind: int) -> None:
     """Let makers come to a new touch: with new orders, or with some from the level behind it."""
     for _ in range(2 + below(m.flow, 3)):
@@ -201,7 +201,7 @@ def make_touch(m: Any, r: Any, side: int, level: int, behind: int) -> None:
             add_order(m, r, side, level)
 
 
-@jit
+@jit(borrows=True)
 def walk_step(m: Any, r: Any) -> None:
     """Move the touch by one step of the walk, in one event."""
     state = m.state
@@ -227,13 +227,13 @@ def walk_step(m: Any, r: Any) -> None:
     m.sums[STEP_SQUARE] += tilt * tilt
 
 
-@jit
+@jit(borrows=True)
 def after(stream: Any, t: int, rate: float) -> int:
     """Return the time of the next event of a Poisson process."""
     return t + 1 + int(exponential(stream) / rate * _FULL_PRECISION)
 
 
-@jit
+@jit(borrows=True)
 def open_book(m: Any, r: Any, start_ns: int, depth_levels: int) -> None:
     """Write the snapshot with which a file begins, and fill the queues with it; the caller has sized both for it."""
     state, rows = m.state, m.rows
@@ -267,13 +267,13 @@ def open_book(m: Any, r: Any, start_ns: int, depth_levels: int) -> None:
     state[NEXT_WALK] = after(m.walk, start_ns, r.step_narrow)
 
 
-@jit
+@jit(borrows=True)
 def rows_of_event(queue: int) -> int:
     """Return more records than an event can have that meets `queue` orders at a touch."""
     return 2 * queue + _EVENT_ROWS
 
 
-@jit
+@jit(borrows=True)
 def simulate(m: Any, r: Any) -> None:
     """Go on until `rows` or `orders` is nearly full, or the market ends.
 

@@ -71,7 +71,7 @@ class Rates(NamedTuple):
     gain: float
 
 
-@jit
+@jit(borrows=True)
 def emit(m: Any, action: int, side: int, level: int, size: int, order_id: int) -> None:
     """Write a record of the event in progress."""
     n = m.state[N_ROWS]
@@ -84,7 +84,7 @@ def emit(m: Any, action: int, side: int, level: int, size: int, order_id: int) -
     m.state[N_ROWS] = n + 1
 
 
-@jit
+@jit(borrows=True)
 def close_event(m: Any, t: int) -> None:
     """Give the records of an event their times, sequence numbers and the final flags.
 
@@ -115,7 +115,7 @@ def close_event(m: Any, t: int) -> None:
     state[EVENT_ROW] = state[N_ROWS]
 
 
-@jit
+@jit(borrows=True)
 def add_order(m: Any, r: Any, side: int, level: int) -> int:
     """Let a new order arrive; return its displayed size."""
     state = m.state
@@ -129,7 +129,7 @@ def add_order(m: Any, r: Any, side: int, level: int) -> int:
     return size
 
 
-@jit
+@jit(borrows=True)
 def cancel_order(m: Any, row: int, side: int, size: int) -> None:
     """Withdraw `size` of an order's displayed size, all of it included."""
     level = m.orders[row, LEVEL]
@@ -140,7 +140,7 @@ def cancel_order(m: Any, row: int, side: int, size: int) -> None:
         resize(m.orders, m.levels, row, m.orders[row, SIZE] - size)
 
 
-@jit
+@jit(borrows=True)
 def move_order(m: Any, row: int, side: int, level: int, size: int) -> None:
     """Set an order's price and size; it goes to the end of the queue."""
     leave(m.orders, m.levels, row)
@@ -150,7 +150,7 @@ def move_order(m: Any, row: int, side: int, level: int, size: int) -> None:
     emit(m, MODIFY, side, level, size, m.orders[row, ID])
 
 
-@jit
+@jit(borrows=True)
 def match(m: Any, passive: int, level: int, wanted: int, order_id: int, own_row: int) -> int:
     """Trade with the queue of a level; return how many contracts traded.
 

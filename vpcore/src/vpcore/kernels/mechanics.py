@@ -26,7 +26,7 @@ TINY = 1e-30
 """Accumulators below this are set to zero when advanced: denormals cost time and carry nothing."""
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def impulse(acc, page, level, before, now, taus, first, first_size, second, second_size):
     """Advance a level to `now` and add impulses to one or two of its quantities.
 
@@ -66,7 +66,7 @@ def impulse(acc, page, level, before, now, taus, first, first_size, second, seco
         acc[page, level, ACC_J + second] += size
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _decay(acc, page, level, start, stop, factor):
     for i in range(start, stop):
         value = acc[page, level, i] * factor

@@ -22,7 +22,7 @@ FREE, LIVE = 0, 1
 NOBODY = -1
 
 
-@jit
+@jit(borrows=True)
 def append(orders: Any, levels: Any, state: Any, order_id: int, level: int, side: int, size: int, hidden: int) -> int:
     """Put a new order at the end of a level's queue; return its row. The caller has made sure that a row is free."""
     row = state[FREE]
@@ -37,7 +37,7 @@ def append(orders: Any, levels: Any, state: Any, order_id: int, level: int, side
     return row
 
 
-@jit
+@jit(borrows=True)
 def join(orders: Any, levels: Any, row: int, level: int) -> None:
     """Put an order that is in no queue at the end of a level's."""
     tail = levels[level, TAIL]
@@ -53,7 +53,7 @@ def join(orders: Any, levels: Any, row: int, level: int) -> None:
     levels[level, COUNT] += 1
 
 
-@jit
+@jit(borrows=True)
 def leave(orders: Any, levels: Any, row: int) -> None:
     """Take an order out of its queue; its row stays in use."""
     level = orders[row, LEVEL]
@@ -71,7 +71,7 @@ def leave(orders: Any, levels: Any, row: int) -> None:
     levels[level, COUNT] -= 1
 
 
-@jit
+@jit(borrows=True)
 def remove(orders: Any, levels: Any, state: Any, row: int) -> None:
     """Take an order out of its queue and free its row."""
     leave(orders, levels, row)
@@ -80,14 +80,14 @@ def remove(orders: Any, levels: Any, state: Any, row: int) -> None:
     state[LIVE] -= 1
 
 
-@jit
+@jit(borrows=True)
 def resize(orders: Any, levels: Any, row: int, size: int) -> None:
     """Set an order's displayed size where it stands."""
     levels[orders[row, LEVEL], QUANTITY] += size - orders[row, SIZE]
     orders[row, SIZE] = size
 
 
-@jit
+@jit(borrows=True)
 def nth(orders: Any, levels: Any, level: int, n: int) -> int:
     """Return the row of the order at place `n` of a level's queue, which has more than `n`."""
     row = levels[level, HEAD]

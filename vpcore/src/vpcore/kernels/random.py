@@ -42,7 +42,7 @@ def seeded(seed: int, stream: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return words
 
 
-@jit
+@jit(borrows=True)
 def bits32(state: Any) -> int:
     """Return 32 random bits as a number; `state` is changed."""
     s1 = state[1]
@@ -60,19 +60,19 @@ def bits32(state: Any) -> int:
     return result
 
 
-@jit
+@jit(borrows=True)
 def uniform(state: Any) -> float:
     """Return a float64 in [0, 1), a multiple of 2^-32."""
     return bits32(state) * _TO_UNIT
 
 
-@jit
+@jit(borrows=True)
 def below(state: Any, n: int) -> int:
     """Return a whole number in [0, n), for n up to 2^31; the bias is at most n / 2^32."""
     return (bits32(state) * n) >> 32
 
 
-@jit
+@jit(borrows=True)
 def exponential(state: Any) -> float:
     """Return an exponential variate of mean 1, by von Neumann's comparisons: no logarithm, so no library's last bit."""
     whole = 0.0
@@ -91,7 +91,7 @@ def exponential(state: Any) -> float:
         whole += 1.0
 
 
-@jit
+@jit(borrows=True)
 def pick(state: Any, cumulative: Any) -> int:
     """Return an index with the probabilities of which `cumulative` (float64[n], last one 1) holds the running sum."""
     u = uniform(state)

@@ -91,7 +91,7 @@ USED_UP = 0
 ) = range(2, 12)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _count_action(counts, action):
     if action == ADD:
         counts[K_ADD] += 1
@@ -111,7 +111,7 @@ def _count_action(counts, action):
         counts[K_OTHER] += 1
 
 
-@jit
+@jit(borrows=True)
 def _hold(stream, words, start, stop, instrument):
     """Copy an unfinished event's records. Return False if there is no room."""
     st = stream.scalars
@@ -128,7 +128,7 @@ def _hold(stream, words, start, stop, instrument):
     return True
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _complete_event(stream, book, words, stop, instrument):
     st = stream.scalars
     trades = st[EVENT_TRADES] == 1
@@ -142,7 +142,7 @@ def _complete_event(stream, book, words, stop, instrument):
     settle(stream, book)
 
 
-@jit(inline=True)
+@jit(inline=True, borrows=True)
 def _forget_event(st):
     st[EVENT_RECORDS] = 0
     st[EVENT_HELD] = 0
@@ -150,7 +150,7 @@ def _forget_event(st):
     st[EVENT_FILLS] = 0
 
 
-@jit
+@jit(borrows=True)
 def _begin_snapshot(stream, book, in_snapshot):
     """A clear, or the first record of a snapshot: the book is dropped, and with it an event in progress."""
     st = stream.scalars
@@ -165,7 +165,7 @@ def _begin_snapshot(stream, book, in_snapshot):
         stream.counts[K_SNAPSHOTS] += 1
 
 
-@jit
+@jit(borrows=True)
 def run(
     stream: Any, book: Any, flow: Any, par: Any, words: Any, start: int, instrument: int, out: Any, bins: Any
 ) -> tuple[int, int]:
