@@ -1,0 +1,107 @@
+"""The cache of compiled code notices every change of source, and leaves numba's own settings alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from vpcore.kernels import jit as module
+from vpcore.kernels.jit import jit, sources_digest
+
+compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="says something of compiled code")
+
+PACKAGE = {
+    "__init__.py": "",
+    "helper.py": "from vpcore.kernels.jit import jit\n\n\n@jit\ndef offset(x):\n    return x + {}\n",
+    "entry.py": (
+        "from vpcore.kernels.jit import jit\nfrom borrowed_package.helper import offset\n\n\n"
+        "@jit\ndef entry(x):\n    return offset(x) * 10\n\n\nif __name__ != '__main__':\n    print(entry(1))\n"
+    ),
+}
+
+
+def run_package(folder: Path, value: int) -> str:
+    package = folder / "borrowed_package"
+    package.mkdir(exist_ok=True)
+    for name, text in PACKAGE.items():
+        path = package / name
+        wanted = text.format(value) if name == "helper.py" else text
+        if not path.exists() or path.read_text() != wanted:
+            path.write_text(wanted)
+    environment = os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", "import borrowed_package.entry"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@compiled_only
+def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
+    assert run_package(tmp_path, 1) == "20"
+    assert run_package(tmp_path, 1) == "20"
+    one = {path.name for path in (tmp_path / "cache" / "vpcore-kernels").iterdir()}
+    assert len(one) == 1
+    assert run_package(tmp_path, 5) == "60"  # numba's own cache would go on answering 20
+    assert len(list((tmp_path / "cache" / "vpcore-kernels").iterdir())) == 2
+
+
+@compiled_only
+def test_numbas_own_setting_stays_as_it_was() -> None:
+    before = numba.config.CACHE_DIR
+
+    @jit
+    def double(x):
+        return 2 * x
+
+    assert double(21) == 42
+    assert before == numba.config.CACHE_DIR
+
+
+def test_a_digest_covers_names_and_bytes(tmp_path: Path) -> None:
+    def digest(name: str, text: str) -> str:
+        folder = tmp_path / f"{name}{len(text)}"
+        folder.mkdir()
+        (folder / name).write_text(text)
+        (folder / "notes.txt").write_text(text)
+        return sources_digest(folder).removeprefix(folder.name)
+
+    digests = {digest("a.py", "x = 1"), digest("b.py", "x = 1"), digest("a.py", "x = 11")}
+    assert len(digests) == 3
+
+
+def test_old_digests_are_pruned_and_young_or_few_ones_stay(tmp_path: Path) -> None:
+    old = 1_000_000_000
+    for i in range(20):
+        folder = tmp_path / f"digest{i:02}"
+        folder.mkdir()
+        if i < 15:
+            os.utime(folder, (old + i, old + i))
+    module._prune(tmp_path, tmp_path / "digest00")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["digest00", *(f"digest{i:02}" for i in range(12, 20))]
+
+
+@compiled_only
+def test_a_borrowing_function_leaves_its_arrays_as_they_were() -> None:
+    @jit(borrows=True)
+    def last_of(pair):
+        pair[0][:] = 3.0
+        return pair[1][-1]
+
+    arrays = (np.zeros(4), np.arange(5.0))
+    counts = [sys.getrefcount(array) for array in arrays]
+    for _ in range(100):
+        assert last_of(arrays) == 4.0
+    assert [sys.getrefcount(array) for array in arrays] == counts
+    assert arrays[0].tolist() == [3.0] * 4
+    assert module._CAN_BORROW
