@@ -21,8 +21,7 @@ def windows(values, window):
         yield np.asarray(values[max(0, i - window + 1) : i + 1], dtype=float) + 0.0
 
 
-def empty(window):
-    return np.zeros(window), np.zeros(window), np.zeros(3, dtype=np.int64), np.zeros(2)
+empty = kernel.new_window
 
 
 def naive_z(values, window, min_periods, floor):

@@ -12,8 +12,7 @@ from vpcore.kernels import rolling
 SERIES = st.lists(st.floats(-1e6, 1e6, allow_nan=False, width=32), min_size=1, max_size=60)
 
 
-def empty(window):
-    return np.zeros(2 * window), np.zeros(2, dtype=np.int64)
+empty = rolling.new_series
 
 
 def slope_of(part):
@@ -98,3 +97,13 @@ def test_ema_starts_at_its_first_value():
     for x in (5.0, 1.0, -2.0, 0.0):
         expected = x if expected is None else expected + alpha * (x - expected)
         assert rolling.ema_step(state, x, alpha) == expected
+
+
+def test_the_weight_of_a_time_constant():
+    assert rolling.ema_alpha(0.1, 2.0) == pytest.approx(1 - np.exp(-0.05), rel=1e-15)
+    assert rolling.ema_alpha(0.1, 1e12) == pytest.approx(1e-13, rel=1e-9)  # 1 - exp(-x) would have 3 digits left
+    state = np.zeros(2)
+    rolling.ema_step(state, 1.0, 0.5)
+    for _ in range(20):
+        rolling.ema_step(state, 0.0, rolling.ema_alpha(0.1, 2.0))
+    assert state[0] == pytest.approx(np.exp(-1.0))  # 20 steps of 0.1 s are one time constant

@@ -8,8 +8,9 @@ A window is four plain arrays, so that a compiled loop, a streaming signal and a
 * ``cursor`` : int64[3], ``(count, next position in the ring, start of the MAD's run)``;
 * ``stats`` : float64[2], ``(median, MAD)`` of the window as it stands.
 
-Every array starts as zeros. The results depend on the values in the window and on nothing else: there is no running sum
-that drifts, so any split of a stream into calls gives the same bits, and so does a restart once the window is full.
+Every array starts as zeros, as `new_window` makes them. The results depend on the values in the window and on nothing
+else: there is no running sum that drifts, so any split of a stream into calls gives the same bits, and so does a
+restart once the window is full.
 
 A window holds finite numbers; `clean` is the policy for everything else.
 """
@@ -33,6 +34,11 @@ MAD_SCALE = 1.4826
 
 _BLOCK = 512
 """Bins per pass over the cells: the window of one cell stays in the first-level cache while its block is done."""
+
+
+def new_window(window: int) -> tuple[Floats, Floats, Ints, Floats]:
+    """Return the ring, the ordered values, the cursor and the stats of an empty window; ``window >= 1``."""
+    return np.zeros(window), np.zeros(window), np.zeros(3, dtype=np.int64), np.zeros(2)
 
 
 @jit

@@ -7,10 +7,10 @@ A series' window is two plain arrays, so that compiled loops and streaming signa
   one contiguous run in order of arrival;
 * ``cursor`` : int64[2], ``(count, next position)``.
 
-Both start as zeros. Everything but `ema_step` is computed anew from the window at every step. A running sum would be
-cheaper and would drift: its bits depend on all that ever passed through it, so a restart would never agree again. Sums
-are taken in four interleaved lanes, an order that depends on the window's own positions only and does not wait for each
-addition.
+Both start as zeros, as `new_series` makes them. Everything but `ema_step` is computed anew from the window at every
+step. A running sum would be cheaper and would drift: its bits depend on all that ever passed through it, so a restart
+would never agree again. Sums are taken in four interleaved lanes, an order that depends on the window's own positions
+only and does not wait for each addition.
 
 NaN policy: a NaN in the window makes the result NaN until it has left. Series that may hold NaN are cleaned by the
 caller (`vpcore.kernels.robust_z.clean`).
@@ -27,6 +27,16 @@ from vpcore.kernels.jit import jit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+def new_series(window: int) -> tuple[Floats, Ints]:
+    """Return the ring and the cursor of an empty series whose last `window` values are kept; ``window >= 1``."""
+    return np.zeros(2 * window), np.zeros(2, dtype=np.int64)
+
+
+def ema_alpha(step_seconds: float, tau_seconds: float) -> float:
+    """Return the weight of the newest value for a time constant: ``1 - exp(-step / tau)``, both above 0."""
+    return -math.expm1(-step_seconds / tau_seconds)
 
 
 @jit
@@ -173,7 +183,7 @@ def ema_step(state: Floats, x: float, alpha: float) -> float:
     x : float
         The new value.
     alpha : float
-        In (0, 1]; for a time constant tau and a step dt, ``1 - exp(-dt / tau)``.
+        In (0, 1]; for a time constant, see `ema_alpha`.
     """
     if state[1] == 0.0:
         state[0] = x

@@ -1,0 +1,50 @@
+"""docs/toolkit.md names every step that signals may use, as it is."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from doc_blocks import blocks_of
+
+TOOLKIT = Path(__file__).parents[2] / "docs" / "toolkit.md"
+MODULES = ("rolling", "robust_z", "spatial")
+
+
+def steps_of(module: str) -> dict[str, str]:
+    """Return the public functions that a module of kernels defines, each with its call as a document writes it."""
+    found = importlib.import_module(f"vpcore.kernels.{module}")
+    calls = {}
+    for name, value in vars(found).items():
+        function = getattr(value, "py_func", value)
+        if inspect.isfunction(function) and function.__module__ == found.__name__ and not name.startswith("_"):
+            calls[name] = f"{name}({', '.join(inspect.signature(function).parameters)})"
+            assert inspect.getdoc(function), name
+    assert len(calls) > 5
+    return calls
+
+
+def section(module: str) -> str:
+    _, heading, rest = TOOLKIT.read_text().partition(f"\n## `vpcore.kernels.{module}`")
+    assert heading, f"docs/toolkit.md has no section on vpcore.kernels.{module}"
+    return rest.partition("\n## ")[0]
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in MODULES for name in steps_of(module)])
+def test_every_step_is_documented_with_its_signature(module: str, name: str) -> None:
+    assert f"| `{steps_of(module)[name]}` |" in section(module)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_documented_that_does_not_exist(module: str) -> None:
+    assert set(re.findall(r"^\| `(\w+)\(", section(module), re.MULTILINE)) == set(steps_of(module))
+
+
+@pytest.mark.parametrize("block", blocks_of(TOOLKIT), ids=lambda block: block.where)
+def test_its_examples_are_true(block) -> None:
+    assert block.language == "python"
+    assert "assert" in block.text
+    exec(compile("\n" * block.line + block.text, str(TOOLKIT), "exec"), {})
