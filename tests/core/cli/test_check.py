@@ -39,6 +39,11 @@ class Ahead(Fine):
         return SignalResult(values + values[dataset.valid].sum())
 
 
+class Greedy(Fine):
+    def step(self, state, frame):
+        return frame["mid_price"]
+
+
 class Broken:
     def __init__(self):
         raise RuntimeError("no such thing")
@@ -48,7 +53,7 @@ class Broken:
 def vp(monkeypatch, capsys):
     """Run ``vp`` with these signals installed only; return exit code, stdout and stderr."""
     here = types.ModuleType("signals_of_this_test")
-    here.Fine, here.Ahead, here.Broken = Fine, Ahead, Broken
+    here.Fine, here.Ahead, here.Broken, here.Greedy = Fine, Ahead, Broken, Greedy
     monkeypatch.setitem(sys.modules, here.__name__, here)
 
     def run(*arguments, names=("fine", "ahead", "broken")):
@@ -86,6 +91,13 @@ def test_a_bad_one_is_refused_with_where_and_how_to_reproduce(vp):
     ]
     assert "Signal 'ahead' looks ahead: bin" in err
     assert "Reproduce: vp check ahead" in err
+
+
+def test_what_fails_every_check_is_said_once(vp):
+    code, out, err = vp("greedy", names=("greedy",))
+    assert code == 1
+    assert out.count("FAILED") > 5
+    assert err.count("reads the column 'mid_price' without declaring it") == 1
 
 
 def test_all_as_json_goes_on_past_a_signal_that_cannot_be_made(vp):

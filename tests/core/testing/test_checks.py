@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from pydantic import ConfigDict, Field
 
 from vpcore.errors import CausalityError, ConfigError, SignalError
+from vpcore.kernels.jit import jit
+from vpcore.plugins import Plugins
 from vpcore.signal import LabelSpec, MLSignal, SignalParams, SignalResult, StatisticalSignal, stream
 from vpcore.testing import CHECKS, check_signal, signal_checks, synthetic_dataset
+from vpcore.testing.check import _message
 
 
 class Good(StatisticalSignal):
@@ -112,6 +116,56 @@ class SharedBetweenStreams(Good):
         value = super().step(state, frame)
         self.average = state["average"]
         return value
+
+
+class RemembersTheShape(Good):
+    """Takes a session of the same length for the same session."""
+
+    def compute(self, dataset):
+        key = dataset.n_bins
+        if key not in self.__dict__.setdefault("cache", {}):
+            self.__dict__["cache"][key] = stream(self, dataset)
+        return self.__dict__["cache"][key]
+
+
+class TunesItself(Good):
+    """Takes the largest value so far, over all sessions, for its scale."""
+
+    def start(self, context):
+        self.largest = getattr(self, "largest", 1e-9)
+        return super().start(context)
+
+    def step(self, state, frame):
+        value = super().step(state, frame)
+        if not math.isnan(value):
+            self.largest = max(self.largest, abs(value))
+        return value / self.largest
+
+
+@jit
+def _doubled(row):
+    for i in range(row.shape[0]):
+        row[i] *= 2.0
+    return row[0]
+
+
+class MutatesInCompiledCode(Good):
+    def raw(self, frame, middle):
+        return super().raw(frame, middle) + 0.0 * _doubled(frame["bid_depth"])
+
+
+class LosesASetting(Good):
+    """Keeps a setting beside its parameters, where pickling loses it."""
+
+    def __init__(self, *args, **overrides):
+        super().__init__(*args, **overrides)
+        self.gain = 2.0
+
+    def __getstate__(self):
+        return {"params": self.params}
+
+    def step(self, state, frame):
+        return getattr(self, "gain", 1.0) * super().step(state, frame)
 
 
 class Mutates(Good):
@@ -229,18 +283,42 @@ class Silent(Good):
         (FullSample, "prefix", "looks ahead: .*a difference of"),
         (FullSample, "future", "looks ahead"),
         (FillsBackwards, "future", "looks ahead"),
-        (HiddenState, "determinism", r"is not deterministic: bin \d+ is \S+ the first time but \S+ a second time"),
+        (
+            HiddenState,
+            "determinism",
+            r"is not deterministic: bin \d+ is \S+ the first time but \S+ a second time, a difference of",
+        ),
+        (TunesItself, "determinism", r"is not deterministic: bin \d+ is \S+ the first time but \S+ a second time"),
+        (
+            RemembersTheShape,
+            "determinism",
+            r"remembers other data: bin \d+ of a second session is \S+ after a first one but \S+ without it, a difference of \S+\. Keep",
+        ),
         (SharedBetweenStreams, "determinism", r"keeps something outside its state: bin \d+ is"),
         (Mutates, "read-only", "writes to its input: .*read-only"),
-        (MutatesTheDataset, "read-only", "writes to its input: column 'bid_depth' changed at bin 0"),
+        (MutatesInCompiledCode, "read-only", "writes to its input: .*readonly.* Copy what you change"),
+        (
+            MutatesTheDataset,
+            "read-only",
+            r"writes to its input: column 'bid_depth' changed at bin 0, from \S+ to \S+\. Copy",
+        ),
         (Undeclared, "declared-columns", "reads the column 'v_add' without declaring it. Add it to"),
-        (UndeclaredInBatch, "shape", "reads the column 'mid_price' without declaring it"),
+        (UndeclaredInBatch, "declared-columns", "reads the column 'mid_price' without declaring it. Add it to"),
         (
             NotAntisymmetric,
             "mirror",
-            r"is not antisymmetric: bin \d+ is \S+ but \S+ in the mirrored market, where it should be",
+            r"is not antisymmetric: bin \d+ is \S+ but \S+ in the mirrored market, where it should be \S+, a difference of \S+\. Swapping",
         ),
-        (Random, "determinism", "is not deterministic"),
+        (
+            Random,
+            "determinism",
+            r"is not deterministic: bin \d+ is \S+ the first time but \S+ a second time, a difference of",
+        ),
+        (
+            LosesASetting,
+            "pickle",
+            r"computes something else after pickling: bin \d+ is \S+ before and \S+ after, a difference of",
+        ),
         (DeadParameter, "parameters", r"a parameter that does nothing: 'idle' gives the same bytes at 1.0 and at 2.0"),
         (OtherBatch, "stream", r"streams another value than it computes: bin \d+ is \S+ bin by bin but"),
         (
@@ -288,6 +366,15 @@ def test_messages_reproduce_themselves():
     found = failed(NotAntisymmetric(reach=4), name="lean", dataset=data)
     assert 'vp check lean --dataset-id synthetic_5_300 --params-json \'{"reach":4,' in found["mirror"]
     assert "vpcore.testing.check_signal(NotAntisymmetric(reach=4" in failed(NotAntisymmetric(reach=4))["mirror"]
+
+
+def test_an_installed_signal_is_known_by_its_name():
+    """Its own tests check the class; the command that reproduces a failure needs the name."""
+    ads = Plugins().load("signal", "ads")
+    case = next(case for case in signal_checks(ads(zscore_window=50)).args[1] if case.id.endswith("-prefix"))
+    _, signal, _ = case.values[0].args
+    message = _message(signal, "", "looks ahead", "")
+    assert re.fullmatch(r"Signal 'ads' looks ahead\. Reproduce: vp check ads --params-json '\{.*\}'", message), message
 
 
 def test_some_checks_only():

@@ -60,9 +60,9 @@ def check(
             for row in report["checks"]
         ]
         emit_table(rows, ("signal", "check", "result", "seconds"), empty="No signals are installed.")
-        for row in rows:
-            if row["message"]:
-                say(row["message"])
+        # What stops a signal altogether fails most of its checks, with one and the same message.
+        for message in dict.fromkeys(row["message"] for row in rows if row["message"]):
+            say(message)
     for item in broken:
         say(f"Failed: {item['name']} ({item['package']} {item['version']}): {item['error']}")
     if not all(report["passed"] for report in reports):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vpcore.errors import CausalityError, ConfigError, SignalError, did_you_mean
+from vpcore.errors import CausalityError, ConfigError, SignalError, VpError, did_you_mean
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import LabelSpec, MLSignal, Signal, SignalContext, SignalData
 from vpcore.testing.checks import CAUSAL, CHECKS, Subject, applies, run_check
@@ -150,7 +150,22 @@ def _names(checks: Iterable[str] | None, signal: Signal) -> list[str]:
     return [check for check in CHECKS if check in wanted and applies(check, signal)]
 
 
+@functools.lru_cache(maxsize=1)
+def _installed() -> dict[str, str]:
+    """Return the name of every installed signal by its target."""
+    from vpcore.plugins import Plugins
+
+    try:
+        found = Plugins().components("signal")
+    except VpError:  # two plugins are in each other's way: that is not what is being checked
+        return {}
+    return {registered.component.target: name for name, registered in found.items()}
+
+
 def _message(signal: Signal, name: str, problem: str, dataset_id: str) -> str:
+    """Return a sentence about what is wrong, and the command that shows it again."""
+    if not name:
+        name = _installed().get(f"{type(signal).__module__}:{type(signal).__qualname__}", "")
     if name:
         again = f"vp check {name}" + (f" --dataset-id {dataset_id}" if dataset_id else "")
         if signal.params != type(signal.params)():

@@ -107,8 +107,10 @@ def check_shape(subject: Subject) -> None:
 
 
 def check_declared_columns(subject: Subject) -> None:
-    """Streaming reads declared columns only. (Batch is held to it in every check.)"""
-    subject.stream(subject.data.prefix(min(subject.data.n_bins, subject.first_warm + 50)))
+    """Neither batch nor streaming reads a column that is not declared."""
+    part = subject.data.prefix(min(subject.data.n_bins, subject.first_warm + 50))
+    subject.compute(part)
+    subject.stream(part)
 
 
 def check_read_only(subject: Subject) -> None:
@@ -120,14 +122,18 @@ def check_read_only(subject: Subject) -> None:
     for name, array in (*data.bins.items(), *data.grids.items()):
         if array.tobytes() != before[name]:
             was = np.frombuffer(before[name], array.dtype).reshape(array.shape)
-            at = int(np.argwhere(was != array)[0][0])
-            raise CheckFailed(f"writes to its input: column '{name}' changed at bin {at}. Copy what you change.")
+            i = tuple(np.argwhere(was != array)[0].tolist())
+            raise CheckFailed(
+                f"writes to its input: column '{name}' changed at bin {i[0]}, from {was[i]} to {array[i]}. "
+                "Copy what you change."
+            )
 
 
 def check_determinism(subject: Subject) -> None:
     """The same data give the same bytes, whatever the signal object did before and whoever else streams meanwhile."""
     data, values = subject.data, subject.values
-    subject.compute(data.mirrored())
+    mirrored = data.mirrored()
+    used = subject.compute(mirrored)
     for label, again in (
         ("a second time", subject.compute(data)),
         ("by a fresh object", subject.compute(data, type(subject.signal)(subject.signal.params))),
@@ -139,11 +145,18 @@ def check_determinism(subject: Subject) -> None:
                 f"{label}{_by(values[at], again[at])}. Keep everything that changes in the state, and seed what is "
                 "random."
             )
+    fresh = subject.compute(mirrored, type(subject.signal)(subject.signal.params))
+    at = first_difference(used, fresh)
+    if at is not None:
+        raise CheckFailed(
+            f"remembers other data: bin {at} of a second session is {_shown(used[at])} after a first one but "
+            f"{_shown(fresh[at])} without it{_by(used[at], fresh[at])}. Keep nothing on the object or its class."
+        )
     alone = subject.stream(data)
     first, second = SignalStream(subject.signal, subject.context), SignalStream(subject.signal, subject.context)
     together = np.empty(data.n_bins)
     for i, (frame, other) in enumerate(
-        zip(frames(subject.signal, data), frames(subject.signal, data.mirrored()), strict=True)
+        zip(frames(subject.signal, data), frames(subject.signal, mirrored), strict=True)
     ):
         together[i] = first.push(frame)
         second.push(other)
@@ -213,7 +226,8 @@ def check_mirror(subject: Subject) -> None:
     if len(off) and off[at] > MIRROR_TOLERANCE * largest:
         raise CheckFailed(
             f"is not antisymmetric: bin {at} is {_shown(values[at])} but {_shown(mirrored[at])} in the mirrored "
-            f"market, where it should be {_shown(-values[at])}. Swapping bid and ask sides must negate the value."
+            f"market, where it should be {_shown(-values[at])}{_by(mirrored[at], -values[at])}. "
+            "Swapping bid and ask sides must negate the value."
         )
 
 
@@ -316,9 +330,13 @@ def check_pickle(subject: Subject) -> None:
         copy = pickle.loads(pickle.dumps(subject.signal))
     except Exception as error:
         raise CheckFailed(f"cannot be pickled: {type(error).__name__}: {error}") from error
-    at = first_difference(subject.values, subject.compute(subject.data, copy))
+    again = subject.compute(subject.data, copy)
+    at = first_difference(subject.values, again)
     if at is not None:
-        raise CheckFailed(f"computes something else after pickling, first at bin {at}. Keep every setting in Params.")
+        raise CheckFailed(
+            f"computes something else after pickling: bin {at} is {_shown(subject.values[at])} before and "
+            f"{_shown(again[at])} after{_by(subject.values[at], again[at])}. Keep every setting in Params."
+        )
 
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
