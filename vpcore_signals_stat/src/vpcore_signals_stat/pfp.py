@@ -4,19 +4,24 @@ Per side, the mean over the inner cells (|k| of 1 to 3) and over the outer ones 
 (the front) and of ``v_pull`` (the retreat). For each of the two, with E the exponential average of time constant
 `average_ms` and L the `lag_ms` in whole bins::
 
-    ahead = E[inner(t - L) outer(t)]        level = E[inner(t) outer(t)]             (contracts/s)^2
-    lead  = (ahead - level) / (ahead + level + floor)                                in (-1, 1)
+    ahead  = E[inner(t - L) outer(t)]       behind = E[inner(t) outer(t - L)]        (contracts/s)^2
+    lead   = (ahead - behind) / (ahead + behind + floor)                             in (-1, 1)
     front, retreat = lead of the bid side - lead of the ask side
-    value = ((1 - pull_weight) front - pull_weight retreat) / 2                      in (-1, 1)
+    value  = ((1 - pull_weight) front - pull_weight retreat) / 2                     in (-1, 1)
 
 **Which series is lagged.** When the inner cells lead, what happens outside *now* is what happened inside *before*: the
-inner series is the lagged one. The product of inner(t) with outer(t - L) would be large when the outer cells lead, and
-would turn the sign of what is measured. ``lead`` rises with the ratio ahead / level (it is the tanh of half its
-logarithm, but for the floor): above 0 when the inner cells lead, below 0 when they follow, 0 when neither does.
+inner series is the lagged one in ``ahead``. The product of inner(t) with outer(t - L) is large when the outer ones lead.
+
+**What it is compared with.** The obvious comparison is the product at the same time, E[inner(t) outer(t)]. But flows
+have a memory (2 s by default), so a lagged product is smaller than that one even if the two bands do the same at the
+same time, and as small as if the outer cells led: ``ahead`` over it tells a lead from its absence, but not from its
+opposite. ``behind`` over it has the same bias; dividing the two ratios removes it, and the product at the same time
+with it. ``lead`` is the tanh of half the logarithm of what is left, ahead / behind (but for the floor): above 0 when
+the inner cells lead, below 0 when the outer ones do, and 0 when neither does.
 
 Economic reading: orders that arrive and trade at the best bid and are then backed by orders behind them are a front
 that others join: support grows outwards, which is bullish. A retreat that starts at the best bid and spreads outwards
-is the opposite. Comparing with the level, instead of taking ``ahead`` alone, removes how busy the side is.
+is the opposite. The ratio takes out how busy a side is.
 
 No product reaches across invalid bins: after them the lag fills anew, and the averages wait. Positive is bullish.
 Nothing is said (NaN) for the lag and one time constant.
@@ -54,22 +59,23 @@ class State(NamedTuple):
     floor: float
     place: npt.NDArray[np.int64]
     inner: npt.NDArray[np.float64]
+    outer: npt.NDArray[np.float64]
     cursors: npt.NDArray[np.int64]
     ahead: npt.NDArray[np.float64]
-    level: npt.NDArray[np.float64]
+    behind: npt.NDArray[np.float64]
 
 
 @jit
 def _lead(state: State, row: int, inner: float, outer: float) -> float:
     """Take one bin's activity of one side and return how far inner leads outer there."""
-    push(state.inner[row], state.cursors[row], inner)
-    if state.cursors[row, 0] > state.lag:
-        before = lagged(state.inner[row], state.cursors[row], state.lag)
-        ema_step(state.ahead[row], before * outer, state.alpha)
-        ema_step(state.level[row], inner * outer, state.alpha)
+    push(state.inner[row], state.cursors[row, 0], inner)
+    push(state.outer[row], state.cursors[row, 1], outer)
+    if state.cursors[row, 0, 0] > state.lag:
+        ema_step(state.ahead[row], lagged(state.inner[row], state.cursors[row, 0], state.lag) * outer, state.alpha)
+        ema_step(state.behind[row], inner * lagged(state.outer[row], state.cursors[row, 1], state.lag), state.alpha)
     ahead = float(state.ahead[row, 0])
-    level = float(state.level[row, 0])
-    return (ahead - level) / (ahead + level + state.floor)
+    behind = float(state.behind[row, 0])
+    return (ahead - behind) / (ahead + behind + state.floor)
 
 
 @jit
@@ -83,7 +89,8 @@ def pfp_step(
     """Return the value of one bin from its rows, float64[n_cells] each."""
     if state.place[SEEN] > 0 and bin_seq != state.place[LAST_SEQ] + 1:
         for row in range(4):
-            reset(state.cursors[row])
+            reset(state.cursors[row, 0])
+            reset(state.cursors[row, 1])
     state.place[LAST_SEQ] = bin_seq
     state.place[SEEN] += 1
 
@@ -177,9 +184,10 @@ class Pfp(StatisticalSignal):
             floor=float(p.floor),
             place=np.zeros(2, dtype=np.int64),
             inner=np.zeros((4, 2 * (lag + 1))),
-            cursors=np.zeros((4, 2), dtype=np.int64),
+            outer=np.zeros((4, 2 * (lag + 1))),
+            cursors=np.zeros((4, 2, 2), dtype=np.int64),
             ahead=np.zeros((4, 2)),
-            level=np.zeros((4, 2)),
+            behind=np.zeros((4, 2)),
         )
 
     def warmup_bins(self, context: SignalContext) -> int:
@@ -188,7 +196,7 @@ class Pfp(StatisticalSignal):
 
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid: a lead of the lag itself is a small part of what the averages hold."""
-        return (0.05, 0.1, 0.15, 0.2)
+        return (0.04, 0.07, 0.1, 0.15)
 
     def step(self, state: State, frame: SignalFrame) -> float:
         """Return the value of one bin."""
