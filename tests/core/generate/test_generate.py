@@ -14,10 +14,11 @@ import pytest
 from markets import INSTRUMENT, random_tape
 
 from vpcore import generate as generate_module
+from vpcore.config.block import pipeline_block, pipeline_of
 from vpcore.dataset import verify_files
 from vpcore.engine import Engine
 from vpcore.errors import DatasetError, EngineError, SourceError
-from vpcore.generate import find_dataset, generate, generate_dataset, pipeline_block, pipeline_of, rebuild
+from vpcore.generate import find_dataset, generate, generate_dataset, rebuild
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 
 

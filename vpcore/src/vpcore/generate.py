@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import vpcore
 from vpcore.canonical import digest
-from vpcore.config.instruments import InstrumentSpec
+from vpcore.config.block import pipeline_block, pipeline_of
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
 from vpcore.dataset import Dataset, DatasetRegistry, DatasetWriter
 from vpcore.dataset.verify import Comparison, compare_datasets
-from vpcore.engine import Engine, EngineParams
+from vpcore.engine import Engine
 from vpcore.errors import DatasetError, EngineError, SourceError, did_you_mean, listed
 from vpcore.kernels.jit import sources_digest
 from vpcore.source.protocol import FileInfo, RecordStream, SourceRequest
@@ -75,57 +75,6 @@ class Generated:
     dataset: Dataset
     created: bool
     warnings: tuple[str, ...]
-
-
-# -- pipelines in manifests and snapshots ------------------------------------------------------------------------------
-
-
-def pipeline_block(pipeline: ResolvedPipeline) -> dict[str, Any]:
-    """Return a resolved pipeline as JSON holds it, without a path of this machine. See `pipeline_of`."""
-    return {
-        "name": pipeline.name,
-        "label": pipeline.label,
-        "instrument": pipeline.instrument.model_dump(mode="json"),
-        "resolved": pipeline.resolved_dict(),
-    }
-
-
-def pipeline_of(block: Mapping[str, Any], raw_root: Path) -> ResolvedPipeline:
-    """Return the pipeline that `pipeline_block` wrote down.
-
-    Parameters
-    ----------
-    block : mapping
-        ``pipeline`` of a manifest.
-    raw_root : Path
-        ``lake/raw`` of the workspace: relative names of files start there.
-
-    Raises
-    ------
-    DatasetError
-        If the block lacks something.
-    """
-    try:
-        resolved = block["resolved"]
-        keys = resolved["files"]
-        return ResolvedPipeline(
-            name=block["name"],
-            label=block["label"],
-            instrument=InstrumentSpec.model_validate(block["instrument"]),
-            symbol=resolved["symbol"],
-            params=EngineParams.model_validate(resolved["engine"]),
-            start_ns=resolved["start_ns"],
-            end_ns=resolved["end_ns"],
-            source=resolved["source"],
-            files=None if keys is None else tuple(raw_root / key for key in keys),
-            file_keys=None if keys is None else tuple(keys),
-            cold_book=resolved["cold_book"],
-            options=resolved["options"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"The manifest's pipeline cannot be read: {error}. It was written by another vpcore."
-        ) from error
 
 
 # -- generating --------------------------------------------------------------------------------------------------------

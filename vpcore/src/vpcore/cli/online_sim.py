@@ -104,7 +104,8 @@ def _simulate(
     workspace: Workspace, dataset_id: str, chosen: dict[str, Any], budget_ms: float, from_raw: bool
 ) -> Simulation:
     from vpcore.cli.common import progress
-    from vpcore.generate import make_engine, open_source, pipeline_of
+    from vpcore.config.block import pipeline_of
+    from vpcore.generate import make_engine, open_source
     from vpcore.live import simulate, simulate_from_raw
 
     signal: Signal = chosen["signal"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vpcore.registry.registry import AuditEntry, Publication, ServingRegistry, VersionInfo
+from vpcore.registry.entries import AuditEntry, Publication, VersionInfo
+from vpcore.registry.registry import ServingRegistry
 from vpcore.registry.version import PublishedVersion, read_export, runtime_digest, serving_id_of
 
 __all__ = [

@@ -8,70 +8,18 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vpcore.canonical import bytes_digest
 from vpcore.errors import RegistryError, did_you_mean, listed
 from vpcore.registry.database import reading, writing
+from vpcore.registry.entries import AuditEntry, Publication, VersionInfo
 from vpcore.registry.version import PublishedVersion
 from vpcore.storage.atomic import storage_errors, write_atomic
 
 _ALIAS = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?\Z")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}__[0-9a-f]{12}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """What `ServingRegistry.publish` did.
-
-    Attributes
-    ----------
-    serving_id, alias : str
-    created : bool
-        False if the version was published before: then only the alias moved.
-    adopted : bool
-        Whether the file was there already, of a promotion that had been interrupted.
-    previous : str or None
-        What the alias named before.
-    path : Path
-        The version's file.
-    """
-
-    serving_id: str
-    alias: str
-    created: bool
-    adopted: bool
-    previous: str | None
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class VersionInfo:
-    """A published version in a listing."""
-
-    serving_id: str
-    aliases: tuple[str, ...]
-    created_utc: str
-    created_by: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One move of an alias: who, when, from, to, why, and the figures it was based on."""
-
-    entry: int
-    at_utc: str
-    who: str
-    action: str
-    alias: str
-    from_id: str | None
-    to_id: str
-    forced: bool
-    why: str
-    figures: dict[str, Any]
 
 
 def _now() -> str:

@@ -1,0 +1,59 @@
+"""What the registry answers with: a publication, a version in a listing, a line of the audit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What `ServingRegistry.publish` did.
+
+    Attributes
+    ----------
+    serving_id, alias : str
+    created : bool
+        False if the version was published before: then only the alias moved.
+    adopted : bool
+        Whether the file was there already, of a promotion that had been interrupted.
+    previous : str or None
+        What the alias named before.
+    path : Path
+        The version's file.
+    """
+
+    serving_id: str
+    alias: str
+    created: bool
+    adopted: bool
+    previous: str | None
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """A published version in a listing."""
+
+    serving_id: str
+    aliases: tuple[str, ...]
+    created_utc: str
+    created_by: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One move of an alias: who, when, from, to, why, and the figures it was based on."""
+
+    entry: int
+    at_utc: str
+    who: str
+    action: str
+    alias: str
+    from_id: str | None
+    to_id: str
+    forced: bool
+    why: str
+    figures: dict[str, Any]
