@@ -27,6 +27,8 @@ def test_single_values_are_axes_of_one_and_axes_are_sorted() -> None:
         ({"cooldown_bins": -1}, "greater than or equal to 0"),
         ({"fee_ticks": -0.1}, "greater than or equal to 0"),
         ({"thresholds": [-0.5]}, "must be at least 0, was -0.5. Shorts use the mirrored threshold."),
+        ({"null_draws": 50}, r"must be 0 \(none\) or at least 99, was 50"),
+        ({"bootstrap_draws": 1}, r"must be 0 \(none\) or at least 99, was 1"),
         ({"price": "last"}, "'touch' or 'mid'"),
         ({"hold": 3}, "Extra inputs"),
     ],
@@ -37,4 +39,6 @@ def test_wrong_values_are_refused(values: dict[str, Any], message: str) -> None:
 
 
 def test_a_runs_settings_leave_its_trials_keys_out() -> None:
-    assert set(EvalConfig().run_settings()) == {"price", "fee_ticks", "latency_bins", "max_hold_bins", "warmup_bins"}
+    assert set(EvalConfig().run_settings()) == {
+        "price", "fee_ticks", "latency_bins", "max_hold_bins", "warmup_bins", "null_draws", "bootstrap_draws", "seed",
+    }  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 import vpcore.sweep.run as run_module
 from vpcore import Workspace, hookimpl
 from vpcore.errors import CausalityError, ConfigError, PluginError, SignalError
-from vpcore.evaluation import BarrierSpec, Market, Trial, evaluate, outcome_table
+from vpcore.evaluation import BarrierSpec, Market, Resampling, Trial, evaluate, outcome_table
 from vpcore.results import RUNS
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
 from vpcore.signal import batch
@@ -75,7 +75,9 @@ def test_results_are_those_of_the_parts_called_by_hand(workspace: Workspace) -> 
             warmup_bins=60,
             latency_bins=1,
             fee_ticks=0.0,
+            resampling=Resampling(999, 999, run.run_id),
         )
+        assert np.isfinite(want["p_random"]).any()
         got = workspace.results.query_runs(run_ids=[run.run_id], blocks=True)
         assert got.height == 8
         assert want["n_signals"].sum() > 50
@@ -96,6 +98,9 @@ def test_meta_says_what_made_a_run(workspace: Workspace) -> None:
         "latency_bins": 1,
         "max_hold_bins": 50,
         "warmup_bins": 60,
+        "null_draws": 999,
+        "bootstrap_draws": 999,
+        "seed": 0,
     }
     assert json.loads(meta["sources_json"]) == ["ab" * 32]
     assert meta["signal_distribution"] == "vp_sweep_signals"

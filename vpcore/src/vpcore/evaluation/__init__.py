@@ -7,6 +7,7 @@ extremes inside each bin, entry after a latency, the stop before the take-profit
 from vpcore.evaluation.config import EvalConfig
 from vpcore.evaluation.detect import Detections, Mode, band, cool_down, detect, detect_crossings
 from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
+from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random
 from vpcore.evaluation.metrics import PNL_BLOCK_NS, Trial, evaluate, pnl_blocks
 from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
 
@@ -20,6 +21,7 @@ __all__ = [
     "Mode",
     "OutcomeTable",
     "Price",
+    "Resampling",
     "Trial",
     "band",
     "breakeven_rate",
@@ -28,7 +30,10 @@ __all__ = [
     "detect_crossings",
     "driftless_rate",
     "evaluate",
+    "make_ring",
+    "mean_interval",
     "outcome_table",
+    "p_random",
     "pnl_blocks",
     "wilson",
 ]

@@ -12,6 +12,9 @@ from vpcore.evaluation.outcomes import Price
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 _Bins = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
 
+FEWEST_DRAWS = 99
+"""Below, a p-value cannot be under 0.01 and a 95 % interval has two draws outside."""
+
 
 class EvalConfig(BaseModel):
     """From signal to trades. Lists are axes: every combination is a trial."""
@@ -29,6 +32,18 @@ class EvalConfig(BaseModel):
     thresholds: tuple[float, ...] | None = Field(
         None, min_length=1, description="Thresholds for every signal; none: each signal's own grid."
     )
+
+    null_draws: int = Field(
+        999, strict=True, ge=0, le=1_000_000, description="Rotations behind p_random; 0: none, else at least 99."
+    )
+    bootstrap_draws: int = Field(
+        999,
+        strict=True,
+        ge=0,
+        le=1_000_000,
+        description="Resamples behind net_pnl_lo and _hi; 0: none, else at least 99.",
+    )
+    seed: int = Field(0, strict=True, ge=0, le=2**32 - 1, description="Another number makes other random draws.")
 
     @field_validator("tp_ticks", "sl_ticks", mode="before")
     @classmethod
@@ -63,6 +78,13 @@ class EvalConfig(BaseModel):
                 raise ValueError(f"must be at least 0, was {item}. Shorts use the mirrored threshold.")
         return value
 
+    @field_validator("null_draws", "bootstrap_draws")
+    @classmethod
+    def _none_or_enough(cls, value: int) -> int:
+        if 0 < value < FEWEST_DRAWS:
+            raise ValueError(f"must be 0 (none) or at least {FEWEST_DRAWS}, was {value}.")
+        return value
+
     def run_settings(self) -> dict[str, Any]:
         """Return what decides the outcomes of a run beside its trials' own keys; it is hashed into the run id."""
         return {
@@ -71,4 +93,7 @@ class EvalConfig(BaseModel):
             "latency_bins": self.latency_bins,
             "max_hold_bins": self.max_hold_bins,
             "warmup_bins": self.warmup_bins,
+            "null_draws": self.null_draws,
+            "bootstrap_draws": self.bootstrap_draws,
+            "seed": self.seed,
         }

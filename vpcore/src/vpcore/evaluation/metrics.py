@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from vpcore.evaluation.detect import Detections, Mode, cool_down, detect_crossings
 from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
+from vpcore.evaluation.luck import LUCK_COLUMNS, Resampling, luck_of, make_ring
 from vpcore.evaluation.outcomes import Market, OutcomeTable
 from vpcore.kernels import barrier
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS, NS_PER_S
@@ -47,6 +48,7 @@ def evaluate(
     warmup_bins: int,
     latency_bins: int,
     fee_ticks: float,
+    resampling: Resampling | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the figures of many trials of one run, one row per trial, sorted by trial.
 
@@ -68,6 +70,8 @@ def evaluate(
         Bins from decision to entry.
     fee_ticks : float
         Per round trip.
+    resampling : Resampling, optional
+        The draws behind ``p_random`` and the interval of the net PnL; by default none, which leaves them NaN.
 
     Returns
     -------
@@ -87,6 +91,9 @@ def evaluate(
           hold or of the data).
         - ``max_concurrent``: most trades open at once. int64.
         - ``breakeven_rate``, ``driftless_rate``: see `vpcore.evaluation.intervals`.
+        - ``net_pnl_sd`` (ticks, n - 1), ``net_pnl_skew``, ``net_pnl_kurtosis`` (3 for a normal): of single trades.
+        - ``net_pnl_lo``, ``net_pnl_hi``: 95 % stationary bootstrap of the mean; ``block_length`` in trades.
+        - ``p_random``: how often random entry pays as much, see `vpcore.evaluation.luck`.
         - ``block_pnl_ticks``, of shape (n_trials, n_blocks): net PnL per 5-minute block, by the bin of entry.
 
     Notes
@@ -101,6 +108,8 @@ def evaluate(
     n_eff = np.zeros(n_rows, dtype=np.float64)
     block_net = np.zeros((n_rows, n_blocks), dtype=np.int64)
     block_trades = np.zeros((n_rows, n_blocks), dtype=np.int64)
+    luck = np.full((n_rows, len(LUCK_COLUMNS)), np.nan)
+    resampling = resampling or Resampling()
 
     found: dict[tuple[float, int], Detections] = {}
     crossings: dict[float, Detections] = {}
@@ -139,6 +148,9 @@ def evaluate(
             some_sums, some_eff, some_net, some_trades,
         )  # fmt: skip
         sums[rows], n_eff[rows], block_net[rows], block_trades[rows] = some_sums, some_eff, some_net, some_trades
+        ring = make_ring(table, warmup_bins=warmup_bins, latency_bins=latency_bins)
+        for row, key in zip(rows, keys, strict=True):
+            luck[row] = luck_of(table, ring, found[key], fee_ticks, resampling, resampling.seed_of(wanted[row]))
 
     hours = max(market.n_bins - warmup_bins, 0) * market.cell_width_ns / NS_PER_HOUR
     tp_ticks = np.array([trial.tp_ticks for trial in wanted], dtype=np.int64)
@@ -175,5 +187,6 @@ def evaluate(
             "n_eff": n_eff,
             "breakeven_rate": breakeven_rate(tp_ticks, sl_ticks, fee_ticks),
             "driftless_rate": np.where(none, np.nan, driftless_rate(tp_ticks, sl_ticks, mean_spread, price)),
+            **{name: np.ascontiguousarray(luck[:, i]) for i, name in enumerate(LUCK_COLUMNS)},
             "block_pnl_ticks": block_net / HALF_TICKS_PER_TICK - fee_ticks * block_trades,
         }

@@ -43,6 +43,13 @@ RUNS: dict[str, Any] = {
     "n_eff": pl.Float64,
     "breakeven_rate": pl.Float64,
     "driftless_rate": pl.Float64,
+    "net_pnl_lo": pl.Float64,
+    "net_pnl_hi": pl.Float64,
+    "p_random": pl.Float64,
+    "net_pnl_sd": pl.Float64,
+    "net_pnl_skew": pl.Float64,
+    "net_pnl_kurtosis": pl.Float64,
+    "block_length": pl.Float64,
     "block_pnl_ticks": pl.List(pl.Float64),
     "batch_id": pl.String,
 }
@@ -86,6 +93,8 @@ LOWER_IS_BETTER = frozenset(
         "max_concurrent",
         "n_dropped",
         "breakeven_rate",
+        "p_random",
+        "net_pnl_sd",
     }
 )
 

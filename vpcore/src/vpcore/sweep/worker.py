@@ -18,7 +18,16 @@ from vpcore.canonical import canonical_json
 from vpcore.component import Component
 from vpcore.dataset import Dataset
 from vpcore.errors import SignalError, VpError
-from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Trial, evaluate, outcome_table
+from vpcore.evaluation import (
+    MARKET_COLUMNS,
+    BarrierSpec,
+    Market,
+    OutcomeTable,
+    Resampling,
+    Trial,
+    evaluate,
+    outcome_table,
+)
 from vpcore.scoring import CHANNELS, ScoringConfig, ZNode, score_arrays, score_from_z, z_nodes, zscore_arrays
 from vpcore.signal import LabelSpec, MLSignal, Signal, batch, code_digest
 
@@ -165,6 +174,7 @@ class Session:
             warmup_bins=settings["warmup_bins"],
             latency_bins=settings["latency_bins"],
             fee_ticks=settings["fee_ticks"],
+            resampling=Resampling(settings["null_draws"], settings["bootstrap_draws"], item.run_id),
         )
 
     def _labels(self, item: WorkItem, tp: int, sl: int) -> LabelSpec:

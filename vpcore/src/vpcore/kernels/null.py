@@ -1,0 +1,105 @@
+"""Random entry that keeps everything of a signal but its timing: its trades, rotated on the ring of evaluable bins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.kernels.barrier import NO_TRADE
+from vpcore.kernels.jit import jit
+from vpcore.kernels.random import below
+
+_Array = npt.NDArray[Any]
+
+TILE = 512
+"""Offsets that are worked on together: their sums and the bins they touch stay in the nearest cache."""
+
+
+@jit
+def ring(outcome: _Array, net: _Array, first: int, hold: int, place: _Array, ring_net: _Array) -> int:
+    """Write the ring of evaluable bins and return how many there are.
+
+    Parameters
+    ----------
+    outcome : int8[n_bins]
+        Of either side: where a long can be entered, a short can.
+    net : int32[2, n_bins]
+        What a long and a short entered at the end of each bin pay.
+    first : int
+        The first bin of entry, after warm-up and latency.
+    hold : int
+        A bin is evaluable if that many bins follow it, so that no outcome is cut short by the end of the data.
+    place : int64[n_bins], written
+        Place of each bin on the ring, -1 for one that is not evaluable.
+    ring_net : int32[2, n_bins], written
+        `net` by place; what lies beyond the ring is left as it was.
+    """
+    n_bins = outcome.shape[0]
+    count = 0
+    for e in range(n_bins):
+        place[e] = -1
+        if e >= first and e + hold < n_bins and outcome[e] != NO_TRADE:
+            place[e] = count
+            ring_net[0, count] = net[0, e]
+            ring_net[1, count] = net[1, e]
+            count += 1
+    return count
+
+
+@jit
+def on_ring(bins: _Array, sides: _Array, latency: int, place: _Array, places: _Array, rows: _Array) -> int:
+    """Write where on the ring signals enter, and their row of the table, and return how many enter there.
+
+    `bins` (int64) and `sides` (int8) are decisions, `place` is from `ring`; `places` and `rows` (0 long, 1 short) are
+    int64[n_signals].
+    """
+    count = 0
+    for s in range(bins.shape[0]):
+        e = bins[s] + latency
+        if e < place.shape[0] and place[e] >= 0:
+            places[count] = place[e]
+            rows[count] = 0 if sides[s] > 0 else 1
+            count += 1
+    return count
+
+
+@jit
+def draw_offsets(state: _Array, size: int, offsets: _Array) -> None:
+    """Fill `offsets` (int64) with uniform whole numbers in [0, size). `state` is that of `vpcore.kernels.random`."""
+    for b in range(offsets.shape[0]):
+        offsets[b] = below(state, size)
+
+
+@jit
+def rotate(places: _Array, rows: _Array, ring_net: _Array, size: int, offsets: _Array, sums: _Array) -> None:
+    """Write what a sequence of trades pays in all after each of many rotations.
+
+    Parameters
+    ----------
+    places, rows : int64[n_trades]
+        From `on_ring`.
+    ring_net : int32[2, >= size]
+        From `ring`.
+    size : int
+        Number of bins on the ring.
+    offsets : int64[n_offsets]
+        Ascending, in [0, size): neighbours then read neighbouring bins, which is what makes this fast.
+    sums : int64[n_offsets], written
+        In the unit of `ring_net`; exact.
+    """
+    n_offsets = offsets.shape[0]
+    for low in range(0, n_offsets, TILE):
+        high = min(low + TILE, n_offsets)
+        for b in range(low, high):
+            sums[b] = 0
+        for t in range(places.shape[0]):
+            place = places[t]
+            table = ring_net[rows[t]]
+            # The offsets from here on carry this trade past the end of the ring.
+            wrap = low + np.searchsorted(offsets[low:high], size - place)
+            for b in range(low, wrap):
+                sums[b] += table[place + offsets[b]]
+            for b in range(wrap, high):
+                sums[b] += table[place + offsets[b] - size]

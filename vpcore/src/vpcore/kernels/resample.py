@@ -1,0 +1,205 @@
+"""Resampling of dependent series: block length, stationary bootstrap, and the cross-validation of a selection."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.kernels.jit import jit
+from vpcore.kernels.random import below, exponential
+
+_Array = npt.NDArray[Any]
+
+
+@jit
+def moments(x: _Array, out: _Array) -> None:
+    """Write mean, standard deviation (n - 1), skewness and kurtosis (3 for a normal) of a series.
+
+    Parameters
+    ----------
+    x : int64[n]
+        The series.
+    out : float64[4], written
+        NaN where it is not defined: skewness and kurtosis of equal values, the deviation of fewer than two.
+    """
+    n = x.shape[0]
+    for i in range(4):
+        out[i] = np.nan
+    if n == 0:
+        return
+    total = 0
+    for i in range(n):
+        total += x[i]
+    mean = total / n
+    second = 0.0
+    third = 0.0
+    fourth = 0.0
+    for i in range(n):
+        d = x[i] - mean
+        second += d * d
+        third += d * d * d
+        fourth += d * d * d * d
+    out[0] = mean
+    if n > 1:
+        out[1] = math.sqrt(second / (n - 1))
+    if second > 0.0:
+        variance = second / n
+        out[2] = third / n / (variance * math.sqrt(variance))
+        out[3] = fourth / n / (variance * variance)
+
+
+@jit
+def politis_white(x: _Array) -> float:
+    """Return the mean block length of the stationary bootstrap that suits the mean of a series; at least 1.
+
+    Politis and White (2004) with the correction of Patton, Politis and White (2009), in the form of ``arch``'s
+    `optimal_block_length`: a flat-top window up to twice the lag after which five correlations in a row are small.
+
+    Parameters
+    ----------
+    x : int64[n] or float64[n]
+        The series in order. With fewer than 4 values, or equal ones, the answer is 1.
+    """
+    n = x.shape[0]
+    if n < 4:
+        return 1.0
+    mean = 0.0
+    for i in range(n):
+        mean += x[i]
+    mean /= n
+    run = max(5, int(math.log10(n)))
+    last = min(math.ceil(math.sqrt(n)) + run, n - 2)
+    small = 2.0 * math.sqrt(math.log10(n) / n)
+    covariance = np.zeros(last + 1, np.float64)
+    total = 0.0
+    for i in range(n):
+        total += (x[i] - mean) * (x[i] - mean)
+    if total <= 0.0:
+        return 1.0
+    found = -1
+    quiet = 0
+    for lag in range(last + 1):
+        cross = 0.0
+        left = 0.0
+        right = 0.0
+        for i in range(lag, n):
+            a = x[i] - mean
+            b = x[i - lag] - mean
+            cross += a * b
+            if i > lag:
+                left += a * a
+            if i < n - 1:
+                right += b * b
+        covariance[lag] = cross / n
+        if lag >= run and quiet >= run and found < 0:
+            found = lag - run
+        scale = math.sqrt(left * right)
+        quiet = quiet + 1 if scale <= 0.0 or abs(cross) < small * scale else 0
+    m = last if found < 0 else min(2 * max(found, 1), last)
+    slope = 0.0
+    long_run = covariance[0]
+    for k in range(1, m + 1):
+        taper = 1.0 if 2 * k <= m else 2.0 * (1.0 - k / m)
+        slope += 2.0 * taper * k * covariance[k]
+        long_run += 2.0 * taper * covariance[k]
+    most = math.ceil(min(3.0 * math.sqrt(n), n / 3.0))
+    if long_run == 0.0:
+        return most
+    length = (slope * slope / (long_run * long_run)) ** (1.0 / 3.0) * n ** (1.0 / 3.0)
+    return max(1.0, min(length, most))
+
+
+@jit
+def stationary_sums(x: _Array, mean_length: float, state: _Array, sums: _Array) -> None:
+    """Write the sums of draws of the stationary bootstrap (Politis and Romano 1994).
+
+    Blocks begin anywhere, have geometric lengths and wrap around. Cost is per block, not per value.
+
+    Parameters
+    ----------
+    x : int64[n]
+        The series, n at least 1.
+    mean_length : float
+        Mean length of a block, at least 1.
+    state : int64[4]
+        Of `vpcore.kernels.random`; changed.
+    sums : int64[n_draws], written
+        Of n values each; exact.
+    """
+    n = x.shape[0]
+    running = np.zeros(2 * n + 1, np.int64)
+    for i in range(2 * n):
+        running[i + 1] = running[i] + x[i % n]
+    scale = 0.0 if mean_length <= 1.0 else -1.0 / math.log1p(-1.0 / mean_length)
+    for draw in range(sums.shape[0]):
+        total = 0
+        left = n
+        while left > 0:
+            start = below(state, n)
+            length = left
+            if scale == 0.0:
+                length = 1
+            else:
+                wanted = exponential(state) * scale
+                if wanted < left - 1:
+                    length = int(wanted) + 1
+            total += running[start + length] - running[start]
+            left -= length
+        sums[draw] = total
+
+
+@jit
+def cross_validate(totals: _Array, squares: _Array, halves: _Array, chosen: _Array, share: _Array) -> None:
+    """Choose on one half of the groups and rank the choice on the other, for many halves.
+
+    Parameters
+    ----------
+    totals, squares : float64[n_groups, n_rows]
+        Sums of PnL and of its squares over the blocks of each group.
+    halves : int64[n_halves, n_groups // 2]
+        The groups on which to choose.
+    chosen : int64[n_halves], written
+        The row that was best there, by sum over root of squares; the first of equals.
+    share : float64[n_halves], written
+        Its rank on the other groups over ``n_rows + 1``: near 1 the best, near 0 the worst; equals share a rank.
+    """
+    n_groups, n_rows = totals.shape
+    all_totals = np.zeros(n_rows, np.float64)
+    all_squares = np.zeros(n_rows, np.float64)
+    for g in range(n_groups):
+        for r in range(n_rows):
+            all_totals[r] += totals[g, r]
+            all_squares[r] += squares[g, r]
+    inside = np.empty(n_rows, np.float64)
+    inside_squares = np.empty(n_rows, np.float64)
+    outside = np.empty(n_rows, np.float64)
+    for h in range(halves.shape[0]):
+        inside[:] = 0.0
+        inside_squares[:] = 0.0
+        for k in range(halves.shape[1]):
+            g = halves[h, k]
+            for r in range(n_rows):
+                inside[r] += totals[g, r]
+                inside_squares[r] += squares[g, r]
+        best = 0
+        highest = -np.inf
+        for r in range(n_rows):
+            rest = all_squares[r] - inside_squares[r]
+            # What rounding leaves of a difference of equal sums is nothing.
+            outside[r] = (all_totals[r] - inside[r]) / math.sqrt(rest) if rest > 1e-9 * all_squares[r] else 0.0
+            score = inside[r] / math.sqrt(inside_squares[r]) if inside_squares[r] > 0.0 else 0.0
+            if score > highest:
+                highest = score
+                best = r
+        below_it = 0
+        equal = 0
+        for r in range(n_rows):
+            if outside[r] < outside[best] - 1e-12:
+                below_it += 1
+            elif outside[r] <= outside[best] + 1e-12:
+                equal += 1
+        chosen[h] = best
+        share[h] = (below_it + (equal + 1) / 2.0) / (n_rows + 1)
