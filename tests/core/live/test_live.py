@@ -127,6 +127,18 @@ def test_a_server_that_starts_later_agrees_once_its_windows_are_full() -> None:
     np.testing.assert_allclose(tail, values[-len(tail) :], rtol=0, atol=1e-7)
 
 
+def test_warming_up_over_a_night_without_a_book_is_pushing_without_looking() -> None:
+    records = tape()
+    evening = START_NS - 2000 * WIDTH_NS
+    horizons = ProjectionConfig(horizons_ms=(100, 500))
+    warmed, pushed = (live(start_ns=evening, projection=horizons, threshold=0.2) for _ in range(2))
+    assert warmed.warm_from(records[:300]) == len(pushed.push(records[:300])) > 2000
+    for one, other in zip(warmed.push(records[300:]), pushed.push(records[300:]), strict=True):
+        assert (one.value, one.entry) == (other.value, other.entry) or math.isnan(one.value)
+        assert one.score.tobytes() == other.score.tobytes()
+        assert one.projection.tobytes() == other.projection.tobytes()
+
+
 def test_the_first_records_say_where_bins_start_and_which_instrument() -> None:
     records = tape()
     own = records[records["instrument_id"] == INSTRUMENT]

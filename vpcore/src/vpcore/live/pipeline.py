@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.engine import ColdBook, Engine, EngineParams, Frame
+from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
 from vpcore.errors import EngineError, RegistryError, SignalError
 from vpcore.evaluation import Mode
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
@@ -208,9 +208,7 @@ class LivePipeline:
         """
         if len(records) == 0:
             return []
-        engine = self._engine_for(records)
-        assert self.instrument_id is not None
-        return [self._bin(frame) for block in engine.blocks(records, self.instrument_id) for frame in block]
+        return [self._bin(frame) for block in self._blocks(records) for frame in block]
 
     def advance(self, now_ns: int) -> list[LiveBin]:
         """Assert that nothing before `now_ns` will come, and return the quiet bins that have ended by then.
@@ -230,13 +228,27 @@ class LivePipeline:
             The session so far, from its snapshot on.
         """
         parts = (records,) if isinstance(records, np.ndarray) else records
-        return sum(len(self.push(part)) for part in parts)
+        return sum(self._warm(block) for part in parts if len(part) for block in self._blocks(part))
+
+    def _warm(self, block: FrameBlock) -> int:
+        """Take a block of bins into the windows. A night without a book costs next to nothing."""
+        if block.bins["book_valid"].any():
+            for frame in block:
+                self._bin(frame)
+        elif self.stages.projector is not None:
+            self.stages.projector.update(np.zeros(self.params.n_cells), False)
+        return len(block)
 
     def quality(self) -> dict[str, Any]:
         """Return the engine's data-quality counters; empty before the first record."""
         return self._engine.quality() if self._engine is not None else {}
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _blocks(self, records: Records) -> Iterator[FrameBlock]:
+        engine = self._engine_for(records)
+        assert self.instrument_id is not None
+        return engine.blocks(records, self.instrument_id)
 
     def _engine_for(self, records: Records) -> Engine:
         if self._engine is not None:
