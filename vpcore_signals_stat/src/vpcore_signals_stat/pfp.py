@@ -10,7 +10,8 @@ Per side, the mean over the inner cells (|k| of 1 to 3) and over the outer ones 
     value  = ((1 - pull_weight) front - pull_weight retreat) / 2                     in (-1, 1)
 
 **Which series is lagged.** When the inner cells lead, what happens outside *now* is what happened inside *before*: the
-inner series is the lagged one in ``ahead``. The product of inner(t) with outer(t - L) is large when the outer ones lead.
+inner series is the lagged one in ``ahead``. In ``behind``, which is large when the outer cells lead, it is the outer
+one.
 
 **What it is compared with.** The obvious comparison is the product at the same time, E[inner(t) outer(t)]. But flows
 have a memory (2 s by default), so a lagged product is smaller than that one even if the two bands do the same at the
