@@ -132,8 +132,8 @@ def test_warming_up_over_a_night_without_a_book_is_pushing_without_looking() -> 
     evening = START_NS - 2000 * WIDTH_NS
     horizons = ProjectionConfig(horizons_ms=(100, 500))
     warmed, pushed = (live(start_ns=evening, projection=horizons, threshold=0.2) for _ in range(2))
-    assert warmed.warm_from(records[:300]) == len(pushed.push(records[:300])) > 2000
-    for one, other in zip(warmed.push(records[300:]), pushed.push(records[300:]), strict=True):
+    assert warmed.warm_from(records[:600]) == len(pushed.push(records[:600])) > 1900
+    for one, other in zip(warmed.push(records[600:]), pushed.push(records[600:]), strict=True):
         assert (one.value, one.entry) == (other.value, other.entry) or math.isnan(one.value)
         assert one.score.tobytes() == other.score.tobytes()
         assert one.projection.tobytes() == other.projection.tobytes()
