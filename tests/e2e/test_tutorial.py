@@ -1,0 +1,66 @@
+"""The tutorial works: every block of it runs, in order, in a clean environment and an empty folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from clean_env import CleanEnvironment, make_environment
+from doc_blocks import Block, blocks_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+class Reader:
+    """Somebody who reads a document and does what it says."""
+
+    def __init__(self, environment: CleanEnvironment, folder: Path) -> None:
+        self.environment = environment
+        self.folder = folder
+        self.said = ""
+
+    def read(self, block: Block) -> None:
+        if block.title is not None:
+            path = self.folder / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+        elif block.language == "bash":
+            # The folder that a block ends in is where the next one begins.
+            place = self.environment.root / "folder"
+            script = f"{block.text}\npwd > '{place}'\n"
+            self._run(block, "bash", "-euo", "pipefail", "-c", script)
+            self.folder = Path(place.read_text().strip())
+        elif block.language == "python":
+            self._run(block, self.environment.bin / "python", "-W", "error", "-c", block.text)
+        elif block.language == "text":
+            for line in block.text.splitlines():
+                pattern = r"\s*\S.*".join(r"\s+".join(re.escape(w) for w in part.split()) for part in line.split("..."))
+                assert re.search(pattern, self.said), f"{block.where}: nobody said {line!r}\n{self.said}"
+        else:
+            raise AssertionError(f"{block.where}: a block of {block.language or 'no language'} cannot be tried")
+
+    def _run(self, block: Block, *command: str | Path) -> None:
+        done = self.environment.run(*command, cwd=self.folder, check=False)
+        self.said = done.stdout + done.stderr
+        assert done.returncode == 0, f"{block.where}:\n{block.text}\n{self.said}"
+
+
+def test_the_tutorial(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path / "env")
+    work = tmp_path / "work"
+    work.mkdir()
+    reader = Reader(environment, work)
+    blocks = blocks_of(DOCS / "writing-a-signal.md")
+    assert {"bash", "python", "yaml", "text"} <= {block.language for block in blocks}
+    for block in blocks:
+        reader.read(block)
+    lab = work / "lab"
+    assert reader.folder == lab
+    assert len(list((lab / "configs/serving_versions").glob("*.yaml"))) == 1
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for document in sorted(DOCS.glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in target:
+                assert (DOCS / target).exists(), f"{document.name} links to {target}"
