@@ -1,4 +1,4 @@
-"""docs/toolkit.md names every step that signals may use, as it is."""
+"""The documents name every step that signals may use and every column that they may read."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def test_every_step_is_documented_with_its_signature(module: str, name: str) -> 
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_is_documented_that_does_not_exist(module: str) -> None:
     assert set(re.findall(r"^\| `(\w+)\(", section(module), re.MULTILINE)) == set(steps_of(module))
+
+
+def test_every_column_that_a_signal_may_read_is_explained() -> None:
+    from vpcore.signal import COLUMN_NAMES
+
+    _, heading, columns = (TOOLKIT.parent / "writing-a-signal.md").read_text().partition("\n## Columns\n")
+    assert heading
+    first_cells = [line.split("|")[1] for line in columns.splitlines() if line.startswith("| `")]
+    named = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(COLUMN_NAMES)
 
 
 @pytest.mark.parametrize("block", blocks_of(TOOLKIT), ids=lambda block: block.where)
