@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 
 from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
 from vpcore.kernels.jit import jit
-from vpcore.kernels.rolling import ema_step
+from vpcore.kernels.rolling import ema_alpha, ema_step
 from vpcore.kernels.spatial import widen
 from vpcore_signals_stat import ads, msd, pfp
 from vpcore_signals_stat.book import bins_of
@@ -184,7 +184,7 @@ class Composite(StatisticalSignal):
             pfp=second.start(context),
             msd=third.start(context),
             weights=np.array(p.weights, dtype=np.float64),
-            alpha=1.0 - math.exp(-1000.0 * context.bin_seconds / p.magnitude_ms),
+            alpha=ema_alpha(context.bin_seconds, p.magnitude_ms / 1000.0),
             settle=bins_of(p.magnitude_ms, context),
             tanh_scale=float(p.tanh_scale),
             seen=np.zeros(3, dtype=np.int64),

@@ -31,7 +31,7 @@ from pydantic import Field, model_validator
 
 from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
 from vpcore.kernels.jit import jit
-from vpcore.kernels.rolling import push, rolling_slope
+from vpcore.kernels.rolling import new_series, push, rolling_slope
 from vpcore.kernels.spatial import ask_mean, bid_mean, widen
 from vpcore_signals_stat.book import require_reach
 
@@ -136,6 +136,7 @@ class Iirc(StatisticalSignal):
         """
         p = self.params
         require_reach(context, "iirc", "band_ticks", p.band_ticks)
+        series, cursor = new_series(p.slow_window)
         return State(
             band=p.band_ticks,
             fast=p.fast_window,
@@ -145,8 +146,8 @@ class Iirc(StatisticalSignal):
             intensity_floor=float(p.intensity_floor),
             noise_floor=float(p.noise_floor),
             slope_scale=float(p.slope_scale),
-            series=np.zeros(2 * p.slow_window),
-            cursor=np.zeros(2, dtype=np.int64),
+            series=series,
+            cursor=cursor,
         )
 
     def warmup_bins(self, context: SignalContext) -> int:

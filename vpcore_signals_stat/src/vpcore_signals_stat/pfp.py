@@ -39,7 +39,7 @@ from pydantic import Field
 
 from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
 from vpcore.kernels.jit import jit
-from vpcore.kernels.rolling import ema_step, lagged, push, reset
+from vpcore.kernels.rolling import ema_alpha, ema_step, lagged, push, reset
 from vpcore.kernels.spatial import ask_mean, bid_mean, widen
 from vpcore_signals_stat.book import bins_of
 
@@ -180,7 +180,7 @@ class Pfp(StatisticalSignal):
         return State(
             lag=lag,
             warmup=self.warmup_bins(context),
-            alpha=1.0 - math.exp(-1000.0 * context.bin_seconds / p.average_ms),
+            alpha=ema_alpha(context.bin_seconds, p.average_ms / 1000.0),
             pull_weight=float(p.pull_weight),
             floor=float(p.floor),
             place=np.zeros(2, dtype=np.int64),

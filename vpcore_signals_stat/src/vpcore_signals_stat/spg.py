@@ -34,7 +34,7 @@ from pydantic import Field, model_validator
 
 from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
 from vpcore.kernels.jit import jit
-from vpcore.kernels.rolling import ema_step, push, rolling_rms
+from vpcore.kernels.rolling import ema_alpha, ema_step, push, rolling_rms
 from vpcore.kernels.spatial import widen
 from vpcore_signals_stat.book import require_reach
 
@@ -156,8 +156,8 @@ class Spg(StatisticalSignal):
         return State(
             band=p.band_ticks,
             vacuum_weight=float(p.vacuum_weight),
-            alpha_fast=1.0 - math.exp(-1000.0 * context.bin_seconds / p.fast_ms),
-            alpha_slow=1.0 - math.exp(-1000.0 * context.bin_seconds / p.slow_ms),
+            alpha_fast=ema_alpha(context.bin_seconds, p.fast_ms / 1000.0),
+            alpha_slow=ema_alpha(context.bin_seconds, p.slow_ms / 1000.0),
             weights=np.array(p.blend_weights, dtype=np.float64),
             tanh_scale=float(p.tanh_scale),
             floor=float(p.rms_floor),
