@@ -5,11 +5,14 @@ extremes inside each bin, entry after a latency, the stop before the take-profit
 """
 
 from vpcore.evaluation.config import EvalConfig
+from vpcore.evaluation.deflated import deflated_sharpe, expected_best_sharpe
 from vpcore.evaluation.detect import Detections, Mode, band, cool_down, detect, detect_crossings
 from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
 from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random
 from vpcore.evaluation.metrics import PNL_BLOCK_NS, Trial, evaluate, pnl_blocks
 from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
+from vpcore.evaluation.overfit import overfit_probability
+from vpcore.evaluation.stepdown import step_down
 
 __all__ = [
     "MARKET_COLUMNS",
@@ -26,14 +29,18 @@ __all__ = [
     "band",
     "breakeven_rate",
     "cool_down",
+    "deflated_sharpe",
     "detect",
     "detect_crossings",
     "driftless_rate",
     "evaluate",
+    "expected_best_sharpe",
     "make_ring",
     "mean_interval",
     "outcome_table",
+    "overfit_probability",
     "p_random",
     "pnl_blocks",
+    "step_down",
     "wilson",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -280,10 +281,24 @@ class ResultsDB:
             (trials.ok if status == "ok" else trials.failed).add(Trial(*key))
         return found
 
-    def count_trials(self, dataset_id: str | None = None) -> int:
-        """Return how many combinations were ever evaluated (on a dataset), failed ones included, each once."""
-        condition = None if dataset_id is None else pl.col("dataset_id") == dataset_id
+    def count_trials(self, *dataset_ids: str) -> int:
+        """Return how many combinations were ever evaluated (on these datasets), failed ones included, each once."""
+        condition = pl.col("dataset_id").is_in(dataset_ids) if dataset_ids else None
         return int(self.read(lambda: self.runs(condition, blocks=False).select(pl.len())).item())
+
+    def lineage(self, dataset_id: str) -> list[str]:
+        """Return the datasets in the store that were made of the same market as this one, itself included, sorted.
+
+        They have its symbol, and a source file with it in common: what was tried on one of them was tried on the same
+        prices, whatever the parameters of the engine.
+        """
+        found = self.read(lambda: self._scan("runs_meta").select("dataset_id", "sources_json").unique())
+        files: dict[str, set[str]] = {}
+        for name, sources in found.iter_rows():
+            files.setdefault(name, set()).update(json.loads(sources or "[]"))
+        own, symbol = files.get(dataset_id, set()), dataset_id.partition("_")[0]
+        same = {name for name, other in files.items() if own & other and name.partition("_")[0] == symbol}
+        return sorted(same | {dataset_id})
 
     # -- canonical read ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,160 @@
+"""What rows are worth together: counted over the lake, adjusted, put in words."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from vpcore.evaluation import deflated_sharpe, step_down
+from vpcore.evidence import Evidence, by_evidence, pnl_matrix, verdict, weigh
+from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def meta(run_id: str, **other: Any) -> dict[str, Any]:
+    return {
+        "run_id": run_id, "experiment_name": "sweep", "dataset_id": "ES_1", "sources_json": '["aa"]',
+        "signal_name": "ads", "signal_distribution": "pkg", "signal_version": 1, "code_digest": "c",
+        "signal_params_json": "{}", "scoring_json": None, "eval_json": '{"max_hold_bins":1200}', "config_hash": "h",
+        "packages_json": "{}", "host": "h", "started_utc": NOW, "finished_utc": NOW, "elapsed_seconds": 1.0,
+        "status": "ok", "error": None, "traceback": None, **other,
+    }  # fmt: skip
+
+
+def rows(run_id: str, blocks: np.ndarray, **figures: Any) -> pl.DataFrame:
+    n = blocks.shape[0]
+    columns: dict[str, Any] = {name: np.full(n, 4) for name in TRIAL_KEY} | {"threshold": np.arange(n) / 4}
+    columns |= {name: np.zeros(n) for name, kind in RUNS.items() if kind == pl.Float64 and name not in columns}
+    columns |= {name: np.full(n, 20) for name in ("n_signals", "n_up")} | {"n_dropped": np.zeros(n, int)}
+    columns |= {"net_pnl_ticks": blocks.sum(1) / 20, "net_pnl_sd": np.full(n, 2.0), "net_pnl_kurtosis": np.full(n, 3.0)}
+    columns |= {"n_eff": np.full(n, 15.0), "block_pnl_ticks": blocks, **figures}
+    return runs_frame(run_id, columns)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> ResultsDB:
+    return ResultsDB(tmp_path / "results")
+
+
+@pytest.fixture
+def datasets() -> Any:
+    """A registry that has one dataset, of bins of 100 ms."""
+    return SimpleNamespace(
+        exists=lambda name: name == "ES_1", open=lambda name: SimpleNamespace(cell_width_ns=100_000_000)
+    )
+
+
+def test_trials_are_counted_over_all_datasets_of_the_market(db: ResultsDB) -> None:
+    block = np.zeros((2, 3))
+    db.write([meta("r1")], rows("r1", block))
+    db.write([meta("r1")], rows("r1", block))  # again
+    db.write([meta("r2", status="failed", error="x")], rows("r2", block))
+    db.write([meta("r3", dataset_id="ES_2", sources_json='["bb","aa"]')], rows("r3", block))
+    db.write([meta("r4", dataset_id="NQ_1")], rows("r4", block))  # another symbol of the same file
+    db.write([meta("r5", dataset_id="ES_3", sources_json='["cc"]')], rows("r5", block))
+    assert db.lineage("ES_1") == db.lineage("ES_2") == ["ES_1", "ES_2"]
+    assert db.lineage("ES_3") == ["ES_3"]
+    assert db.lineage("nothing") == ["nothing"]
+    assert db.count_trials(*db.lineage("ES_1")) == 6
+
+
+def test_the_figures_are_those_of_the_parts(db: ResultsDB, datasets: Any) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1, 2, (3, 12)), rng.normal(0, 2, (2, 12))
+    db.write([meta("r1"), meta("r2")], pl.concat([rows("r1", first), rows("r2", second)]))
+    db.write([meta("r9", dataset_id="ES_2")], rows("r9", rng.normal(0, 2, (4, 12))))
+    found = db.query_runs(dataset_id="ES_1", sort="net_pnl_ticks", blocks=True)
+    weighed, evidence = weigh(db, datasets, found, min_trades=5)
+    assert weighed["row"].to_list() == found["row"].to_list()
+    assert "block_pnl_ticks" not in weighed.columns
+    about = evidence["ES_1"]
+    assert (about.n_rows, about.n_trials) == (5, 9)
+    assert about.pbo is not None
+    assert about.best_by_luck is not None
+    in_order = weighed.sort("run_id", "threshold")
+    np.testing.assert_allclose(in_order["p_adj"], step_down(np.concatenate([first, second]), seed=0))  # all flips
+    everything = db.query_runs()
+    variance = float(np.var(everything["net_pnl_ticks"].to_numpy() / 2.0, ddof=1))
+    sharpe = first[0].sum() / 20 / 2.0
+    assert in_order["dsr"][0] == pytest.approx(deflated_sharpe(sharpe, 15.0, 0.0, 3.0, variance=variance, n_trials=9))
+    assert weighed["n_trials"].to_list() == [9] * 5
+    again, _ = weigh(db, datasets, found, min_trades=5)
+    assert again.equals(weighed)
+
+
+def test_trades_longer_than_a_block_tie_its_neighbours_together(db: ResultsDB, datasets: Any) -> None:
+    blocks = np.random.default_rng(1).normal(1, 1, (3, 12))
+    db.write([meta("r1", eval_json='{"max_hold_bins":5000}')], rows("r1", blocks))
+    weighed, _ = weigh(db, datasets, db.query_runs(blocks=True), min_trades=5)
+    np.testing.assert_allclose(weighed["p_adj"], step_down(blocks, seed=0, width=2))
+
+
+def test_nothing_to_weigh(db: ResultsDB, datasets: Any) -> None:
+    weighed, evidence = weigh(db, datasets, db.query_runs(blocks=True), min_trades=5)
+    assert (weighed.height, evidence) == (0, {})
+    assert {"p_adj", "dsr", "n_trials"} <= set(weighed.columns)
+    db.write([meta("r1")], rows("r1", np.zeros((2, 0)), net_pnl_sd=np.full(2, np.nan)))
+    weighed, evidence = weigh(db, datasets, db.query_runs(blocks=True), min_trades=5)
+    assert weighed["p_adj"].to_list() == [1, 1]
+    assert weighed["dsr"].to_list() == [None, None]
+    assert evidence["ES_1"].pbo is None
+
+
+def test_vectors_of_several_lengths() -> None:
+    series = pl.Series([[1.0, 2.0], None, [3.0]], dtype=pl.List(pl.Float64))
+    assert pnl_matrix(series).tolist() == [[1, 2], [0, 0], [3, 0]]
+
+
+def test_the_order_of_evidence() -> None:
+    frame = pl.DataFrame(
+        {
+            "run_id": ["a", "b", "c", "d"],
+            **{name: [1] * 4 for name in TRIAL_KEY},
+            "p_adj": [0.2, 0.01, 0.01, 0.01],
+            "p_random": [0.001, 0.01, None, 0.01],
+            "net_pnl_lo": [9.0, 0.1, 9.0, 0.2],
+        }
+    )
+    assert by_evidence(frame)["run_id"].to_list() == ["d", "b", "c", "a"]
+
+
+ABOUT = Evidence("D", 512, 2048, 0.4, 0.1)
+GOOD: dict[str, Any] = {
+    "net_pnl_ticks": 0.8, "p_random": 0.002, "p_adj": 0.01, "net_pnl_lo": 0.3, "net_pnl_hi": 1.4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "beats random entry, survives 512 trials"),
+        ({"p_adj": 0.31}, "beats random entry, and may be the best of 512 lucky draws: 31 % of experiments this size on pure noise do better"),
+        ({"p_random": 0.4, "p_adj": 0.061}, "is no better than random entry (40 % of random entries pay as much), and may be the best of 512 lucky draws: 6.1 % of"),
+        ({"p_random": 0.4}, "survives 512 trials, but is no better than random entry (40 % of random entries pay as much): what pays may be the market's drift"),
+        ({"p_random": None}, "survives 512 trials, but was not held against random entry"),
+        ({"net_pnl_ticks": -0.25}, "beats random entry, but loses 0.25 ticks a trade after costs"),
+        ({"net_pnl_ticks": -0.25, "p_random": 0.7}, "is no better than random entry (70 % of random entries pay as much) and loses 0.25"),
+        ({"net_pnl_lo": -0.1}, "beats random entry, survives 512 trials, but its mean may be 0 (95 %: -0.10 to 1.40 ticks)"),
+        ({"net_pnl_ticks": None}, "did not trade"),
+    ],
+)  # fmt: skip
+def test_verdicts(change: dict[str, Any], words: str) -> None:
+    assert verdict({**GOOD, **change}, ABOUT).startswith(words)
+
+
+def test_the_verdict_on_a_single_trial() -> None:
+    alone = Evidence("D", 1, 1, None, None)
+    assert verdict(GOOD, alone) == "beats random entry, survives 1 trial"
+    assert "may be a lucky draw: 31 % of such trials on pure noise do better" in verdict({**GOOD, "p_adj": 0.31}, alone)
+
+
+def test_evidence_as_json() -> None:
+    assert json.loads(json.dumps(ABOUT.plain()))["n_trials"] == 2048
