@@ -15,8 +15,8 @@ Sources: S. Stoikov, "The micro-price: a high-frequency estimator of future pric
 the imbalance as a predictor: M. Gould and J. Bonart, "Queue imbalance as a one-tick-ahead price predictor in a limit
 order book", Market Microstructure and Liquidity 2 (2016). Stoikov's micro-price replaces the straight line in the
 imbalance by the expected mid after many changes, a table that is estimated from the market. That is learning, with all
-that it needs to be honest; this signal is the line that he compares with, which needs no estimate and, on a market of
-one-tick spreads, orders the bins in the same way.
+that it needs to be honest; this signal is the line that he compares with. It needs no estimate, and where the
+micro-price rises with the imbalance it orders the bins of one spread in the same way.
 
 Sizes are those at the end of the bin; levels beyond the grid count as empty. Positive is bullish. There is no memory:
 every valid bin has a value.
