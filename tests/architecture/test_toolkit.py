@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,17 @@ def test_its_examples_are_true(block) -> None:
     assert block.language == "python"
     assert "assert" in block.text
     exec(compile("\n" * block.line + block.text, str(TOOLKIT), "exec"), {})
+
+
+@pytest.mark.parametrize("document", sorted(TOOLKIT.parent.glob("*.md")), ids=lambda path: path.name)
+def test_code_in_documents_is_linted_and_formatted(document: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ruff")
+    for block in blocks_of(document):
+        if block.language == "python":
+            name = Path(block.title or "").stem.replace("__init__", "package")
+            (tmp_path / f"line_{block.line}_{name}.py").write_text(block.text)
+    for command in (["check", "--select", "E,F,W,UP,B,SIM,PT"], ["format", "--diff"]):
+        options = ["--isolated", "--no-cache", "--line-length", "120", "--target-version", "py311", "."]
+        ruff = [sys.executable, "-m", "ruff", *command, *options]
+        done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

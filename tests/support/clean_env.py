@@ -72,7 +72,8 @@ def make_environment(root: Path) -> CleanEnvironment:
     for name, module, function in (("vp", "vpcore.cli.app", "main"), ("pip", "pip._internal.cli.main", "main")):
         script = environment.bin / name
         script.write_text(
-            f"#!{environment.bin / 'python'}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+            f"#!{environment.bin / 'python'}\nimport sys\nfrom {module} import {function}\n"
+            f"if __name__ == '__main__':\n    sys.exit({function}())\n"
         )
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return environment
