@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,12 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert "40 rows of 5 runs; 0 were stored already, 40 computed" in err
     assert "combinations were tried on ESH4_" in err
-    assert "Figures against luck (p-values, deflated Sharpe ratio) are not available yet" in err
+    assert "p_random: how often random entry, the same trades shifted in time, pays as much" in err
+    verdict = r"^{} [0-9a-f]{{8}}: .*(random entry|did not trade).*\.$"
+    assert re.search(verdict.format("plain"), err, re.MULTILINE)
+    assert re.search(verdict.format("scored"), err, re.MULTILINE)
+    header = out.splitlines()[0]
+    assert all(name in header for name in ("p_random", "net 95 %", "p_adj", "n_trials", "dsr"))
     assert out.splitlines()[0].split()[:4] == ["row", "run", "signal", "threshold"]
     assert len(out.splitlines()) == 11
     assert vp("run", "sweep", "--dry-run") == 0
@@ -57,7 +63,11 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert answer["n_rows"] + answer["n_too_few_trades"] == 40
     assert list(answer["n_trials"].values()) == [40]
-    assert answer["statistics_against_luck"] is None
+    assert answer["evidence"][0]["n_rows"] == 40
+    assert [found["signal"] for found in answer["verdicts"]] in (["plain", "scored"], ["scored", "plain"])
+    assert all(
+        {"p_random", "net_pnl_lo", "net_pnl_hi", "p_adj", "dsr", "n_trials"} <= set(row) for row in answer["rows"]
+    )
     assert {row["varied"] for row in answer["rows"]} <= {
         "gain=1", "gain=2", "gain=3", "tanh_scale=2", "tanh_scale=3",
     }  # fmt: skip
@@ -65,6 +75,18 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert vp("compare", "--signal", "scored", "--limit", "3", "--csv", "--min-signals", "0") == 0
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["signal"] for row in table] == ["scored"] * 3
+    assert {row["n_trials"] for row in table} == {"40"}
+    assert vp("compare", "sweep", "--sort", "evidence", "--limit", "99", "--json") == 0
+    by_evidence = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["p_adj"] for row in by_evidence] == sorted(row["p_adj"] for row in by_evidence)
+    assert vp("compare", "sweep", "--sort", "dsr", "--json") == 0
+    sure = [row["dsr"] for row in json.loads(capsys.readouterr().out)["rows"] if row["dsr"] is not None]
+    assert sure == sorted(sure, reverse=True)
+    # Looking at one signal alone makes it no less lucky: its rows are adjusted for all of the experiment.
+    assert vp("compare", "sweep", "--signal", "scored", "--sort", "evidence", "--json") == 0
+    alone = {row["row"]: row["p_adj"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert alone
+    assert alone.items() <= {row["row"]: row["p_adj"] for row in by_evidence}.items()
     assert vp("compare", "--stale") == 0
     assert capsys.readouterr().out == ""
     assert vp("compare", "--sort", "tp_rat") == 2

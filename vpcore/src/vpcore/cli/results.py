@@ -22,7 +22,7 @@ def show(
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
-    from vpcore.cli.compare import EXPORTED, for_people, people_columns, ranked
+    from vpcore.cli.ranking import EXPORTED, for_people, people_columns, ranked
 
     workspace = open_workspace(root)
     meta = workspace.results.find_run(run)
@@ -45,7 +45,7 @@ def show(
             say(f"{name.removesuffix('_json'):20} {value}")
     if about["traceback"]:
         say(about["traceback"])
-    emit_table(for_people(rows, "net_pnl_ticks"), people_columns("net_pnl_ticks"), title=meta["run_id"])
+    emit_table(for_people(rows, "net_pnl_ticks"), people_columns("net_pnl_ticks", alone=True), title=meta["run_id"])
 
 
 def compact(root: RootOption = None, json: JsonOption = False) -> None:

@@ -148,14 +148,23 @@ def _say_report(workspace: Workspace, report: SweepReport) -> None:
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.cli.common import emit_json, say
-    from vpcore.cli.compare import ranked, show
+    from vpcore.cli.compare import show, verdicts
+    from vpcore.cli.ranking import rank, ranked
     from vpcore.sweep import plan_experiment
 
     plan = plan_experiment(workspace, config)
     keys = [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan else []
     if json:
-        best = workspace.results.query_best(config.select_metric, min_signals=config.min_signals, limit=10, keys=keys)
-        emit_json({**report.summary(), "sort": config.select_metric, "best": ranked(best, best)})
+        ranking = rank(workspace, {"keys": keys}, sort=config.select_metric, min_signals=config.min_signals)
+        emit_json(
+            {
+                **report.summary(),
+                "sort": config.select_metric,
+                "best": ranked(ranking.rows.head(10), ranking.rows.head(10)),
+                "evidence": [about.plain() for about in ranking.evidence.values()],
+                "verdicts": verdicts(ranking),
+            }
+        )
         return
     show(workspace, {"keys": keys}, sort=config.select_metric, min_signals=config.min_signals, limit=10)
     say(f"More: vp compare {name}")

@@ -1,0 +1,190 @@
+"""Rows as commands show them: what they are called, in which order, for people and for programs."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from vpcore.evidence import Evidence
+    from vpcore.workspace import Workspace
+
+EXPORTED = (
+    "row", "run_id", "signal", "dataset_id", "varied", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "trades",
+    "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "n_trials", "dsr", "tp_rate",
+    "tp_rate_lo", "tp_rate_hi", "timeout_rate", "tp_resolved", "tp_resolved_lo", "tp_resolved_hi", "breakeven_rate",
+    "driftless_rate", "mean_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "block_length",
+    "events_per_hour", "sl_rate", "tie_rate",
+    "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped",
+    "experiment_name", "code_digest",
+)  # fmt: skip
+"""Columns of a CSV."""
+
+TABLE = (
+    "row", "run", "signal", "threshold", "cooldown", "tp", "sl", "trades", "n_eff", "net", "net 95 %", "p_random",
+    "p_adj", "n_trials", "dsr", "resolved", "resolved 95 %", "breakeven", "driftless", "timeouts", "mean", "varied",
+)  # fmt: skip
+"""Columns for people; JSON and CSV have the names of the store."""
+
+_IN_TABLE = frozenset(
+    {
+        "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "mean_pnl_ticks", "n_eff", "timeout_rate", "breakeven_rate",
+        "driftless_rate", "threshold", "p_random", "p_adj", "n_trials", "dsr", "evidence",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Rows in order, weighed against each other.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Those with enough trades.
+    n_few : int
+        How many have fewer.
+    evidence : dict
+        By dataset.
+    """
+
+    rows: pl.DataFrame
+    n_few: int
+    evidence: dict[str, Evidence]
+
+
+def rank(workspace: Workspace, filters: Mapping[str, Any], *, sort: str, min_signals: int) -> Ranking:
+    """Return the rows of a query, ranked, with what depends on the other rows.
+
+    A filter by signal is applied after weighing: leaving rows out does not make the others less lucky.
+
+    Raises
+    ------
+    ResultsError
+        If `sort` is neither a figure nor ``evidence``.
+    """
+    import polars as pl
+
+    from vpcore.errors import ResultsError, did_you_mean, listed
+    from vpcore.evidence import COMPUTED, EVIDENCE, by_evidence, weigh
+    from vpcore.results import ROW_KEY, SORTABLE
+
+    weighed_figures = (*COMPUTED, EVIDENCE)
+    if sort not in (*SORTABLE, *weighed_figures):
+        names = (*SORTABLE, *weighed_figures)
+        raise ResultsError(f"Rows cannot be sorted by '{sort}'.{did_you_mean(sort, names)} Figures: {listed(names)}.")
+    family = {name: value for name, value in filters.items() if name != "signal"}
+    stored = None if sort in weighed_figures else sort
+    found = workspace.results.query_runs(**family, sort=stored, blocks=True)
+    weighed, evidence = weigh(workspace.results, workspace.datasets, found, min_trades=min_signals)
+    if filters.get("signal") is not None:
+        weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
+    if sort == EVIDENCE:
+        weighed = by_evidence(weighed)
+    elif sort in COMPUTED:
+        order = [sort, *ROW_KEY]
+        weighed = weighed.sort(order, descending=[sort == "dsr"] + [False] * len(ROW_KEY), nulls_last=True)
+    enough = weighed.filter(weighed["n_signals"] - weighed["n_dropped"] >= min_signals)
+    return Ranking(enough, weighed.height - enough.height, evidence)
+
+
+def people_columns(sort: str, *, alone: bool = False) -> tuple[str, ...]:
+    """Return the columns of the table, with the figure it is sorted by if that is another one.
+
+    With `alone`, without the figures that depend on other rows.
+    """
+    columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "n_trials", "dsr")))
+    return columns if sort in _IN_TABLE else (*columns[:-1], sort, columns[-1])
+
+
+def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Return rows of `ranked` under short names, rounded, the interval in one cell."""
+
+    def rounded(value: float | None, digits: int) -> float | None:
+        return None if value is None else round(value, digits)
+
+    def interval(lo: float | None, hi: float | None, between: str = "-") -> str | None:
+        return None if lo is None or hi is None else f"{lo:.3f}{between}{hi:.3f}"
+
+    return [
+        {
+            sort: row.get(sort),
+            "row": row["row"],
+            "run": row["run_id"][:8],
+            "signal": row["signal"],
+            "threshold": row["threshold"],
+            "cooldown": row["cooldown_bins"],
+            "tp": row["tp_ticks"],
+            "sl": row["sl_ticks"],
+            "trades": row["trades"],
+            "n_eff": rounded(row["n_eff"], 1),
+            "net": rounded(row["net_pnl_ticks"], 3),
+            "net 95 %": interval(row["net_pnl_lo"], row["net_pnl_hi"], " to "),
+            "p_random": rounded(row["p_random"], 4),
+            "p_adj": rounded(row.get("p_adj"), 4),
+            "n_trials": row.get("n_trials"),
+            "dsr": rounded(row.get("dsr"), 3),
+            "timeouts": rounded(row["timeout_rate"], 3),
+            "resolved": rounded(row["tp_resolved"], 3),
+            "resolved 95 %": interval(row["tp_resolved_lo"], row["tp_resolved_hi"]),
+            "breakeven": rounded(row["breakeven_rate"], 3),
+            "driftless": rounded(row["driftless_rate"], 3),
+            "mean": rounded(row["mean_pnl_ticks"], 3),
+            "varied": row["varied"],
+        }
+        for row in rows
+    ]
+
+
+def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as they are shown: with trades, parsed settings, and which settings vary among the runs of a signal.
+
+    Parameters
+    ----------
+    rows, among : DataFrame
+        Rows of `ResultsDB.query_runs`: those to return, and those among which settings may vary.
+    """
+    from vpcore.evaluation import wilson
+
+    seen: dict[tuple[str, str], set[str]] = {}
+    for row in among.unique("run_id", keep="any").to_dicts():
+        for name, value in _settings(row).items():
+            seen.setdefault((row["signal_name"], name), set()).add(_short(value))
+    result = []
+    for row in rows.to_dicts():
+        varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
+        trades = None if row["n_signals"] is None else row["n_signals"] - row["n_dropped"]
+        hits = round(row["tp_rate"] * trades) if trades else 0
+        resolved = hits + round(row["sl_rate"] * trades) if trades else 0
+        lo, hi = (float(bound) for bound in wilson(hits, resolved))
+        result.append(
+            {
+                **{name: v for name, v in row.items() if not name.endswith("_json") and name != "block_pnl_ticks"},
+                "signal": row["signal_name"],
+                "varied": " ".join(f"{name}={_short(value)}" for name, value in varied.items()),
+                "trades": trades,
+                "tp_resolved": hits / resolved if resolved else None,
+                "tp_resolved_lo": lo if resolved else None,
+                "tp_resolved_hi": hi if resolved else None,
+                "signal_params": json_module.loads(row["signal_params_json"]),
+                "scoring": json_module.loads(row["scoring_json"]) if row["scoring_json"] else None,
+                "eval": json_module.loads(row["eval_json"]),
+                "finished_utc": row["finished_utc"].isoformat(),
+            }
+        )
+    return result
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for column in ("signal_params_json", "scoring_json", "eval_json"):
+        found |= json_module.loads(row[column] or "{}")
+    return found
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json_module.dumps(value, separators=(",", ":"))
