@@ -1,4 +1,4 @@
-"""What this package registers with vpcore: nothing yet."""
+"""What this package registers. Nothing is imported before it is used."""
 
 from __future__ import annotations
 
@@ -7,4 +7,11 @@ from vpcore import Component, hookimpl
 
 @hookimpl
 def vp_signals() -> tuple[Component, ...]:
-    return ()
+    """Return the signals of this package."""
+    linear, trees = "vpcore_signals_ml.linear_signals", "vpcore_signals_ml.tree_signals"
+    return (
+        Component("gbm_mf", f"{trees}:GbmMf", "Boosted trees on leans of the flow, returns and spread, walk-forward."),
+        Component("gbm_snap", f"{trees}:GbmSnap", "Boosted trees on the cells around the mid, walk-forward."),
+        Component("logit", f"{linear}:Logit", "Logistic regression on the features of gbm_mf (baseline)."),
+        Component("svm_sp", f"{linear}:SvmSp", "Linear SVM on the profile of pressure minus vacuum, walk-forward."),
+    )

@@ -149,6 +149,8 @@ class SignalResult:
     values : float64[n_bins]
         NaN in invalid bins and until the signal is warm. Positive is bullish.
     prediction_mode : {"value", "probability", "confidence"}
+    state : object, optional
+        Of a signal that learns: its state after the last bin, from which `MLSignal.save_model` takes the model.
 
     Raises
     ------
@@ -158,6 +160,7 @@ class SignalResult:
 
     values: npt.NDArray[np.float64]
     prediction_mode: PredictionMode = "value"
+    state: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.values, np.ndarray) or self.values.dtype != np.float64 or self.values.ndim != 1:

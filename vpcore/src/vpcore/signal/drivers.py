@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -113,13 +114,30 @@ def stream(signal: Signal, dataset: SignalData, labels: LabelSpec | None = None)
     values = np.full(dataset.n_bins, math.nan)
     for i, frame in enumerate(frames(signal, dataset)):
         values[i] = driver.push(frame)
-    return SignalResult(values, signal.prediction_mode)
+    return SignalResult(values, signal.prediction_mode, driver.state if isinstance(signal, MLSignal) else None)
+
+
+_SHARED: dict[int, dict[str, Any]] = {}
+"""What signals have made of each dataset that is alive, by its identity: a dataset need not be hashable."""
+
+
+def shared_of(dataset: SignalData) -> dict[str, Any]:
+    """Return a dictionary that lives as long as a dataset in this process.
+
+    For what several signals or trials make of the same columns, such as features. A key begins with the name of the
+    package that makes the value. What is kept must depend on declared columns only and is never changed.
+    """
+    known = _SHARED.get(id(dataset))
+    if known is None:
+        known = _SHARED[id(dataset)] = {}
+        weakref.finalize(dataset, _SHARED.pop, id(dataset), None)
+    return known
 
 
 class DeclaredData:
     """A dataset of which only a signal's declared columns can be read, as read-only arrays.
 
-    ``bin_seq`` is always there: a frame carries it too.
+    ``bin_seq`` is always there: a frame carries it too. `shared` is what `shared_of` returns of the dataset.
     """
 
     def __init__(self, dataset: SignalData, signal: Signal) -> None:
@@ -132,6 +150,7 @@ class DeclaredData:
         self.cell_width_ns = dataset.cell_width_ns
         self.tick_int = dataset.tick_int
         self.valid = _read_only(dataset.valid)
+        self.shared = shared_of(dataset)
 
     def bin(self, name: str) -> npt.NDArray[Any]:
         """Return a declared bin column, shape (n_bins,)."""

@@ -1,0 +1,154 @@
+"""What a fit may learn from: resolved labels only, purged before the validation part, weighted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.kernels.jit import jit
+from vpcore_signals_ml.labels import DOWN, UP, Codes, Floats, Ints
+
+MIN_PER_CLASS = 10
+"""Examples of each class below which nothing is fitted: the model that there is goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Examples of one fit.
+
+    Attributes
+    ----------
+    x : float64[n, n_features]
+        Training part, in order of time.
+    y : float64[n]
+        1 where the long paid, 0 where the short did.
+    weight : float64[n]
+        Mean 1; both classes weigh the same.
+    x_valid, y_valid, weight_valid : arrays
+        The validation part, which comes after the training part; no label of the training part was open when it begins.
+        Empty if none was asked for.
+    """
+
+    x: Floats
+    y: Floats
+    weight: Floats
+    x_valid: Floats
+    y_valid: Floats
+    weight_valid: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How examples are chosen; fields as in `vpcore_signals_ml.walk.WalkParams`."""
+
+    window_bins: int
+    stride_bins: int
+    half_life_bins: int
+    uniqueness: bool
+    validation_share: float
+    latency_bins: int
+
+
+@jit
+def uniqueness(first: Ints, last: Ints) -> Floats:
+    """Return the average uniqueness of overlapping labels.
+
+    Parameters
+    ----------
+    first, last : int64[n]
+        The bins in which each label's trades are open, both included; ``last >= first``. `first` ascends.
+
+    Returns
+    -------
+    float64[n]
+        Mean over the label's bins of 1 / (labels open in that bin), in (0, 1].
+
+    References
+    ----------
+    M. Lopez de Prado, "Advances in Financial Machine Learning" (2018), chapter 4.
+    """
+    n = first.shape[0]
+    out = np.ones(n)
+    if n == 0:
+        return out
+    origin = first[0]
+    stop = origin
+    for i in range(n):
+        stop = max(stop, last[i] + 1)
+    concurrent = np.zeros(stop - origin + 1, dtype=np.int64)
+    for i in range(n):
+        concurrent[first[i] - origin] += 1
+        concurrent[last[i] + 1 - origin] -= 1
+    share = np.zeros(stop - origin + 1)
+    running = 0
+    for b in range(stop - origin):
+        running += concurrent[b]
+        share[b + 1] = share[b] + (1.0 / running if running > 0 else 0.0)
+    for i in range(n):
+        out[i] = (share[last[i] + 1 - origin] - share[first[i] - origin]) / (last[i] + 1 - first[i])
+    return out
+
+
+def balanced(weight: Floats, y: Floats) -> Floats:
+    """Return weights of mean 1 with which both classes weigh the same; a lone class keeps its weights."""
+    up = float(weight[y == 1.0].sum())
+    down = float(weight[y == 0.0].sum())
+    if up > 0.0 and down > 0.0:
+        weight = np.where(y == 1.0, weight / up, weight / down)
+    total = float(weight.sum())
+    return weight * (len(weight) / total) if total > 0.0 else weight
+
+
+def choose(
+    x: Floats, seq: Ints, y: Codes, resolved: Ints, *, first_row: int, row: int, rules: Rules
+) -> Training | None:
+    """Return the examples for a fit at the end of a bin, None if there are too few of a class.
+
+    Parameters
+    ----------
+    x : float64[>= row + 1, n_features]
+        Features of the valid bins.
+    seq, y, resolved : arrays
+        Number, label and time of the label of the valid bins. What comes after `row`, or was resolved after it, is not
+        looked at.
+    first_row : int
+        The first row whose features are there.
+    row : int
+        The row at whose end the fit happens.
+    rules : Rules
+        How examples are chosen.
+    """
+    now = int(seq[row])
+    rows = np.arange(first_row, row + 1)
+    labelled = (y[rows] == UP) | (y[rows] == DOWN)
+    known = resolved[rows] <= now
+    recent = seq[rows] > now - rules.window_bins if rules.window_bins else np.ones(len(rows), dtype=bool)
+    rows = rows[labelled & known & recent & (seq[rows] % rules.stride_bins == 0)]
+    n_valid = int(len(rows) * rules.validation_share)
+    valid = rows[len(rows) - n_valid :]
+    train = rows[: len(rows) - n_valid]
+    if n_valid:
+        train = train[resolved[train] < seq[valid[0]]]
+    target = (y[train] == UP).astype(np.float64)
+    if min(int(target.sum()), len(target) - int(target.sum())) < MIN_PER_CLASS:
+        return None
+    target_valid = (y[valid] == UP).astype(np.float64)
+    return Training(
+        x=np.ascontiguousarray(x[train]),
+        y=target,
+        weight=_weights(seq[train], resolved[train], target, now, rules),
+        x_valid=np.ascontiguousarray(x[valid]),
+        y_valid=target_valid,
+        weight_valid=_weights(seq[valid], resolved[valid], target_valid, now, rules),
+    )
+
+
+def _weights(seq: Ints, resolved: Ints, y: Floats, now: int, rules: Rules) -> Floats:
+    weight: npt.NDArray[np.float64] = np.ones(len(seq))
+    if rules.uniqueness:
+        weight = uniqueness(seq + rules.latency_bins + 1, np.maximum(resolved, seq + rules.latency_bins + 1))
+    if rules.half_life_bins:
+        weight = weight * np.exp2(-(now - seq) / rules.half_life_bins)
+    return balanced(weight, y)
