@@ -18,6 +18,7 @@ from vpcore.dataset.verify import Comparison, compare_datasets
 from vpcore.engine import Engine
 from vpcore.errors import DatasetError, EngineError, SourceError, did_you_mean, listed
 from vpcore.kernels.jit import sources_digest
+from vpcore.source.ahead import ReadAhead
 from vpcore.source.protocol import FileInfo, RecordStream, SourceRequest
 from vpcore.storage import LocalStorage
 from vpcore.units import ms_to_ns
@@ -193,23 +194,27 @@ def _run(
     engine = make_engine(pipeline)
     total = (pipeline.end_ns - pipeline.start_ns) // ms_to_ns(pipeline.params.cell_width_ms)
     file_index = 0
-    for chunk in stream:
-        if chunk.file_index != file_index:
-            file_index = chunk.file_index
-            engine.begin_file()
-        try:
-            for block in engine.blocks(chunk.records, chunk.instrument_id, first_record=chunk.first_record):
-                writer.append(block)
-        except EngineError as error:
-            raise EngineError(f"{error} File: {sources[file_index]['path']}.") from error
-        if on_progress is not None:
-            on_progress(Progress(writer.n_bins, total, stream.bytes_done, stream.bytes_total))
-        if engine.done:
-            break
+    n_warnings = None
+    with ReadAhead(stream) as chunks:
+        for read in chunks:
+            chunk = read.chunk
+            if chunk.file_index != file_index:
+                file_index = chunk.file_index
+                engine.begin_file()
+            try:
+                for block in engine.blocks(chunk.records, chunk.instrument_id, first_record=chunk.first_record):
+                    writer.append(block)
+            except EngineError as error:
+                raise EngineError(f"{error} File: {sources[file_index]['path']}.") from error
+            if on_progress is not None:
+                on_progress(Progress(writer.n_bins, total, read.bytes_done, stream.bytes_total))
+            if engine.done:
+                n_warnings = read.n_warnings  # what lies behind is none of this dataset's business
+                break
     for block in engine.finish(stream.covered_end_ns):
         writer.append(block)
     quality = engine.quality()
-    warnings = list(stream.warnings)
+    warnings = list(stream.warnings[:n_warnings])
     if 0 < writer.n_bins < total:
         warnings.append(
             f"The files end before the window: {total - writer.n_bins:,} of its {total:,} bins, the last ones, are not "
