@@ -58,12 +58,17 @@ def test_records_that_are_not_contiguous_are_copied_too():
         assert [int(item.chunk.records["order_id"][4]) for item in chunks] == [0, 1, 2]
 
 
+def each(stream: Tape, action) -> None:
+    with ReadAhead(stream) as chunks:
+        for item in chunks:
+            action(item)
+
+
 def test_an_error_comes_after_the_chunks_before_it():
-    seen = 0
-    with pytest.raises(SourceError, match="the tape is torn"), ReadAhead(Tape(9, fails=True)) as chunks:
-        for _ in chunks:
-            seen += 1
-    assert seen == 9
+    seen = []
+    with pytest.raises(SourceError, match="the tape is torn"):
+        each(Tape(9, fails=True), seen.append)
+    assert len(seen) == 9
     assert not threads()
 
 
@@ -78,7 +83,6 @@ def test_leaving_early_ends_the_thread_and_raises_nothing(taken):
 
 
 def test_the_callers_own_error_ends_the_thread():
-    with pytest.raises(ZeroDivisionError), ReadAhead(Tape(1000)) as chunks:
-        for _ in chunks:
-            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        each(Tape(1000), lambda _: 1 // 0)
     assert not threads()
