@@ -14,7 +14,7 @@ SERVING = """\
 # What would be served: a signal over a pipeline's dataset, with scoring and projection.
 name: demo
 pipeline: demo
-signal: {name: derivative}
+signal: {name: ofi}
 projection: {horizons_ms: [200, 500, 1000, 2500]}
 """
 
@@ -22,7 +22,7 @@ EXPERIMENT = """\
 # What is tried: signals x their parameters x scoring x barriers x cooldowns x thresholds.
 name: demo
 serving: demo
-signals: [ads, derivative, erd]
+signals: [ads, derivative, erd, ofi, spg]
 eval: {tp_ticks: [4, 8], sl_ticks: [4, 8], max_hold_bins: 600, cooldown_bins: [20, 50], price: touch}
 select: {metric: net_pnl_ticks, min_signals: 30}
 sweep:
