@@ -23,7 +23,7 @@ from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError,
 from vpcore.evaluation import Trial
 from vpcore.registry import Publication, serving_id_of
 from vpcore.results import LOWER_IS_BETTER, ROW_KEY, RUNS
-from vpcore.signal import LabelSpec, MLSignal, Signal, code_digest, distribution_of
+from vpcore.signal import MODELS, LabelSpec, MLSignal, Signal, code_digest, distribution_of, model_folder, pack_model
 from vpcore.testing import prove
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def promote(
             "cooldown_bins": best["cooldown_bins"],
             "warmup_bins": config.eval.warmup_bins,
             "labels": _labels(config, signal, best),
+            **_model(workspace, meta["run_id"], signal, best),
         }
     )
     figures = {name: best[name] for name in RUNS if name not in (*ROW_KEY, "row", "batch_id", "block_pnl_ticks")}
@@ -349,6 +350,14 @@ def _labels(config: ExperimentConfig, signal: Signal, best: Mapping[str, Any]) -
     }
     LabelSpec(**labels, tick_int=config.pipeline.tick_int)
     return {**labels, "tick_int": config.pipeline.tick_int}
+
+
+def _model(workspace: Workspace, run_id: str, signal: Signal, best: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the run fitted last, so that a server predicts without training first; nothing if none was kept."""
+    folder = model_folder(workspace.results_dir / MODELS, run_id, best["tp_ticks"], best["sl_ticks"])
+    if not isinstance(signal, MLSignal) or not folder.is_dir():
+        return {}
+    return {"model": pack_model(folder)}
 
 
 def _plain(value: Any) -> Any:

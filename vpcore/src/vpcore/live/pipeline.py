@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.live.stages import BinStages, EntryDetector, context_of
 from vpcore.projection import ProjectionConfig
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import LabelSpec, Signal, code_digest, distribution_of
+from vpcore.signal import LabelSpec, MLSignal, Signal, code_digest, distribution_of, unpack_model
 from vpcore.units import ms_to_ns
 
 if TYPE_CHECKING:
@@ -155,7 +157,8 @@ class LivePipeline:
         RegistryError
             If there is no such version (the message lists what there is), or its file has changed.
         PluginError, SignalError
-            If its signal is not installed, or the installed code is not the code that was published.
+            If its signal is not installed, the installed code is not the code that was published, or its fitted model
+            was changed or does not belong to it.
         """
         version = workspace.registry.resolve(serving)
         return cls.from_runtime(version.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns)
@@ -176,7 +179,7 @@ class LivePipeline:
             signal_class = load("signal", wanted["name"])
             _check_code(signal_class, wanted)
             labels = runtime.get("labels")
-            return cls(
+            pipeline = cls(
                 EngineParams.model_validate(resolved["engine"]),
                 resolved["tick_int"],
                 ScoringConfig.model_validate(runtime["scoring"]),
@@ -195,6 +198,18 @@ class LivePipeline:
             raise RegistryError(
                 f"The published version cannot be read: {error!r}. It was published by another version of vpcore."
             ) from error
+        if runtime.get("model") is not None:
+            pipeline._load_model(runtime["model"])
+        return pipeline
+
+    def _load_model(self, packed: Mapping[str, Any]) -> None:
+        """Go on with a fitted model, so that the first value does not wait for the first fit."""
+        stream = self.stages.stream
+        if not isinstance(self.signal, MLSignal):
+            raise SignalError(f"Signal '{type(self.signal).__name__}' was published with a model, but does not learn.")
+        with tempfile.TemporaryDirectory(prefix="vpcore-model-") as folder:
+            unpack_model(packed, Path(folder))
+            stream.state = self.signal.load_model(Path(folder), stream.context)
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vpcore.signal.artifact import MODELS, keep_model, model_folder, pack_model, unpack_model
 from vpcore.signal.base import (
     LabelSpec,
     MLSignal,
@@ -22,6 +23,7 @@ __all__ = [
     "COLUMN_NAMES",
     "GRID_NAMES",
     "DeclaredData",
+    "MODELS",
     "LabelSpec",
     "MLSignal",
     "PredictionMode",
@@ -37,7 +39,11 @@ __all__ = [
     "code_digest",
     "distribution_of",
     "frames",
+    "keep_model",
+    "model_folder",
     "needs_score",
+    "pack_model",
     "require_importable",
     "stream",
+    "unpack_model",
 ]

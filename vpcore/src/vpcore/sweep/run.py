@@ -14,7 +14,7 @@ from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
 from vpcore.errors import ConfigError, VpError
 from vpcore.generate import generate_dataset
-from vpcore.signal import require_importable
+from vpcore.signal import MODELS, require_importable
 from vpcore.sweep.dispatch import dispatch
 from vpcore.sweep.expand import expand
 from vpcore.sweep.gate import PROOFS, pass_gate
@@ -186,7 +186,11 @@ def _work(
             report.stopped = True
             return
         left = [run for run in plan.missing if run.run_id not in refused]
-        work = tasks(left, dataset.path, workspace.cache_dir, getattr(pool, "max_workers", 1))
+        models = str(workspace.results_dir / MODELS)
+        work = [
+            replace(task, models=models)
+            for task in tasks(left, dataset.path, workspace.cache_dir, getattr(pool, "max_workers", 1))
+        ]
         show()
         died = _run_all(keeper, pool, work, fail_fast, show)
         # Which run of a task its worker died of is only seen when each has a worker to itself.

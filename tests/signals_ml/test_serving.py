@@ -1,0 +1,165 @@
+"""From the sweep to the server: the model of the last fit is kept, published, checked and predicts at once."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import yaml
+
+from vpcore import LivePipeline, SignalContext, SignalError, Workspace
+from vpcore.dataset import DatasetWriter
+from vpcore.engine import FrameBlock
+from vpcore.promote import promote
+from vpcore.schema import GRID_VALUES
+from vpcore.signal import batch, frames, keep_model, model_folder, pack_model, unpack_model
+from vpcore.sweep import run_experiment
+from vpcore.testing import synthetic_dataset
+from vpcore_signals_ml.linear_signals import Logit
+
+PIPELINE = {
+    "name": "open",
+    "capture": {"symbol": "ESH4", "date": "2023-12-25", "start_time": "18:00", "end_time": "18:59"},
+    "pipeline": {"grid_radius_ticks": 12},
+}
+SMALL = {"min_train_bins": 300, "retrain_interval_bins": 200, "stride_bins": 1}
+SERVING = {"name": "base", "pipeline": "open", "signal": {"name": "logit", "params": SMALL}}
+EXPERIMENT = {
+    "name": "learn",
+    "serving": "base",
+    "eval": {
+        "tp_ticks": [1, 2],
+        "sl_ticks": [5],
+        "max_hold_bins": 40,
+        "warmup_bins": 400,
+        "cooldown_bins": [5],
+        "thresholds": [0.5],
+    },
+    "select": {"min_signals": 1},
+    "parallel": {"executor": "serial"},
+    "tracking": {"backend": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A workspace in which logit was run, and promoted for a take-profit of two ticks."""
+    workspace, _ = Workspace.create(tmp_path_factory.mktemp("ml") / "ws")
+    for kind, spec in (("pipelines", PIPELINE), ("serving", SERVING), ("experiments", EXPERIMENT)):
+        (workspace.configs / kind / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec))
+    made = synthetic_dataset(seed=3, n_bins=900, radius=12)
+    block = FrameBlock(
+        {name: made.bin(name) for name in made.bin_columns}, {name: made.grid(name) for name in GRID_VALUES}
+    )
+    dataset_id = workspace.pipeline("open").dataset_id()
+    form = {"n_cells": 25, "cell_width_ns": 100_000_000, "tick_int": 250_000_000, "columns": tuple(block.grid)}
+    with DatasetWriter(workspace.storage, dataset_id, **form) as writer:
+        writer.append(block)
+        writer.commit({"sources": [{"path": "a.dbn", "sha256": "ab" * 32, "size": 1}]})
+    report = run_experiment(workspace, "learn")
+    assert report.n_failed == 0
+    (run_id,) = report.run_ids
+    rows = workspace.results.query_runs(run_ids=[run_id])
+    row = rows.filter(rows["tp_ticks"] == 2)["row"][0]
+    promote(workspace, "learn", run_id, alias="best", row=row, force=True, why="a test")
+    return workspace, run_id, workspace.datasets.open(dataset_id)
+
+
+def test_every_run_keeps_a_model_per_pair_of_barriers(world):
+    workspace, run_id, _ = world
+    folders = [model_folder(workspace.results_dir / "models", run_id, tp, 5) for tp in (1, 2)]
+    for folder in folders:
+        assert sorted(path.name for path in folder.iterdir()) == ["linear.npz", "model.json"]
+    assert pack_model(folders[0])["sha256"] != pack_model(folders[1])["sha256"]
+    assert [path.name for path in (workspace.results_dir / "models").iterdir()] == [run_id]
+
+
+def test_a_server_predicts_with_the_published_model_at_once(world):
+    workspace, _, dataset = world
+    live = LivePipeline.from_serving(workspace, "best")
+    stream = live.stages.stream
+    labels = stream.context.labels
+    assert (labels.tp_ticks, labels.sl_ticks) == (2, 5)
+    trained = batch(live.signal, dataset, labels).state
+    values = [stream.push(frame) for frame in frames(live.signal, dataset.slice(0, 300))]
+    assert stream.state.retrain_ns == []
+    warm = np.flatnonzero(dataset.valid)[live.signal.features.warmup]
+    assert all(math.isnan(value) for value in values[:warm])
+    rows = np.flatnonzero(dataset.valid[:300])
+    expected = np.full(len(rows), math.nan)
+    matrix = live.signal.features.matrix(dataset.slice(0, 300)).copy()
+    live.signal.predict(trained.model, matrix[100:], expected[100:])
+    assert np.array(values)[rows].tobytes() == expected.tobytes()
+    assert not math.isnan(values[warm])
+
+
+def test_a_published_model_that_was_changed_is_refused(world):
+    workspace, _, _ = world
+    runtime = workspace.registry.resolve("best").runtime
+    load = workspace.plugins.load
+    changed = copy.deepcopy(runtime)
+    changed["model"]["sha256"] = "0" * 64
+    with pytest.raises(SignalError, match="The published model was changed: its sha256 was 000"):
+        LivePipeline.from_runtime(changed, load)
+    changed["model"]["files"]["linear.npz"] = "????"
+    with pytest.raises(SignalError, match="The published model cannot be read"):
+        LivePipeline.from_runtime(changed, load)
+    changed["model"] = copy.deepcopy(runtime["model"])
+    changed["labels"]["tp_ticks"] = 3
+    with pytest.raises(SignalError, match="is no model for signal 'Logit': its labels is"):
+        LivePipeline.from_runtime(changed, load)
+    without = copy.deepcopy(runtime)
+    del without["model"]
+    assert LivePipeline.from_runtime(without, load).stages.stream.state.model is None
+
+
+def test_only_a_signal_that_learns_takes_a_model(world):
+    workspace, _, _ = world
+    runtime = copy.deepcopy(workspace.registry.resolve("best").runtime)
+    stat = workspace.plugins.load("signal", "ads")
+    live = LivePipeline.from_runtime(runtime, workspace.plugins.load)
+    live.signal = stat()
+    with pytest.raises(SignalError, match="Signal 'Ads' was published with a model, but does not learn"):
+        live._load_model(runtime["model"])
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/out", "", ".."])
+def test_a_packed_model_stays_in_its_folder(tmp_path, name):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"1")
+    packed = pack_model(folder)
+    packed["files"] = {name: packed["files"]["a"]}
+    with pytest.raises(SignalError, match="The published model names a file outside its folder"):
+        unpack_model(packed, folder)
+
+
+def test_a_packed_model_comes_back(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    (folder / "a").write_bytes(b"\x00" * 1000)
+    (folder / "b.txt").write_bytes(b"text")
+    packed = pack_model(folder)
+    unpack_model(packed, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {"a": b"\x00" * 1000, "b.txt": b"text"}
+    packed["files"]["a"] = packed["files"]["a"][:8]
+    with pytest.raises(SignalError, match="The published model cannot be read"):
+        unpack_model(packed, out)
+
+
+def test_what_was_never_fitted_is_not_kept(session, labels, tmp_path):
+    signal = Logit()
+    folder = tmp_path / "models" / "m"
+    assert not keep_model(signal, None, folder)
+    assert not keep_model(signal, signal.start(SignalContext.of(session, labels)), folder)
+    assert not folder.exists()
+    signal = Logit(**SMALL)
+    state = batch(signal, session, labels).state
+    assert keep_model(signal, state, folder)
+    first = pack_model(folder)
+    assert keep_model(signal, state, folder)  # again: the same bytes
+    assert pack_model(folder) == first
+    assert [path.name for path in folder.parent.iterdir()] == ["m"]

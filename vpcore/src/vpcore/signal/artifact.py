@@ -1,0 +1,104 @@
+"""A fitted model between a run and a server: kept as files beside the results, published as text with digests.
+
+What the files hold is the signal's business (`MLSignal.save_model`); nothing here reads them, and nothing is executed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vpcore.errors import SignalError
+from vpcore.signal.base import MLSignal
+
+MODELS = "models"
+"""Folder of the fitted models, beside the results."""
+
+MAX_FILE_BYTES = 256 << 20
+"""A model file that unpacks to more than this is refused."""
+
+
+def model_folder(root: Path, run_id: str, tp_ticks: int, sl_ticks: int) -> Path:
+    """Return where the model of a run is kept: what it learned depends on the barriers."""
+    return root / run_id / f"tp{tp_ticks}_sl{sl_ticks}"
+
+
+def keep_model(signal: MLSignal, state: Any, folder: Path) -> bool:
+    """Write the fitted model of a state into a new folder, in one step; whether there was one.
+
+    Parameters
+    ----------
+    signal : MLSignal
+        Saves it.
+    state : object
+        The signal's state after the last bin, None if its `compute` does not hand it over.
+    folder : Path
+        An existing one is replaced.
+    """
+    if state is None:
+        return False
+    aside = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        signal.save_model(state, aside)
+    except SignalError:  # nothing was fitted: the session was too short, or its trades too few
+        shutil.rmtree(aside)
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        aside.rename(folder)
+    except OSError:  # another worker, with the same run and so the same bytes, was quicker
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(aside)
+    return True
+
+
+def pack_model(folder: Path) -> dict[str, Any]:
+    """Return the files of a kept model as JSON values: compressed, as base64, with a digest over names and bytes."""
+    contents = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = {name: base64.b64encode(zlib.compress(data, 9)).decode() for name, data in contents.items()}
+    return {"sha256": _digest(contents), "files": files}
+
+
+def unpack_model(packed: Mapping[str, Any], folder: Path) -> None:
+    """Write the files of a packed model into an empty folder, after checking its digest.
+
+    Raises
+    ------
+    SignalError
+        If it is damaged, was changed, or names a file outside the folder.
+    """
+    contents: dict[str, bytes] = {}
+    try:
+        for name, text in packed["files"].items():
+            if Path(name).name != name or name in ("", ".", ".."):
+                raise SignalError(f"The published model names a file outside its folder: {name!r}.")
+            inflate = zlib.decompressobj()
+            contents[name] = inflate.decompress(base64.b64decode(text, validate=True), MAX_FILE_BYTES)
+            if not inflate.eof:
+                raise ValueError(f"'{name}' is cut off, or larger than {MAX_FILE_BYTES} bytes")
+        wanted = packed["sha256"]
+    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error, zlib.error) as error:
+        raise SignalError(f"The published model cannot be read ({error}). Restore it from a copy.") from error
+    if _digest(contents) != wanted:
+        raise SignalError(
+            f"The published model was changed: its sha256 was {wanted} and is {_digest(contents)} now. "
+            "Restore it from a copy, or promote again."
+        )
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
+    names = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
+    return hashlib.sha256(json.dumps(names, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
