@@ -312,3 +312,15 @@ def test_an_interruption_keeps_what_was_finished(workspace: Workspace, monkeypat
     sys.path.insert(0, str(workspace.root))  # monkeypatch.undo also took back the import path of the signals
     report = run_experiment(workspace, "sweep")
     assert (report.n_reused, report.n_computed) == (16, 24)
+
+
+def test_a_sample_computes_only_its_runs(make_proven: Any, edit: Any) -> None:
+    workspace = make_proven("ws")
+    edit(("sweep:\n", "sweep:\n  sample: {method: random, n: 1, seed: 2}\n"))
+    some = run_experiment(workspace, "sweep")
+    assert (len(some.run_ids), some.n_trials, some.n_failed) == (2, some.n_computed, 0)
+    edit()
+    whole = run_experiment(workspace, "sweep")
+    # The same points of the same experiment are the same runs.
+    assert set(some.run_ids) < set(whole.run_ids)
+    assert (len(whole.run_ids), whole.n_reused) == (5, some.n_computed)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from vpcore.canonical import canonical_json
-from vpcore.config.experiment import ALL_SIGNALS, ExperimentSpec
+from vpcore.config.experiment import ALL_SIGNALS, ExperimentSpec, SampleSpec
 from vpcore.config.harness import SignalPlan
 from vpcore.config.loader import Document, Key, dotted
 from vpcore.config.problems import validate_value
+from vpcore.config.sample import Indices, sample_points
 from vpcore.config.serving import SignalRef
 from vpcore.errors import ConfigError, did_you_mean, listed
 from vpcore.plugins import Plugins
@@ -35,20 +37,77 @@ def signal_params(plugins: Plugins, ref: SignalRef, document: Document, key: Key
     return _dump(validate_value(cls.Params, ref.params, document, (*key, "params")))
 
 
-def signal_plans(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, document: Document) -> tuple[SignalPlan, ...]:
-    """Return the signals of an experiment with their parameter sets.
+def points(
+    plugins: Plugins, spec: ExperimentSpec, base: SignalRef, scoring: ScoringConfig, document: Document
+) -> tuple[tuple[SignalPlan, ...], tuple[ScoringConfig, ...]]:
+    """Return the signals of an experiment with their parameter sets, and the scorings they are run with.
 
     Parameters
     ----------
     plugins : Plugins
         Whose signals there are.
     spec : ExperimentSpec
-        Names the signals and their axes.
+        Names the signals, the axes and the sample.
     base : SignalRef
         The serving spec's signal, whose parameters hold for that signal; others start from their defaults.
+    scoring : ScoringConfig
+        The serving spec's.
     document : Document
         Where `spec` was read from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If an axis names no parameter or is over scoring that no signal reads, or a combination is not valid.
+    PluginError
+        If there is no such signal or it does not load.
     """
+    classes = _classes(plugins, spec, base, document)
+    scored = Axes(ScoringConfig, scoring.model_dump(mode="json"), spec.sweep.scoring, document, ("sweep", "scoring"))
+    reading = [name for name, cls in classes.items() if reads_score(cls)]
+    _check_scoring_is_read(plugins, scored, classes, reading, document)
+    own = {
+        name: Axes(
+            cls.Params,
+            base.params if name == base.name else {},
+            spec.sweep.per_signal.get(name, {}),
+            document,
+            ("sweep", "per_signal", name),
+        )
+        for name, cls in classes.items()
+    }
+    chosen = {name: _choose(spec.sweep.sample, name, scored if name in reading else None, own[name]) for name in own}
+    if spec.sweep.sample.method == "grid":
+        plans = [_plan(name, own[name], name in reading, own[name].all(), None) for name in own]
+        return tuple(plans), tuple(scored.point(key) for key in scored.all())
+    # Without a signal that reads the score, there is one scoring, and none of the pairs asks for it.
+    keys = sorted({first for name in reading for first, _ in chosen[name]}) or scored.all()
+    plans = []
+    for name in own:
+        mine = sorted({second for _, second in chosen[name]})
+        pairs = sorted((keys.index(i) if name in reading else 0, mine.index(j)) for i, j in chosen[name])
+        plans.append(_plan(name, own[name], name in reading, mine, tuple(pairs)))
+    return tuple(plans), tuple(scored.point(key) for key in keys)
+
+
+def _plan(
+    name: str, axes: Axes, reads: bool, keys: list[Indices], sampled: tuple[tuple[int, int], ...] | None
+) -> SignalPlan:
+    params = tuple(_dump(axes.point(key)) for key in keys)
+    return SignalPlan(name=name, reads_score=reads, params=params, sampled=sampled)
+
+
+def _choose(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> list[tuple[Indices, Indices]]:
+    """Return the (scoring, parameters) of a signal that are in the sample; nothing for a grid, which is all of them."""
+    if sample.method == "grid" or sample.n is None:
+        return []
+    first = scored.sizes if scored is not None else ()
+    picked = sample_points((*first, *own.sizes), sample.method, sample.n, sample.seed, name)
+    return [(point[: len(first)], point[len(first) :]) for point in picked]
+
+
+def _classes(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, document: Document) -> dict[str, Any]:
+    """Return the classes of the experiment's signals, in its order."""
     names = _names(plugins, spec, base)
     by_hand = spec.signals is not None and spec.signals != (ALL_SIGNALS,)
     places = [document.place(("signals", i) if by_hand else ("signals",)) for i in range(len(names))]
@@ -61,88 +120,107 @@ def signal_plans(plugins: Plugins, spec: ExperimentSpec, base: SignalRef, docume
                 f"'{name}' is not one of the signals of this experiment{_in(place)}.{did_you_mean(name, names)} "
                 f"Signals: {', '.join(names)}. Add it to signals, or leave its axes out."
             )
-    plans = []
-    for name, place in zip(names, places, strict=True):
-        cls = plugins.load("signal", name, place)
-        start = base.params if name == base.name else {}
-        axes = spec.sweep.per_signal.get(name, {})
-        grid = grid_of(cls.Params, start, axes, document, ("sweep", "per_signal", name))
-        plans.append(SignalPlan(name=name, reads_score=reads_score(cls), params=tuple(_dump(point) for point in grid)))
-    return tuple(plans)
+    return {name: plugins.load("signal", name, place) for name, place in zip(names, places, strict=True)}
 
 
-def scorings(
-    plugins: Plugins, spec: ExperimentSpec, base: ScoringConfig, plans: Sequence[SignalPlan], document: Document
-) -> tuple[ScoringConfig, ...]:
-    """Return the scorings of an experiment.
-
-    Raises
-    ------
-    ConfigError
-        If there is an axis and no signal that reads the score.
-    """
-    axes = spec.sweep.scoring
-    if axes and not any(plan.reads_score for plan in plans):
-        first = next(iter(axes))
+def _check_scoring_is_read(
+    plugins: Plugins, scored: Axes, names: Iterable[str], reading: Sequence[str], document: Document
+) -> None:
+    if scored.axes and not reading:
+        first = next(iter(scored.axes))
         would = _that_read_the_score(plugins)
         raise ConfigError(
-            f"sweep.scoring varies {', '.join(axes)}{_in(document.where(('sweep', 'scoring', first)))}, but no "
+            f"sweep.scoring varies {', '.join(scored.axes)}{_in(document.where(('sweep', 'scoring', first)))}, but no "
             "signal of this experiment "
-            f"reads the score: {', '.join(plan.name for plan in plans)}. Signals that would respond: {listed(would)}. "
+            f"reads the score: {', '.join(names)}. Signals that would respond: {listed(would)}. "
             "Add one of them to signals, or leave sweep.scoring out."
         )
-    return tuple(grid_of(ScoringConfig, base.model_dump(mode="json"), axes, document, ("sweep", "scoring")))
 
 
-def grid_of(
-    model: type[BaseModel], base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], document: Document, key: Key
-) -> list[Any]:
-    """Return every combination of the axes' values as `model`, the last axis fastest; without axes, `base` alone.
+class Axes:
+    """Parameters of a model and the values that they take; a point is one index per axis.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        What the points are.
+    base : mapping
+        The values of the parameters without an axis, over the model's defaults.
+    axes : mapping of parameter to values
+        Without any there is one point, `base`.
+    document : Document
+        Where they were read from.
+    key : Key
+        Where in it.
 
     Raises
     ------
     ConfigError
-        If an axis names no parameter, names a value twice, or a combination is not valid.
+        If an axis names no parameter, or a value twice.
     """
-    valid = list(model.model_fields)
-    for name, values in axes.items():
-        if name not in valid:
-            place = document.where((*key, name))
-            raise ConfigError(
-                f"The axis '{dotted((*key, name))}' names no parameter{_in(place)}.{did_you_mean(name, valid)} "
-                f"Parameters: {listed(valid)}."
-            )
-        seen: set[bytes] = set()
-        for i, value in enumerate(values):
-            text = canonical_json(value)
-            if text in seen:
-                place = document.where((*key, name, i))
+
+    def __init__(
+        self,
+        model: type[BaseModel],
+        base: Mapping[str, Any],
+        axes: Mapping[str, Sequence[Any]],
+        document: Document,
+        key: Key,
+    ) -> None:
+        self.model, self.base, self.axes, self.document, self.key = model, base, axes, document, key
+        self.sizes = tuple(len(values) for values in axes.values())
+        valid = list(model.model_fields)
+        for name, values in axes.items():
+            if name not in valid:
+                place = document.where((*key, name))
                 raise ConfigError(
-                    f"{dotted((*key, name))} must name every value once, {text.decode()} stands there "
-                    f"twice{_in(place)}."
+                    f"The axis '{dotted((*key, name))}' names no parameter{_in(place)}.{did_you_mean(name, valid)} "
+                    f"Parameters: {listed(valid)}."
                 )
-            seen.add(text)
-    count = 1
-    for values in axes.values():
-        count *= len(values)
-    if count > _MAX_POINTS:
-        raise ConfigError(
-            f"{dotted(key)} has {count} combinations{_in(document.where(key))}, at most {_MAX_POINTS} are "
-            "possible. Take values out."
-        )
-    points = []
-    names = list(axes)
-    for chosen in itertools.product(*(range(len(axes[name])) for name in names)):
+            seen: set[bytes] = set()
+            for i, value in enumerate(values):
+                text = canonical_json(value)
+                if text in seen:
+                    place = document.where((*key, name, i))
+                    raise ConfigError(
+                        f"{dotted((*key, name))} must name every value once, {text.decode()} stands there "
+                        f"twice{_in(place)}."
+                    )
+                seen.add(text)
+
+    def all(self) -> list[Indices]:
+        """Return every point, the last axis fastest.
+
+        Raises
+        ------
+        ConfigError
+            If they are too many.
+        """
+        count = math.prod(self.sizes)
+        if count > _MAX_POINTS:
+            raise ConfigError(
+                f"{dotted(self.key)} has {count} combinations{_in(self.document.where(self.key))}, at most "
+                f"{_MAX_POINTS} are possible. Take values out, or try a part: sweep.sample: {{method: lhs, n: 1000}}."
+            )
+        return list(itertools.product(*(range(size) for size in self.sizes)))
+
+    def point(self, indices: Indices) -> Any:
+        """Return a point as the model.
+
+        Raises
+        ------
+        ConfigError
+            If it is not valid.
+        """
         # The value of an axis stands in a list; the message shall point at the item and name the parameter.
-        lines = dict(document.lines)
-        for name, i in zip(names, chosen, strict=True):
-            item = (*key, name, i)
+        lines = dict(self.document.lines)
+        for name, i in zip(self.axes, indices, strict=True):
+            item = (*self.key, name, i)
             if item in lines:
-                lines[(*key, name)] = lines[item]
-        here = Document(document.data, document.name, document.path, lines)
-        point = {name: axes[name][i] for name, i in zip(names, chosen, strict=True)}
-        points.append(validate_value(model, {**base, **point}, here, key))
-    return points
+                lines[(*self.key, name)] = lines[item]
+        here = Document(self.document.data, self.document.name, self.document.path, lines)
+        point = {name: self.axes[name][i] for name, i in zip(self.axes, indices, strict=True)}
+        return validate_value(self.model, {**self.base, **point}, here, self.key)
 
 
 def reads_score(cls: type) -> bool:

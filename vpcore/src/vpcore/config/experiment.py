@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
+from vpcore.axis import axis_values
 from vpcore.config.fields import Spec, SpecName
 from vpcore.config.harness import ExperimentConfig
 from vpcore.errors import ConfigError
@@ -17,7 +18,8 @@ ALL_SIGNALS = "all"
 Metric = Literal["net_pnl_ticks", "mean_pnl_ticks", "tp_rate", "tp_rate_lo", "events_per_hour", "n_signals", "n_eff"]
 """Figures of a row of which more is better."""
 
-Axis = Annotated[tuple[Any, ...], Field(min_length=1)]
+Axis = Annotated[tuple[Any, ...], Field(min_length=1), BeforeValidator(axis_values)]
+"""Values written out, or a range: ``{from: 60, to: 480, step: 60}``, ``{log: [1e-3, 1], num: 7}``."""
 
 
 class SelectSpec(Spec):
@@ -29,8 +31,32 @@ class SelectSpec(Spec):
     )
 
 
+class SampleSpec(Spec):
+    """Which combinations of the axes are tried."""
+
+    method: Literal["grid", "random", "lhs"] = Field(
+        "grid", description="grid: all; random: n of them; lhs: n of a Latin hypercube, each axis covered evenly"
+    )
+    n: int | None = Field(
+        None, ge=1, le=100_000, description="Combinations of scoring and parameters per signal; not with grid"
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Another number chooses other combinations")
+
+    @model_validator(mode="after")
+    def _n_belongs_to_a_sample(self) -> SampleSpec:
+        if self.method == "grid" and self.n is not None:
+            raise ValueError(
+                f"must be left out with method grid, which tries everything, n was {self.n}. Or write method: lhs."
+            )
+        if self.method != "grid" and self.n is None:
+            raise ValueError(
+                f"must be grid unless the number of combinations is said, method was {self.method}. Add n: 50."
+            )
+        return self
+
+
 class SweepSpec(Spec):
-    """Axes: every combination of their values is tried."""
+    """Axes: every combination of their values is tried, or a sample of them."""
 
     scoring: dict[str, Axis] = Field(
         default_factory=dict, description="Settings of the scorer and their values; for the signals that read the score"
@@ -38,6 +64,7 @@ class SweepSpec(Spec):
     per_signal: dict[str, dict[str, Axis]] = Field(
         default_factory=dict, description="Signal, its parameters and their values"
     )
+    sample: SampleSpec = Field(SampleSpec(), description="Which combinations of these axes are tried")
 
 
 class ParallelSpec(Spec):

@@ -22,6 +22,9 @@ class SignalPlan(BaseModel):
     """Whether it reads the score: then every scoring of the experiment is a run of its own."""
     params: tuple[dict[str, Any], ...]
     """Every parameter of the signal in every set, defaults applied, as JSON holds them."""
+    sampled: tuple[tuple[int, int], ...] | None = None
+    """Which (scoring, parameter set) are tried, by their indices; all of them if None. The index of the scoring is 0
+    for a signal that does not read the score."""
 
 
 class ExperimentConfig(BaseModel):
@@ -53,7 +56,14 @@ class ExperimentConfig(BaseModel):
         """Return the scorings to run a signal with; ``(None,)`` for one that does not read the score."""
         return self.scorings if signal.reads_score else (None,)
 
+    def points_of(self, signal: SignalPlan) -> tuple[tuple[dict[str, Any], ScoringConfig | None], ...]:
+        """Return the (parameters, scoring) to run a signal with: all combinations, or those of the sample."""
+        scorings = self.scorings_of(signal)
+        if signal.sampled is None:
+            return tuple((params, scoring) for params in signal.params for scoring in scorings)
+        return tuple((signal.params[j], scorings[i]) for i, j in signal.sampled)
+
     @property
     def n_runs(self) -> int:
         """Number of runs: (dataset, scoring, signal with parameters)."""
-        return sum(len(signal.params) * len(self.scorings_of(signal)) for signal in self.signals)
+        return sum(len(self.points_of(signal)) for signal in self.signals)

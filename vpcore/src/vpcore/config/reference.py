@@ -40,6 +40,7 @@ _UNITS = {
     "eval.null_draws": "draws",
     "eval.bootstrap_draws": "draws",
     "select.min_signals": "signals",
+    "sweep.sample.n": "combinations",
     "parallel.max_workers": "processes",
 }
 """Units that the name of a field does not say. A number in neither table has none."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from vpcore.config.axes import scorings, signal_params, signal_plans
+from vpcore.config.axes import points, signal_params
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
 from vpcore.config.harness import ExperimentConfig
@@ -193,13 +193,13 @@ class ConfigStore:
         serving = serving_spec.resolve()
         self.plugins.get("executor", spec.parallel.executor, document.place(("parallel", "executor")))
         self.plugins.get("tracker", spec.tracking.backend, document.place(("tracking", "backend")))
-        plans = signal_plans(self.plugins, spec, serving_spec.signal, document)
+        plans, scorings = points(self.plugins, spec, serving_spec.signal, serving.scoring, document)
         return ExperimentConfig(
             name=spec.name,
             serving_name=serving.name,
             pipeline=serving.pipeline,
             projection=serving.projection,
-            scorings=scorings(self.plugins, spec, serving.scoring, plans, document),
+            scorings=scorings,
             signals=plans,
             eval=spec.eval,
             select_metric=spec.select.metric,

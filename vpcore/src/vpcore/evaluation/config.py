@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from vpcore.axis import axis_values
 from vpcore.evaluation.outcomes import Price
 
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
@@ -17,7 +18,7 @@ FEWEST_DRAWS = 99
 
 
 class EvalConfig(BaseModel):
-    """From signal to trades. Lists are axes: every combination is a trial."""
+    """From signal to trades. Lists are axes: every combination is a trial. A range may stand for a list."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +57,7 @@ class EvalConfig(BaseModel):
     @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, (int, float)) else value
+        return (value,) if isinstance(value, (int, float)) else axis_values(value)
 
     @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds")
     @classmethod

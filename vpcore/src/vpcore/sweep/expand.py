@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vpcore.canonical import canonical_json, digest
-from vpcore.config import ExperimentConfig
+from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.evaluation import Trial, band
 from vpcore.plugins import Plugins
 from vpcore.results import run_id
@@ -83,45 +83,44 @@ def expand(config: ExperimentConfig, plugins: Plugins, sources: Sequence[str]) -
         distribution, version = distribution_of(cls)
         code = code_digest(cls)
         packages = _packages(distribution, version)
-        for params in plan.params:
+        for params, scoring in config.points_of(plan):
             signal = cls(cls.Params.parse(params, plan.name))
             thresholds = config.eval.thresholds or signal.thresholds()
             for threshold in thresholds:
                 band(threshold, signal.prediction_mode)
-            for scoring in config.scorings_of(plan):
-                settings = config.eval.run_settings()
-                values = signal.params.plain()
-                scored = None if scoring is None else scoring.model_dump(mode="json")
-                identity = {
-                    "dataset_id": config.dataset_id,
-                    "sources": list(sources),
-                    "signal": {
-                        "name": plan.name,
-                        "distribution": distribution,
-                        "version": cls.version,
-                        "code_digest": code,
-                        "params": values,
-                    },
-                    "scoring": scored,
-                    "eval": settings,
-                }
-                meta: dict[str, Any] = {
-                    "run_id": run_id(identity),
-                    "experiment_name": config.name,
-                    "dataset_id": config.dataset_id,
-                    "sources_json": _text(list(sources)),
-                    "signal_name": plan.name,
-                    "signal_distribution": distribution,
-                    "signal_version": cls.version,
+            settings = config.eval.run_settings()
+            values = signal.params.plain()
+            scored = None if scoring is None else scoring.model_dump(mode="json")
+            identity = {
+                "dataset_id": config.dataset_id,
+                "sources": list(sources),
+                "signal": {
+                    "name": plan.name,
+                    "distribution": distribution,
+                    "version": cls.version,
                     "code_digest": code,
-                    "signal_params_json": _text(values),
-                    "scoring_json": None if scored is None else _text(scored),
-                    "eval_json": _text(settings),
-                    "config_hash": experiment_hash,
-                    "packages_json": packages,
-                }
-                trials = tuple(_trials(thresholds, config))
-                runs.append(Run(meta["run_id"], meta, signal, plan.name, target, values, scored, settings, trials))
+                    "params": values,
+                },
+                "scoring": scored,
+                "eval": settings,
+            }
+            meta: dict[str, Any] = {
+                "run_id": run_id(identity),
+                "experiment_name": config.name,
+                "dataset_id": config.dataset_id,
+                "sources_json": _text(list(sources)),
+                "signal_name": plan.name,
+                "signal_distribution": distribution,
+                "signal_version": cls.version,
+                "code_digest": code,
+                "signal_params_json": _text(values),
+                "scoring_json": None if scored is None else _text(scored),
+                "eval_json": _text(settings),
+                "config_hash": experiment_hash,
+                "packages_json": packages,
+            }
+            trials = tuple(_trials(thresholds, config))
+            runs.append(Run(meta["run_id"], meta, signal, plan.name, target, values, scored, settings, trials))
     return tuple(sorted(_unique(runs), key=_nearness))
 
 
@@ -131,10 +130,15 @@ def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
         "name": config.name,
         "dataset_id": config.dataset_id,
         "scorings": [scoring.model_dump(mode="json") for scoring in config.scorings],
-        "signals": [plan.model_dump(mode="json") for plan in config.signals],
+        "signals": [_plan_block(plan) for plan in config.signals],
         "eval": config.eval.model_dump(mode="json"),
         "select": {"metric": config.select_metric, "min_signals": config.min_signals},
     }
+
+
+def _plan_block(plan: SignalPlan) -> dict[str, Any]:
+    # Without a sample as before there were samples: the same experiment keeps its hash.
+    return plan.model_dump(mode="json", exclude={"sampled"} if plan.sampled is None else None)
 
 
 def _trials(thresholds: Sequence[float], config: ExperimentConfig) -> list[Trial]:
