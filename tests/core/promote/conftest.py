@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 
@@ -96,8 +97,11 @@ class World:
     def run(self, signal: str = "level", **params: Any):
         return next(run for run in self.runs() if run.signal_name == signal and params.items() <= run.params.items())
 
-    def store(self, run, nets=None, *, n_signals=10, status="ok", **changes: Any) -> None:
-        """Store a run; `nets` is the net PnL of each of its trials, by default rising with the trial."""
+    def store(self, run, nets=None, *, n_signals=40, status="ok", figures=None, blocks=None, **changes: Any) -> None:
+        """Store a run; `nets` is the net PnL of each of its trials, by default rising with the trial.
+
+        The figures pass the gate, with the same gain in each of twelve `blocks`, unless `figures` says otherwise.
+        """
         columns: dict[str, Any] = {
             name: np.array([trial[i] for trial in run.trials]) for i, name in enumerate(TRIAL_KEY)
         }
@@ -107,12 +111,31 @@ class World:
                 columns[name] = np.zeros(len(run.trials), int if "Int" in str(kind) else float)
         columns["net_pnl_ticks"] = nets
         columns["n_signals"] = np.full(len(run.trials), n_signals)
+        columns["n_eff"] = np.full(len(run.trials), 0.75 * n_signals)
+        columns |= {"net_pnl_lo": nets - 0.1, "net_pnl_hi": nets + 0.1, "net_pnl_sd": np.ones(len(run.trials))}
+        columns |= {"p_random": np.full(len(run.trials), 0.001), "net_pnl_kurtosis": np.full(len(run.trials), 3.0)}
+        columns |= {name: np.full(len(run.trials), value) for name, value in (figures or {}).items()}
+        columns["block_pnl_ticks"] = np.outer(nets, np.ones(12) if blocks is None else blocks)
         now = datetime(2024, 1, 1, tzinfo=UTC)
         meta = {
             **run.meta, "host": "h", "started_utc": now, "finished_utc": now, "elapsed_seconds": 1.0, "status": status,
             "error": None if status == "ok" else "it broke", "traceback": None, **changes,
         }  # fmt: skip
         self.workspace.results.write([meta], runs_frame(run.run_id, columns))
+
+    def store_blocks(self, run, blocks) -> None:
+        """Store a run whose trials paid this in each block."""
+        self.store(run, blocks.sum(1))
+        frame = self.workspace.results.query_runs(run_ids=[run.run_id], blocks=True)
+        changed = frame.select(n for n in RUNS if n != "batch_id").with_columns(
+            pl.Series("block_pnl_ticks", blocks.tolist())
+        )
+        now = datetime(2024, 1, 2, tzinfo=UTC)
+        meta = {
+            **run.meta, "host": "h", "started_utc": now, "finished_utc": now, "elapsed_seconds": 1.0, "status": "ok",
+            "error": None, "traceback": None,
+        }  # fmt: skip
+        self.workspace.results.write([meta], changed)
 
 
 @pytest.fixture

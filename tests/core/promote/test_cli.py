@@ -35,7 +35,8 @@ def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
     world.store(one)
     world.store(two)
     first = vp("promote", "sweep", "--run-id", one.run_id, "--alias", "prod")
-    assert "The evidence gate is not available in this version; nothing was checked about luck." in first.stderr
+    assert "beats random entry, survives " in first.stderr
+    assert "p_adj 0.00" in first.stderr
     assert "the best by net_pnl_ticks" in first.stderr
     first_id = first.stdout.strip()
     second = json.loads(

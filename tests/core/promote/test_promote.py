@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import serving_signals
-import yaml
 
 from vpcore import promote as promote_module
 from vpcore.canonical import digest
 from vpcore.errors import CausalityError, ConfigError, DatasetError, RefusedError, ResultsError
 from vpcore.live import LivePipeline
-from vpcore.promote import GATE_STATEMENT, promote
+from vpcore.promote import promote
 from vpcore.results import row_id
 
 
@@ -44,23 +44,80 @@ def test_the_best_row_is_published(world):
     assert evidence["run_id"] == run.run_id
     assert evidence["barriers"]["tp_ticks"] == best.tp_ticks
     assert evidence["barriers"]["fee_ticks"] == 0.25
-    assert evidence["n_trials_on_dataset"] == len(run.trials)
-    assert evidence["gate"] == GATE_STATEMENT
+    n = len(run.trials)
+    assert evidence["among"]["n_rows"] == evidence["among"]["n_trials"] == n
+    figures = evidence["figures"]
+    assert figures["p_adj"] == pytest.approx(2**-12)  # all flips of twelve blocks, of which one does as well
+    assert (figures["n_trials"], figures["p_random"]) == (n, 0.001)
+    assert figures["net_pnl_lo"] > 0
+    assert figures["dsr"] > 0
+    assert evidence["gate"].startswith(f"Row {done.row} beats random entry, survives {n} trials. net_pnl_ticks ")
+    assert evidence["gate"] == done.gate
+    assert evidence["overridden"] == []
     assert set(evidence["dataset_files"]) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}
     (entry,) = world.workspace.registry.history("prod")
     assert (entry.who, entry.why, entry.forced) == ("ann", "looks fine", False)
     assert entry.figures["net_pnl_ticks"] == done.figures["net_pnl_ticks"]
-    assert entry.figures["gate"] == GATE_STATEMENT
+    assert entry.figures["gate"] == done.gate
+    assert (entry.figures["p_adj"], entry.figures["among"]["n_rows"]) == (figures["p_adj"], n)
     assert world.heard == [(version.serving_id, "prod", done.snapshot)]
     assert world.proved == [("level", world.workspace.results_dir / "proofs")]
 
 
-def test_the_gate_is_never_said_to_have_passed(world):
-    world.store(world.run())
-    done = promote(world.workspace, "sweep", world.run().run_id, alias="prod")
-    assert "not available" in done.gate
-    assert "nothing was checked about luck" in done.gate
-    assert "passed" not in yaml.safe_dump(done.snapshot)
+# -- the gate ----------------------------------------------------------------------------------------------------------
+
+NOISE = [1, -1, 1, -1, 1, 1, -1, 1, -1, -1, 1, 1]
+"""Twelve blocks that add up to 2: no evidence of anything."""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_signals": 20}, r"row \w{8} has 20 trades; at least 30 are required\. To promote"),
+        (
+            {"figures": {"net_pnl_lo": -0.25, "net_pnl_hi": 2.0}},
+            r"the net PnL of row \w{8} is 0\.875 ticks a trade, 95 % from -0\.250 to 2\.000; the lower end must be above 0\.",
+        ),
+        ({"figures": {"net_pnl_lo": np.nan}}, r"row \w{8} has no interval of its net PnL \(eval.bootstrap_draws is 0"),
+        (
+            {"blocks": NOISE},
+            r"p_adj of row \w{8} is 0\.\d{3} and must be at most 0\.05: of experiments with 8 rows on pure noise",
+        ),
+        (
+            {"blocks": NOISE, "figures": {"net_pnl_lo": -1.0}, "n_signals": 29},
+            r"has 29 trades; .* the lower end must be above 0\. p_adj of row .* To promote all the same: --force --why",
+        ),
+    ],
+)
+def test_the_gate_refuses_and_says_each_figure(world, change, message):
+    run = world.run(gain=2.0)
+    world.store(run, **change)
+    with pytest.raises(RefusedError, match=message) as refused:
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+    assert refused.value.exit_code == 1
+    assert world.workspace.registry.aliases() == {}
+    done = promote(world.workspace, "sweep", run.run_id, alias="a", force=True, why="a rehearsal")
+    (entry,) = world.workspace.registry.history("a")
+    assert (entry.forced, entry.why) == (True, "a rehearsal")
+    assert entry.figures["overridden"] == list(done.overridden) == done.snapshot["evidence"]["overridden"]
+    assert done.overridden
+    assert entry.figures["p_adj"] == done.figures["p_adj"]
+
+
+def test_rows_are_weighed_with_all_of_the_experiment(world):
+    """A row that would pass alone does not among many that did as well by chance; those of others are counted too."""
+    one, two = world.run(gain=1.0), world.run(gain=2.0)
+    signs = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1]
+    world.store(two, [8, *range(7)], blocks=signs)
+    alone = promote(world.workspace, "sweep", two.run_id, alias="a")
+    assert alone.figures["p_adj"] < 0.05
+    n = len(one.trials)
+    for i, run in enumerate(run for run in world.runs() if run.run_id != two.run_id):
+        rng = np.random.default_rng(i)
+        world.store_blocks(run, rng.choice([-1.0, 1.0], (n, 12)))
+    among = promote(world.workspace, "sweep", two.run_id, alias="a", force=True, why="to see")
+    assert among.figures["p_adj"] > alone.figures["p_adj"]
+    assert among.figures["n_trials"] == sum(len(run.trials) for run in world.runs())
 
 
 def test_a_live_pipeline_reads_what_was_published(world):
@@ -83,7 +140,7 @@ def test_the_same_winner_again_moves_only_the_alias(world):
 
 def test_barriers_are_evidence_and_not_runtime(world):
     run = world.run()
-    world.store(run)
+    world.store(run, 1 + np.arange(len(run.trials)))
     same = [trial for trial in run.trials if (trial.threshold, trial.cooldown_bins) == (0.5, 20)]
     ids = {
         promote(world.workspace, "sweep", run.run_id, alias="a", row=row_id(run.run_id, *trial)).publication.serving_id

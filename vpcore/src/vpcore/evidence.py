@@ -27,6 +27,12 @@ LEVEL = 0.05
 COMPUTED = ("p_adj", "dsr", "n_trials")
 """Columns that `weigh` adds."""
 
+MIN_TRADES = 30
+"""Rows with fewer trades are not promoted, whatever an experiment requires: their intervals mean little."""
+
+STATED = ("net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "dsr")
+"""Figures that are said with every promotion."""
+
 EVIDENCE = "evidence"
 """The order of `by_evidence`, where a figure is asked for."""
 
@@ -205,6 +211,53 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     if lo is None or lo <= 0.0:
         return f"{timing}, {survives}, but its mean may be 0 (95 %: {_ticks(lo)} to {_ticks(row['net_pnl_hi'])} ticks)"
     return f"{timing}, {survives}"
+
+
+def wanting(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:
+    """Return why a row of `weigh` is not to be promoted, each reason with its figure and what is required.
+
+    Parameters
+    ----------
+    row : mapping
+        The row.
+    evidence : Evidence
+        Of its dataset.
+    min_trades : int
+        What the experiment requires; `MIN_TRADES` are required in any case.
+    required_by : str
+        Where that is written.
+    """
+    found, name = [], f"row {row['row']}"
+    traded = (row["n_signals"] or 0) - (row["n_dropped"] or 0)
+    if traded < min_trades:
+        found.append(f"{name} has {traded} signals that traded; {required_by} requires {min_trades}.")
+    elif traded < MIN_TRADES:
+        found.append(f"{name} has {traded} trades; at least {MIN_TRADES} are required.")
+    lo = row["net_pnl_lo"]
+    if lo is None:
+        found.append(
+            f"{name} has no interval of its net PnL (eval.bootstrap_draws is 0, or it has fewer than 2 trades)."
+        )
+    elif lo <= 0.0:
+        found.append(
+            f"the net PnL of {name} is {row['net_pnl_ticks']:.3f} ticks a trade, 95 % from {lo:.3f} to "
+            f"{row['net_pnl_hi']:.3f}; the lower end must be above 0."
+        )
+    if row["p_adj"] > LEVEL:
+        found.append(
+            f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: of experiments with "
+            f"{evidence.n_rows} rows on pure noise, that share has a row that does as well."
+        )
+    return found
+
+
+def statement(row: Mapping[str, Any], evidence: Evidence) -> str:
+    """Return the verdict on a row of `weigh` with the figures behind it."""
+    figures = (f"{name} {'none' if row[name] is None else format(row[name], '.4g')}" for name in STATED)
+    return (
+        f"Row {row['row']} {verdict(row, evidence)}. {', '.join(figures)}; {evidence.n_rows} rows in the experiment, "
+        f"{evidence.n_trials} trials on this market in all."
+    )
 
 
 def _percent(p: float) -> str:

@@ -1,7 +1,8 @@
 """Winner -> published serving version: from a row of the results to a snapshot that a server can run.
 
 What decides what a server computes is the *runtime* part of the snapshot, and the id is its digest. What the row's
-figures were, and from which experiment it came, stands beside it as evidence.
+figures were, from which experiment it came and how likely it is to be luck stands beside it as evidence; a row whose
+evidence does not pass the gate is only published with a reason.
 """
 
 from __future__ import annotations
@@ -20,17 +21,15 @@ from vpcore.canonical import canonical_json
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset, verify_files
 from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, did_you_mean, listed
-from vpcore.evaluation import Trial
+from vpcore.evidence import COMPUTED, Evidence, statement, wanting, weigh
 from vpcore.registry import Publication, serving_id_of
 from vpcore.results import LOWER_IS_BETTER, ROW_KEY, RUNS
 from vpcore.signal import MODELS, LabelSpec, MLSignal, Signal, code_digest, distribution_of, model_folder, pack_model
+from vpcore.sweep import expand
 from vpcore.testing import prove
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
-
-GATE_STATEMENT = "The evidence gate is not available in this version; nothing was checked about luck."
-"""Said with every promotion and kept with it."""
 
 PROOFS = "proofs"
 """Folder of the proofs of causality, beside the results."""
@@ -53,7 +52,7 @@ class Promotion:
     overridden : tuple of str
         What ``--force`` overrode; empty if nothing stood in the way.
     gate : str
-        What is to be said about the evidence.
+        What is to be said about the evidence: the verdict and the figures behind it.
     """
 
     publication: Publication
@@ -62,7 +61,7 @@ class Promotion:
     figures: dict[str, Any]
     snapshot: dict[str, Any]
     overridden: tuple[str, ...]
-    gate: str = GATE_STATEMENT
+    gate: str
 
 
 def promote(
@@ -92,7 +91,8 @@ def promote(
         Short name of a row, or its beginning, as `compare` prints it. By default the run's best one by the
         experiment's `select`.
     force : bool
-        Promote in spite of a cold start or of too few signals; needs `why`.
+        Promote in spite of the gate: too few trades, an interval of the net PnL that reaches down to 0, a `p_adj` above
+        0.05, a cold start. Needs `why`. (Causality and streaming parity cannot be overridden.)
     why, who : str, optional
         For the audit.
 
@@ -121,8 +121,9 @@ def promote(
         raise ResultsError(f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}")
     dataset = workspace.datasets.open(config.dataset_id)
     signal = _signal_of(workspace, config, meta, dataset)
-    best = _choose(workspace, config, meta["run_id"], signal, row)
-    obstacles = _obstacles(config, dataset, best)
+    family, about = _weighed(workspace, config, dataset)
+    best = _choose(family, config, meta["run_id"], row)
+    obstacles = _obstacles(config, dataset, best, about)
     if obstacles and not force:
         raise RefusedError(f"Not promoted: {' '.join(obstacles)} To promote all the same: --force --why TEXT.")
     files = _check_dataset(dataset)
@@ -142,7 +143,9 @@ def promote(
             **_model(workspace, meta["run_id"], signal, best),
         }
     )
-    figures = {name: best[name] for name in RUNS if name not in (*ROW_KEY, "row", "batch_id", "block_pnl_ticks")}
+    gate = statement(best, about)
+    unsaid = (*ROW_KEY, "row", "batch_id", "block_pnl_ticks")
+    figures = {name: best[name] for name in (*RUNS, *COMPUTED) if name not in unsaid}
     snapshot = {
         "serving_id": serving_id_of(serving.name, runtime),
         "published_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -155,10 +158,10 @@ def promote(
                 "barriers": {"tp_ticks": best["tp_ticks"], "sl_ticks": best["sl_ticks"], **config.eval.run_settings()},
                 "select": {"metric": config.select_metric, "min_signals": config.min_signals},
                 "figures": figures,
-                "n_trials_on_dataset": workspace.results.count_trials(config.dataset_id),
+                "among": about.plain(),
                 "dataset_files": files,
                 "packages": json.loads(meta["packages_json"]),
-                "gate": GATE_STATEMENT,
+                "gate": gate,
                 "overridden": list(obstacles),
             }
         ),
@@ -175,14 +178,16 @@ def promote(
             "run_id": meta["run_id"],
             "row": best["row"],
             **_plain(figures),
-            "gate": GATE_STATEMENT,
+            "among": about.plain(),
+            "gate": gate,
             "overridden": obstacles,
         },
     )
     workspace.plugins.hook.vp_promoted(
         workspace=workspace, serving_id=publication.serving_id, alias=alias, snapshot=snapshot
     )
-    return Promotion(publication, meta["run_id"], best["row"], figures, snapshot, tuple(obstacles) if force else ())
+    overridden = tuple(obstacles) if force else ()
+    return Promotion(publication, meta["run_id"], best["row"], figures, snapshot, overridden, gate)
 
 
 # -- does the run belong to the experiment? ----------------------------------------------------------------------------
@@ -239,18 +244,17 @@ def _some(values: list[Any]) -> str:
 # -- which row? --------------------------------------------------------------------------------------------------------
 
 
-def _choose(
-    workspace: Workspace, config: ExperimentConfig, run_id: str, signal: Signal, row: str | None
-) -> dict[str, Any]:
-    thresholds = config.eval.thresholds or signal.thresholds()
-    trials = {
-        Trial(float(threshold) + 0.0, cooldown, tp, sl)
-        for threshold in thresholds
-        for cooldown in config.eval.cooldown_bins
-        for tp in config.eval.tp_ticks
-        for sl in config.eval.sl_ticks
-    }
-    rows = workspace.results.query_runs(run_ids=[run_id], trials=trials)
+def _weighed(workspace: Workspace, config: ExperimentConfig, dataset: Dataset) -> tuple[pl.DataFrame, Evidence]:
+    """Return the rows that the experiment asks for and that are stored, weighed against each other."""
+    runs = expand(config, workspace.plugins, dataset.source_digests)
+    keys = [(run.run_id, trial) for run in runs for trial in run.trials]
+    rows = workspace.results.query_runs(keys=keys, blocks=True)
+    weighed, evidence = weigh(workspace.results, workspace.datasets, rows, min_trades=config.min_signals)
+    return weighed, evidence.get(config.dataset_id) or Evidence(config.dataset_id, 0, 0, None, None)
+
+
+def _choose(family: pl.DataFrame, config: ExperimentConfig, run_id: str, row: str | None) -> dict[str, Any]:
+    rows = family.filter(pl.col("run_id") == run_id)
     return _named(rows, row, run_id, config) if row is not None else _best(rows, run_id, config)
 
 
@@ -294,7 +298,8 @@ def _best(rows: pl.DataFrame, run_id: str, config: ExperimentConfig) -> dict[str
 # -- what stands in the way? -------------------------------------------------------------------------------------------
 
 
-def _obstacles(config: ExperimentConfig, dataset: Dataset, best: Mapping[str, Any]) -> list[str]:
+def _obstacles(config: ExperimentConfig, dataset: Dataset, best: Mapping[str, Any], about: Evidence) -> list[str]:
+    """Return what the gate finds wanting, each with its figure and what is required."""
     found = []
     if dataset.cold_start:
         rate = dataset.manifest["data_quality"]["unknown_order_rate"]
@@ -302,13 +307,8 @@ def _obstacles(config: ExperimentConfig, dataset: Dataset, best: Mapping[str, An
             f"dataset '{dataset.dataset_id}' is a cold start: its book was built without a snapshot, and {rate:.2%} of "
             "the cancels and modifies were of orders it did not know."
         )
-    traded = (best["n_signals"] or 0) - (best["n_dropped"] or 0)
-    if traded < config.min_signals:
-        found.append(
-            f"row {best['row']} has {traded} signals that traded; select.min_signals of '{config.name}' requires "
-            f"{config.min_signals}."
-        )
-    return found
+    required_by = f"select.min_signals of '{config.name}'"
+    return found + wanting(best, about, min_trades=config.min_signals, required_by=required_by)
 
 
 def _check_dataset(dataset: Dataset) -> dict[str, str]:

@@ -58,8 +58,8 @@ class _Commands(typer.core.TyperGroup):
 def build_app(plugins: Plugins) -> typer.Typer:
     """Return the application with the core's commands and those of `plugins`.
 
-    Every module of `vpcore.cli` but this one, `common` and `ranking` is a command: it has ``register(app)``, and imports
-    what it needs inside its functions.
+    Every module of `vpcore.cli` but this one, `common` and `ranking` is a command: it has ``register(app)``, and
+    imports what it needs inside its functions.
     """
     app = typer.Typer(
         name="vp",

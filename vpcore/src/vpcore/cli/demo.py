@@ -54,15 +54,26 @@ def demo(
     _step("Records to a dataset of bins x price cells", ["generate", "demo", *root])
     _step("Every combination, evaluated and stored", ["run", "demo", *root])
     run_id, row = _best(workspace)
-    _step("The best row becomes a published version", ["promote", "demo", "--run-id", run_id, "--alias", "demo", *root])
+    _publish(run_id, alpha, root)
     _step("The published version, one bin at a time", ["online-sim", "--serving", "demo", *root])
     picture = workspace.root / "demo.png"
     _step("A picture of it", ["plot", run_id, "--row", row, "--out", str(picture), *root])
     _summary(workspace, picture, alpha)
 
 
-def _step(title: str, arguments: list[str]) -> None:
-    """Run a command as a user would, in this process, and say which."""
+def _publish(run_id: str, alpha: float, root: list[str]) -> None:
+    """Promote the best row; where the gate refuses, in spite of it, with a reason that says so."""
+    from vpcore.cli.common import EXIT_REFUSED
+
+    promote = ["promote", "demo", "--run-id", run_id, "--alias", "demo", *root]
+    if _step("The best row becomes a published version, if its evidence will do", promote, may=EXIT_REFUSED):
+        planted = "its effect is planted" if alpha else "it has no effect at all"
+        why = f"A demonstration: {planted}, and a session this short cannot prove one after costs."
+        _step("It does not: overridden, with a reason", [*promote, "--force", "--why", why])
+
+
+def _step(title: str, arguments: list[str], may: int = 0) -> int:
+    """Run a command as a user would, in this process, and say which. Returns 0, or the exit code it `may` end with."""
     import shlex
     import time
 
@@ -73,8 +84,9 @@ def _step(title: str, arguments: list[str]) -> None:
     began = time.perf_counter()
     code = run(arguments)
     say(f"   ({time.perf_counter() - began:.1f} s)")
-    if code:
+    if code not in (0, may):
         raise typer.Exit(code)
+    return code
 
 
 def _best(workspace: Workspace) -> tuple[str, str]:
@@ -108,7 +120,7 @@ def _summary(workspace: Workspace, picture: Path, alpha: float) -> None:
             print(f"{what:10} {path.relative_to(root)}")
     say(
         f"The market was made with alpha = {alpha:g}: "
-        + ("the best row found a planted effect, not an edge." if alpha else "the best row is luck, whatever it says.")
+        + ("what was found is a planted effect, not an edge." if alpha else "the best row is luck, whatever it says.")
     )
     say(f"Look further: vp compare demo --root {root}")
 
