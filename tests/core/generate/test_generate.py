@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from markets import INSTRUMENT, random_tape
 
-from vpcore import generate as generate_module
+from vpcore import provenance
 from vpcore.config.block import pipeline_block, pipeline_of
 from vpcore.dataset import verify_files
 from vpcore.engine import Engine
@@ -111,7 +111,7 @@ def test_changed_engine_code_is_said(workspace, put_tape, put_pipeline, monkeypa
     put_tape()
     dataset = generate(workspace, put_pipeline())
     assert len(dataset.manifest["engine_code"]) == 64
-    monkeypatch.setattr(generate_module, "engine_code", lambda: "0" * 64)
+    monkeypatch.setattr(provenance, "engine_code", lambda: "0" * 64)
     result = generate_dataset(workspace, "p")
     assert not result.created
     assert f"vp verify {dataset.dataset_id} --rebuild" in result.warnings[0]

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import vpcore
-from vpcore.canonical import digest
 from vpcore.config.block import pipeline_block, pipeline_of
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
 from vpcore.dataset import Dataset, DatasetRegistry, DatasetWriter
 from vpcore.dataset.verify import Comparison, compare_datasets
 from vpcore.engine import Engine
-from vpcore.errors import DatasetError, EngineError, SourceError, did_you_mean, listed
-from vpcore.kernels.jit import sources_digest
+from vpcore.errors import DatasetError, EngineError, did_you_mean, listed
+from vpcore.provenance import check_existing, compare_sources, engine_code, open_source, source_blocks
 from vpcore.source.ahead import ReadAhead
-from vpcore.source.protocol import FileInfo, RecordStream, SourceRequest
+from vpcore.source.protocol import RecordStream
 from vpcore.storage import LocalStorage
 from vpcore.units import ms_to_ns
 
@@ -28,6 +26,9 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("databento-dbn", "llvmlite", "numba", "numpy", "pyarrow", "vpcore")
 """Distributions whose version may change a byte of a dataset."""
+
+UNKNOWN_RATE = 0.01
+"""Share of cancels and modifies of unknown orders from which a book is not to be believed."""
 
 REBUILD_PREFIX = "research/vp_rebuild"
 """Where `rebuild` works; nothing is ever published there."""
@@ -116,16 +117,16 @@ def generate_dataset(
     ConfigError, SourceError, EngineError, StorageError
         As the stages say.
     DatasetError
-        If the dataset is there but was made from other source files; the message names them.
+        If the dataset is there but was changed, or was made from other source files; the message names them.
     """
     resolved = _resolve(workspace, pipeline)
     registry: DatasetRegistry = workspace.datasets
     dataset_id = resolved.dataset_id()
     if registry.exists(dataset_id):
-        warnings = _check_existing(workspace, resolved, registry.manifest(dataset_id))
+        warnings = check_existing(workspace, resolved, dataset_id)
         return Generated(registry.open(dataset_id), False, warnings)
     with open_source(workspace, resolved) as stream:
-        sources = _source_blocks(stream.files, workspace.raw)
+        sources = source_blocks(stream.files, workspace.raw)
         writer = DatasetWriter(
             registry.storage,
             dataset_id,
@@ -139,7 +140,7 @@ def generate_dataset(
             manifest = _run(workspace, resolved, stream, writer, sources, on_progress)
             created = writer.commit(manifest)
     if not created:  # another process was faster: its dataset must be the one this would have been
-        _compare_sources(dataset_id, registry.manifest(dataset_id)["sources"], sources, workspace.raw)
+        compare_sources(dataset_id, registry.manifest(dataset_id)["sources"], sources, workspace.raw)
     dataset = registry.open(dataset_id)
     if created:
         workspace.plugins.hook.vp_dataset_generated(
@@ -153,21 +154,6 @@ def _resolve(workspace: Workspace, pipeline: str | Path | PipelineSpec | Resolve
         return pipeline
     spec = pipeline if isinstance(pipeline, PipelineSpec) else workspace.pipeline(pipeline)
     return spec.resolve()
-
-
-def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStream:
-    """Open the capture window of a pipeline; its files are known and hashed when this returns."""
-    source = workspace.plugins.load("source", pipeline.source)()
-    request = SourceRequest(
-        symbol=pipeline.symbol,
-        start_ns=pipeline.start_ns,
-        end_ns=pipeline.end_ns,
-        files=pipeline.files or (),
-        raw_root=workspace.raw,
-        options=pipeline.options,
-    )
-    stream: RecordStream = source.open(request)
-    return stream
 
 
 def make_engine(pipeline: ResolvedPipeline) -> Engine:
@@ -215,13 +201,7 @@ def _run(
         writer.append(block)
     quality = engine.quality()
     warnings = list(stream.warnings[:n_warnings])
-    if 0 < writer.n_bins < total:
-        warnings.append(
-            f"The files end before the window: {total - writer.n_bins:,} of its {total:,} bins, the last ones, are not "
-            "there."
-        )
-    if quality["began_without_book"] and not quality["cold_start"]:
-        warnings.append("The records began without a snapshot: bins are invalid until a book arrived.")
+    warnings += data_warnings(quality, writer.n_bins, total)
     return {
         "name": pipeline.name,
         "symbol": pipeline.symbol,
@@ -236,13 +216,35 @@ def _run(
     }
 
 
-def engine_code() -> str:
-    """Return the sha256 over the sources of the engine and of the compiled code, 64 hex digits.
+def data_warnings(quality: Mapping[str, Any], n_bins: int, total: int) -> list[str]:
+    """Return what a user should know of a new dataset.
 
-    It is recorded and not part of the dataset's id: `vpcore.schema.FORMAT_VERSION` says when bytes change on purpose.
-    What changes them by accident is found by comparing this, and by `rebuild`.
+    Parameters
+    ----------
+    quality : mapping
+        From `Engine.quality`.
+    n_bins, total : int
+        Bins that were made, and bins of the window.
     """
-    return digest([sources_digest(Path(vpcore.__path__[0]) / part) for part in ("engine", "kernels")])
+    warnings = []
+    if 0 < n_bins < total:
+        warnings.append(
+            f"The files end before the window: {total - n_bins:,} of its {total:,} bins, the last ones, are not there."
+        )
+    if quality["began_without_book"] and not quality["cold_start"]:
+        warnings.append("The records began without a snapshot: bins are invalid until a book arrived.")
+    if n_bins and quality["invalid_bins"] == n_bins:
+        why = "at the end of every bin the book was crossed or had one side only"
+        if quality["began_without_book"] and not quality["cold_start"]:
+            why = "no book ever arrived. To build one from what comes, set capture.cold_book: build"
+        warnings.append(f"No bin of the dataset is valid: {why}.")
+    rate = quality.get("unknown_order_rate") or 0.0
+    if rate >= UNKNOWN_RATE:
+        warnings.append(
+            f"{rate:.1%} of the cancels and modifies were of orders that the book does not know: records are missing "
+            "or out of order, and depth is wrong where they were."
+        )
+    return warnings
 
 
 def _packages(workspace: Workspace, source: str) -> dict[str, str]:
@@ -256,68 +258,6 @@ def _packages(workspace: Workspace, source: str) -> dict[str, str]:
     if registered.distribution:
         found[registered.distribution] = registered.version
     return dict(sorted(found.items()))
-
-
-# -- sources -----------------------------------------------------------------------------------------------------------
-
-
-def _source_blocks(files: Sequence[FileInfo], raw_root: Path) -> list[dict[str, Any]]:
-    return [{"path": _shown(file.path, raw_root), "sha256": file.sha256, "size": file.size} for file in files]
-
-
-def _shown(path: Path, raw_root: Path) -> str:
-    full = Path(path).absolute()
-    return full.relative_to(raw_root).as_posix() if full.is_relative_to(raw_root) else full.as_posix()
-
-
-def _check_existing(workspace: Workspace, pipeline: ResolvedPipeline, manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Check that a dataset's source files are still those it was made from."""
-    recorded = manifest["sources"]
-    try:
-        with open_source(workspace, pipeline) as stream:
-            found = _source_blocks(stream.files, workspace.raw)
-    except SourceError:
-        gone = [item["path"] for item in recorded if not (workspace.raw / item["path"]).exists()]
-        if not gone:
-            raise
-        # A dataset may outlive its source, or be copied to a machine without it: gone is not changed.
-        return (f"The source files of the dataset could not be checked: {listed(gone)} is not in {workspace.raw}.",)
-    _compare_sources(manifest["dataset_id"], recorded, found, workspace.raw)
-    if manifest.get("engine_code") != engine_code():
-        dataset_id = manifest["dataset_id"]
-        return (
-            f"The engine's code has changed since dataset '{dataset_id}' was made. Whether that changes the data is "
-            f"shown by: vp verify {dataset_id} --rebuild",
-        )
-    return ()
-
-
-def _compare_sources(
-    dataset_id: str, recorded: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]], raw_root: Path
-) -> None:
-    if [item["sha256"] for item in recorded] == [item["sha256"] for item in found]:
-        return
-    fix = (
-        "Datasets are never overwritten. Put the old files back, or give the pipeline another name, "
-        "or name its files in capture.files."
-    )
-    now = {item["path"]: item["sha256"] for item in found}
-    for item in recorded:
-        path, sha = item["path"], item["sha256"]
-        if path in now and now[path] != sha:
-            raise DatasetError(
-                f"Dataset '{dataset_id}' was made from another {path}: its sha256 was {sha} then and is {now[path]} "
-                f"now (in {raw_root}). {fix}"
-            )
-    before = {item["path"]: item["sha256"] for item in recorded}
-    raise DatasetError(
-        f"Dataset '{dataset_id}' was made from {_digests(before)}; the window is now read from {_digests(now)} (in "
-        f"{raw_root}). {fix}"
-    )
-
-
-def _digests(files: Mapping[str, str]) -> str:
-    return ", ".join(f"{path} (sha256 {sha})" for path, sha in files.items()) or "no file"
 
 
 # -- verifying ---------------------------------------------------------------------------------------------------------
@@ -342,8 +282,8 @@ def rebuild(workspace: Workspace, dataset_id: str, *, on_progress: OnProgress | 
     with workspace.storage.stage(f"{REBUILD_PREFIX}/{dataset_id}") as stage:
         scratch = LocalStorage(stage.path)
         with open_source(workspace, pipeline) as stream:
-            sources = _source_blocks(stream.files, workspace.raw)
-            _compare_sources(dataset_id, manifest["sources"], sources, workspace.raw)
+            sources = source_blocks(stream.files, workspace.raw)
+            compare_sources(dataset_id, manifest["sources"], sources, workspace.raw)
             shape = manifest["shape"]
             with DatasetWriter(
                 scratch,

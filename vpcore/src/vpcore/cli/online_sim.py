@@ -105,8 +105,9 @@ def _simulate(
 ) -> Simulation:
     from vpcore.cli.common import progress
     from vpcore.config.block import pipeline_of
-    from vpcore.generate import make_engine, open_source
+    from vpcore.generate import make_engine
     from vpcore.live import simulate, simulate_from_raw
+    from vpcore.provenance import open_source
 
     signal: Signal = chosen["signal"]
     scoring: ScoringConfig = chosen["scoring"]

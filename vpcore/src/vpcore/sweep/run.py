@@ -151,9 +151,8 @@ def run_experiment(
 def _dataset(
     workspace: Workspace, config: ExperimentConfig, report: SweepReport, on_progress: Callable[[SweepProgress], None]
 ) -> Dataset:
-    if workspace.datasets.exists(config.dataset_id):
-        return workspace.datasets.open(config.dataset_id)
-    on_progress(SweepProgress("dataset", 0.0, 1.0))
+    if not workspace.datasets.exists(config.dataset_id):
+        on_progress(SweepProgress("dataset", 0.0, 1.0))
     made = generate_dataset(
         workspace, config.pipeline, on_progress=lambda now: on_progress(SweepProgress("dataset", now.share, 1.0))
     )
