@@ -229,6 +229,13 @@ def _signal_of(workspace: Workspace, config: ExperimentConfig, meta: Mapping[str
     scoring = None if meta["scoring_json"] is None else json.loads(meta["scoring_json"])
     if canonical_json(scoring) not in map(canonical_json, scorings):
         raise differs("its scoring", _short(scoring), _some(scorings))
+    if plan.sampled is not None:
+        pairs = [
+            [cls.Params.parse(values, name).plain(), None if item is None else item.model_dump(mode="json")]
+            for values, item in config.points_of(plan)
+        ]
+        if canonical_json([params, scoring]) not in map(canonical_json, pairs):
+            raise differs("its combination of scoring and parameters", "in the sample", f"not among its {len(pairs)}")
     return cls(cls.Params.parse(params, name))
 
 
