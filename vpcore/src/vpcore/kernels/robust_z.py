@@ -41,7 +41,7 @@ def new_window(window: int) -> tuple[Floats, Floats, Ints, Floats]:
     return np.zeros(window), np.zeros(window), np.zeros(3, dtype=np.int64), np.zeros(2)
 
 
-@jit
+@jit(borrows=True)
 def clean(x: float) -> float:
     """Return `x` as float64, with 0.0 for NaN and infinities and 0.0 for -0.0."""
     value = np.float64(x)
@@ -50,7 +50,7 @@ def clean(x: float) -> float:
     return value + 0.0
 
 
-@jit
+@jit(borrows=True)
 def lower_bound(ordered: Floats, count: int, x: float) -> int:
     """Return the first index of ``ordered[:count]`` whose value is not below `x`, or `count`.
 
@@ -71,7 +71,7 @@ def lower_bound(ordered: Floats, count: int, x: float) -> int:
     return base
 
 
-@jit
+@jit(borrows=True)
 def insert_ordered(ordered: Floats, count: int, x: float) -> None:
     """Insert `x` into ``ordered[:count]``, which grows to ``count + 1`` values."""
     at = lower_bound(ordered, count, x)
@@ -80,7 +80,7 @@ def insert_ordered(ordered: Floats, count: int, x: float) -> None:
     ordered[at] = x
 
 
-@jit
+@jit(borrows=True)
 def replace_ordered(ordered: Floats, count: int, old: float, x: float) -> None:
     """Remove `old`, which is there, from ``ordered[:count]`` and insert `x`: one shift of what lies between them."""
     at = np.uint64(lower_bound(ordered, count, old))
@@ -98,7 +98,7 @@ def replace_ordered(ordered: Floats, count: int, old: float, x: float) -> None:
     ordered[to] = x
 
 
-@jit
+@jit(borrows=True)
 def median_ordered(ordered: Floats, count: int) -> float:
     """Return the median of ``ordered[:count]``, ``count >= 1``: of an even count the mean of the two middle values."""
     half = count >> 1
@@ -107,7 +107,7 @@ def median_ordered(ordered: Floats, count: int) -> float:
     return (ordered[half - 1] + ordered[half]) / 2.0
 
 
-@jit
+@jit(borrows=True)
 def mad_ordered(ordered: Floats, count: int, median: float, guess: int) -> tuple[float, int]:
     """Return the median absolute deviation of ``ordered[:count]`` and the start of the run that holds it.
 
@@ -162,7 +162,7 @@ def mad_ordered(ordered: Floats, count: int, median: float, guess: int) -> tuple
     return (second + largest) / 2.0, low
 
 
-@jit
+@jit(borrows=True)
 def window_push(ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: float) -> None:
     """Put a finite `x` into a window and bring its median and MAD up to date.
 
@@ -204,7 +204,7 @@ def window_push(ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: f
     cursor[2] = start
 
 
-@jit
+@jit(borrows=True)
 def robust_z_step(
     ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: float, min_periods: int, scale_floor: float
 ) -> float:
@@ -240,7 +240,7 @@ def robust_z_step(
     return (value - stats[0]) / scale
 
 
-@jit
+@jit(borrows=True)
 def robust_z_cells(
     x: Rows,
     valid: Bools,
@@ -298,7 +298,7 @@ def robust_z_cells(
     return replaced
 
 
-@jit
+@jit(borrows=True)
 def blend_cells(
     z1: Floats,
     z2: Floats,
