@@ -151,6 +151,10 @@ def test_a_dataset_of_a_workspace(vp, monkeypatch, tmp_path):
     class Workspace:
         class datasets:
             @staticmethod
+            def ids():
+                return ["some_id"]
+
+            @staticmethod
             def open(dataset_id):
                 assert dataset_id == "some_id"
                 return data

@@ -85,6 +85,7 @@ ENGINE_CHANGES: dict[str, Any] = {
         for name, info in EngineParams.model_fields.items()
         if isinstance(info.default, (int, float))
     },
+    "cell_width_ms": 200,
     "flow_windows": [5, 10],
     "columns": ["pressure"],
 }
@@ -107,7 +108,7 @@ def test_every_engine_parameter_changes_the_hash_wherever_it_is_written(
     [
         {"symbol": "ESM4"},
         {"date": "2023-12-26"},
-        {"start_time": "18:00:00.000000001"},
+        {"start_time": "18:00:00.1"},
         {"end_time": "18:58"},
         {"timezone": "UTC"},
         {"source": "synthetic"},
@@ -221,3 +222,19 @@ def test_a_spec_of_no_workspace_says_so() -> None:
 
 def test_the_resolved_pipeline_is_canonical_json(workspace: Workspace) -> None:
     assert canonical_json(workspace.pipeline("open").resolve().resolved_dict())
+
+
+def test_a_window_that_is_not_whole_bins_names_the_widths_that_fit(workspace: Workspace, write: Write) -> None:
+    texts = yaml.safe_dump({**BASE, "pipeline": {"cell_width_ms": 7}}, sort_keys=False)
+    write("pipelines/open", texts)
+    with pytest.raises(
+        ConfigError,
+        match=r"The window must be a whole number of bins of 7 ms, was 3540 s long \(\S*pipelines/open\.yaml:6, capture\.end_time\)\. "
+        r"pipeline\.cell_width_ms could be 6 or 8, or change capture\.end_time\.",
+    ):
+        workspace.pipeline("open").resolve()
+    with pytest.raises(
+        ConfigError,
+        match=r"bins of 100 ms, was 3540\.5000001 s long \(capture\.end_time\)\. Start and end must be whole ms",
+    ):
+        workspace.pipeline(spec(end_time="18:59:00.5000001")).resolve()

@@ -64,7 +64,7 @@ def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
     assert world.workspace.registry.aliases() == {"live": first_id, "prod": first_id}
     file = world.workspace.registry.file_of(first_id)
     file.unlink()
-    vp("serving", "restore", first_id)
+    vp("serving", "restore", "prod")
     assert file.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -51,6 +52,27 @@ def test_ids_are_those_of_the_document() -> None:
     assert row_ids("r1", keys) == [row_id("r1", *key) for key in keys]
     assert len(run_id({"dataset_id": "D"})) == 16
     assert run_id({"fee": 2}) == run_id({"fee": 2.0}) != run_id({"fee": 2.5})
+
+
+def test_a_full_disk_stores_nothing(db: ResultsDB, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run in ("r0", "r1"):
+        db.write([make.meta(run)], make.rows(run, [A]))
+    before = sorted(path for path in db.root.rglob("*") if path.is_file())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for act in (lambda: db.write([make.meta("r2")], make.rows("r2", [A])), lambda: compact(db)):
+        with pytest.raises(StorageError, match=r"The disk is full: could not store results .* Make room and run"):
+            act()
+    assert sorted(path for path in db.root.rglob("*") if path.is_file()) == before
+
+
+def test_a_row_given_for_a_run_is_said(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A, B]))
+    with pytest.raises(ResultsError, match=r"'fd8f81' is row fd8f81e3 of run r1, not a run\. Name the run: r1\."):
+        db.find_run("fd8f81")
 
 
 def test_a_rows_figures_without_trades_are_null(db: ResultsDB, make: SimpleNamespace) -> None:

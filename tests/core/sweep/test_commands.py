@@ -135,15 +135,15 @@ def test_results_show_export_and_compact(vp: Vp, tmp_path: Path, capsys: pytest.
     assert len(shown["rows"]) == 8
     assert len(shown["rows"][0]["block_pnl_ticks"]) == 1
     for name in ("rows.parquet", "rows.csv", "rows.ndjson"):
-        assert vp("results", "export", "--to", str(tmp_path / name)) == 0
+        assert vp("results", "export", "--out", str(tmp_path / name)) == 0
     assert pl.read_parquet(tmp_path / "rows.parquet").height == 40
     assert pl.read_csv(tmp_path / "rows.csv").height == 40
-    assert vp("results", "export", "--to", str(tmp_path / "rows.csv")) == 2
+    assert vp("results", "export", "--out", str(tmp_path / "rows.csv")) == 2
     assert "exists already. Choose another name, or replace it with --force" in capsys.readouterr().err
-    assert vp("results", "export", "--to", str(tmp_path / "rows.csv"), "--force", "--signal", "scored") == 0
+    assert vp("results", "export", "--out", str(tmp_path / "rows.csv"), "--force", "--signal", "scored") == 0
     assert pl.read_csv(tmp_path / "rows.csv").height == 16
-    assert vp("results", "export", "--to", "rows.txt") == 2
-    assert "--to must end in .parquet, .csv, .ndjson, was rows.txt" in capsys.readouterr().err
+    assert vp("results", "export", "--out", "rows.txt") == 2
+    assert "--out must end in .parquet, .csv, .ndjson, was rows.txt" in capsys.readouterr().err
     vp("run", "sweep", "--force")
     capsys.readouterr()
     assert vp("results", "compact", "--json") == 0

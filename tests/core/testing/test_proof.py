@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 
@@ -78,6 +79,16 @@ def test_only_a_whole_and_readable_proof_counts(tmp_path):
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        StorageError, match=r"The proof of signal 'Spread' could not be written to .*: (Not a dir|File exists)"
+        StorageError, match=r"Could not write the proof of signal 'Spread' \(.*\): (Not a dir|File exists)"
     ):
         save_proof(tmp_path / "file", Spread(), check_signal(Spread(), checks=GATE))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vpcore.storage.atomic.os.write", full)
+    with pytest.raises(StorageError, match=r"The disk is full: could not write the proof of signal 'Spread'"):
+        save_proof(tmp_path, Spread(), check_signal(Spread(), checks=GATE))
+    assert list(tmp_path.iterdir()) == []

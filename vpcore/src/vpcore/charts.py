@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.errors import ConfigError
+from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ def frame_chart(
     ------
     ConfigError
         If matplotlib is not installed, or the window is empty.
+    StorageError
+        If the file cannot be written; nothing is left of it then.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -106,7 +110,8 @@ def frame_chart(
     price.plot(minutes, mid, color="black", linewidth=0.9, label="mid")
     _entries(price, minutes, mid, at, sides)
     price.set_ylabel("mid price")
-    price.legend(loc="upper left", fontsize=8, ncols=3)
+    # Above the axes, where it hides no entry.
+    price.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, frameon=False, fontsize=8, ncols=3)
     price.ticklabel_format(axis="y", useOffset=False)
 
     line.plot(minutes, values[part], color="#2166ac", linewidth=0.9)
@@ -120,7 +125,11 @@ def frame_chart(
         axes.grid(alpha=0.25)
         axes.margins(x=0)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=110, metadata={"Software": None})  # without it the same picture has the same bytes
+    picture = io.BytesIO()
+    # Without the name of the software the same picture has the same bytes.
+    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    with storage_errors(path, "write the picture"):
+        write_atomic(Path(path).absolute(), picture.getvalue(), durable=False)
 
 
 def _entries(

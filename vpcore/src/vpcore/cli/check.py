@@ -71,8 +71,12 @@ def check(
 
 def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
     from vpcore.cli.common import open_workspace
+    from vpcore.generate import find_dataset
 
-    return None if dataset_id is None else open_workspace(root).datasets.open(dataset_id)
+    if dataset_id is None:
+        return None
+    workspace = open_workspace(root)
+    return workspace.datasets.open(find_dataset(workspace, dataset_id))
 
 
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def compare(
     from vpcore.sweep import harness_config, plan_experiment
 
     workspace = open_workspace(root)
+    if signal is not None:
+        workspace.results.require_signal(signal)
     filters: dict[str, Any] = {"signal": signal}
     if dataset_id is not None:
         filters["dataset_id"] = find_dataset(workspace, dataset_id)
@@ -59,7 +61,9 @@ def compare(
         limit=limit,
         json=json,
         csv=csv,
-        again=f" vp run {experiment}" if experiment else " vp run EXPERIMENT",
+        nothing="No stored row is of other code than what is installed."
+        if stale
+        else f"There are no such rows. Make some with: vp run {experiment or 'EXPERIMENT'}",
     )
 
 
@@ -87,7 +91,7 @@ def show(
     limit: int,
     json: bool = False,
     csv: bool = False,
-    again: str = "",
+    nothing: str = "There are no rows.",
 ) -> None:
     """Print the ranked rows of a query, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
@@ -109,8 +113,8 @@ def show(
             }
         )
         return
-    nothing = ranking.rows.is_empty() and not ranking.n_few
-    empty = f"There are no such rows. Make some with:{again}" if nothing else f"No row has {min_signals} trades."
+    none = ranking.rows.is_empty() and not ranking.n_few
+    empty = nothing if none else f"No row has {min_signals} trades."
     if csv:
         emit_table(rows, EXPORTED, csv=True, empty=empty)
         return

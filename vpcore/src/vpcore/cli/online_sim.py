@@ -28,7 +28,7 @@ def online_sim(
     ] = None,
     serving: Annotated[str | None, typer.Option("--serving", help="A published version, by alias or id.")] = None,
     bin_budget_ms: Annotated[
-        float, typer.Option("--bin-budget-ms", min=0.0, help="What a bin may take; exit 1 if p99 takes more.")
+        float, typer.Option("--bin-budget-ms", help="What a bin may take; exit 1 if p99 takes more.")
     ] = 100.0,
     from_raw: Annotated[
         bool, typer.Option("--from-raw", help="Replay the records through the engine too, on their own schedule.")
@@ -40,15 +40,20 @@ def online_sim(
 
     Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value.
     """
-    from vpcore.cli.common import emit_json, open_workspace
+    from vpcore.cli.common import emit_json, open_workspace, say
     from vpcore.errors import ConfigError
+    from vpcore.generate import find_dataset
 
+    if bin_budget_ms <= 0:
+        raise ConfigError(f"--bin-budget-ms must be greater than 0, was {bin_budget_ms:g}.")
     if sum(choice is not None for choice in (signal, run_id, serving)) != 1:
         raise ConfigError("Say what to simulate: exactly one of --signal NAME, --run-id RUN, --serving NAME.")
     if params_json is not None and signal is None:
         raise ConfigError("--params-json belongs to --signal: a run or a serving version has its own parameters.")
     workspace = open_workspace(root)
     chosen = _choose(workspace, signal, params_json, run_id, serving)
+    if dataset_id is not None:
+        dataset_id = find_dataset(workspace, dataset_id)
     dataset_id = dataset_id or chosen["dataset_id"]
     if dataset_id is None:
         raise ConfigError("--signal needs --dataset-id. List them: vp list-datasets.")
@@ -58,6 +63,7 @@ def online_sim(
     else:
         _print(dataset_id, chosen["name"], result)
     if not result.within_budget:
+        say(f"Over the budget: p99 was {result.judged.p99 / 1000:,.4g} ms of {bin_budget_ms:g} ms.")
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -163,11 +169,12 @@ def _print(dataset_id: str, name: str, result: Simulation) -> None:
     emit_table(units, ("stage", "p50_us", "p95_us", "p99_us", "max_us"), title=f"{name} on {dataset_id}")
     judged = "latency" if "latency" in result.stages else "total"
     share = 100 * result.judged.p99 / result.budget_us if result.budget_us else float("inf")
+    percent = f"{share:.3g}" if share < 1000 else f"{share:,.0f}"
     print(
         f"{result.n_bins:,} bins, each timed on its own"
         + (f"; {result.records:,} records replayed on their own schedule" if result.records else "")
     )
-    print(f"p99 of {judged} is {share:.3g} % of the budget of {result.budget_us / 1000:g} ms", end="; ")
+    print(f"p99 of {judged} is {percent} % of the budget of {result.budget_us / 1000:g} ms", end="; ")
     print(f"{result.over_budget_bins:,} bins over it")
     print(f"retrains: {len(result.retrain_us)}", end="")
     print(f", {sum(result.retrain_us) / 1000:.1f} ms in all" if result.retrain_us else "")

@@ -67,7 +67,7 @@ def compact(root: RootOption = None, json: JsonOption = False) -> None:
 
 
 def export(
-    to: Annotated[Path, typer.Option("--to", help="File to write; .parquet, .csv or .ndjson.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write; .parquet, .csv or .ndjson.")],
     signal: Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")] = None,
     dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -82,20 +82,20 @@ def export(
     from vpcore.storage.atomic import storage_errors, write_atomic
 
     workspace = open_workspace(root)
-    if to.suffix not in SUFFIXES:
-        raise ConfigError(f"--to must end in {', '.join(SUFFIXES)}, was {to}.")
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, was {out}.")
     if dataset_id is not None:
         dataset_id = find_dataset(workspace, dataset_id)
-    flat = to.suffix == ".csv"  # which cannot hold the PnL vectors
+    flat = out.suffix == ".csv"  # which cannot hold the PnL vectors
     frame = workspace.results.query_runs(signal=signal, dataset_id=dataset_id, status=None, blocks=not flat)
     buffer = io.BytesIO()
-    write = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".ndjson": frame.write_ndjson}[to.suffix]
+    write = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".ndjson": frame.write_ndjson}[out.suffix]
     write(buffer)  # type: ignore[operator]
-    with storage_errors(to, "write the export"):
-        written = write_atomic(to.absolute(), buffer.getvalue(), exclusive=not force)
+    with storage_errors(out, "write the export"):
+        written = write_atomic(out.absolute(), buffer.getvalue(), exclusive=not force)
     if not written:
-        raise ConfigError(f"{to} exists already. Choose another name, or replace it with --force.")
-    say(f"{frame.height} rows in {to}")
+        raise ConfigError(f"{out} exists already. Choose another name, or replace it with --force.")
+    say(f"{frame.height} rows in {out}")
 
 
 def register(app: typer.Typer) -> None:

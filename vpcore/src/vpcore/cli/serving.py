@@ -78,8 +78,8 @@ def rollback(
 
 def export(
     version: Version,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write. [default: <id>.serving.json here]")
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write. [default: <id>.serving.json here]")
     ] = None,
     root: RootOption = None,
 ) -> None:
@@ -88,7 +88,7 @@ def export(
     from vpcore.storage.atomic import storage_errors, write_atomic
 
     found = open_workspace(root).registry.resolve(version)
-    path = (output if output is not None else Path(f"{found.serving_id}.serving.json")).absolute()
+    path = (out if out is not None else Path(f"{found.serving_id}.serving.json")).absolute()
     with storage_errors(path, f"export the serving version '{found.serving_id}'"):
         write_atomic(path, found.export())
     say(f"Exported {found.serving_id}. Publish it elsewhere with: vp serving import {path.name} --alias ALIAS")
@@ -110,12 +110,14 @@ def import_version(
 
 
 def restore(
-    serving_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a published version.")], root: RootOption = None
+    version: Version,
+    root: RootOption = None,
 ) -> None:
     """Write the file of a published version again, from the registry's copy."""
     from vpcore.cli.common import open_workspace
 
-    print(open_workspace(root).registry.restore(serving_id))
+    registry = open_workspace(root).registry
+    print(registry.restore(registry.aliases().get(version, version)))
 
 
 def _moved(done: Publication, json: bool) -> None:

@@ -186,6 +186,7 @@ def resolve_pipeline(
     except ConfigError as error:
         place = document.place(("capture", "start_time")) if document else ""
         raise ConfigError(f"{error}{f' ({place})' if place else ''}") from None
+    _check_bins(params.cell_width_ms, (end_ns - start_ns) // 10**6, (end_ns - start_ns) % 10**6, document)
     files = keys = None
     if capture.files is not None:
         keys = tuple(sorted({_file_key(name, raw_root) for name in capture.files}))
@@ -203,6 +204,25 @@ def resolve_pipeline(
         file_keys=keys,
         cold_book=capture.cold_book,
         options=capture.options,
+    )
+
+
+def _check_bins(width_ms: int, whole_ms: int, rest_ns: int, document: Document | None) -> None:
+    """Refuse a window that is not a whole number of bins, with the widths nearest to `width_ms` that divide it."""
+    if whole_ms % width_ms == 0 and rest_ns == 0:
+        return
+    below = next((w for w in range(width_ms - 1, 0, -1) if whole_ms % w == 0), None)
+    above = next((w for w in range(width_ms + 1, whole_ms + 1) if whole_ms % w == 0), None)
+    near = " or ".join(str(w) for w in (below, above) if w is not None)
+    fix = (
+        f"pipeline.cell_width_ms could be {near}, or change capture.end_time"
+        if not rest_ns
+        else "Start and end must be whole ms"
+    )
+    place = document.place(("capture", "end_time")) if document else ""
+    raise ConfigError(
+        f"The window must be a whole number of bins of {width_ms} ms, was {(whole_ms * 10**6 + rest_ns) / 1e9:.13g} s "
+        f"long{f' ({place})' if place else ''}. {fix}."
     )
 
 

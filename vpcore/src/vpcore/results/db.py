@@ -263,10 +263,24 @@ class ResultsDB:
             raise ResultsError(
                 f"'{run_id}' begins {len(found)} run ids: {listed(found['run_id'].head(5))}. Write more digits."
             )
+        of_row = self.read(
+            lambda: self.runs(blocks=False).select("run_id", "row").filter(pl.col("row").str.starts_with(run_id))
+        )
+        if len(of_row) == 1:
+            owner, row = of_row.row(0)
+            raise ResultsError(f"'{run_id}' is row {row} of run {owner}, not a run. Name the run: {owner[:8]}.")
         known = self.read(lambda: self.meta().select("run_id"))["run_id"].to_list()
         raise ResultsError(
             f"No run is called '{run_id}'.{did_you_mean(run_id, known)} {len(known)} runs are stored; see: vp compare"
         )
+
+    def require_signal(self, name: str) -> None:
+        """Refuse the name of a signal of which nothing is stored, if others are."""
+        names = sorted(self.read(lambda: self.meta().select("signal_name"))["signal_name"].unique().to_list())
+        if names and name not in names:
+            raise ResultsError(
+                f"No row of a signal '{name}' is stored.{did_you_mean(name, names)} There are rows of: {listed(names)}."
+            )
 
     def stored(self, run_ids: Iterable[str]) -> dict[str, StoredRun]:
         """Return which trials of the given runs are stored; runs without any are missing from the answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import uuid
@@ -113,7 +114,10 @@ def put_parts(root: Path, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> 
         try:
             for table, frame in (("runs", runs), ("runs_meta", meta)):
                 path = folder / f"{table}.parquet"
-                frame.select(list(TABLES[table])).write_parquet(path, compression="zstd", statistics=True)
+                # Through memory: of a full disk polars tells in words of its own, not by an OSError.
+                buffer = io.BytesIO()
+                frame.select(list(TABLES[table])).write_parquet(buffer, compression="zstd", statistics=True)
+                path.write_bytes(buffer.getbuffer())
                 fsync_path(path)
             for table in ("runs", "runs_meta"):
                 target = table_folder(root, table)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from vpcore.canonical import digest
 from vpcore.errors import StorageError
 from vpcore.kernels.jit import sources_digest
 from vpcore.signal import LabelSpec, Signal, SignalData, code_digest
+from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.testing.check import CheckReport, check_signal
 from vpcore.testing.checks import GATE
 
@@ -69,16 +68,8 @@ def save_proof(folder: Path, signal: Signal, report: CheckReport) -> Path:
         "failed": [asdict(result) for result in report.failures],
     }
     target = folder / f"{proof_key(signal)}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".proof-", dir=folder)
-        with os.fdopen(handle, "w") as stream:
-            json.dump(proof, stream, indent=2, sort_keys=True)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise StorageError(
-            f"The proof of signal '{report.signal}' could not be written to {target}: {error.strerror}."
-        ) from error
+    with storage_errors(target, f"write the proof of signal '{report.signal}'"):
+        write_atomic(target, json.dumps(proof, indent=2, sort_keys=True).encode(), durable=False)
     return target
 
 
