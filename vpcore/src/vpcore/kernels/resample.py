@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.kernels.jit import jit
-from vpcore.kernels.random import below, exponential
+from vpcore.kernels.random import below, uniform
 
 _Array = npt.NDArray[Any]
 
@@ -116,7 +116,7 @@ def politis_white(x: _Array) -> float:
 def stationary_sums(x: _Array, mean_length: float, state: _Array, sums: _Array) -> None:
     """Write the sums of draws of the stationary bootstrap (Politis and Romano 1994).
 
-    Blocks begin anywhere, have geometric lengths and wrap around. Cost is per block, not per value.
+    Blocks begin anywhere, have geometric lengths and wrap around.
 
     Parameters
     ----------
@@ -133,19 +133,22 @@ def stationary_sums(x: _Array, mean_length: float, state: _Array, sums: _Array) 
     running = np.zeros(2 * n + 1, np.int64)
     for i in range(2 * n):
         running[i + 1] = running[i] + x[i % n]
-    scale = 0.0 if mean_length <= 1.0 else -1.0 / math.log1p(-1.0 / mean_length)
+    # Probability that a block is longer than i + 1. Walking along it beats a logarithm, whose bits are a library's.
+    longer = np.empty(n, np.float64)
+    chance = 1.0
+    for i in range(n):
+        chance *= 1.0 - 1.0 / mean_length
+        longer[i] = chance
     for draw in range(sums.shape[0]):
         total = 0
         left = n
         while left > 0:
             start = below(state, n)
-            length = left
-            if scale == 0.0:
-                length = 1
-            else:
-                wanted = exponential(state) * scale
-                if wanted < left - 1:
-                    length = int(wanted) + 1
+            length = 1
+            if mean_length > 1.0:
+                u = uniform(state)
+                while length < left and u < longer[length - 1]:
+                    length += 1
             total += running[start + length] - running[start]
             left -= length
         sums[draw] = total
