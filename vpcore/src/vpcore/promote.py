@@ -138,7 +138,7 @@ def promote(
             "projection": config.projection.model_dump(mode="json"),
             "threshold": best["threshold"],
             "cooldown_bins": best["cooldown_bins"],
-            "warmup_bins": config.eval.warmup_bins,
+            "warmup_bins": config.eval.first_bin,
             "labels": _labels(config, signal, best),
             **_model(workspace, meta["run_id"], signal, best),
         }
@@ -253,7 +253,7 @@ def _some(values: list[Any]) -> str:
 
 def _weighed(workspace: Workspace, config: ExperimentConfig, dataset: Dataset) -> tuple[pl.DataFrame, Evidence]:
     """Return the rows that the experiment asks for and that are stored, weighed against each other."""
-    runs = expand(config, workspace.plugins, dataset.source_digests)
+    runs = expand(config, workspace.plugins, dataset.source_digests, dataset)
     keys = [(run.run_id, trial) for run in runs for trial in run.trials]
     rows = workspace.results.query_runs(keys=keys, blocks=True)
     weighed, evidence = weigh(workspace.results, workspace.datasets, rows, min_trades=config.min_signals)

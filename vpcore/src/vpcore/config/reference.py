@@ -37,6 +37,7 @@ _UNITS = {
     "scoring.zscore_min_periods": "bins",
     "scoring.zscore_scale_floor": "1/s, 1/s^2, 1/s^3",
     "projection.damping_lambda": "1/s",
+    "eval.calibration_bins": "bins",
     "eval.null_draws": "draws",
     "eval.bootstrap_draws": "draws",
     "select.min_signals": "signals",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vpcore.axis import axis_values
 from vpcore.evaluation.outcomes import Price
@@ -33,6 +33,18 @@ class EvalConfig(BaseModel):
     thresholds: tuple[float, ...] | None = Field(
         None, min_length=1, description="Thresholds for every signal; none: each signal's own grid."
     )
+    threshold_quantiles: tuple[float, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Instead: quantiles of each signal's magnitude in the first calibration_bins bins.",
+    )
+    calibration_bins: int | None = Field(
+        None,
+        strict=True,
+        ge=1,
+        le=100_000_000,
+        description="First bins, from which quantiles are taken and in which no signal is accepted.",
+    )
 
     null_draws: int = Field(
         999, strict=True, ge=0, le=1_000_000, description="Rotations behind p_random; 0: none, else at least 99."
@@ -54,12 +66,12 @@ class EvalConfig(BaseModel):
                 raise ValueError(f"must be greater than 0, was {item}. It is a distance: write {-item}.")
         return value
 
-    @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds", mode="before")
+    @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds", "threshold_quantiles", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, (int, float)) else axis_values(value)
 
-    @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds")
+    @field_validator("tp_ticks", "sl_ticks", "cooldown_bins", "thresholds", "threshold_quantiles")
     @classmethod
     def _once_and_sorted(cls, value: Any) -> Any:
         if value is None:
@@ -79,6 +91,28 @@ class EvalConfig(BaseModel):
                 raise ValueError(f"must be at least 0, was {item}. Shorts use the mirrored threshold.")
         return value
 
+    @field_validator("threshold_quantiles")
+    @classmethod
+    def _inside(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        for item in value or ():
+            if not 0.0 < item < 1.0:
+                raise ValueError(f"must be between 0 and 1, was {item}. Write 0.99 for the 99th percentile.")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.thresholds is not None and self.threshold_quantiles is not None:
+            raise ValueError("thresholds and threshold_quantiles exclude each other: leave one of them out.")
+        if (self.threshold_quantiles is None) != (self.calibration_bins is None):
+            missing = "calibration_bins" if self.calibration_bins is None else "threshold_quantiles"
+            raise ValueError(f"threshold_quantiles and calibration_bins belong together: {missing} is missing.")
+        return self
+
+    @property
+    def first_bin(self) -> int:
+        """The first bin in which a signal is accepted: after the warm-up and after what thresholds were taken from."""
+        return max(self.warmup_bins, self.calibration_bins or 0)
+
     @field_validator("null_draws", "bootstrap_draws")
     @classmethod
     def _none_or_enough(cls, value: int) -> int:
@@ -93,7 +127,7 @@ class EvalConfig(BaseModel):
             "fee_ticks": self.fee_ticks,
             "latency_bins": self.latency_bins,
             "max_hold_bins": self.max_hold_bins,
-            "warmup_bins": self.warmup_bins,
+            "warmup_bins": self.first_bin,
             "null_draws": self.null_draws,
             "bootstrap_draws": self.bootstrap_draws,
             "seed": self.seed,

@@ -10,10 +10,12 @@ from typing import Any
 
 from vpcore.canonical import canonical_json, digest
 from vpcore.config import ExperimentConfig, SignalPlan
+from vpcore.dataset import Dataset
 from vpcore.evaluation import Trial, band
 from vpcore.plugins import Plugins
 from vpcore.results import run_id
 from vpcore.signal import Signal, code_digest, distribution_of
+from vpcore.sweep.calibrate import Calibration
 
 LIBRARIES = ("numba", "numpy", "polars", "vpcore")
 """Distributions whose version is recorded with a run."""
@@ -53,7 +55,9 @@ class Run:
     trials: tuple[Trial, ...]
 
 
-def expand(config: ExperimentConfig, plugins: Plugins, sources: Sequence[str]) -> tuple[Run, ...]:
+def expand(
+    config: ExperimentConfig, plugins: Plugins, sources: Sequence[str], dataset: Dataset | None = None
+) -> tuple[Run, ...]:
     """Return the runs of an experiment, sorted so that neighbours share the most work.
 
     Signals x scoring x parameters are runs; thresholds x cooldown x take-profit x stop are the trials of each. A signal
@@ -67,16 +71,21 @@ def expand(config: ExperimentConfig, plugins: Plugins, sources: Sequence[str]) -
         Where the signals are.
     sources : sequence of str
         sha256 of the source files of the dataset, in order.
+    dataset : Dataset, optional
+        Thresholds given as quantiles are taken from its first bins. Without it the quantiles stand in their place, so
+        that trials can be counted.
 
     Raises
     ------
     ConfigError
-        If a parameter or threshold is out of range.
+        If a parameter or threshold is out of range, or a quantile is not a threshold.
     PluginError
         If a signal does not load.
     """
     experiment_hash = digest(experiment_block(config))
     runs: list[Run] = []
+    quantiles = config.eval.threshold_quantiles
+    calibration = Calibration(dataset, config.eval) if quantiles is not None and dataset is not None else None
     for plan in config.signals:
         cls: type[Signal] = plugins.load("signal", plan.name)
         target = plugins.get("signal", plan.name).component.target
@@ -85,8 +94,10 @@ def expand(config: ExperimentConfig, plugins: Plugins, sources: Sequence[str]) -
         packages = _packages(distribution, version)
         for params, scoring in config.points_of(plan):
             signal = cls(cls.Params.parse(params, plan.name))
-            thresholds = config.eval.thresholds or signal.thresholds()
-            for threshold in thresholds:
+            thresholds = config.eval.thresholds or quantiles or signal.thresholds()
+            if calibration is not None:
+                thresholds = calibration.thresholds(signal, plan.name, scoring)
+            for threshold in thresholds if calibration is not None or quantiles is None else ():
                 band(threshold, signal.prediction_mode)
             settings = config.eval.run_settings()
             values = signal.params.plain()

@@ -64,7 +64,7 @@ def plan_experiment(workspace: Workspace, experiment: Experiment, *, force: bool
     if not workspace.datasets.exists(config.dataset_id):
         return None
     dataset = workspace.datasets.open(config.dataset_id)
-    return make_plan(expand(config, workspace.plugins, dataset.source_digests), workspace.results, force=force)
+    return make_plan(expand(config, workspace.plugins, dataset.source_digests, dataset), workspace.results, force=force)
 
 
 def run_experiment(
@@ -122,7 +122,7 @@ def run_experiment(
         # A tracker that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
     dataset = _dataset(workspace, config, report, on_progress)
-    plan = make_plan(expand(config, workspace.plugins, dataset.source_digests), workspace.results, force=force)
+    plan = make_plan(expand(config, workspace.plugins, dataset.source_digests, dataset), workspace.results, force=force)
     report.run_ids = [run.run_id for run in plan.runs]
     report.n_trials = plan.n_trials
     report.n_reused = plan.n_trials - plan.n_missing
