@@ -41,7 +41,7 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "signal": [],
         "source": ["dbn", "synthetic"],
         "storage": ["local"],
-        "tracker": ["mlflow", "none"],
+        "tracker": ["jsonl", "mlflow", "none"],
         "executor": ["local", "serial"],
     }
     assert plugins.components("source")["dbn"].plugin == "core"

@@ -270,7 +270,7 @@ def test_a_tracker_that_is_down_loses_nothing(
     if name == "refused":
         assert report.tracker_failures == ["'mlflow' could not be opened: ConnectionError: no server"]
     else:
-        assert len(report.tracker_failures) == 5
+        assert len(report.tracker_failures) == 4  # three runs, and that it is left alone from there on
         assert report.tracker_failures[0].endswith("ConnectionError: no server for 8 rows")
     with pytest.raises(PluginError, match="The tracker failed .* The results are complete"):
         run_experiment(workspace, "sweep", force=True, strict_tracking=True)

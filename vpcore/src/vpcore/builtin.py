@@ -27,7 +27,8 @@ def vp_storages() -> tuple[Component, ...]:
 def vp_trackers() -> tuple[Component, ...]:
     return (
         Component("none", "vpcore.tracker.none:NoTracker", "No tracking beyond the results store."),
-        Component("mlflow", "vpcore.tracker.mlflow:MlflowTracker", "One MLflow run per harness run."),
+        Component("mlflow", "vpcore.tracker.mlflow:MlflowTracker", "One MLflow run per experiment and per run."),
+        Component("jsonl", "vpcore.tracker.jsonl:JsonlTracker", "One line of JSON per run, in the lake."),
     )
 
 

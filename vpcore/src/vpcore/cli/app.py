@@ -20,7 +20,7 @@ from vpcore.plugins import Plugins
 PANELS: dict[str, tuple[str, ...]] = {
     "Set up": ("demo", "init", "validate", "plugins", "list-signals", "new-signal", "check", "schema"),
     "Data": ("inspect", "synth", "generate", "verify", "list-datasets"),
-    "Experiments": ("run", "compare", "results", "plot"),
+    "Experiments": ("run", "compare", "results", "plot", "report", "track", "mlflow-ui"),
     "Serving": ("promote", "serving", "online-sim"),
 }
 """Help groups the commands by these headings and in this order; those of plugins come last."""

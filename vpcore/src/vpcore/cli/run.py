@@ -142,6 +142,8 @@ def _say_report(workspace: Workspace, report: SweepReport) -> None:
         say("Stopped at the first failure (--fail-fast); what was finished is stored.")
     for text in report.tracker_failures[:SHOWN_FAILURES]:
         say(f"Warning: the tracker failed, {text}. The results are stored.")
+    if report.tracker_failures:
+        say(f"To report them when it answers: vp track {report.experiment}")
     for failure in workspace.plugins.hook_failures:
         say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
 

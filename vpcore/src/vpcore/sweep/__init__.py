@@ -6,15 +6,18 @@ from vpcore.sweep.expand import Run, expand
 from vpcore.sweep.keeper import SweepReport
 from vpcore.sweep.plan import Plan, make_plan
 from vpcore.sweep.run import SweepProgress, harness_config, plan_experiment, run_experiment
+from vpcore.sweep.track import TrackReport, track_experiment
 
 __all__ = [
     "Plan",
     "Run",
     "SweepProgress",
     "SweepReport",
+    "TrackReport",
     "expand",
     "harness_config",
     "make_plan",
     "plan_experiment",
     "run_experiment",
+    "track_experiment",
 ]

@@ -14,11 +14,12 @@ import polars as pl
 from vpcore.config import ExperimentConfig
 from vpcore.errors import PluginError
 from vpcore.plugins import Plugins
-from vpcore.results import ROW_KEY, RUNS, runs_frame
+from vpcore.results import runs_frame
 from vpcore.sweep.expand import Run
 from vpcore.sweep.plan import Plan
-from vpcore.sweep.worker import Outcome, describe, key_columns
-from vpcore.tracker import NoTracker, Tracker
+from vpcore.sweep.reporter import Reporter
+from vpcore.sweep.worker import Outcome, key_columns
+from vpcore.tracker import Tracker
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -27,8 +28,6 @@ STORE_SECONDS = 1.0
 """Finished runs are stored at least this often, so that a crash loses little and parts stay few."""
 
 STORE_ROWS = 50_000
-
-_FIGURES = [name for name in RUNS if name not in ("block_pnl_ticks", "batch_id")]
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ class Keeper:
     ) -> None:
         self.workspace = workspace
         self.config = config
-        self.tracker = tracker
+        self.reporter = Reporter(workspace, config, tracker)
         self.report = report
         self.plan = plan
         self.runs = {run.run_id: run for run in plan.missing}
@@ -161,20 +160,11 @@ class Keeper:
             if meta["status"] == "ok" and self._listened:
                 self._notify("vp_run_stored", meta, rows=frame.to_dicts(), meta=meta)
             self._notify("vp_run_finished", meta, status=meta["status"], error=meta["error"])
-        self._track(metas)
+        self.reporter.report(metas)
+        self.report.tracker_failures += self.reporter.failures
+        self.reporter.failures.clear()
 
     def _notify(self, hook: str, about: Mapping[str, Any], **arguments: Any) -> None:
         self.workspace.plugins.notify(
             hook, workspace=self.workspace, experiment=self.config.name, run_id=about["run_id"], **arguments
         )
-
-    def _track(self, metas: list[dict[str, Any]]) -> None:
-        if isinstance(self.tracker, NoTracker):
-            return
-        rows = self.workspace.results.query_runs(run_ids=[meta["run_id"] for meta in metas], status=None)
-        for meta in metas:
-            mine = rows.filter(pl.col("run_id") == meta["run_id"]).sort(ROW_KEY).select(_FIGURES).to_dicts()
-            try:
-                self.tracker.log_run(meta, mine, self.config.select_metric)
-            except Exception as error:
-                self.report.tracker_failures.append(f"run {meta['run_id']}: {describe(error)}")

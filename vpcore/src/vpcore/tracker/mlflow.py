@@ -1,4 +1,4 @@
-"""MLflow: one MLflow run per run of the harness.
+"""MLflow: one MLflow run per experiment, and below it one per run of the harness.
 
 Through `MlflowClient` with explicit run ids, because the fluent interface's global run races; into SQLite, because
 MLflow's file store is deprecated.
@@ -14,18 +14,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vpcore.canonical import digest
 from vpcore.errors import PluginError
+from vpcore.tracker.summary import best_of, by_threshold, figures_of, settings_of
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
+STORE = "mlflow.sqlite"
+
+STEPS_PER_THRESHOLD = 1000
+"""Metrics below ``by_threshold/`` have the threshold in thousandths as their step: MLflow has whole steps only."""
 
 _RUN_TAG = "vp.run_id"
-_NOT_METRICS = ("run_id", "row", "batch_id", "block_pnl_ticks", "tp_ticks", "sl_ticks", "cooldown_bins")
+_PARENT_TAG = "vp.experiment_parent"
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_MOST_PARAMS, _MOST_METRICS = 100, 900
 
 
 class MlflowTracker:
     """Reports runs to MLflow: at ``MLFLOW_TRACKING_URI``, or else into ``mlflow.sqlite`` in `folder`.
 
-    Parameters as in `vpcore.tracker.Tracker`.
+    Reporting a run twice makes one MLflow run. Parameters as in `vpcore.tracker.Tracker`.
 
     Raises
     ------
@@ -34,6 +42,9 @@ class MlflowTracker:
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
+        # A server that is down shall be noticed in seconds: by itself, the client tries for minutes, at every run.
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
         try:
             # It tells of every table it makes.
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -47,12 +58,14 @@ class MlflowTracker:
         artifacts = None
         if not uri:
             folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{folder / 'mlflow.sqlite'}"
+            uri = f"sqlite:///{folder / STORE}"
             artifacts = (folder / "mlflow_artifacts").as_uri()
         self.uri = uri
         self.tags = dict(tags)
         self.client = client_class(tracking_uri=uri)
+        self.entities = importlib.import_module("mlflow.entities")
         self.experiment_id = self._experiment(experiment_name, artifacts)
+        self._parents: dict[str, str] = {}
 
     def _experiment(self, name: str, artifacts: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
@@ -60,32 +73,71 @@ class MlflowTracker:
             return str(found.experiment_id)
         return str(self.client.create_experiment(name, artifact_location=artifacts))
 
+    # -- the experiment ------------------------------------------------------------------------------------------------
+
+    def log_experiment(self, name: str, specs: Mapping[str, Any]) -> None:
+        """Keep the resolved specs as an artifact of the experiment's run, named by their digest."""
+        parent = self._parent(name)
+        mark = digest(specs)
+        self.client.set_tag(parent, "vp.specs", mark)
+        self.client.log_dict(parent, dict(specs), f"specs/{mark[:16]}.json")
+
+    def _parent(self, experiment: str) -> str:
+        """Return the MLflow run of an experiment, made if it is not there."""
+        if experiment not in self._parents:
+            found = self._search(_PARENT_TAG, experiment)
+            if found is None:
+                tags = {**self.tags, _PARENT_TAG: experiment, "vp.experiment": experiment}
+                run = self.client.create_run(self.experiment_id, tags=tags, run_name=experiment)
+                found = str(run.info.run_id)
+                self.client.set_terminated(found, "FINISHED")
+            self._parents[experiment] = found
+        return self._parents[experiment]
+
+    def _search(self, tag: str, value: str) -> str | None:
+        found = self.client.search_runs([self.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
+        return str(found[0].info.run_id) if found else None
+
+    # -- a run ---------------------------------------------------------------------------------------------------------
+
     def log_run(self, meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], select_metric: str) -> None:
-        """Report a run: its settings as parameters, the figures of its best row as metrics."""
+        """Report a run: settings as parameters, the figures of its best row, and of the best at every threshold."""
         run_id = self._run_of(meta)
-        entities = importlib.import_module("mlflow.entities")
         finished = int(meta["finished_utc"].timestamp() * 1000)
-        params = [entities.Param(name, text) for name, text in sorted(_params(meta).items())]
-        best = _best(rows, select_metric)
-        figures = {name: float(value) for name, value in best.items() if name not in _NOT_METRICS and _is_number(value)}
-        figures["n_trials"] = float(len(rows))
-        metrics = [entities.Metric(name, value, finished, 0) for name, value in sorted(figures.items())]
+        best = best_of(rows, select_metric)
+        make = self.entities.Metric
+        metrics = [make(name, value, finished, 0) for name, value in figures_of(best).items()]
+        metrics.append(make("n_trials", float(len(rows)), finished, 0))
+        for threshold, row in by_threshold(rows, select_metric).items():
+            step = round(threshold * STEPS_PER_THRESHOLD)
+            metrics += [make(f"by_threshold/{name}", value, finished, step) for name, value in figures_of(row).items()]
+        params = [self.entities.Param(name, _text(value)) for name, value in sorted(settings_of(meta).items())]
         tags = {"vp.best_row": best.get("row", ""), "vp.error": (meta.get("error") or "")[:5000]}
-        self.client.log_batch(
-            run_id,
-            metrics=metrics,
-            params=params,
-            tags=[entities.RunTag(name, text) for name, text in tags.items() if text],
-        )
+        told = [self.entities.RunTag(name, text) for name, text in tags.items() if text]
+        for start in range(0, max(len(params), 1), _MOST_PARAMS):
+            self.client.log_batch(run_id, params=params[start : start + _MOST_PARAMS], tags=told)
+        for start in range(0, len(metrics), _MOST_METRICS):
+            self.client.log_batch(run_id, metrics=metrics[start : start + _MOST_METRICS])
+        self.client.log_inputs(run_id, datasets=[self._dataset(meta)])
         self.client.set_terminated(run_id, "FINISHED" if meta["status"] == "ok" else "FAILED", end_time=finished)
+
+    def _dataset(self, meta: Mapping[str, Any]) -> Any:
+        """Return the dataset as MLflow shows it; its id and the digests of its sources decide every byte of it."""
+        sources = json.loads(meta.get("sources_json") or "[]")
+        mark = digest([meta["dataset_id"], sources])[:32]
+        source = json.dumps({"dataset_id": meta["dataset_id"], "sources_sha256": sources})
+        dataset = self.entities.Dataset(meta["dataset_id"], mark, "vpcore", source)
+        return self.entities.DatasetInput(dataset, [self.entities.InputTag("mlflow.data.context", "evaluation")])
 
     def _run_of(self, meta: Mapping[str, Any]) -> str:
         """Return the MLflow run of a run, made if it is not there: reporting twice makes one run."""
-        found = self.client.search_runs([self.experiment_id], f"tags.`{_RUN_TAG}` = '{meta['run_id']}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        parent = self._parent(meta["experiment_name"])
+        found = self._search(_RUN_TAG, meta["run_id"])
+        if found is not None:
+            return found
         tags = {
             **self.tags,
+            "mlflow.parentRunId": parent,
             _RUN_TAG: meta["run_id"],
             "vp.experiment": meta["experiment_name"],
             "vp.dataset_id": meta["dataset_id"],
@@ -100,18 +152,5 @@ class MlflowTracker:
         """Nothing is open."""
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _params(meta: Mapping[str, Any]) -> dict[str, str]:
-    params = {"signal": meta["signal_name"], "dataset_id": meta["dataset_id"]}
-    for prefix, column in (("signal", "signal_params_json"), ("scoring", "scoring_json"), ("eval", "eval_json")):
-        for name, value in json.loads(meta.get(column) or "{}").items():
-            params[f"{prefix}.{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return params
-
-
-def _best(rows: Sequence[Mapping[str, Any]], metric: str) -> Mapping[str, Any]:
-    ranked = [row for row in rows if row.get(metric) is not None]
-    return max(ranked, key=lambda row: (row[metric], row["row"])) if ranked else {}
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -18,6 +18,11 @@ class Tracker(Protocol):
         `tracking.experiment_name`.
     tags : mapping of str to str
         `tracking.tags`.
+
+    Notes
+    -----
+    A tracker may also have ``log_experiment(name, specs)``: called once, before the first run, with the resolved specs
+    as JSON holds them.
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None: ...

@@ -1,0 +1,42 @@
+"""``vp track``: report stored results to a tracker later."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import JsonOption, RootOption
+
+
+def track(
+    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    tracker: Annotated[str | None, typer.Option("--tracker", help="Instead of tracking.backend.")] = None,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Report the stored runs of an experiment to its tracker; what it has already is not doubled."""
+    from dataclasses import asdict
+
+    from vpcore.cli.common import EXIT_REFUSED, emit_json, open_workspace, progress, say
+    from vpcore.sweep.track import track_experiment
+
+    workspace = open_workspace(root)
+    with progress(f"{experiment}: reporting", 1.0) as update:
+        report = track_experiment(
+            workspace, experiment, tracker=tracker, on_progress=lambda done, total: update(done, total=total)
+        )
+    if json:
+        emit_json(asdict(report))
+    else:
+        print(f"{report.n_reported} of {report.n_runs} runs of {report.experiment} are reported to {report.tracker}.")
+    for text in report.failures[:5]:
+        say(f"The tracker failed, {text}.")
+    if report.failures:
+        say(f"Nothing is lost. To try again: vp track {experiment}")
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("track")(track)

@@ -1,0 +1,90 @@
+"""A text file with one line of JSON per run: for those who want to follow results with the tools they have."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vpcore.canonical import canonical_json
+from vpcore.errors import StorageError
+from vpcore.tracker.summary import best_of, by_threshold, figures_of, settings_of
+
+
+class JsonlTracker:
+    """Appends runs to ``tracking/<experiment>.jsonl`` in `folder`. Parameters as in `vpcore.tracker.Tracker`.
+
+    A run of which more rows are known than before gets another line, and its last line counts; a line that says the
+    same as the run's last one is not written. Every line is one write to the end of the file, so that several
+    processes can report at once and a reader never sees part of a line.
+    """
+
+    def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
+        self.path = folder / "tracking" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', experiment_name).strip('.')}.jsonl"
+        self.tags = dict(tags)
+        self._said = self._read()
+
+    def _read(self) -> dict[str, bytes]:
+        """Return the last line of every run; what is no such line is not ours to judge."""
+        said: dict[str, bytes] = {}
+        if self.path.is_file():
+            for line in self.path.read_bytes().split(b"\n"):
+                try:
+                    said[json.loads(line)["run_id"]] = line
+                except (ValueError, KeyError, TypeError):
+                    continue
+        return said
+
+    def log_run(self, meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], select_metric: str) -> None:
+        """Append the line of a run: settings, best row, and its figures; the net PnL at every threshold.
+
+        Raises
+        ------
+        StorageError
+            If the line could not be written whole.
+        """
+        best = best_of(rows, select_metric)
+        line = canonical_json(
+            {
+                "run_id": meta["run_id"],
+                "experiment": meta["experiment_name"],
+                "status": meta["status"],
+                "error": meta.get("error"),
+                "started_utc": meta["started_utc"].isoformat(),
+                "finished_utc": meta["finished_utc"].isoformat(),
+                "code_digest": meta["code_digest"],
+                "settings": settings_of(meta),
+                "n_trials": len(rows),
+                "select_metric": select_metric,
+                "best_row": best.get("row"),
+                "best": figures_of(best),
+                "by_threshold": [
+                    [threshold, row[select_metric]] for threshold, row in by_threshold(rows, select_metric).items()
+                ],
+                "tags": self.tags,
+            }
+        )
+        if self._said.get(meta["run_id"]) == line:
+            return
+        self._append(line + b"\n")
+        self._said[meta["run_id"]] = line
+
+    def _append(self, line: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(handle).st_size
+            # A line that a full disk has cut short stays as it is, and ours is not glued to it.
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            written = os.write(handle, line)
+            if written != len(line):
+                raise StorageError(f"{self.path} took {written} of the {len(line)} bytes of a line. Is the disk full?")
+        finally:
+            os.close(handle)
+
+    def close(self) -> None:
+        """Nothing is open."""
