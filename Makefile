@@ -51,3 +51,14 @@ constraints:  ## Resolve all packages with every extra anew and write constraint
 clean:  ## Remove the environment, what was built, and caches; the lake stays.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+.PHONY: bench bench-peers bench-report
+
+bench: $(STAMP)  ## Every job beside its alternative: a table, and build/bench/results.json; BENCH names groups or options.
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
+bench-peers: $(STAMP)  ## Other libraries on the same data, in an environment of their own, build/peers.
+	$(BIN)/python benchmarks/peers/run.py
+
+bench-report: $(STAMP)  ## Write what was measured into docs/performance.md.
+	$(BIN)/python benchmarks/report.py

@@ -108,7 +108,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             wanted.append(f"{human(row['target_rate'])}/s {'✓' if row['met_rate'] else '✗'}")
         lines.append(
             f"| {row['job']} | {human(row['rate'])} {row['unit']}/s | {row['alternative']} | "
-            f"{human(row['alternative_rate'])} | {row['ratio']:.3g} ({row['ratio_min']:.3g} – {row['ratio_max']:.3g}) | "
+            f"{human(row['alternative_rate'])} | "
+            f"{row['ratio']:.3g} ({row['ratio_min']:.3g} – {row['ratio_max']:.3g}) | "
             f"{', '.join(wanted)} |"
         )
     return "\n".join(lines)

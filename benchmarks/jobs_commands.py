@@ -91,7 +91,8 @@ def many_runs(n_runs: int) -> Path:
                 {
                     "run_id": run, "experiment_name": "many", "dataset_id": "D", "sources_json": "[]",
                     "signal_name": "ads", "signal_distribution": "vpcore-signals-stat", "signal_version": 1,
-                    "code_digest": digest, "signal_params_json": f'{{"n":{i}}}', "scoring_json": None, "eval_json": "{}",
+                    "code_digest": digest, "signal_params_json": f'{{"n":{i}}}', "scoring_json": None,
+                    "eval_json": "{}",
                     "config_hash": "h", "packages_json": "{}", "host": "h", "started_utc": now, "finished_utc": now,
                     "elapsed_seconds": 1.0, "status": "ok", "error": None, "traceback": None,
                 }

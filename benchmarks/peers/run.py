@@ -1,0 +1,143 @@
+"""`make bench-peers`: the same data through nautilus_trader, hftbacktest and vectorbt, beside this project.
+
+They live in an environment of their own, build/peers: their pins and this project's exclude each other. One that cannot
+be installed, or does not run, is skipped with the reason. Each measurement is a process of its own, in turn with ours.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import data
+import jobs_data
+from harness import human
+
+from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, Market, Trial, evaluate
+from vpcore.evaluation.outcomes import outcome_table
+
+ENVIRONMENT = data.ROOT / "build" / "peers"
+PYTHON = ENVIRONMENT / "bin" / "python"
+NEEDS = {
+    "nautilus": ("nautilus_trader==1.221.0",),
+    "hftbacktest": ("hftbacktest==2.4.4", "databento"),
+    "vectorbt": ("vectorbt==1.0.0", "plotly<6"),  # its themes name what plotly 6 no longer has
+}
+ROUNDS = 3
+HOLD = 1200
+
+
+def install() -> dict[str, str]:
+    """Make the environment; return the peers that cannot be installed, with the reason."""
+    if not PYTHON.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+    missing = {}
+    for peer, packages in NEEDS.items():
+        done = subprocess.run(
+            [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            missing[peer] = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+    return missing
+
+
+def measure(peer: str, file: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [str(PYTHON), str(Path(__file__).with_name("peer.py")), peer, str(file)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def market_arrays() -> tuple[Path, Any]:
+    """Write the mid's path and 1,000 entries for vectorbt; return the file and our evaluation of the same."""
+    dataset = jobs_data.dataset("hour")
+    market = Market.from_bins({name: dataset.bin(name) for name in MARKET_COLUMNS}, dataset.tick_int)
+    rng = np.random.default_rng(5)
+    bins = np.sort(rng.choice(market.n_bins, 1000, replace=False))
+    pairs = np.array([(tp, sl) for tp in range(2, 27) for sl in range(2, 42)])
+    path = data.BENCH / "peers.npz"
+    np.savez(
+        path, mid=market.mid2 / 8.0, high=market.mid2_high / 8.0, low=market.mid2_low / 8.0, bins=bins, pairs=pairs
+    )
+    values = np.zeros(market.n_bins)
+    values[bins] = 1.0
+    trials = [Trial(0.5, 0, int(tp), int(sl)) for tp, sl in pairs]
+
+    def ours() -> Any:
+        tables = lambda tp, sl: outcome_table(market, BarrierSpec(tp, sl, HOLD, "mid"))  # noqa: E731
+        return evaluate(market, values, trials, tables, warmup_bins=0, latency_bins=0, fee_ticks=0.0)
+
+    return path, (ours, len(trials))
+
+
+def main() -> None:
+    missing = install()
+    file = data.market("minute")
+    arrays, (evaluation, n_pairs) = market_arrays()
+    n = jobs_data.read_all(file)
+    decoding = ("decode + engine, all columns", lambda: jobs_data.decode_and_run(file), n, "records")
+    barriers = ("1,000 barrier pairs x 1,000 entries", evaluation, n_pairs, "pairs")
+    jobs = {
+        "nautilus": (file, decoding, "load + L3 book, no mechanics"),
+        "hftbacktest": (file, decoding, "convert + replay L3, no mechanics"),
+        "vectorbt": (arrays, barriers, "from_signals, one column per pair"),
+    }
+    rows = []
+    for peer, (argument, (job, run, work, unit), theirs) in jobs.items():
+        if peer in missing:
+            print(f"{peer}: skipped, it cannot be installed: {missing[peer]}")
+            continue
+        run()
+        mine, other, parts, peak = [], [], [], 0.0
+        try:
+            for _ in range(ROUNDS):
+                began = time.process_time()
+                run()
+                mine.append(work / (time.process_time() - began))
+                found = measure(peer, argument)
+                other.append(found["work"] / sum(found["seconds"].values()))
+                parts.append({name: found["work"] / spent for name, spent in found["seconds"].items()})
+                peak = max(peak, found["peak_mb"])
+        except (RuntimeError, ValueError) as error:
+            print(f"{peer}: skipped, it does not run: {error}")
+            continue
+        ratios = sorted(a / b for a, b in zip(mine, other, strict=True))
+        each = ", ".join(f"{name} {human(statistics.median(p[name] for p in parts))}" for name in parts[0])
+        rows.append(
+            {
+                "peer": f"{peer}: {theirs} ({each})",
+                "job": job,
+                "unit": unit,
+                "rate": statistics.median(mine),
+                "alternative_rate": statistics.median(other),
+                "ratio": statistics.median(ratios),
+                "ratio_min": ratios[0],
+                "ratio_max": ratios[-1],
+                "peak_mb": peak,
+            }
+        )
+    print("| job | rate | peer | its rate | ratio (min – max) |\n|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['job']} | {human(row['rate'])} {row['unit']}/s | {row['peer']} | "
+            f"{human(row['alternative_rate'])} | {row['ratio']:.3g} ({row['ratio_min']:.3g} – {row['ratio_max']:.3g}) |"
+        )
+    (data.BENCH / "peers.json").write_text(json.dumps({"rows": rows, "skipped": missing}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
