@@ -1,0 +1,27 @@
+"""``vp report``: an experiment or a run as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import RootOption
+
+
+def report(
+    target: Annotated[str, typer.Argument(metavar="EXPERIMENT|RUN", help="An experiment, or a stored run by its id.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The file. [default: report-NAME.html]")] = None,
+    root: RootOption = None,
+) -> None:
+    """Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance. It needs no network."""
+    from vpcore.cli.common import open_workspace
+    from vpcore.report import write_report
+
+    print(write_report(open_workspace(root), target, out))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report)

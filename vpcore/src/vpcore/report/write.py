@@ -1,0 +1,321 @@
+"""The sections of a report, in the order in which a desk reads: the answer, the doubt, the detail, the origin."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from vpcore.charts import busiest_window, frame_chart
+from vpcore.errors import ConfigError, VpError
+from vpcore.report import figures
+from vpcore.report.facts import Facts, gather, varied
+from vpcore.report.page import Page
+from vpcore.report.trades import Leader, Trades
+from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+SHOWN_ROWS = 15
+_MOST_MAPS = 3
+_STRETCHES_S = (300, 600, 900, 1800, 3600)
+_MOST_STRETCHES = 14
+_CHART_S = 240
+
+_QUALITY = {
+    "records": "records",
+    "events": "events",
+    "trade_events": "trade events",
+    "add_contracts": "contracts added",
+    "pull_contracts": "contracts pulled",
+    "fill_contracts": "contracts filled",
+    "hidden_contracts": "hidden contracts",
+    "invalid_bins": "invalid bins",
+    "bad_book_spans": "spans without a usable book",
+    "crossed_events": "crossed events",
+    "one_sided_events": "one-sided events",
+    "dropped_events": "dropped events",
+    "clock_clamps": "clock clamps",
+    "unknown_cancels": "cancels of unknown orders",
+    "clipped_cancels": "clipped cancels",
+    "unattributed_fill_contracts": "unattributed fills, contracts",
+    "bad_ts_recv_records": "records with a bad receive time",
+}
+
+
+def write_report(workspace: Workspace, target: str, out: Path | None = None) -> Path:
+    """Write the report of an experiment or a run as one HTML file and return its path.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where everything is; nothing in it is changed.
+    target : str
+        Name or path of an experiment, or the beginning of a run's id.
+    out : Path, optional
+        The file; by default ``report-<name>.html`` in the current directory.
+
+    Raises
+    ------
+    ResultsError
+        If nothing of it is stored, or no row has enough trades.
+    ConfigError
+        If matplotlib is not installed, or the folder of `out` is not there.
+    """
+    facts = gather(workspace, target)
+    path = out if out is not None else Path(f"report-{facts.title.replace(' ', '-')}.html")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--out names a folder that is not there: {path.absolute().parent}.")
+    html = make_page(workspace, facts).html().encode()
+    with storage_errors(path, "writing the report"):
+        write_atomic(path.absolute(), html, durable=False)
+    return path
+
+
+def make_page(workspace: Workspace, facts: Facts) -> Page:
+    """Return the page of a report. What cannot be computed anew (other code, a lost dataset) is said in its place."""
+    row = facts.leader
+    page = Page(facts.title, f"{row['dataset_id']}, written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by vpcore")
+    _summary(page, facts)
+    _question(page, facts)
+    _quality(page, facts)
+    _ranking(page, facts)
+    _maps(page, facts)
+    try:
+        leader = Leader(workspace, row)
+    except VpError as error:
+        page.section("The leader's trades")
+        page.text(f"They cannot be shown: {error}")
+    else:
+        _trades(page, facts, leader)
+    _provenance(page, facts)
+    return page
+
+
+def _summary(page: Page, facts: Facts) -> None:
+    row, about = facts.leader, facts.evidence
+    page.section("Summary")
+    page.add('<div class="verdict">')
+    page.text(f"The best row, {row['signal_name']} at threshold {row['threshold']:g}, {facts.verdict}.")
+    page.add("</div>")
+    page.tiles(
+        [
+            ("net PnL per trade, ticks", f"{row['net_pnl_ticks']:+.2f}"),
+            ("95 % interval, ticks", _interval(row["net_pnl_lo"], row["net_pnl_hi"])),
+            ("trades (worth independent)", f"{_n_trades(row):,} ({row['n_eff']:.0f})"),
+            ("p against random entry", _p(row["p_random"])),
+            (f"p adjusted for {about.n_rows:,} rows", _p(row["p_adj"])),
+            ("deflated Sharpe ratio", "–" if row["dsr"] is None else f"{row['dsr']:.2f}"),
+        ]
+    )
+    overfit = "" if about.pbo is None else f" The probability of backtest overfitting is {about.pbo:.0%}."
+    page.text(
+        f"{about.n_trials:,} combinations were tried on this market so far, in this and other experiments: the best of "
+        f"them is partly luck, and the adjusted figures take that into account.{overfit}",
+        note=True,
+    )
+
+
+def _question(page: Page, facts: Facts) -> None:
+    page.section("The question")
+    page.facts(facts.question)
+
+
+def _quality(page: Page, facts: Facts) -> None:
+    manifest = facts.manifest
+    page.section("Data quality")
+    quality = manifest.get("data_quality", {})
+    bins = manifest["shape"]["n_bins"]
+    valid = manifest.get("valid_bins")
+    share = "" if valid is None else f"{valid:,} of {bins:,} bins valid ({valid / bins:.2%}), "
+    page.text(f"{share}{manifest['shape']['cell_width_ns'] / 1e6:g} ms each. Figures cover the warm-up too.")
+    known = [(label, quality[name]) for name, label in _QUALITY.items() if name in quality]
+    half = (len(known) + 1) // 2
+    lines = itertools.zip_longest(known[:half], known[half:], fillvalue=("", ""))
+    page.table(("", "count", "", "count"), [(*left, *right) for left, right in lines])
+    if manifest.get("cold_start"):
+        page.text("Cold start: the capture began without a book, so early bins do not show the whole market.")
+    for warning in manifest.get("warnings", ()):
+        page.text(f"Warning: {warning}")
+
+
+def _ranking(page: Page, facts: Facts) -> None:
+    page.section("Ranking")
+    rows = facts.rows.head(SHOWN_ROWS).to_dicts()
+    few = f"; {facts.n_few:,} more have fewer" if facts.n_few else ""
+    page.text(
+        f"The first {len(rows)} of {facts.rows.height:,} rows with at least {facts.min_signals} trades{few}, "
+        f"by {facts.select}."
+    )
+    labels = [f"{row['signal_name']}  {row['row']}" for row in rows]
+    page.figure(figures.ranking(rows, labels), "Net PnL per trade after costs, in ticks, with its bootstrap interval.")
+    columns = (
+        "row", "run", "signal", "thr.", "cooldown, bins", "TP / SL, ticks", "trades", "net, ticks", "95 %, ticks",
+        "p random", "p adj.", "DSR", "TP rate", "hold, s",
+    )  # fmt: skip
+    page.table(
+        columns,
+        [
+            (
+                row["row"], row["run_id"][:8], row["signal_name"], row["threshold"], row["cooldown_bins"],
+                f"{row['tp_ticks']} / {row['sl_ticks']}", _n_trades(row), f"{row['net_pnl_ticks']:+.2f}",
+                _interval(row["net_pnl_lo"], row["net_pnl_hi"]), _p(row["p_random"]), _p(row["p_adj"]),
+                "–" if row["dsr"] is None else f"{row['dsr']:.2f}", f"{row['tp_rate']:.0%}",
+                f"{row['median_time_to_outcome_ms'] / 1000:.1f}",
+            )
+            for row in rows
+        ],
+        lead=0,
+    )  # fmt: skip
+    page.text(
+        "net: what a trade pays after spread and fee. p random: how often the same trades, shifted in time, pay as "
+        "much. p adj.: how often the best of all these rows does as well on noise. DSR: how sure one may be that the "
+        "row is better than the best of as many lucky ones. hold: median time to the outcome.",
+        note=True,
+    )
+
+
+def _maps(page: Page, facts: Facts) -> None:
+    row = facts.leader
+    mine = facts.rows.filter(facts.rows["signal_name"] == row["signal_name"])
+    table, names = varied(mine)
+    pairs = list(itertools.combinations(names, 2))
+    made = []
+    for x, y in pairs:
+        image = figures.heat_map(table, x, y)
+        if image is not None:
+            made.append((x, y, image))
+        if len(made) == _MOST_MAPS:
+            break
+    if not made:
+        return
+    page.section("Parameters")
+    page.text(
+        f"Settings of {row['signal_name']}, two at a time. A cell is the median over everything else that was tried, "
+        "so that one lucky row does not colour it: look for broad areas, not for the best cell."
+    )
+    for x, y, image in made:
+        page.figure(image, f"{figures.named(y).capitalize()} against {figures.named(x)}; rows with enough trades.")
+
+
+def _trades(page: Page, facts: Facts, leader: Leader) -> None:
+    row, data = facts.leader, leader.dataset
+    trades = leader.trades()
+    zone = ZoneInfo(_zone_of(facts.manifest))
+    times = [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in data.bin("bin_end_ns")]
+    page.section("The leader's trades")
+    page.facts(_leader_lines(row))
+    page.figure(figures.equity(times, trades, zone), f"Sum of the net PnL of {len(trades):,} trades, in ticks.")
+    page.figure(figures.distributions(trades), "What trades paid, and how long they were held, by what ended them.")
+    labels, means, errors, counts = by_stretch(leader, trades, times)
+    page.figure(figures.by_time(labels, means, errors, counts), f"Outcomes by time of the session ({zone.key}).")
+
+    page.section("Entries on the market")
+    found = leader.detections()
+    start, stop = busiest_window(found, data.n_bins, round(_CHART_S * NS_PER_S / data.cell_width_ns))
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "chart.png"
+        frame_chart(
+            picture, data, leader.values, found, threshold=row["threshold"], start=start, stop=stop,
+            title=f"{row['signal_name']} on {data.symbol}: where it trades most",
+        )  # fmt: skip
+        page.figure(
+            picture.read_bytes(),
+            "Net flow around the mid, the mid with entries, and the signal with its threshold.",
+            kind="png",
+        )
+
+    page.section("Costs and delay")
+    tried = leader.sensitivity()
+    own = (leader.settings["latency_bins"], float(leader.settings["fee_ticks"]))
+    page.figure(figures.sensitivity(tried, own), "The same signal with another delay and another fee, evaluated anew.")
+    fees = sorted({item.fee_ticks for item in tried})
+    latencies = sorted({item.latency_bins for item in tried})
+    by_key = {(item.latency_bins, item.fee_ticks): item for item in tried}
+    page.table(
+        ("delay, bins", "trades", *(f"net at fee {fee:g}, ticks" for fee in fees)),
+        [
+            (
+                latency,
+                by_key[latency, fees[0]].n_trades,
+                *(f"{by_key[latency, fee].net:+.2f} ({_interval(by_key[latency, fee].lo, by_key[latency, fee].hi)})"
+                  for fee in fees),
+            )
+            for latency in latencies
+        ],
+        lead=latencies.index(own[0]),
+    )  # fmt: skip
+
+
+def by_stretch(leader: Leader, trades: Trades, times: list[datetime]) -> tuple[list[str], Any, Any, list[int]]:
+    """Return the stretches of the session: labels, mean net PnL of the trades entered, its standard error, counts."""
+    start, end = times[0], times[-1]
+    length = (end - start).total_seconds()
+    width = next((s for s in _STRETCHES_S if length / s <= _MOST_STRETCHES), _STRETCHES_S[-1])
+    seconds = np.array([(times[i] - start).total_seconds() for i in trades.entered])
+    of = (seconds // width).astype(np.int64)
+    n = int(length // width) + 1
+    labels = [datetime.fromtimestamp(start.timestamp() + i * width, start.tzinfo).strftime("%H:%M") for i in range(n)]
+    groups = [trades.net[of == i] for i in range(n)]
+    means = np.array([float(group.mean()) if group.size else np.nan for group in groups])
+    errors = np.array(
+        [float(group.std(ddof=1) / np.sqrt(group.size)) if group.size > 1 else np.nan for group in groups]
+    )
+    return labels, means, errors, [int(group.size) for group in groups]
+
+
+def _leader_lines(row: dict[str, Any]) -> dict[str, str]:
+    lines = {
+        "Row": f"{row['row']} of run {row['run_id']}",
+        "Trades when": f"{row['signal_name']} crosses {row['threshold']:g}, at most every {row['cooldown_bins']} bins",
+        "Closed at": f"{row['tp_ticks']} ticks of profit, {row['sl_ticks']} ticks of loss, or by time",
+    }
+    for title, column in (("Parameters", "signal_params_json"), ("Scoring", "scoring_json")):
+        values = json.loads(row[column] or "{}")
+        if values:
+            lines[title] = ", ".join(f"{name} {json.dumps(value)}" for name, value in values.items())
+    return lines
+
+
+def _provenance(page: Page, facts: Facts) -> None:
+    meta, manifest = facts.meta, facts.manifest
+    page.section("Provenance")
+    page.text("What decides every number above. The same inputs and versions give the same bytes.")
+    packages = json.loads(meta["packages_json"])
+    page.facts(
+        {
+            "Dataset": meta["dataset_id"],
+            "Source files": "; ".join(f"{item['path']}, sha256 {item['sha256']}" for item in manifest["sources"]),
+            "Code of the engine": manifest.get("engine_code"),
+            "Signal": f"{meta['signal_name']} version {meta['signal_version']}, of {meta['signal_distribution']}",
+            "Code of the signal": meta["code_digest"],
+            "Experiment's digest": meta["config_hash"],
+            "Evaluation": ", ".join(f"{name} {value}" for name, value in json.loads(meta["eval_json"]).items()),
+            "Versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
+            "Computed": f"{meta['finished_utc']:%Y-%m-%d %H:%M:%S} UTC on {meta['host']}",
+        }
+    )
+
+
+def _zone_of(manifest: dict[str, Any]) -> str:
+    return str(manifest.get("pipeline", {}).get("instrument", {}).get("timezone") or "UTC")
+
+
+def _n_trades(row: dict[str, Any]) -> int:
+    return int(row["n_signals"] - row["n_dropped"])
+
+
+def _interval(lo: float | None, hi: float | None) -> str:
+    return "–" if lo is None or hi is None or not np.isfinite([lo, hi]).all() else f"{lo:+.2f} to {hi:+.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
