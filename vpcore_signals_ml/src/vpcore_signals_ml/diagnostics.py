@@ -140,7 +140,7 @@ def diagnose(
     state: WalkState = result.state
     p, y, rows = out_of_sample(state, result.values[np.flatnonzero(dataset.valid)])
     block = state.seq[rows] // BLOCK_BINS
-    return _plain(
+    report: dict[str, Any] = _plain(
         {
             "n": len(y),
             **{measure.__name__: jackknife(measure, p, y, block) for measure in (auc, log_loss, brier)},
@@ -150,6 +150,7 @@ def diagnose(
             "drift": _drift(signal, state),
         }
     )
+    return report
 
 
 def _calibration(p: Floats, y: Floats) -> list[dict[str, Any]]:
