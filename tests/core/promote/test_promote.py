@@ -249,6 +249,19 @@ def test_another_scoring(world, specs):
         promote(world.workspace, "sweep", run.run_id, alias="a")
 
 
+def test_a_combination_that_is_not_in_the_sample(world, specs):
+    run = world.run(gain=1.0)
+    world.store(run)
+    for seed in range(20):  # one of two gains is in the sample; take one that leaves this run's out
+        sweep = {**specs.experiment["sweep"], "sample": {"method": "random", "n": 1, "seed": seed}}
+        world.put("experiments", specs.experiment, sweep=sweep)
+        (plan,) = (p for p in world.workspace.experiment("sweep").to_harness_config().signals if p.name == "level")
+        if plan.params[0]["gain"] != 1.0:
+            break
+    with pytest.raises(ResultsError, match=r"its parameters was {\"gain\":1}, and is {\"gain\":2} now"):
+        promote(world.workspace, "sweep", run.run_id, alias="a")
+
+
 def test_an_axis_that_is_gone_takes_its_rows_with_it(world, specs):
     run = world.run(gain=1.0)
     world.store(run)

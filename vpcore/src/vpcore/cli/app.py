@@ -25,7 +25,7 @@ PANELS: dict[str, tuple[str, ...]] = {
 }
 """Help groups the commands by these headings and in this order; those of plugins come last."""
 
-_NOT_COMMANDS = ("app", "common", "ranking")
+_NOT_COMMANDS = ("app", "common", "grouping", "ranking")
 
 
 def _version(value: bool) -> None:
@@ -58,7 +58,7 @@ class _Commands(typer.core.TyperGroup):
 def build_app(plugins: Plugins) -> typer.Typer:
     """Return the application with the core's commands and those of `plugins`.
 
-    Every module of `vpcore.cli` but this one, `common` and `ranking` is a command: it has ``register(app)``, and
+    Every module of `vpcore.cli` but those of `_NOT_COMMANDS` is a command: it has ``register(app)``, and
     imports what it needs inside its functions.
     """
     app = typer.Typer(

@@ -27,6 +27,14 @@ def compare(
         typer.Option("--min-signals", min=0, help="Least number of trades. [default: the experiment's, else 5]"),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 20,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="SETTING", help="One line per value of a setting: best, median, number."),
+    ] = None,
+    pivot: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--pivot", metavar="DOWN ACROSS", help="The median for every pair of values of two settings."),
+    ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="The rows of signals whose code was another.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
@@ -64,6 +72,8 @@ def compare(
         nothing="No stored row is of other code than what is installed."
         if stale
         else f"There are no such rows. Make some with: vp run {experiment or 'EXPERIMENT'}",
+        by=by,
+        pivot=pivot,
     )
 
 
@@ -92,12 +102,19 @@ def show(
     json: bool = False,
     csv: bool = False,
     nothing: str = "There are no rows.",
+    by: str | None = None,
+    pivot: tuple[str, str] | None = None,
 ) -> None:
     """Print the ranked rows of a query, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.cli.ranking import EXPORTED, for_people, people_columns, rank, ranked
 
     ranking = rank(workspace, filters, sort=sort, min_signals=min_signals)
+    if (by is not None or pivot is not None) and not ranking.rows.is_empty():
+        _groups(ranking, sort, by, pivot, json=json, csv=csv)
+        if not json and not csv:
+            say(caution(ranking, ranking.rows.height, min_signals).splitlines()[0])
+        return
     rows = ranked(ranking.rows.head(limit), ranking.rows)
     if json:
         emit_json(
@@ -124,6 +141,36 @@ def show(
     say(caution(ranking, len(rows), min_signals))
     for found in verdicts(ranking):
         say(f"{found['signal']} {found['row']}: {found['verdict']}.")
+
+
+def _groups(
+    ranking: Ranking, sort: str, by: str | None, pivot: tuple[str, str] | None, *, json: bool, csv: bool
+) -> None:
+    import sys
+
+    from vpcore.cli.common import emit_json, emit_table
+    from vpcore.cli.grouping import figure_of, grouped, pivoted, print_pivot
+    from vpcore.errors import ConfigError
+
+    if by is not None and pivot is not None:
+        raise ConfigError("--by and --pivot exclude each other: leave one of them out.")
+    figure = figure_of(sort)
+    if by is not None:
+        lines = grouped(ranking.rows, by, sort)
+        if json:
+            emit_json({"by": by, "figure": figure, "groups": lines})
+            return
+        emit_table(lines, (by, "best", "median", "rows", "best_row"), csv=csv, title=f"{figure} by {by}")
+    elif pivot is not None:
+        down, across = pivot
+        over, lines = pivoted(ranking.rows, down, across, sort)
+        title = f"median {figure}: {down} down, {across} across"
+        if json:
+            emit_json({"down": down, "across": across, "figure": figure, "rows": lines})
+        elif csv or not sys.stdout.isatty():
+            emit_table(lines, (down, *over), csv=csv)
+        else:
+            print_pivot(lines, down, over, title)
 
 
 def verdicts(ranking: Ranking) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def write_report(workspace: Workspace, target: str, out: Path | None = None) -> 
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"--out names a folder that is not there: {path.absolute().parent}.")
     html = make_page(workspace, facts).html().encode()
-    with storage_errors(path, "writing the report"):
+    with storage_errors(path, "write the report"):
         write_atomic(path.absolute(), html, durable=False)
     return path
 

@@ -1,0 +1,130 @@
+"""Rows by groups: the best, the median and the number per value of a setting, and a table of two settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_COLUMNS = 40
+"""Values of the setting across a table of two; more do not fit a screen."""
+
+_ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
+_HEAT = ((178, 24, 43), (33, 102, 172))
+
+
+def figure_of(sort: str) -> str:
+    """Return the figure that groups are made of: an order by evidence goes by `p_adj`."""
+    from vpcore.evidence import EVIDENCE
+
+    return "p_adj" if sort == EVIDENCE else sort
+
+
+def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+    """Return rows with every setting that varies as a column.
+
+    Raises
+    ------
+    ResultsError
+        If one of `wanted` is none of them.
+    """
+    import polars as pl
+
+    from vpcore.errors import ResultsError, did_you_mean, listed
+    from vpcore.report.facts import TRIAL_AXES, varied
+
+    frame, names = varied(rows)
+    frame = frame.with_columns(pl.col(column).alias(name) for name, column in _ALWAYS.items())
+    valid = [*_ALWAYS, *names, *(name for name in TRIAL_AXES if name not in names)]
+    for name in wanted:
+        if name not in valid:
+            raise ResultsError(
+                f"Rows cannot be grouped by '{name}'.{did_you_mean(name, valid)} "
+                f"What varies among them: {listed(valid)}."
+            )
+    return frame
+
+
+def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
+    """Return one line per value of a setting: the best figure and its row, the median, the number; the best first."""
+    import polars as pl
+
+    from vpcore.results import LOWER_IS_BETTER
+
+    figure = figure_of(sort)
+    lower = figure in LOWER_IS_BETTER or figure == "p_adj"
+    best = pl.col(figure).min() if lower else pl.col(figure).max()
+    at = pl.col(figure).arg_min() if lower else pl.col(figure).arg_max()
+    found = (
+        with_settings(rows, [by])
+        .group_by(by)
+        .agg(
+            best.alias("best"), pl.col("row").get(at).alias("best_row"), pl.col(figure).median().alias("median"),
+            pl.len().alias("rows"),
+        )
+        .sort(["best", by], descending=[not lower, False], nulls_last=True)
+    )  # fmt: skip
+    return found.to_dicts()
+
+
+def pivoted(rows: pl.DataFrame, down: str, across: str, sort: str) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Return the values across, and one line per value down with the median figure under each of them.
+
+    Raises
+    ------
+    ResultsError
+        If a setting does not exist, both are the same, or there are too many values across.
+    """
+    import polars as pl
+
+    from vpcore.errors import ResultsError
+
+    if down == across:
+        raise ResultsError(f"--pivot takes two settings that differ, was '{down}' twice.")
+    frame = with_settings(rows, [down, across])
+    cells = frame.group_by(down, across).agg(pl.col(figure_of(sort)).median().alias("median"))
+    over = frame[across].unique().sort().to_list()
+    if len(over) > MOST_COLUMNS:
+        raise ResultsError(
+            f"'{across}' has {len(over)} values, at most {MOST_COLUMNS} fit across. Exchange the two: "
+            f"--pivot {across} {down}"
+        )
+    median = {(row[down], row[across]): row["median"] for row in cells.iter_rows(named=True)}
+    lines = [
+        {down: value, **{str(_short(other)): median.get((value, other)) for other in over}}
+        for value in frame[down].unique().sort().to_list()
+    ]
+    return [str(_short(other)) for other in over], lines
+
+
+def print_pivot(lines: Sequence[Mapping[str, Any]], down: str, over: Sequence[str], title: str) -> None:
+    """Print a table of two settings on a terminal, blue where the figure is above 0 and red where it is below."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    known = [abs(line[name]) for line in lines for name in over if line[name] is not None]
+    limit = max([value for value in known if math.isfinite(value)], default=0.0) or 1.0
+    table = Table(title=title, title_justify="left", header_style="bold", show_lines=False)
+    table.add_column(down, justify="right", style="bold")
+    for name in over:
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(str(_short(line[down])), *(_cell(line[name], limit, Text) for name in over))
+    Console().print(table)
+
+
+def _cell(value: float | None, limit: float, text: Any) -> Any:
+    if value is None or not math.isfinite(value):
+        return text("")
+    share = min(abs(value) / limit, 1.0)
+    colour = tuple(round(255 + (part - 255) * share) for part in _HEAT[value >= 0])
+    ink = "white" if share > 0.6 else "black"
+    return text(f"{value:.3f}", style=f"{ink} on rgb({colour[0]},{colour[1]},{colour[2]})")
+
+
+def _short(value: Any) -> Any:
+    return f"{value:g}" if isinstance(value, float) else value
