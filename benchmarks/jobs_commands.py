@@ -157,7 +157,7 @@ def generating(small: bool) -> dict[str, Any]:
     peaks = {}
     names = ("minute",) if small else ("hour", "twohours", "session")
     for name in names:
-        rounds = [generate(name) for _ in range(1 if name == "session" else 3)]
+        rounds = [generate(name) for _ in range(3 if name == "hour" else 1)]
         wall, cpu = statistics.median(r[0] for r in rounds), statistics.median(r[1] for r in rounds)
         peaks[name] = max(r[2] for r in rounds)
         dataset_id = workspace().datasets.ids()

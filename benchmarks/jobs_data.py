@@ -166,7 +166,7 @@ def datasets(small: bool) -> list[Comparison]:
     loaded = {column: part.grid(column) for column in found.grid_columns if column in EngineParams().grid_columns}
     block = FrameBlock({column: part.bin(column) for column in found.bin_columns}, loaded)
     scratch = BENCH / "scratch"
-    written = n_written * found.n_written
+    written = n_written * found.n_cells * len(loaded)
     frame = part.grid_frame().select("bin_seq", "k", "book_valid", *loaded).collect()
     table = frame.to_pandas()
 

@@ -168,7 +168,7 @@ def barriers(small: bool) -> list[Comparison]:
     rng = np.random.default_rng(5)
     bins = np.sort(rng.choice(data.n_bins, n_entries, replace=False)).astype(np.int64)
     sides = rng.choice(np.array([-1, 1], np.int8), n_entries)
-    pairs = [(tp, sl) for tp in range(2, 27) for sl in range(2, 42)][: 40 if small else 1000]
+    pairs = [(tp, sl) for tp in range(2, 27) for sl in range(2, 42)][:: 25 if small else 5]
     prices = (market.bid, market.ask, market.bid_high, market.bid_low, market.ask_high, market.ask_low)
     # A signal whose crossings of 0.5 are those entries, so that the whole evaluation can be asked for them.
     values = np.zeros(data.n_bins)
@@ -212,8 +212,9 @@ def barriers(small: bool) -> list[Comparison]:
         for tp, sl in few_pairs
     ]
 
-    def combinations() -> Any:
-        tables.clear()
+    def combinations(*, keep: bool) -> Any:
+        if not keep:
+            tables.clear()
         return evaluate(market, random, trials, table_of, warmup_bins=0, latency_bins=1, fee_ticks=0.0)
 
     return [
@@ -233,7 +234,19 @@ def barriers(small: bool) -> list[Comparison]:
         Comparison(
             "threshold x cooldown x barriers: 20 x 5 x 20",
             "combinations",
-            Way("vpcore, all figures of a row", combinations, len(trials)),
+            Way("vpcore, all figures of a row", lambda: combinations(keep=False), len(trials)),
+            [
+                Way(
+                    "numba scan per pair, the sum alone",
+                    lambda: [scan_pair(bins, sides, *prices, tp, sl, hold) for tp, sl in few_pairs],
+                    len(few_pairs),
+                )
+            ],
+        ),
+        Comparison(
+            "the same, tables kept as in a sweep",
+            "combinations",
+            Way("vpcore, all figures of a row", lambda: combinations(keep=True), len(trials)),
             [
                 Way(
                     "numba scan per pair, the sum alone",
