@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vpcore import ConfigError, PluginError, SignalContext, SignalError
+from vpcore import ConfigError, PluginError, ScoringConfig, SignalContext, SignalError
+from vpcore.live import simulate
 from vpcore.signal import SignalStream, batch, frames
 from vpcore_signals_ml import require
 from vpcore_signals_ml.artifact import write_artifact
@@ -190,3 +191,10 @@ def test_what_cannot_work_is_refused(session, labels, tmp_path, monkeypatch):
     ):
         GbmMf().start(SignalContext.of(session, labels))
     signal.start(SignalContext.of(session, labels))  # needs none
+
+
+def test_refits_are_timed_on_their_own_when_bins_are_simulated(session, labels):
+    signal = Logit(min_train_bins=300, retrain_interval_bins=150, stride_bins=1)
+    found = simulate(session.slice(0, 600), signal, ScoringConfig(), budget_ms=100.0, labels=labels)
+    assert len(found.retrain_us) == 2
+    assert min(found.retrain_us) > 0

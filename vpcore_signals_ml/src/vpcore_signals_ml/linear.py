@@ -26,6 +26,9 @@ TOLERANCE = 1e-10
 CLIP = 8.0
 """Standardised features beyond this count as this: one wild bin must not turn the sign of a prediction."""
 
+LEAST_SLOPE = 0.01
+"""Of Platt's sigmoid: with it a margin of 1, a good one, is a probability of 0.5025."""
+
 
 class Linear(NamedTuple):
     """A fitted linear model: ``P(up) = sigmoid(slope * (b0 + b.z) + shift)``.
@@ -222,7 +225,7 @@ def fit_linear(training: Training, loss: int, c: float) -> Linear:
     """Fit a linear model; scaler and weights see the training part only.
 
     A squared-hinge margin becomes a probability by Platt's sigmoid on the validation part. Where that part does not
-    confirm the direction (a slope below 0) the slope is 0: the model says the same of every bin.
+    confirm the direction the slope is `LEAST_SLOPE`: the model keeps its order, and says next to nothing.
     """
     m = training.x.shape[1]
     mean, scale = np.empty(m), np.empty(m)
@@ -241,8 +244,9 @@ def _calibrate(model: Linear, training: Training) -> None:
     margin_of(z, model.weights, model.rest[0], margins)
     signs = np.where(training.y_valid == 1.0, 1.0, -1.0)
     fitted = newton(LOGISTIC, margins.reshape(-1, 1), signs, training.weight_valid, float(len(margins)))
-    model.rest[1] = max(float(fitted[0]), 0.0)
-    model.rest[2] = float(fitted[1]) if fitted[0] > 0.0 else 0.0
+    confirmed = fitted[0] > LEAST_SLOPE
+    model.rest[1] = float(fitted[0]) if confirmed else LEAST_SLOPE
+    model.rest[2] = float(fitted[1]) if confirmed else 0.0
 
 
 @jit

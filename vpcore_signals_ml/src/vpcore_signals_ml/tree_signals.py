@@ -36,7 +36,7 @@ class TreeParams(ValidatedParams):
     patience: int = Field(20, ge=1, le=1000, description="Trees without improvement of the validation part.")
     learning_rate: float = Field(0.05, gt=0.0, le=1.0, description="Share of each tree's correction.")
     leaves: int = Field(15, ge=2, le=1024, description="Leaves per tree at most.")
-    min_leaf: int = Field(50, ge=1, le=100_000, description="Examples per leaf at least.")
+    min_leaf: int = Field(20, ge=1, le=100_000, description="Examples per leaf at least.")
     feature_share: float = Field(0.7, gt=0.0, le=1.0, description="Share of the features that a tree may use.")
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Of the choice of features per tree.")
 
