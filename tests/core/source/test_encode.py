@@ -67,6 +67,12 @@ def test_a_full_disk(tmp_path, made):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made(tmp_path, made):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SourceError, match=r"file/a\.dbn could not be written: .*(Not a directory|File exists)"):
+        DbnWriter(tmp_path / "file" / "a.dbn", made.metadata())
+
+
 @pytest.mark.filterwarnings("ignore")  # databento's own use of pandas is not ours to mend
 @pytest.mark.parametrize("name", ["a.dbn", "a.dbn.zst"])
 def test_databento_reads_it_back_equal(tmp_path, made, name):

@@ -429,6 +429,7 @@ def test_command_other_instrument_and_settings(workspace, capsys):
     ("arguments", "message"),
     [
         (["--minutes", "1", "--records", "5"], "--minutes and --records both say"),
+        (["--minutes", "-1"], "--minutes must be greater than 0, was -1."),
         (["--date", "tomorrow"], "--date must be a date such as 2025-07-01, was 'tomorrow'"),
         (["--start-time", "25:00"], "--start-time: must be a time of day"),
         (["--timezone", "Mars"], "--timezone: must be an IANA time zone"),

@@ -126,6 +126,27 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
 # -- lines of JSON -----------------------------------------------------------------------------------------------------
 
 
+def test_a_store_whose_making_was_interrupted_is_not_left_in_the_way(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    real = mlflow.MlflowClient
+
+    class Interrupted(real):  # type: ignore[misc,valid-type]
+        def search_experiments(self, **_: Any) -> Any:
+            uri = self.tracking_uri
+            assert uri.startswith("sqlite:///")
+            Path(uri.removeprefix("sqlite:///")).write_bytes(b"half a store")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow, "MlflowClient", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        MlflowTracker(**settings)
+    assert list(settings["folder"].iterdir()) == []
+    monkeypatch.setattr(mlflow, "MlflowClient", real)
+    MlflowTracker(**settings).log_run(META, ROWS, "net_pnl_ticks")
+
+
 def test_one_line_per_run_and_one_more_when_more_is_known(settings: dict[str, Any]) -> None:
     tracker = JsonlTracker(**settings)
     assert tracker.path == settings["folder"] / "tracking" / "vp_sweep.jsonl"

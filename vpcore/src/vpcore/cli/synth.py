@@ -59,6 +59,8 @@ def synth(
 
     if records is not None and minutes is not None:
         raise ConfigError("--minutes and --records both say where the market ends. Leave one out.")
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"--minutes must be greater than 0, was {minutes:g}.")
     workspace = _workspace(root, required=out is None or pipeline is not None, open_workspace=open_workspace)
     zone, tick_size = _instrument(workspace, symbol, timezone)
     values: dict[str, Any] = {

@@ -86,6 +86,11 @@ class DbnWriter:
     metadata : bytes
         See `encode_metadata`.
 
+    Raises
+    ------
+    SourceError
+        If nothing can be written there.
+
     Examples
     --------
     >>> with DbnWriter(path, metadata) as writer:  # doctest: +SKIP
@@ -95,9 +100,12 @@ class DbnWriter:
     def __init__(self, path: Path, metadata: bytes) -> None:
         self.path = path
         self.n_records = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        self._file: Any = self._temporary.open("xb")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: Any = self._temporary.open("xb")
+        except OSError as error:
+            raise SourceError(f"{path} could not be written: {error}.") from error
         self._stream: Any = self._file
         if path.name.endswith(".zst"):
             import pyarrow

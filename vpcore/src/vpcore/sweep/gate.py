@@ -74,6 +74,6 @@ def pass_gate(
                 refusals[index] = result
     causal = [message for index, (kind, message) in sorted(refusals.items()) if kind == "causality"]
     if causal:
-        more = f" And {len(causal) - 1} more parameter sets." if len(causal) > 1 else ""
-        raise CausalityError(f"{causal[0]}{more} Nothing was evaluated.")
+        more = f" It and {len(causal) - 1} more sets of parameters are refused." if len(causal) > 1 else ""
+        raise CausalityError(f"Nothing was evaluated.{more} {causal[0]}")
     return {run.run_id: message for index, (_, message) in refusals.items() for run in unproven[index]}

@@ -6,16 +6,19 @@ MLflow's file store is deprecated.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vpcore.canonical import digest
 from vpcore.errors import PluginError
+from vpcore.storage.atomic import sweep_dead, temporary_folder
 from vpcore.tracker.summary import best_of, by_threshold, figures_of, settings_of
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -58,6 +61,7 @@ class MlflowTracker:
         artifacts = None
         if not uri:
             folder.mkdir(parents=True, exist_ok=True)
+            _make_store(folder / STORE, client_class)
             uri = f"sqlite:///{folder / STORE}"
             artifacts = (folder / "mlflow_artifacts").as_uri()
         self.uri = uri
@@ -154,3 +158,21 @@ class MlflowTracker:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _make_store(target: Path, client_class: Any) -> None:
+    """Make a new store aside and link it in: mlflow cannot mend one whose making was interrupted.
+
+    It takes seconds, in which users press Ctrl-C.
+    """
+    if target.exists():
+        return
+    sweep_dead(target.parent)
+    folder, handle = temporary_folder(target)
+    try:
+        client_class(tracking_uri=f"sqlite:///{folder / STORE}").search_experiments(max_results=1)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(folder / STORE, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
