@@ -458,6 +458,19 @@ def test_a_learning_signal_is_checked_but_for_the_mirror():
     assert check_signal(Counts()).passed
 
 
+def test_a_given_dataset_is_labelled_in_its_own_ticks():
+    seen = []
+
+    class Notes(Counts):
+        def start(self, context):
+            seen.append(context.labels)
+            return super().start(context)
+
+    dataset = synthetic_dataset(n_bins=300)
+    check_signal(Notes(), dataset, checks=["shape"])
+    assert {(labels.tick_int, labels.price) for labels in seen} == {(dataset.tick_int, "mid")}
+
+
 @signal_checks(Good(), Good(reach=2))
 def test_the_decorator_runs_every_check(check):
     check()

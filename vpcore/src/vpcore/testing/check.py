@@ -29,6 +29,11 @@ CHECK_LABELS = LabelSpec(tp_ticks=2, sl_ticks=5, max_hold_bins=40, latency_bins=
 session: trades are entered in most bins, and most of them are resolved, so that there is something to learn from."""
 
 
+def dataset_labels(tick_int: int) -> LabelSpec:
+    """Return labels for signals that learn on a given dataset: near barriers on the mid, so quiet hours resolve too."""
+    return LabelSpec(tp_ticks=2, sl_ticks=2, max_hold_bins=600, latency_bins=1, price="mid", tick_int=tick_int)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """One check of one signal.
@@ -129,8 +134,10 @@ def subject_of(
         context = SignalContext.of(synthetic_dataset(n_bins=1), CHECK_LABELS)
         dataset = _session(int(signal.warmup_bins(context)) + AFTER_WARMUP)
         scoring = CHECK_SCORING
+        if labels is None and isinstance(signal, MLSignal):
+            labels = CHECK_LABELS
     if labels is None and isinstance(signal, MLSignal):
-        labels = CHECK_LABELS
+        labels = dataset_labels(dataset.tick_int)
     data = SessionData.collect(dataset, signal.columns, scoring)
     return Subject(signal, data, labels), str(getattr(dataset, "dataset_id", ""))
 
