@@ -31,9 +31,9 @@ lint: $(STAMP)  ## Style, types and the import contract.
 	$(BIN)/lint-imports --no-cache
 
 # The second run has a cache of its own: numba's does not tell code with bounds checks from code without.
-test: $(STAMP)  ## All tests, on two processes, then the kernels' with bounds checks; PYTEST_ARGS are passed on.
+test: $(STAMP)  ## All tests, on two processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest -n 2 tests/core/kernels $(PYTEST_ARGS)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest -n 2 tests/core/kernels tests/core/engine $(PYTEST_ARGS)
 
 docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the models.
 	mkdir -p build
