@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import subprocess
@@ -111,6 +112,23 @@ def test_type_checkers_see_the_same_names() -> None:
     block = text.partition("if TYPE_CHECKING:")[2].partition("__all__")[0]
     named = set(re.findall(r"\b(?:[A-Za-z_]+)\b", re.sub(r"from [\w.]+ import", "", block)))
     assert set(vpcore.__all__) <= named
+
+
+@pytest.mark.parametrize("package", ["evaluation", "signal", "dataset"])
+def test_names_that_are_imported_on_use_are_those_that_type_checkers_see(package: str) -> None:
+    module = importlib.import_module(f"vpcore.{package}")
+    text = Path(str(module.__file__)).read_text()
+    block = text.partition("if TYPE_CHECKING:")[2].partition("__getattr__")[0]
+    named = {
+        name: home
+        for home, names in re.findall(rf"from vpcore\.{package}\.(\w+) import \(?([^)]*?)\)?\n(?=    from|\n)", block)
+        for name in re.findall(r"\w+", names)
+    }
+    assert sorted(named) == sorted(module.__all__)
+    for name, home in named.items():
+        assert getattr(module, name) is getattr(importlib.import_module(f"vpcore.{package}.{home}"), name)
+    with pytest.raises(AttributeError, match=f"module 'vpcore.{package}' has no attribute 'nothing'"):
+        module.nothing
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpcore.evaluation import deflated_sharpe, expected_best_sharpe, overfit_probability, step_down
+from vpcore.evaluation import (
+    deflated_sharpe,
+    deflated_sharpes,
+    expected_best_sharpe,
+    overfit_probability,
+    step_down,
+    stepdown,
+)
+from vpcore.evaluation.overfit import cross_validate
 
 # -- deflated Sharpe ratio ---------------------------------------------------------------------------------------------
 
@@ -41,6 +50,28 @@ def test_what_is_not_defined_is_none() -> None:
     assert deflated_sharpe(math.nan, 100, 0, 3, variance=0.1, n_trials=5) is None
     assert deflated_sharpe(0.1, 100, math.nan, 3, variance=0.1, n_trials=5) is None
     assert deflated_sharpe(0.1, 1.0, 0, 3, variance=0.1, n_trials=5) is None
+
+
+def test_many_rows_at_once_are_each_as_alone() -> None:
+    rng = np.random.default_rng(6)
+    columns = rng.normal(0.1, 0.2, 60), rng.uniform(0, 90, 60), rng.normal(size=60), rng.uniform(-3, 9, 60)
+    for column, bad in zip(columns, (math.nan, 0.5, math.inf, math.nan), strict=True):
+        column[::9] = bad
+    found = deflated_sharpes(*columns, variance=0.02, n_trials=70)
+
+    def alone(s: float, n: float, skew: float, kurtosis: float) -> float | None:
+        if (
+            not all(map(math.isfinite, (s, skew, kurtosis)))
+            or not n > 1
+            or 1 - skew * s + (kurtosis - 1) / 4 * s * s <= 0
+        ):
+            return None
+        above = s - expected_best_sharpe(0.02, 70)
+        spread = 1.0 - skew * s + (kurtosis - 1.0) / 4.0 * s * s
+        return NormalDist().cdf(above * math.sqrt(n - 1.0) / math.sqrt(spread))
+
+    assert found == [alone(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    assert None in found
 
 
 # -- step-down ---------------------------------------------------------------------------------------------------------
@@ -80,6 +111,26 @@ def naive_step_down(blocks: np.ndarray) -> list[float]:
 def test_step_down_equals_its_definition(seed: int, n_rows: int, n_blocks: int) -> None:
     blocks = np.random.default_rng(seed).normal(0.5, 1.0, (n_rows, n_blocks))
     np.testing.assert_allclose(step_down(blocks, seed=0), naive_step_down(blocks))
+
+
+def counted_all(unit: np.ndarray, signs: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Every row in every draw, without leaving out what cannot matter."""
+    return (np.maximum.accumulate(unit @ signs, axis=0) >= reach[:, None]).sum(axis=1)
+
+
+@pytest.mark.parametrize("n_blocks", [3, 11, 12, 40, 90])
+@pytest.mark.parametrize("mean", [0.0, 0.4])
+def test_rows_that_cannot_matter_are_left_out_without_changing_a_bit(
+    n_blocks: int, mean: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(n_blocks)
+    blocks = np.round(rng.normal(mean, 2.0, (3000, n_blocks)), 1) * (rng.random((3000, n_blocks)) < 0.7)
+    blocks[100:200] = blocks[:100]
+    found = step_down(blocks, seed=3)
+    monkeypatch.setattr(stepdown, "_as_good", counted_all)
+    assert (step_down(blocks, seed=3) == found).all()
+    assert found.min() > 0.0
+    assert (found < 1.0).any() or n_blocks == 3
 
 
 def test_drawn_flips_agree_with_all_flips() -> None:
@@ -168,3 +219,24 @@ def test_too_little_for_a_probability() -> None:
         overfit_probability(np.ones(4))
     with pytest.raises(ValueError, match=r"must be of shape \(n_rows, n_blocks\), was \(4,\)"):
         step_down(np.ones(4), seed=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), n_groups=st.sampled_from([2, 4, 6]), n_rows=st.integers(1, 7))
+def test_cross_validation_equals_its_definition(seed: int, n_groups: int, n_rows: int) -> None:
+    blocks = np.random.default_rng(seed).integers(-3, 4, (n_groups, n_rows)).astype(float)
+    halves = np.array(list(itertools.combinations(range(n_groups), n_groups // 2)), np.int64)
+    chosen, share = cross_validate(blocks, blocks**2, halves)
+
+    def score(part: np.ndarray) -> np.ndarray:
+        root = np.sqrt((part**2).sum(0))
+        return np.where(root > 0, part.sum(0) / np.where(root > 0, root, 1), 0.0)
+
+    for i, half in enumerate(halves):
+        inside = score(blocks[half])
+        outside = score(np.delete(blocks, half, axis=0))
+        best = int(np.argmax(np.round(inside, 12)))
+        assert inside[chosen[i]] == pytest.approx(inside[best])
+        mine = outside[chosen[i]]
+        rank = (outside < mine - 1e-9).sum() + ((abs(outside - mine) <= 1e-9).sum() + 1) / 2
+        assert share[i] == pytest.approx(rank / (n_rows + 1))

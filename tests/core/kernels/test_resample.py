@@ -1,13 +1,9 @@
-"""Block length and stationary bootstrap against `arch`, and the cross-validation of a selection against plain loops."""
+"""Block length and stationary bootstrap against `arch`."""
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vpcore.kernels import resample
 from vpcore.kernels.random import seeded
@@ -71,25 +67,3 @@ def test_moments() -> None:
     for values, defined in (([], 0), ([3], 1), ([3, 3], 2)):
         resample.moments(np.array(values, np.int64), out)
         assert np.isfinite(out).sum() == defined
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32), n_groups=st.sampled_from([2, 4, 6]), n_rows=st.integers(1, 7))
-def test_cross_validation_equals_its_definition(seed: int, n_groups: int, n_rows: int) -> None:
-    blocks = np.random.default_rng(seed).integers(-3, 4, (n_groups, n_rows)).astype(float)
-    halves = np.array(list(itertools.combinations(range(n_groups), n_groups // 2)), np.int64)
-    chosen, share = np.empty(len(halves), np.int64), np.empty(len(halves))
-    resample.cross_validate(blocks, blocks**2, halves, chosen, share)
-
-    def score(part: np.ndarray) -> np.ndarray:
-        root = np.sqrt((part**2).sum(0))
-        return np.where(root > 0, part.sum(0) / np.where(root > 0, root, 1), 0.0)
-
-    for i, half in enumerate(halves):
-        inside = score(blocks[half])
-        outside = score(np.delete(blocks, half, axis=0))
-        best = int(np.argmax(np.round(inside, 12)))
-        assert inside[chosen[i]] == pytest.approx(inside[best])
-        mine = outside[chosen[i]]
-        rank = (outside < mine - 1e-9).sum() + ((abs(outside - mine) <= 1e-9).sum() + 1) / 2
-        assert share[i] == pytest.approx(rank / (n_rows + 1))

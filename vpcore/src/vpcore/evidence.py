@@ -18,7 +18,7 @@ import polars as pl
 
 from vpcore.canonical import digest
 from vpcore.dataset import DatasetRegistry
-from vpcore.evaluation import PNL_BLOCK_NS, deflated_sharpe, expected_best_sharpe, overfit_probability, step_down
+from vpcore.evaluation import PNL_BLOCK_NS, deflated_sharpes, expected_best_sharpe, overfit_probability, step_down
 from vpcore.results import ROW_KEY, ResultsDB
 
 LEVEL = 0.05
@@ -120,21 +120,12 @@ def _weigh_one(
     lineage = results.lineage(name)
     n_trials = results.count_trials(*lineage)
     variance = _spread_of_sharpe(results, lineage, min_trades)
-    dsr = [
-        None
-        if row["net_pnl_ticks"] is None or not row["net_pnl_sd"]
-        else deflated_sharpe(
-            row["net_pnl_ticks"] / row["net_pnl_sd"],
-            row["n_eff"],
-            math.nan if row["net_pnl_skew"] is None else row["net_pnl_skew"],
-            math.nan if row["net_pnl_kurtosis"] is None else row["net_pnl_kurtosis"],
-            variance=variance,
-            n_trials=n_trials,
-        )
-        for row in rows.select(
-            "net_pnl_ticks", "net_pnl_sd", "n_eff", "net_pnl_skew", "net_pnl_kurtosis"
-        ).iter_rows(named=True)
-    ]  # fmt: skip
+    net, sd, n_eff, skew, kurtosis = (
+        rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in ("net_pnl_ticks", "net_pnl_sd", "n_eff", "net_pnl_skew", "net_pnl_kurtosis")
+    )
+    sharpe = np.divide(net, sd, out=np.full(net.shape, np.nan), where=sd != 0.0)
+    dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
     enough = (rows["n_signals"] - rows["n_dropped"] >= min_trades).fill_null(False).to_numpy()
     pbo = overfit_probability(np.ascontiguousarray(blocks[enough]))
     figures = [

@@ -42,16 +42,18 @@ def compare(
 ) -> None:
     """Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders."""
     from vpcore.cli.common import open_workspace
-    from vpcore.generate import find_dataset
-    from vpcore.sweep import harness_config, plan_experiment
 
     workspace = open_workspace(root)
     if signal is not None:
         workspace.results.require_signal(signal)
     filters: dict[str, Any] = {"signal": signal}
     if dataset_id is not None:
+        from vpcore.generate import find_dataset
+
         filters["dataset_id"] = find_dataset(workspace, dataset_id)
     if experiment is not None:
+        from vpcore.sweep import harness_config, plan_experiment
+
         config = harness_config(workspace, experiment)
         sort, min_signals = sort or config.select_metric, config.min_signals if min_signals is None else min_signals
         if stale:
@@ -78,14 +80,14 @@ def compare(
 
 
 def current_code(workspace: Workspace) -> dict[str, str]:
-    """Return the code digest of every signal that loads."""
-    from vpcore.signal import code_digest
+    """Return the code digest of every installed signal. Importing them all would take longer than the ranking."""
+    from vpcore.signal import code_digest, declared_digests
 
-    return {
-        registered.component.name: code_digest(cls)
-        for registered, cls, _ in workspace.plugins.resolve("signal")
-        if cls is not None
-    }
+    components = workspace.plugins.components("signal")
+    found = declared_digests({name: registered.component.target for name, registered in components.items()})
+    others = [name for name in components if name not in found]
+    loaded = workspace.plugins.resolve("signal", others) if others else ()
+    return found | {registered.component.name: code_digest(cls) for registered, cls, _ in loaded if cls is not None}
 
 
 LEADERS = 5

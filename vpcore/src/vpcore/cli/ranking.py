@@ -30,6 +30,9 @@ TABLE = (
 )  # fmt: skip
 """Columns for people; JSON and CSV have the names of the store."""
 
+_SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
+"""Columns that hold the settings of a run; of one name the last counts."""
+
 _IN_TABLE = frozenset(
     {
         "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "mean_pnl_ticks", "n_eff", "timeout_rate", "breakeven_rate",
@@ -151,7 +154,7 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     from vpcore.evaluation import wilson
 
     seen: dict[tuple[str, str], set[str]] = {}
-    for row in among.unique("run_id", keep="any").to_dicts():
+    for row in among.select("signal_name", *_SETTINGS).unique().iter_rows(named=True):
         for name, value in _settings(row).items():
             seen.setdefault((row["signal_name"], name), set()).add(_short(value))
     result = []
@@ -181,7 +184,7 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for column in ("signal_params_json", "scoring_json", "eval_json"):
+    for column in _SETTINGS:
         found |= json_module.loads(row[column] or "{}")
     return found
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from vpcore.dataset.cache import ColumnCache
-from vpcore.dataset.dataset import Dataset
-from vpcore.dataset.registry import DatasetInfo, DatasetRegistry
-from vpcore.dataset.verify import FileCheck, VerifyReport, verify_files
-from vpcore.dataset.writer import DatasetWriter
+from typing import TYPE_CHECKING
+
+from vpcore.lazy import exports
+
+if TYPE_CHECKING:
+    from vpcore.dataset.cache import ColumnCache
+    from vpcore.dataset.dataset import Dataset
+    from vpcore.dataset.registry import DatasetInfo, DatasetRegistry
+    from vpcore.dataset.verify import FileCheck, VerifyReport, verify_files
+    from vpcore.dataset.writer import DatasetWriter
+
+__getattr__ = exports(
+    __name__,
+    cache="ColumnCache",
+    dataset="Dataset",
+    registry="DatasetInfo DatasetRegistry",
+    verify="FileCheck VerifyReport verify_files",
+    writer="DatasetWriter",
+)
 
 __all__ = [
     "ColumnCache",

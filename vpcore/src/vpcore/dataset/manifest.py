@@ -20,6 +20,9 @@ GRID_FILE = "grid_clean.parquet"
 MANIFEST_FILE = "manifest.json"
 CHECKSUMS_FILE = "checksums.json"
 
+DATASETS_PREFIX = "research/vp_immutable"
+"""Where datasets lie in the lake."""
+
 DATA_FILES = (BINS_FILE, GRID_FILE)
 CHECKED_FILES = (BINS_FILE, GRID_FILE, MANIFEST_FILE)
 

@@ -6,13 +6,14 @@ import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vpcore.dataset.dataset import Dataset
-from vpcore.dataset.manifest import MANIFEST_FILE, read_json
-from vpcore.dataset.writer import DATASETS_PREFIX
+from vpcore.dataset.manifest import DATASETS_PREFIX, MANIFEST_FILE, read_json
 from vpcore.errors import DatasetError, did_you_mean
 from vpcore.storage.protocol import Storage, check_key
+
+if TYPE_CHECKING:
+    from vpcore.dataset.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ class DatasetRegistry:
         DatasetError
             If there is none of this id; the message names the nearest.
         """
+        from vpcore.dataset.dataset import Dataset  # pyarrow: not for a listing
+
         self._require(dataset_id)
         return Dataset.open(self.path(dataset_id), cache_dir=cache_dir)
 

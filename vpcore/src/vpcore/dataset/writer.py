@@ -17,6 +17,7 @@ from vpcore.dataset.manifest import (
     BINS_FILE,
     CHECKSUMS_FILE,
     DATA_FILES,
+    DATASETS_PREFIX,
     GRID_FILE,
     MANIFEST_FILE,
     META_FORMAT,
@@ -31,9 +32,6 @@ from vpcore.storage.atomic import storage_errors
 from vpcore.storage.protocol import Storage
 
 Array = npt.NDArray[Any]
-
-DATASETS_PREFIX = "research/vp_immutable"
-"""Where datasets lie in the lake."""
 
 GROUP_ROWS = 1 << 18
 """Rows of a row group of the grid, at most, and a whole number of bins: 1 MB per float column, 30 MB for all."""

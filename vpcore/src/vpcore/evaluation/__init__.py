@@ -4,15 +4,37 @@ The rules are those of the evaluation document, section 1: crossings with a cool
 extremes inside each bin, entry after a latency, the stop before the take-profit, and every sum in whole half-ticks.
 """
 
-from vpcore.evaluation.config import EvalConfig
-from vpcore.evaluation.deflated import deflated_sharpe, expected_best_sharpe
-from vpcore.evaluation.detect import Detections, Mode, band, cool_down, detect, detect_crossings
-from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
-from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random
-from vpcore.evaluation.metrics import PNL_BLOCK_NS, Trial, evaluate, pnl_blocks
-from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
-from vpcore.evaluation.overfit import overfit_probability
-from vpcore.evaluation.stepdown import step_down
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vpcore.lazy import exports
+
+if TYPE_CHECKING:
+    from vpcore.evaluation.config import EvalConfig
+    from vpcore.evaluation.crossings import Detections, Mode, band, cool_down, detect, detect_crossings
+    from vpcore.evaluation.deflated import deflated_sharpe, deflated_sharpes, expected_best_sharpe
+    from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
+    from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random
+    from vpcore.evaluation.metrics import evaluate, pnl_blocks
+    from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
+    from vpcore.evaluation.overfit import overfit_probability
+    from vpcore.evaluation.stepdown import step_down
+    from vpcore.evaluation.trial import PNL_BLOCK_NS, Trial
+
+__getattr__ = exports(
+    __name__,
+    config="EvalConfig",
+    deflated="deflated_sharpe deflated_sharpes expected_best_sharpe",
+    crossings="Detections Mode band cool_down detect detect_crossings",
+    intervals="breakeven_rate driftless_rate wilson",
+    luck="Resampling make_ring mean_interval p_random",
+    metrics="evaluate pnl_blocks",
+    outcomes="MARKET_COLUMNS BarrierSpec Market OutcomeTable Price outcome_table",
+    overfit="overfit_probability",
+    stepdown="step_down",
+    trial="PNL_BLOCK_NS Trial",
+)
 
 __all__ = [
     "MARKET_COLUMNS",
@@ -30,6 +52,7 @@ __all__ = [
     "breakeven_rate",
     "cool_down",
     "deflated_sharpe",
+    "deflated_sharpes",
     "detect",
     "detect_crossings",
     "driftless_rate",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+import numpy as np
+import numpy.typing as npt
+
 _NORMAL = NormalDist()
 _EULER = 0.5772156649015329
 
@@ -58,10 +61,24 @@ def deflated_sharpe(
     Source: Bailey and Lopez de Prado (2014), equation 2. Golden: annual 2.5 over 250 days, n 1250, 100 trials of
     variance 1/2 annual, skew -3, kurtosis 10: SR0 is 0.1132 per day, the answer 0.9004.
     """
-    if not (math.isfinite(sharpe) and math.isfinite(skew) and math.isfinite(kurtosis) and n > 1.0):
-        return None
-    spread = 1.0 - skew * sharpe + (kurtosis - 1.0) / 4.0 * sharpe * sharpe
-    if spread <= 0.0:
-        return None
-    above = sharpe - expected_best_sharpe(variance, n_trials)
-    return _NORMAL.cdf(above * math.sqrt(n - 1.0) / math.sqrt(spread))
+    (found,) = deflated_sharpes([sharpe], [n], [skew], [kurtosis], variance=variance, n_trials=n_trials)
+    return found
+
+
+def deflated_sharpes(
+    sharpe: npt.ArrayLike,
+    n: npt.ArrayLike,
+    skew: npt.ArrayLike,
+    kurtosis: npt.ArrayLike,
+    *,
+    variance: float,
+    n_trials: int,
+) -> list[float | None]:
+    """Return `deflated_sharpe` of many rows; NaN stands for a figure that is missing."""
+    s, n, skew, kurtosis = (np.asarray(values, dtype=np.float64) for values in (sharpe, n, skew, kurtosis))
+    best = expected_best_sharpe(variance, n_trials)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        spread = 1.0 - skew * s + (kurtosis - 1.0) / 4.0 * s * s
+        defined = np.isfinite(s) & np.isfinite(skew) & np.isfinite(kurtosis) & (n > 1.0) & ~(spread <= 0.0)
+        score = (s - best) * np.sqrt(n - 1.0) / np.sqrt(spread)
+    return [_NORMAL.cdf(z) if known else None for z, known in zip(score.tolist(), defined.tolist(), strict=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.canonical import digest
-from vpcore.evaluation.detect import Detections
+from vpcore.evaluation.crossings import Detections
 from vpcore.evaluation.outcomes import OutcomeTable
 from vpcore.kernels import barrier, null, resample
 from vpcore.kernels.random import seeded

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.evaluation.detect import Detections, Mode, cool_down, detect_crossings
+from vpcore.evaluation.crossings import Detections, Mode, cool_down, detect_crossings
 from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
 from vpcore.evaluation.luck import LUCK_COLUMNS, Resampling, luck_of, make_ring
 from vpcore.evaluation.outcomes import Market, OutcomeTable
+from vpcore.evaluation.trial import PNL_BLOCK_NS, Trial
 from vpcore.kernels import barrier
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS, NS_PER_S
 
-PNL_BLOCK_NS = 300 * NS_PER_S
-"""Width of the fixed blocks of the PnL vector, counted from the start of the capture."""
-
 NS_PER_HOUR = 3600 * NS_PER_S
-
-
-class Trial(NamedTuple):
-    """What tells the rows of one run apart."""
-
-    threshold: float
-    cooldown_bins: int
-    tp_ticks: int
-    sl_ticks: int
 
 
 def pnl_blocks(market: Market) -> tuple[npt.NDArray[np.int64], int]:

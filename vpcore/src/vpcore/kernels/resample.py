@@ -1,4 +1,4 @@
-"""Resampling of dependent series: block length, stationary bootstrap, and the cross-validation of a selection."""
+"""Resampling of dependent series: block length, stationary bootstrap."""
 
 from __future__ import annotations
 
@@ -152,57 +152,3 @@ def stationary_sums(x: _Array, mean_length: float, state: _Array, sums: _Array) 
             total += running[start + length] - running[start]
             left -= length
         sums[draw] = total
-
-
-@jit
-def cross_validate(totals: _Array, squares: _Array, halves: _Array, chosen: _Array, share: _Array) -> None:
-    """Choose on one half of the groups and rank the choice on the other, for many halves.
-
-    Parameters
-    ----------
-    totals, squares : float64[n_groups, n_rows]
-        Sums of PnL and of its squares over the blocks of each group.
-    halves : int64[n_halves, n_groups // 2]
-        The groups on which to choose.
-    chosen : int64[n_halves], written
-        The row that was best there, by sum over root of squares; the first of equals.
-    share : float64[n_halves], written
-        Its rank on the other groups over ``n_rows + 1``: near 1 the best, near 0 the worst; equals share a rank.
-    """
-    n_groups, n_rows = totals.shape
-    all_totals = np.zeros(n_rows, np.float64)
-    all_squares = np.zeros(n_rows, np.float64)
-    for g in range(n_groups):
-        for r in range(n_rows):
-            all_totals[r] += totals[g, r]
-            all_squares[r] += squares[g, r]
-    inside = np.empty(n_rows, np.float64)
-    inside_squares = np.empty(n_rows, np.float64)
-    outside = np.empty(n_rows, np.float64)
-    for h in range(halves.shape[0]):
-        inside[:] = 0.0
-        inside_squares[:] = 0.0
-        for k in range(halves.shape[1]):
-            g = halves[h, k]
-            for r in range(n_rows):
-                inside[r] += totals[g, r]
-                inside_squares[r] += squares[g, r]
-        best = 0
-        highest = -np.inf
-        for r in range(n_rows):
-            rest = all_squares[r] - inside_squares[r]
-            # What rounding leaves of a difference of equal sums is nothing.
-            outside[r] = (all_totals[r] - inside[r]) / math.sqrt(rest) if rest > 1e-9 * all_squares[r] else 0.0
-            score = inside[r] / math.sqrt(inside_squares[r]) if inside_squares[r] > 0.0 else 0.0
-            if score > highest:
-                highest = score
-                best = r
-        below_it = 0
-        equal = 0
-        for r in range(n_rows):
-            if outside[r] < outside[best] - 1e-12:
-                below_it += 1
-            elif outside[r] <= outside[best] + 1e-12:
-                equal += 1
-        chosen[h] = best
-        share[h] = (below_it + (equal + 1) / 2.0) / (n_rows + 1)

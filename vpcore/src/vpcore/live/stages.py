@@ -20,7 +20,7 @@ SCORED = ("composite_d1", "composite_d2", "composite_d3")
 
 
 class EntryDetector:
-    """Finds entries as values come: the crossings and the cooldown of `vpcore.evaluation.detect`, by the same kernel.
+    """Finds entries as values come: the crossings and the cooldown of `vpcore.evaluation`, by the same kernel.
 
     Parameters
     ----------

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from vpcore.signal.artifact import MODELS, keep_model, model_folder, pack_model, unpack_model
-from vpcore.signal.base import (
-    LabelSpec,
-    MLSignal,
-    PredictionMode,
-    Signal,
-    SignalContext,
-    SignalData,
-    SignalResult,
-    StatisticalSignal,
-    needs_score,
+from typing import TYPE_CHECKING
+
+from vpcore.lazy import exports
+
+if TYPE_CHECKING:
+    from vpcore.signal.artifact import MODELS, keep_model, model_folder, pack_model, unpack_model
+    from vpcore.signal.base import (
+        LabelSpec,
+        MLSignal,
+        PredictionMode,
+        Signal,
+        SignalContext,
+        SignalData,
+        SignalResult,
+        StatisticalSignal,
+        needs_score,
+    )
+    from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, stream
+    from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
+    from vpcore.signal.params import SignalParams
+    from vpcore.signal.provenance import code_digest, declared_digests, distribution_of, require_importable
+
+__getattr__ = exports(
+    __name__,
+    artifact="MODELS keep_model model_folder pack_model unpack_model",
+    base="LabelSpec MLSignal PredictionMode Signal SignalContext SignalData SignalResult StatisticalSignal needs_score",
+    drivers="DeclaredData SignalStream batch frames stream",
+    frame="COLUMN_NAMES GRID_NAMES SignalFrame",
+    params="SignalParams",
+    provenance="code_digest declared_digests distribution_of require_importable",
 )
-from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, stream
-from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
-from vpcore.signal.params import SignalParams
-from vpcore.signal.provenance import code_digest, distribution_of, require_importable
 
 __all__ = [
     "COLUMN_NAMES",
@@ -37,6 +52,7 @@ __all__ = [
     "StatisticalSignal",
     "batch",
     "code_digest",
+    "declared_digests",
     "distribution_of",
     "frames",
     "keep_model",

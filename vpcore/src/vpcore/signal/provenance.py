@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import inspect
+import re
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vpcore.errors import SignalError
-from vpcore.signal.base import Signal
+
+if TYPE_CHECKING:
+    from vpcore.signal.base import Signal
 
 
 def _top_level(cls: type[Signal]) -> str:
@@ -22,9 +28,21 @@ def _source_root(cls: type[Signal]) -> Path | None:
     for name in (_top_level(cls), cls.__module__):
         path = getattr(sys.modules.get(name), "__file__", None)
         if path and Path(path).is_file():
-            file = Path(path).resolve()
-            return file.parent if file.name == "__init__.py" else file
+            return _root_of(path)
     return None
+
+
+def _root_of(path: str) -> Path:
+    file = Path(path).resolve()
+    return file.parent if file.name == "__init__.py" else file
+
+
+def _digest(root: Path) -> str:
+    hasher = hashlib.sha256()
+    for file in [root] if root.is_file() else sorted(root.rglob("*.py")):
+        name = file.name if root.is_file() else file.relative_to(root).as_posix()
+        hasher.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return hasher.hexdigest()
 
 
 def code_digest(cls: type[Signal]) -> str:
@@ -48,11 +66,40 @@ def code_digest(cls: type[Signal]) -> str:
                 "told from those of "
                 "another version. Put the class into a file."
             ) from None
-    hasher = hashlib.sha256()
-    for file in [root] if root.is_file() else sorted(root.rglob("*.py")):
-        name = file.name if root.is_file() else file.relative_to(root).as_posix()
-        hasher.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return hasher.hexdigest()
+    return _digest(root)
+
+
+def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
+    """Return the `code_digest` of classes that a file says are there, without importing them.
+
+    Parameters
+    ----------
+    targets : mapping of name to str
+        ``"package.module:Class"``, as in a `Component`.
+
+    Returns
+    -------
+    dict
+        By name; without those whose module does not hold the class statement itself.
+    """
+    roots: dict[str, Path] = {}
+    for name, target in targets.items():
+        module, _, attribute = target.partition(":")
+        try:  # a submodule is found through its package, which is imported for it and may be broken
+            file = _file_of(module)
+            top = _file_of(module.partition(".")[0])
+        except Exception:
+            continue
+        if file is not None and re.search(rf"^class {attribute}\b", file.read_text(errors="replace"), re.MULTILINE):
+            roots[name] = _root_of(str(top or file))
+    digests = {root: _digest(root) for root in set(roots.values())}
+    return {name: digests[root] for name, root in roots.items()}
+
+
+def _file_of(module: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
+    file = Path(spec.origin) if spec is not None and spec.origin else None
+    return file if file is not None and file.suffix == ".py" and file.is_file() else None
 
 
 @lru_cache(maxsize=1)
