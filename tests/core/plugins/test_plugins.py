@@ -42,7 +42,7 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "source": ["dbn", "synthetic"],
         "storage": ["local"],
         "tracker": ["jsonl", "mlflow", "none"],
-        "executor": ["local", "serial"],
+        "executor": ["dask", "local", "serial"],
     }
     assert plugins.components("source")["dbn"].plugin == "core"
     assert plugins.components("source")["dbn"].version == metadata.version("vpcore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -9,13 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vpcore.sweep.plan
-from vpcore import Workspace
+from vpcore import Component, Workspace
+from vpcore.errors import SignalError
+from vpcore.signal import code_digest
 from vpcore.sweep import run_experiment
+from vpcore.sweep.worker import load_class
 
 Edit = Callable[..., None]
 
@@ -112,3 +117,22 @@ def test_two_experiments_at_once_share_a_lake(make_proven: Callable[[str], Works
     both = [start(workspace, workers, paths["plugin"]) for workers in (0, 1)]
     assert [finish(process) for process in both] == [0, 0]
     assert workspace.results.query_runs().height == 40
+
+
+def test_a_process_that_outlives_an_edit_of_a_signal_does_not_run_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: dict[str, Any]
+) -> None:
+    file = tmp_path / "vp_edited_signal.py"
+    file.write_text((paths["plugin"] / "vp_sweep_signals.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target = "vp_edited_signal:Plain"
+    cls = Component("signal", target, "A signal.").load()
+    assert load_class(target, code_digest(cls)) is cls
+    file.write_text(file.read_text().replace("-self.params.gain", "self.params.gain"))
+    with pytest.raises(
+        SignalError, match=r"were changed since process \d+ on .* has loaded them\. Restart the workers"
+    ):
+        load_class(target, code_digest(cls))
+    again = importlib.reload(sys.modules["vp_edited_signal"]).Plain
+    assert load_class(target, code_digest(again)) is again
+    sys.modules.pop("vp_edited_signal")

@@ -37,4 +37,5 @@ def vp_executors() -> tuple[Component, ...]:
     return (
         Component("serial", "vpcore.executor.serial:SerialExecutor", "One run after the other, in this process."),
         Component("local", "vpcore.executor.local:LocalExecutor", "Processes of this machine."),
+        Component("dask", "vpcore.executor.dask:DaskExecutor", "Workers of a Dask cluster, of this machine or many."),
     )

@@ -72,8 +72,8 @@ def vp_trackers() -> Iterable[Component]:
 def vp_executors() -> Iterable[Component]:
     """Return the executors of this plugin, named by `parallel.executor` of an experiment.
 
-    A target is a class or function that takes `max_workers` and returns a `concurrent.futures.Executor`. None means
-    no executors.
+    A target is a class or function that takes `max_workers`, and by name the options that it has
+    (`parallel.options`), and returns a `concurrent.futures.Executor`. None means no executors.
     """
     raise NotImplementedError
 

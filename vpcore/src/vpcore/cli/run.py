@@ -22,6 +22,10 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Instead of parallel.max_workers.")] = None,
     executor: Annotated[str | None, typer.Option("--executor", help="Instead of parallel.executor.")] = None,
+    executor_option: Annotated[
+        list[str] | None,
+        typer.Option("--executor-option", metavar="NAME=VALUE", help="Over parallel.options; may be repeated."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
@@ -44,6 +48,7 @@ def run(
             fail_fast=fail_fast,
             max_workers=workers,
             executor=executor,
+            executor_options=_options(executor_option or []),
             on_progress=on_progress,
         )
     _say_report(workspace, report)
@@ -52,6 +57,20 @@ def run(
         report.raise_tracking_failures(workspace.plugins)
     if report.n_failed:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` as a mapping; a value is read as YAML reads it."""
+    from vpcore.config.loader import parse_document
+    from vpcore.errors import ConfigError
+
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--executor-option takes NAME=VALUE, was '{text}'.")
+        found |= parse_document(f"{name}: {value}", "--executor-option").data
+    return found
 
 
 def _progress(name: str) -> Any:

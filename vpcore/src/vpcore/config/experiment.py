@@ -72,6 +72,9 @@ class ParallelSpec(Spec):
 
     executor: str = Field("local", description="Name of an executor, see `vp plugins`")
     max_workers: int | None = Field(None, ge=1, le=4096, description="Processes; default: one per core")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the executor; dask has `address`, of a scheduler"
+    )
 
 
 class TrackingSpec(Spec):

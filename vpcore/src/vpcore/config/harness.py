@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.evaluation import EvalConfig
@@ -43,6 +43,7 @@ class ExperimentConfig(BaseModel):
     min_signals: int
     executor: str
     max_workers: int | None
+    executor_options: dict[str, Any] = Field(default_factory=dict)
     tracker: str
     tracking_experiment: str
     tags: dict[str, str]

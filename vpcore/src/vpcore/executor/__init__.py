@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vpcore.executor.local import LocalExecutor, WorkerDied
+from vpcore.executor.local import ExecutorLost, LocalExecutor, WorkerDied
 from vpcore.executor.serial import SerialExecutor
 
-__all__ = ["LocalExecutor", "SerialExecutor", "WorkerDied"]
+__all__ = ["ExecutorLost", "LocalExecutor", "SerialExecutor", "WorkerDied"]

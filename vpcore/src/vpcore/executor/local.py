@@ -29,6 +29,10 @@ class WorkerDied(BrokenExecutor):
     """The process that worked on a task ended before the task did."""
 
 
+class ExecutorLost(BrokenExecutor):
+    """The executor itself is gone: no task is to blame, and none can be done any more."""
+
+
 class _RemoteTraceback(Exception):
     """Where an exception was raised in the worker; shown as its cause."""
 
@@ -105,6 +109,7 @@ class LocalExecutor(Executor):
     """
 
     in_process = False
+    isolates = True
 
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None and max_workers < 1:

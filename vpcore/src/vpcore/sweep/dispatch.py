@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from typing import Any, TypeVar
+
+from vpcore.errors import PluginError
+from vpcore.executor import ExecutorLost
 
 T = TypeVar("T")
 
@@ -17,6 +20,8 @@ def dispatch(
     function: Callable[..., T],
     calls: Sequence[tuple[Any, ...]],
     on_submit: Callable[[int], None] = lambda index: None,
+    *,
+    at_once: int | None = None,
 ) -> Generator[tuple[int, T | BaseException], None, None]:
     """Yield ``(index, result or exception)`` of every call, as they finish.
 
@@ -30,33 +35,56 @@ def dispatch(
         The positional arguments of each call.
     on_submit : callable
         Called with the index of a call that is about to be handed over.
+    at_once : int, optional
+        How many calls the executor has at a time.
+
+    Raises
+    ------
+    PluginError
+        If the executor itself is lost.
 
     Notes
     -----
     If the generator is closed early or interrupted, what waits is cancelled and, where the executor can (`kill`),
     what is at work is ended.
     """
-    at_once = getattr(executor, "max_workers", 8)
-    if not getattr(executor, "in_process", False):
-        at_once += SPARE
+
+    def room() -> int:
+        # Asked every time: workers of a cluster come and go.
+        if at_once is not None:
+            return at_once
+        return int(getattr(executor, "max_workers", 8)) + (0 if getattr(executor, "in_process", False) else SPARE)
+
     pending: dict[Future[T], int] = {}
     position = 0
     try:
         while pending or position < len(calls):
-            while position < len(calls) and len(pending) < at_once:
+            free = room() - len(pending)
+            while position < len(calls) and free > 0:
+                free -= 1
                 on_submit(position)
-                pending[executor.submit(function, *calls[position])] = position
+                try:
+                    future = executor.submit(function, *calls[position])
+                except BrokenExecutor as error:
+                    raise _gone(error) from error
+                pending[future] = position
                 position += 1
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 index = pending.pop(future)
                 try:
                     result: T | BaseException = future.result()
+                except ExecutorLost as error:
+                    raise _gone(error) from error
                 except (Exception, CancelledError) as error:
                     result = error
                 yield index, result
     finally:
         if pending:
             stop(executor)
+
+
+def _gone(error: BaseException) -> PluginError:
+    return PluginError(f"The executor is gone: {error}. What was finished is stored; running again computes the rest.")
 
 
 def stop(executor: Executor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,7 +20,8 @@ from vpcore.sweep.expand import expand
 from vpcore.sweep.gate import PROOFS, pass_gate
 from vpcore.sweep.keeper import Keeper, SweepReport, failed_outcome
 from vpcore.sweep.plan import Plan, make_plan, tasks
-from vpcore.sweep.worker import Outcome, Task, describe, run_task
+from vpcore.sweep.pool import check_workers, make_pool
+from vpcore.sweep.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.tracker import NoTracker, Tracker
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def run_experiment(
     fail_fast: bool = False,
     max_workers: int | None = None,
     executor: str | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     strict_tracking: bool = False,
     on_progress: Callable[[SweepProgress], None] = lambda progress: None,
 ) -> SweepReport:
@@ -97,6 +99,8 @@ def run_experiment(
         Instead of the experiment's own.
     executor : str, optional
         Name of an executor, instead of the experiment's own.
+    executor_options : mapping, optional
+        Options of the executor, over those of the experiment.
     strict_tracking : bool
         Raise at the end if the tracker or a lifecycle hook failed.
     on_progress : callable
@@ -115,7 +119,7 @@ def run_experiment(
     """
     began = time.perf_counter()
     config = harness_config(workspace, experiment)
-    make_executor = workspace.plugins.load("executor", executor or config.executor)
+    workspace.plugins.load("executor", executor or config.executor)  # one that is missing is noticed at once
     report = SweepReport(config.name, config.dataset_id)
     tracker: Tracker | None = None
     if not workspace.datasets.exists(config.dataset_id):
@@ -128,11 +132,8 @@ def run_experiment(
     report.n_reused = plan.n_trials - plan.n_missing
     failed_hooks = len(workspace.plugins.hook_failures)
     if plan.missing:
-        workers = max_workers if max_workers is not None else config.max_workers
-        if workers is not None and workers < 1:
-            raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
         tracker = tracker or _tracker(workspace, config, report)
-        pool: Executor = make_executor(workers)
+        pool = make_pool(workspace, config, executor=executor, max_workers=max_workers, options=executor_options)
         keeper = Keeper(workspace, config, tracker, report, plan)
         with pool:
             if not getattr(pool, "in_process", False):
@@ -167,6 +168,7 @@ def _work(
     workspace, report, plan = keeper.workspace, keeper.report, keeper.plan
     if dataset.path is None:
         raise ConfigError(f"Dataset '{dataset.dataset_id}' is in memory; workers read it from the lake.")
+    check_workers(pool, [str(dataset.path)])
     folder = workspace.results_dir / PROOFS
     refused = pass_gate(
         plan.missing, folder, pool, lambda done, total: on_progress(SweepProgress("proof", done, total))
@@ -192,27 +194,47 @@ def _work(
         ]
         show()
         died = _run_all(keeper, pool, work, fail_fast, show)
-        # Which run of a task its worker died of is only seen when each has a worker to itself.
+        # Which run of a task its worker died of is only seen when each has a worker to itself; where a death is held
+        # against what merely waited there, nothing else may wait.
         alone = [replace(task, items=(item,)) for task in died for item in task.items]
+        at_once = None if getattr(pool, "isolates", False) else 1
         if not report.stopped:
-            _run_all(keeper, pool, alone, fail_fast, show)
+            _run_all(keeper, pool, alone, fail_fast, show, at_once=at_once)
     finally:
         keeper.flush()
 
 
 def _run_all(
-    keeper: Keeper, pool: Executor, work: Sequence[Task], fail_fast: bool, show: Callable[[], None]
+    keeper: Keeper,
+    pool: Executor,
+    work: Sequence[Task],
+    fail_fast: bool,
+    show: Callable[[], None],
+    *,
+    at_once: int | None = None,
 ) -> list[Task]:
-    """Do tasks, and return those of several runs whose worker died."""
+    """Do tasks, and return those whose worker died and that were not alone with it.
+
+    Raises
+    ------
+    DatasetUnseen
+        If a worker cannot open the dataset: that is no failure of a run.
+    PluginError
+        If the executor is lost.
+    """
 
     def announce(index: int) -> None:
         keeper.started(*(item.run_id for item in work[index].items))
 
     died = []
-    with closing(dispatch(pool, run_task, [(task,) for task in work], announce)) as results:
+    isolated = at_once == 1 or getattr(pool, "isolates", False)
+    with closing(dispatch(pool, run_task, [(task,) for task in work], announce, at_once=at_once)) as results:
         for index, result in results:
             task = work[index]
-            if isinstance(result, BrokenExecutor) and len(task.items) > 1:
+            if isinstance(result, DatasetUnseen):
+                raise result
+            exact = isolated and len(task.items) == 1
+            if isinstance(result, BrokenExecutor) and not exact:
                 died.append(task)
                 continue
             keeper.add(_outcomes(keeper, task, result))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import threading
 import time
 import traceback
 from collections import OrderedDict
@@ -17,7 +20,7 @@ import numpy.typing as npt
 from vpcore.canonical import canonical_json
 from vpcore.component import Component
 from vpcore.dataset import Dataset
-from vpcore.errors import SignalError, VpError
+from vpcore.errors import DatasetError, SignalError, VpError
 from vpcore.evaluation import (
     MARKET_COLUMNS,
     BarrierSpec,
@@ -89,14 +92,37 @@ class Outcome:
     elapsed: float
 
 
+class DatasetUnseen(DatasetError):
+    """A worker cannot open the dataset: no failure of a run, but of all of them."""
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""What runs share is not made for threads, and a worker of a cluster may have several."""
+
+
 def run_task(task: Task) -> list[Outcome]:
-    """Do the runs of a task. A run that raises is an outcome with its error; the others go on."""
+    """Do the runs of a task. A run that raises is an outcome with its error; the others go on.
+
+    Raises
+    ------
+    DatasetUnseen
+        If the dataset cannot be opened here.
+    """
+    with _ONE_AT_A_TIME:
+        return _run_task(task)
+
+
+def _run_task(task: Task) -> list[Outcome]:
+    try:
+        session = _session(task.dataset, task.cache)
+    except VpError as unseen:
+        raise DatasetUnseen(f"A worker on {platform.node()} cannot open the dataset. {unseen}") from None
     outcomes = []
     for item in task.items:
         started, clock = time.time(), time.perf_counter()
         columns, error, trace = key_columns(item.trials), None, None
         try:
-            columns = _session(task.dataset, task.cache).evaluate(item, task.models)
+            columns = session.evaluate(item, task.models)
         except Exception as failure:
             error, trace = describe(failure), traceback.format_exc()
         outcomes.append(Outcome(item.run_id, columns, error, trace, started, time.perf_counter() - clock))
@@ -222,14 +248,29 @@ def _session(dataset: str, cache: str) -> Session:
 
 @lru_cache(maxsize=64)
 def load_class(target: str, expected: str) -> type[Signal]:
-    """Import a signal's class; an error if its sources are not those that were expected."""
+    """Import a signal's class; an error if its sources are not those that were expected, or were edited since."""
     cls: type[Signal] = Component("signal", target, "A signal.").load()
+    package = cls.__module__.partition(".")[0]
+    known = _LOADED.setdefault(package, {})
+    if known and cls not in known and any(other.__qualname__ == cls.__qualname__ for other in known):
+        known.clear()  # its module was loaded anew
     if code_digest(cls) != expected:
         raise SignalError(
             f"The sources of {target} were changed while the experiment was running. Run it again: the edited signal "
             "is a run of its own."
         )
+    if set(known.values()) - {expected}:
+        # What is in memory was read from the sources as they were: its results are not those of the new ones.
+        raise SignalError(
+            f"The sources of {target} were changed since process {os.getpid()} on {platform.node()} has loaded them. "
+            "Restart the workers (or this notebook's kernel), and run again."
+        )
+    known[cls] = expected
     return cls
+
+
+_LOADED: dict[str, dict[type[Signal], str]] = {}
+"""By package, the classes that this process has loaded, and the digest of their sources when it did."""
 
 
 def _signal(item: WorkItem) -> Signal:

@@ -1,0 +1,182 @@
+"""Workers of a Dask cluster: one that is running somewhere, or processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import socket
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+from vpcore.errors import PluginError
+from vpcore.executor.local import ExecutorLost, WorkerDied, usable_cores
+
+T = TypeVar("T")
+
+PATIENCE_S = 10.0
+"""How long a scheduler, and its first worker, may take to answer."""
+
+CONFIGURED = "scheduler-address"
+"""Dask's own setting, as from the variable DASK_SCHEDULER_ADDRESS."""
+
+
+class DaskExecutor(Executor):
+    """Runs tasks on the workers of a Dask cluster.
+
+    A task whose worker dies is given to another one by the scheduler, as often as it allows (its ``allowed-failures``);
+    then the task's future has `WorkerDied`. If the scheduler is lost, the futures have `ExecutorLost`.
+
+    Parameters
+    ----------
+    max_workers : int, optional
+        Of a cluster of this machine, its processes, by default one per usable core. Of one that is running, at most so
+        many tasks are given to it at a time, by default one per thread of its workers.
+    address : str, optional
+        Of a scheduler, ``tcp://host:8786``. By default what Dask's own configuration names
+        (``DASK_SCHEDULER_ADDRESS``); if that names none, a cluster of processes of this machine is started, and ended
+        with this executor.
+
+    Raises
+    ------
+    PluginError
+        If Dask is not installed, no scheduler answers, or it has no workers.
+    """
+
+    in_process = False
+    isolates = False
+    """Several tasks may wait at one worker, and its death is held against all of them."""
+
+    def __init__(self, max_workers: int | None = None, *, address: str | None = None) -> None:
+        try:
+            distributed = importlib.import_module("distributed")
+            dask = importlib.import_module("dask")
+        except ModuleNotFoundError as error:
+            raise PluginError(
+                f"Executor 'dask' needs {error.name}, which is not installed. Run: pip install 'vpcore[dask]', "
+                "or set parallel.executor: local."
+            ) from None
+        self._killed_worker = distributed.KilledWorker
+        self._most = max_workers
+        self._open = True
+        self._threads = 1
+        self._cluster: Any = None
+        self.address = address or dask.config.get(CONFIGURED, None)
+        if self.address is None:
+            self._cluster = _processes(distributed, max_workers or usable_cores())
+            self.address = self._cluster.scheduler_address
+        try:
+            _knock(self.address)
+            self._client = distributed.Client(self.address, timeout=PATIENCE_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            self._end_cluster()
+            raise PluginError(
+                f"No Dask scheduler answers at {self.address} ({error}). Start one with: dask scheduler. Its address, "
+                "tcp://HOST:PORT, is parallel.options.address, or DASK_SCHEDULER_ADDRESS."
+            ) from None
+        self._executor = self._client.get_executor(pure=False)
+        try:
+            self._client.wait_for_workers(1, timeout=PATIENCE_S)
+        except TimeoutError:
+            self.shutdown()
+            raise PluginError(
+                f"The Dask scheduler at {self.address} has no workers. Start one with: dask worker {self.address} "
+                "--nthreads 1"
+            ) from None
+
+    @property
+    def max_workers(self) -> int:
+        """Tasks that are worked on at a time: as many as the workers have threads now."""
+        # Of a scheduler that is lost the futures tell.
+        with contextlib.suppress(OSError, TimeoutError):
+            self._threads = sum(self._client.nthreads().values()) or 1
+        return int(min(self._threads, self._most or self._threads))
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Hand a task to the cluster.
+
+        Raises
+        ------
+        RuntimeError
+            After `shutdown`.
+        ExecutorLost
+            If the scheduler was lost.
+        """
+        try:
+            inner = self._executor.submit(fn, *args, **kwargs)
+        except Exception as error:
+            if self._open and self._client.status != "running":
+                raise ExecutorLost(self._lost()) from error
+            raise
+        future: Future[T] = Future()
+
+        def hand_on(done: Future[T]) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            if done.cancelled():
+                future.set_exception(ExecutorLost(self._lost()))
+                return
+            error = done.exception()
+            if isinstance(error, self._killed_worker):
+                future.set_exception(WorkerDied(_death(error)))
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        inner.add_done_callback(hand_on)
+        return future
+
+    def _lost(self) -> str:
+        return f"the Dask scheduler at {self.address} was lost"
+
+    def on_every_worker(self, function: Callable[..., T], *args: Any) -> dict[str, T]:
+        """Call a function once in every worker process and return its answers by the workers' addresses."""
+        answers: dict[str, T] = self._client.run(function, *args)
+        return answers
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks, leave the scheduler, and end the cluster if it is our own."""
+        self._open = False
+        self._executor.shutdown(wait=wait and not cancel_futures)
+        self._client.close()
+        self._end_cluster()
+
+    def kill(self) -> None:
+        """Cancel what waits; what is at work is ended where the workers are our own, and elsewhere left to end."""
+        self.shutdown(wait=False)
+
+    def _end_cluster(self) -> None:
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.close()
+
+
+def _knock(address: str) -> None:
+    """Try whether anything listens: a client that found nothing takes half a minute to give up, and complains."""
+    scheme, _, place = address.rpartition("://")
+    if scheme in ("", "tcp", "tls"):
+        host, colon, port = place.rpartition(":")
+        if not colon or not port.isdigit():
+            raise ValueError("the address has no port")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE_S).close()
+
+
+def _processes(distributed: Any, n: int) -> Any:
+    return distributed.LocalCluster(
+        host="127.0.0.1",
+        n_workers=n,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        memory_limit=0,  # what a worker keeps is bounded by itself; Dask would pause or kill it at a guess
+        silence_logs=logging.CRITICAL,  # a death is an exception here, and a row with its error
+        scheduler_kwargs={"allowed_failures": 1},
+    )
+
+
+def _death(error: Any) -> str:
+    name = getattr(getattr(error, "last_worker", None), "address", None)
+    where = f", the last one {name}" if name else ""
+    return f"every worker process that was given it died{where}, perhaps because memory ran out"

@@ -1,0 +1,148 @@
+"""Getting an executor, and making sure that its workers see the same lake and run the same code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import platform
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import vpcore
+from vpcore.canonical import file_digest
+from vpcore.config import ExperimentConfig
+from vpcore.dataset.manifest import MANIFEST_FILE
+from vpcore.errors import ConfigError, DatasetError, PluginError, did_you_mean, listed
+from vpcore.kernels.jit import sources_digest
+from vpcore.sweep.expand import LIBRARIES
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+
+def make_pool(
+    workspace: Workspace,
+    config: ExperimentConfig,
+    *,
+    executor: str | None = None,
+    max_workers: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Executor:
+    """Return the executor of an experiment, or the one that is named instead.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose executors there are.
+    config : ExperimentConfig
+        Names executor, workers and options.
+    executor : str, optional
+        Instead of its own; then its options do not count, which belong to that one.
+    max_workers : int, optional
+        Instead of its own.
+    options : mapping, optional
+        Over its own.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such option, or `max_workers` is below 1.
+    PluginError
+        If there is no such executor, or it cannot be started.
+    """
+    name = executor or config.executor
+    make = workspace.plugins.load("executor", name)
+    workers = max_workers if max_workers is not None else config.max_workers
+    if workers is not None and workers < 1:
+        raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
+    given = {**(config.executor_options if name == config.executor else {}), **(options or {})}
+    check_options(make, name, given)
+    pool: Executor = make(workers, **given)
+    return pool
+
+
+def check_options(make: Any, name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that an executor does not have. Those that it has are the parameters of its class or function.
+
+    Raises
+    ------
+    ConfigError
+        The message lists the valid ones.
+    """
+    parameters = inspect.signature(make).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    valid = [parameter.name for parameter in parameters][1:]  # the first one is max_workers
+    for option in options:
+        if option not in valid:
+            raise ConfigError(
+                f"The executor '{name}' has no option '{option}' (parallel.options).{did_you_mean(option, valid)} "
+                f"Options: {listed(valid)}."
+            )
+
+
+# -- the workers -------------------------------------------------------------------------------------------------------
+
+
+def surroundings(folders: Iterable[str]) -> dict[str, str]:
+    """Return what must be the same in every process of a sweep, by what it is.
+
+    Parameters
+    ----------
+    folders : iterable of str
+        Of datasets.
+    """
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    found |= {name: importlib.metadata.version(name) for name in LIBRARIES}
+    found["the code of vpcore"] = sources_digest(Path(vpcore.__file__).parent)
+    for folder in folders:
+        manifest = Path(folder) / MANIFEST_FILE
+        found[folder] = file_digest(manifest) if manifest.is_file() else ""
+    return found
+
+
+def check_workers(pool: Executor, folders: Iterable[str]) -> None:
+    """Refuse workers elsewhere that do not see the datasets or would compute with other code.
+
+    Only an executor whose processes may be of another machine or environment has `on_every_worker`; those of the
+    others are this one's.
+
+    Raises
+    ------
+    DatasetError
+        If a worker does not see a dataset.
+    PluginError
+        If a worker has another version of something, or does not have vpcore at all.
+    """
+    ask = getattr(pool, "on_every_worker", None)
+    if ask is None:
+        return
+    wanted = surroundings(folders)
+    try:
+        answers = ask(surroundings, list(folders))
+    except ModuleNotFoundError as error:
+        raise PluginError(
+            f"A worker cannot import {error.name}. Install there what is installed here, vpcore and the packages of "
+            "the signals."
+        ) from None
+    for worker, found in sorted(answers.items()):
+        for what, value in wanted.items():
+            if found[what] == value:
+                continue
+            if what in folders:
+                raise unseen(what, worker)
+            raise PluginError(
+                f"Worker {worker} would compute other bytes: {what} differs ({found[what][:16]}, here {value[:16]}). "
+                "Install the same versions there."
+            )
+
+
+def unseen(folder: str, worker: str) -> DatasetError:
+    """Return the error that a worker does not see a dataset."""
+    return DatasetError(
+        f"Worker {worker} does not see the dataset in {folder}. Workers read the lake, and write proofs and models "
+        "into it, by the path that it has here: mount it there under the same path (a shared file system), or set "
+        "parallel.executor: local."
+    )
