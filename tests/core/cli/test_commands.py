@@ -51,6 +51,27 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Any:
     return arm
 
 
+def test_the_help_says_of_every_command_what_the_command_says() -> None:
+    """The lines stand in a table, so that help imports no command; the modules of commands are those of the table."""
+    commands = typer.main.get_command(app_module.build_app(Plugins(entry_points=[]))).commands
+    listed = {name: line for panel in app_module.COMMANDS.values() for name, line in panel.items()}
+    assert {name: commands[name].get_short_help_str(1000) for name in commands} == listed
+    modules = {path.stem for path in Path(app_module.__file__).parent.glob("*.py")}
+    helpers = {"__init__", "app", "common", "grouping", "ranking"}
+    assert modules - helpers == {name.replace("-", "_") for name in listed}
+
+
+def test_a_command_imports_no_other() -> None:
+    code = (
+        "import sys; from vpcore.cli.app import run; run(['compare', '--help']); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {m for m in done.stderr.split() if m.startswith("vpcore.cli.")} == {
+        "vpcore.cli.app", "vpcore.cli.common", "vpcore.cli.compare",
+    }  # fmt: skip
+    assert "Rank the stored rows" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
