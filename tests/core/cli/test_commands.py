@@ -293,9 +293,8 @@ def test_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["schema", "experiment"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema["additionalProperties"] is False
-    assert {"name", "serving", "signals", "eval", "select", "sweep", "parallel", "tracking"} == set(
-        schema["properties"]
-    )
+    wanted = ("name", "serving", "pipelines", "dates", "signals", "eval", "select", "sweep", "parallel", "tracking")
+    assert set(wanted) == set(schema["properties"])
     assert run(["schema", "--out", "schemas"]) == 0
     written = capsys.readouterr().out.split()
     assert written == [f"schemas/{kind}.schema.json" for kind in ("instrument", "pipeline", "serving", "experiment")]

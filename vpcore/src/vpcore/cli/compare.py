@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ from vpcore.cli.common import CsvOption, JsonOption, RootOption
 
 if TYPE_CHECKING:
     from vpcore.cli.ranking import Ranking
+    from vpcore.config import ExperimentConfig
     from vpcore.workspace import Workspace
 
 
@@ -35,39 +36,46 @@ def compare(
         tuple[str, str] | None,
         typer.Option("--pivot", metavar="DOWN ACROSS", help="The median for every pair of values of two settings."),
     ] = None,
+    per_session: Annotated[
+        bool, typer.Option("--per-session", help="Of an experiment on several sessions: rows of each, not of all.")
+    ] = False,
     stale: Annotated[bool, typer.Option("--stale", help="The rows of signals whose code was another.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
     """Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders."""
+    from functools import partial
+
     from vpcore.cli.common import open_workspace
+    from vpcore.cli.ranking import rank, rank_experiment
 
     workspace = open_workspace(root)
     if signal is not None:
         workspace.results.require_signal(signal)
-    filters: dict[str, Any] = {"signal": signal}
     if dataset_id is not None:
         from vpcore.generate import find_dataset
 
-        filters["dataset_id"] = find_dataset(workspace, dataset_id)
+        dataset_id = find_dataset(workspace, dataset_id)
+    config = None
     if experiment is not None:
-        from vpcore.sweep import harness_config, plan_experiment
+        from vpcore.sweep import harness_config
 
         config = harness_config(workspace, experiment)
-        sort, min_signals = sort or config.select_metric, config.min_signals if min_signals is None else min_signals
-        if stale:
-            filters |= {"experiment": config.name, "code_digests": current_code(workspace), "stale": True}
-        else:
-            plan = plan_experiment(workspace, config)
-            filters["keys"] = [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan else []
+    sort = sort or (config.select_metric if config is not None else "net_pnl_ticks")
+    if min_signals is None:
+        min_signals = config.min_signals if config is not None else 5
+    find: Callable[..., Ranking]
+    if config is not None and not stale and dataset_id is None:
+        find = partial(rank_experiment, workspace, config, signal=signal, per_session=per_session)
     else:
-        filters |= {"code_digests": current_code(workspace), "stale": stale}
+        filters: dict[str, Any] = {"signal": signal, "dataset_id": dataset_id}
+        filters |= _rows_of(workspace, config, stale)
+        find = partial(rank, workspace, filters)
     show(
-        workspace,
-        filters,
-        sort=sort or "net_pnl_ticks",
-        min_signals=5 if min_signals is None else min_signals,
+        find(sort=sort, min_signals=min_signals),
+        sort=sort,
+        min_signals=min_signals,
         limit=limit,
         json=json,
         csv=csv,
@@ -77,6 +85,17 @@ def compare(
         by=by,
         pivot=pivot,
     )
+
+
+def _rows_of(workspace: Workspace, config: ExperimentConfig | None, stale: bool) -> dict[str, Any]:
+    """Return the filters that name the rows of an experiment, or all, of the current code or of other code."""
+    if config is None or stale:
+        found: dict[str, Any] = {"code_digests": current_code(workspace), "stale": stale}
+        return found | ({"experiment": config.name} if config is not None else {})
+    from vpcore.sweep import plan_experiment
+
+    plan = plan_experiment(workspace, config)
+    return {"keys": [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan is not None else []}
 
 
 def current_code(workspace: Workspace) -> dict[str, str]:
@@ -95,8 +114,7 @@ LEADERS = 5
 
 
 def show(
-    workspace: Workspace,
-    filters: Mapping[str, Any],
+    ranking: Ranking,
     *,
     sort: str,
     min_signals: int,
@@ -107,11 +125,10 @@ def show(
     by: str | None = None,
     pivot: tuple[str, str] | None = None,
 ) -> None:
-    """Print the ranked rows of a query, what to think of the leaders, and what a reader must know."""
+    """Print ranked rows, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.cli.ranking import EXPORTED, for_people, people_columns, rank, ranked
+    from vpcore.cli.ranking import EXPORTED, for_people, people_columns, ranked
 
-    ranking = rank(workspace, filters, sort=sort, min_signals=min_signals)
     if (by is not None or pivot is not None) and not ranking.rows.is_empty():
         _groups(ranking, sort, by, pivot, json=json, csv=csv)
         if not json and not csv:
@@ -126,18 +143,24 @@ def show(
                 "rows": rows,
                 "n_rows": ranking.rows.height,
                 "n_too_few_trades": ranking.n_few,
+                "n_incomplete": ranking.n_incomplete,
                 "n_trials": {name: about.n_trials for name, about in ranking.evidence.items()},
                 "evidence": [about.plain() for about in ranking.evidence.values()],
                 "verdicts": verdicts(ranking),
             }
         )
         return
-    none = ranking.rows.is_empty() and not ranking.n_few
+    none = ranking.rows.is_empty() and not ranking.n_few and not ranking.n_incomplete
     empty = nothing if none else f"No row has {min_signals} trades."
     if csv:
         emit_table(rows, EXPORTED, csv=True, empty=empty)
         return
-    emit_table(for_people(rows, sort), people_columns(sort), title=f"By {sort}", empty=empty)
+    emit_table(for_people(rows, sort), people_columns(sort, pooled=ranking.pooled), title=f"By {sort}", empty=empty)
+    if ranking.n_incomplete:
+        say(
+            f"{ranking.n_incomplete} combinations are not ranked: a session of theirs is not stored, or failed. "
+            "See them with --per-session, and compute what is missing with vp run."
+        )
     if not rows:
         return
     say(caution(ranking, len(rows), min_signals))
@@ -201,6 +224,12 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
         lines.append(
             f"{about.n_trials} combinations were tried on {name} and datasets of the same market: the best of them is "
             f"partly luck.{overfit}"
+        )
+    if ranking.pooled:
+        lines.append(
+            "A row is a combination over all sessions: trades are added up, paid says in how many sessions it pays, "
+            "worst what a trade pays in the worst. It goes by the name of its row on the latest session. "
+            "--per-session shows the rows one by one."
         )
     lines.append(
         "net is what a trade pays, mean the same trades from mid to mid without costs; both in ticks. p_random: how "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from vpcore.config import ExperimentConfig
     from vpcore.evidence import Evidence
     from vpcore.workspace import Workspace
 
@@ -20,7 +21,7 @@ EXPORTED = (
     "driftless_rate", "mean_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "block_length",
     "events_per_hour", "sl_rate", "tie_rate",
     "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped",
-    "experiment_name", "code_digest",
+    "experiment_name", "code_digest", "sessions", "sessions_paid", "worst_session_net", "threshold_quantile",
 )  # fmt: skip
 """Columns of a CSV."""
 
@@ -53,15 +54,65 @@ class Ranking:
         How many have fewer.
     evidence : dict
         By dataset.
+    n_incomplete : int
+        Combinations on several sessions that are not stored on all of them, and therefore not ranked.
     """
 
     rows: pl.DataFrame
     n_few: int
     evidence: dict[str, Evidence]
+    n_incomplete: int = 0
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a row is a combination over several sessions."""
+        return "sessions" in self.rows.columns
 
 
-def rank(workspace: Workspace, filters: Mapping[str, Any], *, sort: str, min_signals: int) -> Ranking:
-    """Return the rows of a query, ranked, with what depends on the other rows.
+def rank_experiment(
+    workspace: Workspace,
+    config: ExperimentConfig,
+    *,
+    sort: str,
+    min_signals: int,
+    signal: str | None = None,
+    per_session: bool = False,
+) -> Ranking:
+    """Return the rows of an experiment as it is now, ranked; of one on several sessions its combinations.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where they are stored.
+    config : ExperimentConfig
+        The experiment.
+    sort, min_signals, signal
+        As in `rank`.
+    per_session : bool
+        Rows and not combinations.
+    """
+    from vpcore.sweep import plan_experiment
+    from vpcore.sweep.combine import pooled_rows
+
+    plan = plan_experiment(workspace, config)
+    runs = plan.runs if plan is not None else ()
+    if len(config.sessions) == 1 or per_session:
+        keys = [(run.run_id, trial) for run in runs for trial in run.trials]
+        return rank(workspace, {"keys": keys, "signal": signal}, sort=sort, min_signals=min_signals)
+    family, n_incomplete = pooled_rows(workspace, config, runs)
+    found = rank(workspace, {"signal": signal}, sort=sort, min_signals=min_signals, family=family)
+    return replace(found, n_incomplete=n_incomplete)
+
+
+def rank(
+    workspace: Workspace,
+    filters: Mapping[str, Any],
+    *,
+    sort: str,
+    min_signals: int,
+    family: pl.DataFrame | None = None,
+) -> Ranking:
+    """Return the rows of a query, or of `family`, ranked, with what depends on the other rows.
 
     A filter by signal is applied after weighing: leaving rows out does not make the others less lucky.
 
@@ -74,15 +125,18 @@ def rank(workspace: Workspace, filters: Mapping[str, Any], *, sort: str, min_sig
 
     from vpcore.errors import ResultsError, did_you_mean, listed
     from vpcore.evidence import COMPUTED, EVIDENCE, by_evidence, weigh
-    from vpcore.results import ROW_KEY, SORTABLE
+    from vpcore.results import ROW_KEY, SORTABLE, in_order
 
     weighed_figures = (*COMPUTED, EVIDENCE)
     if sort not in (*SORTABLE, *weighed_figures):
         names = (*SORTABLE, *weighed_figures)
         raise ResultsError(f"Rows cannot be sorted by '{sort}'.{did_you_mean(sort, names)} Figures: {listed(names)}.")
-    family = {name: value for name, value in filters.items() if name != "signal"}
     stored = None if sort in weighed_figures else sort
-    found = workspace.results.query_runs(**family, sort=stored, blocks=True)
+    if family is None:
+        others = {name: value for name, value in filters.items() if name != "signal"}
+        found = workspace.results.query_runs(**others, sort=stored, blocks=True)
+    else:
+        found = in_order(family, stored)
     weighed, evidence = weigh(workspace.results, workspace.datasets, found, min_trades=min_signals)
     if filters.get("signal") is not None:
         weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
@@ -95,12 +149,15 @@ def rank(workspace: Workspace, filters: Mapping[str, Any], *, sort: str, min_sig
     return Ranking(enough, weighed.height - enough.height, evidence)
 
 
-def people_columns(sort: str, *, alone: bool = False) -> tuple[str, ...]:
+def people_columns(sort: str, *, alone: bool = False, pooled: bool = False) -> tuple[str, ...]:
     """Return the columns of the table, with the figure it is sorted by if that is another one.
 
-    With `alone`, without the figures that depend on other rows.
+    With `alone`, without the figures that depend on other rows; with `pooled`, with those of sessions.
     """
     columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "n_trials", "dsr")))
+    if pooled:
+        at = columns.index("net 95 %") + 1
+        columns = (*columns[:at], "paid", "worst", *columns[at:])
     return columns if sort in _IN_TABLE else (*columns[:-1], sort, columns[-1])
 
 
@@ -119,7 +176,7 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
             "row": row["row"],
             "run": row["run_id"][:8],
             "signal": row["signal"],
-            "threshold": row["threshold"],
+            "threshold": row["threshold"] if row.get("threshold_quantile") is None else _quantile(row),
             "cooldown": row["cooldown_bins"],
             "tp": row["tp_ticks"],
             "sl": row["sl_ticks"],
@@ -127,6 +184,8 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
             "n_eff": rounded(row["n_eff"], 1),
             "net": rounded(row["net_pnl_ticks"], 3),
             "net 95 %": interval(row["net_pnl_lo"], row["net_pnl_hi"], " to "),
+            "paid": f"{row['sessions_paid']} of {row['sessions']}" if row.get("sessions") else None,
+            "worst": rounded(row.get("worst_session_net"), 3),
             "p_random": rounded(row["p_random"], 4),
             "p_adj": rounded(row.get("p_adj"), 4),
             "n_trials": row.get("n_trials"),
@@ -141,6 +200,10 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
         }
         for row in rows
     ]
+
+
+def _quantile(row: Mapping[str, Any]) -> str:
+    return f"q {row['threshold_quantile']:g}"
 
 
 def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ def _progress(name: str) -> Any:
                     update = stack.enter_context(progress(name, now.total))
                 failed = f", {now.failed} failed" if now.failed else ""
                 text = {
-                    "dataset": f"{name}: generating the dataset",
+                    "dataset": f"{name}: generating datasets",
                     "proof": f"{name}: proving that signals do not look ahead",
                     "run": f"{name}: {now.done:,.0f} of {now.total:,.0f} rows{failed}",
                 }[now.stage]
@@ -108,36 +108,41 @@ def _progress(name: str) -> Any:
 
 def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, json: bool) -> None:
     from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.sweep import expand, make_plan, plan_experiment
+    from vpcore.sweep import expand, plan_experiment
 
     plan = plan_experiment(workspace, config, force=force)
-    there = plan is not None
-    if plan is None:
-        plan = make_plan(expand(config, workspace.plugins, ()), workspace.results, force=True)
-    missing = {run.run_id: len(run.trials) for run in plan.missing}
+    absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
+    # Nothing is known of a dataset that is not there, but what would be computed on it.
+    unmade = [run for session in absent for run in expand(config, workspace.plugins, (), session=session)]
+    runs = [*(plan.runs if plan is not None else ()), *unmade]
+    missing = {run.run_id: len(run.trials) for run in [*(plan.missing if plan is not None else ()), *unmade]}
+    n_trials, n_missing = sum(len(run.trials) for run in runs), sum(missing.values())
     rows = []
-    for name in sorted({run.signal_name for run in plan.runs}):
-        runs = [run for run in plan.runs if run.signal_name == name]
-        left = sum(missing.get(run.run_id, 0) for run in runs)
-        trials = sum(len(run.trials) for run in runs)
-        rows.append({"signal": name, "runs": len(runs), "rows": trials, "stored": trials - left, "to_compute": left})
+    for name in sorted({run.signal_name for run in runs}):
+        mine = [run for run in runs if run.signal_name == name]
+        left = sum(missing.get(run.run_id, 0) for run in mine)
+        trials = sum(len(run.trials) for run in mine)
+        rows.append({"signal": name, "runs": len(mine), "rows": trials, "stored": trials - left, "to_compute": left})
     if json:
         emit_json(
             {
                 "experiment": config.name,
-                "dataset_id": config.dataset_id,
-                "dataset_exists": there,
-                "n_runs": len(plan.runs),
-                "n_trials": plan.n_trials,
-                "n_stored": plan.n_trials - plan.n_missing,
-                "n_to_compute": plan.n_missing,
+                "dataset_id": config.dataset_id if len(config.sessions) == 1 else None,
+                "dataset_ids": list(config.dataset_ids),
+                "dataset_exists": not absent,
+                "absent": [session.dataset_id() for session in absent],
+                "n_runs": len(runs),
+                "n_trials": n_trials,
+                "n_stored": n_trials - n_missing,
+                "n_to_compute": n_missing,
                 "signals": rows,
             }
         )
         return
     emit_table(rows, ("signal", "runs", "rows", "stored", "to_compute"), title=config.name)
-    dataset = "is there" if there else "would be generated first"
-    say(f"Dataset {config.dataset_id} {dataset}. {plan.n_missing} of {plan.n_trials} rows are left to compute.")
+    for session in config.sessions:
+        say(f"Dataset {session.dataset_id()} {'would be generated first' if session in absent else 'is there'}.")
+    say(f"{n_missing} of {n_trials} rows are left to compute.")
 
 
 def _say_report(workspace: Workspace, report: SweepReport) -> None:
@@ -170,13 +175,10 @@ def _say_report(workspace: Workspace, report: SweepReport) -> None:
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.cli.common import emit_json, say
     from vpcore.cli.compare import show, verdicts
-    from vpcore.cli.ranking import rank, ranked
-    from vpcore.sweep import plan_experiment
+    from vpcore.cli.ranking import rank_experiment, ranked
 
-    plan = plan_experiment(workspace, config)
-    keys = [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan else []
+    ranking = rank_experiment(workspace, config, sort=config.select_metric, min_signals=config.min_signals)
     if json:
-        ranking = rank(workspace, {"keys": keys}, sort=config.select_metric, min_signals=config.min_signals)
         emit_json(
             {
                 **report.summary(),
@@ -187,7 +189,7 @@ def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, n
             }
         )
         return
-    show(workspace, {"keys": keys}, sort=config.select_metric, min_signals=config.min_signals, limit=10)
+    show(ranking, sort=config.select_metric, min_signals=config.min_signals, limit=10)
     say(f"More: vp compare {name}")
 
 

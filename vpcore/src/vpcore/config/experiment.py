@@ -1,4 +1,4 @@
-"""The highest layer: which signals, parameters and barriers are tried on a serving spec's dataset."""
+"""The highest layer: which signals, parameters and barriers are tried on a serving spec's sessions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model
 from vpcore.axis import axis_values
 from vpcore.config.fields import Spec, SpecName
 from vpcore.config.harness import ExperimentConfig
+from vpcore.config.sessions import Day
 from vpcore.errors import ConfigError
 from vpcore.evaluation import EvalConfig
 
@@ -86,10 +87,18 @@ class TrackingSpec(Spec):
 
 
 class ExperimentSpec(Spec):
-    """Signals x scoring x parameters x cooldown x take-profit x stop over one serving spec."""
+    """Signals x scoring x parameters x cooldown x take-profit x stop over the sessions of one serving spec."""
 
     name: SpecName = Field(description="Name of the file without .yaml")
     serving: str = Field(min_length=1, description="Name of a serving spec")
+    pipelines: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Names of pipelines to evaluate on; default: the serving spec's"
+    )
+    dates: tuple[Day, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Days to evaluate them on, 2024-03-14 or {date: 2024-03-18, symbol: ESM4}; default: their own",
+    )
     signals: tuple[str, ...] | None = Field(
         None, min_length=1, description="Names of signals, or 'all'; default: the one of the serving spec"
     )
@@ -101,7 +110,7 @@ class ExperimentSpec(Spec):
 
     _resolver: Callable[[ExperimentSpec], ExperimentConfig] | None = PrivateAttr(default=None)
 
-    @field_validator("signals", mode="before")
+    @field_validator("signals", "pipelines", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value

@@ -175,8 +175,9 @@ def _type(annotation: Any, *, plural: bool = False) -> str:
         return "text"
     if annotation is bool:
         return "true or false"
+    spoken = getattr(annotation, "spoken", "mapping")  # a model may be written shorter than as a mapping
     name = {int: "whole number", float: "number", str: "text", datetime.date: "date", Any: "value"}.get(
-        annotation, "mapping"
+        annotation, spoken
     )
     return f"{name}s" if plural and name != "text" else name
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from vpcore.config.pipeline import ResolvedPipeline
+from vpcore.errors import ConfigError
 from vpcore.evaluation import EvalConfig
 from vpcore.projection import ProjectionConfig
 from vpcore.scoring import ScoringConfig
@@ -35,6 +36,9 @@ class ExperimentConfig(BaseModel):
     name: str
     serving_name: str
     pipeline: ResolvedPipeline
+    """The serving spec's: what a promoted version runs on."""
+    sessions: tuple[ResolvedPipeline, ...]
+    """What is evaluated on, in order of time, without overlap; often `pipeline` alone."""
     projection: ProjectionConfig
     scorings: tuple[ScoringConfig, ...]
     signals: tuple[SignalPlan, ...]
@@ -49,9 +53,25 @@ class ExperimentConfig(BaseModel):
     tags: dict[str, str]
 
     @property
+    def dataset_ids(self) -> tuple[str, ...]:
+        """Ids of the datasets of the sessions, in order of time."""
+        return tuple(session.dataset_id() for session in self.sessions)
+
+    @property
     def dataset_id(self) -> str:
-        """Id of the dataset that all runs read."""
-        return self.pipeline.dataset_id()
+        """Id of the dataset of an experiment on one session.
+
+        Raises
+        ------
+        ConfigError
+            If there are several.
+        """
+        if len(self.sessions) != 1:
+            raise ConfigError(
+                f"Experiment '{self.name}' has {len(self.sessions)} sessions and no single dataset: "
+                f"{', '.join(self.dataset_ids)}."
+            )
+        return self.sessions[0].dataset_id()
 
     def scorings_of(self, signal: SignalPlan) -> tuple[ScoringConfig | None, ...]:
         """Return the scorings to run a signal with; ``(None,)`` for one that does not read the score."""
@@ -67,4 +87,4 @@ class ExperimentConfig(BaseModel):
     @property
     def n_runs(self) -> int:
         """Number of runs: (dataset, scoring, signal with parameters)."""
-        return sum(len(self.points_of(signal)) for signal in self.signals)
+        return len(self.sessions) * sum(len(self.points_of(signal)) for signal in self.signals)

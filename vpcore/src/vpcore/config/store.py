@@ -17,6 +17,7 @@ from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
 from vpcore.config.problems import validate, validate_value
 from vpcore.config.serving import ResolvedServing, ServingSpec
+from vpcore.config.sessions import resolve_sessions
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError, listed
 from vpcore.plugins import Plugins
@@ -198,6 +199,7 @@ class ConfigStore:
             name=spec.name,
             serving_name=serving.name,
             pipeline=serving.pipeline,
+            sessions=self._sessions(spec, serving_spec, serving, document),
             projection=serving.projection,
             scorings=scorings,
             signals=plans,
@@ -211,6 +213,26 @@ class ConfigStore:
             tracking_experiment=spec.tracking.experiment_name or f"vp/{spec.name}",
             tags=dict(spec.tracking.tags),
         )
+
+    def _sessions(
+        self, spec: ExperimentSpec, serving_spec: ServingSpec, serving: ResolvedServing, document: Document
+    ) -> tuple[ResolvedPipeline, ...]:
+        if spec.pipelines is None and spec.dates is None:
+            return (serving.pipeline,)
+        names = spec.pipelines or (serving_spec.pipeline,)
+        by_hand = spec.pipelines is not None
+        places = [document.place(("pipelines", i) if by_hand else ("serving",)) for i in range(len(names))]
+        bases = [(self.pipeline(name, place), place) for name, place in zip(names, places, strict=True)]
+
+        def resolve(wanted: PipelineSpec, where: str) -> ResolvedPipeline:
+            if any(wanted is base for base, _ in bases):
+                return wanted.resolve()
+            try:
+                return self.pipeline(wanted).resolve()
+            except ConfigError as error:
+                raise ConfigError(f"{error}{f' ({where})' if where else ''}") from None
+
+        return resolve_sessions(bases, spec.dates, serving.pipeline, resolve, document)
 
     # -- checking ------------------------------------------------------------------------------------------------------
 

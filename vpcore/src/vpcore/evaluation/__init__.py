@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vpcore.evaluation.config import EvalConfig
     from vpcore.evaluation.crossings import Detections, Mode, band, cool_down, detect, detect_crossings
     from vpcore.evaluation.deflated import deflated_sharpe, deflated_sharpes, expected_best_sharpe
-    from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
+    from vpcore.evaluation.intervals import Z_95, breakeven_rate, driftless_rate, wilson
     from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random
     from vpcore.evaluation.metrics import evaluate, pnl_blocks
     from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
@@ -27,7 +27,7 @@ __getattr__ = exports(
     config="EvalConfig",
     deflated="deflated_sharpe deflated_sharpes expected_best_sharpe",
     crossings="Detections Mode band cool_down detect detect_crossings",
-    intervals="breakeven_rate driftless_rate wilson",
+    intervals="Z_95 breakeven_rate driftless_rate wilson",
     luck="Resampling make_ring mean_interval p_random",
     metrics="evaluate pnl_blocks",
     outcomes="MARKET_COLUMNS BarrierSpec Market OutcomeTable Price outcome_table",
@@ -39,6 +39,7 @@ __getattr__ = exports(
 __all__ = [
     "MARKET_COLUMNS",
     "PNL_BLOCK_NS",
+    "Z_95",
     "BarrierSpec",
     "Detections",
     "EvalConfig",

@@ -12,9 +12,10 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig
 from vpcore.errors import ResultsError
-from vpcore.evidence import Evidence, verdict, weigh
-from vpcore.results import ROW_KEY
+from vpcore.evidence import Evidence, datasets_of, verdict, weigh
+from vpcore.results import ROW_KEY, in_order
 from vpcore.sweep import harness_config, plan_experiment
+from vpcore.sweep.combine import pooled_rows
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -85,8 +86,13 @@ def gather(workspace: Workspace, target: str) -> Facts:
 
 def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
     plan = plan_experiment(workspace, config)
-    keys = [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan is not None else []
-    rows = workspace.results.query_runs(keys=keys, sort=config.select_metric, blocks=True)
+    runs = plan.runs if plan is not None else ()
+    keys = [(run.run_id, trial) for run in runs for trial in run.trials]
+    if len(config.sessions) > 1:
+        rows, _ = pooled_rows(workspace, config, runs)
+        rows = in_order(rows, config.select_metric)
+    else:
+        rows = workspace.results.query_runs(keys=keys, sort=config.select_metric, blocks=True)
     if rows.is_empty():
         raise ResultsError(f"Nothing of experiment '{config.name}' is stored. Run: vp run {config.name}")
     shown = config.eval
@@ -135,7 +141,7 @@ def _facts(
         min_signals=least,
         evidence=about,
         verdict=verdict(best, about),
-        manifest=workspace.datasets.open(best["dataset_id"]).manifest,
+        manifest=workspace.datasets.open(datasets_of(best["dataset_id"])[-1]).manifest,
         meta=workspace.results.find_run(best["run_id"]),
     )
 

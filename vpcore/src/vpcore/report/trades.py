@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vpcore.dataset import Dataset
 from vpcore.errors import SignalError
 from vpcore.evaluation import BarrierSpec, Detections, Resampling, Trial, detect, evaluate
+from vpcore.evidence import datasets_of
 from vpcore.kernels import barrier
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import LabelSpec, MLSignal, batch, code_digest
@@ -101,7 +102,7 @@ class Leader:
         self.row = dict(row)
         self.trial = Trial(row["threshold"], row["cooldown_bins"], row["tp_ticks"], row["sl_ticks"])
         self.settings: dict[str, Any] = json.loads(row["eval_json"])
-        stored = workspace.datasets.open(row["dataset_id"])
+        stored = workspace.datasets.open(datasets_of(row["dataset_id"])[-1])
         path = stored.path
         self.dataset = stored if path is None else Dataset.open(path, cache_dir=workspace.cache_dir)
         self.session = Session(self.dataset)

@@ -1,8 +1,9 @@
 """The results store: runs and their rows, appended in batches, read by everybody at any time."""
 
 from vpcore.results.compact import CompactReport, compact
-from vpcore.results.db import ResultsDB, StoredRun, newest
+from vpcore.results.db import ResultsDB, StoredRun, in_order, newest
 from vpcore.results.schema import (
+    COMBINATION,
     LOWER_IS_BETTER,
     RESULTS_VERSION,
     ROW_KEY,
@@ -16,6 +17,7 @@ from vpcore.results.schema import (
 from vpcore.results.writer import runs_frame
 
 __all__ = [
+    "COMBINATION",
     "LOWER_IS_BETTER",
     "RESULTS_VERSION",
     "ROW_KEY",
@@ -27,6 +29,7 @@ __all__ = [
     "ResultsDB",
     "StoredRun",
     "compact",
+    "in_order",
     "newest",
     "row_id",
     "run_id",

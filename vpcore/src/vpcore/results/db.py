@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from polars.exceptions import ComputeError
@@ -16,6 +16,7 @@ from vpcore.errors import ResultsError, did_you_mean, listed
 from vpcore.evaluation.trial import Trial
 from vpcore.results.schema import (
     CIRCUMSTANCES,
+    COMBINATION,
     LOWER_IS_BETTER,
     RESULTS_VERSION,
     ROW_KEY,
@@ -229,11 +230,7 @@ class ResultsDB:
             if keys is not None:
                 wanted = [(run, *trial) for run, trial in keys]
                 frame = frame.join(_key_frame(ROW_KEY, wanted), on=list(ROW_KEY), how="semi")
-            if sort is not None:
-                by, descending = [sort, *ROW_KEY], [sort not in LOWER_IS_BETTER] + [False] * len(ROW_KEY)
-                frame = frame.sort(by, descending=descending, nulls_last=True)
-            else:
-                frame = frame.sort(ROW_KEY)
+            frame = in_order(frame, sort)
             found = (frame.head(limit) if limit is not None else frame).select("_row", "_made_by").collect()
             return rows[found["_row"]].hstack(made_by.select(_WITH_A_ROW)[found["_made_by"]]).lazy()
 
@@ -308,6 +305,16 @@ class ResultsDB:
         condition = pl.col("dataset_id").is_in(dataset_ids) if dataset_ids else None
         return int(self.read(lambda: self.runs(condition, blocks=False).select(pl.len())).item())
 
+    def count_combinations(self, dataset_ids: Collection[str]) -> int:
+        """Return how many combinations were evaluated on any of some datasets, each once for all of them.
+
+        Rows of a threshold that is a quantile have another number on every dataset and are counted on each.
+        """
+        condition = pl.col("dataset_id").is_in(sorted(dataset_ids))
+        return int(
+            self.read(lambda: self.runs(condition, blocks=False).select(COMBINATION).unique().select(pl.len())).item()
+        )
+
     def lineage(self, dataset_id: str) -> list[str]:
         """Return the datasets in the store that were made of the same market as this one, itself included, sorted.
 
@@ -370,6 +377,17 @@ def _committed(rows: pl.LazyFrame, meta: pl.DataFrame) -> pl.LazyFrame:
 
 def _key_frame(names: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> pl.LazyFrame:
     return pl.LazyFrame(list(keys), schema={name: RUNS[name] for name in names}, orient="row")
+
+
+_Frame = TypeVar("_Frame", pl.LazyFrame, pl.DataFrame)
+
+
+def in_order(rows: _Frame, sort: str | None) -> _Frame:
+    """Return rows by a figure, the best first, null last; without one, and among equals, by key."""
+    if sort is None:
+        return rows.sort(ROW_KEY)
+    by, descending = [sort, *ROW_KEY], [sort not in LOWER_IS_BETTER] + [False] * len(ROW_KEY)
+    return rows.sort(by, descending=descending, nulls_last=True)
 
 
 def newest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:

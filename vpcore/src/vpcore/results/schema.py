@@ -18,6 +18,12 @@ TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
 ROW_KEY = ("run_id", *TRIAL_KEY)
 """What tells all rows apart."""
 
+COMBINATION = (
+    "signal_name", "signal_distribution", "signal_version", "code_digest", "signal_params_json", "scoring_json",
+    "eval_json", *TRIAL_KEY,
+)  # fmt: skip
+"""What a row is on whatever dataset: rows of several datasets that agree in it are one thing that was tried."""
+
 RUNS: dict[str, Any] = {
     "run_id": pl.String,
     "threshold": pl.Float64,

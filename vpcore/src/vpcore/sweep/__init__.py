@@ -5,7 +5,7 @@ from __future__ import annotations
 from vpcore.sweep.expand import Run, expand
 from vpcore.sweep.keeper import SweepReport
 from vpcore.sweep.plan import Plan, make_plan
-from vpcore.sweep.run import SweepProgress, harness_config, plan_experiment, run_experiment
+from vpcore.sweep.run import SweepProgress, expand_sessions, harness_config, plan_experiment, run_experiment
 from vpcore.sweep.track import TrackReport, track_experiment
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SweepReport",
     "TrackReport",
     "expand",
+    "expand_sessions",
     "harness_config",
     "make_plan",
     "plan_experiment",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vpcore.canonical import canonical_json, digest
-from vpcore.config import ExperimentConfig, SignalPlan
+from vpcore.config import ExperimentConfig, ResolvedPipeline, SignalPlan
 from vpcore.dataset import Dataset
 from vpcore.evaluation import Trial, band
 from vpcore.plugins import Plugins
@@ -42,6 +42,8 @@ class Run:
         `EvalConfig.run_settings`.
     trials : tuple of Trial
         Sorted.
+    thresholds : tuple of float
+        In the order in which the experiment asks for them: sorted, or one per quantile.
     """
 
     run_id: str
@@ -53,12 +55,18 @@ class Run:
     scoring: dict[str, Any] | None
     settings: dict[str, Any]
     trials: tuple[Trial, ...]
+    thresholds: tuple[float, ...] = ()
 
 
 def expand(
-    config: ExperimentConfig, plugins: Plugins, sources: Sequence[str], dataset: Dataset | None = None
+    config: ExperimentConfig,
+    plugins: Plugins,
+    sources: Sequence[str],
+    dataset: Dataset | None = None,
+    *,
+    session: ResolvedPipeline | None = None,
 ) -> tuple[Run, ...]:
-    """Return the runs of an experiment, sorted so that neighbours share the most work.
+    """Return the runs of an experiment on one session, sorted so that neighbours share the most work.
 
     Signals x scoring x parameters are runs; thresholds x cooldown x take-profit x stop are the trials of each. A signal
     that does not read the score is not repeated over the scorings.
@@ -74,6 +82,8 @@ def expand(
     dataset : Dataset, optional
         Thresholds given as quantiles are taken from its first bins. Without it the quantiles stand in their place, so
         that trials can be counted.
+    session : ResolvedPipeline, optional
+        One of the experiment's sessions; by default its only one.
 
     Raises
     ------
@@ -83,6 +93,7 @@ def expand(
         If a signal does not load.
     """
     experiment_hash = digest(experiment_block(config))
+    dataset_id = config.dataset_id if session is None else session.dataset_id()
     runs: list[Run] = []
     quantiles = config.eval.threshold_quantiles
     calibration = Calibration(dataset, config.eval) if quantiles is not None and dataset is not None else None
@@ -103,7 +114,7 @@ def expand(
             values = signal.params.plain()
             scored = None if scoring is None else scoring.model_dump(mode="json")
             identity = {
-                "dataset_id": config.dataset_id,
+                "dataset_id": dataset_id,
                 "sources": list(sources),
                 "signal": {
                     "name": plan.name,
@@ -118,7 +129,7 @@ def expand(
             meta: dict[str, Any] = {
                 "run_id": run_id(identity),
                 "experiment_name": config.name,
-                "dataset_id": config.dataset_id,
+                "dataset_id": dataset_id,
                 "sources_json": _text(list(sources)),
                 "signal_name": plan.name,
                 "signal_distribution": distribution,
@@ -131,15 +142,18 @@ def expand(
                 "packages_json": packages,
             }
             trials = tuple(_trials(thresholds, config))
-            runs.append(Run(meta["run_id"], meta, signal, plan.name, target, values, scored, settings, trials))
+            asked = tuple(float(threshold) + 0.0 for threshold in thresholds)
+            runs.append(Run(meta["run_id"], meta, signal, plan.name, target, values, scored, settings, trials, asked))
     return tuple(sorted(_unique(runs), key=_nearness))
 
 
 def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
     """Return what an experiment asks, without who does the work, where it is reported, and paths of this machine."""
+    ids = config.dataset_ids
     return {
         "name": config.name,
-        "dataset_id": config.dataset_id,
+        # On one session as before there were several: the same experiment keeps its hash.
+        **({"dataset_id": ids[0]} if len(ids) == 1 else {"dataset_ids": list(ids)}),
         "scorings": [scoring.model_dump(mode="json") for scoring in config.scorings],
         "signals": [_plan_block(plan) for plan in config.signals],
         "eval": config.eval.model_dump(mode="json"),

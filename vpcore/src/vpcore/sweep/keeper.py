@@ -36,7 +36,9 @@ class SweepReport:
 
     Attributes
     ----------
-    experiment, dataset_id : str
+    experiment : str
+    dataset_ids : list of str
+        One per session, in order of time.
     run_ids : list of str
         All runs of the experiment, stored before or now.
     n_trials, n_reused, n_computed, n_failed : int
@@ -52,7 +54,7 @@ class SweepReport:
     """
 
     experiment: str
-    dataset_id: str
+    dataset_ids: list[str]
     run_ids: list[str] = field(default_factory=list)
     n_trials: int = 0
     n_reused: int = 0
@@ -65,9 +67,14 @@ class SweepReport:
     stopped: bool = False
     elapsed_seconds: float = 0.0
 
+    @property
+    def dataset_id(self) -> str | None:
+        """Id of the dataset of an experiment on one session, else None."""
+        return self.dataset_ids[0] if len(self.dataset_ids) == 1 else None
+
     def summary(self) -> dict[str, Any]:
         """Return the report as JSON holds it."""
-        return {**asdict(self), "warnings": list(self.warnings)}
+        return {**asdict(self), "dataset_id": self.dataset_id, "warnings": list(self.warnings)}
 
     def raise_tracking_failures(self, plugins: Plugins) -> None:
         """Raise if the tracker or a lifecycle hook has failed: what ``--strict-tracking`` does at the end.

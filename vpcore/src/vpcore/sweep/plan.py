@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,10 +27,13 @@ class Plan:
         All.
     missing : tuple of Run
         Those with something left to compute; their `trials` are only what is left.
+    absent : tuple of str
+        Datasets of the experiment that have not been generated; their runs are in neither.
     """
 
     runs: tuple[Run, ...]
     missing: tuple[Run, ...]
+    absent: tuple[str, ...] = ()
 
     @property
     def n_trials(self) -> int:
@@ -69,17 +72,24 @@ def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False) -
     return Plan(tuple(runs), tuple(missing))
 
 
-def tasks(runs: Iterable[Run], dataset: Path, cache: Path, max_workers: int) -> list[Task]:
-    """Return the runs in portions that share a score, in order."""
+def tasks(runs: Iterable[Run], datasets: Mapping[str, Path], cache: Path, max_workers: int) -> list[Task]:
+    """Return the runs in portions that share a dataset and a score, in order; `datasets` says where each dataset is."""
     runs = list(runs)
     size = max(1, min(RUNS_PER_TASK, len(runs) // (TASKS_PER_WORKER * max_workers)))
     portions: list[list[Run]] = []
     for run in runs:
-        if portions and len(portions[-1]) < size and portions[-1][0].scoring == run.scoring:
+        if portions and len(portions[-1]) < size and _share(portions[-1][0], run):
             portions[-1].append(run)
         else:
             portions.append([run])
-    return [Task(str(dataset), str(cache), tuple(_item(run) for run in portion)) for portion in portions]
+    return [
+        Task(str(datasets[portion[0].meta["dataset_id"]]), str(cache), tuple(_item(run) for run in portion))
+        for portion in portions
+    ]
+
+
+def _share(one: Run, other: Run) -> bool:
+    return one.scoring == other.scoring and one.meta["dataset_id"] == other.meta["dataset_id"]
 
 
 def _item(run: Run) -> WorkItem:

@@ -70,11 +70,13 @@ class Reporter:
         introduce = getattr(self.tracker, "log_experiment", None)
         if introduce is None:
             return
-        specs = {
+        specs: dict[str, Any] = {
             "experiment": experiment_block(self.config),
             "serving": {"name": self.config.serving_name, "projection": self.config.projection.model_dump(mode="json")},
             "pipeline": pipeline_block(self.config.pipeline),
         }
+        if self.config.sessions != (self.config.pipeline,):
+            specs["sessions"] = [pipeline_block(session) for session in self.config.sessions]
         try:
             introduce(self.config.name, specs)
         except Exception as error:

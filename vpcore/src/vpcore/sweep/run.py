@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
@@ -16,7 +17,7 @@ from vpcore.errors import ConfigError, VpError
 from vpcore.generate import generate_dataset
 from vpcore.signal import MODELS, require_importable
 from vpcore.sweep.dispatch import dispatch
-from vpcore.sweep.expand import expand
+from vpcore.sweep.expand import Run, expand
 from vpcore.sweep.gate import PROOFS, pass_gate
 from vpcore.sweep.keeper import Keeper, SweepReport, failed_outcome
 from vpcore.sweep.plan import Plan, make_plan, tasks
@@ -38,7 +39,7 @@ class SweepProgress:
     ----------
     stage : {"dataset", "proof", "run"}
     done, total : float
-        Share of the dataset; signals proven; trials computed, of those that were missing.
+        Datasets, parts of them included; signals proven; trials computed, of those that were missing.
     failed : int
         Trials of runs that failed.
     """
@@ -57,15 +58,27 @@ def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentCo
 
 
 def plan_experiment(workspace: Workspace, experiment: Experiment, *, force: bool = False) -> Plan | None:
-    """Return what is there and what is left of an experiment; None if its dataset has not been generated.
+    """Return what is there and what is left of an experiment; None if none of its datasets has been generated.
 
-    Nothing is computed or written.
+    Nothing is computed or written. Of a dataset that is not there nothing is known, see `Plan.absent`.
     """
     config = harness_config(workspace, experiment)
-    if not workspace.datasets.exists(config.dataset_id):
+    there = [name for name in config.dataset_ids if workspace.datasets.exists(name)]
+    if not there:
         return None
-    dataset = workspace.datasets.open(config.dataset_id)
-    return make_plan(expand(config, workspace.plugins, dataset.source_digests, dataset), workspace.results, force=force)
+    runs = expand_sessions(workspace, config, [workspace.datasets.open(name) for name in there])
+    absent = tuple(name for name in config.dataset_ids if name not in there)
+    return replace(make_plan(runs, workspace.results, force=force), absent=absent)
+
+
+def expand_sessions(workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]) -> tuple[Run, ...]:
+    """Return the runs of an experiment on datasets of its sessions, one session after the other."""
+    of = {session.dataset_id(): session for session in config.sessions}
+    return tuple(
+        run
+        for dataset in datasets
+        for run in expand(config, workspace.plugins, dataset.source_digests, dataset, session=of[dataset.dataset_id])
+    )
 
 
 def run_experiment(
@@ -120,13 +133,13 @@ def run_experiment(
     began = time.perf_counter()
     config = harness_config(workspace, experiment)
     workspace.plugins.load("executor", executor or config.executor)  # one that is missing is noticed at once
-    report = SweepReport(config.name, config.dataset_id)
+    report = SweepReport(config.name, list(config.dataset_ids))
     tracker: Tracker | None = None
-    if not workspace.datasets.exists(config.dataset_id):
+    if not all(workspace.datasets.exists(name) for name in config.dataset_ids):
         # A tracker that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
-    dataset = _dataset(workspace, config, report, on_progress)
-    plan = make_plan(expand(config, workspace.plugins, dataset.source_digests, dataset), workspace.results, force=force)
+    datasets = _datasets(workspace, config, report, on_progress)
+    plan = make_plan(expand_sessions(workspace, config, datasets), workspace.results, force=force)
     report.run_ids = [run.run_id for run in plan.runs]
     report.n_trials = plan.n_trials
     report.n_reused = plan.n_trials - plan.n_missing
@@ -139,7 +152,7 @@ def run_experiment(
             if not getattr(pool, "in_process", False):
                 for run in plan.missing:
                     require_importable(type(run.signal))
-            _work(keeper, pool, dataset, fail_fast, on_progress)
+            _work(keeper, pool, datasets, fail_fast, on_progress)
     if tracker is not None:
         tracker.close()
     report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
@@ -149,26 +162,40 @@ def run_experiment(
     return report
 
 
-def _dataset(
+def _datasets(
     workspace: Workspace, config: ExperimentConfig, report: SweepReport, on_progress: Callable[[SweepProgress], None]
-) -> Dataset:
-    if not workspace.datasets.exists(config.dataset_id):
-        on_progress(SweepProgress("dataset", 0.0, 1.0))
-    made = generate_dataset(
-        workspace, config.pipeline, on_progress=lambda now: on_progress(SweepProgress("dataset", now.share, 1.0))
-    )
-    report.warnings = made.warnings
-    return made.dataset
+) -> list[Dataset]:
+    """Return the datasets of all sessions, generated where they are missing, in order of time."""
+    found: list[Dataset] = []
+    total = float(len(config.sessions))
+    for session in config.sessions:
+        if not workspace.datasets.exists(session.dataset_id()):
+            on_progress(SweepProgress("dataset", float(len(found)), total))
+        made = generate_dataset(
+            workspace,
+            session,
+            on_progress=lambda now: on_progress(SweepProgress("dataset", len(found) + now.share, total)),
+        )
+        report.warnings += made.warnings if total == 1 else tuple(f"{session.label}: {text}" for text in made.warnings)
+        found.append(made.dataset)
+    return found
 
 
 def _work(
-    keeper: Keeper, pool: Executor, dataset: Dataset, fail_fast: bool, on_progress: Callable[[SweepProgress], None]
+    keeper: Keeper,
+    pool: Executor,
+    datasets: Sequence[Dataset],
+    fail_fast: bool,
+    on_progress: Callable[[SweepProgress], None],
 ) -> None:
     """Prove, evaluate and store; whatever happens, what was finished is stored before this returns or raises."""
     workspace, report, plan = keeper.workspace, keeper.report, keeper.plan
-    if dataset.path is None:
-        raise ConfigError(f"Dataset '{dataset.dataset_id}' is in memory; workers read it from the lake.")
-    check_workers(pool, [str(dataset.path)])
+    paths: dict[str, Path] = {}
+    for dataset in datasets:
+        if dataset.path is None:
+            raise ConfigError(f"Dataset '{dataset.dataset_id}' is in memory; workers read it from the lake.")
+        paths[dataset.dataset_id] = dataset.path
+    check_workers(pool, [str(path) for path in paths.values()])
     folder = workspace.results_dir / PROOFS
     refused = pass_gate(
         plan.missing, folder, pool, lambda done, total: on_progress(SweepProgress("proof", done, total))
@@ -190,7 +217,7 @@ def _work(
         models = str(workspace.results_dir / MODELS)
         work = [
             replace(task, models=models)
-            for task in tasks(left, dataset.path, workspace.cache_dir, getattr(pool, "max_workers", 1))
+            for task in tasks(left, paths, workspace.cache_dir, getattr(pool, "max_workers", 1))
         ]
         show()
         died = _run_all(keeper, pool, work, fail_fast, show)

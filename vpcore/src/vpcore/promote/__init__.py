@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import yaml
 
-from vpcore.canonical import canonical_json
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset, verify_files
-from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, did_you_mean, listed
-from vpcore.evidence import COMPUTED, Evidence, statement, wanting, weigh
+from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, listed
+from vpcore.evidence import COMPUTED, POOLED, Evidence, statement, wanting
+from vpcore.promote.choice import choose, signal_of, weighed_rows
 from vpcore.registry import Publication, serving_id_of
-from vpcore.results import LOWER_IS_BETTER, ROW_KEY, RUNS
-from vpcore.signal import MODELS, LabelSpec, MLSignal, Signal, code_digest, distribution_of, model_folder, pack_model
-from vpcore.sweep import expand
+from vpcore.results import ROW_KEY, RUNS
+from vpcore.signal import MODELS, LabelSpec, MLSignal, Signal, distribution_of, model_folder, pack_model
 from vpcore.testing import prove
 
 if TYPE_CHECKING:
@@ -84,7 +82,8 @@ def promote(
     experiment : str, Path or ExperimentSpec
         The experiment. Its current spec must make the run.
     run_id : str
-        A run, or an unambiguous beginning of its id.
+        A run, or an unambiguous beginning of its id. On several sessions, any run of the combination; what is published
+        is the one on the latest session, with the evidence of all.
     alias : str
         Made, or moved here from what it names.
     row : str, optional
@@ -119,20 +118,23 @@ def promote(
     meta = workspace.results.find_run(run_id)
     if meta["status"] != "ok":
         raise ResultsError(f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}")
-    dataset = workspace.datasets.open(config.dataset_id)
-    signal = _signal_of(workspace, config, meta, dataset)
-    family, about = _weighed(workspace, config, dataset)
-    best = _choose(family, config, meta["run_id"], row)
-    obstacles = _obstacles(config, dataset, best, about)
+    datasets = {name: workspace.datasets.open(name) for name in config.dataset_ids}
+    signal = signal_of(workspace, config, meta, datasets)
+    family, about = weighed_rows(workspace, config, list(datasets.values()))
+    best = choose(family, config, meta["run_id"], row)
+    meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
+    latest = datasets[meta["dataset_id"]]
+    obstacles = _obstacles(config, list(datasets.values()), best, about)
     if obstacles and not force:
         raise RefusedError(f"Not promoted: {' '.join(obstacles)} To promote all the same: --force --why TEXT.")
-    files = _check_dataset(dataset)
+    files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
     prove(signal, workspace.results_dir / PROOFS, name=meta["signal_name"])
     scoring = json.loads(meta["scoring_json"]) if meta["scoring_json"] else serving.scoring.model_dump(mode="json")
     runtime = _plain(
         {
             "pipeline": {"name": config.pipeline.name, "resolved": config.pipeline.resolved_dict()},
-            "dataset": {"dataset_id": config.dataset_id, "sources": list(dataset.source_digests)},
+            "dataset": _dataset_block(latest),
+            **({"sessions": [_dataset_block(item) for item in datasets.values()]} if len(datasets) > 1 else {}),
             "scoring": scoring,
             "signal": _signal_block(meta, signal),
             "projection": config.projection.model_dump(mode="json"),
@@ -145,7 +147,7 @@ def promote(
     )
     gate = statement(best, about)
     unsaid = (*ROW_KEY, "row", "batch_id", "block_pnl_ticks")
-    figures = {name: best[name] for name in (*RUNS, *COMPUTED) if name not in unsaid}
+    figures = {name: best[name] for name in (*RUNS, *COMPUTED, *POOLED) if name in best and name not in unsaid}
     snapshot = {
         "serving_id": serving_id_of(serving.name, runtime),
         "published_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -159,7 +161,7 @@ def promote(
                 "select": {"metric": config.select_metric, "min_signals": config.min_signals},
                 "figures": figures,
                 "among": about.plain(),
-                "dataset_files": files,
+                "dataset_files": files if len(files) > 1 else files[meta["dataset_id"]],
                 "packages": json.loads(meta["packages_json"]),
                 "gate": gate,
                 "overridden": list(obstacles),
@@ -190,125 +192,17 @@ def promote(
     return Promotion(publication, meta["run_id"], best["row"], figures, snapshot, overridden, gate)
 
 
-# -- does the run belong to the experiment? ----------------------------------------------------------------------------
-
-
-def _signal_of(workspace: Workspace, config: ExperimentConfig, meta: Mapping[str, Any], dataset: Dataset) -> Signal:
-    """Return the run's signal, after checking that the experiment, as it is now, would make this very run."""
-    name = meta["signal_name"]
-    names = [plan.name for plan in config.signals]
-
-    def differs(what: str, was: Any, now: Any) -> ResultsError:
-        return ResultsError(
-            f"Run {meta['run_id']} is not one that experiment '{config.name}' would make now: {what} was {was}, and is "
-            f"{now} now. Run the experiment again (vp run {config.name}) and promote one of its runs."
-        )
-
-    if meta["dataset_id"] != config.dataset_id:
-        raise differs("its dataset", meta["dataset_id"], config.dataset_id)
-    if name not in names:
-        raise differs("its signal", f"'{name}'", listed(names))
-    cls: type[Signal] = workspace.plugins.load("signal", name)
-    distribution, _ = distribution_of(cls)
-    checks = (
-        ("the digest of its source files", json.loads(meta["sources_json"]), list(dataset.source_digests)),
-        ("the distribution of its signal", meta["signal_distribution"], distribution),
-        ("the version of its signal", meta["signal_version"], cls.version),
-        ("the digest of its signal's code", meta["code_digest"], code_digest(cls)),
-        ("its evaluation", json.loads(meta["eval_json"]), config.eval.run_settings()),
-    )
-    for what, was, now in checks:
-        if canonical_json(was) != canonical_json(now):
-            raise differs(what, _short(was), _short(now))
-    (plan,) = (plan for plan in config.signals if plan.name == name)
-    params = json.loads(meta["signal_params_json"])
-    possible = [cls.Params.parse(values, name).plain() for values in plan.params]
-    if canonical_json(params) not in map(canonical_json, possible):
-        raise differs("its parameters", _short(params), _some(possible))
-    scorings = [None if item is None else item.model_dump(mode="json") for item in config.scorings_of(plan)]
-    scoring = None if meta["scoring_json"] is None else json.loads(meta["scoring_json"])
-    if canonical_json(scoring) not in map(canonical_json, scorings):
-        raise differs("its scoring", _short(scoring), _some(scorings))
-    if plan.sampled is not None:
-        pairs = [
-            [cls.Params.parse(values, name).plain(), None if item is None else item.model_dump(mode="json")]
-            for values, item in config.points_of(plan)
-        ]
-        if canonical_json([params, scoring]) not in map(canonical_json, pairs):
-            raise differs("its combination of scoring and parameters", "in the sample", f"not among its {len(pairs)}")
-    return cls(cls.Params.parse(params, name))
-
-
-def _short(value: Any) -> str:
-    text = canonical_json(value).decode()
-    return text if len(text) <= 300 else text[:300] + "..."
-
-
-def _some(values: list[Any]) -> str:
-    return _short(values[0]) if len(values) == 1 else f"one of {len(values)} others"
-
-
-# -- which row? --------------------------------------------------------------------------------------------------------
-
-
-def _weighed(workspace: Workspace, config: ExperimentConfig, dataset: Dataset) -> tuple[pl.DataFrame, Evidence]:
-    """Return the rows that the experiment asks for and that are stored, weighed against each other."""
-    runs = expand(config, workspace.plugins, dataset.source_digests, dataset)
-    keys = [(run.run_id, trial) for run in runs for trial in run.trials]
-    rows = workspace.results.query_runs(keys=keys, blocks=True)
-    weighed, evidence = weigh(workspace.results, workspace.datasets, rows, min_trades=config.min_signals)
-    return weighed, evidence.get(config.dataset_id) or Evidence(config.dataset_id, 0, 0, None, None)
-
-
-def _choose(family: pl.DataFrame, config: ExperimentConfig, run_id: str, row: str | None) -> dict[str, Any]:
-    rows = family.filter(pl.col("run_id") == run_id)
-    return _named(rows, row, run_id, config) if row is not None else _best(rows, run_id, config)
-
-
-def _named(rows: pl.DataFrame, row: str, run_id: str, config: ExperimentConfig) -> dict[str, Any]:
-    found = rows.filter(pl.col("row").str.starts_with(row))
-    if len(found) == 1:
-        return found.row(0, named=True)
-    known = rows["row"].to_list()
-    if len(found) > 1:
-        raise ResultsError(
-            f"'{row}' begins {len(found)} rows of run {run_id}: {listed(found['row'])}. Write more digits."
-        )
-    raise ResultsError(
-        f"Run {run_id} has no row '{row}' that experiment '{config.name}' would make now.{did_you_mean(row, known)} It "
-        f"has {len(known)}: {listed(known[:10])}{', ...' if len(known) > 10 else ''}."
-    )
-
-
-def _best(rows: pl.DataFrame, run_id: str, config: ExperimentConfig) -> dict[str, Any]:
-    metric = config.select_metric
-    descending = metric not in LOWER_IS_BETTER
-    traded = pl.col("n_signals") - pl.col("n_dropped")
-    ranked = rows.filter((traded >= config.min_signals) & pl.col(metric).is_not_null()).sort(
-        metric, *ROW_KEY, descending=[descending] + [False] * len(ROW_KEY)
-    )
-    if ranked.is_empty():
-        raise ResultsError(
-            f"No row of run {run_id} has {config.min_signals} signals that traded and a {metric} (select.min_signals "
-            f"of '{config.name}'): the largest number among its {len(rows)} rows is "
-            f"{rows.select(traded.max()).item() if len(rows) else 0}. Name one with --row to promote it all the same."
-        )
-    tied = ranked.filter(pl.col(metric) == ranked[metric][0])
-    if len(tied) > 1:
-        raise ResultsError(
-            f"{len(tied)} rows of run {run_id} share the best {metric}, {ranked[metric][0]:g}: {listed(tied['row'])}. "
-            "Choose one with --row."
-        )
-    return ranked.row(0, named=True)
-
-
 # -- what stands in the way? -------------------------------------------------------------------------------------------
 
 
-def _obstacles(config: ExperimentConfig, dataset: Dataset, best: Mapping[str, Any], about: Evidence) -> list[str]:
+def _obstacles(
+    config: ExperimentConfig, datasets: Sequence[Dataset], best: Mapping[str, Any], about: Evidence
+) -> list[str]:
     """Return what the gate finds wanting, each with its figure and what is required."""
     found = []
-    if dataset.cold_start:
+    for dataset in datasets:
+        if not dataset.cold_start:
+            continue
         rate = dataset.manifest["data_quality"]["unknown_order_rate"]
         found.append(
             f"dataset '{dataset.dataset_id}' is a cold start: its book was built without a snapshot, and {rate:.2%} of "
@@ -316,6 +210,10 @@ def _obstacles(config: ExperimentConfig, dataset: Dataset, best: Mapping[str, An
         )
     required_by = f"select.min_signals of '{config.name}'"
     return found + wanting(best, about, min_trades=config.min_signals, required_by=required_by)
+
+
+def _dataset_block(dataset: Dataset) -> dict[str, Any]:
+    return {"dataset_id": dataset.dataset_id, "sources": list(dataset.source_digests)}
 
 
 def _check_dataset(dataset: Dataset) -> dict[str, str]:

@@ -1,0 +1,30 @@
+"""What the rows of an experiment are worth together: the figures that depend on what else was tried.
+
+A row's own figures are stored with it. These are computed whenever rows are read, because one more experiment on the
+same market makes every row found there a little more likely to be luck.
+"""
+
+from vpcore.evidence.blocks import JOINT, datasets_of, pnl_matrix
+from vpcore.evidence.pool import POOLED, MemberTable, pool
+from vpcore.evidence.weigh import COMPUTED, EVIDENCE, Evidence, by_evidence, weigh
+from vpcore.evidence.words import LEVEL, MIN_TRADES, STATED, statement, verdict, wanting
+
+__all__ = [
+    "COMPUTED",
+    "EVIDENCE",
+    "JOINT",
+    "LEVEL",
+    "MIN_TRADES",
+    "POOLED",
+    "STATED",
+    "Evidence",
+    "MemberTable",
+    "by_evidence",
+    "datasets_of",
+    "pnl_matrix",
+    "pool",
+    "statement",
+    "verdict",
+    "wanting",
+    "weigh",
+]

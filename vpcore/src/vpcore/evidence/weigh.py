@@ -1,0 +1,174 @@
+"""The figures of a row that depend on the other rows, and on what else was ever tried on the same market."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from vpcore.canonical import digest
+from vpcore.dataset import DatasetRegistry
+from vpcore.evaluation import deflated_sharpes, expected_best_sharpe, overfit_probability, step_down
+from vpcore.evidence.blocks import blocks_per_trade, datasets_of, pnl_matrix
+from vpcore.evidence.moments import pooled_moments
+from vpcore.results import COMBINATION, ROW_KEY, ResultsDB
+
+COMPUTED = ("p_adj", "dsr", "n_trials")
+"""Columns that `weigh` adds."""
+
+EVIDENCE = "evidence"
+"""The order of `by_evidence`, where a figure is asked for."""
+
+_ENOUGH_TO_COMPARE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of the rows on one dataset together.
+
+    Attributes
+    ----------
+    dataset_id : str
+    n_rows : int
+        Rows that `p_adj` is adjusted for.
+    n_trials : int
+        Combinations ever evaluated on this market, failed ones and those of other experiments included.
+    pbo : float or None
+        Probability of backtest overfitting, of the rows with enough trades.
+    best_by_luck : float or None
+        Sharpe ratio per trade that the best of so many worthless trials is expected to show.
+    """
+
+    dataset_id: str
+    n_rows: int
+    n_trials: int
+    pbo: float | None
+    best_by_luck: float | None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return asdict(self)
+
+
+def weigh(
+    results: ResultsDB, datasets: DatasetRegistry, rows: pl.DataFrame, *, min_trades: int
+) -> tuple[pl.DataFrame, dict[str, Evidence]]:
+    """Add to rows what depends on the other rows.
+
+    Parameters
+    ----------
+    results : ResultsDB
+        Where the trials are counted.
+    datasets : DatasetRegistry
+        Says how long a bin is.
+    rows : DataFrame
+        All rows of an experiment, from `ResultsDB.query_runs` with ``blocks=True``, or of `pool`. Rows on several
+        datasets are weighed by dataset.
+    min_trades : int
+        Rows with fewer take no part in `pbo` and in the spread of Sharpe ratios; `p_adj` is adjusted for all.
+
+    Returns
+    -------
+    rows : DataFrame
+        In the same order, without the PnL vectors, with
+
+        - ``p_adj``: Romano-Wolf step-down p-value over all the rows, see `step_down`;
+        - ``dsr``: deflated Sharpe ratio over all trials on the market, null where it is not defined;
+        - ``n_trials``: number of those.
+    evidence : dict
+        By `dataset_id` of the rows.
+
+    Notes
+    -----
+    The draws are seeded with the sorted run ids, so that the same rows always get the same figures.
+    """
+    parts, evidence = [], {}
+    numbered = rows.with_row_index("_order")
+    for name in sorted(set(rows["dataset_id"].to_list())):
+        part = numbered.filter(pl.col("dataset_id") == name).sort(*ROW_KEY, "_order")
+        figures, evidence[name] = _weigh_one(results, datasets, name, part, min_trades)
+        parts.append(part.with_columns(figures))
+    if not parts:
+        empty = (pl.lit(None, dtype=pl.Int64 if name == "n_trials" else pl.Float64).alias(name) for name in COMPUTED)
+        return rows.drop("block_pnl_ticks").with_columns(*empty), {}
+    return pl.concat(parts).sort("_order").drop("_order", "block_pnl_ticks"), evidence
+
+
+def _weigh_one(
+    results: ResultsDB, datasets: DatasetRegistry, name: str, rows: pl.DataFrame, min_trades: int
+) -> tuple[list[pl.Series], Evidence]:
+    blocks = pnl_matrix(rows["block_pnl_ticks"])
+    seed = int(digest(sorted(set(rows["run_id"].to_list())))[:8], 16)
+    names = datasets_of(name)
+    p_adj = step_down(blocks, seed=seed, width=blocks_per_trade(datasets, names, set(rows["eval_json"].to_list())))
+    lineage = sorted({other for one in names for other in results.lineage(one)})
+    enough = (rows["n_signals"] - rows["n_dropped"] >= min_trades).fill_null(False)
+    if len(names) == 1:
+        n_trials = results.count_trials(*lineage)
+        variance = _spread_of_sharpe(results, lineage, min_trades)
+    else:
+        others = sorted({*lineage} - {*names})
+        n_trials = results.count_combinations(names) + (results.count_trials(*others) if others else 0)
+        variance = max(_variance(_sharpe(rows.filter(enough))), _spread_over_sessions(results, names, min_trades))
+    net, sd, n_eff, skew, kurtosis = (
+        rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in ("net_pnl_ticks", "net_pnl_sd", "n_eff", "net_pnl_skew", "net_pnl_kurtosis")
+    )
+    sharpe = np.divide(net, sd, out=np.full(net.shape, np.nan), where=sd != 0.0)
+    dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
+    pbo = overfit_probability(np.ascontiguousarray(blocks[enough.to_numpy()]))
+    figures = [
+        pl.Series("p_adj", p_adj, dtype=pl.Float64),
+        pl.Series("dsr", dsr, dtype=pl.Float64),
+        pl.Series("n_trials", [n_trials] * rows.height, dtype=pl.Int64),
+    ]
+    luck = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
+    return figures, Evidence(name, rows.height, n_trials, pbo, luck)
+
+
+def _spread_of_sharpe(results: ResultsDB, lineage: list[str], min_trades: int) -> float:
+    """Return the variance of the Sharpe ratios of all trials with enough trades, 0 if there are too few."""
+    traded = pl.col("n_signals") - pl.col("n_dropped")
+    found = results.read(
+        lambda: (
+            results.runs(pl.col("dataset_id").is_in(lineage), blocks=False)
+            .filter(traded >= min_trades)
+            .select(*ROW_KEY, "net_pnl_ticks", "net_pnl_sd")
+            .sort(ROW_KEY)
+        )
+    )
+    return _variance(_sharpe(found))
+
+
+def _spread_over_sessions(results: ResultsDB, names: list[str], min_trades: int) -> float:
+    """Return the same of what was tried on several sessions, by any experiment: of all trades of a combination."""
+    moments = ("net_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis")
+    traded = (pl.col("n_signals") - pl.col("n_dropped")).alias("trades")
+    stored = results.read(
+        lambda: (
+            results.runs(pl.col("dataset_id").is_in(names), blocks=False)
+            .filter(traded > 0)
+            .select(*COMBINATION, "dataset_id", traded, *moments)
+            .sort(*COMBINATION, "dataset_id")
+        )
+    )
+    enough = pl.col("trades").sum().over(COMBINATION) >= min_trades
+    return _variance(_sharpe(pooled_moments(stored.filter(enough), *COMBINATION)))
+
+
+def _sharpe(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
+    found = rows.filter(pl.col("net_pnl_sd") > 0.0)
+    return (found["net_pnl_ticks"] / found["net_pnl_sd"]).to_numpy()
+
+
+def _variance(values: npt.NDArray[np.float64]) -> float:
+    return float(np.var(values, ddof=1)) if values.size >= _ENOUGH_TO_COMPARE else 0.0
+
+
+def by_evidence(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of `weigh`, the most evidence first: p_adj, then p_random, then the lower end of the net PnL."""
+    order = ["p_adj", "p_random", "net_pnl_lo", *ROW_KEY]
+    return rows.sort(order, descending=[name == "net_pnl_lo" for name in order], nulls_last=True)
