@@ -26,9 +26,12 @@ from vpcore.schema import GRID_VALUES
 from vpcore.scoring import score_arrays
 from vpcore.source.synthetic import Simulation, SyntheticParams
 from vpcore.units import tick_to_int
-from vpcore_signals_ml import walk
-from vpcore_signals_ml.diagnostics import auc, auc_across, out_of_sample
-from vpcore_signals_ml.linear_signals import Logit, SvmSp
+from vpcore_signals_ml import linear_signals, walk
+from vpcore_signals_ml.anomaly_signal import PcaAd
+from vpcore_signals_ml.diagnostics import out_of_sample
+from vpcore_signals_ml.figures import auc, auc_across
+from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
+from vpcore_signals_ml.neighbour_signal import KnnCl
 from vpcore_signals_ml.tree_signals import GbmMf, GbmSnap
 
 RADIUS = 22
@@ -56,22 +59,22 @@ def session(seed: int, alpha: float, minutes: float) -> Dataset:
 
 @contextmanager
 def without_purge():
-    """Let every fit see the labels of all bins before it, resolved or not."""
-    honest = walk.choose
-
-    def leaking(x, seq, y, resolved, **rest):
-        return honest(x, seq, y, seq, **rest)
-
-    walk.choose = leaking
+    """Let every fit, partial ones too, see the labels of all bins before it, resolved or not."""
+    choose, fresh = walk.choose, linear_signals.fresh
+    walk.choose = lambda x, seq, y, resolved, **rest: choose(x, seq, y, seq, **rest)
+    linear_signals.fresh = lambda seq, y, resolved, **rest: fresh(seq, y, seq, **rest)
     try:
         yield
     finally:
-        walk.choose = honest
+        walk.choose, linear_signals.fresh = choose, fresh
 
 
 TREES = {"rounds": 60, "min_leaf": 30, "learning_rate": 0.1}
 TIGHT = {"min_train_bins": 1500, "retrain_interval_bins": 50, "train_window_bins": 1500, "stride_bins": 5}
 """A short memory and frequent fits: where the labels of the last minute would do the most harm."""
+
+SHORT = {"train_window_bins": 700, "retrain_interval_bins": 25, "update_interval_bins": 5, "stride_bins": 1}
+"""Slopes forget within seconds: only with a shorter memory still does ``lsvm_der`` remember what leaks."""
 
 PATIENT = {"min_train_bins": 3000, "retrain_interval_bins": 1000, "stride_bins": 5}
 
@@ -80,12 +83,20 @@ def signals(*, tight: bool) -> dict[str, walk.WalkForward]:
     """Return the signals. The validation part of the tight schedule is small: it keeps the latest labels from a fit."""
     schedule = TIGHT if tight else PATIENT
     share = {"validation_share": 0.05 if tight else 0.2}
+    window = {} if tight else {"train_window_bins": 12_000}
     return {
         "logit": Logit(**schedule),
         "svm_sp": SvmSp(**schedule, **share),
+        "lsvm_der": LsvmDer(**{**TIGHT, **SHORT}, **share, eta=0.1, epochs=5) if tight else LsvmDer(**schedule),
+        "knn_cl": KnnCl(**schedule, k=30 if tight else 100),
         "gbm_mf": GbmMf(**schedule, **share, **TREES),
         "gbm_snap": GbmSnap(**schedule, **share, **TREES),
+        "pca_ad": PcaAd(**schedule, **window),
     }
+
+
+UNSUPERVISED = ("pca_ad",)
+"""They learn from no labels: there is nothing to purge."""
 
 
 def predictions(signal: walk.WalkForward, data: Dataset, labels: LabelSpec) -> Session:
@@ -102,6 +113,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--alpha", type=float, default=0.6)
+    parser.add_argument("--signals", nargs="+", choices=signals(tight=True), help="only these")
     args = parser.parse_args()
     null = args.case == "null"
     # Long trades make a leak large, short ones give an effect many examples.
@@ -111,9 +123,12 @@ def main() -> None:
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         began = time.perf_counter()
         data = session(seed, 0.0 if null else args.alpha, args.minutes)
+        wanted = args.signals or list(signals(tight=null))
         for name, signal in signals(tight=null).items():
+            if name not in wanted:
+                continue
             found.setdefault(("no effect" if null else "effect", name), []).append(predictions(signal, data, labels))
-            if null:
+            if null and name not in UNSUPERVISED:
                 with without_purge():
                     found.setdefault(("no purge", name), []).append(predictions(signal, data, labels))
         print(f"seed {seed}: {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)

@@ -6,7 +6,9 @@ import pytest
 
 from vpcore import LabelSpec
 from vpcore.testing import synthetic_dataset
-from vpcore_signals_ml.linear_signals import Logit, SvmSp
+from vpcore_signals_ml.anomaly_signal import PcaAd
+from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
+from vpcore_signals_ml.neighbour_signal import KnnCl
 from vpcore_signals_ml.tree_signals import GbmMf, GbmSnap
 
 TICK = 250_000_000
@@ -29,4 +31,12 @@ def session():
 
 @pytest.fixture(scope="session")
 def small_signals():
-    return [Logit(**SMALL), SvmSp(**SMALL), GbmMf(**SMALL, **TREES), GbmSnap(**SMALL, **TREES)]
+    return [
+        Logit(**SMALL),
+        SvmSp(**SMALL),
+        LsvmDer(**SMALL, update_interval_bins=40),
+        KnnCl(**SMALL, k=20),
+        GbmMf(**SMALL, **TREES),
+        GbmSnap(**SMALL, **TREES),
+        PcaAd(**SMALL),
+    ]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from vpcore.testing import signal_checks
-from vpcore_signals_ml.linear_signals import Logit, SvmSp
+from vpcore_signals_ml.anomaly_signal import PcaAd
+from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
+from vpcore_signals_ml.neighbour_signal import KnnCl
 from vpcore_signals_ml.tree_signals import GbmMf, GbmSnap
 
 SMALL = {"min_train_bins": 300, "retrain_interval_bins": 150, "stride_bins": 1}
 TREES = {"rounds": 40, "min_leaf": 10, "patience": 2, "learning_rate": 0.3}
 
 
-@signal_checks(Logit(**SMALL), SvmSp(**SMALL), GbmMf(**SMALL, **TREES), GbmSnap(**SMALL, **TREES))
+@signal_checks(
+    Logit(**SMALL),
+    SvmSp(**SMALL),
+    LsvmDer(**SMALL, update_interval_bins=40),
+    KnnCl(**SMALL, k=20),
+    GbmMf(**SMALL, **TREES),
+    GbmSnap(**SMALL, **TREES),
+    PcaAd(**SMALL),
+)
 def test_conformance(check):
     check()

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from vpcore.signal import batch
-from vpcore_signals_ml.diagnostics import auc, auc_across, brier, diagnose, jackknife, log_loss
+from vpcore_signals_ml.diagnostics import diagnose, out_of_sample
+from vpcore_signals_ml.figures import auc, auc_across, auc_estimate, brier_losses, log_losses, mean_estimate
 from vpcore_signals_ml.linear_signals import Logit
+from vpcore_signals_ml.neighbour_signal import KnnCl
 
 
 def sample(n=400, seed=0):
@@ -23,25 +25,45 @@ def test_the_measures_are_those_of_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     p, y = sample()
     assert auc(p, y) == pytest.approx(metrics.roc_auc_score(y, p))
-    assert log_loss(p, y) == pytest.approx(metrics.log_loss(y, p))
-    assert brier(p, y) == pytest.approx(metrics.brier_score_loss(y, p))
+    assert log_losses(p, y).mean() == pytest.approx(metrics.log_loss(y, p))
+    assert brier_losses(p, y).mean() == pytest.approx(metrics.brier_score_loss(y, p))
 
 
 def test_nothing_to_measure():
-    none = np.empty(0)
+    none, no_block = np.empty(0), np.empty(0, dtype=np.int64)
     assert math.isnan(auc(none, none))
     assert math.isnan(auc(np.ones(3), np.ones(3)))
-    assert math.isnan(log_loss(none, none))
-    assert math.isnan(brier(none, none))
-    value, low, high = jackknife(brier, np.ones(3), np.ones(3), np.zeros(3, dtype=np.int64))
-    assert (value, math.isnan(low), math.isnan(high)) == (0.0, True, True)
+    assert np.isnan(auc_estimate(none, none, no_block)).all()
+    assert np.isnan(mean_estimate(none, no_block)).all()
+    one = np.zeros(3, dtype=np.int64)
+    value, error = mean_estimate(np.ones(3), one)
+    assert (value, math.isnan(error)) == (1.0, True)
+    value, error = auc_estimate(np.array([0.1, 0.2, 0.3]), np.array([0.0, 1.0, 1.0]), one)
+    assert (value, math.isnan(error)) == (1.0, True)
 
 
-def test_the_jackknife_of_a_mean_is_its_standard_error():
+def test_the_error_of_a_mean_is_its_standard_error():
     p, y = sample(50)
-    value, low, high = jackknife(brier, p, y, np.arange(50))
-    error = ((p - y) ** 2).std(ddof=1) / np.sqrt(50)
-    assert (value - low, high - value) == (pytest.approx(1.96 * error), pytest.approx(1.96 * error))
+    losses = brier_losses(p, y)
+    value, error = mean_estimate(losses, np.arange(50))
+    assert (value, error) == (pytest.approx(losses.mean()), pytest.approx(losses.std(ddof=1) / np.sqrt(50)))
+    assert mean_estimate(losses, np.arange(50)).interval == pytest.approx(
+        (value, value - 1.96 * error, value + 1.96 * error)
+    )
+
+
+def test_errors_are_those_of_leaving_blocks_out_one_by_one():
+    p, y = sample(600)
+    block = np.sort(np.random.default_rng(1).integers(3, 20, 600)) * 7
+    y[block == 21] = 1.0  # a block without downs
+    for found, measure in (
+        (auc_estimate(p, y, block), lambda keep: auc(p[keep], y[keep])),
+        (mean_estimate(log_losses(p, y), block), lambda keep: log_losses(p, y)[keep].mean()),
+    ):
+        left_out = np.array([measure(block != b) for b in np.unique(block)])
+        n = len(left_out)
+        assert found.value == pytest.approx(measure(block >= 0))
+        assert found.error == pytest.approx(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
 
 
 def test_across_sessions_only_pairs_of_different_ones_count():
@@ -64,16 +86,41 @@ def test_the_report_of_a_run(small_signals, session, labels):
         result = batch(signal, session, labels)
         found = diagnose(signal, session, labels, result)
         json.dumps(found, allow_nan=False)
-        assert found == diagnose(signal, session, labels) | {"retrains": found["retrains"]}
+        again = diagnose(signal, session, labels)
+        assert len(found.pop("circumstances")["fit_ms"]) == len(again.pop("circumstances")["fit_ms"])
+        assert found == again
         assert found["n"] == sum(step["n"] for step in found["calibration"]) > 100
         for name in ("auc", "log_loss", "brier"):
             value, low, high = found[name]
             assert value is not None
             assert low is None or low < value < high  # a block of time that holds every example has no other
-        assert len(found["retrains"]) == len(result.state.retrains)
+        assert [fit["bin_seq"] for fit in found["retrains"]] == [fit.bin_seq for fit in result.state.retrains]
         assert {item["feature"] for item in found["importance"]} == set(signal.features.names)
         assert {item["feature"] for item in found["drift"]} == set(signal.features.names)
-        assert ("weight" in found["importance"][0]) == hasattr(result.state.model, "weights")
+        lost = [item["auc_lost"] for item in found["importance"]]
+        assert lost == sorted(lost, reverse=True)
+        assert max(lost) > 0.0
+
+
+def test_what_costs_little_is_said_without_shuffling(small_signals, session, labels):
+    for signal in small_signals:
+        result = batch(signal, session, labels)
+        basic, full = (signal.diagnose(session, labels, result, full=extent) for extent in (False, True))
+        kind = {"linear": "weight", "tree": "gain"}.get(type(signal).__module__.split(".")[1].split("_")[0])
+        assert [set(item) for item in basic["importance"]] == ([{"feature", kind}] * len(full["drift"]) if kind else [])
+        sizes = [abs(item[kind]) for item in basic["importance"]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert {**basic, "importance": None} == {**full, "importance": None}
+
+
+def test_a_confidence_counts_as_a_probability(session, labels):
+    signal = KnnCl(min_train_bins=300, stride_bins=1)
+    result = batch(signal, session, labels)
+    found = diagnose(signal, session, labels, result)
+    values, y, _ = out_of_sample(result.state, result.values[session.valid])
+    assert values.min() < 0.0
+    assert found["brier"][0] == pytest.approx(((values + 1) / 2 - y).__pow__(2).mean())
+    assert found["auc"][0] == pytest.approx(auc(values, y))
 
 
 def test_importance_names_the_feature_that_decides(session, labels):

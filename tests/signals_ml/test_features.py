@@ -10,12 +10,13 @@ import pytest
 from vpcore import ConfigError, SignalContext
 from vpcore.signal import SignalFrame
 from vpcore.testing import SessionData, synthetic_dataset
-from vpcore_signals_ml import flow_features, snap_features
+from vpcore_signals_ml import compact_features, flow_features, snap_features
+from vpcore_signals_ml.compact_features import AD, CL, DER
 from vpcore_signals_ml.flow_features import MF, SP
 from vpcore_signals_ml.snap_features import SNAP
 from vpcore_signals_ml.walk import columns_of
 
-SETS = [MF, SP, SNAP]
+SETS = [MF, SP, SNAP, DER, CL, AD]
 
 
 @pytest.fixture(scope="module", params=SETS, ids=lambda features: features.name)
@@ -124,6 +125,56 @@ def test_against_formulas_written_down_once_more():
     assert sp["return_100"][i] == mid2[i] - mid2[i - 100]
 
 
+def test_compact_sets_against_formulas_written_down_once_more():
+    columns = dict.fromkeys((*columns_of(DER), *columns_of(CL), *columns_of(AD)))
+    data = SessionData.collect(synthetic_dataset(9, 300), tuple(columns))
+    rows = np.flatnonzero(data.valid)
+    g = {name: data.grids[name][rows].astype(float) for name in data.grids}
+    bins = {name: data.bins[name][rows].astype(float) for name in data.bins}
+    bid, ask = (data.bins[f"best_{side}_price_int"][rows] // data.tick_int for side in ("bid", "ask"))
+    mid2, middle, i = bid + ask, data.n_cells // 2, 200
+    net = g["pressure"] - g["vacuum"]
+
+    def lean(values, at, far):
+        cells = values[at]
+        return naive_lean(cells[middle - far : middle], cells[middle + 1 : middle + far + 1])
+
+    spots = np.array([lean(net, at, 3) for at in range(i - 49, i + 1)])
+
+    def slope(name, n, far):
+        return np.polyfit(np.arange(n), [lean(g[name], at, far) for at in range(i - n + 1, i + 1)], 1)[0]
+
+    touch = (bins["best_bid_size"] - bins["best_ask_size"]) / (bins["best_bid_size"] + bins["best_ask_size"])
+    buys, sells = bins["buy_volume"][i - 19 : i + 1].sum(), bins["sell_volume"][i - 19 : i + 1].sum()
+    expected = {
+        "slope10_v_add_3": slope("v_add", 10, 3),
+        "slope25_a_pull_3": slope("a_pull", 25, 3),
+        "slope50_j_pull_10": slope("j_pull", 50, 10),
+        "slope10_v_fill_10": slope("v_fill", 10, 10),
+        "spot_mean_10": spots[-10:].mean(),
+        "spot_mean_50": spots.mean(),
+        "wide": lean(net, i, 10),
+        "touch_20": touch[i - 19 : i + 1].mean(),
+        "depth": naive_lean(g["bid_depth"][i, middle - 10 : middle], g["ask_depth"][i, middle + 1 : middle + 11]),
+        "flow_20": (buys - sells) / (buys + sells),
+        "return_10": mid2[i] - mid2[i - 10],
+        "return_50": mid2[i] - mid2[i - 50],
+        "deviation_50": np.diff(mid2[i - 50 : i + 1]).std(),
+    }
+    found = {
+        name: value
+        for features in (DER, CL)
+        for name, value in zip(features.names, features.matrix(data)[i], strict=True)
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+    profile = dict(zip(AD.names, AD.matrix(data)[i], strict=True))
+    p, v = g["pressure"][i], g["vacuum"][i]
+    for name, cell in (("bid_1", middle - 1), ("bid_20", middle - 20), ("ask_7", middle + 7)):
+        assert profile[name] == pytest.approx((p[cell] - v[cell]) / (p[cell] + v[cell] + 1e-3))
+    assert profile["spot"] == pytest.approx(spots[-1])
+
+
 def test_a_grid_that_is_too_small_is_refused():
     context = SignalContext(np.arange(-9, 10, dtype=np.int16), 10**8, 1)
     with pytest.raises(ConfigError, match="reads cells up to 10 ticks from the mid, but the grid's radius is 9 ticks"):
@@ -131,8 +182,13 @@ def test_a_grid_that_is_too_small_is_refused():
 
 
 def test_every_feature_is_documented():
-    text = (flow_features.__doc__ or "") + (snap_features.__doc__ or "")
-    stems = {re.split(r"[_<]", name)[0] for name in re.findall(r"``([a-z_0-9<>]+)``", text)}
-    for features in SETS:
-        for name in features.names:
-            assert re.sub(r"\d+$", "", name.split("_")[0]) in {re.sub(r"\d+$", "", stem) for stem in stems}, name
+    stands_for = {"<column>": "[a-z]+_?[a-z]*", "<d>": r"\d+", "<b>": r"\d+", "<k>": r"-?\d+", "<n>": r"\d+"}
+    for module, sets in ((flow_features, (MF, SP)), (snap_features, (SNAP,)), (compact_features, (DER, CL, AD))):
+        patterns = []
+        for line in re.findall(r"^\| (``.*?) \|", module.__doc__ or "", re.MULTILINE):
+            first, *others = re.findall(r"``([a-z_0-9<>]+)``", line)
+            # A further name that begins with an underscore is another ending of the first one.
+            written = (first, *(re.sub(r"_\d+$", "", first) + o if o[0] == "_" else o for o in others))
+            patterns += [re.sub(r"<\w+>", lambda found: stands_for[found[0]], name) for name in written]
+        for name in (name for features in sets for name in features.names):
+            assert any(re.fullmatch(pattern, name) for pattern in patterns), name

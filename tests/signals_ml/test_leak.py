@@ -12,7 +12,8 @@ from vpcore import Dataset, Engine, EngineParams, LabelSpec
 from vpcore.schema import GRID_VALUES
 from vpcore.source.synthetic import Simulation, SyntheticParams
 from vpcore_signals_ml import walk
-from vpcore_signals_ml.diagnostics import auc, auc_across, out_of_sample
+from vpcore_signals_ml.diagnostics import out_of_sample
+from vpcore_signals_ml.figures import auc, auc_across
 from vpcore_signals_ml.linear_signals import Logit
 from vpcore_signals_ml.tree_signals import GbmMf
 

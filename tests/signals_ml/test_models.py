@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ml_examples import training
 
 from vpcore import SignalError
 from vpcore_signals_ml.linear import (
@@ -17,15 +18,7 @@ from vpcore_signals_ml.linear import (
     standardise,
 )
 from vpcore_signals_ml.selection import Training
-from vpcore_signals_ml.trees import fit_trees, parse_trees, predict_trees
-
-
-def training(n=600, m=6, seed=0, valid=200):
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((n + valid, m)) * np.arange(1, m + 1) + 5
-    y = (x @ np.linspace(-1, 1, m) + 4 * rng.standard_normal(n + valid) > 5 * np.linspace(-1, 1, m).sum()).astype(float)
-    w = rng.uniform(0.5, 1.5, n + valid)
-    return Training(x[:n], y[:n], w[:n] / w[:n].mean(), x[n:], y[n:], w[n:] / w[n:].mean())
+from vpcore_signals_ml.trees import fit_trees, gains_of, parse_trees, predict_trees
 
 
 def test_logistic_regression_is_that_of_scikit_learn():
@@ -106,6 +99,14 @@ def test_trees_are_those_of_lightgbm():
     assert out == pytest.approx(theirs, abs=1e-14)
     assert out.std() > 0.1
     assert text == fit_trees(data, tuple("abcdef"), rounds=60, patience=10, seed=1, settings={"min_data_in_leaf": 5})
+
+
+def test_gains_are_those_of_lightgbm():
+    lightgbm = pytest.importorskip("lightgbm")
+    text = fit_trees(training(), tuple("abcdef"), rounds=20, patience=5, seed=1, settings={"min_data_in_leaf": 5})
+    theirs = lightgbm.Booster(model_str=text).feature_importance("gain")
+    assert gains_of(text, 6) == pytest.approx(theirs)
+    assert theirs.max() > 0
 
 
 def test_a_tree_of_one_leaf():

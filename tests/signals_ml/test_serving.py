@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 import yaml
 
-from vpcore import LivePipeline, SignalContext, SignalError, Workspace
+from vpcore import LabelSpec, LivePipeline, SignalContext, SignalError, Workspace
+from vpcore.cli.app import run
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.promote import promote
 from vpcore.schema import GRID_VALUES
-from vpcore.signal import batch, frames, keep_model, model_folder, pack_model, unpack_model
+from vpcore.signal import (
+    DIAGNOSTICS,
+    batch,
+    frames,
+    keep_model,
+    model_folder,
+    pack_model,
+    read_diagnostics,
+    unpack_model,
+)
 from vpcore.sweep import run_experiment
 from vpcore.testing import synthetic_dataset
+from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.linear_signals import Logit
 
 PIPELINE = {
@@ -74,6 +87,44 @@ def test_every_run_keeps_a_model_per_pair_of_barriers(world):
         assert sorted(path.name for path in folder.iterdir()) == ["linear.npz", "model.json"]
     assert pack_model(folders[0])["sha256"] != pack_model(folders[1])["sha256"]
     assert [path.name for path in (workspace.results_dir / "models").iterdir()] == [run_id]
+
+
+def test_every_run_says_how_right_it_was(world, capsys):
+    workspace, run_id, dataset = world
+    looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / run_id)
+    assert [(look["tp_ticks"], look["sl_ticks"]) for look in looks] == [(1, 5), (2, 5)]
+    signal = workspace.plugins.load("signal", "logit")(**SMALL)
+    labels = LabelSpec(2, 5, 40, 1, "touch", dataset.tick_int)
+    expected = diagnose(signal, dataset, labels, full=False)
+    assert {name: value for name, value in looks[1].items() if name in expected and name != "circumstances"} == {
+        name: value for name, value in expected.items() if name != "circumstances"
+    }
+    fit_ms = looks[1]["circumstances"]["fit_ms"]
+    assert len(fit_ms) == len(looks[1]["retrains"]) > 1
+    assert min(fit_ms) > 0
+    assert run(["results", "show", run_id, "--root", str(workspace.root)]) == 0
+    shown = capsys.readouterr().out
+    value, low, high = expected["brier"]
+    assert f"{value:.3f} ({low:.3f} to {high:.3f})" in shown
+    assert expected["importance"][0]["feature"] in shown
+    assert run(["results", "show", run_id, "--json", "--root", str(workspace.root)]) == 0
+    assert json.loads(capsys.readouterr().out)["diagnostics"] == looks
+
+
+def test_how_much_is_said_changes_no_result(world):
+    workspace, run_id, _ = world
+    before = workspace.results.canonical_bytes()
+    folder = workspace.results_dir / DIAGNOSTICS / run_id
+    spec = workspace.configs / "experiments" / "learn.yaml"
+    for extent in ("none", "full"):
+        shutil.rmtree(folder)
+        spec.write_text(yaml.safe_dump({**EXPERIMENT, "diagnostics": extent}))
+        assert run_experiment(workspace, "learn", force=True).run_ids == [run_id]
+        assert workspace.results.canonical_bytes() == before
+        assert folder.exists() == (extent == "full")
+        folder.mkdir(exist_ok=True)
+    assert "auc_lost" in read_diagnostics(folder)[0]["importance"][0]
+    spec.write_text(yaml.safe_dump(EXPERIMENT))
 
 
 def test_a_server_predicts_with_the_published_model_at_once(world):

@@ -68,9 +68,21 @@ def test_a_saved_model_goes_on_where_it_was(small_signals, session, labels, tmp_
             assert file.read_bytes() == (batched / file.name).read_bytes()
         state = signal.load_model(folder, context)
         assert state.retrains == []
-        seq = driver.state.retrains[-1].bin_seq
         replay = SignalStream(signal, context)
         replay.state = state
+        if signal.update_interval_bins:
+            # It learns from the first bins on; until then it is the model that the session ended with.
+            again = [replay.push(frame) for frame in frames(signal, session.slice(0, 150))]
+            rows = np.flatnonzero(session.valid[:150])[signal.features.warmup :]
+            until = -(signal.features.warmup - signal._first()) % signal.update_interval_bins
+            expected = np.empty(len(rows))
+            signal.predict(driver.state.model, driver.state.x[signal.features.warmup :][: len(rows)].copy(), expected)
+            assert np.array(again)[rows[:until]].tobytes() == expected[:until].tobytes()
+            assert 0 < until < len(rows)
+            assert not np.isnan(np.array(again)[rows]).any()
+            assert np.array(again)[rows[-1]] != expected[-1]
+            continue
+        seq = driver.state.retrains[-1].bin_seq
         again = [replay.push(frame) for frame in frames(signal, session.slice(seq - 250, session.n_bins))]
         late = slice(seq, seq + 49)  # until the loaded state fits a model of its own
         assert np.array(again)[250:299].tobytes() == np.array(values)[late].tobytes()

@@ -293,7 +293,10 @@ def test_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["schema", "experiment"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema["additionalProperties"] is False
-    wanted = ("name", "serving", "pipelines", "dates", "signals", "eval", "select", "sweep", "parallel", "tracking")
+    wanted = (
+        *("name", "serving", "pipelines", "dates", "signals", "eval", "select", "sweep", "parallel", "tracking"),
+        "diagnostics",
+    )
     assert set(wanted) == set(schema["properties"])
     assert run(["schema", "--out", "schemas"]) == 0
     written = capsys.readouterr().out.split()

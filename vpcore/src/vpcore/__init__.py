@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vpcore.results import ResultsDB
     from vpcore.scoring import ScoringConfig, SpectrumScorer, score_dataset
     from vpcore.signal import (
+        BackgroundFit,
         LabelSpec,
         MLSignal,
         Signal,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "BackgroundFit",
     "CausalityError",
     "Component",
     "ConfigError",
@@ -97,6 +99,7 @@ _HOME = {
     **dict.fromkeys(("ScoringConfig", "SpectrumScorer", "score_dataset"), "scoring"),
     **dict.fromkeys(
         (
+            "BackgroundFit",
             "LabelSpec",
             "MLSignal",
             "Signal",

@@ -6,96 +6,28 @@ walk-forward gives: each bin was predicted by a model that had seen only labels 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vpcore import LabelSpec, SignalResult
-from vpcore_signals_ml.labels import DOWN, UP, Floats
-from vpcore_signals_ml.linear import Linear
-from vpcore_signals_ml.walk import WalkForward, WalkState
+from vpcore_signals_ml.figures import auc, auc_estimate, brier_losses, log_losses, mean_estimate
+from vpcore_signals_ml.labels import DOWN, UP, Floats, Ints
+
+if TYPE_CHECKING:
+    from vpcore_signals_ml.walk import WalkForward
+    from vpcore_signals_ml.walk_state import WalkState
 
 BLOCK_BINS = 600
-"""Bins whose examples stay together when an interval is estimated; longer than a usual trade."""
+"""Bins whose examples stay together when an error is estimated; longer than a usual trade."""
 
 CALIBRATION_STEPS = 10
-EPSILON = 1e-12
 PERMUTATIONS = 3
+PERMUTED_EXAMPLES = 2000
+"""At most so many examples, evenly spread, say what shuffling a feature costs."""
 
 
-def auc(scores: Floats, y: Floats) -> float:
-    """Return the probability that an example of class 1 scores above one of class 0, ties counted half.
-
-    NaN if either class is missing.
-    """
-    n_up = int(y.sum())
-    n_down = len(y) - n_up
-    if not n_up or not n_down:
-        return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2.0
-    return float((ranks[place][y == 1.0].sum() - n_up * (n_up + 1) / 2.0) / (n_up * n_down))
-
-
-def auc_across(sessions: Sequence[tuple[Floats, Floats]]) -> tuple[float, float]:
-    """Return the AUC over all pairs of an up of one session and a down of another, and its standard error.
-
-    Inside one short session the AUC of a walk-forward without any effect lies below 1/2 on average: a session that rose
-    has taught its models to say up, and what is left of it holds the fewer ups. Across independent sessions it is 1/2.
-
-    Parameters
-    ----------
-    sessions : sequence of (float64[n], float64[n])
-        Predictions and what happened (1 up, 0 down) of three independent sessions or more.
-
-    Returns
-    -------
-    tuple of float
-        The AUC, and its standard error by the jackknife over sessions.
-    """
-    n = len(sessions)
-    won, pairs = np.zeros((n, n)), np.zeros((n, n))
-    for a, (p, y) in enumerate(sessions):
-        ups = p[y == 1.0]
-        for b, (q, z) in enumerate(sessions):
-            if a != b:
-                downs = np.sort(q[z == 0.0])
-                below = np.searchsorted(downs, ups, "left") + np.searchsorted(downs, ups, "right")
-                won[a, b], pairs[a, b] = below.sum() / 2.0, len(ups) * len(downs)
-    kept = [np.delete(np.arange(n), a) for a in range(n)]
-    left_out = np.array([won[np.ix_(rows, rows)].sum() / pairs[np.ix_(rows, rows)].sum() for rows in kept])
-    error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-    return float(won.sum() / pairs.sum()), float(error)
-
-
-def log_loss(p: Floats, y: Floats) -> float:
-    """Return the mean of minus the log of the probability given to what happened; NaN without examples."""
-    if not len(y):
-        return float("nan")
-    right = np.where(y == 1.0, p, 1.0 - p)
-    return float(-np.log(np.clip(right, EPSILON, 1.0)).mean())
-
-
-def brier(p: Floats, y: Floats) -> float:
-    """Return the mean squared difference between probability and what happened; NaN without examples."""
-    return float(((p - y) ** 2).mean()) if len(y) else float("nan")
-
-
-def jackknife(measure: Any, p: Floats, y: Floats, block: npt.NDArray[np.int64]) -> tuple[float, float, float]:
-    """Return a measure with the bounds of its 95 % interval, by leaving out one block of time after the other."""
-    value = measure(p, y)
-    left_out = np.array([measure(p[block != b], y[block != b]) for b in np.unique(block)])
-    left_out = left_out[np.isfinite(left_out)]
-    n = len(left_out)
-    if n < 2:
-        return value, float("nan"), float("nan")
-    error = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
-    return value, value - 1.96 * error, value + 1.96 * error
-
-
-def out_of_sample(state: WalkState, values: Floats) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+def out_of_sample(state: WalkState, values: Floats) -> tuple[Floats, Floats, Ints]:
     """Return predictions, what happened (1 up, 0 down), and the rows, of all bins that have both.
 
     Parameters
@@ -111,7 +43,7 @@ def out_of_sample(state: WalkState, values: Floats) -> tuple[Floats, Floats, npt
 
 
 def diagnose(
-    signal: WalkForward, dataset: Any, labels: LabelSpec, result: SignalResult | None = None
+    signal: WalkForward, dataset: Any, labels: LabelSpec, result: SignalResult | None = None, *, full: bool = True
 ) -> dict[str, Any]:
     """Return the diagnostics of a signal over a dataset, as JSON values.
 
@@ -125,29 +57,38 @@ def diagnose(
         The experiment's barriers.
     result : SignalResult, optional
         What `signal.compute` returned, if it is at hand.
+    full : bool
+        With what shuffling each feature costs, which takes longer than all the rest.
 
     Returns
     -------
     dict
         ``n`` (predictions with a label), ``auc``, ``log_loss`` and ``brier``, each as value and bounds of a 95 %
-        interval (block jackknife); ``calibration``: per tenth of [0, 1] the number of predictions, their mean and the
-        share of ups; ``retrains``; ``importance``: per feature what shuffling it costs the last model in AUC, and for
-        linear models the weight of the standardised feature, largest loss first (in sample: it says what the model
-        uses, not what is there); ``drift``: per feature the difference of the medians of the first and last third over
-        the interquartile range, largest first. Undefined figures are None.
+        interval (jackknife over blocks of 600 bins; a confidence c counts as the probability (1 + c)/2);
+        ``calibration``: per tenth of [0, 1] the number of predictions, their mean and the share of ups; ``retrains``:
+        bin and examples of every fit; ``importance``: per feature the weight of the standardised feature (linear
+        models) or the gain of its splits (trees), and with `full` what shuffling it costs the last model in AUC
+        (``auc_lost``: in sample, it says what the model uses, not what is there), the most important first; ``drift``:
+        per feature the difference of the medians of the first and last third over the interquartile range, largest
+        first; ``circumstances``: what another computation would not repeat, the time of every fit. Undefined figures
+        are None.
     """
     result = result or signal.compute(dataset, labels)
     state: WalkState = result.state
-    p, y, rows = out_of_sample(state, result.values[np.flatnonzero(dataset.valid)])
+    scores, y, rows = out_of_sample(state, result.values[np.flatnonzero(dataset.valid)])
+    p = (1.0 + scores) / 2.0 if signal.prediction_mode == "confidence" else scores
     block = state.seq[rows] // BLOCK_BINS
     report: dict[str, Any] = _plain(
         {
             "n": len(y),
-            **{measure.__name__: jackknife(measure, p, y, block) for measure in (auc, log_loss, brier)},
+            "auc": auc_estimate(scores, y, block).interval,
+            "log_loss": mean_estimate(log_losses(p, y), block).interval,
+            "brier": mean_estimate(brier_losses(p, y), block).interval,
             "calibration": _calibration(p, y),
-            "retrains": [fit._asdict() for fit in state.retrains],
-            "importance": _importance(signal, state, rows, y),
-            "drift": _drift(signal, state),
+            "retrains": [{name: v for name, v in fit._asdict().items() if name != "ns"} for fit in state.retrains],
+            "importance": _importance(signal, state, rows, y, full),
+            "drift": _drift(signal, dataset, state),
+            "circumstances": {"fit_ms": [fit.ns / 1e6 for fit in state.retrains]},
         }
     )
     return report
@@ -163,32 +104,54 @@ def _calibration(p: Floats, y: Floats) -> list[dict[str, Any]]:
     ]
 
 
-def _importance(signal: WalkForward, state: WalkState, rows: npt.NDArray[np.int64], y: Floats) -> list[dict[str, Any]]:
-    if state.model is None or not len(rows):
+def _importance(signal: WalkForward, state: WalkState, rows: Ints, y: Floats, full: bool) -> list[dict[str, Any]]:
+    if state.model is None:
         return []
+    columns = dict(signal.per_feature(state.model))
+    order = next((-np.abs(values) for values in columns.values()), None)
+    if full and len(rows):
+        every = -(-len(rows) // PERMUTED_EXAMPLES)
+        columns["auc_lost"] = _auc_lost(signal, state, rows[::every], y[::every])
+        order = -columns["auc_lost"]
+    if order is None:
+        return []
+    names = signal.feature_names
+    return [
+        {"feature": names[f], **{name: float(values[f]) for name, values in columns.items()}}
+        for f in np.argsort(order, kind="stable")
+    ]
+
+
+def _auc_lost(signal: WalkForward, state: WalkState, rows: Ints, y: Floats) -> Floats:
+    """Return what shuffling each feature costs the last model in AUC, float64[n_features]."""
     x = np.ascontiguousarray(state.x[rows])
     out = np.empty(len(x))
     signal.predict(state.model, x, out)
     base = auc(out, y)
     rng = np.random.default_rng(0)
     orders = [rng.permutation(len(x)) for _ in range(PERMUTATIONS)]
-    items = []
-    for f, name in enumerate(signal.features.names):
+    lost = np.zeros(x.shape[1])
+    for f in range(x.shape[1]):
         kept = x[:, f].copy()
-        lost = 0.0
         for order in orders:
             x[:, f] = kept[order]
             signal.predict(state.model, x, out)
-            lost += (base - auc(out, y)) / PERMUTATIONS
+            lost[f] += (base - auc(out, y)) / PERMUTATIONS
         x[:, f] = kept
-        item = {"feature": name, "auc_lost": lost}
-        if isinstance(state.model, Linear):
-            item["weight"] = float(state.model.weights[f])
-        items.append(item)
-    return sorted(items, key=lambda item: -item["auc_lost"])
+    return lost
 
 
-def _drift(signal: WalkForward, state: WalkState) -> list[dict[str, Any]]:
+def _drift(signal: WalkForward, dataset: Any, state: WalkState) -> list[dict[str, Any]]:
+    """Return how far each feature moved; made once per dataset, because it depends on nothing else."""
+    shared = getattr(dataset, "shared", {})
+    key = f"vpcore_signals_ml.drift.{signal.features.name}"
+    if key not in shared:
+        shared[key] = _moved(signal, state)
+    moved: list[dict[str, Any]] = shared[key]
+    return moved
+
+
+def _moved(signal: WalkForward, state: WalkState) -> list[dict[str, Any]]:
     x = state.x[signal.features.warmup : state.n]
     third = len(x) // 3
     if not third:
@@ -196,7 +159,7 @@ def _drift(signal: WalkForward, state: WalkState) -> list[dict[str, Any]]:
     low, high = np.quantile(x, (0.25, 0.75), axis=0)
     moved = np.median(x[-third:], axis=0) - np.median(x[:third], axis=0)
     size = np.divide(moved, high - low, out=np.zeros_like(moved), where=high > low)
-    items = [{"feature": n, "shift": float(s)} for n, s in zip(signal.features.names, size, strict=True)]
+    items = [{"feature": n, "shift": float(s)} for n, s in zip(signal.feature_names, size, strict=True)]
     return sorted(items, key=lambda item: -abs(item["shift"]))
 
 

@@ -80,9 +80,9 @@ class Series(NamedTuple):
     cursors: Ints
 
 
-def new_series(n: int) -> Series:
-    """Return `n` empty series."""
-    return Series(np.zeros((n, 2 * WINDOW)), np.zeros((n, 2), dtype=np.int64))
+def new_series(n: int, window: int = WINDOW) -> Series:
+    """Return `n` empty series that keep their last `window` values."""
+    return Series(np.zeros((n, 2 * window)), np.zeros((n, 2), dtype=np.int64))
 
 
 @jit
@@ -126,7 +126,8 @@ def lean_of_difference(plus: Floats, minus: Floats, near: int, far: int) -> floa
 
 
 @jit
-def _lean_of_depth(bid_depth: Floats, ask_depth: Floats, far: int) -> float:
+def lean_of_depth(bid_depth: Floats, ask_depth: Floats, far: int) -> float:
+    """Return the lean of the resting depth, 1 to `far` ticks from the mid."""
     radius = bid_depth.shape[0] >> 1
     bid = 0.0
     ask = 0.0
@@ -137,12 +138,13 @@ def _lean_of_depth(bid_depth: Floats, ask_depth: Floats, far: int) -> float:
 
 
 @jit
-def _sum_of(series: Series, s: int, n: int) -> float:
+def sum_of(series: Series, s: int, n: int) -> float:
+    """Return the sum of the last `n` values of series `s`."""
     return n * rolling_mean(series.rings[s], series.cursors[s], n)
 
 
 @jit
-def _push_mid(series: Series, s: int, mid2: float) -> float:
+def push_mid(series: Series, s: int, mid2: float) -> float:
     """Append a mid to series `s` and return its change over the last bin."""
     change = mid2 - lagged(series.rings[s], series.cursors[s], 0) if series.cursors[s, 0] > 0 else 0.0
     push(series.rings[s], series.cursors[s], mid2)
@@ -172,7 +174,7 @@ def _mf_step(series: Series, grid: Floats, numbers: Floats, out: Floats) -> None
             row[c + 9] = lean(grid[i, c], 1, 10)
         for s in range(4):
             push(rings[s], cursors[s], row[s if s < 2 else s + 5])
-        change = _push_mid(series, 4, numbers[i, MID2])
+        change = push_mid(series, 4, numbers[i, MID2])
         push(rings[5], cursors[5], change)
         push(rings[6], cursors[6], numbers[i, SPREAD])
         bid_size = numbers[i, BID_SIZE]
@@ -199,20 +201,25 @@ def _mf_step(series: Series, grid: Floats, numbers: Floats, out: Floats) -> None
         row[40] = rolling_mean(rings[6], cursors[6], 50)
         row[41] = touch
         row[42] = rolling_mean(rings[7], cursors[7], 20)
-        row[43] = _lean_of_depth(grid[i, BID_DEPTH], grid[i, ASK_DEPTH], 3)
-        row[44] = _lean_of_depth(grid[i, BID_DEPTH], grid[i, ASK_DEPTH], 10)
-        row[45] = ratio(_sum_of(series, 8, 10), _sum_of(series, 9, 10))
-        row[46] = ratio(_sum_of(series, 8, 100), _sum_of(series, 9, 100))
+        row[43] = lean_of_depth(grid[i, BID_DEPTH], grid[i, ASK_DEPTH], 3)
+        row[44] = lean_of_depth(grid[i, BID_DEPTH], grid[i, ASK_DEPTH], 10)
+        row[45] = ratio(sum_of(series, 8, 10), sum_of(series, 9, 10))
+        row[46] = ratio(sum_of(series, 8, 100), sum_of(series, 9, 100))
         row[47] = math.log1p(rolling_mean(rings[9], cursors[9], 100))
 
 
 @jit
+def change_over(series: Series, s: int, n: int) -> float:
+    """Return by how much series `s` has changed over the last `n` steps."""
+    return lagged(series.rings[s], series.cursors[s], 0) - lagged(series.rings[s], series.cursors[s], n)
+
+
+@jit
 def _returns(series: Series, s: int, row: Floats, first: int) -> None:
-    now = lagged(series.rings[s], series.cursors[s], 0)
-    row[first] = now - lagged(series.rings[s], series.cursors[s], 1)
-    row[first + 1] = now - lagged(series.rings[s], series.cursors[s], 5)
-    row[first + 2] = now - lagged(series.rings[s], series.cursors[s], 20)
-    row[first + 3] = now - lagged(series.rings[s], series.cursors[s], 100)
+    row[first] = change_over(series, s, 1)
+    row[first + 1] = change_over(series, s, 5)
+    row[first + 2] = change_over(series, s, 20)
+    row[first + 3] = change_over(series, s, 100)
 
 
 @jit
@@ -227,7 +234,7 @@ def _sp_step(series: Series, grid: Floats, numbers: Floats, out: Floats) -> None
             near, far = BANDS[b]
             row[18 + b] = lean_of_difference(pressure, vacuum, near, far)
             push(rings[b], cursors[b], row[18 + b])
-        _push_mid(series, 3, numbers[i, MID2])
+        push_mid(series, 3, numbers[i, MID2])
         if cursors[3, 0] < WINDOW:
             for j in range(row.shape[0]):
                 row[j] = math.nan

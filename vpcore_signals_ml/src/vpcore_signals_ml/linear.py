@@ -234,11 +234,12 @@ def fit_linear(training: Training, loss: int, c: float) -> Linear:
     beta = newton(loss, standardise(training.x, mean, scale), signs, training.weight, c)
     model = Linear(mean, scale, np.ascontiguousarray(beta[:m]), np.array([beta[m], 1.0, 0.0]))
     if loss == SQUARED_HINGE and len(training.y_valid):
-        _calibrate(model, training)
+        calibrate(model, training)
     return model
 
 
-def _calibrate(model: Linear, training: Training) -> None:
+def calibrate(model: Linear, training: Training) -> None:
+    """Write Platt's sigmoid, fitted on the validation part, into a model; see `fit_linear`."""
     margins = np.empty(len(training.y_valid))
     z = standardise(training.x_valid, model.mean, model.scale)
     margin_of(z, model.weights, model.rest[0], margins)

@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.kernels.jit import jit
-from vpcore_signals_ml.labels import DOWN, UP, Codes, Floats, Ints
+from vpcore_signals_ml.labels import DOWN, NONE, UP, Codes, Floats, Ints
 
 MIN_PER_CLASS = 10
 """Examples of each class below which nothing is fitted: the model that there is goes on."""
+
+TARGET = np.array([0.0, 1.0, 0.5])
+"""`y` of an example by its label: `DOWN`, `UP`, `NONE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Training:
     x : float64[n, n_features]
         Training part, in order of time.
     y : float64[n]
-        1 where the long paid, 0 where the short did.
+        1 where the long paid, 0 where the short did; 1/2 where neither did, if such examples were asked for.
     weight : float64[n]
         Mean 1; both classes weigh the same.
     x_valid, y_valid, weight_valid : arrays
@@ -38,10 +41,20 @@ class Training:
     y_valid: Floats
     weight_valid: Floats
 
+    @property
+    def n_train(self) -> int:
+        """Examples in the training part."""
+        return len(self.y)
+
+    @property
+    def n_valid(self) -> int:
+        """Examples in the validation part."""
+        return len(self.y_valid)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How examples are chosen; fields as in `vpcore_signals_ml.walk.WalkParams`."""
+    """How examples are chosen; fields as in `vpcore_signals_ml.schedule`, `neutral`: also those without a side."""
 
     window_bins: int
     stride_bins: int
@@ -49,6 +62,7 @@ class Rules:
     uniqueness: bool
     validation_share: float
     latency_bins: int
+    neutral: bool = False
 
 
 @jit
@@ -92,11 +106,14 @@ def uniqueness(first: Ints, last: Ints) -> Floats:
 
 
 def balanced(weight: Floats, y: Floats) -> Floats:
-    """Return weights of mean 1 with which both classes weigh the same; a lone class keeps its weights."""
+    """Return weights of mean 1 with which both classes weigh the same; a lone class keeps its weights.
+
+    Examples without a class (y of 1/2) keep their share of the whole.
+    """
     up = float(weight[y == 1.0].sum())
     down = float(weight[y == 0.0].sum())
     if up > 0.0 and down > 0.0:
-        weight = np.where(y == 1.0, weight / up, weight / down)
+        weight = np.where(y == 1.0, weight / up, np.where(y == 0.0, weight / down, weight * (2.0 / (up + down))))
     total = float(weight.sum())
     return weight * (len(weight) / total) if total > 0.0 else weight
 
@@ -122,7 +139,7 @@ def choose(
     """
     now = int(seq[row])
     rows = np.arange(first_row, row + 1)
-    labelled = (y[rows] == UP) | (y[rows] == DOWN)
+    labelled = (y[rows] == UP) | (y[rows] == DOWN) | (rules.neutral & (y[rows] == NONE))
     known = resolved[rows] <= now
     recent = seq[rows] > now - rules.window_bins if rules.window_bins else np.ones(len(rows), dtype=bool)
     rows = rows[labelled & known & recent & (seq[rows] % rules.stride_bins == 0)]
@@ -131,10 +148,10 @@ def choose(
     train = rows[: len(rows) - n_valid]
     if n_valid:
         train = train[resolved[train] < seq[valid[0]]]
-    target = (y[train] == UP).astype(np.float64)
-    if min(int(target.sum()), len(target) - int(target.sum())) < MIN_PER_CLASS:
+    target = TARGET[y[train]]
+    if min(int((target == 1.0).sum()), int((target == 0.0).sum())) < MIN_PER_CLASS:
         return None
-    target_valid = (y[valid] == UP).astype(np.float64)
+    target_valid = TARGET[y[valid]]
     return Training(
         x=np.ascontiguousarray(x[train]),
         y=target,
@@ -143,6 +160,39 @@ def choose(
         y_valid=target_valid,
         weight_valid=_weights(seq[valid], resolved[valid], target_valid, now, rules),
     )
+
+
+def fresh(
+    seq: Ints, y: Codes, resolved: Ints, *, first_row: int, row: int, after: int, stride_bins: int, longest_bins: int
+) -> Ints:
+    """Return the rows of the examples whose labels were resolved after a bin and by the end of a row's.
+
+    Parameters
+    ----------
+    seq, y, resolved : arrays
+        As for `choose`.
+    first_row, row : int
+        The first row whose features are there, and the one at whose end they are used.
+    after : int
+        The bin; -1 for all.
+    stride_bins : int
+        As in `Rules`.
+    longest_bins : int
+        Bins from a decision to the end of its longest trade.
+
+    Returns
+    -------
+    int64[n]
+        In order of resolution, then of time: two calls one after the other give what one call over both spans gives.
+    """
+    now = int(seq[row])
+    start = max(first_row, int(np.searchsorted(seq[: row + 1], after - longest_bins)))
+    rows = np.arange(start, row + 1)
+    known = (resolved[rows] > after) & (resolved[rows] <= now)
+    labelled = (y[rows] == UP) | (y[rows] == DOWN)
+    rows = rows[labelled & known & (seq[rows] % stride_bins == 0)]
+    ordered: Ints = rows[np.argsort(resolved[rows], kind="stable")]
+    return ordered
 
 
 def _weights(seq: Ints, resolved: Ints, y: Floats, now: int, rules: Rules) -> Floats:

@@ -14,10 +14,11 @@ from vpcore import SignalError
 from vpcore_signals_ml.features import FeatureSet
 from vpcore_signals_ml.flow_features import MF
 from vpcore_signals_ml.labels import Floats
+from vpcore_signals_ml.schedule import ValidatedParams
 from vpcore_signals_ml.selection import Training
 from vpcore_signals_ml.snap_features import SNAP
-from vpcore_signals_ml.trees import Trees, fit_trees, parse_trees, predict_trees
-from vpcore_signals_ml.walk import ValidatedParams, WalkForward, columns_of
+from vpcore_signals_ml.trees import Trees, fit_trees, gains_of, parse_trees, predict_trees
+from vpcore_signals_ml.walk import WalkForward, columns_of
 
 FILE = "trees.txt"
 
@@ -70,6 +71,10 @@ class TreeWalk(WalkForward):
     def predict(self, model: TreeModel, x: Floats, out: Floats) -> None:
         """Write P(up) of every row."""
         predict_trees(model.trees, x, out)
+
+    def per_feature(self, model: TreeModel) -> dict[str, Floats]:
+        """Return what the splits on each feature gained."""
+        return {"gain": gains_of(model.text, len(self.features.names))}
 
     def model_files(self, model: TreeModel) -> dict[str, bytes]:
         """Return the text of a model."""

@@ -122,6 +122,18 @@ def _parse(text: str, n_features: int) -> Trees:
     )
 
 
+def gains_of(text: str, n_features: int) -> Floats:
+    """Return what the splits on each feature gained in all trees of LightGBM's model text, float64[n_features]."""
+    gains = np.zeros(n_features)
+    for block in text.split("\nTree=")[1:]:
+        tree = dict(line.split("=", 1) for line in block.splitlines()[1:] if "=" in line)
+        for feature, gain in zip(
+            tree.get("split_feature", "").split(), tree.get("split_gain", "").split(), strict=True
+        ):
+            gains[int(feature)] += float(gain)
+    return gains
+
+
 def fit_trees(
     training: Training, names: tuple[str, ...], *, rounds: int, patience: int, seed: int, settings: dict[str, Any]
 ) -> str:

@@ -7,6 +7,9 @@ every `stride_bins`-th of them, of the whole past or of the last `train_window_b
 examples of either class is left out. There is no value (NaN) before the first model.
 
 A saved model predicts at once. It is replaced on the schedule of a fresh start, counted from where it was loaded.
+
+An executor may make the fits (`WalkForward.fit_elsewhere`): then the model that there is serves until the new one is
+ready, which is looked for at every bin. Nothing else changes: a fit gets the same examples and gives the same bytes.
 """
 
 from __future__ import annotations
@@ -14,143 +17,49 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from pydantic import Field
 
-from vpcore import LabelSpec, MLSignal, SignalContext, SignalError, SignalFrame, SignalParams, SignalResult
+from vpcore import BackgroundFit, LabelSpec, MLSignal, SignalContext, SignalError, SignalFrame, SignalResult
 from vpcore_signals_ml import require
 from vpcore_signals_ml.artifact import describe, read_artifact, write_artifact
+from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.features import BIN_COLUMNS, FeatureSet
-from vpcore_signals_ml.labels import NEVER, OPEN, PRICE_COLUMNS, UNKNOWN, Floats, new_book, prices_of, resolve
-from vpcore_signals_ml.selection import Rules, Training, choose
-
-FIRST_CAPACITY = 4096
-
-
-class WalkParams(SignalParams):
-    """Parameters of the schedule."""
-
-    min_train_bins: int = Field(3000, ge=20, le=10_000_000, description="Bins before the first fit, in bins.")
-    retrain_interval_bins: int = Field(3000, ge=1, le=10_000_000, description="From one fit to the next, in bins.")
-    train_window_bins: int = Field(
-        0,
-        ge=0,
-        le=10_000_000,
-        examples=[200, 18_000],
-        description="How far back a fit looks (a rolling window); 0 for the whole past, in bins.",
-    )
-    stride_bins: int = Field(5, ge=1, le=10_000, description="One example out of this many bins.")
-    half_life_bins: int = Field(
-        0,
-        ge=0,
-        le=100_000_000,
-        examples=[100],
-        description="Age at which an example counts half; 0 for no decay, in bins.",
-    )
-    uniqueness: bool = Field(True, description="Whether examples with overlapping trades share their weight.")
+from vpcore_signals_ml.labels import PRICE_COLUMNS, Floats, prices_of
+from vpcore_signals_ml.schedule import ScheduleParams, ValidatedParams, WalkParams
+from vpcore_signals_ml.selection import Rules, choose
+from vpcore_signals_ml.walk_state import Pending, Retrain, WalkState
 
 
-class ValidatedParams(WalkParams):
-    """Parameters of the schedule of a model that needs a validation part."""
+class Examples(Protocol):
+    """What a fit is given."""
 
-    validation_share: float = Field(
-        0.2, ge=0.05, le=0.5, description="Latest share of the examples that only decides when to stop or how to scale."
-    )
+    @property
+    def n_train(self) -> int:
+        """Examples in the training part."""
 
-
-class Retrain(NamedTuple):
-    """One fit: bin, examples in the training and in the validation part, duration."""
-
-    bin_seq: int
-    n_train: int
-    n_valid: int
-    ns: int
-
-
-class WalkState:
-    """What the bins leave behind.
-
-    Attributes
-    ----------
-    x : float64[capacity, n_features]
-        Features of the valid bins so far.
-    seq, outcome, ends, y, resolved : arrays of `capacity` rows
-        Their numbers and labels; see `vpcore_signals_ml.labels.resolve`.
-    n : int
-        Valid bins so far.
-    model : object
-        The fitted model, None before the first.
-    retrains : list of Retrain
-    retrain_ns : list of int
-        Duration of every fit.
-    """
-
-    def __init__(self, features: FeatureSet, labels: LabelSpec, tick_int: int) -> None:
-        self.labels = labels
-        self.tick_int = tick_int
-        self.progress = features.start()
-        self.book = new_book(labels)
-        self.n = 0
-        self.model: Any = None
-        self.retrains: list[Retrain] = []
-        self.retrain_ns: list[int] = []
-        self.value = np.empty(1)
-        self._allocate(np.empty((FIRST_CAPACITY, len(features.names))))
-
-    def _allocate(self, x: Floats) -> None:
-        self.x = x
-        n = len(x)
-        self.seq = np.zeros(n, dtype=np.int64)
-        self.outcome = np.full((n, 2), OPEN, dtype=np.int8)
-        self.ends = np.zeros((n, 2), dtype=np.int64)
-        self.y = np.full(n, UNKNOWN, dtype=np.int8)
-        self.resolved = np.full(n, NEVER, dtype=np.int64)
-
-    def hold(self, x: Floats, seq: Any) -> None:
-        """Take the features of all bins at once."""
-        self._allocate(x)
-        self.seq[:] = seq
-
-    def append(self, x: Floats, bin_seq: int) -> int:
-        """Add a bin and return its row."""
-        row = self.n
-        if row == len(self.seq):
-            for name, fill in (
-                ("x", 0),
-                ("seq", 0),
-                ("outcome", OPEN),
-                ("ends", 0),
-                ("y", UNKNOWN),
-                ("resolved", NEVER),
-            ):
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.full_like(old, fill)]))
-        self.x[row] = x
-        self.seq[row] = bin_seq
-        self.n = row + 1
-        return row
-
-    def label(self, first: int, prices: Any) -> None:
-        """Let the bins from row `first` on resolve labels."""
-        resolve(self.book, first, self.n, self.seq, prices, self.outcome, self.ends, self.y, self.resolved)
+    @property
+    def n_valid(self) -> int:
+        """Examples in the validation part."""
 
 
 class WalkForward(MLSignal):
     """A signal that refits a model on a schedule. Subclasses name features and library, fit, predict and keep."""
 
     version = 1
-    prediction_mode = "probability"
     features: ClassVar[FeatureSet]
     library: ClassVar[str] = ""
+    neutral_examples: ClassVar[bool] = False
+    """Whether a fit also gets the examples in which neither side paid, or both at once."""
     Params = WalkParams
-    params: WalkParams
+    params: ScheduleParams
 
     @abstractmethod
-    def fit(self, training: Training) -> Any:
-        """Return a model."""
+    def fit(self, training: Any) -> Any:
+        """Return a model; `training` is what `examples` returned."""
 
     @abstractmethod
     def predict(self, model: Any, x: Floats, out: Floats) -> None:
@@ -169,6 +78,15 @@ class WalkForward(MLSignal):
         SignalError
             If they are none.
         """
+
+    def per_feature(self, model: Any) -> dict[str, Floats]:
+        """Return what a model says of its features, float64[n_features] by name: a weight, a gain."""
+        return {}
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        return self.features.names
 
     # -- a session -------------------------------------------------------------------------------------------------
 
@@ -197,11 +115,12 @@ class WalkForward(MLSignal):
         return self.features.warmup + self.params.min_train_bins - 1
 
     def step(self, state: WalkState, frame: SignalFrame) -> float:
-        """Return the value of one bin, after refitting if it is time."""
+        """Return the value of one bin, after learning what is due."""
         row = state.append(self.features.row(state.progress, frame, state.tick_int), frame.bin_seq)
         state.label(row, prices_of(frame.__getitem__, state.labels).reshape(1, -1))
-        if self._due(row):
-            self._refit(state, row)
+        self._adopt(state, frame.bin_seq)
+        if self._due(row) or self._update_due(state, row):
+            self._learn(state, row)
         if state.model is None or row < self.features.warmup:
             return math.nan
         self.predict(state.model, state.x[row : row + 1], state.value)
@@ -212,16 +131,13 @@ class WalkForward(MLSignal):
         state = self.start(SignalContext.of(dataset, labels))
         rows = np.flatnonzero(dataset.valid)
         state.hold(self._matrix(dataset).copy(), dataset.bin("bin_seq")[rows])
-        state.n = len(rows)
         state.label(0, prices_of(lambda name: dataset.bin(name)[rows], state.labels))
         out = np.full(state.n, math.nan)
         at = min(self.features.warmup, state.n)
-        for row in range(
-            self.warmup_bins(SignalContext.of(dataset, labels)), state.n, self.params.retrain_interval_bins
-        ):
+        for row in self._learning_rows(state.n):
             if state.model is not None:
                 self.predict(state.model, state.x[at:row], out[at:row])
-            self._refit(state, row)
+            self._learn(state, row)
             at = row
         if state.model is not None:
             self.predict(state.model, state.x[at : state.n], out[at:])
@@ -240,35 +156,98 @@ class WalkForward(MLSignal):
         matrix: Floats = shared[key]
         return matrix
 
+    # -- learning --------------------------------------------------------------------------------------------------
+
+    @property
+    def update_interval_bins(self) -> int:
+        """Bins from one partial fit to the next, for models that have them; 0 for none."""
+        return 0
+
+    def update(self, state: WalkState, row: int) -> None:
+        """Improve the model by what was resolved since it last learned, for models with partial fits."""
+
+    def _first(self) -> int:
+        return self.features.warmup + self.params.min_train_bins - 1
+
     def _due(self, row: int) -> bool:
-        since = row - (self.features.warmup + self.params.min_train_bins - 1)
+        since = row - self._first()
         return since >= 0 and since % self.params.retrain_interval_bins == 0
 
-    def _refit(self, state: WalkState, row: int) -> None:
-        began = time.perf_counter_ns()
+    def _update_due(self, state: WalkState, row: int) -> bool:
+        every = self.update_interval_bins
+        return every > 0 and state.model is not None and (row - self._first()) % every == 0
+
+    def _learning_rows(self, n: int) -> list[int]:
+        """Return the rows at which a fresh session learns, ascending."""
+        first, every = self._first(), self.update_interval_bins
+        updates = range(first, n, every) if every else ()
+        return sorted({*range(first, n, self.params.retrain_interval_bins), *updates})
+
+    def _learn(self, state: WalkState, row: int) -> None:
+        if self._due(row) and self._refit(state, row):
+            return
+        if self._update_due(state, row):
+            self.update(state, row)
+            self._settle(state, int(state.seq[row]))
+
+    def examples(self, state: WalkState, row: int) -> Examples | None:
+        """Return what a fit at the end of a row may see; None for no fit."""
         p = self.params
         rules = Rules(
             window_bins=p.train_window_bins,
             stride_bins=p.stride_bins,
             half_life_bins=p.half_life_bins,
-            uniqueness=p.uniqueness,
+            uniqueness=p.uniqueness if isinstance(p, WalkParams) else False,
             validation_share=p.validation_share if isinstance(p, ValidatedParams) else 0.0,
             latency_bins=state.labels.latency_bins,
+            neutral=self.neutral_examples,
         )
-        training = choose(
-            state.x, state.seq, state.y, state.resolved, first_row=self.features.warmup, row=row, rules=rules
-        )
+        return choose(state.x, state.seq, state.y, state.resolved, first_row=self.features.warmup, row=row, rules=rules)
+
+    def _refit(self, state: WalkState, row: int) -> bool:
+        """Fit, or have it done; whether the state has a new model now."""
+        began = time.perf_counter_ns()
+        training = self.examples(state, row)
         if training is None:
-            return
-        state.model = self.fit(training)
-        spent = time.perf_counter_ns() - began
-        state.retrain_ns.append(spent)
-        state.retrains.append(Retrain(int(state.seq[row]), len(training.y), len(training.y_valid), spent))
+            return False
+        seq = int(state.seq[row])
+        if state.executor is not None:
+            future = state.executor.submit(fit_timed, self, training)
+            state.pending.append(Pending(seq, training.n_train, training.n_valid, future))
+            return False
+        model = self.fit(training)
+        state.take(model, Retrain(seq, training.n_train, training.n_valid, time.perf_counter_ns() - began))
+        return True
+
+    # -- fits made elsewhere ---------------------------------------------------------------------------------------
+
+    def fit_elsewhere(self, state: WalkState, executor: Executor) -> None:
+        """Let an executor make the fits of a state from now on; see the module."""
+        state.executor = executor
+
+    def _adopt(self, state: WalkState, now: int) -> None:
+        """Go on with what an executor has fitted meanwhile."""
+        while state.pending and state.pending[0].future.done():
+            fit = state.pending.popleft()
+            model, ns = fit.future.result()
+            state.take(model, Retrain(fit.bin_seq, fit.n_train, fit.n_valid, ns))
+            # Partial fits that the new model has missed are made up for at the next one.
+            settled = None if self.update_interval_bins else now
+            state.background.append(BackgroundFit(fit.bin_seq, now, settled, ns))
+
+    def _settle(self, state: WalkState, now: int) -> None:
+        state.background = [
+            fit if fit.settled_bin is not None else fit._replace(settled_bin=now) for fit in state.background
+        ]
+
+    def diagnose(self, dataset: Any, labels: LabelSpec, result: SignalResult, *, full: bool) -> Any:
+        """Return what a run was worth apart from its trades; see `vpcore_signals_ml.diagnostics`."""
+        return diagnose(self, dataset, labels, result, full=full)
 
     # -- keeping the model -----------------------------------------------------------------------------------------
 
     def save_model(self, state: WalkState, folder: Path) -> None:
-        """Write the model of the last fit, with what it belongs to and a digest.
+        """Write the model, with what it belongs to and a digest.
 
         Raises
         ------
@@ -279,7 +258,7 @@ class WalkForward(MLSignal):
         if state.model is None:
             raise SignalError(f"Signal '{name}' has no model to save: nothing was fitted yet.")
         facts = describe(
-            name, self.version, self.features.names, self.params.plain(), state.labels, self.library, state.retrains
+            name, self.version, self.feature_names, self.params.plain(), state.labels, self.library, state.retrains
         )
         write_artifact(Path(folder), facts, self.model_files(state.model))
 
@@ -292,9 +271,16 @@ class WalkForward(MLSignal):
             If the folder has no model of this signal, version, features and labels, or it was changed.
         """
         state = self.start(context)
-        files = read_artifact(Path(folder), type(self).__name__, self.version, self.features.names, state.labels)
+        files = read_artifact(Path(folder), type(self).__name__, self.version, self.feature_names, state.labels)
         state.model = self.model_of(files, str(folder))
         return state
+
+
+def fit_timed(signal: WalkForward, training: Any) -> tuple[Any, int]:
+    """Return a model and how long its fit took, ns: what an executor is given."""
+    began = time.perf_counter_ns()
+    model = signal.fit(training)
+    return model, time.perf_counter_ns() - began
 
 
 def columns_of(features: FeatureSet) -> tuple[str, ...]:

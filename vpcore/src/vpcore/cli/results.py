@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vpcore.cli.common import CsvOption, JsonOption, RootOption
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
+
+LOOKED_AT = ("tp", "sl", "predictions", "auc", "log_loss", "brier", "fits", "most_used", "moved_most", "error")
 
 
 def show(
@@ -18,11 +20,12 @@ def show(
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """Show a run: what made it, and every row, the best first."""
+    """Show a run: what made it, every row, the best first, and for a learning signal how right it was."""
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
     from vpcore.cli.ranking import EXPORTED, for_people, people_columns, ranked
+    from vpcore.signal import DIAGNOSTICS, read_diagnostics
 
     workspace = open_workspace(root)
     meta = workspace.results.find_run(run)
@@ -35,7 +38,9 @@ def show(
         for name in [name for name in about if name.endswith("_json")]:
             about[name.removesuffix("_json")] = json_module.loads(about.pop(name) or "null")
         blocks = found["block_pnl_ticks"].to_list()
-        emit_json({"run": about, "rows": [{**row, "block_pnl_ticks": b} for row, b in zip(rows, blocks, strict=True)]})
+        whole = [{**row, "block_pnl_ticks": b} for row, b in zip(rows, blocks, strict=True)]
+        looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
+        emit_json({"run": about, "rows": whole, "diagnostics": looks})
         return
     if csv:
         emit_table(rows, EXPORTED, csv=True)
@@ -46,6 +51,37 @@ def show(
     if about["traceback"]:
         say(about["traceback"])
     emit_table(for_people(rows, "net_pnl_ticks"), people_columns("net_pnl_ticks", alone=True), title=meta["run_id"])
+    looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
+    if looks:
+        print()
+        title = "What it predicted, against what happened (95 % interval; --json has all of it)"
+        lines = [_summary(item) for item in looks]
+        emit_table(lines, [name for name in LOOKED_AT if any(name in line for line in lines)], title=title)
+
+
+def _summary(look: dict[str, Any]) -> dict[str, Any]:
+    """Return what fits into a line of the diagnostics of one take-profit and stop."""
+    row = {"tp": look["tp_ticks"], "sl": look["sl_ticks"]}
+    if "error" in look:
+        return {**row, "error": look["error"]}
+    row["predictions"] = look.get("n")
+    for name in ("auc", "log_loss", "brier"):
+        if name in look:
+            row[name] = _interval(look[name])
+    fits = look.get("retrains", ())
+    spent = sum(look.get("circumstances", {}).get("fit_ms", ()))
+    row["fits"] = f"{len(fits)} in {spent:,.0f} ms" if fits else "none"
+    for name, key in (("most_used", "importance"), ("moved_most", "drift")):
+        if key in look:
+            row[name] = ", ".join(item["feature"] for item in look[key][:3]) or "-"
+    return row
+
+
+def _interval(figure: list[float | None]) -> str:
+    value, low, high = figure
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def compact(root: RootOption = None, json: JsonOption = False) -> None:

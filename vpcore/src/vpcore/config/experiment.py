@@ -13,6 +13,7 @@ from vpcore.config.harness import ExperimentConfig
 from vpcore.config.sessions import Day
 from vpcore.errors import ConfigError
 from vpcore.evaluation import EvalConfig
+from vpcore.signal import Extent
 
 ALL_SIGNALS = "all"
 
@@ -107,6 +108,10 @@ class ExperimentSpec(Spec):
     sweep: SweepSpec = Field(SweepSpec(), description="Axes of scoring and signal parameters")
     parallel: ParallelSpec = Field(ParallelSpec(), description="Who does the work")
     tracking: TrackingSpec = Field(TrackingSpec(), description="Where runs are reported")
+    diagnostics: Extent = Field(
+        "basic",
+        description="What is kept about learning signals beside their rows; full: also what shuffling a feature costs",
+    )
 
     _resolver: Callable[[ExperimentSpec], ExperimentConfig] | None = PrivateAttr(default=None)
 

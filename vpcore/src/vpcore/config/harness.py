@@ -11,6 +11,7 @@ from vpcore.errors import ConfigError
 from vpcore.evaluation import EvalConfig
 from vpcore.projection import ProjectionConfig
 from vpcore.scoring import ScoringConfig
+from vpcore.signal import Extent
 
 
 class SignalPlan(BaseModel):
@@ -51,6 +52,7 @@ class ExperimentConfig(BaseModel):
     tracker: str
     tracking_experiment: str
     tags: dict[str, str]
+    diagnostics: Extent
 
     @property
     def dataset_ids(self) -> tuple[str, ...]:

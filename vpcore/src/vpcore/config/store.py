@@ -212,6 +212,7 @@ class ConfigStore:
             tracker=spec.tracking.backend,
             tracking_experiment=spec.tracking.experiment_name or f"vp/{spec.name}",
             tags=dict(spec.tracking.tags),
+            diagnostics=spec.diagnostics,
         )
 
     def _sessions(

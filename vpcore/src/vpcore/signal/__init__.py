@@ -9,6 +9,7 @@ from vpcore.lazy import exports
 if TYPE_CHECKING:
     from vpcore.signal.artifact import MODELS, keep_model, model_folder, pack_model, unpack_model
     from vpcore.signal.base import (
+        BackgroundFit,
         LabelSpec,
         MLSignal,
         PredictionMode,
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
         StatisticalSignal,
         needs_score,
     )
+    from vpcore.signal.diagnostics import DIAGNOSTICS, keep_diagnostics, read_diagnostics
     from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, stream
+    from vpcore.signal.extent import Extent
     from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
     from vpcore.signal.params import SignalParams
     from vpcore.signal.provenance import code_digest, declared_digests, distribution_of, require_importable
@@ -27,8 +30,13 @@ if TYPE_CHECKING:
 __getattr__ = exports(
     __name__,
     artifact="MODELS keep_model model_folder pack_model unpack_model",
-    base="LabelSpec MLSignal PredictionMode Signal SignalContext SignalData SignalResult StatisticalSignal needs_score",
+    base=(
+        "BackgroundFit LabelSpec MLSignal PredictionMode Signal SignalContext SignalData SignalResult "
+        "StatisticalSignal needs_score"
+    ),
+    diagnostics="DIAGNOSTICS keep_diagnostics read_diagnostics",
     drivers="DeclaredData SignalStream batch frames stream",
+    extent="Extent",
     frame="COLUMN_NAMES GRID_NAMES SignalFrame",
     params="SignalParams",
     provenance="code_digest declared_digests distribution_of require_importable",
@@ -36,8 +44,11 @@ __getattr__ = exports(
 
 __all__ = [
     "COLUMN_NAMES",
+    "DIAGNOSTICS",
     "GRID_NAMES",
+    "BackgroundFit",
     "DeclaredData",
+    "Extent",
     "MODELS",
     "LabelSpec",
     "MLSignal",
@@ -55,10 +66,12 @@ __all__ = [
     "declared_digests",
     "distribution_of",
     "frames",
+    "keep_diagnostics",
     "keep_model",
     "model_folder",
     "needs_score",
     "pack_model",
+    "read_diagnostics",
     "require_importable",
     "stream",
     "unpack_model",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -281,6 +282,28 @@ class StatisticalSignal(Signal):
     """A signal that is a formula: a bounded memory of frames, and the mirrored market gives the negative value."""
 
 
+class BackgroundFit(NamedTuple):
+    """A fit that was not made inside its bin.
+
+    Attributes
+    ----------
+    due_bin : int
+        In which it would have been made.
+    ready_bin : int
+        The first one that its model predicted; the bins before had the model that there was.
+    settled_bin : int or None
+        From which on the values are those of fits made inside their bins: `ready_bin`, or later for a model that had to
+        make up for what it missed; None if that has not happened yet.
+    ns : int
+        What it took.
+    """
+
+    due_bin: int
+    ready_bin: int
+    settled_bin: int | None
+    ns: int
+
+
 class MLSignal(Signal):
     """A signal that learns from labels it resolves itself, and predicts only from what was resolved by then.
 
@@ -290,6 +313,14 @@ class MLSignal(Signal):
 
     prediction_mode: ClassVar[PredictionMode] = "probability"
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in order, which a saved model belongs to; empty if the signal does not name them.
+
+        `load_model` refuses a model of others.
+        """
+        return ()
+
     @abstractmethod
     def save_model(self, state: Any, folder: Path) -> None:
         """Write the fitted model of a state into an empty folder, without pickle."""
@@ -297,6 +328,37 @@ class MLSignal(Signal):
     @abstractmethod
     def load_model(self, folder: Path, context: SignalContext) -> Any:
         """Return a state that predicts with a saved model, as `start` returns one without."""
+
+    def fit_elsewhere(self, state: Any, executor: Executor) -> None:
+        """Let an executor make the fits of a state from now on; the model that there is serves until one is ready.
+
+        The state lists the fits made so, a `BackgroundFit` each, as ``background``. What is submitted can be pickled.
+
+        Raises
+        ------
+        SignalError
+            If the signal learns inside its step only, which is the default.
+        """
+        raise SignalError(
+            f"Signal '{type(self).__name__}' learns inside its step and has no fits that could be made in the "
+            "background. Leave out --retrain background."
+        )
+
+    def diagnose(self, dataset: SignalData, labels: LabelSpec, result: SignalResult, *, full: bool) -> Any:
+        """Return what `result` was worth apart from its trades, as JSON values; None if the signal does not say.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            What `result` was computed on.
+        labels : LabelSpec
+            The barriers.
+        result : SignalResult
+            With the state.
+        full : bool
+            Also what costs more than a small share of the computation.
+        """
+        return None
 
     def thresholds(self) -> tuple[float, ...]:
         """Return the thresholds to try by default: of a probability above 1/2, of a confidence above 0."""

@@ -15,7 +15,7 @@ from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
 from vpcore.errors import ConfigError, VpError
 from vpcore.generate import generate_dataset
-from vpcore.signal import MODELS, require_importable
+from vpcore.signal import DIAGNOSTICS, MODELS, require_importable
 from vpcore.sweep.dispatch import dispatch
 from vpcore.sweep.expand import Run, expand
 from vpcore.sweep.gate import PROOFS, pass_gate
@@ -214,9 +214,9 @@ def _work(
             report.stopped = True
             return
         left = [run for run in plan.missing if run.run_id not in refused]
-        models = str(workspace.results_dir / MODELS)
+        models, looks = (str(workspace.results_dir / name) for name in (MODELS, DIAGNOSTICS))
         work = [
-            replace(task, models=models)
+            replace(task, models=models, diagnostics=looks, extent=keeper.config.diagnostics)
             for task in tasks(left, paths, workspace.cache_dir, getattr(pool, "max_workers", 1))
         ]
         show()

@@ -32,7 +32,17 @@ from vpcore.evaluation import (
     outcome_table,
 )
 from vpcore.scoring import CHANNELS, ScoringConfig, ZNode, score_arrays, score_from_z, z_nodes, zscore_arrays
-from vpcore.signal import LabelSpec, MLSignal, Signal, batch, code_digest, keep_model, model_folder
+from vpcore.signal import (
+    Extent,
+    LabelSpec,
+    MLSignal,
+    Signal,
+    batch,
+    code_digest,
+    keep_diagnostics,
+    keep_model,
+    model_folder,
+)
 
 Z_BYTES = 768 << 20
 SCORE_BYTES = 256 << 20
@@ -59,12 +69,18 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Runs over one dataset that a worker does one after the other. Fitted models are kept below `models`, if given."""
+    """Runs over one dataset that a worker does one after the other.
+
+    Of learning signals the fitted models are kept below `models`, if given, and what they say of their runs below
+    `diagnostics`.
+    """
 
     dataset: str
     cache: str
     items: tuple[WorkItem, ...]
     models: str = ""
+    diagnostics: str = ""
+    extent: Extent = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,7 @@ def _run_task(task: Task) -> list[Outcome]:
         started, clock = time.time(), time.perf_counter()
         columns, error, trace = key_columns(item.trials), None, None
         try:
-            columns = session.evaluate(item, task.models)
+            columns = session.evaluate(item, task)
         except Exception as failure:
             error, trace = describe(failure), traceback.format_exc()
         outcomes.append(Outcome(item.run_id, columns, error, trace, started, time.perf_counter() - clock))
@@ -170,8 +186,8 @@ class Session:
         self._scored: Recent[Dataset] = Recent(SCORE_BYTES)
         self._tables: Recent[OutcomeTable] = Recent(TABLE_BYTES)
 
-    def evaluate(self, item: WorkItem, models: str = "") -> Columns:
-        """Return the rows of a run, and keep what a learning signal fitted last below the folder `models`."""
+    def evaluate(self, item: WorkItem, task: Task) -> Columns:
+        """Return the rows of a run, and keep what a learning signal fitted last and says of its run."""
         signal = _signal(item)
         data = self.scored(ScoringConfig.model_validate(item.scoring)) if item.scoring is not None else self.dataset
         if not isinstance(signal, MLSignal):
@@ -179,9 +195,11 @@ class Session:
         # What a learning signal learns from depends on the barriers, so its values do.
         parts = []
         for tp, sl in sorted({(trial.tp_ticks, trial.sl_ticks) for trial in item.trials}):
-            result = batch(signal, data, self._labels(item, tp, sl))
-            if models:
-                keep_model(signal, result.state, model_folder(Path(models), item.run_id, tp, sl))
+            labels = self._labels(item, tp, sl)
+            result = batch(signal, data, labels)
+            if task.models:
+                keep_model(signal, result.state, model_folder(Path(task.models), item.run_id, tp, sl))
+            keep_diagnostics(signal, data, labels, result, Path(task.diagnostics) / item.run_id, task.extent)
             trials = tuple(trial for trial in item.trials if (trial.tp_ticks, trial.sl_ticks) == (tp, sl))
             parts.append(self._rows(item, signal, result.values, trials))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,77 @@
+"""What a learning signal says of a run apart from its trades, kept as files beside the results.
+
+They are no results: nothing ranks or promotes by them, and they hold times. A run that is computed again has its files
+replaced.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vpcore.errors import StorageError
+from vpcore.signal.base import LabelSpec, MLSignal, SignalData, SignalResult
+from vpcore.signal.drivers import DeclaredData
+from vpcore.signal.extent import Extent
+from vpcore.storage.atomic import storage_errors, write_atomic
+
+DIAGNOSTICS = "diagnostics"
+"""Folder of the files, beside the results."""
+
+
+def keep_diagnostics(
+    signal: MLSignal, dataset: SignalData, labels: LabelSpec, result: SignalResult, folder: Path, extent: Extent
+) -> None:
+    """Write what a signal says of its result into a folder; nothing if it says nothing.
+
+    Parameters
+    ----------
+    signal : MLSignal
+        Says it.
+    dataset, labels, result
+        As for `MLSignal.diagnose`.
+    folder : Path
+        Of the run; a file per take-profit and stop.
+    extent : {"none", "basic", "full"}
+        See `Extent`.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written.
+    """
+    if extent == "none":
+        return
+    barriers = {"tp_ticks": labels.tp_ticks, "sl_ticks": labels.sl_ticks}
+    try:
+        found = signal.diagnose(DeclaredData(dataset, signal), labels, result, full=extent == "full")
+        text = None if found is None else _text({**found, **barriers})
+    except Exception as error:  # looking back must not cost the run its results
+        text = _text({**barriers, "error": f"{type(error).__name__}: {error}"})
+    if text is None:
+        return
+    path = folder / f"tp{labels.tp_ticks}_sl{labels.sl_ticks}.json"
+    with storage_errors(path, "write the diagnostics of a run"):
+        write_atomic(path, text.encode(), durable=False)
+
+
+def _text(found: dict[str, Any]) -> str:
+    return json.dumps(found, allow_nan=False, indent=1, sort_keys=True) + "\n"
+
+
+def read_diagnostics(folder: Path) -> list[dict[str, Any]]:
+    """Return what is kept of a run, by take-profit and stop; empty if nothing is.
+
+    Raises
+    ------
+    StorageError
+        If a file cannot be read.
+    """
+    found = []
+    for path in folder.glob("tp*_sl*.json") if folder.is_dir() else ():
+        try:
+            found.append(json.loads(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{path} cannot be read: {error}. Delete it, or compute the run again.") from None
+    return sorted(found, key=lambda item: (item["tp_ticks"], item["sl_ticks"]))
