@@ -18,7 +18,7 @@ from data import BENCH, WORKSPACE, workspace
 from harness import figure
 
 from vpcore.cli.common import current_plugins
-from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
+from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
 from vpcore.signal import code_digest
 
 VP = str(Path(sys.executable).with_name("vp"))
@@ -83,9 +83,10 @@ def many_runs(n_runs: int) -> Path:
             figures: dict[str, Any] = {
                 name: rng.normal(size=10) if dtype == pl.Float64 else rng.integers(10, 99, 10)
                 for name, dtype in RUNS.items()
-                if name not in (*TRIAL_KEY, "run_id", "row", "batch_id", "block_pnl_ticks")
+                if name not in (*TRIAL_KEY, "run_id", "row", "batch_id", *VECTORS)
             }
             figures["block_pnl_ticks"] = rng.normal(size=(10, 12))
+            figures["rotated_net"] = rng.integers(-200, 200, (10, 500), dtype=np.int32)
             frames.append(runs_frame(run, keys | figures))
             meta.append(
                 {

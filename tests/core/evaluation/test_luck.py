@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_walks import N_BINS, persistent, signals_of, walk
 
 from vpcore.evaluation import (
     BarrierSpec,
@@ -18,46 +19,15 @@ from vpcore.evaluation import (
     OutcomeTable,
     Resampling,
     Trial,
-    detect,
     evaluate,
     make_ring,
     mean_interval,
     outcome_table,
     p_random,
+    rotated,
 )
 
-N_BINS, HOLD = 3000, 60
-
-
-def walk(rng: np.random.Generator, drift: np.ndarray | None = None) -> Market:
-    """A one-tick random walk of the mid, tilted by `drift` in [-1, 1] per bin; every bin valid, the spread one tick."""
-    n = N_BINS
-    up = rng.random(n) < 0.5 * (1 + (0.0 if drift is None else drift))
-    bid = 100_000 + np.cumsum(np.where(up, 1, -1))
-    carried = np.concatenate([bid[:1], bid[:-1]])
-    high, low = np.maximum(bid, carried), np.minimum(bid, carried)
-    seq = np.arange(n, dtype=np.int64)
-    bins: dict[str, Any] = {
-        "bin_seq": seq, "bin_start_ns": seq * 10**8, "bin_end_ns": (seq + 1) * 10**8, "book_valid": np.ones(n, bool),
-        "best_bid_price_int": bid, "best_ask_price_int": bid + 1, "spread_ticks": np.ones(n, np.int64),
-        "bid_high_int": high, "bid_low_int": low, "ask_high_int": high + 1, "ask_low_int": low + 1,
-        "mid2_high": 2 * high + 1, "mid2_low": 2 * low + 1,
-    }  # fmt: skip
-    return Market.from_bins(bins, 1)
-
-
-def persistent(rng: np.random.Generator, memory: float = 0.95) -> np.ndarray:
-    """A signal whose crossings cluster."""
-    noise = rng.normal(size=N_BINS)
-    values = np.empty(N_BINS)
-    last = 0.0
-    for i in range(N_BINS):
-        values[i] = last = memory * last + noise[i] * np.sqrt(1 - memory**2)
-    return values
-
-
-def signals_of(market: Market, values: np.ndarray, threshold: float = 0.7) -> Detections:
-    return detect(values, market.valid, market.bin_seq, threshold, cooldown_bins=5, warmup_bins=50)
+HOLD = 60
 
 
 def ring_of(table: OutcomeTable) -> Any:
@@ -73,7 +43,7 @@ def test_p_random_has_its_size_on_noise(price: Any) -> None:
         rng = np.random.default_rng(1000 + i)
         market = walk(rng)
         table = outcome_table(market, BarrierSpec(4, 4, HOLD, price))
-        found[i] = p_random(ring_of(table), signals_of(market, persistent(rng)), 199, seed=i)
+        found[i] = p_random(rotated(ring_of(table), signals_of(market, persistent(rng)), 199, str(i)))
     for a in (0.05, 0.1, 0.25):
         assert (found <= a).mean() <= a + 2 * np.sqrt(a * (1 - a) / n_markets)
     assert 0.42 < found.mean() < 0.58  # nor is it so careful that nothing could ever be found
@@ -86,7 +56,7 @@ def test_p_random_finds_an_effect() -> None:
         values = persistent(rng)
         market = walk(rng, 0.25 * np.tanh(np.roll(values, 1)))
         table = outcome_table(market, BarrierSpec(4, 4, HOLD, "mid"))
-        found.append(p_random(ring_of(table), signals_of(market, values), 199, seed=i))
+        found.append(p_random(rotated(ring_of(table), signals_of(market, values), 199, str(i))))
     assert np.mean(np.array(found) <= 0.05) >= 0.9
 
 
@@ -109,9 +79,9 @@ def test_what_there_is_nothing_to_say_about_is_nan() -> None:
     table = outcome_table(market, BarrierSpec(4, 4, HOLD))
     none = Detections(np.empty(0, np.int64), np.empty(0, np.int8))
     late = Detections(np.array([N_BINS - HOLD]), np.array([1], np.int8))
-    assert np.isnan(p_random(ring_of(table), none, 99, 1))
-    assert np.isnan(p_random(ring_of(table), late, 99, 1))
-    assert np.isnan(p_random(ring_of(table), signals_of(market, persistent(rng)), 0, 1))
+    assert np.isnan(p_random(rotated(ring_of(table), none, 99, "")))
+    assert np.isnan(p_random(rotated(ring_of(table), late, 99, "")))
+    assert np.isnan(p_random(rotated(ring_of(table), signals_of(market, persistent(rng)), 0, "")))
     assert all(np.isnan(mean_interval(np.array([4]), 99, 1)))
     assert all(np.isnan(mean_interval(np.array([4, 5]), 0, 1)))
     # A session shorter than the hold has no evaluable bin.
@@ -123,7 +93,8 @@ def test_the_smallest_p_is_one_over_draws_and_one() -> None:
     table = outcome_table(market, BarrierSpec(4, 4, HOLD))
     best = np.flatnonzero(table.net[0] == table.net[0, :-HOLD].max())
     bins = best[(best > 60) & (best < N_BINS - HOLD)][:40] - 1
-    found = p_random(ring_of(table), Detections(bins.astype(np.int64), np.ones(bins.size, np.int8)), 999, 1)
+    signals = Detections(bins.astype(np.int64), np.ones(bins.size, np.int8))
+    found = p_random(rotated(ring_of(table), signals, 999, "1"))
     assert 1 / 1000 <= found <= 3 / 1000  # the offset may be 0, and that draw is as good as the signals
 
 
@@ -167,7 +138,7 @@ def test_moments_are_of_the_trades(naive: SimpleNamespace) -> None:
 
 
 PROGRAM = """
-import sys; sys.path.insert(0, sys.argv[1])
+import sys; sys.path[:0] = sys.argv[1:]
 import numpy as np, test_luck as t
 rng = np.random.default_rng(11)
 market, values = t.walk(rng), t.persistent(rng)
@@ -180,9 +151,10 @@ print([float(row[name][0]).hex() for name in ("p_random", "net_pnl_lo", "net_pnl
 
 def test_other_processes_and_hash_seeds_get_the_same_bits() -> None:
     here = os.path.dirname(__file__)
+    support = os.path.join(here, "..", "..", "support")
     answers = {
         subprocess.run(
-            [sys.executable, "-c", PROGRAM, here],
+            [sys.executable, "-c", PROGRAM, here, support],
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from vpcore.evaluation import deflated_sharpe, step_down
-from vpcore.evidence import Evidence, by_evidence, pnl_matrix, verdict, weigh
+from vpcore.evaluation import deflated_sharpe, standardised, step_down
+from vpcore.evidence import Evidence, adjusted, by_evidence, pnl_matrix, verdict, weigh
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -29,27 +28,25 @@ def meta(run_id: str, **other: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def rotations(blocks: np.ndarray) -> np.ndarray:
+    """What rows pay and have paid in 199 draws, made of their blocks so that rows differ."""
+    own = np.rint(2 * blocks.sum(axis=1, keepdims=True)).astype(int)
+    return np.concatenate([own, np.random.default_rng(own.size).integers(-30, 30, (len(own), 199))], axis=1)
+
+
 def rows(run_id: str, blocks: np.ndarray, **figures: Any) -> pl.DataFrame:
     n = blocks.shape[0]
     columns: dict[str, Any] = {name: np.full(n, 4) for name in TRIAL_KEY} | {"threshold": np.arange(n) / 4}
     columns |= {name: np.zeros(n) for name, kind in RUNS.items() if kind == pl.Float64 and name not in columns}
     columns |= {name: np.full(n, 20) for name in ("n_signals", "n_up")} | {"n_dropped": np.zeros(n, int)}
     columns |= {"net_pnl_ticks": blocks.sum(1) / 20, "net_pnl_sd": np.full(n, 2.0), "net_pnl_kurtosis": np.full(n, 3.0)}
-    columns |= {"n_eff": np.full(n, 15.0), "block_pnl_ticks": blocks, **figures}
+    columns |= {"n_eff": np.full(n, 15.0), "block_pnl_ticks": blocks, "rotated_net": rotations(blocks), **figures}
     return runs_frame(run_id, columns)
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> ResultsDB:
     return ResultsDB(tmp_path / "results")
-
-
-@pytest.fixture
-def datasets() -> Any:
-    """A registry that has one dataset, of bins of 100 ms."""
-    return SimpleNamespace(
-        exists=lambda name: name == "ES_1", open=lambda name: SimpleNamespace(cell_width_ns=100_000_000)
-    )
 
 
 def test_trials_are_counted_over_all_datasets_of_the_market(db: ResultsDB) -> None:
@@ -66,13 +63,13 @@ def test_trials_are_counted_over_all_datasets_of_the_market(db: ResultsDB) -> No
     assert db.count_trials(*db.lineage("ES_1")) == 6
 
 
-def test_the_figures_are_those_of_the_parts(db: ResultsDB, datasets: Any) -> None:
+def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(1, 2, (3, 12)), rng.normal(0, 2, (2, 12))
     db.write([meta("r1"), meta("r2")], pl.concat([rows("r1", first), rows("r2", second)]))
     db.write([meta("r9", dataset_id="ES_2")], rows("r9", rng.normal(0, 2, (4, 12))))
     found = db.query_runs(dataset_id="ES_1", sort="net_pnl_ticks", blocks=True)
-    weighed, evidence = weigh(db, datasets, found, min_trades=5)
+    weighed, evidence = weigh(db, found, min_trades=5)
     assert weighed["row"].to_list() == found["row"].to_list()
     assert "block_pnl_ticks" not in weighed.columns
     about = evidence["ES_1"]
@@ -80,30 +77,36 @@ def test_the_figures_are_those_of_the_parts(db: ResultsDB, datasets: Any) -> Non
     assert about.pbo is not None
     assert about.best_by_luck is not None
     in_order = weighed.sort("run_id", "threshold")
-    np.testing.assert_allclose(in_order["p_adj"], step_down(np.concatenate([first, second]), seed=0))  # all flips
+    scores = standardised(np.concatenate([rotations(first), rotations(second)]))
+    np.testing.assert_array_equal(in_order["p_adj"], step_down(scores[:, 0], scores[:, 1:]))
+    assert 0 < in_order["p_adj"].min() < in_order["p_adj"].max()
     everything = db.query_runs()
     variance = float(np.var(everything["net_pnl_ticks"].to_numpy() / 2.0, ddof=1))
     sharpe = first[0].sum() / 20 / 2.0
     assert in_order["dsr"][0] == pytest.approx(deflated_sharpe(sharpe, 15.0, 0.0, 3.0, variance=variance, n_trials=9))
     assert weighed["n_trials"].to_list() == [9] * 5
-    again, _ = weigh(db, datasets, found, min_trades=5)
+    again, _ = weigh(db, found, min_trades=5)
     assert again.equals(weighed)
 
 
-def test_trades_longer_than_a_block_tie_its_neighbours_together(db: ResultsDB, datasets: Any) -> None:
-    blocks = np.random.default_rng(1).normal(1, 1, (3, 12))
-    db.write([meta("r1", eval_json='{"max_hold_bins":5000}')], rows("r1", blocks))
-    weighed, _ = weigh(db, datasets, db.query_runs(blocks=True), min_trades=5)
-    np.testing.assert_allclose(weighed["p_adj"], step_down(blocks, seed=0, width=2))
+def test_rows_without_draws_have_no_p_adj_and_of_others_the_common_draws_count() -> None:
+    sums = np.random.default_rng(1).integers(-9, 9, (3, 500)).astype(np.int32)
+    lists = pl.Series([sums[0].tolist(), None, sums[1].tolist()[:200], [], sums[2].tolist()], dtype=pl.List(pl.Int32))
+    scores = standardised(sums[:, :200])
+    expected = step_down(scores[:, 0], scores[:, 1:])
+    assert adjusted(lists) == [expected[0], None, expected[1], None, expected[2]]
+    assert adjusted(lists.head(0)) == []
 
 
-def test_nothing_to_weigh(db: ResultsDB, datasets: Any) -> None:
-    weighed, evidence = weigh(db, datasets, db.query_runs(blocks=True), min_trades=5)
+def test_nothing_to_weigh(db: ResultsDB) -> None:
+    weighed, evidence = weigh(db, db.query_runs(blocks=True), min_trades=5)
     assert (weighed.height, evidence) == (0, {})
     assert {"p_adj", "dsr", "n_trials"} <= set(weighed.columns)
-    db.write([meta("r1")], rows("r1", np.zeros((2, 0)), net_pnl_sd=np.full(2, np.nan)))
-    weighed, evidence = weigh(db, datasets, db.query_runs(blocks=True), min_trades=5)
-    assert weighed["p_adj"].to_list() == [1, 1]
+    db.write(
+        [meta("r1")], rows("r1", np.zeros((2, 0)), net_pnl_sd=np.full(2, np.nan), rotated_net=np.zeros((2, 0), int))
+    )
+    weighed, evidence = weigh(db, db.query_runs(blocks=True), min_trades=5)
+    assert weighed["p_adj"].to_list() == [None, None]
     assert weighed["dsr"].to_list() == [None, None]
     assert evidence["ES_1"].pbo is None
 
@@ -139,7 +142,7 @@ GOOD: dict[str, Any] = {
         ({"p_adj": 0.31}, "beats random entry, and may be the best of 512 lucky draws: 31 % of experiments this size on pure noise do better"),
         ({"p_random": 0.4, "p_adj": 0.061}, "is no better than random entry (40 % of random entries pay as much), and may be the best of 512 lucky draws: 6.1 % of"),
         ({"p_random": 0.4}, "survives 512 trials, but is no better than random entry (40 % of random entries pay as much): what pays may be the market's drift"),
-        ({"p_random": None}, "survives 512 trials, but was not held against random entry"),
+        ({"p_random": None, "p_adj": None}, "was not held against random entry: what it pays may be luck"),
         ({"net_pnl_ticks": -0.25}, "beats random entry, but loses 0.25 ticks a trade after costs"),
         ({"net_pnl_ticks": -0.25, "p_random": 0.7}, "is no better than random entry (70 % of random entries pay as much) and loses 0.25"),
         ({"net_pnl_lo": -0.1}, "beats random entry, survives 512 trials, but its mean may be 0 (95 %: -0.10 to 1.40 ticks)"),

@@ -44,7 +44,8 @@ def test_rotations_equal_the_definition(
     if not size:
         return
     offsets = np.empty(n_offsets, np.int64)
-    null.draw_offsets(seeded(seed, 1), size, offsets)
+    null.draw_words(seeded(seed, 1), offsets)
+    offsets = (offsets * size) >> 32
     assert offsets.min() >= 0
     assert offsets.max() < size
     offsets.sort()
@@ -57,8 +58,8 @@ def test_rotations_equal_the_definition(
 
 
 def test_offsets_are_uniform() -> None:
-    offsets = np.empty(200_000, np.int64)
-    null.draw_offsets(seeded(3, 0), 50, offsets)
-    counts = np.bincount(offsets, minlength=50)
+    words = np.empty(200_000, np.int64)
+    null.draw_words(seeded(3, 0), words)
+    counts = np.bincount((words * 50) >> 32, minlength=50)
     assert counts.size == 50
     assert ((counts - 4000) ** 2 / 4000).sum() == pytest.approx(49, abs=4 * np.sqrt(98))

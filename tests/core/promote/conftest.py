@@ -8,7 +8,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import yaml
 
@@ -18,7 +17,7 @@ from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.hookspecs import hookimpl
 from vpcore.plugins import Plugins
-from vpcore.results import RUNS, TRIAL_KEY, runs_frame
+from vpcore.results import RUNS, TRIAL_KEY, VECTORS, runs_frame
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 from vpcore.sweep import expand
 from vpcore.workspace import Workspace
@@ -97,17 +96,19 @@ class World:
     def run(self, signal: str = "level", **params: Any):
         return next(run for run in self.runs() if run.signal_name == signal and params.items() <= run.params.items())
 
-    def store(self, run, nets=None, *, n_signals=40, status="ok", figures=None, blocks=None, **changes: Any) -> None:
+    def store(
+        self, run, nets=None, *, n_signals=40, status="ok", figures=None, luck=0.0, rotated=True, **changes: Any
+    ) -> None:
         """Store a run; `nets` is the net PnL of each of its trials, by default rising with the trial.
 
-        The figures pass the gate, with the same gain in each of twelve `blocks`, unless `figures` says otherwise.
+        The figures pass the gate unless `figures` says otherwise, or random entry pays up to `luck` times as much.
         """
         columns: dict[str, Any] = {
             name: np.array([trial[i] for trial in run.trials]) for i, name in enumerate(TRIAL_KEY)
         }
         nets = np.arange(len(run.trials)) / 8 if nets is None else np.array(nets, float)
         for name, kind in RUNS.items():
-            if name not in (*columns, "run_id", "row", "batch_id", "block_pnl_ticks"):
+            if name not in (*columns, "run_id", "row", "batch_id", *VECTORS):
                 columns[name] = np.zeros(len(run.trials), int if "Int" in str(kind) else float)
         columns["net_pnl_ticks"] = nets
         columns["n_signals"] = np.full(len(run.trials), n_signals)
@@ -115,27 +116,18 @@ class World:
         columns |= {"net_pnl_lo": nets - 0.1, "net_pnl_hi": nets + 0.1, "net_pnl_sd": np.ones(len(run.trials))}
         columns |= {"p_random": np.full(len(run.trials), 0.001), "net_pnl_kurtosis": np.full(len(run.trials), 3.0)}
         columns |= {name: np.full(len(run.trials), value) for name, value in (figures or {}).items()}
-        columns["block_pnl_ticks"] = np.outer(nets, np.ones(12) if blocks is None else blocks)
+        columns["block_pnl_ticks"] = np.outer(nets, np.ones(12))
+        chance = luck * np.random.default_rng(int(run.run_id, 16)).random((len(run.trials), 499))
+        paid = np.rint(1000 * (1 + nets)).astype(int)[:, None]
+        if not rotated:
+            chance, paid = chance[:, :0], paid[:, :0]
+        columns["rotated_net"] = np.concatenate([paid, np.rint(paid * chance - (luck == 0)).astype(int)], axis=1)
         now = datetime(2024, 1, 1, tzinfo=UTC)
         meta = {
             **run.meta, "host": "h", "started_utc": now, "finished_utc": now, "elapsed_seconds": 1.0, "status": status,
             "error": None if status == "ok" else "it broke", "traceback": None, **changes,
         }  # fmt: skip
         self.workspace.results.write([meta], runs_frame(run.run_id, columns))
-
-    def store_blocks(self, run, blocks) -> None:
-        """Store a run whose trials paid this in each block."""
-        self.store(run, blocks.sum(1))
-        frame = self.workspace.results.query_runs(run_ids=[run.run_id], blocks=True)
-        changed = frame.select(n for n in RUNS if n != "batch_id").with_columns(
-            pl.Series("block_pnl_ticks", blocks.tolist())
-        )
-        now = datetime(2024, 1, 2, tzinfo=UTC)
-        meta = {
-            **run.meta, "host": "h", "started_utc": now, "finished_utc": now, "elapsed_seconds": 1.0, "status": "ok",
-            "error": None, "traceback": None,
-        }  # fmt: skip
-        self.workspace.results.write([meta], changed)
 
 
 @pytest.fixture

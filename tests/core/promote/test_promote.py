@@ -47,7 +47,7 @@ def test_the_best_row_is_published(world):
     n = len(run.trials)
     assert evidence["among"]["n_rows"] == evidence["among"]["n_trials"] == n
     figures = evidence["figures"]
-    assert figures["p_adj"] == pytest.approx(2**-12)  # all flips of twelve blocks, of which one does as well
+    assert figures["p_adj"] == pytest.approx(1 / 500)  # no draw of 499 does as well
     assert (figures["n_trials"], figures["p_random"]) == (n, 0.001)
     assert figures["net_pnl_lo"] > 0
     assert figures["dsr"] > 0
@@ -66,9 +66,6 @@ def test_the_best_row_is_published(world):
 
 # -- the gate ----------------------------------------------------------------------------------------------------------
 
-NOISE = [1, -1, 1, -1, 1, 1, -1, 1, -1, -1, 1, 1]
-"""Twelve blocks that add up to 2: no evidence of anything."""
-
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -80,12 +77,16 @@ NOISE = [1, -1, 1, -1, 1, 1, -1, 1, -1, -1, 1, 1]
         ),
         ({"figures": {"net_pnl_lo": np.nan}}, r"row \w{8} has no interval of its net PnL \(eval.bootstrap_draws is 0"),
         (
-            {"blocks": NOISE},
+            {"luck": 2.0},
             r"p_adj of row \w{8} is 0\.\d{3} and must be at most 0\.05: of experiments with 8 rows on pure noise",
         ),
         (
-            {"blocks": NOISE, "figures": {"net_pnl_lo": -1.0}, "n_signals": 29},
+            {"luck": 2.0, "figures": {"net_pnl_lo": -1.0}, "n_signals": 29},
             r"has 29 trades; .* the lower end must be above 0\. p_adj of row .* To promote all the same: --force --why",
+        ),
+        (
+            {"rotated": False},
+            r"row \w{8} was not held against random entry \(eval\.null_draws is 0\): it has no p_adj\.",
         ),
     ],
 )
@@ -106,15 +107,13 @@ def test_the_gate_refuses_and_says_each_figure(world, change, message):
 
 def test_rows_are_weighed_with_all_of_the_experiment(world):
     """A row that would pass alone does not among many that did as well by chance; those of others are counted too."""
-    one, two = world.run(gain=1.0), world.run(gain=2.0)
-    signs = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1]
-    world.store(two, [8, *range(7)], blocks=signs)
+    two = world.run(gain=2.0)
+    world.store(two, luck=1.003)
     alone = promote(world.workspace, "sweep", two.run_id, alias="a")
     assert alone.figures["p_adj"] < 0.05
-    n = len(one.trials)
-    for i, run in enumerate(run for run in world.runs() if run.run_id != two.run_id):
-        rng = np.random.default_rng(i)
-        world.store_blocks(run, rng.choice([-1.0, 1.0], (n, 12)))
+    for run in world.runs():
+        if run.run_id != two.run_id:
+            world.store(run, luck=1.5)
     among = promote(world.workspace, "sweep", two.run_id, alias="a", force=True, why="to see")
     assert among.figures["p_adj"] > alone.figures["p_adj"]
     assert among.figures["n_trials"] == sum(len(run.trials) for run in world.runs())

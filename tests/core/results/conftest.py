@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
+from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
 
 
 def made_meta(run_id: str, *, status: str = "ok", at: int = 0, **other: Any) -> dict[str, Any]:
@@ -33,11 +33,9 @@ def made_rows(run_id: str, trials: list[tuple[float, int, int, int]], net: float
         for name, dtype in RUNS.items():
             if name in columns or name in ("run_id", "row", "batch_id"):
                 continue
-            columns[name] = (
-                np.full((n, 2), net)
-                if name == "block_pnl_ticks"
-                else np.full(n, int(np.nan_to_num(net)) if dtype == pl.Int64 else net)
-            )
+            whole = dtype in (pl.Int64, pl.List(pl.Int32))
+            value = int(np.nan_to_num(net)) if whole else net
+            columns[name] = np.full((n, 2) if name in VECTORS else n, value)
         columns["n_signals"] = np.full(n, 10)
         columns["n_dropped"] = np.full(n, 1)
     return runs_frame(run_id, columns)

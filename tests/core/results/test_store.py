@@ -152,7 +152,7 @@ def test_foreign_files_are_left_alone(db: ResultsDB, make: SimpleNamespace) -> N
 
 def test_results_of_a_newer_version_are_an_error(db: ResultsDB) -> None:
     table_folder(db.root, "runs", 99).mkdir(parents=True)
-    with pytest.raises(ResultsError, match="holds results of version 99; this vpcore reads up to version 1"):
+    with pytest.raises(ResultsError, match="holds results of version 99; this vpcore reads up to version 2"):
         db.query_runs()
 
 

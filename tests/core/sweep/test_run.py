@@ -15,10 +15,11 @@ import vpcore.sweep.run as run_module
 from vpcore import Workspace, hookimpl
 from vpcore.errors import CausalityError, ConfigError, PluginError, SignalError
 from vpcore.evaluation import BarrierSpec, Market, Resampling, Trial, evaluate, outcome_table
-from vpcore.results import RUNS
+from vpcore.results import RUNS, VECTORS
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
 from vpcore.signal import batch
 from vpcore.sweep import SweepProgress, expand, harness_config, plan_experiment, run_experiment
+from vpcore.sweep.worker import market_key
 
 Edit = Callable[..., None]
 MAKER = Callable[[str], Workspace]
@@ -75,16 +76,18 @@ def test_results_are_those_of_the_parts_called_by_hand(workspace: Workspace) -> 
             warmup_bins=60,
             latency_bins=1,
             fee_ticks=0.0,
-            resampling=Resampling(999, 999, run.run_id),
+            resampling=Resampling(999, 999, run.run_id, market_key(dataset, run.settings)),
         )
         assert np.isfinite(want["p_random"]).any()
         got = workspace.results.query_runs(run_ids=[run.run_id], blocks=True)
         assert got.height == 8
         assert want["n_signals"].sum() > 50
         for name in RUNS:
-            if name in want and name != "block_pnl_ticks":
+            if name in want and name not in VECTORS:
                 np.testing.assert_array_equal(got[name].cast(float).fill_null(np.nan).to_numpy(), want[name], name)
-        assert got["block_pnl_ticks"].to_list() == want["block_pnl_ticks"].tolist()
+        for name in VECTORS:
+            assert got[name].to_list() == want[name].tolist()
+        assert want["rotated_net"].shape == (8, 500)
 
 
 def test_meta_says_what_made_a_run(workspace: Workspace) -> None:

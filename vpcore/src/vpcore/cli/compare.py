@@ -234,9 +234,10 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
     lines.append(
         "net is what a trade pays, mean the same trades from mid to mid without costs; both in ticks. p_random: how "
         "often random entry, the same trades shifted in time, pays as much. p_adj: how often the best of these rows "
-        "does as well on noise. dsr: how sure one may be that the row is better than the best of n_trials lucky ones. "
-        "'resolved' is the take-profit rate of trades that reached a barrier, and so are breakeven and driftless: hold "
-        "its interval against them. That interval takes trades as independent; n_eff says how many they are worth."
+        "does as well at random times. dsr: how sure one may be that the row is better than the best of n_trials lucky "
+        "ones. 'resolved' is the take-profit rate of trades that reached a barrier, and so are breakeven and "
+        "driftless: hold its interval against them. That interval takes trades as independent; n_eff says how many "
+        "they are worth."
     )
     return "\n".join(lines)
 

@@ -137,7 +137,7 @@ def rank(
         found = workspace.results.query_runs(**others, sort=stored, blocks=True)
     else:
         found = in_order(family, stored)
-    weighed, evidence = weigh(workspace.results, workspace.datasets, found, min_trades=min_signals)
+    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals)
     if filters.get("signal") is not None:
         weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
     if sort == EVIDENCE:
@@ -215,6 +215,7 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
         Rows of `ResultsDB.query_runs`: those to return, and those among which settings may vary.
     """
     from vpcore.evaluation import wilson
+    from vpcore.results import VECTORS
 
     seen: dict[tuple[str, str], set[str]] = {}
     for row in among.select("signal_name", *_SETTINGS).unique().iter_rows(named=True):
@@ -229,7 +230,7 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
         lo, hi = (float(bound) for bound in wilson(hits, resolved))
         result.append(
             {
-                **{name: v for name, v in row.items() if not name.endswith("_json") and name != "block_pnl_ticks"},
+                **{name: v for name, v in row.items() if not name.endswith("_json") and name not in VECTORS},
                 "signal": row["signal_name"],
                 "varied": " ".join(f"{name}={_short(value)}" for name, value in varied.items()),
                 "trades": trades,

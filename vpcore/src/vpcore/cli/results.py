@@ -122,7 +122,7 @@ def export(
         raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, was {out}.")
     if dataset_id is not None:
         dataset_id = find_dataset(workspace, dataset_id)
-    flat = out.suffix == ".csv"  # which cannot hold the PnL vectors
+    flat = out.suffix == ".csv"  # which cannot hold lists
     frame = workspace.results.query_runs(signal=signal, dataset_id=dataset_id, status=None, blocks=not flat)
     buffer = io.BytesIO()
     write = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".ndjson": frame.write_ndjson}[out.suffix]

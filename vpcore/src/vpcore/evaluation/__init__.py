@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from vpcore.evaluation.crossings import Detections, Mode, band, cool_down, detect, detect_crossings
     from vpcore.evaluation.deflated import deflated_sharpe, deflated_sharpes, expected_best_sharpe
     from vpcore.evaluation.intervals import Z_95, breakeven_rate, driftless_rate, wilson
-    from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random
+    from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random, rotated
     from vpcore.evaluation.metrics import evaluate, pnl_blocks
     from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
     from vpcore.evaluation.overfit import overfit_probability
-    from vpcore.evaluation.stepdown import step_down
+    from vpcore.evaluation.stepdown import standardised, step_down
     from vpcore.evaluation.trial import PNL_BLOCK_NS, Trial
 
 __getattr__ = exports(
@@ -28,11 +28,11 @@ __getattr__ = exports(
     deflated="deflated_sharpe deflated_sharpes expected_best_sharpe",
     crossings="Detections Mode band cool_down detect detect_crossings",
     intervals="Z_95 breakeven_rate driftless_rate wilson",
-    luck="Resampling make_ring mean_interval p_random",
+    luck="Resampling make_ring mean_interval p_random rotated",
     metrics="evaluate pnl_blocks",
     outcomes="MARKET_COLUMNS BarrierSpec Market OutcomeTable Price outcome_table",
     overfit="overfit_probability",
-    stepdown="step_down",
+    stepdown="standardised step_down",
     trial="PNL_BLOCK_NS Trial",
 )
 
@@ -65,6 +65,8 @@ __all__ = [
     "overfit_probability",
     "p_random",
     "pnl_blocks",
+    "rotated",
+    "standardised",
     "step_down",
     "wilson",
 ]

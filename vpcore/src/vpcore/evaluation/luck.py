@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from vpcore.units import HALF_TICKS_PER_TICK
 
 _ROTATION, _BOOTSTRAP = 0, 1
 
+STORED_DRAWS = 499
+"""At most so many rotations are stored with a row: enough for p-values to a fifth of a percent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
@@ -26,13 +30,17 @@ class Resampling:
     null_draws, bootstrap_draws : int
         How many; 0 leaves the figures NaN.
     key : str
-        What the draws are seeded with, beside the row's own key: the run. The same row gets the same draws in whatever
-        company, order or process it is evaluated.
+        What the bootstrap is seeded with, beside the row's own key: the run. The same row gets the same draws in
+        whatever company, order or process it is evaluated.
+    market : str
+        What the rotations are seeded with: all rows on one market are rotated by the same shares of the ring, so that
+        what they do in one draw belongs together (`vpcore.evaluation.step_down`).
     """
 
     null_draws: int = 0
     bootstrap_draws: int = 0
     key: str = ""
+    market: str = ""
 
     def seed_of(self, trial: tuple[float, int, int, int]) -> int:
         """Return the seed of a row."""
@@ -74,8 +82,22 @@ def make_ring(table: OutcomeTable, *, warmup_bins: int, latency_bins: int) -> Ri
     return Ring(place, net, size, latency_bins)
 
 
-def p_random(ring: Ring, signals: Detections, draws: int, seed: int) -> float:
-    """Return how often random entry pays at least as much as the signals did.
+@lru_cache(maxsize=8)
+def shares(market: str, draws: int) -> npt.NDArray[np.int64]:
+    """Return by which shares of a ring, in units of 2^-32, its trades are rotated: int64[draws], read-only.
+
+    The first `STORED_DRAWS` and the rest ascend, each for itself: neighbours then read neighbouring bins.
+    """
+    words = np.empty(draws, dtype=np.int64)
+    null.draw_words(seeded(int(digest(["rotation", market])[:16], 16), _ROTATION), words)
+    words[:STORED_DRAWS].sort()
+    words[STORED_DRAWS:].sort()
+    words.setflags(write=False)
+    return words
+
+
+def rotated(ring: Ring, signals: Detections, draws: int, market: str) -> npt.NDArray[np.int64]:
+    """Return what the signals pay, and what they would have paid at another time, half-ticks.
 
     The whole sequence of (bin, side) is rotated by one uniform offset on the ring of evaluable bins, so that spacing,
     runs, the mix of sides and the cooldown stay as they are; only the timing is lost.
@@ -88,30 +110,52 @@ def p_random(ring: Ring, signals: Detections, draws: int, seed: int) -> float:
         Those whose entry is not on the ring (no trade, or cut short by the end of the data) are left out.
     draws : int
         Number of rotations, B.
-    seed : int
-        Of the offsets.
+    market : str
+        Seeds the offsets.
+
+    Returns
+    -------
+    int64[1 + draws]
+        First what the trades on the ring pay as they are. All zeros where none is on it; empty without draws.
+    """
+    if not draws:
+        return np.empty(0, dtype=np.int64)
+    sums = np.zeros(1 + draws, dtype=np.int64)
+    places, rows = np.empty((2, len(signals)), dtype=np.int64)
+    count = null.on_ring(signals.bins, signals.sides, ring.latency_bins, ring.place, places, rows)
+    if not count:
+        return sums
+    places, rows = places[:count], rows[:count]
+    offsets = (shares(market, draws) * ring.size) >> 32
+    sums[0] = ring.net[rows, places].sum(dtype=np.int64)
+    for first, last in ((0, min(STORED_DRAWS, draws)), (STORED_DRAWS, draws)):
+        if first < last:
+            null.rotate(places, rows, ring.net, ring.size, offsets[first:last], sums[1 + first : 1 + last])
+    return sums
+
+
+def p_random(sums: npt.NDArray[np.int64]) -> float:
+    """Return how often random entry pays at least as much as the signals did.
+
+    Parameters
+    ----------
+    sums : int64[1 + draws]
+        From `rotated`.
 
     Returns
     -------
     float
-        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN without a trade on the ring or without draws.
+        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN without draws, or where rotating changes nothing,
+        as without a trade.
 
     Notes
     -----
     As every rotation has the same number of trades, sums of half-ticks are compared: exactly, ties included. Fees
     cancel. Source: Phipson and Smyth (2010) for the estimate.
     """
-    places, rows = np.empty((2, len(signals)), dtype=np.int64)
-    count = null.on_ring(signals.bins, signals.sides, ring.latency_bins, ring.place, places, rows)
-    if not count or not draws:
+    if not sums.any():
         return float("nan")
-    places, rows = places[:count], rows[:count]
-    offsets, sums = np.empty((2, draws), dtype=np.int64)
-    null.draw_offsets(seeded(seed, _ROTATION), ring.size, offsets)
-    offsets.sort()
-    null.rotate(places, rows, ring.net, ring.size, offsets, sums)
-    observed = int(ring.net[rows, places].sum(dtype=np.int64))
-    return (1 + int(np.count_nonzero(sums >= observed))) / (draws + 1)
+    return (1 + int(np.count_nonzero(sums[1:] >= sums[0]))) / len(sums)
 
 
 def traded_net(table: OutcomeTable, signals: Detections, latency_bins: int) -> npt.NDArray[np.int64]:
@@ -159,19 +203,20 @@ LUCK_COLUMNS = (
 
 def luck_of(
     table: OutcomeTable, ring: Ring, signals: Detections, fee_ticks: float, resampling: Resampling, seed: int
-) -> tuple[float, ...]:
-    """Return the figures named by `LUCK_COLUMNS` of one row; money in ticks, after fees."""
+) -> tuple[tuple[float, ...], npt.NDArray[np.int64]]:
+    """Return the figures named by `LUCK_COLUMNS` of one row, money in ticks after fees, and its rotations to store."""
     net = traded_net(table, signals, ring.latency_bins)
     shape = np.empty(4, dtype=np.float64)
     resample.moments(net, shape)
     lo, hi, length = mean_interval(net, resampling.bootstrap_draws, seed)
-    by_chance = p_random(ring, signals, resampling.null_draws, seed)
-    return (
+    sums = rotated(ring, signals, resampling.null_draws, resampling.market)
+    figures = (
         float(shape[1]) / HALF_TICKS_PER_TICK,
         float(shape[2]),
         float(shape[3]),
         lo / HALF_TICKS_PER_TICK - fee_ticks,
         hi / HALF_TICKS_PER_TICK - fee_ticks,
         length,
-        by_chance,
+        p_random(sums),
     )
+    return figures, sums[: 1 + STORED_DRAWS]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vpcore.evaluation.crossings import Detections, Mode, cool_down, detect_crossings
 from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
-from vpcore.evaluation.luck import LUCK_COLUMNS, Resampling, luck_of, make_ring
+from vpcore.evaluation.luck import LUCK_COLUMNS, STORED_DRAWS, Resampling, luck_of, make_ring
 from vpcore.evaluation.outcomes import Market, OutcomeTable
 from vpcore.evaluation.trial import PNL_BLOCK_NS, Trial
 from vpcore.kernels import barrier
@@ -84,6 +84,9 @@ def evaluate(
         - ``net_pnl_lo``, ``net_pnl_hi``: 95 % stationary bootstrap of the mean; ``block_length`` in trades.
         - ``p_random``: how often random entry pays as much, see `vpcore.evaluation.luck`.
         - ``block_pnl_ticks``, of shape (n_trials, n_blocks): net PnL per 5-minute block, by the bin of entry.
+        - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks before fees: what the trades with a
+          full horizon pay, then what they pay after each of the first rotations behind ``p_random``, which all rows on
+          a market share. Of shape (n_trials, 0) without draws.
 
     Notes
     -----
@@ -99,6 +102,8 @@ def evaluate(
     block_trades = np.zeros((n_rows, n_blocks), dtype=np.int64)
     luck = np.full((n_rows, len(LUCK_COLUMNS)), np.nan)
     resampling = resampling or Resampling()
+    n_rotated = 1 + min(resampling.null_draws, STORED_DRAWS) if resampling.null_draws else 0
+    rotated_net = np.zeros((n_rows, n_rotated), dtype=np.int32)
 
     found: dict[tuple[float, int], Detections] = {}
     crossings: dict[float, Detections] = {}
@@ -139,7 +144,8 @@ def evaluate(
         sums[rows], n_eff[rows], block_net[rows], block_trades[rows] = some_sums, some_eff, some_net, some_trades
         ring = make_ring(table, warmup_bins=warmup_bins, latency_bins=latency_bins)
         for row, key in zip(rows, keys, strict=True):
-            luck[row] = luck_of(table, ring, found[key], fee_ticks, resampling, resampling.seed_of(wanted[row]))
+            seed = resampling.seed_of(wanted[row])
+            luck[row], rotated_net[row] = luck_of(table, ring, found[key], fee_ticks, resampling, seed)
 
     hours = max(market.n_bins - warmup_bins, 0) * market.cell_width_ns / NS_PER_HOUR
     tp_ticks = np.array([trial.tp_ticks for trial in wanted], dtype=np.int64)
@@ -178,4 +184,5 @@ def evaluate(
             "driftless_rate": np.where(none, np.nan, driftless_rate(tp_ticks, sl_ticks, mean_spread, price)),
             **{name: np.ascontiguousarray(luck[:, i]) for i, name in enumerate(LUCK_COLUMNS)},
             "block_pnl_ticks": block_net / HALF_TICKS_PER_TICK - fee_ticks * block_trades,
+            "rotated_net": rotated_net,
         }

@@ -6,7 +6,7 @@ same market makes every row found there a little more likely to be luck.
 
 from vpcore.evidence.blocks import JOINT, datasets_of, pnl_matrix
 from vpcore.evidence.pool import POOLED, MemberTable, pool
-from vpcore.evidence.weigh import COMPUTED, EVIDENCE, Evidence, by_evidence, weigh
+from vpcore.evidence.weigh import COMPUTED, EVIDENCE, Evidence, adjusted, by_evidence, weigh
 from vpcore.evidence.words import LEVEL, MIN_TRADES, STATED, statement, verdict, wanting
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "STATED",
     "Evidence",
     "MemberTable",
+    "adjusted",
     "by_evidence",
     "datasets_of",
     "pnl_matrix",

@@ -1,16 +1,12 @@
-"""Datasets behind a row, and its PnL vector."""
+"""Datasets behind a row, and its vectors."""
 
 from __future__ import annotations
 
-import json
-import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-
-from vpcore.dataset import DatasetRegistry
-from vpcore.evaluation import PNL_BLOCK_NS
 
 JOINT = " + "
 """Between the ids of the datasets in the `dataset_id` of a pooled row; no id has it."""
@@ -19,15 +15,6 @@ JOINT = " + "
 def datasets_of(name: str) -> list[str]:
     """Return the datasets behind the `dataset_id` of a row, which of a pooled one are several."""
     return name.split(JOINT)
-
-
-def blocks_per_trade(datasets: DatasetRegistry, names: list[str], eval_jsons: set[str]) -> int:
-    """Return how many blocks the longest trade reaches over; 1 if the datasets are gone."""
-    widths = [datasets.open(name).cell_width_ns for name in names if datasets.exists(name)]
-    if not widths or not eval_jsons:
-        return 1
-    hold = max(int(json.loads(text)["max_hold_bins"]) for text in eval_jsons)
-    return max(1, math.ceil(hold * max(widths) / PNL_BLOCK_NS))
 
 
 def pnl_matrix(blocks: pl.Series) -> npt.NDArray[np.float64]:
@@ -42,9 +29,8 @@ def pnl_matrix(blocks: pl.Series) -> npt.NDArray[np.float64]:
     return matrix
 
 
-def pnl_lists(matrix: npt.NDArray[np.float64]) -> pl.Series:
-    """Return the rows of a matrix as PnL vectors."""
+def lists(matrix: npt.NDArray[Any], dtype: pl.DataType) -> pl.Series:
+    """Return the rows of a matrix as a column of lists."""
     if not matrix.size:
-        return pl.Series("block_pnl_ticks", [[]] * matrix.shape[0], dtype=pl.List(pl.Float64))
-    flat = pl.Series("block_pnl_ticks", np.ascontiguousarray(matrix).ravel())
-    return flat.reshape(matrix.shape).cast(pl.List(pl.Float64))
+        return pl.Series([[]] * matrix.shape[0], dtype=dtype)
+    return pl.Series(np.ascontiguousarray(matrix).ravel()).reshape(matrix.shape).cast(dtype)

@@ -6,19 +6,17 @@ Sessions of an experiment do not overlap in time, so that trades add up and none
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from vpcore.dataset import DatasetRegistry
-from vpcore.evaluation import Z_95, wilson
-from vpcore.evidence.blocks import JOINT, blocks_per_trade, pnl_lists, pnl_matrix
+from vpcore.evaluation import Z_95, p_random, wilson
+from vpcore.evidence.blocks import JOINT, lists, pnl_matrix
 from vpcore.evidence.moments import pooled_moments
-from vpcore.results import ROW_KEY
+from vpcore.results import ROW_KEY, RUNS
 
 POOLED = (
     "sessions", "sessions_paid", "worst_session_net", "session_net_pnl_ticks", "session_trades", "session_rows",
@@ -26,7 +24,6 @@ POOLED = (
 )  # fmt: skip
 """Columns that only pooled rows have."""
 
-_NORMAL = NormalDist()
 _NS_PER_HOUR = 3600 * 10**9
 
 _SUMMED = ("n_signals", "n_up", "n_down", "n_dropped", "n_eff")
@@ -85,10 +82,9 @@ def pool(rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) ->
     -----
     - ``net_pnl_lo``, ``net_pnl_hi``: the intervals of the sessions are put together by their distances from the means
       (Zou and Donner 2008), which needs independent sessions and no normality.
-    - ``p_random``: Stouffer's combination, weighted by the root of the number of trades (Liptak 1958): the weights with
-      which the sum of all trades is made of the sessions' sums.
-    - ``block_pnl_ticks``: the vectors one after the other, each filled up to a whole number of what shares a sign in
-      `step_down`, so that no sign is shared between sessions.
+    - ``rotated_net``: the sums of the sessions, draw by draw: in each draw every session is rotated by a share of its
+      own. ``p_random`` is that of these sums. Null where a session has no draws.
+    - ``block_pnl_ticks``: the vectors one after the other.
     """
     n_sessions = len(members.dataset_ids)
     key = list(ROW_KEY)
@@ -98,8 +94,7 @@ def pool(rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) ->
     n_incomplete = members.frame["combination"].n_unique() - complete.height
     long = long.join(complete, on="combination", how="semi").sort("combination", "session")
     pooled = _figures(long).join(pooled_moments(long, "combination"), on="combination").sort("combination")
-    draws = {int(json.loads(text)["null_draws"]) for text in long["eval_json"].unique()}
-    width = blocks_per_trade(datasets, list(members.dataset_ids), set(long["eval_json"].to_list()))
+    sums = _rotated(long, n_sessions)
     hours = _hours(long, members, datasets)
     lo, hi = (
         wilson((pooled["tp_rate"] * pooled["trades"]).round().fill_null(0).to_numpy(), pooled["trades"].to_numpy())
@@ -113,8 +108,12 @@ def pool(rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) ->
         tp_rate_lo=pl.Series(lo, dtype=pl.Float64).fill_nan(None),
         tp_rate_hi=pl.Series(hi, dtype=pl.Float64).fill_nan(None),
         events_per_hour=pl.col("n_signals") / hours if hours > 0.0 else pl.lit(None, dtype=pl.Float64),
-        p_random=_combined(long, max(draws, default=0), pooled.height),
-        block_pnl_ticks=_vectors(long, n_sessions, width),
+        p_random=pl.Series([p_random(row) for row in sums], dtype=pl.Float64).fill_nan(None),
+        rotated_net=lists(sums, RUNS["rotated_net"]),
+        block_pnl_ticks=lists(
+            np.concatenate([pnl_matrix(_of(long, i, "block_pnl_ticks")) for i in range(n_sessions)], axis=1),
+            RUNS["block_pnl_ticks"],
+        ),
     )
     return pooled.select(*rows.columns, *POOLED), n_incomplete
 
@@ -160,35 +159,21 @@ def _figures(long: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _combined(long: pl.DataFrame, draws: int, n_rows: int) -> pl.Series:
-    """Return the combined `p_random` of each combination; null where no session has one."""
-    if not n_rows:
-        return pl.Series("p_random", [], dtype=pl.Float64)
-    # As often as all rotations pay as much, the share is 1, which would outvote everything: half a draw less.
-    most = 1.0 - 0.5 / (draws + 1)
-    shares = long["p_random"].drop_nulls().unique().to_list()
-    if not shares:
-        return pl.Series("p_random", [None] * n_rows, dtype=pl.Float64)
-    scores = {share: -_NORMAL.inv_cdf(min(share, most)) for share in shares}
-    score = pl.col("p_random").replace_strict(scores, default=None, return_dtype=pl.Float64)
-    weight = pl.when(score.is_not_null()).then(pl.col("trades").cast(pl.Float64).sqrt())
-    both = (
-        long.with_columns(_z=score * weight, _w=weight)
-        .group_by("combination", maintain_order=True)
-        .agg(pl.col("_z").sum(), (pl.col("_w") ** 2).sum().sqrt(), pl.col("_w").count().alias("_k"))
-    )
-    scored = both.select("_z", "_w", "_k").iter_rows()
-    found = [0.5 * math.erfc(z / w / math.sqrt(2.0)) if k and w > 0.0 else None for z, w, k in scored]
-    return pl.Series("p_random", found, dtype=pl.Float64)
+def _of(long: pl.DataFrame, session: int, column: str) -> pl.Series:
+    return long.filter(pl.col("session") == session)[column]
 
 
-def _vectors(long: pl.DataFrame, n_sessions: int, width: int) -> pl.Series:
-    """Return the PnL vectors of each combination, session after session."""
-    parts: list[npt.NDArray[np.float64]] = []
-    for session in range(n_sessions):
-        vectors = pnl_matrix(long.filter(pl.col("session") == session)["block_pnl_ticks"])
-        parts.append(np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % width))))
-    return pnl_lists(np.concatenate(parts, axis=1))
+def _rotated(long: pl.DataFrame, n_sessions: int) -> npt.NDArray[np.int64]:
+    """Return the sums of the sessions of each combination, as `vpcore.evaluation.rotated` gives those of one.
+
+    Of sessions with more and fewer draws, those count that all have; without draws in one, there are none.
+    """
+    width = int(long["rotated_net"].list.len().fill_null(0).min() or 0)  # type: ignore[arg-type]
+    parts = [_of(long, session, "rotated_net").list.head(width) for session in range(n_sessions)]
+    total = np.zeros((len(parts[0]), width), dtype=np.int64)
+    for part in parts if width else ():
+        total += part.explode().to_numpy().reshape(-1, width)
+    return total
 
 
 def _hours(long: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) -> float:

@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from vpcore.canonical import digest
-from vpcore.dataset import DatasetRegistry
-from vpcore.evaluation import deflated_sharpes, expected_best_sharpe, overfit_probability, step_down
-from vpcore.evidence.blocks import blocks_per_trade, datasets_of, pnl_matrix
+from vpcore.evaluation import deflated_sharpes, expected_best_sharpe, overfit_probability, standardised, step_down
+from vpcore.evidence.blocks import datasets_of, pnl_matrix
 from vpcore.evidence.moments import pooled_moments
-from vpcore.results import COMBINATION, ROW_KEY, ResultsDB
+from vpcore.results import COMBINATION, ROW_KEY, VECTORS, ResultsDB
 
 COMPUTED = ("p_adj", "dsr", "n_trials")
 """Columns that `weigh` adds."""
@@ -53,17 +51,13 @@ class Evidence:
         return asdict(self)
 
 
-def weigh(
-    results: ResultsDB, datasets: DatasetRegistry, rows: pl.DataFrame, *, min_trades: int
-) -> tuple[pl.DataFrame, dict[str, Evidence]]:
+def weigh(results: ResultsDB, rows: pl.DataFrame, *, min_trades: int) -> tuple[pl.DataFrame, dict[str, Evidence]]:
     """Add to rows what depends on the other rows.
 
     Parameters
     ----------
     results : ResultsDB
         Where the trials are counted.
-    datasets : DatasetRegistry
-        Says how long a bin is.
     rows : DataFrame
         All rows of an experiment, from `ResultsDB.query_runs` with ``blocks=True``, or of `pool`. Rows on several
         datasets are weighed by dataset.
@@ -73,9 +67,10 @@ def weigh(
     Returns
     -------
     rows : DataFrame
-        In the same order, without the PnL vectors, with
+        In the same order, without the columns of lists, with
 
-        - ``p_adj``: Romano-Wolf step-down p-value over all the rows, see `step_down`;
+        - ``p_adj``: Romano-Wolf step-down p-value over all the rows in the draws behind `p_random`: how often the best
+          of all these rows does as well at random times. Null without draws;
         - ``dsr``: deflated Sharpe ratio over all trials on the market, null where it is not defined;
         - ``n_trials``: number of those.
     evidence : dict
@@ -83,27 +78,26 @@ def weigh(
 
     Notes
     -----
-    The draws are seeded with the sorted run ids, so that the same rows always get the same figures.
+    Rotations and not a bootstrap or sign flips of the PnL of blocks: those take what a block pays as symmetric about
+    its mean. With a stop wider than the take-profit it is not (most trades win a little), and among sixty rows of such
+    barriers, flips of twelve blocks found a winner in noise in 13 % of cases at a level of 5 %; with two ticks against
+    twelve alone in nearly all. What an entry at another time would have paid has the skewness that it has.
     """
     parts, evidence = [], {}
     numbered = rows.with_row_index("_order")
     for name in sorted(set(rows["dataset_id"].to_list())):
         part = numbered.filter(pl.col("dataset_id") == name).sort(*ROW_KEY, "_order")
-        figures, evidence[name] = _weigh_one(results, datasets, name, part, min_trades)
+        figures, evidence[name] = _weigh_one(results, name, part, min_trades)
         parts.append(part.with_columns(figures))
     if not parts:
         empty = (pl.lit(None, dtype=pl.Int64 if name == "n_trials" else pl.Float64).alias(name) for name in COMPUTED)
-        return rows.drop("block_pnl_ticks").with_columns(*empty), {}
-    return pl.concat(parts).sort("_order").drop("_order", "block_pnl_ticks"), evidence
+        return rows.drop(VECTORS).with_columns(*empty), {}
+    return pl.concat(parts).sort("_order").drop("_order", *VECTORS), evidence
 
 
-def _weigh_one(
-    results: ResultsDB, datasets: DatasetRegistry, name: str, rows: pl.DataFrame, min_trades: int
-) -> tuple[list[pl.Series], Evidence]:
+def _weigh_one(results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: int) -> tuple[list[pl.Series], Evidence]:
     blocks = pnl_matrix(rows["block_pnl_ticks"])
-    seed = int(digest(sorted(set(rows["run_id"].to_list())))[:8], 16)
     names = datasets_of(name)
-    p_adj = step_down(blocks, seed=seed, width=blocks_per_trade(datasets, names, set(rows["eval_json"].to_list())))
     lineage = sorted({other for one in names for other in results.lineage(one)})
     enough = (rows["n_signals"] - rows["n_dropped"] >= min_trades).fill_null(False)
     if len(names) == 1:
@@ -121,12 +115,29 @@ def _weigh_one(
     dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
     pbo = overfit_probability(np.ascontiguousarray(blocks[enough.to_numpy()]))
     figures = [
-        pl.Series("p_adj", p_adj, dtype=pl.Float64),
+        pl.Series("p_adj", adjusted(rows["rotated_net"]), dtype=pl.Float64),
         pl.Series("dsr", dsr, dtype=pl.Float64),
         pl.Series("n_trials", [n_trials] * rows.height, dtype=pl.Int64),
     ]
     luck = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
     return figures, Evidence(name, rows.height, n_trials, pbo, luck)
+
+
+def adjusted(rotated: pl.Series) -> list[float | None]:
+    """Return the step-down p-value of each row, None for one without draws.
+
+    Of rows with more and fewer draws, those count that all have.
+    """
+    lengths = rotated.list.len().fill_null(0)
+    drawn = lengths > 1
+    answer: list[float | None] = [None] * len(rotated)
+    if drawn.any():
+        width = int(lengths.filter(drawn).min())  # type: ignore[arg-type]
+        sums = rotated.filter(drawn).list.head(width).explode().to_numpy().reshape(-1, width)
+        scores = standardised(sums)
+        for at, p in zip(drawn.arg_true(), step_down(scores[:, 0], scores[:, 1:]), strict=True):
+            answer[at] = float(p)
+    return answer
 
 
 def _spread_of_sharpe(results: ResultsDB, lineage: list[str], min_trades: int) -> float:

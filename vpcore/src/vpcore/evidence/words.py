@@ -33,12 +33,14 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     if net <= 0.0:
         joint = ", but" if by_chance is not None and by_chance <= LEVEL else " and"
         return f"{timing}{joint} loses {-net:.2f} ticks a trade after costs{across}"
-    if p_adj > LEVEL:
+    if p_adj is not None and p_adj > LEVEL:
         draws = f"the best of {evidence.n_rows:,} lucky draws" if evidence.n_rows > 1 else "a lucky draw"
         size = "experiments this size" if evidence.n_rows > 1 else "such trials"
         return f"{timing}, and may be {draws}: {_percent(p_adj)} of {size} on pure noise do better{across}"
+    if by_chance is None or p_adj is None:
+        return f"{timing}: what it pays may be luck{across}"
     survives = f"survives {trials}"
-    if by_chance is None or by_chance > LEVEL:
+    if by_chance > LEVEL:
         return f"{survives}, but {timing}: what pays may be the market's drift and not the timing{across}"
     if lo is None or lo <= 0.0:
         between = f"{_ticks(lo)} to {_ticks(row['net_pnl_hi'])} ticks"
@@ -84,7 +86,9 @@ def wanting(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, requ
             f"the net PnL of {name} is {row['net_pnl_ticks']:.3f} ticks a trade, 95 % from {lo:.3f} to "
             f"{row['net_pnl_hi']:.3f}; the lower end must be above 0."
         )
-    if row["p_adj"] > LEVEL:
+    if row["p_adj"] is None:
+        found.append(f"{name} was not held against random entry (eval.null_draws is 0): it has no p_adj.")
+    elif row["p_adj"] > LEVEL:
         found.append(
             f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: of experiments with "
             f"{evidence.n_rows} rows on pure noise, that share has a row that does as well."

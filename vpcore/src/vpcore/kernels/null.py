@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vpcore.kernels.barrier import NO_TRADE
 from vpcore.kernels.jit import jit
-from vpcore.kernels.random import below
+from vpcore.kernels.random import bits32
 
 _Array = npt.NDArray[Any]
 
@@ -66,10 +66,10 @@ def on_ring(bins: _Array, sides: _Array, latency: int, place: _Array, places: _A
 
 
 @jit
-def draw_offsets(state: _Array, size: int, offsets: _Array) -> None:
-    """Fill `offsets` (int64) with uniform whole numbers in [0, size). `state` is that of `vpcore.kernels.random`."""
-    for b in range(offsets.shape[0]):
-        offsets[b] = below(state, size)
+def draw_words(state: _Array, words: _Array) -> None:
+    """Fill `words` (int64) with uniform whole numbers in [0, 2^32). `state` is that of `vpcore.kernels.random`."""
+    for b in range(words.shape[0]):
+        words[b] = bits32(state)
 
 
 @jit

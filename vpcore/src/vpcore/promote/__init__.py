@@ -22,7 +22,7 @@ from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError,
 from vpcore.evidence import COMPUTED, POOLED, Evidence, statement, wanting
 from vpcore.promote.choice import choose, signal_of, weighed_rows
 from vpcore.registry import Publication, serving_id_of
-from vpcore.results import ROW_KEY, RUNS
+from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.signal import MODELS, LabelSpec, MLSignal, Signal, distribution_of, model_folder, pack_model
 from vpcore.testing import prove
 
@@ -146,7 +146,7 @@ def promote(
         }
     )
     gate = statement(best, about)
-    unsaid = (*ROW_KEY, "row", "batch_id", "block_pnl_ticks")
+    unsaid = (*ROW_KEY, "row", "batch_id", *VECTORS)
     figures = {name: best[name] for name in (*RUNS, *COMPUTED, *POOLED) if name in best and name not in unsaid}
     snapshot = {
         "serving_id": serving_id_of(serving.name, runtime),

@@ -101,7 +101,7 @@ def weighed_rows(
     else:
         keys = [(run.run_id, trial) for run in runs for trial in run.trials]
         rows = workspace.results.query_runs(keys=keys, blocks=True)
-    weighed, evidence = weigh(workspace.results, workspace.datasets, rows, min_trades=config.min_signals)
+    weighed, evidence = weigh(workspace.results, rows, min_trades=config.min_signals)
     if len(datasets) == 1:
         weighed = weighed.with_columns(session_rows=pl.concat_list("row"), session_runs=pl.concat_list("run_id"))
     (about,) = evidence.values() or (Evidence(JOINT.join(config.dataset_ids), 0, 0, None, None),)

@@ -124,7 +124,7 @@ def _settings_lines(meta: Mapping[str, Any]) -> dict[str, str]:
 def _facts(
     workspace: Workspace, title: str, question: dict[str, str], rows: pl.DataFrame, select: str, least: int
 ) -> Facts:
-    weighed, evidence = weigh(workspace.results, workspace.datasets, rows, min_trades=least)
+    weighed, evidence = weigh(workspace.results, rows, min_trades=least)
     enough = weighed.filter(
         (pl.col("n_signals") - pl.col("n_dropped") >= least) & pl.col(select).is_not_null()
     )  # in the order of the query: the best first

@@ -11,6 +11,7 @@ from vpcore.results.schema import (
     RUNS_META,
     SORTABLE,
     TRIAL_KEY,
+    VECTORS,
     row_id,
     run_id,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "RUNS_META",
     "SORTABLE",
     "TRIAL_KEY",
+    "VECTORS",
     "CompactReport",
     "ResultsDB",
     "StoredRun",

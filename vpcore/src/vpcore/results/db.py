@@ -24,6 +24,7 @@ from vpcore.results.schema import (
     RUNS_META,
     SORTABLE,
     TRIAL_KEY,
+    VECTORS,
 )
 from vpcore.results.writer import TABLES, table_folder, write_batch
 
@@ -113,12 +114,12 @@ class ResultsDB:
         where_meta, where_rows : Expr, optional
             Conditions on columns of `runs_meta` and on the key of `runs`, applied before anything else is read.
         blocks : bool
-            With the PnL vectors, which are most of the data.
+            With the columns of lists, `VECTORS`, which are most of the data.
         """
         # The rows are listed before the commits: a batch that lands in between is then not seen, instead of half seen.
         rows, meta = self._scan("runs"), self._scan("runs_meta")
         if not blocks:
-            rows = rows.drop("block_pnl_ticks")
+            rows = rows.drop(VECTORS)
         if where_rows is not None:
             rows = rows.filter(where_rows)
         return _committed(rows, _of_batches(meta, where_meta).collect())
@@ -173,7 +174,7 @@ class ResultsDB:
         limit : int, optional
             Only so many.
         blocks : bool
-            With the column `block_pnl_ticks`.
+            With the columns of lists, `VECTORS`.
 
         Returns
         -------
@@ -207,7 +208,7 @@ class ResultsDB:
         def query() -> pl.LazyFrame:
             scan, meta = self._scan("runs"), self._scan("runs_meta")  # in this order: see `runs`
             if not blocks:
-                scan = scan.drop("block_pnl_ticks")
+                scan = scan.drop(VECTORS)
             if rows_conditions:
                 scan = scan.filter(pl.all_horizontal(rows_conditions))
             # Which rows, and in which order, is found with the few columns that decide it. Joining and sorting with

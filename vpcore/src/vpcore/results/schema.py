@@ -9,7 +9,7 @@ import polars as pl
 
 from vpcore.canonical import bytes_digest, canonical_json, digest
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Version of the tables and of what a run id is made of."""
 
 TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
@@ -57,10 +57,15 @@ RUNS: dict[str, Any] = {
     "net_pnl_kurtosis": pl.Float64,
     "block_length": pl.Float64,
     "block_pnl_ticks": pl.List(pl.Float64),
+    "rotated_net": pl.List(pl.Int32),
     "batch_id": pl.String,
 }
 """One row per trial. `row` is the short name of its key; `batch_id` joins it to the row of `RUNS_META` it came with. A
-figure is null where there was no trade, and all are null in a row of a run that failed."""
+figure is null where there was no trade, and all are null in a row of a run that failed. Since version 2:
+`rotated_net`."""
+
+VECTORS = ("block_pnl_ticks", "rotated_net")
+"""Columns of lists, which are most of the data; what they hold is said by `vpcore.evaluation.evaluate`."""
 
 RUNS_META: dict[str, Any] = {
     "run_id": pl.String,

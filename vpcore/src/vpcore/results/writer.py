@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from vpcore.errors import ResultsError
-from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, row_ids
+from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, VECTORS, row_ids
 from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder
 
 STAGING = ".staging"
@@ -34,8 +34,8 @@ def runs_frame(run_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
     run_id : str
         The run.
     columns : mapping of name to array of shape (n_rows,)
-        The key columns, and the figures (`block_pnl_ticks` of shape (n_rows, n_blocks)); figures that are missing
-        become null.
+        The key columns, and the figures (those of `VECTORS` of shape (n_rows, any)); figures that are missing become
+        null.
     """
     keys = list(zip(*(columns[name] for name in TRIAL_KEY), strict=True))
     data: dict[str, Any] = {"run_id": [run_id] * len(keys), "row": row_ids(run_id, keys)}
@@ -44,7 +44,7 @@ def runs_frame(run_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
             continue
         if name not in columns:
             data[name] = pl.Series(name, [None] * len(keys), dtype=dtype)
-        elif name == "block_pnl_ticks":
+        elif name in VECTORS:
             data[name] = _lists(name, columns[name])
         else:
             data[name] = pl.Series(name, columns[name]).cast(dtype)
@@ -56,11 +56,11 @@ def runs_frame(run_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def _lists(name: str, vectors: Any) -> pl.Series:
-    """Return the rows of a float64 matrix as a column of lists."""
+    """Return the rows of a matrix as a column of lists."""
     n_rows, width = vectors.shape
     if n_rows == 0 or width == 0:
-        return pl.Series(name, [[]] * n_rows, dtype=pl.List(pl.Float64))
-    return pl.Series(name, np.ascontiguousarray(vectors).ravel()).reshape((n_rows, width)).cast(pl.List(pl.Float64))
+        return pl.Series(name, [[]] * n_rows, dtype=RUNS[name])
+    return pl.Series(name, np.ascontiguousarray(vectors).ravel()).reshape((n_rows, width)).cast(RUNS[name])
 
 
 def new_batch_id() -> str:

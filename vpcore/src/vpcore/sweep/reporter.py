@@ -9,7 +9,7 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig
 from vpcore.config.block import pipeline_block
-from vpcore.results import ROW_KEY, RUNS
+from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.sweep.expand import experiment_block
 from vpcore.sweep.worker import describe
 from vpcore.tracker import NoTracker, Tracker
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GIVE_UP_AFTER = 3
 """Failures in a row after which a tracker is left alone: one that is down may take seconds to say so, every time."""
 
-_FIGURES = [name for name in RUNS if name not in ("block_pnl_ticks", "batch_id")]
+_FIGURES = [name for name in RUNS if name not in (*VECTORS, "batch_id")]
 
 
 class Reporter:

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -176,6 +176,12 @@ class Recent(Generic[V]):
         return value
 
 
+def market_key(dataset: Dataset, settings: Mapping[str, Any]) -> str:
+    """Return what the rotations of all rows on a dataset, and on others of the same prices, are seeded with."""
+    symbol, first = dataset.dataset_id.partition("_")[0], dataset.bin("bin_start_ns")[:1].tolist()
+    return canonical_json([symbol, *dataset.source_digests, *first, settings["seed"]]).decode()
+
+
 class Session:
     """A dataset with everything that runs over it share."""
 
@@ -221,7 +227,9 @@ class Session:
             warmup_bins=settings["warmup_bins"],
             latency_bins=settings["latency_bins"],
             fee_ticks=settings["fee_ticks"],
-            resampling=Resampling(settings["null_draws"], settings["bootstrap_draws"], item.run_id),
+            resampling=Resampling(
+                settings["null_draws"], settings["bootstrap_draws"], item.run_id, market_key(self.dataset, settings)
+            ),
         )
 
     def _labels(self, item: WorkItem, tp: int, sl: int) -> LabelSpec:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_NOT_FIGURES = ("run_id", "row", "batch_id", "block_pnl_ticks", "tp_ticks", "sl_ticks", "cooldown_bins")
+_NOT_FIGURES = ("run_id", "row", "batch_id", "block_pnl_ticks", "rotated_net", "tp_ticks", "sl_ticks", "cooldown_bins")
 
 
 def settings_of(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""Markets that are random walks, and signals that know nothing of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vpcore.evaluation import Detections, Market, detect
+
+N_BINS = 3000
+
+
+def walk(rng: np.random.Generator, drift: np.ndarray | None = None) -> Market:
+    """A one-tick random walk of the mid, tilted by `drift` in [-1, 1] per bin; every bin valid, the spread one tick."""
+    n = N_BINS
+    up = rng.random(n) < 0.5 * (1 + (0.0 if drift is None else drift))
+    bid = 100_000 + np.cumsum(np.where(up, 1, -1))
+    carried = np.concatenate([bid[:1], bid[:-1]])
+    high, low = np.maximum(bid, carried), np.minimum(bid, carried)
+    seq = np.arange(n, dtype=np.int64)
+    bins: dict[str, Any] = {
+        "bin_seq": seq, "bin_start_ns": seq * 10**8, "bin_end_ns": (seq + 1) * 10**8, "book_valid": np.ones(n, bool),
+        "best_bid_price_int": bid, "best_ask_price_int": bid + 1, "spread_ticks": np.ones(n, np.int64),
+        "bid_high_int": high, "bid_low_int": low, "ask_high_int": high + 1, "ask_low_int": low + 1,
+        "mid2_high": 2 * high + 1, "mid2_low": 2 * low + 1,
+    }  # fmt: skip
+    return Market.from_bins(bins, 1)
+
+
+def persistent(rng: np.random.Generator, memory: float = 0.95) -> np.ndarray:
+    """A signal whose crossings cluster."""
+    noise = rng.normal(size=N_BINS)
+    values = np.empty(N_BINS)
+    last = 0.0
+    for i in range(N_BINS):
+        values[i] = last = memory * last + noise[i] * np.sqrt(1 - memory**2)
+    return values
+
+
+def signals_of(market: Market, values: np.ndarray, threshold: float = 0.7) -> Detections:
+    return detect(values, market.valid, market.bin_seq, threshold, cooldown_bins=5, warmup_bins=50)
