@@ -117,6 +117,14 @@ def test_failures_are_shown_and_exit_with_1(vp: Vp, edit: Any, capsys: pytest.Ca
     assert vp("run", "sweep") == 1
     err = capsys.readouterr().err
     assert "of breaks: ZeroDivisionError: no gain at bin 1501" in err
+    assert "  vp run sweep --retry-failed" in err
+    assert vp("run", "sweep") == 1  # still: some of its rows are failures
+    assert "8 of the stored rows are of runs that failed earlier, and were left so: vp results show" in (
+        capsys.readouterr().err
+    )
+    assert vp("run", "sweep", "--retry-failed") == 1
+    err = capsys.readouterr().err
+    assert "8 were stored already, 8 computed" in err
     run_id = err.partition("vp results show ")[2][:16]
     assert vp("results", "show", run_id) == 0
     out, err = capsys.readouterr()

@@ -145,7 +145,7 @@ def test_a_signal_edited_while_it_runs_is_noticed(workspace: Workspace, monkeypa
     )
 
 
-def test_a_failing_run_is_a_row_with_its_error_and_is_tried_again(workspace: Workspace, edit: Edit) -> None:
+def test_a_failing_run_is_a_row_with_its_error_and_is_tried_again_when_asked(workspace: Workspace, edit: Edit) -> None:
     edit(
         ("signals: [plain, scored]", "signals: [plain, breaks]"),
         ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
@@ -163,7 +163,20 @@ def test_a_failing_run_is_a_row_with_its_error_and_is_tried_again(workspace: Wor
     assert failed["tp_rate"].null_count() == 8
     assert workspace.results.count_trials() == 24
     again = run_experiment(workspace, "sweep")
-    assert (again.n_reused, again.n_computed, again.n_failed) == (16, 8, 8)
+    assert (again.n_reused, again.n_computed, again.n_failed) == (24, 0, 0)
+    assert (again.n_failed_before, again.failed_before) == (8, [run_id])
+    once_more = run_experiment(workspace, "sweep", retry_failed=True)
+    assert (once_more.n_reused, once_more.n_computed, once_more.n_failed, once_more.n_failed_before) == (16, 8, 8, 0)
+    edit(
+        ("signals: [plain, scored]", "signals: [plain, breaks]"),
+        ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
+        ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {breaks: {gain: [0.5, 2]}}"),
+        ("cooldown_bins: [5, 20]", "cooldown_bins: [5, 9, 20]"),
+    )
+    wider = run_experiment(
+        workspace, "sweep"
+    )  # what was never tried of a run that failed is missing like anything else
+    assert (wider.n_reused, wider.n_computed, wider.n_failed, wider.n_failed_before) == (24, 12, 4, 8)
 
 
 def test_fail_fast_stops_and_keeps_what_was_done(workspace: Workspace, edit: Edit) -> None:
@@ -202,11 +215,18 @@ def test_a_dry_plan_touches_nothing(workspace: Workspace, make_workspace: MAKER)
     assert plan_experiment(workspace, "sweep") is None
 
 
-def test_progress_is_told(workspace: Workspace) -> None:
+def test_progress_is_told(workspace: Workspace, edit: Edit) -> None:
     seen: list[SweepProgress] = []
     run_experiment(workspace, "sweep", on_progress=seen.append)
     assert [item.stage for item in seen if item.done == item.total] == ["proof", "run"]
-    assert seen[-1] == SweepProgress("run", 40, 40, 0)
+    last = seen[-1]
+    assert last == SweepProgress("run", 40, 40, 0, 0, last.best)
+    want = workspace.results.query_best(min_signals=5, limit=1).row(0, named=True)
+    assert last.best is not None
+    assert (last.best.metric, last.best.value) == ("net_pnl_ticks", want["net_pnl_ticks"])
+    edit(("cooldown_bins: [5, 20]", "cooldown_bins: [5, 20, 4000]"))  # the best of what was stored counts
+    run_experiment(workspace, "sweep", on_progress=seen.append)
+    assert (seen[-1].done, seen[-1].reused, seen[-1].best) == (20, 40, last.best)
 
 
 def _listener(calls: list[tuple[Any, ...]]) -> ModuleType:

@@ -206,10 +206,11 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     Yields
     ------
     callable
-        ``update(done, total=None, description=None)``: `done` so far, not the step.
+        ``update(done, total=None, description=None, detail=())``: `done` so far, not the step; `detail` are the lines
+        below the bar.
     """
     if not sys.stderr.isatty():
-        yield lambda done, total=None, description=None: None
+        yield lambda done, total=None, description=None, detail=(): None
         return
     from rich.console import Console
     from rich.progress import (
@@ -220,6 +221,15 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    lines: Sequence[str] = ()
+
+    class Shown(Progress):
+        def get_renderables(self) -> Iterator[Any]:
+            yield self.make_tasks_table(self.tasks)
+            for line in lines:
+                yield Text(line, no_wrap=True, overflow="ellipsis")
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -228,10 +238,14 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Shown(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 
-        def update(done: float, total: float | None = None, description: str | None = None) -> None:
+        def update(
+            done: float, total: float | None = None, description: str | None = None, detail: Sequence[str] = ()
+        ) -> None:
+            nonlocal lines
+            lines = detail
             bar.update(task, completed=done, total=total, description=description)
 
         yield update

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from vpcore.sweep import SweepReport
     from vpcore.workspace import Workspace
 
-SHOWN_FAILURES = 5
-
 
 def run(
     experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
     force: Annotated[bool, typer.Option("--force", help="Compute again what is stored.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Compute again what is stored as failed.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Instead of parallel.max_workers.")] = None,
     executor: Annotated[str | None, typer.Option("--executor", help="Instead of parallel.executor.")] = None,
@@ -33,29 +34,31 @@ def run(
 ) -> None:
     """Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows."""
     from vpcore.cli.common import EXIT_REFUSED, open_workspace
+    from vpcore.cli.watch import say_report, watched
     from vpcore.sweep import harness_config, run_experiment
 
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)
     if dry_run:
-        _say_plan(workspace, config, force, json)
+        _say_plan(workspace, config, force, retry_failed, json)
         return
-    with _progress(config.name) as on_progress:
+    with watched(config.name) as on_progress:
         report = run_experiment(
             workspace,
             config,
             force=force,
+            retry_failed=retry_failed,
             fail_fast=fail_fast,
             max_workers=workers,
             executor=executor,
             executor_options=_options(executor_option or []),
             on_progress=on_progress,
         )
-    _say_report(workspace, report)
+    say_report(workspace, report)
     _rank(workspace, config, report, experiment, json)
     if strict_tracking:
         report.raise_tracking_failures(workspace.plugins)
-    if report.n_failed:
+    if report.n_failed or report.n_failed_before:
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -73,44 +76,11 @@ def _options(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def _progress(name: str) -> Any:
-    from contextlib import contextmanager
-
-    from vpcore.cli.common import progress
-
-    @contextmanager
-    def shown() -> Any:
-        # One bar after the other: each stage has its own total, and so its own estimate of the time left.
-        from contextlib import ExitStack
-
-        with ExitStack() as stack:
-            stage, update = "", None
-
-            def on_progress(now: Any) -> None:
-                nonlocal stage, update
-                if now.stage != stage:
-                    stack.close()
-                    stage = now.stage
-                    update = stack.enter_context(progress(name, now.total))
-                failed = f", {now.failed} failed" if now.failed else ""
-                text = {
-                    "dataset": f"{name}: generating datasets",
-                    "proof": f"{name}: proving that signals do not look ahead",
-                    "run": f"{name}: {now.done:,.0f} of {now.total:,.0f} rows{failed}",
-                }[now.stage]
-                assert update is not None
-                update(now.done, total=now.total, description=text)
-
-            yield on_progress
-
-    return shown()
-
-
-def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, json: bool) -> None:
+def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, retry_failed: bool, json: bool) -> None:
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.sweep import expand, plan_experiment
 
-    plan = plan_experiment(workspace, config, force=force)
+    plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
     # Nothing is known of a dataset that is not there, but what would be computed on it.
     unmade = [run for session in absent for run in expand(config, workspace.plugins, (), session=session)]
@@ -143,33 +113,6 @@ def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, json:
     for session in config.sessions:
         say(f"Dataset {session.dataset_id()} {'would be generated first' if session in absent else 'is there'}.")
     say(f"{n_missing} of {n_trials} rows are left to compute.")
-
-
-def _say_report(workspace: Workspace, report: SweepReport) -> None:
-    from vpcore.cli.common import say
-
-    for warning in report.warnings:
-        say(f"Warning: {warning}")
-    rate = f" ({report.n_computed / report.elapsed_seconds:,.0f} rows/s)" if report.n_computed else ""
-    say(
-        f"{report.experiment}: {report.n_trials} rows of {len(report.run_ids)} runs; {report.n_reused} were stored "
-        f"already, {report.n_computed} computed in {report.elapsed_seconds:.1f} s{rate}, "
-        f"{report.n_failed} failed."
-    )
-    for run_id, signal, error in report.failures[:SHOWN_FAILURES]:
-        say(f"Failed: run {run_id} of {signal}: {error}")
-    if len(report.failures) > SHOWN_FAILURES:
-        say(f"And {len(report.failures) - SHOWN_FAILURES} more runs failed.")
-    if report.failures:
-        say(f"They are stored with their errors: vp results show {report.failures[0][0]}. Run again to try them again.")
-    if report.stopped:
-        say("Stopped at the first failure (--fail-fast); what was finished is stored.")
-    for text in report.tracker_failures[:SHOWN_FAILURES]:
-        say(f"Warning: the tracker failed, {text}. The results are stored.")
-    if report.tracker_failures:
-        say(f"To report them when it answers: vp track {report.experiment}")
-    for failure in workspace.plugins.hook_failures:
-        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
 
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:

@@ -17,6 +17,7 @@ from vpcore.plugins import Plugins
 from vpcore.results import runs_frame
 from vpcore.sweep.expand import Run
 from vpcore.sweep.plan import Plan
+from vpcore.sweep.progress import Leader
 from vpcore.sweep.reporter import Reporter
 from vpcore.sweep.worker import Outcome, key_columns
 from vpcore.tracker import Tracker
@@ -43,6 +44,10 @@ class SweepReport:
         All runs of the experiment, stored before or now.
     n_trials, n_reused, n_computed, n_failed : int
         Trials of the experiment; in the results before; evaluated now; of runs that failed now.
+    n_failed_before : int
+        Of those in the results before, the ones of runs that had failed, which were not tried again.
+    failed_before : list of str
+        Those runs.
     failures : list of (run id, signal, error)
     tracker_failures : list of str
     hook_failures : int
@@ -60,6 +65,8 @@ class SweepReport:
     n_reused: int = 0
     n_computed: int = 0
     n_failed: int = 0
+    n_failed_before: int = 0
+    failed_before: list[str] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     tracker_failures: list[str] = field(default_factory=list)
     hook_failures: int = 0
@@ -108,6 +115,8 @@ class Keeper:
         self.reporter = Reporter(workspace, config, tracker)
         self.report = report
         self.plan = plan
+        self.leader = Leader(config)
+        self.leader.look_up(workspace, plan)
         self.runs = {run.run_id: run for run in plan.missing}
         self._started: set[str] = set()
         self._waiting: list[tuple[dict[str, Any], pl.DataFrame]] = []
@@ -134,6 +143,7 @@ class Keeper:
             frame = runs_frame(outcome.run_id, outcome.columns)
             self._waiting.append((self._meta(outcome), frame))
             self.report.n_computed += frame.height
+            self.leader.see(outcome.run_id, self.runs[outcome.run_id].signal_name, outcome.columns)
             if outcome.error is not None:
                 self.report.n_failed += frame.height
                 name = self.runs[outcome.run_id].signal_name

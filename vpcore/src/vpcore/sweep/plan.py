@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vpcore.results import ResultsDB
+from vpcore.results import ResultsDB, StoredRun
 from vpcore.sweep.expand import Run
 from vpcore.sweep.worker import Task, WorkItem
 
@@ -29,11 +29,17 @@ class Plan:
         Those with something left to compute; their `trials` are only what is left.
     absent : tuple of str
         Datasets of the experiment that have not been generated; their runs are in neither.
+    n_failed : int
+        Trials that are stored as failed, and not to be tried again.
+    failed : tuple of str
+        Ids of their runs.
     """
 
     runs: tuple[Run, ...]
     missing: tuple[Run, ...]
     absent: tuple[str, ...] = ()
+    n_failed: int = 0
+    failed: tuple[str, ...] = ()
 
     @property
     def n_trials(self) -> int:
@@ -46,10 +52,11 @@ class Plan:
         return sum(len(run.trials) for run in self.missing)
 
 
-def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False) -> Plan:
+def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """Compare runs with the results store.
 
-    Rows of a run that failed are left to compute: what stood in the way, such as memory, may have gone.
+    A row of a run that failed is a result like any other: the same code would fail again, and other code is another
+    run. What failed for want of memory, say, is asked for with `retry_failed`.
 
     Parameters
     ----------
@@ -59,17 +66,23 @@ def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False) -
         The store.
     force : bool
         Compute everything again.
+    retry_failed : bool
+        Compute again what is stored as failed.
     """
     if force:
         return Plan(tuple(runs), tuple(runs))
     stored = results.stored(run.run_id for run in runs)
-    missing = []
+    missing, n_failed, of_runs = [], 0, []
     for run in runs:
-        done = stored[run.run_id].ok if run.run_id in stored else set()
+        there = stored.get(run.run_id, StoredRun())
+        failed = set() if retry_failed else there.failed & set(run.trials)
+        n_failed += len(failed)
+        of_runs += [run.run_id] if failed else []
+        done = there.ok | failed
         left = tuple(trial for trial in run.trials if trial not in done)
         if left:
             missing.append(replace(run, trials=left))
-    return Plan(tuple(runs), tuple(missing))
+    return Plan(tuple(runs), tuple(missing), n_failed=n_failed, failed=tuple(of_runs))
 
 
 def tasks(runs: Iterable[Run], datasets: Mapping[str, Path], cache: Path, max_workers: int) -> list[Task]:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
@@ -22,6 +22,7 @@ from vpcore.sweep.gate import PROOFS, pass_gate
 from vpcore.sweep.keeper import Keeper, SweepReport, failed_outcome
 from vpcore.sweep.plan import Plan, make_plan, tasks
 from vpcore.sweep.pool import check_workers, make_pool
+from vpcore.sweep.progress import SweepProgress
 from vpcore.sweep.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.tracker import NoTracker, Tracker
 
@@ -31,25 +32,6 @@ if TYPE_CHECKING:
 Experiment = str | os.PathLike[str] | ExperimentSpec | ExperimentConfig
 
 
-@dataclass(frozen=True, slots=True)
-class SweepProgress:
-    """How far an experiment is.
-
-    Attributes
-    ----------
-    stage : {"dataset", "proof", "run"}
-    done, total : float
-        Datasets, parts of them included; signals proven; trials computed, of those that were missing.
-    failed : int
-        Trials of runs that failed.
-    """
-
-    stage: Literal["dataset", "proof", "run"]
-    done: float
-    total: float
-    failed: int = 0
-
-
 def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentConfig:
     """Return the flat configuration of an experiment, given by name, path, spec or as it is."""
     if isinstance(experiment, ExperimentConfig):
@@ -57,7 +39,9 @@ def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentCo
     return workspace.experiment(experiment).to_harness_config()  # type: ignore[arg-type]
 
 
-def plan_experiment(workspace: Workspace, experiment: Experiment, *, force: bool = False) -> Plan | None:
+def plan_experiment(
+    workspace: Workspace, experiment: Experiment, *, force: bool = False, retry_failed: bool = False
+) -> Plan | None:
     """Return what is there and what is left of an experiment; None if none of its datasets has been generated.
 
     Nothing is computed or written. Of a dataset that is not there nothing is known, see `Plan.absent`.
@@ -68,7 +52,7 @@ def plan_experiment(workspace: Workspace, experiment: Experiment, *, force: bool
         return None
     runs = expand_sessions(workspace, config, [workspace.datasets.open(name) for name in there])
     absent = tuple(name for name in config.dataset_ids if name not in there)
-    return replace(make_plan(runs, workspace.results, force=force), absent=absent)
+    return replace(make_plan(runs, workspace.results, force=force, retry_failed=retry_failed), absent=absent)
 
 
 def expand_sessions(workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]) -> tuple[Run, ...]:
@@ -86,6 +70,7 @@ def run_experiment(
     experiment: Experiment,
     *,
     force: bool = False,
+    retry_failed: bool = False,
     fail_fast: bool = False,
     max_workers: int | None = None,
     executor: str | None = None,
@@ -106,6 +91,8 @@ def run_experiment(
         What to run.
     force : bool
         Compute again what is stored.
+    retry_failed : bool
+        Compute again what is stored as failed.
     fail_fast : bool
         Stop at the first run that fails.
     max_workers : int, optional
@@ -139,7 +126,9 @@ def run_experiment(
         # A tracker that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
     datasets = _datasets(workspace, config, report, on_progress)
-    plan = make_plan(expand_sessions(workspace, config, datasets), workspace.results, force=force)
+    runs = expand_sessions(workspace, config, datasets)
+    plan = make_plan(runs, workspace.results, force=force, retry_failed=retry_failed)
+    report.n_failed_before, report.failed_before = plan.n_failed, list(plan.failed)
     report.run_ids = [run.run_id for run in plan.runs]
     report.n_trials = plan.n_trials
     report.n_reused = plan.n_trials - plan.n_missing
@@ -203,7 +192,8 @@ def _work(
     total = plan.n_missing
 
     def show() -> None:
-        on_progress(SweepProgress("run", report.n_computed, total, report.n_failed))
+        done, best = report.n_computed, keeper.leader.best
+        on_progress(SweepProgress("run", done, total, report.n_failed, report.n_reused, best))
 
     try:
         for run in plan.missing:

@@ -1,0 +1,103 @@
+"""An experiment while it runs, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from vpcore.cli.common import progress, say, shown
+
+if TYPE_CHECKING:
+    from vpcore.sweep import Best, SweepProgress, SweepReport
+    from vpcore.workspace import Workspace
+
+SHOWN_FAILURES = 5
+
+_STAGES = {"dataset": "generating datasets", "proof": "proving that signals do not look ahead", "run": "running"}
+
+
+@contextmanager
+def watched(name: str) -> Iterator[Callable[[SweepProgress], None]]:
+    """Show how far an experiment is, on a terminal.
+
+    One bar after the other: each stage has its own total, and so its own estimate of the time left.
+
+    Parameters
+    ----------
+    name : str
+        Of the experiment.
+    """
+    with ExitStack() as stack:
+        stage, began = "", 0.0
+        update: Callable[..., None] = lambda *_, **__: None  # noqa: E731
+
+        def on_progress(now: SweepProgress) -> None:
+            nonlocal stage, began, update
+            if now.stage != stage:
+                stack.close()
+                stage, began = now.stage, time.monotonic()
+                update = stack.enter_context(progress(f"{name}: {_STAGES[stage]}", now.total))
+            detail = details(now, time.monotonic() - began) if stage == "run" else ()
+            update(now.done, total=now.total, detail=detail)
+
+        yield on_progress
+
+
+def details(now: SweepProgress, seconds: float) -> list[str]:
+    """Return the lines below the bar: how many rows, how fast, and the best so far."""
+    parts = [f"{now.done:,.0f} of {now.total:,.0f} rows computed"]
+    if now.done and seconds > 0:
+        parts.append(f"{now.done / seconds:,.0f} rows/s")
+    if now.reused:
+        parts.append(f"{now.reused:,} stored before")
+    parts.append(f"{now.failed:,} failed")
+    return [", ".join(parts), *([f"best row so far: {described(now.best)}"] if now.best is not None else [])]
+
+
+def described(best: Best) -> str:
+    """Return a best row in a line."""
+    trial = best.trial
+    return (
+        f"{best.metric} {shown(best.value)}, {best.signal} at threshold {shown(trial.threshold)}, cooldown "
+        f"{trial.cooldown_bins}, {trial.tp_ticks}/{trial.sl_ticks} ticks, run {best.run_id[:8]}"
+    )
+
+
+def say_report(workspace: Workspace, report: SweepReport) -> None:
+    """Say what came of an experiment, and what to do about what went wrong."""
+    for warning in report.warnings:
+        say(f"Warning: {warning}")
+    rate = f" ({report.n_computed / report.elapsed_seconds:,.0f} rows/s)" if report.n_computed else ""
+    say(
+        f"{report.experiment}: {report.n_trials:,} rows of {len(report.run_ids):,} runs; {report.n_reused:,} were "
+        f"stored already, {report.n_computed:,} computed in {report.elapsed_seconds:.1f} s{rate}, "
+        f"{report.n_failed:,} failed."
+    )
+    for run_id, signal, error in report.failures[:SHOWN_FAILURES]:
+        say(f"Failed: run {run_id} of {signal}: {error}")
+    if len(report.failures) > SHOWN_FAILURES:
+        say(f"And {len(report.failures) - SHOWN_FAILURES} more runs failed.")
+    if report.failures:
+        say(f"They are stored with their errors and tracebacks: vp results show {report.failures[0][0]}")
+    if report.failed_before:
+        say(
+            f"{report.n_failed_before:,} of the stored rows are of runs that failed earlier, and were left so: "
+            f"vp results show {report.failed_before[0]}"
+        )
+    if report.failures or report.failed_before:
+        say("Edited code of a signal makes new runs. If something else has changed, try the same ones again with")
+        say(f"  vp run {report.experiment} --retry-failed")
+    if report.stopped:
+        say("Stopped at the first failure (--fail-fast); what was finished is stored.")
+    _say_tracking(workspace, report)
+
+
+def _say_tracking(workspace: Workspace, report: SweepReport) -> None:
+    for text in report.tracker_failures[:SHOWN_FAILURES]:
+        say(f"Warning: the tracker failed, {text}. The results are stored.")
+    if report.tracker_failures:
+        say(f"To report them when it answers: vp track {report.experiment}")
+    for failure in workspace.plugins.hook_failures:
+        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
