@@ -57,7 +57,7 @@ def test_the_help_says_of_every_command_what_the_command_says() -> None:
     listed = {name: line for panel in app_module.COMMANDS.values() for name, line in panel.items()}
     assert {name: commands[name].get_short_help_str(1000) for name in commands} == listed
     modules = {path.stem for path in Path(app_module.__file__).parent.glob("*.py")}
-    helpers = {"__init__", "app", "common", "grouping", "ranking"}
+    helpers = {"__init__", "app", "common", "grouping", "ranking", "watch"}
     assert modules - helpers == {name.replace("-", "_") for name in listed}
 
 
@@ -350,3 +350,24 @@ def test_progress_is_quiet_without_a_terminal(capsys: pytest.CaptureFixture[str]
         update(2, total=3)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_narrow_terminal_goes_without_spare_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"name": "a", "long": "x" * 30, "longer": "y" * 90, "note": "kept"}]
+
+    def table(width: int) -> tuple[str, str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        common.emit_table(rows, ("name", "long", "longer", "note"), spare=("long", "longer"))
+        out, err = capsys.readouterr()
+        return out, err
+
+    out, err = table(100)
+    assert ("x" * 30 in out, "kept" in out, err) == (True, True, "")
+    out, err = table(70)
+    assert ("xxx" in out, "yyy" in out, "kept" in out) == (False, True, True)
+    assert err == "The terminal is too narrow for: long. They are in --csv and --json.\n"
+    out, err = table(30)
+    assert ("xxx" in out, "yyy" in out, "kept" in out) == (False, False, True)

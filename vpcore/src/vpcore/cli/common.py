@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_module
 import json as json_module
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,7 @@ def emit_table(
     csv: bool = False,
     title: str = "",
     empty: str = "",
+    spare: Sequence[str] = (),
 ) -> None:
     """Print rows on stdout: a table for a person, aligned text in a pipe, JSON or CSV on request.
 
@@ -121,6 +123,8 @@ def emit_table(
         Above the table, on a terminal only.
     empty : str
         Said on stderr if there are no rows.
+    spare : sequence of str
+        Columns that a terminal too narrow for all goes without, in this order; which ones is said below.
     """
     if json:
         emit_json(list(rows))
@@ -136,10 +140,16 @@ def emit_table(
         return
     cells = [[shown(row.get(name)) for name in columns] for row in rows]
     right = [all(_is_number(row.get(name)) or row.get(name) is None for row in rows) for name in columns]
-    if sys.stdout.isatty():
-        _rich_table(cells, columns, right, title)
-        return
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
+    if sys.stdout.isatty():
+        kept = _that_fit(columns, widths, spare)
+        _rich_table(
+            [[line[i] for i in kept] for line in cells], [columns[i] for i in kept], [right[i] for i in kept], title
+        )
+        out = [name for i, name in enumerate(columns) if i not in kept]
+        if out:
+            say(f"The terminal is too narrow for: {', '.join(out)}. They are in --csv and --json.")
+        return
     for line in (list(columns), *cells):
         padded = (
             text.rjust(width) if to_right else text.ljust(width)
@@ -174,6 +184,21 @@ def _is_number(value: Any) -> bool:
         return False
     value = plain(value)
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))  # only a NaN becomes None
+
+
+WIDEST = 36
+"""A longer cell has several lines on a terminal."""
+
+
+def _that_fit(columns: Sequence[str], widths: Sequence[int], spare: Sequence[str]) -> list[int]:
+    """Return the columns of a table that fit the terminal, or at least all that are not spare."""
+    kept = list(range(len(columns)))
+    room = shutil.get_terminal_size().columns - 1
+    for name in spare:
+        if sum(min(widths[i], WIDEST) + 3 for i in kept) <= room:
+            break
+        kept = [i for i in kept if columns[i] != name]
+    return kept
 
 
 def _rich_table(cells: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[bool], title: str) -> None:

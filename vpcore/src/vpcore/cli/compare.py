@@ -127,7 +127,7 @@ def show(
 ) -> None:
     """Print ranked rows, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.cli.ranking import EXPORTED, for_people, people_columns, ranked
+    from vpcore.cli.ranking import EXPORTED, SPARE, for_people, people_columns, ranked
 
     if (by is not None or pivot is not None) and not ranking.rows.is_empty():
         _groups(ranking, sort, by, pivot, json=json, csv=csv)
@@ -155,7 +155,8 @@ def show(
     if csv:
         emit_table(rows, EXPORTED, csv=True, empty=empty)
         return
-    emit_table(for_people(rows, sort), people_columns(sort, pooled=ranking.pooled), title=f"By {sort}", empty=empty)
+    columns = people_columns(sort, pooled=ranking.pooled)
+    emit_table(for_people(rows, sort), columns, title=f"By {sort}", empty=empty, spare=SPARE)
     if ranking.n_incomplete:
         say(
             f"{ranking.n_incomplete} combinations are not ranked: a session of theirs is not stored, or failed. "

@@ -31,6 +31,12 @@ TABLE = (
 )  # fmt: skip
 """Columns for people; JSON and CSV have the names of the store."""
 
+SPARE = (
+    "driftless", "timeouts", "mean", "resolved 95 %", "n_trials", "dsr", "n_eff", "breakeven", "resolved", "net 95 %",
+    "run",
+)  # fmt: skip
+"""Those that a narrow terminal goes without, in this order."""
+
 _SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
 """Columns that hold the settings of a run; of one name the last counts."""
 

@@ -24,7 +24,7 @@ def show(
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
-    from vpcore.cli.ranking import EXPORTED, for_people, people_columns, ranked
+    from vpcore.cli.ranking import EXPORTED, SPARE, for_people, people_columns, ranked
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
 
     workspace = open_workspace(root)
@@ -50,7 +50,8 @@ def show(
             say(f"{name.removesuffix('_json'):20} {value}")
     if about["traceback"]:
         say(about["traceback"])
-    emit_table(for_people(rows, "net_pnl_ticks"), people_columns("net_pnl_ticks", alone=True), title=meta["run_id"])
+    columns = people_columns("net_pnl_ticks", alone=True)
+    emit_table(for_people(rows, "net_pnl_ticks"), columns, title=meta["run_id"], spare=SPARE)
     looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
     if looks:
         print()

@@ -139,9 +139,14 @@ class DaskExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, leave the scheduler, and end the cluster if it is our own."""
         self._open = False
-        self._executor.shutdown(wait=wait and not cancel_futures)
-        self._client.close()
-        self._end_cluster()
+        try:
+            self._executor.shutdown(wait=wait and not cancel_futures)
+        except Exception:
+            if self._client.status == "running":  # else the scheduler is lost, and has nothing left to cancel
+                raise
+        finally:
+            self._client.close()
+            self._end_cluster()
 
     def kill(self) -> None:
         """Cancel what waits; what is at work is ended where the workers are our own, and elsewhere left to end."""
