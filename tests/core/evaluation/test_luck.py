@@ -84,6 +84,8 @@ def test_what_there_is_nothing_to_say_about_is_nan() -> None:
     assert np.isnan(p_random(rotated(ring_of(table), signals_of(market, persistent(rng)), 0, "")))
     assert all(np.isnan(mean_interval(np.array([4]), 99, 1)))
     assert all(np.isnan(mean_interval(np.array([4, 5]), 0, 1)))
+    # All trades took their profit: what a stop would cost is not in the sample.
+    assert all(np.isnan(mean_interval(np.full(40, 4), 99, 1)))
     # A session shorter than the hold has no evaluable bin.
     assert make_ring(outcome_table(market, BarrierSpec(4, 4, N_BINS)), warmup_bins=0, latency_bins=1).size == 0
 

@@ -184,9 +184,10 @@ def mean_interval(net: npt.NDArray[np.int64], draws: int, seed: int) -> tuple[fl
     -------
     lo, hi, block_length : float
         Percentiles of the stationary bootstrap (Politis and Romano 1994) and its mean block length in trades
-        (`politis_white`). NaN for fewer than two trades or without draws.
+        (`politis_white`). NaN for fewer than two trades, without draws, and where all values are the same: thirty small
+        wins in a row do not say how large the first stop will be, and resampling them would say that there is none.
     """
-    if net.shape[0] < 2 or not draws:
+    if net.shape[0] < 2 or not draws or net.min() == net.max():
         return float("nan"), float("nan"), float("nan")
     length = resample.politis_white(net)
     sums = np.empty(draws, dtype=np.int64)

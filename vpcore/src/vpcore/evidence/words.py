@@ -79,7 +79,7 @@ def wanting(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, requ
     lo = row["net_pnl_lo"]
     if lo is None:
         found.append(
-            f"{name} has no interval of its net PnL (eval.bootstrap_draws is 0, or it has fewer than 2 trades)."
+            f"{name} has no interval of its net PnL (eval.bootstrap_draws is 0, or its trades all paid the same)."
         )
     elif lo <= 0.0:
         found.append(
