@@ -203,14 +203,26 @@ LUCK_COLUMNS = (
 
 
 def luck_of(
-    table: OutcomeTable, ring: Ring, signals: Detections, fee_ticks: float, resampling: Resampling, seed: int
+    table: OutcomeTable,
+    ring: Ring | None,
+    signals: Detections,
+    latency_bins: int,
+    fee_ticks: float,
+    resampling: Resampling,
+    trial: tuple[float, int, int, int],
 ) -> tuple[tuple[float, ...], npt.NDArray[np.int64]]:
-    """Return the figures named by `LUCK_COLUMNS` of one row, money in ticks after fees, and its rotations to store."""
-    net = traded_net(table, signals, ring.latency_bins)
+    """Return the figures named by `LUCK_COLUMNS` of one row, money in ticks after fees, and its rotations to store.
+
+    The ring may be None where no draws are asked of it.
+    """
+    net = traded_net(table, signals, latency_bins)
+    seed = resampling.seed_of(trial) if resampling.bootstrap_draws else 0
     shape = np.empty(4, dtype=np.float64)
     resample.moments(net, shape)
     lo, hi, length = mean_interval(net, resampling.bootstrap_draws, seed)
-    sums = rotated(ring, signals, resampling.null_draws, resampling.market)
+    sums = np.empty(0, dtype=np.int64)
+    if ring is not None:
+        sums = rotated(ring, signals, resampling.null_draws, resampling.market)
     figures = (
         float(shape[1]) / HALF_TICKS_PER_TICK,
         float(shape[2]),

@@ -142,10 +142,11 @@ def evaluate(
             some_sums, some_eff, some_net, some_trades,
         )  # fmt: skip
         sums[rows], n_eff[rows], block_net[rows], block_trades[rows] = some_sums, some_eff, some_net, some_trades
-        ring = make_ring(table, warmup_bins=warmup_bins, latency_bins=latency_bins)
+        ring = make_ring(table, warmup_bins=warmup_bins, latency_bins=latency_bins) if resampling.null_draws else None
         for row, key in zip(rows, keys, strict=True):
-            seed = resampling.seed_of(wanted[row])
-            luck[row], rotated_net[row] = luck_of(table, ring, found[key], fee_ticks, resampling, seed)
+            luck[row], rotated_net[row] = luck_of(
+                table, ring, found[key], latency_bins, fee_ticks, resampling, wanted[row]
+            )
 
     hours = max(market.n_bins - warmup_bins, 0) * market.cell_width_ns / NS_PER_HOUR
     tp_ticks = np.array([trial.tp_ticks for trial in wanted], dtype=np.int64)

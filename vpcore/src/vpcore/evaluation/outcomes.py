@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,7 +23,9 @@ MARKET_COLUMNS = (
 """Bin columns that outcomes are made of."""
 
 _HIGHEST = np.iinfo(np.int64).max
-_LOWEST = np.iinfo(np.int64).min
+
+TOUCH_BYTES = 128 << 20
+"""Memory that the touch times of one market may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,34 @@ class Market:
     mid2_low: npt.NDArray[np.int64]
     last_valid: npt.NDArray[np.int64]
     cell_width_ns: int
+    _touched: dict[tuple[Any, ...], npt.NDArray[np.int32]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def touch_times(
+        self, entry: npt.NDArray[np.int64], extreme: str, sign: int, distance: int, hold: int
+    ) -> npt.NDArray[np.int32]:
+        """Return when a barrier is first touched; see `vpcore.kernels.barrier.touch_times`.
+
+        Parameters
+        ----------
+        entry : int64[n_bins]
+            The price that belongs to `extreme` and `sign`.
+        extreme : str
+            Name of the attribute with the extremes.
+        sign, distance, hold : int
+            See there.
+        """
+        key = (extreme, sign, distance, hold)
+        found = self._touched.get(key)
+        if found is None:
+            found = np.empty(self.n_bins, dtype=np.int32)
+            barrier.touch_times(entry, getattr(self, extreme), self.valid, sign, distance, hold, found)
+            # The oldest goes: a grid is evaluated in order, and the next pair shares a distance with the last ones.
+            while self._touched and (len(self._touched) + 1) * found.nbytes > TOUCH_BYTES:
+                del self._touched[next(iter(self._touched))]
+            self._touched[key] = found
+        return found
 
     @property
     def n_bins(self) -> int:
@@ -226,7 +256,8 @@ def outcome_table(
 
     Notes
     -----
-    Time grows with n_bins; the hold adds about ``max_hold_bins / 32 + 32`` steps at most per bin and side.
+    Time grows with n_bins, not with the hold. When each barrier is touched is kept with the market, so that the table
+    of another pair with one of the same distances takes a tenth of the time.
     """
     if isinstance(bins, Market):
         market = bins
@@ -245,35 +276,26 @@ def outcome_table(
         net=np.empty(shape, dtype=np.int32),
         gross=np.empty(shape, dtype=np.int32),
     )
-    if spec.price == "touch":
-        scale = 1
-        tradable = market.valid & (market.spread < spec.sl_ticks)
-        sides = (
-            (market.ask, market.bid_high, market.bid_low, market.bid, market.mid2),
-            (-market.bid, -market.ask_low, -market.ask_high, -market.ask, -market.mid2),
-        )
+    touch = spec.price == "touch"
+    scale = 1 if touch else HALF_TICKS_PER_TICK
+    tp, sl, hold = spec.tp_ticks * scale, spec.sl_ticks * scale, spec.max_hold_bins
+    m = market
+    if touch:
+        widest = spec.sl_ticks
+        long = (m.ask, "bid_high", "bid_low", m.bid)
+        short = (m.bid, "ask_low", "ask_high", m.ask)
     else:
-        scale = HALF_TICKS_PER_TICK
-        tradable = market.valid
-        sides = (
-            (market.mid2, market.mid2_high, market.mid2_low, market.mid2, market.mid2),
-            (-market.mid2, -market.mid2_low, -market.mid2_high, -market.mid2, -market.mid2),
-        )
-    n_blocks = n_bins // barrier.BLOCK
-    for row, (entry, high, low, last, mid2) in enumerate(sides):
-        high = np.where(market.valid, high, _LOWEST)
-        low = np.where(market.valid, low, _HIGHEST)
-        block_high, block_low = np.empty(n_blocks, dtype=np.int64), np.empty(n_blocks, dtype=np.int64)
-        barrier.block_extremes(high, low, block_high, block_low)
+        widest = _HIGHEST
+        long = (m.mid2, "mid2_high", "mid2_low", m.mid2)
+        short = (m.mid2, "mid2_low", "mid2_high", m.mid2)
+    for row, (sign, (entry, towards, away, last)) in enumerate(((1, long), (-1, short))):
+        taken, stopped = m.touch_times(entry, towards, sign, tp, hold), m.touch_times(entry, away, -sign, sl, hold)
         barrier.first_touch(
-            entry, high, low, last, mid2, tradable, market.last_valid, block_high, block_low,
-            spec.tp_ticks * scale, spec.sl_ticks * scale, spec.max_hold_bins,
-            table.outcome[row], table.tie[row], table.exit_bin[row], table.net[row], table.gross[row],
+            entry, getattr(m, away), last, m.mid2, m.valid, m.spread, m.last_valid, taken, stopped,
+            sign, tp, widest, hold, HALF_TICKS_PER_TICK // scale,
+            table.outcome[row], table.tie[row], table.exit_bin[row], table.resolved_at[row],
+            table.net[row], table.gross[row],
         )  # fmt: skip
-        end_of_hold = np.arange(n_bins, dtype=np.int64) + spec.max_hold_bins
-        closed = table.outcome[row] != barrier.TIMEOUT
-        table.resolved_at[row] = np.where(closed, table.exit_bin[row], np.minimum(end_of_hold, np.iinfo(np.int32).max))
-    np.multiply(table.net, HALF_TICKS_PER_TICK // scale, out=table.net)
     for array in (table.outcome, table.tie, table.exit_bin, table.resolved_at, table.net, table.gross):
         array.setflags(write=False)
     return table

@@ -20,8 +20,8 @@ NO_TRADE = 2
 
 _Array = npt.NDArray[Any]
 
-BLOCK = 32
-"""Bins per block of `block_extremes`. Near the square root of a usual hold, so that a scan is short on both levels."""
+NEVER = 2**31 - 1
+"""In place of a bin: the barrier is not touched within the hold."""
 
 N_UP, N_DOWN, N_DROPPED, N_TP, N_SL, N_TIMEOUT, N_TIE, SUM_NET, SUM_GROSS, SUM_SPREAD, MAX_OPEN, TWICE_MEDIAN = range(
     12
@@ -97,103 +97,136 @@ def accept(
 
 
 @jit
-def block_extremes(high: _Array, low: _Array, block_high: _Array, block_low: _Array) -> None:
-    """Write the highest `high` and the lowest `low` of every whole block of `BLOCK` bins. All int64."""
-    for b in range(block_high.shape[0]):
-        top = high[b * BLOCK]
-        bottom = low[b * BLOCK]
-        for i in range(b * BLOCK + 1, (b + 1) * BLOCK):
-            top = max(top, high[i])
-            bottom = min(bottom, low[i])
-        block_high[b] = top
-        block_low[b] = bottom
+def touch_times(
+    entry: _Array, extreme: _Array, valid: _Array, sign: int, distance: int, hold: int, touched: _Array
+) -> None:
+    """Write for every bin when the price first comes as far from that bin's entry price as a distance.
 
-
-@jit
-def first_touch(
-    entry: _Array, high: _Array, low: _Array, last: _Array, mid2: _Array, tradable: _Array, last_valid: _Array,
-    block_high: _Array, block_low: _Array, tp: int, sl: int, hold: int,
-    outcome: _Array, tie: _Array, exit_bin: _Array, pnl: _Array, gross: _Array,
-) -> None:  # fmt: skip
-    """Write what becomes of a long trade entered at the end of every bin.
-
-    A short is the long of the mirrored market: negate every price and swap high and low.
+    A barrier's time depends neither on the other barrier nor on the side: a grid of 25 take-profits and 40 stops has 65
+    of them per side, and 1,000 combinations.
 
     Parameters
     ----------
     entry : int64[n_bins]
         Price paid at the end of the bin.
-    high, low : int64[n_bins]
-        Extremes inside the bin of the price at which the trade is closed. In an invalid bin `high` is the smallest and
-        `low` the largest integer, so that it closes nothing.
+    extreme : int64[n_bins]
+        Extreme inside the bin, towards the barrier, of the price at which the trade is closed.
+    valid : bool[n_bins]
+        Other bins touch nothing.
+    sign : int
+        +1 for a barrier above, -1 for one below.
+    distance : int
+        At least 1, in the unit of the prices.
+    hold : int
+        Number of bins after the entry in which the barrier is tested.
+    touched : int32[n_bins], written
+        The first of those bins that touches it, `NEVER` if none does.
+
+    Notes
+    -----
+    Backwards, with the bins after an entry that reach further than all between on a stack: what could be touched first
+    at any distance. The time does not depend on hold and distance; scanning forwards, over blocks of 32 bins by their
+    extremes where nothing was reached, took four times as long at a hold of 1,200 bins.
+    """
+    n_bins = entry.shape[0]
+    heights = np.empty(n_bins, np.int64)  # the highest first, which is the furthest away
+    places = np.empty(n_bins, np.int32)
+    size = 0
+    reaching = 0  # how many of them reach the target: sought from where it was, as prices move little from bin to bin
+    for e in range(n_bins - 1, -1, -1):
+        target = sign * entry[e] + distance
+        reaching = min(reaching, size)
+        while reaching < size and heights[reaching] >= target:
+            reaching += 1
+        while reaching > 0 and heights[reaching - 1] < target:
+            reaching -= 1
+        touched[e] = places[reaching - 1] if reaching > 0 and places[reaching - 1] - e <= hold else NEVER
+        if valid[e]:
+            height = sign * extreme[e]
+            while size > 0 and heights[size - 1] <= height:
+                size -= 1
+            heights[size] = height
+            places[size] = e
+            size += 1
+
+
+@jit
+def first_touch(
+    entry: _Array, adverse: _Array, last: _Array, mid2: _Array, valid: _Array, spread: _Array, last_valid: _Array,
+    taken: _Array, stopped: _Array, sign: int, tp: int, widest: int, hold: int, half_ticks: int,
+    outcome: _Array, tie: _Array, exit_bin: _Array, resolved_at: _Array, net: _Array, gross: _Array,
+) -> None:  # fmt: skip
+    """Write what becomes of a trade of one side entered at the end of every bin.
+
+    Parameters
+    ----------
+    entry : int64[n_bins]
+        Price paid at the end of the bin.
+    adverse : int64[n_bins]
+        Extreme inside the bin, away from the take-profit, of the price at which the trade is closed.
     last : int64[n_bins]
         Price at which the trade is closed at the end of the bin.
     mid2 : int64[n_bins]
         Mid at the end of the bin, in half-ticks.
-    tradable : bool[n_bins]
-        Where a trade may be entered.
+    valid : bool[n_bins]
+        Where a trade may be entered, if the spread is less than `widest`.
+    spread : int64[n_bins]
+        At the end of the bin.
     last_valid : int64[n_bins]
         Index of the last valid bin up to and including this one.
-    block_high, block_low : int64[n_bins // BLOCK]
-        From `block_extremes`.
-    tp, sl : int
-        Distances in the unit of the prices.
-    hold : int
-        Number of bins after the entry in which the barriers are tested.
+    taken, stopped : int32[n_bins]
+        From `touch_times`: of the take-profit and of the stop.
+    sign : int
+        +1 long, -1 short.
+    tp : int
+        Distance of the take-profit in the unit of the prices.
+    widest, hold : int
+        See above, and `touch_times`.
+    half_ticks : int
+        Per unit of the prices.
     outcome : int8[n_bins], written
         `TAKE_PROFIT`, `STOP_LOSS`, `TIMEOUT` or `NO_TRADE`.
     tie : bool[n_bins], written
         The bin of the stop also touched the take-profit.
     exit_bin : int32[n_bins], written
         The bin whose price closed the trade.
-    pnl : int32[n_bins], written
-        What the trade pays, in the unit of the prices: `tp` at a take-profit, the adverse extreme of the bin at a stop,
-        the price at the end of the exit bin at a timeout.
+    resolved_at : int32[n_bins], written
+        The bin at whose end the outcome is known.
+    net : int32[n_bins], written
+        What the trade pays in half-ticks: `tp` at a take-profit, the adverse extreme of the bin at a stop, the price at
+        the end of the exit bin at a timeout.
     gross : int32[n_bins], written
-        Mid at the end of the exit bin less mid at entry, half-ticks.
+        Mid at the end of the exit bin less mid at entry, in the trade's direction, half-ticks.
     """
     n_bins = entry.shape[0]
     for e in range(n_bins):
         tie[e] = False
-        exit_bin[e] = e
-        pnl[e] = 0
-        gross[e] = 0
-        if not tradable[e]:
+        if not valid[e] or spread[e] >= widest:
             outcome[e] = NO_TRADE
+            exit_bin[e] = e
+            resolved_at[e] = e
+            net[e] = 0
+            gross[e] = 0
             continue
-        up = entry[e] + tp
-        down = entry[e] - sl
-        stop = min(e + hold, n_bins - 1)
-        result = TIMEOUT
-        j = e + 1
-        while j <= stop:
-            if j % BLOCK == 0:
-                b = j // BLOCK
-                while j + BLOCK - 1 <= stop and block_high[b] < up and block_low[b] > down:
-                    j += BLOCK
-                    b += 1
-                if j > stop:
-                    break
-            if low[j] <= down:
-                result = STOP_LOSS
-                break
-            if high[j] >= up:
-                result = TAKE_PROFIT
-                break
-            j += 1
-        outcome[e] = result
-        if result == TAKE_PROFIT:
-            x = j
-            pnl[e] = tp
-        elif result == STOP_LOSS:
-            x = j
-            pnl[e] = low[j] - entry[e]
-            tie[e] = high[j] >= up
+        if stopped[e] != NEVER and stopped[e] <= taken[e]:
+            x = stopped[e]
+            outcome[e] = STOP_LOSS
+            tie[e] = taken[e] == x
+            pays = sign * (adverse[x] - entry[e])
+            resolved_at[e] = x
+        elif taken[e] != NEVER:
+            x = taken[e]
+            outcome[e] = TAKE_PROFIT
+            pays = tp
+            resolved_at[e] = x
         else:
-            x = last_valid[stop]
-            pnl[e] = last[x] - entry[e]
+            x = last_valid[min(e + hold, n_bins - 1)]
+            outcome[e] = TIMEOUT
+            pays = sign * (last[x] - entry[e])
+            resolved_at[e] = min(e + hold, NEVER)
         exit_bin[e] = x
-        gross[e] = mid2[x] - mid2[e]
+        net[e] = pays * half_ticks
+        gross[e] = sign * (mid2[x] - mid2[e])
 
 
 @jit
