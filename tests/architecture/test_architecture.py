@@ -178,7 +178,7 @@ def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:
     without = {field.name for field in numbers if not field.unit}
     assert without == {
         *(f"pipeline.c{i}" for i in range(1, 8)), "scoring.derivative_weights", "scoring.tanh_scale", "scoring.threshold_neutral",
-        "eval.thresholds", "eval.threshold_quantiles", "eval.seed", "sweep.sample.seed",
+        "eval.thresholds", "eval.threshold_quantiles", "eval.seed", "eval.splits.test_share", "sweep.sample.seed",
     }  # fmt: skip
 
 

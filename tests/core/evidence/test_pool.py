@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vpcore.evaluation import p_random, standardised, step_down, wilson
+from vpcore.evaluation import SPLIT_COLUMNS, p_random, standardised, step_down, wilson
 from vpcore.evidence import MemberTable, pnl_matrix, pool, weigh
 from vpcore.evidence.moments import pooled_moments
 from vpcore.kernels import resample
@@ -62,7 +62,7 @@ def rows_of(run_id: str, several: list[dict[str, Any]]) -> pl.DataFrame:
     n = len(several)
     columns: dict[str, Any] = {name: np.full(n, 4) for name in TRIAL_KEY} | {"threshold": np.arange(n) / 4}
     for name, dtype in RUNS.items():
-        if name in columns or name in ("run_id", "row", "batch_id"):
+        if name in columns or name in ("run_id", "row", "batch_id", *SPLIT_COLUMNS):
             continue
         values = [row.get(name, np.nan if dtype == pl.Float64 else 0) for row in several]
         columns[name] = np.stack(values) if name in VECTORS else np.array(values)

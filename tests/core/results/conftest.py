@@ -33,7 +33,7 @@ def made_rows(run_id: str, trials: list[tuple[float, int, int, int]], net: float
         for name, dtype in RUNS.items():
             if name in columns or name in ("run_id", "row", "batch_id"):
                 continue
-            whole = dtype in (pl.Int64, pl.List(pl.Int32))
+            whole = dtype in (pl.Int64, pl.List(pl.Int32), pl.List(pl.Int64))
             value = int(np.nan_to_num(net)) if whole else net
             columns[name] = np.full((n, 2) if name in VECTORS else n, value)
         columns["n_signals"] = np.full(n, 10)

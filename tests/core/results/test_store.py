@@ -260,3 +260,28 @@ def test_killed_writers_leave_whole_batches_and_no_litter(db: ResultsDB, make: S
     before = db.canonical_bytes()
     compact(db)
     assert db.canonical_bytes() == before
+
+
+def test_parts_of_the_first_version_are_read_for_ever(db: ResultsDB, make: SimpleNamespace) -> None:
+    """The first version of the tables had fewer columns: what is in it comes back, and compaction keeps it."""
+    db.write([make.meta("r1")], make.rows("r1", [A, B]))
+    for table in ("runs", "runs_meta"):
+        (part,) = db.parts(table)
+        old = pl.read_parquet(part)
+        first = old.select(name for name in old.columns if not name.startswith(("group_", "train_", "rotated_")))
+        assert (first.width < old.width) == (table == "runs")
+        target = table_folder(db.root, table, 1)
+        target.mkdir(parents=True)
+        first.write_parquet(target / part.name)
+        part.unlink()
+    assert {path.parent.name for path in db.parts("runs")} == {"v1"}
+    db.write([make.meta("r2")], make.rows("r2", [A]))
+    assert {path.parent.name for path in db.parts("runs")} == {"v1", "v2"}
+    frame = db.query_runs(blocks=True)
+    assert frame.select(ROW_KEY).rows() == [("r1", *A), ("r1", *B), ("r2", *A)]
+    assert frame["block_pnl_ticks"].null_count() == 0
+    assert frame["train_trades"].null_count() == frame["rotated_net"].null_count() == 2
+    before = db.canonical_bytes()
+    compact(db)
+    assert {path.parent.name for path in db.parts("runs")} == {"v2"}
+    assert db.canonical_bytes() == before

@@ -62,7 +62,7 @@ def compare(
         from vpcore.sweep import harness_config
 
         config = harness_config(workspace, experiment)
-    sort = sort or (config.select_metric if config is not None else "net_pnl_ticks")
+    sort = sort or (config.ranked_by if config is not None else "net_pnl_ticks")
     if min_signals is None:
         min_signals = config.min_signals if config is not None else 5
     find: Callable[..., Ranking]
@@ -128,6 +128,7 @@ def show(
     """Print ranked rows, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.cli.ranking import EXPORTED, SPARE, for_people, people_columns, ranked
+    from vpcore.evidence import standing
 
     if (by is not None or pivot is not None) and not ranking.rows.is_empty():
         _groups(ranking, sort, by, pivot, json=json, csv=csv)
@@ -147,6 +148,7 @@ def show(
                 "n_trials": {name: about.n_trials for name, about in ranking.evidence.items()},
                 "evidence": [about.plain() for about in ranking.evidence.values()],
                 "verdicts": verdicts(ranking),
+                **({"splits": ranking.splits.plain()} if ranking.splits is not None else {}),
             }
         )
         return
@@ -155,7 +157,7 @@ def show(
     if csv:
         emit_table(rows, EXPORTED, csv=True, empty=empty)
         return
-    columns = people_columns(sort, pooled=ranking.pooled)
+    columns = people_columns(sort, pooled=ranking.pooled, split=ranking.splits is not None)
     emit_table(for_people(rows, sort), columns, title=f"By {sort}", empty=empty, spare=SPARE)
     if ranking.n_incomplete:
         say(
@@ -167,6 +169,8 @@ def show(
     say(caution(ranking, len(rows), min_signals))
     for found in verdicts(ranking):
         say(f"{found['signal']} {found['row']}: {found['verdict']}.")
+    if ranking.splits is not None:
+        say(standing(ranking.splits))
 
 
 def _groups(
@@ -225,6 +229,11 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
         lines.append(
             f"{about.n_trials} combinations were tried on {name} and datasets of the same market: the best of them is "
             f"partly luck.{overfit}"
+        )
+    if ranking.splits is not None:
+        lines.append(
+            "net in and net out are what a trade pays in the parts that are chosen on and in those that are not; the "
+            "row that is best by net out is chosen by it, which makes it another net in."
         )
     if ranking.pooled:
         lines.append(

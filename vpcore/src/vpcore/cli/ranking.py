@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from vpcore.config import ExperimentConfig
-    from vpcore.evidence import Evidence
+    from vpcore.evaluation import SplitSpec
+    from vpcore.evidence import Evidence, OutOfSample
     from vpcore.workspace import Workspace
 
 EXPORTED = (
@@ -21,7 +22,8 @@ EXPORTED = (
     "driftless_rate", "mean_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "block_length",
     "events_per_hour", "sl_rate", "tie_rate",
     "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped",
-    "experiment_name", "code_digest", "sessions", "sessions_paid", "worst_session_net", "threshold_quantile",
+    "experiment_name", "code_digest", "in_sample", "net_in_sample", "net_out_of_sample", "trades_out_of_sample",
+    "sessions", "sessions_paid", "worst_session_net", "threshold_quantile",
 )  # fmt: skip
 """Columns of a CSV."""
 
@@ -43,7 +45,8 @@ _SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
 _IN_TABLE = frozenset(
     {
         "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "mean_pnl_ticks", "n_eff", "timeout_rate", "breakeven_rate",
-        "driftless_rate", "threshold", "p_random", "p_adj", "n_trials", "dsr", "evidence",
+        "driftless_rate", "threshold", "p_random", "p_adj", "n_trials", "dsr", "evidence", "net_in_sample",
+        "net_out_of_sample",
     }
 )  # fmt: skip
 
@@ -62,12 +65,15 @@ class Ranking:
         By dataset.
     n_incomplete : int
         Combinations on several sessions that are not stored on all of them, and therefore not ranked.
+    splits : OutOfSample or None
+        What choosing in-sample comes to, of an experiment with `eval.splits`.
     """
 
     rows: pl.DataFrame
     n_few: int
     evidence: dict[str, Evidence]
     n_incomplete: int = 0
+    splits: OutOfSample | None = None
 
     @property
     def pooled(self) -> bool:
@@ -102,11 +108,14 @@ def rank_experiment(
 
     plan = plan_experiment(workspace, config)
     runs = plan.runs if plan is not None else ()
+    cut = None if config.eval.splits is None else (config.eval.splits, config.select_metric)
     if len(config.sessions) == 1 or per_session:
         keys = [(run.run_id, trial) for run in runs for trial in run.trials]
-        return rank(workspace, {"keys": keys, "signal": signal}, sort=sort, min_signals=min_signals)
+        filters = {"keys": keys, "signal": signal}
+        whole = len(config.sessions) == 1
+        return rank(workspace, filters, sort=sort, min_signals=min_signals, cut=cut if whole else None)
     family, n_incomplete = pooled_rows(workspace, config, runs)
-    found = rank(workspace, {"signal": signal}, sort=sort, min_signals=min_signals, family=family)
+    found = rank(workspace, {"signal": signal}, sort=sort, min_signals=min_signals, family=family, cut=cut)
     return replace(found, n_incomplete=n_incomplete)
 
 
@@ -117,10 +126,12 @@ def rank(
     sort: str,
     min_signals: int,
     family: pl.DataFrame | None = None,
+    cut: tuple[SplitSpec, str] | None = None,
 ) -> Ranking:
     """Return the rows of a query, or of `family`, ranked, with what depends on the other rows.
 
-    A filter by signal is applied after weighing: leaving rows out does not make the others less lucky.
+    A filter by signal is applied after weighing: leaving rows out does not make the others less lucky. `cut` says how
+    they were split, and by which figure is chosen in-sample.
 
     Raises
     ------
@@ -130,10 +141,10 @@ def rank(
     import polars as pl
 
     from vpcore.errors import ResultsError, did_you_mean, listed
-    from vpcore.evidence import COMPUTED, EVIDENCE, by_evidence, weigh
+    from vpcore.evidence import COMPUTED, EVIDENCE, SPLIT_FIGURES, by_evidence, out_of_sample, weigh
     from vpcore.results import ROW_KEY, SORTABLE, in_order
 
-    weighed_figures = (*COMPUTED, EVIDENCE)
+    weighed_figures = (*COMPUTED, EVIDENCE, *(SPLIT_FIGURES if cut is not None else ()))
     if sort not in (*SORTABLE, *weighed_figures):
         names = (*SORTABLE, *weighed_figures)
         raise ResultsError(f"Rows cannot be sorted by '{sort}'.{did_you_mean(sort, names)} Figures: {listed(names)}.")
@@ -143,26 +154,32 @@ def rank(
         found = workspace.results.query_runs(**others, sort=stored, blocks=True)
     else:
         found = in_order(family, stored)
+    splits = None
+    if cut is not None:
+        found, splits = out_of_sample(found, cut[0], metric=cut[1], min_trades=min_signals)
     weighed, evidence = weigh(workspace.results, found, min_trades=min_signals)
     if filters.get("signal") is not None:
         weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
     if sort == EVIDENCE:
         weighed = by_evidence(weighed)
-    elif sort in COMPUTED:
-        order = [sort, *ROW_KEY]
-        weighed = weighed.sort(order, descending=[sort == "dsr"] + [False] * len(ROW_KEY), nulls_last=True)
+    elif sort in weighed_figures:
+        order, low = [sort, *ROW_KEY], sort in ("p_adj", "n_trials")
+        weighed = weighed.sort(order, descending=[not low] + [False] * len(ROW_KEY), nulls_last=True)
     enough = weighed.filter(weighed["n_signals"] - weighed["n_dropped"] >= min_signals)
-    return Ranking(enough, weighed.height - enough.height, evidence)
+    return Ranking(enough, weighed.height - enough.height, evidence, splits=splits)
 
 
-def people_columns(sort: str, *, alone: bool = False, pooled: bool = False) -> tuple[str, ...]:
+def people_columns(sort: str, *, alone: bool = False, pooled: bool = False, split: bool = False) -> tuple[str, ...]:
     """Return the columns of the table, with the figure it is sorted by if that is another one.
 
-    With `alone`, without the figures that depend on other rows; with `pooled`, with those of sessions.
+    With `alone`, without the figures that depend on other rows; with `pooled`, with those of sessions; with
+    `split`, with those in-sample and out of sample.
     """
     columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "n_trials", "dsr")))
+    at = columns.index("net 95 %") + 1
+    if split:
+        columns = (*columns[:at], "net in", "net out", "trades out", *columns[at:])
     if pooled:
-        at = columns.index("net 95 %") + 1
         columns = (*columns[:at], "paid", "worst", *columns[at:])
     return columns if sort in _IN_TABLE else (*columns[:-1], sort, columns[-1])
 
@@ -190,6 +207,9 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
             "n_eff": rounded(row["n_eff"], 1),
             "net": rounded(row["net_pnl_ticks"], 3),
             "net 95 %": interval(row["net_pnl_lo"], row["net_pnl_hi"], " to "),
+            "net in": rounded(row.get("net_in_sample"), 3),
+            "net out": rounded(row.get("net_out_of_sample"), 3),
+            "trades out": row.get("trades_out_of_sample"),
             "paid": f"{row['sessions_paid']} of {row['sessions']}" if row.get("sessions") else None,
             "worst": rounded(row.get("worst_session_net"), 3),
             "p_random": rounded(row["p_random"], 4),

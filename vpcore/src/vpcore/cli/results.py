@@ -25,6 +25,7 @@ def show(
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
     from vpcore.cli.ranking import EXPORTED, SPARE, for_people, people_columns, ranked
+    from vpcore.results import VECTORS
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
 
     workspace = open_workspace(root)
@@ -37,8 +38,8 @@ def show(
     if json:
         for name in [name for name in about if name.endswith("_json")]:
             about[name.removesuffix("_json")] = json_module.loads(about.pop(name) or "null")
-        blocks = found["block_pnl_ticks"].to_list()
-        whole = [{**row, "block_pnl_ticks": b} for row, b in zip(rows, blocks, strict=True)]
+        vectors = found.select(name for name in VECTORS if found[name].null_count() < found.height).to_dicts()
+        whole = [{**row, **more} for row, more in zip(rows, vectors or [{}] * len(rows), strict=True)]
         looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
         emit_json({"run": about, "rows": whole, "diagnostics": looks})
         return

@@ -120,19 +120,20 @@ def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, n
     from vpcore.cli.compare import show, verdicts
     from vpcore.cli.ranking import rank_experiment, ranked
 
-    ranking = rank_experiment(workspace, config, sort=config.select_metric, min_signals=config.min_signals)
+    ranking = rank_experiment(workspace, config, sort=config.ranked_by, min_signals=config.min_signals)
     if json:
         emit_json(
             {
                 **report.summary(),
-                "sort": config.select_metric,
+                "sort": config.ranked_by,
                 "best": ranked(ranking.rows.head(10), ranking.rows.head(10)),
                 "evidence": [about.plain() for about in ranking.evidence.values()],
                 "verdicts": verdicts(ranking),
+                **({"splits": ranking.splits.plain()} if ranking.splits is not None else {}),
             }
         )
         return
-    show(ranking, sort=config.select_metric, min_signals=config.min_signals, limit=10)
+    show(ranking, sort=config.ranked_by, min_signals=config.min_signals, limit=10)
     say(f"More: vp compare {name}")
 
 

@@ -12,7 +12,7 @@ from vpcore.config.fields import Spec, SpecName
 from vpcore.config.harness import ExperimentConfig
 from vpcore.config.sessions import Day
 from vpcore.errors import ConfigError
-from vpcore.evaluation import EvalConfig
+from vpcore.evaluation import IN_SAMPLE_METRICS, EvalConfig
 from vpcore.signal import Extent
 
 ALL_SIGNALS = "all"
@@ -129,6 +129,15 @@ class ExperimentSpec(Spec):
         if value is not None and ALL_SIGNALS in value and len(value) > 1:
             raise ValueError(f"must be '{ALL_SIGNALS}' alone or names of signals, was {', '.join(value)}.")
         return value
+
+    @model_validator(mode="after")
+    def _chosen_in_sample(self) -> ExperimentSpec:
+        if self.eval.splits is not None and self.select.metric not in IN_SAMPLE_METRICS:
+            raise ValueError(
+                f"select.metric must be one that is known of a part of the time, with eval.splits, was "
+                f"{self.select.metric}: {', '.join(IN_SAMPLE_METRICS)}."
+            )
+        return self
 
     def to_harness_config(self) -> ExperimentConfig:
         """Return the flat configuration that the runner takes: every reference, default and axis resolved.

@@ -75,6 +75,12 @@ class ExperimentConfig(BaseModel):
             )
         return self.sessions[0].dataset_id()
 
+    @property
+    def ranked_by(self) -> str:
+        """What rows are ranked by: the figure of `select`, or it in-sample where the end of the time is kept."""
+        splits = self.eval.splits
+        return "in_sample" if splits is not None and splits.method == "holdout" else self.select_metric
+
     def scorings_of(self, signal: SignalPlan) -> tuple[ScoringConfig | None, ...]:
         """Return the scorings to run a signal with; ``(None,)`` for one that does not read the score."""
         return self.scorings if signal.reads_score else (None,)

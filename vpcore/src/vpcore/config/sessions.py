@@ -13,6 +13,7 @@ from vpcore.config.fields import Spec
 from vpcore.config.loader import Document
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
 from vpcore.errors import ConfigError
+from vpcore.evaluation import SplitSpec
 
 
 class DaySpec(Spec):
@@ -81,6 +82,17 @@ def resolve_sessions(
                 "happens at the same time is not two pieces of evidence: leave one out, or give it its own experiment."
             )
     return tuple(session for session, _ in found)
+
+
+def check_splits(splits: SplitSpec | None, n_sessions: int, document: Document) -> None:
+    """Refuse splits by session that the number of sessions does not allow."""
+    if splits is None or splits.by != "session":
+        return
+    try:
+        splits.folds(n_sessions)
+    except ValueError as error:
+        where = _in(document.where(("eval", "splits")))
+        raise ConfigError(f"eval.splits by session {error}{where} See pipelines and dates.") from None
 
 
 def on_day(spec: PipelineSpec, day: DaySpec, where: str) -> PipelineSpec:

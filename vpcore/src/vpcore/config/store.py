@@ -17,7 +17,7 @@ from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
 from vpcore.config.problems import validate, validate_value
 from vpcore.config.serving import ResolvedServing, ServingSpec
-from vpcore.config.sessions import resolve_sessions
+from vpcore.config.sessions import check_splits, resolve_sessions
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError, listed
 from vpcore.plugins import Plugins
@@ -195,11 +195,13 @@ class ConfigStore:
         self.plugins.get("executor", spec.parallel.executor, document.place(("parallel", "executor")))
         self.plugins.get("tracker", spec.tracking.backend, document.place(("tracking", "backend")))
         plans, scorings = points(self.plugins, spec, serving_spec.signal, serving.scoring, document)
+        sessions = self._sessions(spec, serving_spec, serving, document)
+        check_splits(spec.eval.splits, len(sessions), document)
         return ExperimentConfig(
             name=spec.name,
             serving_name=serving.name,
             pipeline=serving.pipeline,
-            sessions=self._sessions(spec, serving_spec, serving, document),
+            sessions=sessions,
             projection=serving.projection,
             scorings=scorings,
             signals=plans,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vpcore.evaluation.metrics import evaluate, pnl_blocks
     from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
     from vpcore.evaluation.overfit import overfit_probability
+    from vpcore.evaluation.splits import IN_SAMPLE_METRICS, SPLIT_COLUMNS, Cuts, SplitSpec, make_cuts
     from vpcore.evaluation.stepdown import standardised, step_down
     from vpcore.evaluation.trial import PNL_BLOCK_NS, Trial
 
@@ -32,15 +33,19 @@ __getattr__ = exports(
     metrics="evaluate pnl_blocks",
     outcomes="MARKET_COLUMNS BarrierSpec Market OutcomeTable Price outcome_table",
     overfit="overfit_probability",
+    splits="IN_SAMPLE_METRICS SPLIT_COLUMNS Cuts SplitSpec make_cuts",
     stepdown="standardised step_down",
     trial="PNL_BLOCK_NS Trial",
 )
 
 __all__ = [
+    "IN_SAMPLE_METRICS",
     "MARKET_COLUMNS",
     "PNL_BLOCK_NS",
+    "SPLIT_COLUMNS",
     "Z_95",
     "BarrierSpec",
+    "Cuts",
     "Detections",
     "EvalConfig",
     "Market",
@@ -48,6 +53,7 @@ __all__ = [
     "OutcomeTable",
     "Price",
     "Resampling",
+    "SplitSpec",
     "Trial",
     "band",
     "breakeven_rate",
@@ -59,6 +65,7 @@ __all__ = [
     "driftless_rate",
     "evaluate",
     "expected_best_sharpe",
+    "make_cuts",
     "make_ring",
     "mean_interval",
     "outcome_table",

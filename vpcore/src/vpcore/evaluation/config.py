@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vpcore.axis import axis_values
 from vpcore.evaluation.outcomes import Price
+from vpcore.evaluation.splits import SplitSpec
 
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 _Bins = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
@@ -57,6 +58,7 @@ class EvalConfig(BaseModel):
         description="Resamples behind net_pnl_lo and _hi; 0: none, else at least 99.",
     )
     seed: int = Field(0, strict=True, ge=0, le=2**32 - 1, description="Another number makes other random draws.")
+    splits: SplitSpec | None = Field(None, description="Which part of the time is chosen on, and which is judged on.")
 
     @field_validator("tp_ticks", "sl_ticks", mode="before")
     @classmethod
@@ -131,4 +133,10 @@ class EvalConfig(BaseModel):
             "null_draws": self.null_draws,
             "bootstrap_draws": self.bootstrap_draws,
             "seed": self.seed,
+            # Without splits as before there were any: the same run keeps its id. By session, no row is cut.
+            **(
+                {"splits": self.splits.model_dump(mode="json")}
+                if self.splits is not None and self.splits.by == "time"
+                else {}
+            ),
         }

@@ -12,6 +12,7 @@ from vpcore.evaluation.crossings import Detections, Mode, cool_down, detect_cros
 from vpcore.evaluation.intervals import breakeven_rate, driftless_rate, wilson
 from vpcore.evaluation.luck import LUCK_COLUMNS, STORED_DRAWS, Resampling, luck_of, make_ring
 from vpcore.evaluation.outcomes import Market, OutcomeTable
+from vpcore.evaluation.splits import Cuts, cut_trades
 from vpcore.evaluation.trial import PNL_BLOCK_NS, Trial
 from vpcore.kernels import barrier
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS, NS_PER_S
@@ -38,6 +39,7 @@ def evaluate(
     latency_bins: int,
     fee_ticks: float,
     resampling: Resampling | None = None,
+    cuts: Cuts | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the figures of many trials of one run, one row per trial, sorted by trial.
 
@@ -61,6 +63,8 @@ def evaluate(
         Per round trip.
     resampling : Resampling, optional
         The draws behind ``p_random`` and the interval of the net PnL; by default none, which leaves them NaN.
+    cuts : Cuts, optional
+        In-sample and out-of-sample parts.
 
     Returns
     -------
@@ -87,6 +91,7 @@ def evaluate(
         - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks before fees: what the trades with a
           full horizon pay, then what they pay after each of the first rotations behind ``p_random``, which all rows on
           a market share. Of shape (n_trials, 0) without draws.
+        - with `cuts`, `vpcore.evaluation.splits.SPLIT_COLUMNS`, of shape (n_trials, n_groups) or (n_trials, n_folds).
 
     Notes
     -----
@@ -104,6 +109,7 @@ def evaluate(
     resampling = resampling or Resampling()
     n_rotated = 1 + min(resampling.null_draws, STORED_DRAWS) if resampling.null_draws else 0
     rotated_net = np.zeros((n_rows, n_rotated), dtype=np.int32)
+    split: dict[str, npt.NDArray[Any]] = {}
 
     found: dict[tuple[float, int], Detections] = {}
     crossings: dict[float, Detections] = {}
@@ -142,6 +148,9 @@ def evaluate(
             some_sums, some_eff, some_net, some_trades,
         )  # fmt: skip
         sums[rows], n_eff[rows], block_net[rows], block_trades[rows] = some_sums, some_eff, some_net, some_trades
+        if cuts is not None:
+            for name, some in _cut(table, cuts, bins, sides, offsets, latency_bins, fee_ticks).items():
+                split.setdefault(name, np.zeros((n_rows, some.shape[1]), dtype=some.dtype))[rows] = some
         ring = make_ring(table, warmup_bins=warmup_bins, latency_bins=latency_bins) if resampling.null_draws else None
         for row, key in zip(rows, keys, strict=True):
             luck[row], rotated_net[row] = luck_of(
@@ -186,4 +195,30 @@ def evaluate(
             **{name: np.ascontiguousarray(luck[:, i]) for i, name in enumerate(LUCK_COLUMNS)},
             "block_pnl_ticks": block_net / HALF_TICKS_PER_TICK - fee_ticks * block_trades,
             "rotated_net": rotated_net,
+            **split,
         }
+
+
+def _cut(
+    table: OutcomeTable,
+    cuts: Cuts,
+    bins: npt.NDArray[np.int64],
+    sides: npt.NDArray[np.int8],
+    offsets: npt.NDArray[np.int64],
+    latency_bins: int,
+    fee_ticks: float,
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of rows whose signals lie one row after the other, by group and training part."""
+    entries = np.minimum(bins + latency_bins, table.outcome.shape[1] - 1)
+    side = (sides < 0).astype(np.int64)
+    outcome = table.outcome[side, entries]
+    traded = (bins + latency_bins < table.outcome.shape[1]) & (outcome != barrier.NO_TRADE)
+    net = table.net[side, entries] / HALF_TICKS_PER_TICK - fee_ticks
+    values = {
+        "trades": traded.astype(np.int64),
+        "tp": (traded & (outcome == barrier.TAKE_PROFIT)).astype(np.int64),
+        "net_ticks": np.where(traded, net, 0.0),
+        "net_ticks2": np.where(traded, net * net, 0.0),
+        "gross_ticks": np.where(traded, table.gross[side, entries] / HALF_TICKS_PER_TICK, 0.0),
+    }
+    return cut_trades(cuts, bins, table.resolved_at[side, entries].astype(np.int64), values, offsets)

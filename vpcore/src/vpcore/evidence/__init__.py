@@ -6,6 +6,14 @@ same market makes every row found there a little more likely to be luck.
 
 from vpcore.evidence.blocks import JOINT, datasets_of, pnl_matrix
 from vpcore.evidence.pool import POOLED, MemberTable, pool
+from vpcore.evidence.splits import (
+    SPLIT_FIGURES,
+    Choice,
+    OutOfSample,
+    lacking,
+    out_of_sample,
+    standing,
+)
 from vpcore.evidence.weigh import COMPUTED, EVIDENCE, Evidence, adjusted, by_evidence, weigh
 from vpcore.evidence.words import LEVEL, MIN_TRADES, STATED, statement, verdict, wanting
 
@@ -16,14 +24,20 @@ __all__ = [
     "LEVEL",
     "MIN_TRADES",
     "POOLED",
+    "SPLIT_FIGURES",
     "STATED",
+    "Choice",
     "Evidence",
     "MemberTable",
+    "OutOfSample",
     "adjusted",
     "by_evidence",
     "datasets_of",
+    "lacking",
+    "out_of_sample",
     "pnl_matrix",
     "pool",
+    "standing",
     "statement",
     "verdict",
     "wanting",

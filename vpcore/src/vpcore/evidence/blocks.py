@@ -18,7 +18,7 @@ def datasets_of(name: str) -> list[str]:
 
 
 def pnl_matrix(blocks: pl.Series) -> npt.NDArray[np.float64]:
-    """Return PnL vectors as float64[n_rows, n_blocks]; where there is none, zeros."""
+    """Return lists of numbers as [n_rows, longest]; where there is none, zeros."""
     lengths = blocks.list.len().fill_null(0)
     width = int(lengths.max() or 0)  # type: ignore[arg-type]
     if width and bool((lengths == width).all()):

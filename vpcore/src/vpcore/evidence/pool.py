@@ -13,9 +13,10 @@ import numpy.typing as npt
 import polars as pl
 
 from vpcore.dataset import DatasetRegistry
-from vpcore.evaluation import Z_95, p_random, wilson
+from vpcore.evaluation import Z_95, SplitSpec, p_random, wilson
 from vpcore.evidence.blocks import JOINT, lists, pnl_matrix
 from vpcore.evidence.moments import pooled_moments
+from vpcore.evidence.splits import split_vectors
 from vpcore.results import ROW_KEY, RUNS
 
 POOLED = (
@@ -55,7 +56,9 @@ class MemberTable:
     frame: pl.DataFrame
 
 
-def pool(rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) -> tuple[pl.DataFrame, int]:
+def pool(
+    rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry, *, splits: SplitSpec | None = None
+) -> tuple[pl.DataFrame, int]:
     """Return one row per combination that is stored on every session, and how many lack one.
 
     Parameters
@@ -66,6 +69,8 @@ def pool(rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) ->
         Which of them belong together.
     datasets : DatasetRegistry
         Says how long sessions are.
+    splits : SplitSpec, optional
+        How the experiment is cut into in-sample and out-of-sample parts.
 
     Returns
     -------
@@ -114,7 +119,7 @@ def pool(rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) ->
             np.concatenate([pnl_matrix(_of(long, i, "block_pnl_ticks")) for i in range(n_sessions)], axis=1),
             RUNS["block_pnl_ticks"],
         ),
-    )
+    ).with_columns(split_vectors(long, n_sessions, splits))
     return pooled.select(*rows.columns, *POOLED), n_incomplete
 
 

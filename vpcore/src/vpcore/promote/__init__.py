@@ -19,7 +19,17 @@ import yaml
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset, verify_files
 from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, listed
-from vpcore.evidence import COMPUTED, POOLED, Evidence, statement, wanting
+from vpcore.evidence import (
+    COMPUTED,
+    POOLED,
+    SPLIT_FIGURES,
+    Evidence,
+    OutOfSample,
+    lacking,
+    standing,
+    statement,
+    wanting,
+)
 from vpcore.promote.choice import choose, signal_of, weighed_rows
 from vpcore.registry import Publication, serving_id_of
 from vpcore.results import ROW_KEY, RUNS, VECTORS
@@ -120,11 +130,11 @@ def promote(
         raise ResultsError(f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}")
     datasets = {name: workspace.datasets.open(name) for name in config.dataset_ids}
     signal = signal_of(workspace, config, meta, datasets)
-    family, about = weighed_rows(workspace, config, list(datasets.values()))
+    family, about, splits = weighed_rows(workspace, config, list(datasets.values()))
     best = choose(family, config, meta["run_id"], row)
     meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
     latest = datasets[meta["dataset_id"]]
-    obstacles = _obstacles(config, list(datasets.values()), best, about)
+    obstacles = _obstacles(config, list(datasets.values()), best, about, splits)
     if obstacles and not force:
         raise RefusedError(f"Not promoted: {' '.join(obstacles)} To promote all the same: --force --why TEXT.")
     files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
@@ -145,9 +155,11 @@ def promote(
             **_model(workspace, meta["run_id"], signal, best),
         }
     )
-    gate = statement(best, about)
+    gate = statement(best, about) + (f" {standing(splits)}" if splits is not None else "")
     unsaid = (*ROW_KEY, "row", "batch_id", *VECTORS)
-    figures = {name: best[name] for name in (*RUNS, *COMPUTED, *POOLED) if name in best and name not in unsaid}
+    figures = {
+        name: best[name] for name in (*RUNS, *COMPUTED, *POOLED, *SPLIT_FIGURES) if name in best and name not in unsaid
+    }
     snapshot = {
         "serving_id": serving_id_of(serving.name, runtime),
         "published_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -161,6 +173,7 @@ def promote(
                 "select": {"metric": config.select_metric, "min_signals": config.min_signals},
                 "figures": figures,
                 "among": about.plain(),
+                **({"out_of_sample": splits.plain()} if splits is not None else {}),
                 "dataset_files": files if len(files) > 1 else files[meta["dataset_id"]],
                 "packages": json.loads(meta["packages_json"]),
                 "gate": gate,
@@ -196,7 +209,11 @@ def promote(
 
 
 def _obstacles(
-    config: ExperimentConfig, datasets: Sequence[Dataset], best: Mapping[str, Any], about: Evidence
+    config: ExperimentConfig,
+    datasets: Sequence[Dataset],
+    best: Mapping[str, Any],
+    about: Evidence,
+    splits: OutOfSample | None,
 ) -> list[str]:
     """Return what the gate finds wanting, each with its figure and what is required."""
     found = []
@@ -209,7 +226,8 @@ def _obstacles(
             "the cancels and modifies were of orders it did not know."
         )
     required_by = f"select.min_signals of '{config.name}'"
-    return found + wanting(best, about, min_trades=config.min_signals, required_by=required_by)
+    found += wanting(best, about, min_trades=config.min_signals, required_by=required_by)
+    return found + (lacking(best, splits) if splits is not None else [])
 
 
 def _dataset_block(dataset: Dataset) -> dict[str, Any]:

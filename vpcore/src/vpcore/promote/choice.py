@@ -12,7 +12,7 @@ from vpcore.canonical import canonical_json
 from vpcore.config import ExperimentConfig
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError, did_you_mean, listed
-from vpcore.evidence import JOINT, Evidence, weigh
+from vpcore.evidence import JOINT, Evidence, OutOfSample, out_of_sample, weigh
 from vpcore.results import LOWER_IS_BETTER, ROW_KEY
 from vpcore.signal import Signal, code_digest, distribution_of
 from vpcore.sweep import expand_sessions
@@ -90,7 +90,7 @@ def _some(values: list[Any]) -> str:
 
 def weighed_rows(
     workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]
-) -> tuple[pl.DataFrame, Evidence]:
+) -> tuple[pl.DataFrame, Evidence, OutOfSample | None]:
     """Return what the experiment asks for and is stored, weighed against each other: rows, or their combinations.
 
     On several sessions a combination is a row; every row of its sessions names it.
@@ -101,11 +101,16 @@ def weighed_rows(
     else:
         keys = [(run.run_id, trial) for run in runs for trial in run.trials]
         rows = workspace.results.query_runs(keys=keys, blocks=True)
+    splits = None
+    if config.eval.splits is not None:
+        rows, splits = out_of_sample(
+            rows, config.eval.splits, metric=config.select_metric, min_trades=config.min_signals
+        )
     weighed, evidence = weigh(workspace.results, rows, min_trades=config.min_signals)
     if len(datasets) == 1:
         weighed = weighed.with_columns(session_rows=pl.concat_list("row"), session_runs=pl.concat_list("run_id"))
     (about,) = evidence.values() or (Evidence(JOINT.join(config.dataset_ids), 0, 0, None, None),)
-    return weighed, about
+    return weighed, about, splits
 
 
 def choose(family: pl.DataFrame, config: ExperimentConfig, run_id: str, row: str | None) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def _named(rows: pl.DataFrame, row: str, run_id: str, config: ExperimentConfig) 
 
 
 def _best(rows: pl.DataFrame, run_id: str, config: ExperimentConfig) -> dict[str, Any]:
-    metric = config.select_metric
+    metric = config.ranked_by
     descending = metric not in LOWER_IS_BETTER
     traded = pl.col("n_signals") - pl.col("n_dropped")
     ranked = rows.filter((traded >= config.min_signals) & pl.col(metric).is_not_null()).sort(

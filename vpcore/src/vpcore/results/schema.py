@@ -58,13 +58,22 @@ RUNS: dict[str, Any] = {
     "block_length": pl.Float64,
     "block_pnl_ticks": pl.List(pl.Float64),
     "rotated_net": pl.List(pl.Int32),
+    "group_trades": pl.List(pl.Int64),
+    "group_tp": pl.List(pl.Int64),
+    "group_net_ticks": pl.List(pl.Float64),
+    "group_net_ticks2": pl.List(pl.Float64),
+    "group_gross_ticks": pl.List(pl.Float64),
+    "train_trades": pl.List(pl.Int64),
+    "train_tp": pl.List(pl.Int64),
+    "train_net_ticks": pl.List(pl.Float64),
+    "train_gross_ticks": pl.List(pl.Float64),
     "batch_id": pl.String,
 }
 """One row per trial. `row` is the short name of its key; `batch_id` joins it to the row of `RUNS_META` it came with. A
-figure is null where there was no trade, and all are null in a row of a run that failed. Since version 2:
-`rotated_net`."""
+figure is null where there was no trade, and all are null in a row of a run that failed. Since version 2: `rotated_net`,
+and what splits cut (null in runs without)."""
 
-VECTORS = ("block_pnl_ticks", "rotated_net")
+VECTORS = tuple(name for name, dtype in RUNS.items() if isinstance(dtype, pl.List))
 """Columns of lists, which are most of the data; what they hold is said by `vpcore.evaluation.evaluate`."""
 
 RUNS_META: dict[str, Any] = {

@@ -72,4 +72,5 @@ def pooled_rows(workspace: Workspace, config: ExperimentConfig, runs: Sequence[R
     """Return the stored combinations of an experiment, see `vpcore.evidence.pool`, and how many lack a session."""
     table = members(config, runs)
     keys = [(run.run_id, trial) for run in runs for trial in run.trials]
-    return pool(workspace.results.query_runs(keys=keys, blocks=True), table, workspace.datasets)
+    rows = workspace.results.query_runs(keys=keys, blocks=True)
+    return pool(rows, table, workspace.datasets, splits=config.eval.splits)

@@ -156,7 +156,8 @@ def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
         **({"dataset_id": ids[0]} if len(ids) == 1 else {"dataset_ids": list(ids)}),
         "scorings": [scoring.model_dump(mode="json") for scoring in config.scorings],
         "signals": [_plan_block(plan) for plan in config.signals],
-        "eval": config.eval.model_dump(mode="json"),
+        # Without splits as before there were splits, too.
+        "eval": config.eval.model_dump(mode="json", exclude={"splits"} if config.eval.splits is None else None),
         "select": {"metric": config.select_metric, "min_signals": config.min_signals},
     }
 

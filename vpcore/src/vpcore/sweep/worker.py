@@ -24,11 +24,14 @@ from vpcore.errors import DatasetError, SignalError, VpError
 from vpcore.evaluation import (
     MARKET_COLUMNS,
     BarrierSpec,
+    Cuts,
     Market,
     OutcomeTable,
     Resampling,
+    SplitSpec,
     Trial,
     evaluate,
+    make_cuts,
     outcome_table,
 )
 from vpcore.scoring import CHANNELS, ScoringConfig, ZNode, score_arrays, score_from_z, z_nodes, zscore_arrays
@@ -230,6 +233,17 @@ class Session:
             resampling=Resampling(
                 settings["null_draws"], settings["bootstrap_draws"], item.run_id, market_key(self.dataset, settings)
             ),
+            cuts=self._cuts(settings),
+        )
+
+    def _cuts(self, settings: Mapping[str, Any]) -> Cuts | None:
+        if "splits" not in settings:
+            return None
+        return make_cuts(
+            SplitSpec.model_validate(settings["splits"]),
+            first_bin=settings["warmup_bins"],
+            n_bins=self.market.n_bins,
+            longest=settings["latency_bins"] + settings["max_hold_bins"],
         )
 
     def _labels(self, item: WorkItem, tp: int, sl: int) -> LabelSpec:
