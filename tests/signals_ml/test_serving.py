@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -144,6 +145,81 @@ def test_a_server_predicts_with_the_published_model_at_once(world):
     live.signal.predict(trained.model, matrix[100:], expected[100:])
     assert np.array(values)[rows].tobytes() == expected.tobytes()
     assert not math.isnan(values[warm])
+
+
+def vp(world, capsys, *arguments, code=0):
+    """Run ``vp online-sim`` in the world; what it printed as JSON, or the error."""
+    done = run(["online-sim", *arguments, "--json", "--root", str(world[0].root), "--bin-budget-ms", "10000"])
+    found = capsys.readouterr()
+    assert done == code, found.err
+    return json.loads(found.out) if code == 0 else found.err
+
+
+def test_a_run_is_simulated_with_the_barriers_that_are_meant(world, capsys):
+    _, run_id, dataset = world
+    found = vp(world, capsys, "--run-id", run_id, "--tp-ticks", "2")
+    expected = batch(Logit(**SMALL), dataset, LabelSpec(2, 5, 40, 1, "touch", dataset.tick_int)).state
+    assert found["stream_equals_batch"]
+    assert found["retrain"] == "inline"
+    assert found["late_fits"] == []
+    assert found["retrains"] == len(found["retrain_us"]) == len(expected.retrains) > 1
+    said = (
+        "'logit' has a model for each take-profit and stop of its run. Say which one: --tp-ticks 1 --sl-ticks 5, --tp"
+    )
+    assert said in vp(world, capsys, "--run-id", run_id, code=2)
+    assert said in vp(world, capsys, "--run-id", run_id, "--tp-ticks", "3", code=2)
+
+
+def test_a_signal_is_simulated_with_the_trades_of_a_plain_experiment(world, capsys):
+    *_, dataset = world
+    parameters = ("--params-json", json.dumps({**SMALL, "min_train_bins": 200}))
+    found = vp(world, capsys, "--signal", "logit", "--dataset-id", "open", *parameters, "--sl-ticks", "6")
+    labels = LabelSpec(4, 6, 1200, 1, "touch", dataset.tick_int)
+    expected = batch(Logit(**{**SMALL, "min_train_bins": 200}), dataset, labels)
+    assert found["stream_equals_batch"]
+    assert found["retrains"] == len(expected.state.retrains)
+    error = vp(world, capsys, "--signal", "ads", "--dataset-id", "open", "--tp-ticks", "2", code=2)
+    assert "'ads' does not learn from trades: leave out --tp-ticks and --sl-ticks." in error
+
+
+def test_fits_in_the_background_are_told_of(world, capsys):
+    _, run_id, _ = world
+    found = vp(world, capsys, "--run-id", run_id, "--tp-ticks", "2", "--retrain", "background")
+    assert not found["stream_equals_batch"]
+    assert found["retrains"] == len(found["late_fits"]) > 1
+    first, second = found["late_fits"][:2]
+    assert (first["why"], second["why"]) == (
+        "there was no model until it was ready",
+        "the model before it served until it was ready",
+    )
+    assert first["due_bin"] == first["first_differs"] < first["ready_bin"] == first["settled_bin"]
+    assert run(["online-sim", "--serving", "best", "--retrain", "background", "--root", str(world[0].root)]) in (0, 1)
+    shown = capsys.readouterr().out
+    assert "byte for byte, but for fits that were not ready in their bins" in shown
+    assert "the model before it served until it was ready" in shown
+    assert "in the background" in shown
+
+
+def test_what_cannot_be_simulated_is_refused(world, capsys):
+    error = vp(world, capsys, "--serving", "best", "--retrain", "backgroud", code=2)
+    assert "--retrain must be inline or background, was 'backgroud'. Did you mean 'background'?" in error
+    error = vp(world, capsys, "--serving", "best", "--tp-ticks", "2", code=2)
+    assert "--tp-ticks and --sl-ticks belong to --signal and --run-id: a serving version has its own." in error
+    error = vp(world, capsys, "--signal", "microprice", "--dataset-id", "open", "--retrain", "background", code=2)
+    assert "does not learn, so there is nothing to retrain. Leave out --retrain." in error
+
+
+def test_a_server_may_have_its_fits_made_elsewhere(world):
+    workspace, _, dataset = world
+    with ThreadPoolExecutor(1) as fits:
+        live = LivePipeline.from_serving(workspace, "best", fits=fits)
+        stream = live.stages.stream
+        model = stream.state.model
+        assert model is not None  # the published one, not the made-up one of the rehearsal
+        values = [stream.push(frame) for frame in frames(live.signal, dataset)]
+    assert len(stream.state.background) > 1
+    assert stream.state.background[0].ready_bin > stream.state.background[0].due_bin
+    assert not np.isnan(np.array(values)[np.flatnonzero(dataset.valid)[live.signal.features.warmup :]]).any()
 
 
 def test_a_published_model_that_was_changed_is_refused(world):

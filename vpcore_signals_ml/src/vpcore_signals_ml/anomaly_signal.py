@@ -89,6 +89,10 @@ class PcaAd(WalkForward):
         p = self.params
         return fit_principal(training.x, training.weight, components=p.components, quantile=p.quantile)
 
+    def rehearsal(self) -> Profiles:
+        """Return made-up profiles."""
+        return Profiles(np.random.default_rng(0).standard_normal((60, CELLS)), np.ones(60))
+
     def predict(self, model: Principal, x: Floats, out: Floats) -> None:
         """Write gate times direction of every row."""
         predict_gated(model, x, out)

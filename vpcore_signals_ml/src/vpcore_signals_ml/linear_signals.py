@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from vpcore_signals_ml.artifact import arrays_of, arrays_to_bytes
@@ -143,6 +144,11 @@ class LsvmDer(WalkForward):
         if len(rows):
             state.model = learn(state.model, state.x[rows], TARGET[state.y[rows]], alpha=p.alpha, eta=p.eta)
         state.learned = int(state.seq[row])
+
+    def rehearse(self, model: Incremental, state: WalkState) -> None:
+        """Load what the bins themselves need of compiled code."""
+        super().rehearse(model, state)
+        learn(model, np.zeros((1, len(self.feature_names))), np.ones(1), alpha=1.0, eta=1.0)
 
     def predict(self, model: Incremental, x: Floats, out: Floats) -> None:
         """Write P(up) of every row."""

@@ -30,7 +30,7 @@ from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.features import BIN_COLUMNS, FeatureSet
 from vpcore_signals_ml.labels import PRICE_COLUMNS, Floats, prices_of
 from vpcore_signals_ml.schedule import ScheduleParams, ValidatedParams, WalkParams
-from vpcore_signals_ml.selection import Rules, choose
+from vpcore_signals_ml.selection import Rules, Training, choose, uniqueness
 from vpcore_signals_ml.walk_state import Pending, Retrain, WalkState
 
 
@@ -214,6 +214,7 @@ class WalkForward(MLSignal):
         if state.executor is not None:
             future = state.executor.submit(fit_timed, self, training)
             state.pending.append(Pending(seq, training.n_train, training.n_valid, future))
+            state.background.append(BackgroundFit(seq))
             return False
         model = self.fit(training)
         state.take(model, Retrain(seq, training.n_train, training.n_valid, time.perf_counter_ns() - began))
@@ -222,8 +223,26 @@ class WalkForward(MLSignal):
     # -- fits made elsewhere ---------------------------------------------------------------------------------------
 
     def fit_elsewhere(self, state: WalkState, executor: Executor) -> None:
-        """Let an executor make the fits of a state from now on; see the module."""
+        """Let an executor make the fits of a state from now on; see the module.
+
+        It makes one of made-up examples first, so that what a fit needs is loaded before the first one is due.
+        """
+        training = self.rehearsal()
+        model, _ = executor.submit(fit_timed, self, training).result()
+        self.rehearse(model, state)
         state.executor = executor
+
+    def rehearse(self, model: Any, state: WalkState) -> None:
+        """Load what the bins themselves need of compiled code, with a made-up model; the state stays as it is."""
+        few = np.arange(3)
+        uniqueness(few, few + 1)
+        self.predict(model, np.zeros((1, len(self.feature_names))), state.value)
+
+    def rehearsal(self) -> Any:
+        """Return made-up examples, as few as a fit can do with."""
+        rng = np.random.default_rng(0)
+        x, y, weight = rng.standard_normal((60, len(self.feature_names))), np.arange(60.0) % 2.0, np.ones(60)
+        return Training(x[:40], y[:40], weight[:40], x[40:], y[40:], weight[40:])
 
     def _adopt(self, state: WalkState, now: int) -> None:
         """Go on with what an executor has fitted meanwhile."""
@@ -233,11 +252,13 @@ class WalkForward(MLSignal):
             state.take(model, Retrain(fit.bin_seq, fit.n_train, fit.n_valid, ns))
             # Partial fits that the new model has missed are made up for at the next one.
             settled = None if self.update_interval_bins else now
-            state.background.append(BackgroundFit(fit.bin_seq, now, settled, ns))
+            done = BackgroundFit(fit.bin_seq, now, settled, ns)
+            state.background = [done if other.due_bin == fit.bin_seq else other for other in state.background]
 
     def _settle(self, state: WalkState, now: int) -> None:
         state.background = [
-            fit if fit.settled_bin is not None else fit._replace(settled_bin=now) for fit in state.background
+            fit if fit.ready_bin is None or fit.settled_bin is not None else fit._replace(settled_bin=now)
+            for fit in state.background
         ]
 
     def diagnose(self, dataset: Any, labels: LabelSpec, result: SignalResult, *, full: bool) -> Any:

@@ -56,7 +56,7 @@ class WalkState:
     pending : deque of Pending
         Fits under way, oldest first.
     background : list of BackgroundFit
-        Fits that the executor has made.
+        Fits that the executor was given.
     """
 
     def __init__(self, features: FeatureSet, labels: LabelSpec, tick_int: int) -> None:

@@ -9,10 +9,15 @@ import typer
 from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
 
 if TYPE_CHECKING:
-    from vpcore.live import Simulation
+    from vpcore.live import LateFit, Simulation
     from vpcore.scoring import ScoringConfig
-    from vpcore.signal import LabelSpec, Signal
+    from vpcore.signal import Signal
     from vpcore.workspace import Workspace
+
+MODES = ("inline", "background")
+
+LATE_ROWS = 20
+"""Late fits that are shown to a person."""
 
 
 def online_sim(
@@ -33,15 +38,25 @@ def online_sim(
     from_raw: Annotated[
         bool, typer.Option("--from-raw", help="Replay the records through the engine too, on their own schedule.")
     ] = False,
+    retrain: Annotated[
+        str, typer.Option("--retrain", help="inline: a fit delays its bin; background: the old model serves meanwhile.")
+    ] = "inline",
+    tp_ticks: Annotated[
+        int | None, typer.Option("--tp-ticks", help="Take-profit that a learning signal learns; of --signal, --run-id.")
+    ] = None,
+    sl_ticks: Annotated[int | None, typer.Option("--sl-ticks", help="Stop that it learns.")] = None,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Stream a dataset through scorer and signal bin by bin, time every bin, and compare with the batch values.
 
-    Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value.
+    A learning signal refits as it goes. With --retrain background the fits run beside the bins, as on a live server:
+    values then differ from the batch values until a model is ready, and it is said where and why.
+
+    Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value for no reason.
     """
     from vpcore.cli.common import emit_json, open_workspace, say
-    from vpcore.errors import ConfigError
+    from vpcore.errors import ConfigError, did_you_mean
     from vpcore.generate import find_dataset
 
     if bin_budget_ms <= 0:
@@ -50,49 +65,71 @@ def online_sim(
         raise ConfigError("Say what to simulate: exactly one of --signal NAME, --run-id RUN, --serving NAME.")
     if params_json is not None and signal is None:
         raise ConfigError("--params-json belongs to --signal: a run or a serving version has its own parameters.")
+    if retrain not in MODES:
+        raise ConfigError(f"--retrain must be {' or '.join(MODES)}, was '{retrain}'.{did_you_mean(retrain, MODES)}")
+    barriers = (tp_ticks, sl_ticks)
+    if barriers != (None, None) and serving is not None:
+        raise ConfigError("--tp-ticks and --sl-ticks belong to --signal and --run-id: a serving version has its own.")
     workspace = open_workspace(root)
-    chosen = _choose(workspace, signal, params_json, run_id, serving)
+    chosen = _choose(workspace, signal, params_json, run_id, serving, barriers)
     if dataset_id is not None:
         dataset_id = find_dataset(workspace, dataset_id)
     dataset_id = dataset_id or chosen["dataset_id"]
     if dataset_id is None:
         raise ConfigError("--signal needs --dataset-id. List them: vp list-datasets.")
-    result = _simulate(workspace, dataset_id, chosen, bin_budget_ms, from_raw)
+    result = _simulate(workspace, dataset_id, chosen, bin_budget_ms, from_raw, retrain)
     if json:
-        emit_json(_as_json(dataset_id, chosen["name"], result))
+        emit_json(_as_json(dataset_id, chosen["name"], result, retrain))
     else:
-        _print(dataset_id, chosen["name"], result)
+        _print(dataset_id, chosen["name"], result, retrain)
     if not result.within_budget:
         say(f"Over the budget: p99 was {result.judged.p99 / 1000:,.4g} ms of {bin_budget_ms:g} ms.")
         raise typer.Exit(EXIT_REFUSED)
 
 
 def _choose(
-    workspace: Workspace, signal: str | None, params_json: str | None, run_id: str | None, serving: str | None
+    workspace: Workspace,
+    signal: str | None,
+    params_json: str | None,
+    run_id: str | None,
+    serving: str | None,
+    barriers: tuple[int | None, int | None],
 ) -> dict[str, Any]:
-    """Return name, signal, scoring, labels and the default dataset of what is to be simulated."""
+    """Return name, signal, scoring, trades to learn from and the default dataset of what is to be simulated.
+
+    The trades (a `LabelSpec` without the tick, which is the dataset's) are None for a signal that does not learn.
+    """
     from json import loads
 
     from vpcore.cli.check import parameters
+    from vpcore.evaluation import EvalConfig
     from vpcore.scoring import ScoringConfig
+    from vpcore.signal import MLSignal
 
     load = workspace.plugins.load
+    built: Signal
     if signal is not None:
-        built: Signal = load("signal", signal)(**parameters(params_json))
-        return {"name": signal, "signal": built, "scoring": ScoringConfig(), "labels": None, "dataset_id": None}
+        built = load("signal", signal)(**parameters(params_json))
+        labels = _labels_of(signal, built, EvalConfig().run_settings(), None, barriers)
+        return {"name": signal, "signal": built, "scoring": ScoringConfig(), "labels": labels, "dataset_id": None}
     if run_id is not None:
         meta = workspace.results.find_run(run_id)
         scoring = loads(meta["scoring_json"]) if meta["scoring_json"] else {}
+        name = meta["signal_name"]
+        built = load("signal", name)(**loads(meta["signal_params_json"]))
+        pairs: list[tuple[int, int]] = []
+        if isinstance(built, MLSignal):
+            rows = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None)
+            pairs = rows.select("tp_ticks", "sl_ticks").unique().sort("tp_ticks", "sl_ticks").rows()
         return {
-            "name": f"{meta['signal_name']} of run {meta['run_id']}",
-            "signal": load("signal", meta["signal_name"])(**loads(meta["signal_params_json"])),
+            "name": f"{name} of run {meta['run_id']}",
+            "signal": built,
             "scoring": ScoringConfig.model_validate(scoring or {}),
-            "labels": None,
+            "labels": _labels_of(name, built, loads(meta["eval_json"]), pairs, barriers),
             "dataset_id": meta["dataset_id"],
         }
     assert serving is not None
     from vpcore.live import LivePipeline
-    from vpcore.signal import LabelSpec
 
     version = workspace.registry.resolve(serving)
     LivePipeline.from_runtime(version.runtime, load)  # the signal and its code must be the published ones
@@ -101,42 +138,82 @@ def _choose(
         "name": f"{runtime['signal']['name']} of {version.serving_id}",
         "signal": load("signal", runtime["signal"]["name"])(**runtime["signal"]["params"]),
         "scoring": ScoringConfig.model_validate(runtime["scoring"]),
-        "labels": LabelSpec(**runtime["labels"]) if runtime["labels"] else None,
+        "labels": runtime["labels"] or None,
         "dataset_id": runtime["dataset"]["dataset_id"],
     }
 
 
+def _labels_of(
+    name: str,
+    signal: Signal,
+    settings: dict[str, Any],
+    known: list[tuple[int, int]] | None,
+    wanted: tuple[int | None, int | None],
+) -> dict[str, Any] | None:
+    """Return what a learning signal's trades are: the settings of an evaluation, and the one pair of barriers meant.
+
+    Parameters
+    ----------
+    name, signal
+        The signal.
+    settings : dict
+        `EvalConfig.run_settings`.
+    known : list of (take-profit, stop) or None
+        Pairs of the run; without a run any may be wanted, and the defaults of an experiment stand for what is not said.
+    wanted : (take-profit or None, stop or None)
+        What was asked for.
+    """
+    from vpcore.errors import ConfigError
+    from vpcore.evaluation import EvalConfig
+    from vpcore.signal import MLSignal
+
+    if not isinstance(signal, MLSignal):
+        if wanted != (None, None):
+            raise ConfigError(f"'{name}' does not learn from trades: leave out --tp-ticks and --sl-ticks.")
+        return None
+    tp, sl = wanted
+    if known is None:
+        usual = EvalConfig()
+        tp, sl = tp if tp is not None else usual.tp_ticks[0], sl if sl is not None else usual.sl_ticks[0]
+    else:
+        meant = [pair for pair in known if tp in (None, pair[0]) and sl in (None, pair[1])]
+        if len(meant) != 1:
+            there = ", ".join(f"--tp-ticks {pair[0]} --sl-ticks {pair[1]}" for pair in known)
+            raise ConfigError(f"'{name}' has a model for each take-profit and stop of its run. Say which one: {there}.")
+        tp, sl = meant[0]
+    shared = {key: settings[key] for key in ("max_hold_bins", "latency_bins", "price")}
+    return {"tp_ticks": tp, "sl_ticks": sl, **shared}
+
+
 def _simulate(
-    workspace: Workspace, dataset_id: str, chosen: dict[str, Any], budget_ms: float, from_raw: bool
+    workspace: Workspace, dataset_id: str, chosen: dict[str, Any], budget_ms: float, from_raw: bool, retrain: Any
 ) -> Simulation:
     from vpcore.cli.common import progress
     from vpcore.config.block import pipeline_of
     from vpcore.generate import make_engine
     from vpcore.live import simulate, simulate_from_raw
     from vpcore.provenance import open_source
+    from vpcore.signal import LabelSpec
 
     signal: Signal = chosen["signal"]
     scoring: ScoringConfig = chosen["scoring"]
-    labels: LabelSpec | None = chosen["labels"]
     dataset = workspace.datasets.open(dataset_id)
+    labels = LabelSpec(**{"tick_int": dataset.tick_int, **chosen["labels"]}) if chosen["labels"] else None
     with progress("Simulating", total=dataset.n_bins) as update:
+        settings: dict[str, Any] = {
+            "budget_ms": budget_ms,
+            "labels": labels,
+            "retrain": retrain,
+            "on_progress": update,
+        }
         if not from_raw:
-            return simulate(dataset, signal, scoring, budget_ms=budget_ms, labels=labels, on_progress=update)
+            return simulate(dataset, signal, scoring, **settings)
         pipeline = pipeline_of(dataset.manifest["pipeline"], workspace.raw)
         with open_source(workspace, pipeline) as records:
-            return simulate_from_raw(
-                dataset,
-                records,
-                make_engine(pipeline),
-                signal,
-                scoring,
-                budget_ms=budget_ms,
-                labels=labels,
-                on_progress=update,
-            )
+            return simulate_from_raw(dataset, records, make_engine(pipeline), signal, scoring, **settings)
 
 
-def _as_json(dataset_id: str, name: str, result: Simulation) -> dict[str, Any]:
+def _as_json(dataset_id: str, name: str, result: Simulation, retrain: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
@@ -149,17 +226,30 @@ def _as_json(dataset_id: str, name: str, result: Simulation) -> dict[str, Any]:
         "share_of_budget_p99": result.judged.p99 / result.budget_us if result.budget_us else None,
         "over_budget_bins": result.over_budget_bins,
         "within_budget": result.within_budget,
+        "retrain": retrain,
         "retrains": len(result.retrain_us),
         "retrain_us": list(result.retrain_us),
         "gc_collections": len(result.gc_us),
         "gc_us": sum(result.gc_us),
         "startup_ms": result.startup_us / 1000.0,
         "peak_memory_mb": result.peak_memory_mb,
-        "stream_equals_batch": True,
+        "stream_equals_batch": not any(fit.n_differ for fit in result.late_fits),
+        "late_fits": [{**asdict(fit), "why": _why(fit)} for fit in result.late_fits],
     }
 
 
-def _print(dataset_id: str, name: str, result: Simulation) -> None:
+def _why(fit: LateFit) -> str:
+    """Return in words what a fit in the background did to the values."""
+    served = "the model before it served" if fit.had_model else "there was no model"
+    if fit.ready_bin is None:
+        return f"not ready when the data ended; {served}"
+    text = f"{served} until it was ready"
+    if fit.settled_bin is None:
+        return f"{text}; what it had missed by then was not made up for when the data ended"
+    return text if fit.settled_bin == fit.ready_bin else f"{text}; it made up for what it had missed at its next update"
+
+
+def _print(dataset_id: str, name: str, result: Simulation, retrain: str) -> None:
     from dataclasses import asdict
 
     from vpcore.cli.common import emit_table
@@ -177,11 +267,37 @@ def _print(dataset_id: str, name: str, result: Simulation) -> None:
     print(f"p99 of {judged} is {percent} % of the budget of {result.budget_us / 1000:g} ms", end="; ")
     print(f"{result.over_budget_bins:,} bins over it")
     print(f"retrains: {len(result.retrain_us)}", end="")
-    print(f", {sum(result.retrain_us) / 1000:.1f} ms in all" if result.retrain_us else "")
+    where = "part of their bins" if retrain == "inline" else "in the background"
+    spent = f"{sum(result.retrain_us) / 1000:.1f} ms in all, {max(result.retrain_us, default=0) / 1000:.1f} at most"
+    print(f", {spent}, {where}" if result.retrain_us else "")
     print(f"garbage collections: {len(result.gc_us)}, {sum(result.gc_us) / 1000:.1f} ms in all, part of their bins")
     print(f"kernels were loaded in {result.startup_us / 1000:.0f} ms before the first bin")
     print(f"peak memory: {result.peak_memory_mb:.0f} MB")
-    print("streamed values equal the batch values, byte for byte")
+    _print_parity(result)
+
+
+def _print_parity(result: Simulation) -> None:
+    from vpcore.cli.common import emit_table
+
+    late = [fit for fit in result.late_fits if fit.n_differ]
+    if not late:
+        print("streamed values equal the batch values, byte for byte")
+        return
+    print("streamed values equal the batch values, byte for byte, but for fits that were not ready in their bins:")
+    rows = [
+        {
+            "due": fit.due_bin,
+            "ready": fit.ready_bin,
+            "fit_ms": None if fit.fit_us is None else fit.fit_us / 1000,
+            "bins": f"{fit.first_differs} to {fit.last_differs}",
+            "differ": fit.n_differ,
+            "why": _why(fit),
+        }
+        for fit in late
+    ]
+    emit_table(rows[:LATE_ROWS], ("due", "ready", "fit_ms", "bins", "differ", "why"))
+    if len(rows) > LATE_ROWS:
+        print(f"and {len(rows) - LATE_ROWS} more: --json lists them all")
 
 
 def register(app: typer.Typer) -> None:

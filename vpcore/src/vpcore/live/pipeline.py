@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,9 @@ class LivePipeline:
         Start of bin 0. By default the time of the first record, rounded down to a whole bin.
     symbol : str
         For messages.
+    fits : Executor, optional
+        Makes the fits of a signal that learns, while the model that there is serves; by default each is made inside the
+        bin that is due, which then takes as long. It stays the caller's to shut down.
 
     Notes
     -----
@@ -118,6 +122,7 @@ class LivePipeline:
         instrument_id: int | None = None,
         start_ns: int | None = None,
         symbol: str = "",
+        fits: Executor | None = None,
     ) -> None:
         self.params = params
         self.signal = signal
@@ -131,6 +136,8 @@ class LivePipeline:
         context = context_of(params.grid_radius_ticks, ms_to_ns(params.cell_width_ms), tick_int, labels)
         self.stages = BinStages(scoring, signal, context, projection=projection, entries=entries)
         self._engine: Engine | None = None
+        self._fits = fits
+        self._fit_elsewhere()
 
     @classmethod
     def from_serving(
@@ -140,6 +147,7 @@ class LivePipeline:
         *,
         instrument_id: int | None = None,
         start_ns: int | None = None,
+        fits: Executor | None = None,
     ) -> LivePipeline:
         """Return the pipeline of a published version. No parameter of it can be overridden.
 
@@ -149,7 +157,7 @@ class LivePipeline:
             Holds the registry and the installed signals.
         serving : str
             Alias or id of a published version: what a server takes from its ``?serving=`` query parameter.
-        instrument_id, start_ns : int, optional
+        instrument_id, start_ns, fits : optional
             See `LivePipeline`.
 
         Raises
@@ -161,7 +169,9 @@ class LivePipeline:
             was changed or does not belong to it.
         """
         version = workspace.registry.resolve(serving)
-        return cls.from_runtime(version.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns)
+        return cls.from_runtime(
+            version.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns, fits=fits
+        )
 
     @classmethod
     def from_runtime(
@@ -171,6 +181,7 @@ class LivePipeline:
         *,
         instrument_id: int | None = None,
         start_ns: int | None = None,
+        fits: Executor | None = None,
     ) -> LivePipeline:
         """Return the pipeline of a runtime snapshot; `load` is ``Plugins.load``. See `from_serving`."""
         try:
@@ -193,6 +204,7 @@ class LivePipeline:
                 instrument_id=instrument_id,
                 start_ns=start_ns,
                 symbol=resolved["symbol"],
+                fits=fits,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(
@@ -210,6 +222,11 @@ class LivePipeline:
         with tempfile.TemporaryDirectory(prefix="vpcore-model-") as folder:
             unpack_model(packed, Path(folder))
             stream.state = self.signal.load_model(Path(folder), stream.context)
+        self._fit_elsewhere()
+
+    def _fit_elsewhere(self) -> None:
+        if self._fits is not None and isinstance(self.signal, MLSignal):
+            self.signal.fit_elsewhere(self.stages.stream.state, self._fits)
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 

@@ -5,12 +5,8 @@ The values that come out are compared with those of the batch path, byte for byt
 
 from __future__ import annotations
 
-import gc
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,104 +16,19 @@ from vpcore.dataset import Dataset
 from vpcore.engine import Engine
 from vpcore.errors import CausalityError
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT, MBO_DTYPE
+from vpcore.live.background import Retrain, pace_of
+from vpcore.live.measure import Pauses, Simulation, Timing, peak_memory_mb
+from vpcore.live.parity import compare
 from vpcore.live.stages import SCORED, BinStages
 from vpcore.schema import BIN_COLUMNS, GRID_SUMS
-from vpcore.scoring import ScoringConfig, score_arrays
-from vpcore.signal import LabelSpec, Signal, SignalContext, batch
+from vpcore.scoring import ScoringConfig
+from vpcore.signal import BackgroundFit, LabelSpec, Signal, SignalContext
 from vpcore.source.protocol import RecordStream
 
 Array = npt.NDArray[Any]
 OnProgress = Callable[[int, int], None]
 
 _PROGRESS_EVERY = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Distribution of one stage's time per bin, in microseconds. Every bin is one measurement."""
-
-    p50: float
-    p95: float
-    p99: float
-    max: float
-
-    @classmethod
-    def of(cls, nanoseconds: npt.NDArray[np.int64]) -> Timing:
-        """Return the distribution of int64[n_bins] durations in ns."""
-        if not len(nanoseconds):
-            return cls(0.0, 0.0, 0.0, 0.0)
-        p50, p95, p99 = np.percentile(nanoseconds, (50, 95, 99)) / 1000.0
-        return cls(float(p50), float(p95), float(p99), float(nanoseconds.max()) / 1000.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What an online simulation measured.
-
-    Attributes
-    ----------
-    n_bins : int
-    values : float64[n_bins]
-        The signal as it was streamed.
-    stages : dict of str to Timing
-        ``scoring``, ``signal`` and ``total``; from raw records also ``engine``, and ``latency``: from the end of a bin
-        on the schedule to its value, waiting for earlier bins included.
-    budget_us : float
-    over_budget_bins : int
-        Bins whose total (from raw records: whose latency) exceeded the budget.
-    retrain_us : tuple of float
-        Time of every refit of a learning signal.
-    gc_us : tuple of float
-        Time of every garbage collection during the run; it is part of the bin in which it fell.
-    startup_us : float
-        Time to load (or compile) every kernel that a bin needs, before the first bin; a server pays it before it opens.
-    peak_memory_mb : float
-        Largest resident memory of the process so far.
-    records : int
-        Records applied; 0 unless from raw records.
-    """
-
-    n_bins: int
-    values: npt.NDArray[np.float64]
-    stages: dict[str, Timing]
-    budget_us: float
-    over_budget_bins: int
-    retrain_us: tuple[float, ...]
-    gc_us: tuple[float, ...]
-    startup_us: float
-    peak_memory_mb: float
-    records: int = 0
-
-    @property
-    def judged(self) -> Timing:
-        """The distribution that the budget is held against."""
-        return self.stages.get("latency", self.stages["total"])
-
-    @property
-    def within_budget(self) -> bool:
-        """Whether the 99th percentile keeps the budget."""
-        return self.judged.p99 <= self.budget_us
-
-
-@dataclass(slots=True)
-class _Pauses:
-    """Garbage collections while it is entered."""
-
-    durations: list[int] = field(default_factory=list)
-    _began: int = 0
-
-    def __call__(self, phase: str, info: dict[str, int]) -> None:
-        if phase == "start":
-            self._began = time.perf_counter_ns()
-        else:
-            self.durations.append(time.perf_counter_ns() - self._began)
-
-    def __enter__(self) -> _Pauses:
-        gc.callbacks.append(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        gc.callbacks.remove(self)
 
 
 def simulate(
@@ -127,6 +38,7 @@ def simulate(
     *,
     budget_ms: float,
     labels: LabelSpec | None = None,
+    retrain: Retrain = "inline",
     on_progress: OnProgress | None = None,
 ) -> Simulation:
     """Stream a dataset through scorer and signal, and compare with the batch path.
@@ -143,13 +55,18 @@ def simulate(
         What a bin may take.
     labels : LabelSpec, optional
         For a signal that learns.
+    retrain : {"inline", "background"}
+        Where a learning signal fits: inside the bin, or in another process while the model that there is serves. While
+        one is under way, bins come as fast as time passes and not faster; see `vpcore.live.background`.
     on_progress : callable, optional
         Called with bins done and bins in all.
 
     Raises
     ------
     CausalityError
-        If a streamed value differs from the batch value in a single bit.
+        If a streamed value differs from the batch value in a single bit, and no fit in the background explains it.
+    SignalError
+        If the signal has no fits that could be made in the background.
     """
     grid, bins = _columns(dataset, signal)
     valid = dataset.valid
@@ -162,8 +79,9 @@ def simulate(
     values = np.full(n, np.nan)
     scores = np.zeros((n, dataset.n_cells))
     clock = time.perf_counter_ns
-    with _Pauses() as pauses:
+    with pace_of(signal, stages.stream.state, retrain) as pace, Pauses() as pauses:
         for i in range(n):
+            pace.wait_for((i + 1) * dataset.cell_width_ns)
             cells = {name: column[i] for name, column in grid.items()}
             scalars = {name: column[i] for name, column in bins.items()}
             begin = clock()
@@ -174,7 +92,7 @@ def simulate(
             scores[i] = score
             if on_progress is not None and i % _PROGRESS_EVERY == 0:
                 on_progress(i, n)
-    _compare(dataset, signal, scoring, labels, values, scores)
+    late = compare(dataset, signal, scoring, labels, values, scores, _background(stages))
     total = spent.sum(axis=0)
     return Simulation(
         n_bins=n,
@@ -186,6 +104,7 @@ def simulate(
         gc_us=tuple(ns / 1000.0 for ns in pauses.durations),
         startup_us=startup / 1000.0,
         peak_memory_mb=peak_memory_mb(),
+        late_fits=late,
     )
 
 
@@ -198,6 +117,7 @@ def simulate_from_raw(
     *,
     budget_ms: float,
     labels: LabelSpec | None = None,
+    retrain: Retrain = "inline",
     on_progress: OnProgress | None = None,
 ) -> Simulation:
     """Replay records through engine, scorer and signal, bin by bin, and compare with the dataset and the batch path.
@@ -222,13 +142,19 @@ def simulate_from_raw(
         What a bin may take, from its end to its value.
     labels : LabelSpec, optional
         For a signal that learns.
+    retrain : {"inline", "background"}
+        Where a learning signal fits: inside the bin, or in another process while the model that there is serves. While
+        one is under way, bins come as fast as time passes and not faster; see `vpcore.live.background`.
     on_progress : callable, optional
         Called with bins done and bins in all.
 
     Raises
     ------
     CausalityError
-        If a frame differs from the dataset's, or a value from the batch value, in a single bit.
+        If a frame differs from the dataset's, or a value from the batch value, in a single bit, and no fit in the
+        background explains it.
+    SignalError
+        If the signal has no fits that could be made in the background.
     """
     startup = time.perf_counter_ns()
     Engine(engine.params, tick_int=engine.tick_int, start_ns=0).advance(dataset.cell_width_ns)
@@ -247,8 +173,9 @@ def simulate_from_raw(
     done = 0
     free = 0  # when the worker is idle again, ns on the schedule, relative to start_ns
     applied = 0
-    with _Pauses() as pauses:
+    with pace_of(signal, stages.stream.state, retrain) as pace, Pauses() as pauses:
         for parts in _by_bin(records, engine.start_ns, width, n):
+            pace.wait_for((done + 1) * width)
             began = clock()
             for part, instrument, new_file in parts:
                 if new_file:
@@ -281,7 +208,7 @@ def simulate_from_raw(
             done += 1
             if on_progress is not None and done % _PROGRESS_EVERY == 0:
                 on_progress(done, n)
-    _compare(dataset, signal, scoring, labels, values, scores)
+    late = compare(dataset, signal, scoring, labels, values, scores, _background(stages))
     names = ("engine", "scoring", "signal")
     timings = {name: Timing.of(row) for name, row in zip(names, spent, strict=True)}
     timings["total"] = Timing.of(spent.sum(axis=0))
@@ -297,6 +224,7 @@ def simulate_from_raw(
         startup_us=startup / 1000.0,
         peak_memory_mb=peak_memory_mb(),
         records=applied,
+        late_fits=late,
     )
 
 
@@ -359,41 +287,11 @@ def _columns(dataset: Dataset, signal: Signal) -> tuple[dict[str, Array], dict[s
     return grid, {name: dataset.bin(name) for name in bins}
 
 
-def _compare(
-    dataset: Dataset,
-    signal: Signal,
-    scoring: ScoringConfig,
-    labels: LabelSpec | None,
-    values: npt.NDArray[np.float64],
-    scores: npt.NDArray[np.float64],
-) -> None:
-    """Raise if the streamed scores or values are not those of the batch path, byte for byte."""
-    d1, d2, d3 = (dataset.grid(name) for name in SCORED)
-    whole, state = score_arrays(d1, d2, d3, dataset.valid, scoring)
-    differs = np.flatnonzero((whole.view(np.int64) != scores.view(np.int64)).any(axis=1))
-    if len(differs):
-        raise CausalityError(
-            f"The score streamed at bin {differs[0]} of {dataset.dataset_id} is not that of the batch path "
-            f"({len(differs)} of {dataset.n_bins} bins differ)."
-        )
-    expected = batch(signal, dataset.with_grid({"flow_score": whole, "flow_state_code": state}), labels).values
-    both_nan = np.isnan(expected) & np.isnan(values)
-    differs = np.flatnonzero((expected.view(np.int64) != values.view(np.int64)) & ~both_nan)
-    if len(differs):
-        at = int(differs[0])
-        raise CausalityError(
-            f"Signal '{type(signal).__name__}' streams {values[at]!r} at bin {at} of {dataset.dataset_id}, but its "
-            f"batch value is {expected[at]!r} ({len(differs)} of {dataset.n_bins} bins differ). A live server would "
-            "not trade what research evaluated."
-        )
-
-
 def _retrains(stages: BinStages) -> tuple[float, ...]:
     """Return the time of every refit, in us: a learning signal's state lists them in ns as ``retrain_ns``."""
     return tuple(ns / 1000.0 for ns in getattr(stages.stream.state, "retrain_ns", ()))
 
 
-def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far, in MB (1e6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak) / 1e6 if sys.platform == "darwin" else float(peak) * 1024 / 1e6
+def _background(stages: BinStages) -> Sequence[BackgroundFit]:
+    """Return the fits that were not made inside their bins."""
+    return tuple(getattr(stages.stream.state, "background", ()))

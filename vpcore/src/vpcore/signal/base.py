@@ -289,19 +289,19 @@ class BackgroundFit(NamedTuple):
     ----------
     due_bin : int
         In which it would have been made.
-    ready_bin : int
-        The first one that its model predicted; the bins before had the model that there was.
+    ready_bin : int or None
+        The first one that its model predicted; the bins before had the model that there was. None while it is not done.
     settled_bin : int or None
         From which on the values are those of fits made inside their bins: `ready_bin`, or later for a model that had to
         make up for what it missed; None if that has not happened yet.
-    ns : int
+    ns : int or None
         What it took.
     """
 
     due_bin: int
-    ready_bin: int
-    settled_bin: int | None
-    ns: int
+    ready_bin: int | None = None
+    settled_bin: int | None = None
+    ns: int | None = None
 
 
 class MLSignal(Signal):
