@@ -56,6 +56,32 @@ def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
 
 
 @compiled_only
+def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
+    code = (
+        "import sys; from vpcore.cli.common import current_plugins; current_plugins(); "
+        "from vpcore.kernels.random import seeded; from vpcore.kernels import resample; import numpy as np; "
+        "resample.moments(np.arange(5), np.empty(4)); resample.politis_white(np.arange(50))"
+    )
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == ""
+        said.append(done.stderr.splitlines())
+    assert said == [
+        [
+            f"Compiling on first use; all of it takes about half a minute, and is kept for later in {tmp_path}/vpcore-kernels."
+        ],
+        [],
+    ]
+
+
+@compiled_only
 def test_numbas_own_setting_stays_as_it_was() -> None:
     before = numba.config.CACHE_DIR
 

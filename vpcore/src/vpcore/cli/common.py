@@ -48,7 +48,22 @@ def current_plugins() -> Plugins:
     """Return the plugins that the command line has loaded, or load them."""
     from vpcore.plugins import Plugins
 
+    _show_log()
     return COMMAND_PLUGINS.get() or Plugins()
+
+
+def _show_log() -> None:
+    """Say what vpcore logs, such as that it compiles, on stderr; here, because help and listings need no logging."""
+    import logging
+
+    class Said(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(record.getMessage())
+
+    logger = logging.getLogger("vpcore")
+    if not logger.handlers:
+        logger.addHandler(Said())
+        logger.setLevel(logging.INFO)
 
 
 def open_workspace(root: Path | None) -> Workspace:

@@ -8,6 +8,7 @@ vpcore and of all sources of the caller's package, so that any change compiles a
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import sys
@@ -21,10 +22,37 @@ from typing import Any, TypeVar, overload
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental functions differ in the last bits
 
 import numba
+import numba.core.event
 import numba.core.options
 
 _CAN_BORROW = hasattr(numba.core.options.DefaultOptions, "_nrt")
 """Whether this numba can leave reference counts alone; without, the same code is right and slower."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is untyped
+    """Says once per process that something is being compiled, which may take half a minute: nothing has hung.
+
+    In the log, so that the command line shows it, a server keeps it and a worker process is silent.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: numba.core.event.Event) -> None:
+        """Called when a function is compiled, not when it is taken from the cache."""
+        if not self._said:
+            self._said = True
+            kept = _cache_root()
+            where = f"kept for later in {kept}" if kept is not None else "not kept: no cache directory can be written"
+            _log.info("Compiling on first use; all of it takes about half a minute, and is %s.", where)
+
+    def on_end(self, event: numba.core.event.Event) -> None:
+        """Say nothing: compilations come one after the other, as functions are first called."""
+
+
+numba.core.event.register("numba:compile", _Announced())
 
 F = TypeVar("F", bound=Callable[..., Any])
 
