@@ -12,6 +12,7 @@ from vpcore.canonical import canonical_json
 from vpcore.errors import ConfigError, SignalError, VpError
 from vpcore.signal import (
     LabelSpec,
+    MLSignal,
     Signal,
     SignalContext,
     SignalStream,
@@ -21,6 +22,7 @@ from vpcore.signal import (
 )
 from vpcore.signal import stream as stream_values
 from vpcore.testing.data import SessionData
+from vpcore.testing.model_checks import model_problem
 from vpcore.testing.variations import variations
 
 Values = npt.NDArray[np.float64]
@@ -339,6 +341,13 @@ def check_pickle(subject: Subject) -> None:
         )
 
 
+def check_model(subject: Subject) -> None:
+    """A learning signal's model survives saving and loading, and is refused where it does not belong."""
+    problem = model_problem(subject)
+    if problem:
+        raise CheckFailed(problem)
+
+
 CHECKS: dict[str, Callable[[Subject], None]] = {
     "shape": check_shape,
     "declared-columns": check_declared_columns,
@@ -353,6 +362,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "parameters": check_parameters,
     "round-trip": check_round_trip,
     "pickle": check_pickle,
+    "model": check_model,
 }
 """Every check by name, in the order in which they run."""
 
@@ -364,8 +374,8 @@ CAUSAL = ("prefix", "future", "stream")
 
 
 def applies(name: str, signal: Signal) -> bool:
-    """Return whether a check is meant for a signal: a learned one need not be antisymmetric."""
-    return name != "mirror" or isinstance(signal, StatisticalSignal)
+    """Return whether a check is meant for a signal: a learned one need not be antisymmetric, others have no model."""
+    return {"mirror": isinstance(signal, StatisticalSignal), "model": isinstance(signal, MLSignal)}.get(name, True)
 
 
 def run_check(name: str, subject: Subject) -> str:
