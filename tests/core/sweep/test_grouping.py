@@ -7,6 +7,7 @@ import io
 import json
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,43 @@ def test_a_table_of_two_settings(compare: Compare) -> None:
     assert (table[0], len(table)) == (["gain", "2", "4"], 4)
 
 
+def test_marginals_are_the_medians_of_every_setting(compare: Compare) -> None:
+    rows = json.loads(compare("--json", "--limit", "1000")[0])["rows"]
+    lines = json.loads(compare("--marginals", "--json")[0])["marginals"]
+    assert {"signal", "gain", "tanh_scale", "tp_ticks", "cooldown_bins"} <= {line["setting"] for line in lines}
+    spreads = [line["spread"] for line in lines]
+    assert spreads == sorted(spreads, reverse=True)
+    for line in lines:
+        if line["setting"] in ("tp_ticks", "cooldown_bins", "threshold", "signal"):
+            mine = [row["net_pnl_ticks"] for row in rows if row[line["setting"]] == line["value"]]
+            known = [value for value in mine if value is not None]
+            assert line["rows"] == len(mine)
+            assert line["median"] == pytest.approx(statistics.median(known))
+            assert (line["lowest"], line["highest"]) == (min(known), max(known))
+    assert compare("--marginals", "--csv")[0].splitlines()[0] == "setting,value,median,lowest,highest,rows,spread"
+
+
+def test_the_front_is_what_no_row_beats_in_both(compare: Compare) -> None:
+    rows = json.loads(compare("--json", "--limit", "1000")[0])["rows"]
+    front = json.loads(compare("--pareto", "--json", "--limit", "1000")[0])["rows"]
+    points = {(row["events_per_hour"], row["net_pnl_ticks"]) for row in rows if row["net_pnl_ticks"] is not None}
+    best = {
+        (often, net)
+        for often, net in points
+        if not any((o >= often and n >= net) and (o, n) != (often, net) for o, n in points)
+    }
+    assert [(row["events_per_hour"], row["net_pnl_ticks"]) for row in front] == sorted(best, reverse=True)
+    assert compare("--pareto", "--csv")[0].count("\n") == len(best) + 1
+
+
+def test_a_table_of_two_settings_as_a_picture(compare: Compare, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    assert f"Wrote {one}" in compare("--pivot", "gain", "tp_ticks", "--png", str(one))[1]
+    compare("--pivot", "gain", "tp_ticks", "--png", str(two), "--json")
+    assert one.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert one.read_bytes() == two.read_bytes()
+
+
 def test_on_a_terminal_it_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_pivot([{"a": 1.0, "2": 0.5, "4": None}, {"a": 2.0, "2": -1.0, "4": 0.25}], "a", ["2", "4"], "median")
     out = capsys.readouterr().out
@@ -97,6 +135,10 @@ def test_on_a_terminal_it_is_a_table(capsys: pytest.CaptureFixture[str]) -> None
     [
         (("--by", "gian"), "Rows cannot be grouped by 'gian'. Did you mean 'gain'? What varies among them: cooldown_bins, "),
         (("--pivot", "gain", "gain"), "--pivot takes two settings that differ, was 'gain' twice."),
+        (("--marginals", "--pareto"), "--marginals and --pareto exclude each other: leave one of them out."),
+        (("--png", "a.png"), "--png is a picture of --pivot: add --pivot DOWN ACROSS."),
+        (("--pivot", "gain", "tp_ticks", "--png", "a.jpg"), "--png must end in .png, was a.jpg."),
+        (("--pivot", "gain", "tp_ticks", "--png", "none/a.png"), "--png names a folder that is not there: "),
         (("--by", "gain", "--pivot", "gain", "tp_ticks"), "--by and --pivot exclude each other: leave one of them out."),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,3 +139,57 @@ def _entries(
     for side, marker, colour, label in ((1, "^", LONG_COLOUR, "long"), (-1, "v", SHORT_COLOUR, "short")):
         rows = at[sides == side]
         axes.scatter(x[rows], y[rows], marker=marker, s=46, color=colour, zorder=3, label=label, edgecolors="white")
+
+
+def heat_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], down: str, over: Sequence[str], *, across: str, label: str
+) -> None:
+    """Write a PNG of a table of two settings, blue where the figure is above 0 and red where it is below.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder exists.
+    rows : sequence of mappings
+        One per value of the setting `down`, with that and the figure under each of `over`.
+    down, across : str
+        The settings.
+    over : sequence of str
+        Values of the setting across.
+    label : str
+        Of the figure.
+
+    Raises
+    ------
+    ConfigError
+        If matplotlib is not installed.
+    StorageError
+        If the file cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(
+            "A picture needs matplotlib, which is not installed. Run: pip install 'vpcore[plot]'"
+        ) from error
+    grid = np.array([[np.nan if row[name] is None else row[name] for name in over] for row in rows], dtype=np.float64)
+    limit = float(np.nanmax(np.abs(grid))) if np.isfinite(grid).any() else 1.0
+    figure = Figure(figsize=(2.6 + 0.7 * len(over), 1.6 + 0.42 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    image = axes.imshow(grid, cmap="RdBu", vmin=-(limit or 1.0), vmax=limit or 1.0, aspect="auto")
+    axes.set_xticks(range(len(over)), over, rotation=0 if len(over) <= 10 else 90)
+    values = [row[down] for row in rows]
+    axes.set_yticks(range(len(rows)), [f"{v:g}" if isinstance(v, (int, float)) else str(v) for v in values])
+    axes.set_xlabel(across)
+    axes.set_ylabel(down)
+    if grid.size <= 400:
+        for i, j in np.argwhere(np.isfinite(grid)):
+            ink = "white" if abs(grid[i, j]) > 0.6 * limit else "black"
+            axes.text(j, i, f"{grid[i, j]:.3g}", ha="center", va="center", fontsize=8, color=ink)
+    figure.colorbar(image, ax=axes, label=label)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    with storage_errors(path, "write the picture"):
+        write_atomic(Path(path).absolute(), picture.getvalue(), durable=False)

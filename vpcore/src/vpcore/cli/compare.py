@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +38,13 @@ def compare(
         tuple[str, str] | None,
         typer.Option("--pivot", metavar="DOWN ACROSS", help="The median for every pair of values of two settings."),
     ] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="With --pivot: write it as a picture.")] = None,
+    marginal: Annotated[
+        bool, typer.Option("--marginals", help="What every setting does by itself: a line per value of each.")
+    ] = False,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Rows that no other beats in net PnL and in trades per hour at once.")
+    ] = False,
     per_session: Annotated[
         bool, typer.Option("--per-session", help="Of an experiment on several sessions: rows of each, not of all.")
     ] = False,
@@ -50,6 +59,7 @@ def compare(
     from vpcore.cli.common import open_workspace
     from vpcore.cli.ranking import rank, rank_experiment
 
+    look = Look(by, pivot, png, marginal, pareto)
     workspace = open_workspace(root)
     if signal is not None:
         workspace.results.require_signal(signal)
@@ -82,8 +92,7 @@ def compare(
         nothing="No stored row is of other code than what is installed."
         if stale
         else f"There are no such rows. Make some with: vp run {experiment or 'EXPERIMENT'}",
-        by=by,
-        pivot=pivot,
+        look=look,
     )
 
 
@@ -109,6 +118,43 @@ def current_code(workspace: Workspace) -> dict[str, str]:
     return found | {registered.component.name: code_digest(cls) for registered, cls, _ in loaded if cls is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Another view of a ranking than its first rows; at most one of them.
+
+    Raises
+    ------
+    ConfigError
+        If more than one is asked for, or a picture cannot be written where it shall be.
+    """
+
+    by: str | None = None
+    pivot: tuple[str, str] | None = None
+    png: Path | None = None
+    marginals: bool = False
+    pareto: bool = False
+
+    def __post_init__(self) -> None:
+        from vpcore.errors import ConfigError
+
+        given = {"--by": self.by, "--pivot": self.pivot, "--marginals": self.marginals, "--pareto": self.pareto}
+        several = [name for name, value in given.items() if value]
+        if len(several) > 1:
+            raise ConfigError(f"{' and '.join(several)} exclude each other: leave one of them out.")
+        if self.png is not None:
+            if self.pivot is None:
+                raise ConfigError("--png is a picture of --pivot: add --pivot DOWN ACROSS.")
+            if self.png.suffix.lower() != ".png":
+                raise ConfigError(f"--png must end in .png, was {self.png}.")
+            if not self.png.absolute().parent.is_dir():
+                raise ConfigError(f"--png names a folder that is not there: {self.png.absolute().parent}.")
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is one."""
+        return bool(self.by or self.pivot or self.marginals or self.pareto)
+
+
 LEADERS = 5
 """Verdicts that are printed: the best row of each signal, in the order of the ranking."""
 
@@ -122,16 +168,22 @@ def show(
     json: bool = False,
     csv: bool = False,
     nothing: str = "There are no rows.",
-    by: str | None = None,
-    pivot: tuple[str, str] | None = None,
+    look: Look | None = None,
 ) -> None:
     """Print ranked rows, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.cli.ranking import EXPORTED, SPARE, for_people, people_columns, ranked
     from vpcore.evidence import standing
 
-    if (by is not None or pivot is not None) and not ranking.rows.is_empty():
-        _groups(ranking, sort, by, pivot, json=json, csv=csv)
+    if look is not None and look.asked and not ranking.rows.is_empty():
+        if look.pareto:
+            from vpcore.cli.grouping import pareto
+
+            ranking = replace(ranking, rows=pareto(ranking.rows))
+            sort = "events_per_hour"
+        else:
+            _groups(ranking, sort, look, json=json, csv=csv)
+    if look is not None and look.asked and not look.pareto and not ranking.rows.is_empty():
         if not json and not csv:
             say(caution(ranking, ranking.rows.height, min_signals).splitlines()[0])
         return
@@ -173,17 +225,13 @@ def show(
         say(standing(ranking.splits))
 
 
-def _groups(
-    ranking: Ranking, sort: str, by: str | None, pivot: tuple[str, str] | None, *, json: bool, csv: bool
-) -> None:
+def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -> None:
     import sys
 
-    from vpcore.cli.common import emit_json, emit_table
-    from vpcore.cli.grouping import figure_of, grouped, pivoted, print_pivot
-    from vpcore.errors import ConfigError
+    from vpcore.cli.common import emit_json, emit_table, say
+    from vpcore.cli.grouping import figure_of, grouped, marginals, pivoted, print_pivot
 
-    if by is not None and pivot is not None:
-        raise ConfigError("--by and --pivot exclude each other: leave one of them out.")
+    by, pivot = look.by, look.pivot
     figure = figure_of(sort)
     if by is not None:
         lines = grouped(ranking.rows, by, sort)
@@ -191,9 +239,21 @@ def _groups(
             emit_json({"by": by, "figure": figure, "groups": lines})
             return
         emit_table(lines, (by, "best", "median", "rows", "best_row"), csv=csv, title=f"{figure} by {by}")
+    elif look.marginals:
+        lines = marginals(ranking.rows, sort)
+        if json:
+            emit_json({"figure": figure, "marginals": lines})
+            return
+        columns = ("setting", "value", "median", "lowest", "highest", "rows", "spread")
+        emit_table(lines, columns, csv=csv, title=f"{figure} by every setting", empty="No setting varies.")
     elif pivot is not None:
         down, across = pivot
         over, lines = pivoted(ranking.rows, down, across, sort)
+        if look.png is not None:
+            from vpcore.charts import heat_table
+
+            heat_table(look.png, lines, down, over, across=across, label=f"median {figure}")
+            say(f"Wrote {look.png}")
         title = f"median {figure}: {down} down, {across} across"
         if json:
             emit_json({"down": down, "across": across, "figure": figure, "rows": lines})
@@ -244,8 +304,9 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
     lines.append(
         "net is what a trade pays, mean the same trades from mid to mid without costs; both in ticks. p_random: how "
         "often random entry, the same trades shifted in time, pays as much. p_adj: how often the best of these rows "
-        "does as well at random times. dsr: how sure one may be that the row is better than the best of n_trials lucky "
-        "ones. 'resolved' is the take-profit rate of trades that reached a barrier, and so are breakeven and "
+        "does as well at random times. q_random: of the rows with this p_random or a lower one, the share that is "
+        "expected to be no better than random. dsr: how sure one may be that the row is better than the best of "
+        "n_trials lucky ones. 'resolved' is the take-profit rate of trades that reached a barrier, and so are breakeven and "
         "driftless: hold its interval against them. That interval takes trades as independent; n_eff says how many "
         "they are worth."
     )

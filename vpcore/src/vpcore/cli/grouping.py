@@ -55,7 +55,7 @@ def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
     from vpcore.results import LOWER_IS_BETTER
 
     figure = figure_of(sort)
-    lower = figure in LOWER_IS_BETTER or figure == "p_adj"
+    lower = figure in LOWER_IS_BETTER or figure in ("p_adj", "q_random")
     best = pl.col(figure).min() if lower else pl.col(figure).max()
     at = pl.col(figure).arg_min() if lower else pl.col(figure).arg_max()
     found = (
@@ -68,6 +68,51 @@ def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
         .sort(["best", by], descending=[not lower, False], nulls_last=True)
     )  # fmt: skip
     return found.to_dicts()
+
+
+def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
+    """Return one line per value of every setting that varies: the figure over all rows that have it.
+
+    A setting's ``spread`` is how far the medians of its values lie apart; those with the widest come first.
+    """
+    import polars as pl
+
+    from vpcore.report.facts import varied
+
+    figure = figure_of(sort)
+    table, names = varied(rows)
+    lines: list[tuple[float, list[dict[str, Any]]]] = []
+    if rows["signal_name"].n_unique() > 1:
+        table, names = table.with_columns(signal=pl.col("signal_name")), ["signal", *names]
+    for name in names:
+        known = table.filter(pl.col(name).is_not_null())
+        found = (
+            known.group_by(name)
+            .agg(pl.col(figure).median().alias("median"), pl.col(figure).max().alias("highest"),
+                 pl.col(figure).min().alias("lowest"), pl.len().alias("rows"))
+            .sort(name)
+        )  # fmt: skip
+        medians = found["median"].drop_nulls()
+        spread = float(medians.max() - medians.min()) if len(medians) else 0.0  # type: ignore[operator, arg-type]
+        group = [{"setting": name, "value": row.pop(name), **row, "spread": spread} for row in found.to_dicts()]
+        lines.append((-spread, group))
+    return [line for _, group in sorted(lines, key=lambda pair: (pair[0], pair[1][0]["setting"])) for line in group]
+
+
+def pareto(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that no other beats in both what a trade pays and how many there are, the most frequent first.
+
+    Of rows that are equal in both, the first by key is kept.
+    """
+    import polars as pl
+
+    from vpcore.results import ROW_KEY
+
+    known = rows.filter(pl.col("net_pnl_ticks").is_not_null() & pl.col("events_per_hour").is_not_null())
+    order = ["events_per_hour", "net_pnl_ticks", *ROW_KEY]
+    known = known.sort(order, descending=[True, True] + [False] * len(ROW_KEY))
+    before = pl.col("net_pnl_ticks").cum_max().shift(1)
+    return known.filter(before.is_null() | (pl.col("net_pnl_ticks") > before))
 
 
 def pivoted(rows: pl.DataFrame, down: str, across: str, sort: str) -> tuple[list[Any], list[dict[str, Any]]]:

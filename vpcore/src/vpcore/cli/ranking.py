@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXPORTED = (
     "row", "run_id", "signal", "dataset_id", "varied", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "trades",
-    "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "n_trials", "dsr", "tp_rate",
+    "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "q_random", "n_trials", "dsr", "tp_rate",
     "tp_rate_lo", "tp_rate_hi", "timeout_rate", "tp_resolved", "tp_resolved_lo", "tp_resolved_hi", "breakeven_rate",
     "driftless_rate", "mean_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "block_length",
     "events_per_hour", "sl_rate", "tie_rate",
@@ -29,7 +29,8 @@ EXPORTED = (
 
 TABLE = (
     "row", "run", "signal", "threshold", "cooldown", "tp", "sl", "trades", "n_eff", "net", "net 95 %", "p_random",
-    "p_adj", "n_trials", "dsr", "resolved", "resolved 95 %", "breakeven", "driftless", "timeouts", "mean", "varied",
+    "p_adj", "q_random", "n_trials", "dsr", "resolved", "resolved 95 %", "breakeven", "driftless", "timeouts", "mean",
+    "varied",
 )  # fmt: skip
 """Columns for people; JSON and CSV have the names of the store."""
 
@@ -45,7 +46,7 @@ _SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
 _IN_TABLE = frozenset(
     {
         "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "mean_pnl_ticks", "n_eff", "timeout_rate", "breakeven_rate",
-        "driftless_rate", "threshold", "p_random", "p_adj", "n_trials", "dsr", "evidence", "net_in_sample",
+        "driftless_rate", "threshold", "p_random", "p_adj", "q_random", "n_trials", "dsr", "evidence", "net_in_sample",
         "net_out_of_sample",
     }
 )  # fmt: skip
@@ -163,7 +164,7 @@ def rank(
     if sort == EVIDENCE:
         weighed = by_evidence(weighed)
     elif sort in weighed_figures:
-        order, low = [sort, *ROW_KEY], sort in ("p_adj", "n_trials")
+        order, low = [sort, *ROW_KEY], sort in ("p_adj", "q_random", "n_trials")
         weighed = weighed.sort(order, descending=[not low] + [False] * len(ROW_KEY), nulls_last=True)
     enough = weighed.filter(weighed["n_signals"] - weighed["n_dropped"] >= min_signals)
     return Ranking(enough, weighed.height - enough.height, evidence, splits=splits)
@@ -175,7 +176,7 @@ def people_columns(sort: str, *, alone: bool = False, pooled: bool = False, spli
     With `alone`, without the figures that depend on other rows; with `pooled`, with those of sessions; with
     `split`, with those in-sample and out of sample.
     """
-    columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "n_trials", "dsr")))
+    columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "q_random", "n_trials", "dsr")))
     at = columns.index("net 95 %") + 1
     if split:
         columns = (*columns[:at], "net in", "net out", "trades out", *columns[at:])
@@ -214,6 +215,7 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
             "worst": rounded(row.get("worst_session_net"), 3),
             "p_random": rounded(row["p_random"], 4),
             "p_adj": rounded(row.get("p_adj"), 4),
+            "q_random": rounded(row.get("q_random"), 4),
             "n_trials": row.get("n_trials"),
             "dsr": rounded(row.get("dsr"), 3),
             "timeouts": rounded(row["timeout_rate"], 3),

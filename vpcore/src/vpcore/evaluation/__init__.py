@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vpcore.evaluation.config import EvalConfig
     from vpcore.evaluation.crossings import Detections, Mode, band, cool_down, detect, detect_crossings
     from vpcore.evaluation.deflated import deflated_sharpe, deflated_sharpes, expected_best_sharpe
+    from vpcore.evaluation.discovery import benjamini_hochberg
     from vpcore.evaluation.intervals import Z_95, breakeven_rate, driftless_rate, wilson
     from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random, rotated
     from vpcore.evaluation.metrics import evaluate, pnl_blocks
@@ -28,6 +29,7 @@ __getattr__ = exports(
     config="EvalConfig",
     deflated="deflated_sharpe deflated_sharpes expected_best_sharpe",
     crossings="Detections Mode band cool_down detect detect_crossings",
+    discovery="benjamini_hochberg",
     intervals="Z_95 breakeven_rate driftless_rate wilson",
     luck="Resampling make_ring mean_interval p_random rotated",
     metrics="evaluate pnl_blocks",
@@ -56,6 +58,7 @@ __all__ = [
     "SplitSpec",
     "Trial",
     "band",
+    "benjamini_hochberg",
     "breakeven_rate",
     "cool_down",
     "deflated_sharpe",

@@ -9,12 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from vpcore.evaluation import deflated_sharpes, expected_best_sharpe, overfit_probability, standardised, step_down
+from vpcore.evaluation import (
+    benjamini_hochberg,
+    deflated_sharpes,
+    expected_best_sharpe,
+    overfit_probability,
+    standardised,
+    step_down,
+)
 from vpcore.evidence.blocks import datasets_of, pnl_matrix
 from vpcore.evidence.moments import pooled_moments
 from vpcore.results import COMBINATION, ROW_KEY, VECTORS, ResultsDB
 
-COMPUTED = ("p_adj", "dsr", "n_trials")
+COMPUTED = ("p_adj", "q_random", "dsr", "n_trials")
 """Columns that `weigh` adds."""
 
 EVIDENCE = "evidence"
@@ -71,6 +78,8 @@ def weigh(results: ResultsDB, rows: pl.DataFrame, *, min_trades: int) -> tuple[p
 
         - ``p_adj``: Romano-Wolf step-down p-value over all the rows in the draws behind `p_random`: how often the best
           of all these rows does as well at random times. Null without draws;
+        - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over all the rows: of those with this one or a lower,
+          the share that is expected to be no better than random entry;
         - ``dsr``: deflated Sharpe ratio over all trials on the market, null where it is not defined;
         - ``n_trials``: number of those.
     evidence : dict
@@ -116,6 +125,11 @@ def _weigh_one(results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: in
     pbo = overfit_probability(np.ascontiguousarray(blocks[enough.to_numpy()]))
     figures = [
         pl.Series("p_adj", adjusted(rows["rotated_net"]), dtype=pl.Float64),
+        pl.Series(
+            "q_random",
+            benjamini_hochberg(rows["p_random"].cast(pl.Float64).fill_null(np.nan).to_numpy()),
+            dtype=pl.Float64,
+        ).fill_nan(None),
         pl.Series("dsr", dsr, dtype=pl.Float64),
         pl.Series("n_trials", [n_trials] * rows.height, dtype=pl.Int64),
     ]
