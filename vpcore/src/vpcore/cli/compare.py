@@ -306,9 +306,9 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
         "often random entry, the same trades shifted in time, pays as much. p_adj: how often the best of these rows "
         "does as well at random times. q_random: of the rows with this p_random or a lower one, the share that is "
         "expected to be no better than random. dsr: how sure one may be that the row is better than the best of "
-        "n_trials lucky ones. 'resolved' is the take-profit rate of trades that reached a barrier, and so are breakeven and "
-        "driftless: hold its interval against them. That interval takes trades as independent; n_eff says how many "
-        "they are worth."
+        "n_trials lucky ones. 'resolved' is the take-profit rate of trades that reached a barrier, and so are "
+        "breakeven and driftless: hold its interval against them. That interval takes trades as independent; n_eff "
+        "says how many they are worth."
     )
     return "\n".join(lines)
 
