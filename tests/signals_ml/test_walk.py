@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vpcore import ConfigError, PluginError, ScoringConfig, SignalContext, SignalError
+from vpcore.cli.app import run
 from vpcore.live import simulate
 from vpcore.signal import SignalStream, batch, frames
 from vpcore_signals_ml import require
@@ -203,6 +204,23 @@ def test_what_cannot_work_is_refused(session, labels, tmp_path, monkeypatch):
     ):
         GbmMf().start(SignalContext.of(session, labels))
     signal.start(SignalContext.of(session, labels))  # needs none
+    assert GbmMf.missing().startswith("lightgbm, which is not installed. Run: pip install")
+    assert Logit.missing() == ""
+
+
+def test_the_list_says_what_is_missing_and_how_to_install_it(monkeypatch, capsys):
+    assert run(["list-signals", "--details", "gbm_mf", "logit"]) == 0
+    assert "missing" not in capsys.readouterr().out
+    monkeypatch.setattr(require.importlib.util, "find_spec", lambda name: None)
+    assert run(["list-signals", "--details", "gbm_mf", "logit"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        shown.count("missing     lightgbm, which is not installed. Run: pip install 'vpcore-signals-ml[models]'") == 1
+    )
+    assert run(["list-signals", "--details", "gbm_mf", "logit", "--json"]) == 0
+    gbm, logit = json.loads(capsys.readouterr().out)["signals"]
+    assert gbm["missing"].startswith("lightgbm, which is not installed")
+    assert logit["missing"] == ""
 
 
 def test_refits_are_timed_on_their_own_when_bins_are_simulated(session, labels):

@@ -9,12 +9,18 @@ from typing import Any
 from vpcore import PluginError
 
 
+def missing(library: str) -> str:
+    """Return what is to be done if a library is not installed, empty if it is; it is not imported."""
+    if importlib.util.find_spec(library) is not None:
+        return ""
+    return f"{library}, which is not installed. Run: pip install 'vpcore-signals-ml[models]'"
+
+
 def check(library: str, signal: str) -> None:
-    """Raise `PluginError` if a library is not installed, without importing it."""
-    if importlib.util.find_spec(library) is None:
-        raise PluginError(
-            f"Signal '{signal}' needs {library}, which is not installed. Run: pip install 'vpcore-signals-ml[models]'"
-        )
+    """Raise `PluginError` if a library is not installed."""
+    needed = missing(library)
+    if needed:
+        raise PluginError(f"Signal '{signal}' needs {needed}")
 
 
 def require(library: str) -> Any:

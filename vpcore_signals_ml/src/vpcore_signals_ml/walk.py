@@ -83,6 +83,11 @@ class WalkForward(MLSignal):
         """Return what a model says of its features, float64[n_features] by name: a weight, a gain."""
         return {}
 
+    @classmethod
+    def missing(cls) -> str:
+        """Return the library that is not installed, and how it would be; empty if nothing is missing."""
+        return require.missing(cls.library) if cls.library else ""
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features, in order."""

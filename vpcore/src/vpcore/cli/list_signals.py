@@ -104,6 +104,7 @@ def _details(cls: Any) -> dict[str, Any]:
         "reads_score": bool(needs_score(cls)),
         "prediction_mode": cls.prediction_mode,
         "thresholds": list(cls().thresholds()),
+        "missing": cls.missing(),
         "parameters": parameters,
     }
 
@@ -121,6 +122,8 @@ def _print_details(signal: dict[str, Any], *, first: bool) -> None:
     print(f"  score       {'read' if signal['reads_score'] else 'not read'}")
     print(f"  values      {signal['prediction_mode']}")
     print(f"  thresholds  {shown(signal['thresholds'])}")
+    if signal["missing"]:
+        print(f"  missing     {signal['missing']}")
     emit_table(signal["parameters"], ("name", "type", "range", "default", "description"))
 
 

@@ -257,6 +257,11 @@ class Signal(ABC):
         """Return the thresholds to try by default, ascending, above 0."""
         return (0.2, 0.4, 0.6, 0.8)
 
+    @classmethod
+    def missing(cls) -> str:
+        """Return what has to be installed before the signal can be used, and how; empty if nothing has."""
+        return ""
+
     def compute(self, dataset: SignalData) -> SignalResult:
         """Return the values of every bin. Overridden by signals with a compiled loop; the bits are those of `step`.
 
