@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model
 
 from vpcore.axis import axis_values
 from vpcore.config.fields import Spec, SpecName
-from vpcore.config.harness import ExperimentConfig
+from vpcore.config.harness import KEEP_MB, ExperimentConfig
 from vpcore.config.sessions import Day
 from vpcore.errors import ConfigError
 from vpcore.evaluation import IN_SAMPLE_METRICS, EvalConfig
@@ -74,6 +74,12 @@ class ParallelSpec(Spec):
 
     executor: str = Field("local", description="Name of an executor, see `vp plugins`")
     max_workers: int | None = Field(None, ge=1, le=4096, description="Processes; default: one per core")
+    keep_mb: int = Field(
+        KEEP_MB,
+        ge=1,
+        le=1_000_000,
+        description="What a worker keeps of what runs share, the least recently used out first",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the executor; dask has `address`, of a scheduler"
     )

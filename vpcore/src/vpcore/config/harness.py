@@ -13,6 +13,9 @@ from vpcore.projection import ProjectionConfig
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import Extent
 
+KEEP_MB = 1024
+"""What one worker keeps of what runs share, unless `parallel.keep_mb` says otherwise."""
+
 
 class SignalPlan(BaseModel):
     """One signal of an experiment and the parameter sets to run it with."""
@@ -48,6 +51,7 @@ class ExperimentConfig(BaseModel):
     min_signals: int
     executor: str
     max_workers: int | None
+    keep_mb: int = KEEP_MB
     executor_options: dict[str, Any] = Field(default_factory=dict)
     tracker: str
     tracking_experiment: str

@@ -46,6 +46,7 @@ _UNITS = {
     "select.min_signals": "signals",
     "sweep.sample.n": "combinations",
     "parallel.max_workers": "processes",
+    "parallel.keep_mb": "MB",
 }
 """Units that the name of a field does not say. A number in neither table has none."""
 

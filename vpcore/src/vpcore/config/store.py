@@ -210,6 +210,7 @@ class ConfigStore:
             min_signals=spec.select.min_signals,
             executor=spec.parallel.executor,
             max_workers=spec.parallel.max_workers,
+            keep_mb=spec.parallel.keep_mb,
             executor_options=dict(spec.parallel.options),
             tracker=spec.tracking.backend,
             tracking_experiment=spec.tracking.experiment_name or f"vp/{spec.name}",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         needs_score,
     )
     from vpcore.signal.diagnostics import DIAGNOSTICS, keep_diagnostics, read_diagnostics
-    from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, stream
+    from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, share_in, stream
     from vpcore.signal.extent import Extent
     from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
     from vpcore.signal.params import SignalParams
@@ -35,7 +35,7 @@ __getattr__ = exports(
         "StatisticalSignal needs_score"
     ),
     diagnostics="DIAGNOSTICS keep_diagnostics read_diagnostics",
-    drivers="DeclaredData SignalStream batch frames stream",
+    drivers="DeclaredData SignalStream batch frames share_in stream",
     extent="Extent",
     frame="COLUMN_NAMES GRID_NAMES SignalFrame",
     params="SignalParams",
@@ -73,6 +73,7 @@ __all__ = [
     "pack_model",
     "read_diagnostics",
     "require_importable",
+    "share_in",
     "stream",
     "unpack_model",
 ]

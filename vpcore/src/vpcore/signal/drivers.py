@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -117,21 +117,27 @@ def stream(signal: Signal, dataset: SignalData, labels: LabelSpec | None = None)
     return SignalResult(values, signal.prediction_mode, driver.state if isinstance(signal, MLSignal) else None)
 
 
-_SHARED: dict[int, dict[str, Any]] = {}
+_SHARED: dict[int, MutableMapping[str, Any]] = {}
 """What signals have made of each dataset that is alive, by its identity: a dataset need not be hashable."""
 
 
-def shared_of(dataset: SignalData) -> dict[str, Any]:
-    """Return a dictionary that lives as long as a dataset in this process.
+def shared_of(dataset: SignalData) -> MutableMapping[str, Any]:
+    """Return a mapping that lives as long as a dataset in this process.
 
     For what several signals or trials make of the same columns, such as features. A key begins with the name of the
-    package that makes the value. What is kept must depend on declared columns only and is never changed.
+    package that makes the value. What is kept must depend on declared columns only and is never changed. It may be
+    gone when it is asked for again, but what was set last is there.
     """
     known = _SHARED.get(id(dataset))
-    if known is None:
-        known = _SHARED[id(dataset)] = {}
+    return share_in(dataset, {}) if known is None else known
+
+
+def share_in(dataset: SignalData, kept: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Let `shared_of` of a dataset return `kept` from here on: a mapping with a limit, say."""
+    if id(dataset) not in _SHARED:
         weakref.finalize(dataset, _SHARED.pop, id(dataset), None)
-    return known
+    _SHARED[id(dataset)] = kept
+    return kept
 
 
 class DeclaredData:

@@ -206,7 +206,9 @@ def _work(
         left = [run for run in plan.missing if run.run_id not in refused]
         models, looks = (str(workspace.results_dir / name) for name in (MODELS, DIAGNOSTICS))
         work = [
-            replace(task, models=models, diagnostics=looks, extent=keeper.config.diagnostics)
+            replace(
+                task, models=models, diagnostics=looks, extent=keeper.config.diagnostics, keep_mb=keeper.config.keep_mb
+            )
             for task in tasks(left, paths, workspace.cache_dir, getattr(pool, "max_workers", 1))
         ]
         show()

@@ -7,18 +7,18 @@ import platform
 import threading
 import time
 import traceback
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vpcore.canonical import canonical_json
 from vpcore.component import Component
+from vpcore.config.harness import KEEP_MB
 from vpcore.dataset import Dataset
 from vpcore.errors import DatasetError, SignalError, VpError
 from vpcore.evaluation import (
@@ -45,15 +45,11 @@ from vpcore.signal import (
     keep_diagnostics,
     keep_model,
     model_folder,
+    share_in,
 )
-
-Z_BYTES = 768 << 20
-SCORE_BYTES = 256 << 20
-TABLE_BYTES = 256 << 20
-"""What one worker keeps of each kind, least recently used out first."""
+from vpcore.sweep.shared import Shared
 
 Columns = dict[str, npt.NDArray[Any]]
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +80,7 @@ class Task:
     models: str = ""
     diagnostics: str = ""
     extent: Extent = "none"
+    keep_mb: int = KEEP_MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ def run_task(task: Task) -> list[Outcome]:
 
 def _run_task(task: Task) -> list[Outcome]:
     try:
-        session = _session(task.dataset, task.cache)
+        session = _session(task.dataset, task.cache, task.keep_mb)
     except VpError as unseen:
         raise DatasetUnseen(f"A worker on {platform.node()} cannot open the dataset. {unseen}") from None
     outcomes = []
@@ -160,25 +157,6 @@ def describe(error: BaseException) -> str:
     return text if isinstance(error, VpError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-class Recent(Generic[V]):
-    """What was made last, up to a number of bytes; always the very last."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._kept: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], V], size: Callable[[V], int]) -> V:
-        """Return what is kept under `key`, or make and keep it."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
-        value = make()
-        self._kept[key] = (value, size(value))
-        while len(self._kept) > 1 and sum(bytes_ for _, bytes_ in self._kept.values()) > self.limit:
-            self._kept.popitem(last=False)
-        return value
-
-
 def market_key(dataset: Dataset, settings: Mapping[str, Any]) -> str:
     """Return what the rotations of all rows on a dataset, and on others of the same prices, are seeded with."""
     symbol, first = dataset.dataset_id.partition("_")[0], dataset.bin("bin_start_ns")[:1].tolist()
@@ -186,26 +164,34 @@ def market_key(dataset: Dataset, settings: Mapping[str, Any]) -> str:
 
 
 class Session:
-    """A dataset with everything that runs over it share."""
+    """A dataset with everything that runs over it share.
 
-    def __init__(self, dataset: Dataset) -> None:
+    Parameters
+    ----------
+    dataset : Dataset
+        Kept in memory-mapped columns, if it can be.
+    keep_mb : int
+        How much is kept of what is made of it.
+    """
+
+    def __init__(self, dataset: Dataset, keep_mb: int = KEEP_MB) -> None:
         self.dataset = dataset
         self.market = Market.from_bins({name: dataset.bin(name) for name in MARKET_COLUMNS}, dataset.tick_int)
-        self._z: Recent[npt.NDArray[np.float64]] = Recent(Z_BYTES)
-        self._scored: Recent[Dataset] = Recent(SCORE_BYTES)
-        self._tables: Recent[OutcomeTable] = Recent(TABLE_BYTES)
+        self.shared = Shared(keep_mb << 20)
+        share_in(dataset, self.shared.view("features", None))
 
     def evaluate(self, item: WorkItem, task: Task) -> Columns:
         """Return the rows of a run, and keep what a learning signal fitted last and says of its run."""
         signal = _signal(item)
         data = self.scored(ScoringConfig.model_validate(item.scoring)) if item.scoring is not None else self.dataset
         if not isinstance(signal, MLSignal):
-            return self._rows(item, signal, batch(signal, data).values, item.trials)
+            values = self.shared.timed(f"values of {item.signal_name}", lambda: batch(signal, data).values)
+            return self._rows(item, signal, values, item.trials)
         # What a learning signal learns from depends on the barriers, so its values do.
         parts = []
         for tp, sl in sorted({(trial.tp_ticks, trial.sl_ticks) for trial in item.trials}):
             labels = self._labels(item, tp, sl)
-            result = batch(signal, data, labels)
+            result = self.shared.timed(f"values of {item.signal_name}", lambda: batch(signal, data, labels))  # noqa: B023
             if task.models:
                 keep_model(signal, result.state, model_folder(Path(task.models), item.run_id, tp, sl))
             keep_diagnostics(signal, data, labels, result, Path(task.diagnostics) / item.run_id, task.extent)
@@ -221,7 +207,10 @@ class Session:
         def table_of(tp: int, sl: int) -> OutcomeTable:
             return self.table(BarrierSpec(tp, sl, settings["max_hold_bins"], settings["price"]))
 
-        return evaluate(
+        resampling = Resampling(
+            settings["null_draws"], settings["bootstrap_draws"], item.run_id, market_key(self.dataset, settings)
+        )
+        rows = lambda: evaluate(  # noqa: E731
             self.market,
             values,
             trials,
@@ -230,11 +219,10 @@ class Session:
             warmup_bins=settings["warmup_bins"],
             latency_bins=settings["latency_bins"],
             fee_ticks=settings["fee_ticks"],
-            resampling=Resampling(
-                settings["null_draws"], settings["bootstrap_draws"], item.run_id, market_key(self.dataset, settings)
-            ),
+            resampling=resampling,
             cuts=self._cuts(settings),
         )
+        return self.shared.timed(f"rows of {item.signal_name}", rows)
 
     def _cuts(self, settings: Mapping[str, Any]) -> Cuts | None:
         if "splits" not in settings:
@@ -254,36 +242,40 @@ class Session:
 
     def table(self, spec: BarrierSpec) -> OutcomeTable:
         """Return an outcome table."""
-        return self._tables.get(spec, lambda: outcome_table(self.market, spec), lambda table: table.nbytes)
+        make = lambda: outcome_table(self.market, spec)  # noqa: E731
+        return self.shared.get("outcome tables", spec, make, lambda table: table.nbytes)
 
     def scored(self, config: ScoringConfig) -> Dataset:
         """Return the dataset with the score attached."""
 
         def make() -> Dataset:
             score, state = self._score(config)
-            return self.dataset.with_grid({"flow_score": score, "flow_state_code": state})
+            scored = self.dataset.with_grid({"flow_score": score, "flow_state_code": state})
+            share_in(scored, self.shared.view("features", key))
+            return scored
 
+        key = canonical_json(config.model_dump(mode="json"))
         size = self.dataset.n_bins * self.dataset.n_cells * 9
-        return self._scored.get(canonical_json(config.model_dump(mode="json")), make, lambda _: size)
+        return self.shared.get("scores", key, make, lambda _: size)
 
     def _score(self, config: ScoringConfig) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]:
         channels = [self.dataset.grid(name) for name in CHANNELS]
         valid = self.dataset.valid
-        if self.dataset.n_bins * self.dataset.n_cells * 8 * len(channels) > Z_BYTES:
-            # Too long a session to keep the z-scores of even one setting: the scorer goes through it in pieces.
+        if self.dataset.n_bins * self.dataset.n_cells * 8 * len(channels) > self.shared.limit // 2:
+            # Too long a session to keep the z-scores of one setting: the scorer goes through it in pieces.
             return score_arrays(channels[0], channels[1], channels[2], valid, config)
 
         def z(channel: int, node: ZNode) -> npt.NDArray[np.float64]:
             make = lambda: zscore_arrays(channels[channel], valid, node)  # noqa: E731
-            return self._z.get((channel, node), make, lambda array: array.nbytes)
+            return self.shared.get("z-scores", (channel, node), make, lambda array: array.nbytes)
 
         first, second, third = (z(channel, node) for channel, node in enumerate(z_nodes(config)))
         return score_from_z(first, second, third, config)
 
 
 @lru_cache(maxsize=1)
-def _session(dataset: str, cache: str) -> Session:
-    return Session(Dataset.open(Path(dataset), cache_dir=Path(cache)))
+def _session(dataset: str, cache: str, keep_mb: int) -> Session:
+    return Session(Dataset.open(Path(dataset), cache_dir=Path(cache)), keep_mb)
 
 
 @lru_cache(maxsize=64)
