@@ -40,7 +40,7 @@ def run(
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)
     if dry_run:
-        _say_plan(workspace, config, force, retry_failed, json)
+        _say_plan(workspace, config, force, retry_failed, json, executor or config.executor, workers)
         return
     with watched(config.name) as on_progress:
         report = run_experiment(
@@ -76,9 +76,22 @@ def _options(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, retry_failed: bool, json: bool) -> None:
+def _say_plan(
+    workspace: Workspace,
+    config: ExperimentConfig,
+    force: bool,
+    retry_failed: bool,
+    json: bool,
+    executor: str,
+    workers: int | None,
+) -> None:
+    from dataclasses import asdict
+
     from vpcore.cli.common import emit_json, emit_table, say
+    from vpcore.cli.watch import say_forecast
     from vpcore.sweep import expand, plan_experiment
+    from vpcore.sweep.forecast import forecast, levels
+    from vpcore.sweep.gate import PROOFS
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
@@ -93,6 +106,12 @@ def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, retry
         left = sum(missing.get(run.run_id, 0) for run in mine)
         trials = sum(len(run.trials) for run in mine)
         rows.append({"signal": name, "runs": len(mine), "rows": trials, "stored": trials - left, "to_compute": left})
+    todo = [*(plan.missing if plan is not None else ()), *unmade]
+    shared = [asdict(level) for level in levels(todo)] if todo else []
+    guess = None
+    if plan is not None and plan.missing:
+        dataset = workspace.datasets.open(plan.missing[0].meta["dataset_id"], cache_dir=workspace.cache_dir)
+        guess = forecast(plan, dataset, workspace.results_dir / PROOFS, executor, workers or config.max_workers)
     if json:
         emit_json(
             {
@@ -106,13 +125,20 @@ def _say_plan(workspace: Workspace, config: ExperimentConfig, force: bool, retry
                 "n_stored": n_trials - n_missing,
                 "n_to_compute": n_missing,
                 "signals": rows,
+                "shared": shared,
+                "forecast": None if guess is None else asdict(guess),
             }
         )
         return
     emit_table(rows, ("signal", "runs", "rows", "stored", "to_compute"), title=config.name)
+    if shared:
+        print()
+        emit_table(shared, ("name", "made", "unshared"), title="What is left, and what it would be with nothing shared")
     for session in config.sessions:
         say(f"Dataset {session.dataset_id()} {'would be generated first' if session in absent else 'is there'}.")
     say(f"{n_missing} of {n_trials} rows are left to compute.")
+    if guess is not None:
+        say_forecast(guess, partly=bool(absent))
 
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:

@@ -31,6 +31,14 @@ def prove_signal(target: str, code: str, params: dict[str, Any], name: str, fold
     return None
 
 
+def unproven_runs(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
+    """Return the runs whose signal has no stored proof, those of one signal and parameters together."""
+    of_signal: dict[tuple[str, bytes], list[Run]] = {}
+    for run in runs:
+        of_signal.setdefault((run.signal_name, canonical_json(run.params)), []).append(run)
+    return [same for _, same in sorted(of_signal.items()) if load_proof(folder, same[0].signal) is None]
+
+
 def pass_gate(
     runs: Sequence[Run], folder: Path, executor: Executor, on_proof: Callable[[int, int], None]
 ) -> dict[str, str]:
@@ -58,10 +66,7 @@ def pass_gate(
     CausalityError
         If a signal looks ahead, or its streaming and batch values differ: then nothing at all is evaluated.
     """
-    of_signal: dict[tuple[str, bytes], list[Run]] = {}
-    for run in runs:
-        of_signal.setdefault((run.signal_name, canonical_json(run.params)), []).append(run)
-    unproven = [same for _, same in sorted(of_signal.items()) if load_proof(folder, same[0].signal) is None]
+    unproven = unproven_runs(runs, folder)
     on_proof(0, len(unproven))
     calls = [(run.target, run.meta["code_digest"], run.params, run.signal_name, str(folder)) for run, *_ in unproven]
     refusals: dict[int, tuple[str, str]] = {}

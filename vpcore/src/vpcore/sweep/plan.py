@@ -96,7 +96,7 @@ def tasks(runs: Iterable[Run], datasets: Mapping[str, Path], cache: Path, max_wo
         else:
             portions.append([run])
     return [
-        Task(str(datasets[portion[0].meta["dataset_id"]]), str(cache), tuple(_item(run) for run in portion))
+        Task(str(datasets[portion[0].meta["dataset_id"]]), str(cache), tuple(work_item(run) for run in portion))
         for portion in portions
     ]
 
@@ -105,7 +105,8 @@ def _share(one: Run, other: Run) -> bool:
     return one.scoring == other.scoring and one.meta["dataset_id"] == other.meta["dataset_id"]
 
 
-def _item(run: Run) -> WorkItem:
+def work_item(run: Run) -> WorkItem:
+    """Return a run as it is sent to a worker."""
     return WorkItem(
         run_id=run.run_id,
         signal_name=run.signal_name,
