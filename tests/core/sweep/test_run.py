@@ -86,7 +86,8 @@ def test_results_are_those_of_the_parts_called_by_hand(workspace: Workspace) -> 
             if name in want and name not in VECTORS:
                 np.testing.assert_array_equal(got[name].cast(float).fill_null(np.nan).to_numpy(), want[name], name)
         for name in VECTORS:
-            assert got[name].to_list() == want[name].tolist()
+            if name in want:  # those of splits are not, without splits
+                assert got[name].to_list() == want[name].tolist()
         assert want["rotated_net"].shape == (8, 500)
 
 
