@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from vpcore.evaluation import deflated_sharpe, standardised, step_down
 from vpcore.evidence import Evidence, adjusted, by_evidence, pnl_matrix, verdict, weigh
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 
+weigh_module = importlib.import_module("vpcore.evidence.weigh")
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -96,6 +98,40 @@ def test_rows_without_draws_have_no_p_adj_and_of_others_the_common_draws_count()
     expected = step_down(scores[:, 0], scores[:, 1:])
     assert adjusted(lists) == [expected[0], None, expected[1], None, expected[2]]
     assert adjusted(lists.head(0)) == []
+
+
+def test_what_is_kept_is_what_would_be_computed(db: ResultsDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    drawn = rng.integers(-50, 50, (6, 40))
+    for i in range(3):
+        db.write([meta(f"r{i}")], rows(f"r{i}", rng.normal(0, 2, (2, 12)), rotated_net=drawn[2 * i : 2 * i + 2]))
+    db.write([meta("r9")], rows("r9", np.zeros((1, 12)), rotated_net=np.zeros((1, 0))))  # without draws
+    plain, evidence = weigh(db, db.query_runs(blocks=True, sort="net_pnl_ticks"), min_trades=5)
+    assert plain["p_adj"].null_count() == 1
+    found = db.query_runs(sort="net_pnl_ticks")
+    cache = tmp_path / "cache"
+    for attempt in range(2):
+        weighed, about = weigh(db, found, min_trades=5, cache_dir=cache)
+        assert weighed.equals(plain)
+        assert about == evidence
+        if attempt == 0:
+            monkeypatch.setattr(ResultsDB, "with_vectors", None)  # the second time they are not read
+    monkeypatch.undo()
+    (kept,) = (cache / "evidence").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")  # damaged: made anew
+    assert weigh(db, found, min_trades=5, cache_dir=cache)[0].equals(plain)
+    # Other rows, or another number of trades, are something else.
+    assert weigh(db, found, min_trades=1000, cache_dir=cache)[1]["ES_1"].pbo is None
+    db.write([meta("r1", finished_utc=datetime(2025, 1, 1, tzinfo=UTC))], rows("r1", np.ones((2, 12))))
+    again = db.query_runs(sort="net_pnl_ticks")
+    other, _ = weigh(db, again, min_trades=5, cache_dir=cache)
+    assert other.equals(weigh(db, db.with_vectors(again), min_trades=5)[0])
+    assert len(list((cache / "evidence").iterdir())) == 3
+    weigh_module.prune(cache / "evidence")
+    assert len(list((cache / "evidence").iterdir())) == 3
+    monkeypatch.setattr(weigh_module, "_KEPT", 1)
+    weigh_module.prune(cache / "evidence")
+    assert len(list((cache / "evidence").iterdir())) == 1
 
 
 def test_nothing_to_weigh(db: ResultsDB) -> None:

@@ -152,13 +152,14 @@ def rank(
     stored = None if sort in weighed_figures else sort
     if family is None:
         others = {name: value for name, value in filters.items() if name != "signal"}
-        found = workspace.results.query_runs(**others, sort=stored, blocks=True)
+        found = workspace.results.query_runs(**others, sort=stored, blocks=cut is not None)
     else:
         found = in_order(family, stored)
     splits = None
     if cut is not None:
         found, splits = out_of_sample(found, cut[0], metric=cut[1], min_trades=min_signals)
-    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals)
+    cache = workspace.cache_dir
+    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals, cache_dir=cache)
     if filters.get("signal") is not None:
         weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
     if sort == EVIDENCE:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from vpcore.evaluation.deflated import deflated_sharpe, deflated_sharpes, expected_best_sharpe
     from vpcore.evaluation.discovery import benjamini_hochberg
     from vpcore.evaluation.intervals import Z_95, breakeven_rate, driftless_rate, wilson
-    from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, p_random, rotated
+    from vpcore.evaluation.luck import Resampling, make_ring, mean_interval, rotated
     from vpcore.evaluation.metrics import evaluate, pnl_blocks
     from vpcore.evaluation.outcomes import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, Price, outcome_table
     from vpcore.evaluation.overfit import overfit_probability
     from vpcore.evaluation.splits import IN_SAMPLE_METRICS, SPLIT_COLUMNS, Cuts, SplitSpec, make_cuts
-    from vpcore.evaluation.stepdown import standardised, step_down
+    from vpcore.evaluation.stepdown import p_random, standardised, step_down
     from vpcore.evaluation.trial import PNL_BLOCK_NS, Trial
 
 __getattr__ = exports(
@@ -31,12 +31,12 @@ __getattr__ = exports(
     crossings="Detections Mode band cool_down detect detect_crossings",
     discovery="benjamini_hochberg",
     intervals="Z_95 breakeven_rate driftless_rate wilson",
-    luck="Resampling make_ring mean_interval p_random rotated",
+    luck="Resampling make_ring mean_interval rotated",
     metrics="evaluate pnl_blocks",
     outcomes="MARKET_COLUMNS BarrierSpec Market OutcomeTable Price outcome_table",
     overfit="overfit_probability",
     splits="IN_SAMPLE_METRICS SPLIT_COLUMNS Cuts SplitSpec make_cuts",
-    stepdown="standardised step_down",
+    stepdown="p_random standardised step_down",
     trial="PNL_BLOCK_NS Trial",
 )
 

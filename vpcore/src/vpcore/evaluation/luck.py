@@ -11,6 +11,7 @@ import numpy.typing as npt
 from vpcore.canonical import digest
 from vpcore.evaluation.crossings import Detections
 from vpcore.evaluation.outcomes import OutcomeTable
+from vpcore.evaluation.stepdown import p_random
 from vpcore.kernels import barrier, null, resample
 from vpcore.kernels.random import seeded
 from vpcore.units import HALF_TICKS_PER_TICK
@@ -132,30 +133,6 @@ def rotated(ring: Ring, signals: Detections, draws: int, market: str) -> npt.NDA
         if first < last:
             null.rotate(places, rows, ring.net, ring.size, offsets[first:last], sums[1 + first : 1 + last])
     return sums
-
-
-def p_random(sums: npt.NDArray[np.int64]) -> float:
-    """Return how often random entry pays at least as much as the signals did.
-
-    Parameters
-    ----------
-    sums : int64[1 + draws]
-        From `rotated`.
-
-    Returns
-    -------
-    float
-        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN without draws, or where rotating changes nothing,
-        as without a trade.
-
-    Notes
-    -----
-    As every rotation has the same number of trades, sums of half-ticks are compared: exactly, ties included. Fees
-    cancel. Source: Phipson and Smyth (2010) for the estimate.
-    """
-    if not sums.any():
-        return float("nan")
-    return (1 + int(np.count_nonzero(sums[1:] >= sums[0]))) / len(sums)
 
 
 def traded_net(table: OutcomeTable, signals: Detections, latency_bins: int) -> npt.NDArray[np.int64]:

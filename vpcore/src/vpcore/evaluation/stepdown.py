@@ -10,6 +10,30 @@ import numpy.typing as npt
 _CHUNK_ROWS = 4096
 
 
+def p_random(sums: npt.NDArray[np.int64]) -> float:
+    """Return how often random entry pays at least as much as the signals did.
+
+    Parameters
+    ----------
+    sums : int64[1 + draws]
+        From `vpcore.evaluation.rotated`.
+
+    Returns
+    -------
+    float
+        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN without draws, or where rotating changes nothing,
+        as without a trade.
+
+    Notes
+    -----
+    As every rotation has the same number of trades, sums of half-ticks are compared: exactly, ties included. Fees
+    cancel. Source: Phipson and Smyth (2010) for the estimate.
+    """
+    if not sums.any():
+        return float("nan")
+    return (1 + int(np.count_nonzero(sums[1:] >= sums[0]))) / len(sums)
+
+
 def standardised(rotated: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return what each row's trades pay, and what they pay after each rotation, in standard deviations from the mean.
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from vpcore.dataset import ColumnCache
 from vpcore.evaluation import (
     benjamini_hochberg,
     deflated_sharpes,
@@ -28,6 +33,7 @@ EVIDENCE = "evidence"
 """The order of `by_evidence`, where a figure is asked for."""
 
 _ENOUGH_TO_COMPARE = 2
+_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,9 @@ class Evidence:
         return asdict(self)
 
 
-def weigh(results: ResultsDB, rows: pl.DataFrame, *, min_trades: int) -> tuple[pl.DataFrame, dict[str, Evidence]]:
+def weigh(
+    results: ResultsDB, rows: pl.DataFrame, *, min_trades: int, cache_dir: Path | None = None
+) -> tuple[pl.DataFrame, dict[str, Evidence]]:
     """Add to rows what depends on the other rows.
 
     Parameters
@@ -66,10 +74,13 @@ def weigh(results: ResultsDB, rows: pl.DataFrame, *, min_trades: int) -> tuple[p
     results : ResultsDB
         Where the trials are counted.
     rows : DataFrame
-        All rows of an experiment, from `ResultsDB.query_runs` with ``blocks=True``, or of `pool`. Rows on several
-        datasets are weighed by dataset.
+        All rows of an experiment, from `ResultsDB.query_runs`, or of `pool`. Rows on several datasets are weighed by
+        dataset. The vectors, which are nearly all of the data, are read where rows do not have them.
     min_trades : int
         Rows with fewer take no part in `pbo` and in the spread of Sharpe ratios; `p_adj` is adjusted for all.
+    cache_dir : Path, optional
+        Where what depends on the vectors (`p_adj`, `pbo`) is kept, for the same rows to be weighed again without
+        reading them. Nothing in it is needed.
 
     Returns
     -------
@@ -96,16 +107,17 @@ def weigh(results: ResultsDB, rows: pl.DataFrame, *, min_trades: int) -> tuple[p
     numbered = rows.with_row_index("_order")
     for name in sorted(set(rows["dataset_id"].to_list())):
         part = numbered.filter(pl.col("dataset_id") == name).sort(*ROW_KEY, "_order")
-        figures, evidence[name] = _weigh_one(results, name, part, min_trades)
+        figures, evidence[name] = _weigh_one(results, name, part, min_trades, cache_dir)
         parts.append(part.with_columns(figures))
     if not parts:
         empty = (pl.lit(None, dtype=pl.Int64 if name == "n_trials" else pl.Float64).alias(name) for name in COMPUTED)
-        return rows.drop(VECTORS).with_columns(*empty), {}
-    return pl.concat(parts).sort("_order").drop("_order", *VECTORS), evidence
+        return rows.drop(VECTORS, strict=False).with_columns(*empty), {}
+    return pl.concat(parts).sort("_order").drop("_order", *VECTORS, strict=False), evidence
 
 
-def _weigh_one(results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: int) -> tuple[list[pl.Series], Evidence]:
-    blocks = pnl_matrix(rows["block_pnl_ticks"])
+def _weigh_one(
+    results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: int, cache_dir: Path | None
+) -> tuple[list[pl.Series], Evidence]:
     names = datasets_of(name)
     lineage = sorted({other for one in names for other in results.lineage(one)})
     enough = (rows["n_signals"] - rows["n_dropped"] >= min_trades).fill_null(False)
@@ -122,9 +134,9 @@ def _weigh_one(results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: in
     )
     sharpe = np.divide(net, sd, out=np.full(net.shape, np.nan), where=sd != 0.0)
     dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
-    pbo = overfit_probability(np.ascontiguousarray(blocks[enough.to_numpy()]))
+    p_adj, pbo = _of_vectors(results, rows, enough, cache_dir)
     figures = [
-        pl.Series("p_adj", adjusted(rows["rotated_net"]), dtype=pl.Float64),
+        p_adj,
         pl.Series(
             "q_random",
             benjamini_hochberg(rows["p_random"].cast(pl.Float64).fill_null(np.nan).to_numpy()),
@@ -135,6 +147,46 @@ def _weigh_one(results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: in
     ]
     luck = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
     return figures, Evidence(name, rows.height, n_trials, pbo, luck)
+
+
+def _of_vectors(
+    results: ResultsDB, rows: pl.DataFrame, enough: pl.Series, cache_dir: Path | None
+) -> tuple[pl.Series, float | None]:
+    """Return `p_adj` of rows and their `pbo`, from the cache if the same rows were weighed before."""
+
+    def make() -> npt.NDArray[np.float64]:
+        full = rows if set(VECTORS) <= set(rows.columns) else results.with_vectors(rows)
+        pbo = overfit_probability(np.ascontiguousarray(pnl_matrix(full["block_pnl_ticks"])[enough.to_numpy()]))
+        found = [*adjusted(full["rotated_net"]), pbo]
+        return np.array([np.nan if value is None else value for value in found])
+
+    if cache_dir is None or set(VECTORS) <= set(rows.columns):
+        found = make()
+    else:
+        cache = ColumnCache(cache_dir / EVIDENCE, _identity(rows, enough))
+        found = cache.get_or_make("vectors", make)
+        prune(cache.folder)
+    pbo = float(found[-1])
+    return pl.Series("p_adj", found[:-1], dtype=pl.Float64).fill_nan(None), None if math.isnan(pbo) else pbo
+
+
+def _identity(rows: pl.DataFrame, enough: pl.Series) -> str:
+    """Return the sha256 of which stored rows these are, in order, which have enough trades, and of what computes."""
+    hasher = hashlib.sha256()
+    for module in (weigh, step_down, overfit_probability, pnl_matrix):
+        hasher.update(Path(module.__code__.co_filename).read_bytes())
+    # A batch is never changed, so that its id stands for what is in it.
+    text = rows.select(pl.concat_str(pl.col(*ROW_KEY, "batch_id"), enough.rename("_enough"), separator=" ").alias("of"))
+    hasher.update(text["of"].str.join("\n").item().encode())
+    return hasher.hexdigest()
+
+
+def prune(folder: Path) -> None:
+    """Delete all but the latest `_KEPT` files of the cache."""
+    with contextlib.suppress(OSError):  # another process prunes
+        files = sorted(folder.glob("vectors.*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in files[_KEPT:]:
+            old.unlink()
 
 
 def adjusted(rotated: pl.Series) -> list[float | None]:

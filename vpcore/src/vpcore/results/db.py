@@ -237,6 +237,28 @@ class ResultsDB:
 
         return self.read(query)
 
+    def with_vectors(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows of `query_runs` with their columns of lists, `VECTORS`.
+
+        Raises
+        ------
+        ResultsError
+            If one of them is not in the store any more.
+        """
+        on = [*ROW_KEY, "batch_id"]
+
+        def query() -> pl.LazyFrame:
+            stored = self._scan("runs").select(*on, *VECTORS).collect()
+            place = stored.lazy().select(on).with_row_index("_at").unique(on, keep="any")
+            at = rows.lazy().select(on).join(place, on=on, how="left", maintain_order="left").collect()["_at"]
+            if at.null_count():
+                raise ResultsError(
+                    f"{at.null_count()} rows have gone from {self.root} while they were read. Try again."
+                )
+            return rows.hstack(stored.select(VECTORS)[at]).lazy()
+
+        return self.read(query)
+
     def query_best(
         self, metric: str = "net_pnl_ticks", *, min_signals: int = 5, limit: int = 10, **filters: Any
     ) -> pl.DataFrame:
