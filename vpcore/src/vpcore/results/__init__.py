@@ -1,7 +1,8 @@
 """The results store: runs and their rows, appended in batches, read by everybody at any time."""
 
 from vpcore.results.compact import CompactReport, compact
-from vpcore.results.db import ResultsDB, StoredRun, in_order, newest
+from vpcore.results.db import ResultsDB, StoredRun
+from vpcore.results.frames import in_order, newest
 from vpcore.results.schema import (
     COMBINATION,
     LOWER_IS_BETTER,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from vpcore.results.db import ResultsDB, newest
+from vpcore.results.db import ResultsDB
+from vpcore.results.frames import newest
 from vpcore.results.schema import ROW_KEY
 from vpcore.results.writer import TABLES, new_batch_id, put_parts
 

@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 from polars.exceptions import ComputeError
 
 from vpcore.errors import ResultsError, did_you_mean, listed
 from vpcore.evaluation.trial import Trial
+from vpcore.results.frames import WITH_A_ROW, committed, in_order, key_frame, newest, of_batches
 from vpcore.results.schema import (
     CIRCUMSTANCES,
     COMBINATION,
-    LOWER_IS_BETTER,
     RESULTS_VERSION,
     ROW_KEY,
     RUNS,
@@ -29,12 +29,6 @@ from vpcore.results.schema import (
 from vpcore.results.writer import TABLES, table_folder, write_batch
 
 _VERSION = re.compile(r"v(\d+)\Z")
-
-_WITH_A_ROW = (
-    "status", "error", "experiment_name", "dataset_id", "signal_name", "signal_distribution", "signal_version",
-    "code_digest", "signal_params_json", "scoring_json", "eval_json", "config_hash", "finished_utc",
-)  # fmt: skip
-"""Columns of `runs_meta` that queries add to a row."""
 
 
 @dataclass(slots=True)
@@ -122,7 +116,7 @@ class ResultsDB:
             rows = rows.drop(VECTORS)
         if where_rows is not None:
             rows = rows.filter(where_rows)
-        return _committed(rows, _of_batches(meta, where_meta).collect())
+        return committed(rows, of_batches(meta, where_meta).collect())
 
     def meta(self, where: pl.Expr | None = None) -> pl.LazyFrame:
         """Return every run once: its row of `runs_meta`; ok beats failed, then the latest finish counts."""
@@ -214,11 +208,11 @@ class ResultsDB:
             # Which rows, and in which order, is found with the few columns that decide it. Joining and sorting with
             # all columns, the vectors among them, took ten times as long.
             rows = scan.collect()
-            made_by = _of_batches(meta, _all(conditions)).collect()
+            made_by = of_batches(meta, _all(conditions)).collect()
             deciding = [*ROW_KEY, "batch_id", "n_signals", "n_dropped"]
             if sort is not None and sort not in deciding:
                 deciding.append(sort)
-            frame = _committed(
+            frame = committed(
                 rows.lazy().select(deciding).with_row_index("_row"),
                 made_by.select("run_id", "batch_id", "status", "finished_utc").with_row_index("_made_by"),
             )
@@ -227,13 +221,13 @@ class ResultsDB:
             if min_signals > 0:
                 frame = frame.filter(pl.col("n_signals") - pl.col("n_dropped") >= min_signals)
             if trials is not None:
-                frame = frame.join(_key_frame(TRIAL_KEY, list(trials)), on=list(TRIAL_KEY), how="semi")
+                frame = frame.join(key_frame(TRIAL_KEY, list(trials)), on=list(TRIAL_KEY), how="semi")
             if keys is not None:
                 wanted = [(run, *trial) for run, trial in keys]
-                frame = frame.join(_key_frame(ROW_KEY, wanted), on=list(ROW_KEY), how="semi")
+                frame = frame.join(key_frame(ROW_KEY, wanted), on=list(ROW_KEY), how="semi")
             frame = in_order(frame, sort)
             found = (frame.head(limit) if limit is not None else frame).select("_row", "_made_by").collect()
-            return rows[found["_row"]].hstack(made_by.select(_WITH_A_ROW)[found["_made_by"]]).lazy()
+            return rows[found["_row"]].hstack(made_by.select(WITH_A_ROW)[found["_made_by"]]).lazy()
 
         return self.read(query)
 
@@ -375,47 +369,3 @@ class ResultsDB:
 
 def _all(conditions: Sequence[pl.Expr]) -> pl.Expr | None:
     return pl.all_horizontal(conditions) if conditions else None
-
-
-def _of_batches(meta: pl.LazyFrame, where: pl.Expr | None) -> pl.LazyFrame:
-    """Return the columns of `runs_meta` that queries add to a row, once per run and batch."""
-    if where is not None:
-        meta = meta.filter(where)
-    return meta.select("run_id", "batch_id", *_WITH_A_ROW).unique(["run_id", "batch_id"], maintain_order=True)
-
-
-def _committed(rows: pl.LazyFrame, meta: pl.DataFrame) -> pl.LazyFrame:
-    """Join rows to their runs, and of each key keep the row that counts."""
-    # Most runs are stored in one batch: then a row can only be there twice as a copy (while parts are merged), and
-    # dropping copies is cheaper than choosing.
-    on, batches = ["run_id", "batch_id"], pl.len().over("run_id")
-    parts = []
-    for several in (False, True):
-        some = meta.filter((batches > 1) == several)
-        if not several or some.height:
-            joined = rows.join(some.lazy(), on=on, how="inner")
-            parts.append(newest(joined, ROW_KEY) if several else joined.unique(list(ROW_KEY), keep="any"))
-    return pl.concat(parts)
-
-
-def _key_frame(names: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> pl.LazyFrame:
-    return pl.LazyFrame(list(keys), schema={name: RUNS[name] for name in names}, orient="row")
-
-
-_Frame = TypeVar("_Frame", pl.LazyFrame, pl.DataFrame)
-
-
-def in_order(rows: _Frame, sort: str | None) -> _Frame:
-    """Return rows by a figure, the best first, null last; without one, and among equals, by key."""
-    if sort is None:
-        return rows.sort(ROW_KEY)
-    by, descending = [sort, *ROW_KEY], [sort not in LOWER_IS_BETTER] + [False] * len(ROW_KEY)
-    return rows.sort(by, descending=descending, nulls_last=True)
-
-
-def newest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
-    """Keep one row per key: ok before failed, then the latest finish, then by batch so that the choice is certain."""
-    order = [pl.col("status") != "ok", pl.col("finished_utc"), pl.col("batch_id")]
-    return frame.sort(order, descending=[False, True, False]).unique(
-        subset=list(key), keep="first", maintain_order=True
-    )
