@@ -238,4 +238,11 @@ def test_the_report_of_several_sessions(sessions: Workspace, call: Callable[...,
     run_experiment(sessions, "three")
     out = tmp_path / "r.html"
     call("report", "three", "--out", str(out))
-    assert "of 3 sessions" in out.read_text()
+    text = out.read_text()
+    assert "of 3 sessions" in text
+    assert ">Sessions</h2>" in text
+    assert "Out of sample" not in text
+    best = json.loads(call("compare", "three", "--json", "--limit", "1")[0])["rows"][0]
+    for name, row in zip(harness_config(sessions, "three").dataset_ids, best["session_rows"], strict=True):
+        assert name in text
+        assert row in text

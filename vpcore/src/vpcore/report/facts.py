@@ -12,7 +12,7 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig
 from vpcore.errors import ResultsError
-from vpcore.evidence import Evidence, datasets_of, verdict, weigh
+from vpcore.evidence import Evidence, OutOfSample, datasets_of, out_of_sample, verdict, weigh
 from vpcore.results import ROW_KEY, in_order
 from vpcore.sweep import harness_config, plan_experiment
 from vpcore.sweep.combine import pooled_rows
@@ -46,6 +46,8 @@ class Facts:
         Of the leader's dataset.
     meta : dict
         Row of `runs_meta` of the leader.
+    splits : OutOfSample or None
+        What choosing in-sample comes to, of an experiment with `eval.splits`.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Facts:
     verdict: str
     manifest: dict[str, Any]
     meta: dict[str, Any]
+    splits: OutOfSample | None = None
 
     @property
     def leader(self) -> dict[str, Any]:
@@ -95,13 +98,18 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
         rows = workspace.results.query_runs(keys=keys, sort=config.select_metric, blocks=True)
     if rows.is_empty():
         raise ResultsError(f"Nothing of experiment '{config.name}' is stored. Run: vp run {config.name}")
-    shown = config.eval
+    shown, n_sessions = config.eval, len(config.sessions)
+    stored = (
+        f"{rows.height:,} of them are stored"
+        if n_sessions == 1
+        else f"{rows.height:,} combinations are stored on all {n_sessions} sessions"
+    )
     question = {
         "Experiment": f"{config.name}, over serving spec {config.serving_name}",
         "Signals": ", ".join(
             f"{plan.name} ({_counted(len(config.points_of(plan)), 'run')})" for plan in config.signals
         ),
-        "Combinations": f"{len(keys):,} rows of {config.n_runs:,} runs; {rows.height:,} of them are stored",
+        "Combinations": f"{len(keys):,} rows of {config.n_runs:,} runs; {stored}",
         "Take-profit / stop": f"{_listed(shown.tp_ticks)} / {_listed(shown.sl_ticks)} ticks",
         "Longest hold": f"{shown.max_hold_bins} bins",
         "Cooldown": f"{_listed(shown.cooldown_bins)} bins",
@@ -109,7 +117,14 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
         "Fee": f"{shown.fee_ticks:g} ticks per round trip",
         "Ranked by": f"{config.select_metric}, rows with at least {config.min_signals} trades",
     }
-    return _facts(workspace, config.name, question, rows, config.select_metric, config.min_signals)
+    splits = None
+    if shown.splits is not None:
+        question["Ranked by"] += f"; chosen in-sample by {shown.splits.method}"
+        rows, splits = out_of_sample(rows, shown.splits, metric=config.select_metric, min_trades=config.min_signals)
+        if config.ranked_by == "in_sample":
+            order = ["in_sample", *ROW_KEY]
+            rows = rows.sort(order, descending=[True] + [False] * len(ROW_KEY), nulls_last=True)
+    return _facts(workspace, config.name, question, rows, config.ranked_by, config.min_signals, splits)
 
 
 def _settings_lines(meta: Mapping[str, Any]) -> dict[str, str]:
@@ -122,7 +137,13 @@ def _settings_lines(meta: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _facts(
-    workspace: Workspace, title: str, question: dict[str, str], rows: pl.DataFrame, select: str, least: int
+    workspace: Workspace,
+    title: str,
+    question: dict[str, str],
+    rows: pl.DataFrame,
+    select: str,
+    least: int,
+    splits: OutOfSample | None = None,
 ) -> Facts:
     weighed, evidence = weigh(workspace.results, rows, min_trades=least)
     enough = weighed.filter(
@@ -143,6 +164,7 @@ def _facts(
         verdict=verdict(best, about),
         manifest=workspace.datasets.open(datasets_of(best["dataset_id"])[-1]).manifest,
         meta=workspace.results.find_run(best["run_id"]),
+        splits=splits,
     )
 
 

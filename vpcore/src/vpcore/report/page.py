@@ -40,7 +40,7 @@ figcaption{font-size:13px;color:var(--muted);max-width:78ch;margin-top:4px}
 .tile{border:1px solid var(--rule);border-radius:4px;padding:10px 12px}
 .tile b{display:block;font-size:21px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}
 .tile span{font-size:12.5px;color:var(--muted)}
-@media(max-width:860px){.page{grid-template-columns:1fr;gap:20px}.tiles{grid-template-columns:repeat(2,1fr)}nav{position:static}}
+@media(max-width:860px){.page{grid-template-columns:minmax(0,1fr);gap:20px}.tiles{grid-template-columns:repeat(2,1fr)}nav{position:static}}
 @media print{nav{display:none}.page{display:block;padding:0}h2{break-after:avoid}figure,table{break-inside:avoid}}
 """
 

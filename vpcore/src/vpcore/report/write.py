@@ -14,7 +14,8 @@ import numpy as np
 
 from vpcore.charts import busiest_window, frame_chart
 from vpcore.errors import ConfigError, VpError
-from vpcore.report import figures
+from vpcore.evidence import datasets_of
+from vpcore.report import figures, held
 from vpcore.report.facts import Facts, gather, varied
 from vpcore.report.page import Page
 from vpcore.report.trades import Leader, Trades
@@ -88,6 +89,8 @@ def make_page(workspace: Workspace, facts: Facts) -> Page:
     _question(page, facts)
     _quality(page, facts)
     _ranking(page, facts)
+    held.out_of_sample(page, facts)
+    held.sessions(page, facts)
     _maps(page, facts)
     try:
         leader = Leader(workspace, row)
@@ -137,6 +140,8 @@ def _quality(page: Page, facts: Facts) -> None:
     valid = manifest.get("valid_bins")
     share = "" if valid is None else f"{valid:,} of {bins:,} bins valid ({valid / bins:.2%}), "
     page.text(f"{share}{manifest['shape']['cell_width_ns'] / 1e6:g} ms each. Figures cover the warm-up too.")
+    if facts.leader.get("sessions") is not None:
+        page.text(f"Of the latest session, {datasets_of(facts.leader['dataset_id'])[-1]}.", note=True)
     known = [(label, quality[name]) for name, label in _QUALITY.items() if name in quality]
     half = (len(known) + 1) // 2
     lines = itertools.zip_longest(known[:half], known[half:], fillvalue=("", ""))
