@@ -2,6 +2,7 @@
 
 They live in an environment of their own, build/peers: their pins and this project's exclude each other. One that cannot
 be installed, or does not run, is skipped with the reason. Each measurement is a process of its own, in turn with ours.
+Names of peers as arguments measure those, and leave what was measured of the others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,13 @@ ROUNDS = 3
 HOLD = 1200
 
 
-def install() -> dict[str, str]:
+def install(wanted: list[str]) -> dict[str, str]:
     """Make the environment; return the peers that cannot be installed, with the reason."""
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
     missing = {}
-    for peer, packages in NEEDS.items():
+    for peer in wanted:
+        packages = NEEDS[peer]
         done = subprocess.run(
             [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
             capture_output=True,
@@ -78,14 +81,18 @@ def market_arrays() -> tuple[Path, Any]:
     trials = [Trial(0.5, 0, int(tp), int(sl)) for tp, sl in pairs]
 
     def ours() -> Any:
-        tables = lambda tp, sl: outcome_table(market, BarrierSpec(tp, sl, HOLD, "mid"))  # noqa: E731
+        fresh = replace(market)  # which has no touch times yet
+        tables = lambda tp, sl: outcome_table(fresh, BarrierSpec(tp, sl, HOLD, "mid"))  # noqa: E731
         return evaluate(market, values, trials, tables, warmup_bins=0, latency_bins=0, fee_ticks=0.0)
 
     return path, (ours, len(trials))
 
 
 def main() -> None:
-    missing = install()
+    wanted = sys.argv[1:] or list(NEEDS)
+    if unknown := set(wanted) - set(NEEDS):
+        sys.exit(f"There is no peer {', '.join(sorted(unknown))}. Peers: {', '.join(NEEDS)}.")
+    missing = install(wanted)
     file = data.market("minute")
     arrays, (evaluation, n_pairs) = market_arrays()
     n = jobs_data.read_all(file)
@@ -96,8 +103,12 @@ def main() -> None:
         "hftbacktest": (file, decoding, "convert + replay L3, no mechanics"),
         "vectorbt": (arrays, barriers, "from_signals, one column per pair"),
     }
-    rows = []
+    out = data.BENCH / "peers.json"
+    before = json.loads(out.read_text())["rows"] if out.exists() else []
+    rows = [row for row in before if row["peer"].partition(":")[0] not in wanted]
     for peer, (argument, (job, run, work, unit), theirs) in jobs.items():
+        if peer not in wanted:
+            continue
         if peer in missing:
             print(f"{peer}: skipped, it cannot be installed: {missing[peer]}")
             continue
@@ -136,7 +147,7 @@ def main() -> None:
             f"| {row['job']} | {human(row['rate'])} {row['unit']}/s | {row['peer']} | "
             f"{human(row['alternative_rate'])} | {row['ratio']:.3g} ({row['ratio_min']:.3g} – {row['ratio_max']:.3g}) |"
         )
-    (data.BENCH / "peers.json").write_text(json.dumps({"rows": rows, "skipped": missing}, indent=1) + "\n")
+    out.write_text(json.dumps({"rows": rows, "skipped": missing}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

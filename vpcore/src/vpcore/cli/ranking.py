@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -158,8 +159,8 @@ def rank(
     splits = None
     if cut is not None:
         found, splits = out_of_sample(found, cut[0], metric=cut[1], min_trades=min_signals)
-    cache = workspace.cache_dir
-    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals, cache_dir=cache)
+    kept = workspace.cache_dir
+    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals, cache_dir=kept)
     if filters.get("signal") is not None:
         weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
     if sort == EVIDENCE:
@@ -247,9 +248,11 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     from vpcore.results import VECTORS
 
     seen: dict[tuple[str, str], set[str]] = {}
-    for row in among.select("signal_name", *_SETTINGS).unique().iter_rows(named=True):
-        for name, value in _settings(row).items():
-            seen.setdefault((row["signal_name"], name), set()).add(_short(value))
+    # Of ten thousand runs most differ in one of the three texts: each of them is read once.
+    read = cache(lambda text: {name: _short(value) for name, value in json_module.loads(text or "{}").items()})
+    for name_of_signal, *texts in among.select("signal_name", *_SETTINGS).unique().iter_rows():
+        for name, value in {name: value for text in texts for name, value in read(text).items()}.items():
+            seen.setdefault((name_of_signal, name), set()).add(value)
     result = []
     for row in rows.to_dicts():
         varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
