@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -34,9 +35,12 @@ def records_of(**values):
     return np.concatenate([records.copy() for records in Simulation(params)])
 
 
-@pytest.fixture(scope="module")
-def quarter():
-    return records_of(duration_s=900, seed=5, iceberg_share=0.1, own_share=0.2)
+MODES = ("exogenous", "natural")
+
+
+@pytest.fixture(scope="module", params=MODES)
+def quarter(request):
+    return records_of(duration_s=900, seed=5, iceberg_share=0.1, own_share=0.2, mode=request.param)
 
 
 # -- random numbers ----------------------------------------------------------------------------------------------------
@@ -159,12 +163,11 @@ def test_looks_like_es():
     assert np.mean(levels[:5]) < np.mean(levels[30:])
 
 
-def test_ordinary_flow_leaves_the_touch(quarter):
+def test_ordinary_flow_leaves_the_touch():
     """Whatever moves the touch is a step of the walk, and there are as many as the simulator says."""
     simulation = Simulation(SyntheticParams(duration_s=900, seed=5, iceberg_share=0.1, own_share=0.2))
-    for _ in simulation:
-        pass
-    touches = np.array(replay(quarter).touches)
+    records = np.concatenate([part.copy() for part in simulation])
+    touches = np.array(replay(records).touches)
     moved = np.count_nonzero((np.diff(touches, axis=0) != 0).any(axis=1))
     assert abs(moved - simulation.counts()["steps"]) <= 1  # the first may come with the first event
 
@@ -229,11 +232,102 @@ def test_alpha_is_symmetric_and_reported():
     assert down.imbalance()[1] < -0.2
 
 
+# -- the natural market ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def natural_hours():
+    return [replay(records_of(duration_s=3600, seed=seed, mode="natural")) for seed in (1, 2, 3)]
+
+
+def test_the_natural_market_looks_like_es(natural_hours):
+    for seen in natural_hours:
+        touches = np.array(seen.touches)
+        spread = touches[:, 1] - touches[:, 0]
+        assert 0.85 < (spread == 1).mean() < 0.97
+        assert spread.max() <= 12
+        mid = touches.sum(axis=1)
+        assert 1000 < np.count_nonzero(np.diff(mid)) < 3500
+        assert 10 < (mid.max() - mid.min()) / 2 < 140
+        best = touches[-1]
+        levels = [(seen.bids.get(best[0] - k, 0), seen.asks.get(best[1] + k, 0)) for k in range(60)]
+        assert np.mean(levels[:5]) < np.mean(levels[30:])
+    assert 30_000 < np.mean([seen.events for seen in natural_hours]) < 60_000
+
+
+def test_arrivals_excite_arrivals(natural_hours):
+    """Many events in few seconds, as on ES; without followers and regimes they come as by a Poisson process."""
+
+    def counts(seen):
+        times = np.array(seen.times)
+        return np.bincount((times - times[0]) // NS)
+
+    for seen in natural_hours:
+        count = counts(seen)
+        assert count.var() / count.mean() > 10
+        assert np.median(np.diff(seen.times)) < 0.01 * NS < 0.3 * np.mean(np.diff(seen.times))
+    plain = {"branching": 0.0, "busy_ratio": 1.0, "touch_depth": 40.0}
+    count = counts(replay(records_of(duration_s=1800, seed=1, mode="natural", **plain)))
+    assert 0.7 < count.var() / count.mean() < 1.5  # cancels still follow the queues
+    assert 0.8 * 15 < count.mean() < 1.2 * 15
+
+
+def test_busy_times_are_busier():
+    busy = records_of(duration_s=900, seed=1, mode="natural", busy_ratio=20.0, calm_s=120.0, busy_s=120.0)
+    even = records_of(duration_s=900, seed=1, mode="natural", busy_ratio=1.0)
+    spread = []
+    for records in (busy, even):
+        times = np.array(replay(records).times)
+        per_30s = np.bincount((times - times[0]) // (30 * NS))
+        spread.append(per_30s.std() / per_30s.mean())
+    assert spread[0] > 1.5 * spread[1]
+
+
+def test_cancels_follow_the_size_of_the_queues():
+    """A book with three times its usual orders loses them, and one with a third of them fills up."""
+    depths = []
+    for usual in (10.0, 90.0):
+        values = {"duration_s": 1800, "seed": 4, "events_per_second": 120.0, "trade_share": 0.0}
+        simulation = Simulation(
+            SyntheticParams(mode="natural", reach_ticks=10, touch_depth=30.0, deep_depth=30.0, **values)
+        )
+        parts = iter(simulation)
+        records = [next(parts).copy()]
+        simulation._market.target[:] = usual  # the snapshot was made for 30
+        records += [part.copy() for part in parts]
+        seen = replay(np.concatenate(records))
+        bid, ask = seen.touches[-1]
+        depths.append(np.mean([seen.bids.get(bid - k, 0) + seen.asks.get(ask + k, 0) for k in range(10)]) / 2)
+    assert depths[0] < 20
+    assert depths[1] > 50
+
+
+def test_the_queue_that_is_smaller_runs_empty_first(natural_hours):
+    """Nothing is planted, and yet the imbalance at the touch predicts the next move; in the exogenous market it cannot."""
+
+    def auc(seen):
+        """How well the lean of the queues, looked at once a second, tells the direction of the next move of the mid."""
+        touches, sizes = np.array(seen.touches), np.array(seen.sizes_at_touch, dtype=float)
+        times, mid = np.array(seen.times), touches.sum(axis=1)
+        at = np.searchsorted(times, np.arange(times[0] + NS, times[-1], NS)) - 1
+        moves = np.flatnonzero(np.diff(mid))
+        following = np.searchsorted(moves, at)
+        at, following = at[following < len(moves)], following[following < len(moves)]
+        up = np.diff(mid)[moves[following]] > 0
+        lean = (sizes[at, 0] - sizes[at, 1]) / sizes[at].sum(axis=1)
+        above = (lean[up][:, np.newaxis] > lean[~up]).mean() + (lean[up][:, np.newaxis] == lean[~up]).mean() / 2
+        return above
+
+    assert np.mean([auc(seen) for seen in natural_hours]) > 0.54
+    assert 0.46 < np.mean([auc(replay(records_of(duration_s=3600, seed=seed))) for seed in (1, 2, 3)]) < 0.54
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def test_same_parameters_same_bytes(tmp_path):
-    params = SyntheticParams(duration_s=60, seed=4, alpha=0.5)
+@pytest.mark.parametrize("values", [{"alpha": 0.5}, {"mode": "natural"}])
+def test_same_parameters_same_bytes(tmp_path, values):
+    params = SyntheticParams(duration_s=60, seed=4, **values)
     paths = [tmp_path / name for name in ("a.dbn.zst", "b.dbn.zst")]
     for path in paths:
         write_synthetic(path, params)
@@ -242,11 +336,20 @@ def test_same_parameters_same_bytes(tmp_path):
     assert paths[0].read_bytes() != paths[1].read_bytes()
 
 
-def test_bits_without_the_compiler(tmp_path):
+def test_the_exogenous_market_is_what_it_was_before_there_was_another():
+    """Files that were made and named by earlier versions stay what they are."""
+    params = SyntheticParams(duration_s=600, seed=7, alpha=0.6, iceberg_share=0.2, own_share=0.3)
+    found = hashlib.sha256(b"".join(records.tobytes() for records in Simulation(params))).hexdigest()
+    assert (params.digest(), found[:16]) == ("45e9a31d5cc2", "753214ac05a817db")
+
+
+@pytest.mark.parametrize("values", [{"alpha": 0.5}, {"mode": "natural"}])
+def test_bits_without_the_compiler(tmp_path, values):
     """The same lines, interpreted: no bit depends on how numba compiles them."""
+    values = {"duration_s": 30, "seed": 4, "snapshot_levels": 75, **values}
     script = (
         "import sys, pathlib; from vpcore.source.synthetic import SyntheticParams, write_synthetic\n"
-        "write_synthetic(pathlib.Path(sys.argv[1]), SyntheticParams(duration_s=30, seed=4, snapshot_levels=75, alpha=0.5))"
+        f"write_synthetic(pathlib.Path(sys.argv[1]), SyntheticParams(**{values}))"
     )
     path = tmp_path / "interpreted.dbn"
     subprocess.run(
@@ -255,7 +358,7 @@ def test_bits_without_the_compiler(tmp_path):
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
     )
     compiled = tmp_path / "compiled.dbn"
-    write_synthetic(compiled, SyntheticParams(duration_s=30, seed=4, snapshot_levels=75, alpha=0.5))
+    write_synthetic(compiled, SyntheticParams(**values))
     assert path.read_bytes() == compiled.read_bytes()
 
 
@@ -282,8 +385,9 @@ def test_the_file_says_what_it_is(tmp_path, read):
     assert got.tobytes() == np.concatenate([r.copy() for r in Simulation(report.params)]).tobytes()
 
 
-def test_tables_that_grow_change_nothing(monkeypatch):
-    values = {"duration_s": 900, "seed": 6, "snapshot_levels": 8, "events_per_second": 60, "restoring": 0.05}
+@pytest.mark.parametrize("mode", [{"restoring": 0.05}, {"mode": "natural"}])
+def test_tables_that_grow_change_nothing(monkeypatch, mode):
+    values = {"duration_s": 900, "seed": 6, "snapshot_levels": 8, "events_per_second": 60, **mode}
     roomy = records_of(**values)
     monkeypatch.setattr(calibration, "_ORDERS", 100)
     monkeypatch.setattr(calibration, "_ROWS", 0)
@@ -303,6 +407,12 @@ def test_tables_that_grow_change_nothing(monkeypatch):
         {"trade_share": 0.5, "modify_share": 0.8, "iceberg_share": 0.5, "own_share": 0.5},
         {"events_per_second": 0.05, "moves_per_hour": 1},
         {"alpha": -1, "mood_gain": 0, "restoring": 1},
+        {"mode": "natural", "touch_depth": 1, "deep_depth": 1},
+        {"mode": "natural", "touch_depth": 300, "deep_depth": 20, "events_per_second": 300, "duration_s": 20},
+        {"mode": "natural", "reach_ticks": 8, "snapshot_levels": 8, "branching": 0.95, "trade_share": 0.3},
+        {"mode": "natural", "trade_share": 0.5, "modify_share": 0.8, "iceberg_share": 0.5, "own_share": 0.5},
+        {"mode": "natural", "branching": 0, "gap_share": 0, "busy_ratio": 1, "events_per_second": 100},
+        {"mode": "natural", "busy_s": 0.5, "calm_s": 0.5, "busy_ratio": 50, "fast_share": 1, "same_share": 1},
     ],
 )
 def test_books_of_other_calibrations_are_sound(values):
@@ -347,6 +457,10 @@ def test_a_price_that_comes_too_near_to_zero(tmp_path):
         ({"near_ticks": 20, "reach_ticks": 10}, r"near_ticks must not exceed reach_ticks 10, was 20"),
         ({"deep_depth": 9000}, r"must be at most 250000, was 1\.08e\+06"),
         ({"start_ns": 2**62 - 5}, r"must end before the year 2116"),
+        ({"mode": "natura"}, r"mode: Input should be 'exogenous' or 'natural', was 'natura'"),
+        ({"mode": "natural", "alpha": 0.5}, r"alpha belongs to mode exogenous, the mode is natural\. Leave it out"),
+        ({"branching": 0.5}, r"branching belongs to mode natural, the mode is exogenous"),
+        ({"mode": "natural", "branching": 1.0}, r"branching: Input should be less than or equal to 0\.95, was 1"),
     ],
 )
 def test_wrong_parameters(values, message):

@@ -44,6 +44,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "track": "Report the stored runs of an experiment to its tracker; what it has already is not doubled.",
         "mlflow-ui": "Start MLflow's user interface on this lake's store, for this machine only, until Ctrl-C.",
     },
+    "Trust": {
+        "calibrate": "Study size and power on simulated markets: p-values, false winners, intervals, and what it takes to be found.",
+    },
     "Serving": {
         "promote": "Publish a row of an experiment's results as a serving version, and let an alias name it.",
         "serving": "The published serving versions.",

@@ -144,7 +144,7 @@ def _parse_settings(settings: list[str], taken: dict[str, Any]) -> dict[str, Any
         if name in taken and name != "tick_size":
             raise ConfigError(f"--set {name}: this parameter has an option of its own, see vp synth --help.")
         try:
-            found[name] = int(text) if text.lstrip("-").isdigit() else float(text)
+            found[name] = text if name == "mode" else int(text) if text.lstrip("-").isdigit() else float(text)
         except ValueError as error:
             raise ConfigError(f"--set {name} takes a number, was '{text}'.") from error
     return found

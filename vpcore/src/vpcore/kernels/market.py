@@ -91,16 +91,15 @@ def imbalance(m: Any, r: Any) -> float:
 
 
 @jit(borrows=True)
-def ordinary_trade(m: Any, r: Any) -> None:
-    """Let an order arrive that trades at the touch; it never goes through to the next level."""
+def ordinary_trade(m: Any, r: Any, buys: int) -> None:
+    """Let a buyer's (1) or a seller's (0) order arrive that trades at the touch and never goes through to the next."""
     state = m.state
-    buys = uniform(m.flow) < 0.5 * (1.0 + 0.4 * m.sums[MOOD])
-    passive = ASK_SIDE if buys else BID_SIDE
-    level = state[BEST_ASK] if buys else state[BEST_BID]
+    passive = ASK_SIDE if buys == 1 else BID_SIDE
+    level = state[BEST_ASK] if buys == 1 else state[BEST_BID]
     wanted = m.sizes[pick(m.flow, m.trade_chance)]
     own_row = -1
     if uniform(m.flow) < r.own_share:
-        own = state[BEST_BID] if buys else state[BEST_ASK]
+        own = state[BEST_BID] if buys == 1 else state[BEST_ASK]
         row = m.levels[own, TAIL]
         fits = m.orders[row, HIDDEN] == 0 and m.orders[row, SIZE] <= m.levels[level, QUANTITY]
         if fits and m.levels[own, COUNT] > 1:
@@ -148,7 +147,7 @@ def ordinary_event(m: Any, r: Any) -> None:
     """One event of the ordinary flow, which leaves the touch where it is."""
     state, levels = m.state, m.levels
     if uniform(m.flow) < r.trade_share:
-        ordinary_trade(m, r)
+        ordinary_trade(m, r, 1 if uniform(m.flow) < 0.5 * (1.0 + 0.4 * m.sums[MOOD]) else 0)
     else:
         side = below(m.flow, 2)
         away = pick(m.flow, m.distance)

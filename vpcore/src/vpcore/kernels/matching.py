@@ -14,13 +14,18 @@ ACTION, SIDE_CODE, ROW_LEVEL, ROW_SIZE, FLAGS, ORDER, TS_EVENT, TS_RECV, SEQUENC
 N_COLUMNS = 10
 
 (BEST_BID, BEST_ASK, LAST_ID, LAST_SEQUENCE, LAST_RECV, NEXT_FLOW, NEXT_WALK, NEXT_MOOD, SUM_TIME,
- N_EVENTS, N_STEPS, N_TRADES, VOLUME, N_ROWS, EVENT_ROW, DONE, OUT_OF_RANGE) = range(2, 19)  # fmt: skip
+ N_EVENTS, N_STEPS, N_TRADES, VOLUME, N_ROWS, EVENT_ROW, DONE, OUT_OF_RANGE,
+ BUSY, NEXT_REGIME) = range(2, 21)  # fmt: skip
 """Places of `Market.state`, behind those of the queues."""
-N_STATE = 19
+N_STATE = 21
 
-MOOD, PRESSURE_BID, VACUUM_BID, PRESSURE_ASK, VACUUM_ASK, STEP_PRODUCT, STEP_SQUARE = range(7)
-"""Places of `Market.sums`."""
-N_SUMS = 7
+N_KINDS = 6
+"""Kinds of events of the natural market, see `vpcore.kernels.natural`."""
+
+MOOD, PRESSURE_BID, VACUUM_BID, PRESSURE_ASK, VACUUM_ASK, STEP_PRODUCT, STEP_SQUARE, EXCITED_FAST = range(8)
+EXCITED_SLOW = EXCITED_FAST + N_KINDS
+"""Places of `Market.sums`; of the last two there is one for each kind of event."""
+N_SUMS = EXCITED_SLOW + N_KINDS
 
 BID_SIDE, ASK_SIDE = 0, 1
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vpcore.canonical import digest
 from vpcore.errors import SourceError, did_you_mean, listed
-from vpcore.kernels import matching, queues
+from vpcore.kernels import matching, natural, queues
 from vpcore.kernels.random import seeded
 from vpcore.units import NS_PER_S, tick_to_int
 
@@ -32,6 +32,19 @@ LAST_QUIET_NS = 5_000_000
 _FULL_PER_MOVE = 0.678
 _WIDE_PER_MOVE = 0.161
 _WIDE_SHARE = 0.10
+_ADDS = 0.52
+"""natural: share of arriving orders among events that are no trades; trades take what more arrives than leaves."""
+
+
+EXOGENOUS = ("alpha", "moves_per_hour", "mood_s", "mood_gain", "restoring")
+NATURAL = (
+    "branching", "same_share", "fast_ms", "slow_ms", "fast_share", "busy_ratio", "calm_s", "busy_s", "gap_share",
+    "lean_share",
+)  # fmt: skip
+"""Parameters that one mode alone has."""
+
+ROOM_PER_HOUR = 100_000
+"""Moves for which the natural market, which nothing bounds, has room."""
 
 
 class SyntheticParams(BaseModel):
@@ -47,6 +60,9 @@ class SyntheticParams(BaseModel):
         None, ge=1, description="Instead of the length: end with the second in which so many records are reached"
     )
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of both random streams")
+    mode: Literal["exogenous", "natural"] = Field(
+        "exogenous", description="exogenous: a walk that the flow follows; natural: a queue market that moves itself"
+    )
     alpha: float = Field(0.0, ge=-1, le=1, description="Tilt of the walk by the imbalance of pressure and vacuum")
     events_per_second: float = Field(15.0, gt=0, le=1e5, description="Ordinary events; steps of the walk come on top")
     moves_per_hour: float = Field(1700.0, gt=0, le=1e6, description="Changes of the mid per hour, on average")
@@ -70,6 +86,18 @@ class SyntheticParams(BaseModel):
     modify_share: float = Field(0.2, ge=0, le=0.8, description="Share of modifies among the others")
     iceberg_share: float = Field(0.02, ge=0, le=0.5, description="Share of new orders with hidden size")
     own_share: float = Field(0.04, ge=0, le=0.5, description="Share of trades by a resting order moved into a cross")
+    branching: float = Field(0.87, ge=0, le=0.95, description="natural: events that an event causes, on average")
+    same_share: float = Field(0.5, ge=0, le=1, description="natural: share of these that are of its kind and side")
+    fast_ms: float = Field(0.1, gt=0, le=1e5, description="natural: memory of the quick followers, ms")
+    slow_ms: float = Field(500.0, gt=0, le=1e6, description="natural: memory of the slow ones, ms")
+    fast_share: float = Field(0.75, ge=0, le=1, description="natural: share of the quick ones")
+    busy_ratio: float = Field(
+        4.0, ge=1, le=100, description="natural: how much more happens in busy times than in calm"
+    )
+    calm_s: float = Field(240.0, gt=0, le=86_400, description="natural: how long calm times last on average")
+    busy_s: float = Field(60.0, gt=0, le=86_400, description="natural: how long busy times last on average")
+    gap_share: float = Field(0.7, ge=0, le=1, description="natural: share of orders that go inside a wide spread")
+    lean_share: float = Field(0.8, ge=0, le=1, description="natural: how far trades hit the smaller of the queues")
 
     @model_validator(mode="after")
     def _whole(self) -> SyntheticParams:
@@ -83,6 +111,10 @@ class SyntheticParams(BaseModel):
                 f"snapshot_levels times the larger of touch_depth and deep_depth must be at most {_MAX_SNAPSHOT}, "
                 f"was {self.snapshot_levels * max(self.touch_depth, self.deep_depth):g}"
             )
+        for name in NATURAL if self.mode == "exogenous" else EXOGENOUS:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                other = "natural" if self.mode == "exogenous" else "exogenous"
+                raise ValueError(f"{name} belongs to mode {other}, the mode is {self.mode}. Leave it out, or set mode")
         if self.near_ticks > self.reach_ticks:
             raise ValueError(f"near_ticks must not exceed reach_ticks {self.reach_ticks}, was {self.near_ticks}")
         return self
@@ -94,7 +126,9 @@ class SyntheticParams(BaseModel):
 
     def digest(self) -> str:
         """Return 12 hex digits that name these parameters and the simulator's version."""
-        return digest({"format": _FORMAT, **self.model_dump()})[:12]
+        # The exogenous market is named as it was before there was another.
+        left_out = {"mode", *NATURAL} if self.mode == "exogenous" else set()
+        return digest({"format": _FORMAT, **self.model_dump(exclude=left_out)})[:12]
 
 
 def parse_params(values: Mapping[str, Any], where: str) -> SyntheticParams:
@@ -147,6 +181,34 @@ def make_rates(params: SyntheticParams, end_ns: int) -> matching.Rates:
         mood_gain=params.mood_gain,
         restoring=params.restoring,
         gain=params.imbalance_gain,
+    )
+
+
+def make_nature(params: SyntheticParams) -> natural.Nature:
+    """Return what the natural market has beside its rates.
+
+    With a branching ratio `b`, arrivals without a cause come at ``(1 - b)`` times the rate that is wanted. Followers
+    are of the kinds that are usual but for those of the same kind, so that the usual mix stays whatever the excitement.
+    """
+    trade = params.trade_share / 2
+    add = (1.0 - params.trade_share) * _ADDS / 2
+    usual = np.array([trade, trade, add, add, 0.5 - trade - add, 0.5 - trade - add])
+    calm = (params.calm_s + params.busy_s) / (params.calm_s + params.busy_ratio * params.busy_s)
+    return natural.Nature(
+        base=(1.0 - params.branching) * params.events_per_second * usual,
+        usual=usual,
+        fast_s=params.fast_ms / 1000.0,
+        slow_s=params.slow_ms / 1000.0,
+        fast_share=params.fast_share,
+        branching=params.branching,
+        same_share=params.same_share,
+        calm=calm,
+        busy=calm * params.busy_ratio,
+        calm_s=params.calm_s,
+        busy_s=params.busy_s,
+        gap_share=params.gap_share,
+        lean_share=params.lean_share,
+        rates=np.zeros(matching.N_KINDS),
     )
 
 

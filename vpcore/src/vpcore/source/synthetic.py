@@ -1,10 +1,12 @@
 """The calibrated market: a simulator that writes real DBN files, order by order.
 
-The reference price is an exogenous symmetric walk with random numbers of its own. Makers re-centre the book in the
-event in which it moves, and ordinary flow never empties a touch, so that the mid *is* the walk: at ``alpha = 0``
+In mode ``exogenous`` the reference price is a symmetric walk with random numbers of its own. Makers re-centre the book
+in the event in which it moves, and ordinary flow never empties a touch, so that the mid *is* the walk: at ``alpha = 0``
 nothing that the book shows says where it goes. `alpha` tilts each step by the imbalance of pressure and vacuum near the
 touch, ``P(up) = (1 + alpha * imbalance) / 2``; see `vpcore.kernels.market.imbalance`. A latent mood of the ordinary
 flow, of which the walk does not know, gives that imbalance size and memory.
+
+Mode ``natural`` is a queue market with bursts and regimes that moves itself, see `vpcore.kernels.natural`: for realism.
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ import numpy as np
 
 from vpcore.errors import SourceError
 from vpcore.kernels import market as kernel
-from vpcore.kernels import matching, queues
+from vpcore.kernels import matching, natural, queues
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE, UNDEF_PRICE
 from vpcore.source.calibration import (
     DEMO_ALPHA,
     LAST_QUIET_NS,
+    ROOM_PER_HOUR,
     SyntheticParams,
     make_market,
+    make_nature,
     make_orders,
     make_rates,
     parse_params,
@@ -103,7 +107,9 @@ class Simulation:
         self.end_ns = params.end_ns if end_ns is None else end_ns
         self._tick_int = tick_to_int(params.tick_size)
         start_tick = tick_to_int(params.start_price) // self._tick_int
-        moves = params.moves_per_hour * (self.end_ns - params.start_ns) / (3600 * NS_PER_S)
+        self._nature = make_nature(params) if params.mode == "natural" else None
+        per_hour = params.moves_per_hour if self._nature is None else ROOM_PER_HOUR
+        moves = per_hour * (self.end_ns - params.start_ns) / (3600 * NS_PER_S)
         # A symmetric walk leaves ten standard deviations never; the fully tilted one goes further.
         room = params.reach_ticks + params.snapshot_levels + 64
         room += math.ceil(10 * math.sqrt(moves) + abs(params.alpha) * moves)
@@ -118,23 +124,56 @@ class Simulation:
 
     def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:
         """Yield ``MBO_DTYPE[n]``; the memory is used again for the next ones."""
-        rates, state = self._rates, self._market.state
         buffer = np.zeros(len(self._market.rows), MBO_DTYPE)
-        kernel.open_book(self._market, rates, self.params.start_ns, self.params.snapshot_levels)
+        self._open()
+        for count in self._until(self._rates.end_ns):
+            if count > len(buffer):
+                buffer = np.zeros(len(self._market.rows), MBO_DTYPE)
+            yield self._encode(buffer[:count], self._market.rows[:count])
+
+    def samples(self, every_ns: int) -> Iterator[tuple[int, float, float]]:
+        """Run the market, instead of iterating for its records, and look at it at regular times.
+
+        Yields
+        ------
+        time : int
+            UTC nanoseconds.
+        mid : float
+            Ticks.
+        imbalance : float
+            See `vpcore.kernels.market.imbalance`; as of the last event before.
+        """
+        state = self._market.state
+        self._open()
+        for t in range(self.params.start_ns + every_ns, self._rates.end_ns, every_ns):
+            for _ in self._until(t):
+                pass
+            state[matching.DONE] = 0
+            mid = (int(state[matching.BEST_BID]) + int(state[matching.BEST_ASK])) / 2 + self._lowest_tick
+            yield t, mid, float(kernel.imbalance(self._market, self._rates))
+
+    def _open(self) -> None:
+        kernel.open_book(self._market, self._rates, self.params.start_ns, self.params.snapshot_levels)
+        if self._nature is not None:
+            natural.begin(self._market, self._nature, self.params.start_ns)
+
+    def _until(self, end_ns: int) -> Iterator[int]:
+        """Go on to a time; yield how many rows there are whenever the market stops for them to be taken."""
+        rates, state = self._rates._replace(end_ns=end_ns), self._market.state
         while True:
             if state[matching.N_ROWS] == 0:  # the snapshot goes first, by itself
                 self._make_room()
-                kernel.simulate(self._market, rates)
+                if self._nature is None:
+                    kernel.simulate(self._market, rates)
+                else:
+                    natural.simulate(self._market, rates, self._nature)
             if state[matching.OUT_OF_RANGE]:
                 raise SourceError(
                     "The simulated price came too near to 0. "
                     "Choose a higher start_price, a smaller tick_size or a shorter market."
                 )
-            count = int(state[matching.N_ROWS])
-            if count > len(buffer):
-                buffer = np.zeros(len(self._market.rows), MBO_DTYPE)
-            if count:
-                yield self._encode(buffer[:count], self._market.rows[:count])
+            if state[matching.N_ROWS]:
+                yield int(state[matching.N_ROWS])
             state[matching.N_ROWS] = state[matching.EVENT_ROW] = 0
             if state[matching.DONE]:
                 return

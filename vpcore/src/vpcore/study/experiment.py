@@ -1,0 +1,176 @@
+"""One experiment of a study: every signal, threshold, cooldown and pair of barriers on one simulated market."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.dataset import Dataset
+from vpcore.evaluation import (
+    BarrierSpec,
+    EvalConfig,
+    OutcomeTable,
+    Price,
+    Resampling,
+    Trial,
+    deflated_sharpes,
+    detect,
+    evaluate,
+    make_ring,
+    overfit_probability,
+    rotated,
+    standardised,
+    step_down,
+)
+from vpcore.evidence import MIN_TRADES
+from vpcore.kernels.random import seeded, uniform
+from vpcore.scoring import ScoringConfig
+from vpcore.signal import LabelSpec, MLSignal, Signal, batch, needs_score
+from vpcore.study.plan import Study, World, engine_params
+from vpcore.sweep.worker import Session
+from vpcore.testing.market import simulated_dataset
+
+Columns = dict[str, npt.NDArray[Any]]
+
+FIGURES = (
+    "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "n_signals", "n_dropped", "tp_rate", "timeout_rate",
+    "breakeven_rate", "tp_rate_lo", "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random",
+)  # fmt: skip
+"""Columns of `evaluate` that a study keeps."""
+
+_TIES = 2  # a random stream of its own
+
+
+def run_world(study: Study, world: World, signals: dict[str, Signal]) -> Columns:
+    """Return the rows of every experiment on a market, one per price.
+
+    Returns
+    -------
+    dict of arrays of shape (n_rows,)
+        `FIGURES`, and
+
+        - ``price``, ``signal``: text. ``level``: place of the threshold in its signal's grid, from 0.
+        - ``p_uniform``: `p_random` with ties broken at random: uniform on (0, 1) where there is no effect.
+        - ``p_adj``: step-down over all rows of the experiment. ``dsr``: with the rows as the trials.
+        - ``pbo``: of the experiment, the same in all its rows. NaN where it is not defined.
+        - ``fair_ticks``: mean net PnL of a long and a short entered at every bin of the ring: what a trade without any
+          knowledge is worth. Not 0 even at the mid, because a stop pays its bin's worst price.
+    """
+    session = Session(simulated_dataset(world.market, engine_params(study, signals)))
+    parts = [_experiment(study, world, price, session, signals) for price in world.prices]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _experiment(study: Study, world: World, price: Price, session: Session, signals: dict[str, Signal]) -> Columns:
+    rows: list[Columns] = []
+    blocks: list[npt.NDArray[np.float64]] = []
+    sums: list[npt.NDArray[np.int32]] = []
+    config = study.eval_config(price)
+    for name, signal in signals.items():
+        data = session.scored(ScoringConfig()) if needs_score(signal) else session.dataset
+        values: npt.NDArray[np.float64] | None = None
+        for tp, sl in study.tp_sl_ticks:
+            spec = BarrierSpec(tp, sl, config.max_hold_bins, price)
+            if values is None or isinstance(signal, MLSignal):  # what is learnt depends on the barriers
+                values = _values(signal, data, spec, config.latency_bins, session.dataset.tick_int)
+            trials = [Trial(thr, cooldown, tp, sl) for thr in signal.thresholds() for cooldown in config.cooldown_bins]
+            key = f"{world.alpha} {world.minutes} {world.seed}"
+            resampling = Resampling(study.draws, study.draws, f"{key} {price} {name}", key)
+            table = session.table(spec)
+            found = evaluate(
+                session.market,
+                values,
+                trials,
+                lambda tp, sl, table=table: table,  # type: ignore[misc]
+                mode=signal.prediction_mode,
+                warmup_bins=config.first_bin,
+                latency_bins=config.latency_bins,
+                fee_ticks=config.fee_ticks,
+                resampling=resampling,
+            )
+            uniform_p, fair = _ties_broken(session, table, values, found, signal, config, resampling)
+            n = len(trials)
+            levels = {threshold: level for level, threshold in enumerate(sorted(set(signal.thresholds())))}
+            rows.append(
+                {name: found[name] for name in FIGURES}
+                | {
+                    "price": np.full(n, price),
+                    "signal": np.full(n, name),
+                    "level": np.array([levels[float(threshold)] for threshold in found["threshold"]]),
+                    "p_uniform": uniform_p,
+                    "fair_ticks": np.full(n, fair),
+                    "sharpe": found["net_pnl_ticks"] / np.where(found["net_pnl_sd"] > 0, found["net_pnl_sd"], np.nan),
+                    "skew": found["net_pnl_skew"],
+                    "kurtosis": found["net_pnl_kurtosis"],
+                }
+            )
+            blocks.append(found["block_pnl_ticks"])
+            sums.append(found["rotated_net"])
+    joined = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
+    return joined | _together(joined, np.concatenate(blocks), np.concatenate(sums))
+
+
+def _values(
+    signal: Signal, data: Dataset, spec: BarrierSpec, latency_bins: int, tick_int: int
+) -> npt.NDArray[np.float64]:
+    if not isinstance(signal, MLSignal):
+        return batch(signal, data).values
+    labels = LabelSpec(spec.tp_ticks, spec.sl_ticks, spec.max_hold_bins, latency_bins, spec.price, tick_int)
+    return batch(signal, data, labels).values
+
+
+def _ties_broken(
+    session: Session,
+    table: OutcomeTable,
+    values: npt.NDArray[np.float64],
+    rows: Columns,
+    signal: Signal,
+    config: EvalConfig,
+    resampling: Resampling,
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the p-values of rows with ties broken at random, and what a trade without knowledge is worth, ticks."""
+    ring = make_ring(table, warmup_bins=config.first_bin, latency_bins=config.latency_bins)
+    found = np.full(len(rows["threshold"]), np.nan)
+    for i in range(len(found)):
+        trial = Trial(
+            float(rows["threshold"][i]),
+            int(rows["cooldown_bins"][i]),
+            int(rows["tp_ticks"][i]),
+            int(rows["sl_ticks"][i]),
+        )
+        detections = detect(
+            values,
+            session.market.valid,
+            session.market.bin_seq,
+            trial.threshold,
+            cooldown_bins=trial.cooldown_bins,
+            warmup_bins=config.first_bin,
+            mode=signal.prediction_mode,
+        )
+        sums = rotated(ring, detections, resampling.null_draws, resampling.market)
+        if sums.any():
+            above, equal = np.count_nonzero(sums[1:] > sums[0]), np.count_nonzero(sums[1:] == sums[0])
+            # The observed one is one of the equals, at a random place among them.
+            place = uniform(seeded(resampling.seed_of(trial), _TIES))
+            found[i] = (above + place * (equal + 1)) / len(sums)
+    fair = float(ring.net[:, : ring.size].mean()) / 2.0 if ring.size else np.nan
+    return found, fair
+
+
+def _together(rows: Columns, blocks: npt.NDArray[np.float64], sums: npt.NDArray[np.int32]) -> Columns:
+    """Return the figures of an experiment that its rows decide together, as `vpcore.evidence.weigh` does."""
+    enough = rows["n_signals"] - rows["n_dropped"] >= MIN_TRADES
+    scores = standardised(sums)
+    pbo = overfit_probability(np.ascontiguousarray(blocks[enough]))
+    known = enough & np.isfinite(rows["sharpe"])
+    variance = float(np.var(rows["sharpe"][known], ddof=1)) if known.sum() > 1 else 0.0
+    dsr = deflated_sharpes(
+        rows["sharpe"], rows["n_eff"], rows["skew"], rows["kurtosis"], variance=variance, n_trials=len(enough)
+    )
+    return {
+        "p_adj": step_down(scores[:, 0], scores[:, 1:]),
+        "dsr": np.array([np.nan if value is None else value for value in dsr]),
+        "pbo": np.full(len(enough), np.nan if pbo is None else pbo),
+    }

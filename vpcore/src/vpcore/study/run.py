@@ -1,0 +1,114 @@
+"""Running a study: one file per simulated market, so that it can be stopped and gone on with at any time."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpcore.errors import StorageError
+from vpcore.plugins import Plugins
+from vpcore.signal import Signal
+from vpcore.storage.atomic import make_folder, storage_errors, write_atomic
+from vpcore.study.experiment import Columns, run_world
+from vpcore.study.plan import Study, World, load_signals, world_key, worlds
+from vpcore.sweep.dispatch import dispatch
+
+MARKETS = "markets"
+"""Folder of the finished markets, below that of the study."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyProgress:
+    """How far a study is, in simulated minutes of market: those that were there, that are done, and all."""
+
+    reused: float
+    done: float
+    total: float
+
+
+def run_study(
+    study: Study,
+    folder: Path,
+    *,
+    workers: int = 1,
+    plugins: Plugins | None = None,
+    on_progress: Callable[[StudyProgress], None] = lambda progress: None,
+) -> dict[World, Columns]:
+    """Simulate what is missing of a study and return the rows of every market.
+
+    Parameters
+    ----------
+    study : Study
+        What to simulate.
+    folder : Path
+        Where finished markets are kept. Those of the same market, settings and code are not computed again.
+    workers : int
+        Processes.
+    plugins : Plugins, optional
+        Where the signals and the executor are.
+    on_progress : callable
+        Called with a `StudyProgress`.
+
+    Raises
+    ------
+    ConfigError, PluginError
+        If a signal is unknown or does not fit the grid.
+    StorageError
+        If the folder cannot be written.
+    """
+    plugins = plugins or Plugins()
+    signals = load_signals(plugins, study.signals)
+    planned = worlds(study)
+    paths = {world: folder / MARKETS / f"{world_key(study, world, signals)}.npz" for world in planned}
+    missing = [world for world in planned if not paths[world].exists()]
+    total = sum(world.minutes for world in planned)
+    reused = total - sum(world.minutes for world in missing)
+    done = reused
+    on_progress(StudyProgress(reused, done, total))
+    if missing:
+        with storage_errors(folder, "make the folder of the study"):
+            make_folder(folder / MARKETS)
+        for world, columns in _computed(study, missing, signals, plugins, workers):
+            _write(paths[world], columns)
+            done += world.minutes
+            on_progress(StudyProgress(reused, done, total))
+    return {world: _read(path) for world, path in paths.items()}
+
+
+def _computed(
+    study: Study, missing: list[World], signals: dict[str, Signal], plugins: Plugins, workers: int
+) -> Iterator[tuple[World, Columns]]:
+    calls = [(study, world, signals) for world in missing]
+    pool = plugins.load("executor", "local" if workers > 1 else "serial")(workers)
+    with pool, closing(dispatch(pool, run_world, calls)) as results:
+        for index, result in results:
+            if isinstance(result, BaseException):
+                raise result
+            yield missing[index], result
+
+
+def _write(path: Path, columns: Columns) -> None:
+    data = io.BytesIO()
+    np.savez_compressed(data, allow_pickle=False, **columns)
+    with storage_errors(path, "keep a market of the study"):
+        write_atomic(path, data.getvalue(), durable=False)
+
+
+def _read(path: Path) -> Columns:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise StorageError(f"{path} cannot be read: {error}. Delete it and run the study again.") from error
+
+
+def plain_json(value: Any) -> bytes:
+    """Return the bytes of a JSON file; NaN is null."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

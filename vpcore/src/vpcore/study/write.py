@@ -1,0 +1,69 @@
+"""A study from the first market to the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpcore.plugins import Plugins
+from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.study.figures import draw_study, require_matplotlib
+from vpcore.study.page import page
+from vpcore.study.plan import Study
+from vpcore.study.run import StudyProgress, plain_json, run_study
+from vpcore.study.strength import strengths
+from vpcore.study.summary import plain, summarise
+
+RESULTS, PAGE, IMAGES, PREFIX = "results.json", "calibration.md", "images", "calibration-"
+
+STRENGTH_MARKETS = 100
+"""At most; they are simulated without an engine, which takes a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `write_study` made: the answers, and where they are."""
+
+    answers: dict[str, Any]
+    results: Path
+    page: Path
+    pictures: tuple[Path, ...]
+
+
+def write_study(
+    study: Study,
+    folder: Path,
+    *,
+    command: str,
+    workers: int = 1,
+    plugins: Plugins | None = None,
+    on_progress: Callable[[StudyProgress], None] = lambda progress: None,
+) -> Written:
+    """Run a study and write its answers as JSON, its pictures and its page into a folder.
+
+    Parameters
+    ----------
+    study : Study
+        What to simulate.
+    folder : Path
+        Made if it is missing.
+    command : str
+        That repeats the study, for the page.
+    workers, plugins, on_progress
+        See `run_study`.
+    """
+    require_matplotlib()  # not after an hour of simulation
+    found = run_study(study, folder, workers=workers, plugins=plugins, on_progress=on_progress)
+    seeds = range(study.first_seed, study.first_seed + min(study.seeds, STRENGTH_MARKETS))
+    strength = strengths((0.0, *study.alphas), seeds, study.minutes) if study.power_seeds else []
+    answers = plain({**summarise(study, found), "strength": strength})
+    results, text = folder / RESULTS, folder / PAGE
+    with storage_errors(results, "write the results of the study"):
+        write_atomic(results, plain_json(answers), durable=False)
+    (folder / IMAGES).mkdir(exist_ok=True)
+    pictures = draw_study(folder / IMAGES, PREFIX, study, found, answers)
+    with storage_errors(text, "write the page of the study"):
+        write_atomic(text, page(study, answers, pictures, command, folder).encode(), durable=False)
+    return Written(answers, results, text, tuple(pictures.values()))
