@@ -37,7 +37,7 @@ from vpcore.study.write import write_study
 PLUGIN = Path(__file__).parent / "plugin"
 SMALL: dict[str, Any] = {
     "seeds": 4, "power_seeds": 2, "minutes": 30.0, "alphas": (1.0,), "lengths": (10.0,), "signals": ("tilt",),
-    "cell_width_ms": 500, "grid_radius_ticks": 8, "draws": 99,
+    "tp_sl_ticks": ((4, 4), (8, 4)), "cell_width_ms": 500, "grid_radius_ticks": 8, "draws": 99,
 }  # fmt: skip
 
 
@@ -133,19 +133,19 @@ def test_the_effect_is_found_and_looking_ahead_is_noticed(tmp_path: Path, plugin
     found = run_study(study, tmp_path, plugins=plugins)
     answers = summarise(study, found)
     by_signal = {(item["signal"], item["size"]): item for item in answers["null"]["size"]}
-    assert by_signal["tilt", 0.1]["kept"]
+    assert by_signal["tilt", 0.05]["share"] < 0.25  # six markets say no more
     assert not by_signal["ahead", 0.05]["kept"]
     assert by_signal["ahead", 0.05]["share"] > 0.6
     assert answers["null"]["false_winners"]["p_adj"]["share"] > 0.5
     (point,) = answers["power"]["alpha"]
     assert point["mid"]["signals"]["tilt"]["share"] >= 0.75
     assert point["touch"]["net"]["tilt"] < point["mid"]["net"]["tilt"]
-    for columns in found.values():
+    for world, columns in found.items():
         known = np.isfinite(columns["p_random"])
         assert (columns["p_uniform"][known] <= columns["p_random"][known]).all()
         assert (columns["p_uniform"][known] > 0).all()
-        mid = columns["price"] == "mid"
-        assert (np.abs(columns["fair_ticks"][mid]) < 0.4).all()  # nothing to be had without knowledge
+        if world.part == NULL:
+            assert (np.abs(columns["fair_ticks"]) < 0.5).all()  # nothing to be had without knowledge
     # With one draw in a hundred tied, breaking ties moves a p-value by far less than the p-value itself can be.
     assert np.nanmax(np.abs(columns["p_random"] - columns["p_uniform"])) < 0.2
 
