@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "mlflow-ui": "Start MLflow's user interface on this lake's store, for this machine only, until Ctrl-C.",
     },
     "Trust": {
+        "audit": "Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.",
         "calibrate": "Study size and power on simulated markets: p-values, false winners, intervals, and what it takes to be found.",
     },
     "Serving": {

@@ -108,17 +108,17 @@ class Leader:
         self.session = Session(self.dataset)
         signal = cls(cls.Params.parse(json.loads(row["signal_params_json"]), row["signal_name"]))
         self.mode = signal.prediction_mode
-        data = self.dataset
-        if row["scoring_json"]:
-            data = self.session.scored(ScoringConfig.model_validate(json.loads(row["scoring_json"])))
-        labels = None
+        self.signal = signal
+        self.scoring = ScoringConfig.model_validate(json.loads(row["scoring_json"])) if row["scoring_json"] else None
+        self.labels: LabelSpec | None = None
         if isinstance(signal, MLSignal):
             settings = self.settings
-            labels = LabelSpec(
+            self.labels = LabelSpec(
                 self.trial.tp_ticks, self.trial.sl_ticks, settings["max_hold_bins"], settings["latency_bins"],
                 settings["price"], self.dataset.tick_int,
             )  # fmt: skip
-        self.values = batch(signal, data, labels).values if labels is not None else batch(signal, data).values
+        data = self.session.scored(self.scoring) if self.scoring is not None else self.dataset
+        self.values = batch(signal, data, self.labels).values
 
     def barriers(self) -> BarrierSpec:
         """Return what closes the row's trades."""

@@ -170,7 +170,7 @@ def check_determinism(subject: Subject) -> None:
         )
 
 
-def _cuts(subject: Subject) -> Iterator[int]:
+def cuts(subject: Subject) -> Iterator[int]:
     """Yield lengths at which to end the data: around the end of the warm-up, and spread over the rest."""
     n_bins, warm = subject.data.n_bins, subject.first_warm
     rng = np.random.default_rng(7)
@@ -183,7 +183,7 @@ def _cuts(subject: Subject) -> Iterator[int]:
 def check_prefix(subject: Subject) -> None:
     """The values on the first part of the data are the first part of the values, byte for byte."""
     values = subject.values
-    for n in _cuts(subject):
+    for n in cuts(subject):
         part = subject.compute(subject.data.prefix(n))
         at = first_difference(values[:n], part)
         if at is not None:
@@ -196,7 +196,7 @@ def check_prefix(subject: Subject) -> None:
 def check_future(subject: Subject) -> None:
     """Other data from some bin on leave the values before it as they were."""
     values = subject.values
-    for seed, n in enumerate(_cuts(subject)):
+    for seed, n in enumerate(cuts(subject)):
         other = subject.compute(subject.data.disturbed(n, seed))
         at = first_difference(values[:n], other[:n])
         if at is not None:
