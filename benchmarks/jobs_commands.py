@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data import BENCH, WORKSPACE, workspace
+from data import BENCH, WORKSPACE, market, workspace
 from harness import figure
 
 from vpcore.cli.common import current_plugins
@@ -216,3 +216,42 @@ def sweep(small: bool) -> dict[str, Any]:
         "vp run, wall, slowest": figure(max(r[0] for r in rounds), "s"),
         "vp run, CPU with workers": figure(statistics.median(r[1] for r in rounds), "s"),
     }
+
+
+def commands(small: bool) -> dict[str, Any]:
+    """Return what every other command costs on a minute of market, beside the imports of the command line alone."""
+    del small
+    root = ("--root", str(WORKSPACE))
+    file = str(market("minute"))
+    name = "commands-small"
+    experiment(name, ["erd", "ads"], windows=[100], thresholds=[0.02], pairs=[2])
+    generate("minute")
+    command(VP, "run", name, *root)
+    (mine,) = [item for item in workspace().datasets.ids() if item.split("__")[1] == "minute"]
+    run = workspace().results.query_runs(experiment=name, sort="n_signals", limit=1)["run_id"].item()
+    out = BENCH / "commands"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    wanted = {
+        "validate": root,
+        "plugins": (),
+        "list-signals": (),
+        "schema": (),
+        "init": (str(out / "new"),),
+        "list-datasets": root,
+        "inspect": (file,),
+        "verify": (mine, *root),
+        "results show": ("show", run, *root),
+        "compare": (name, *root),
+        "plot": (run, "--out", str(out / "plot.png"), *root),
+        "report": (name, "--out", str(out / "report.html"), *root),
+        "check": ("erd",),
+        "online-sim": ("--run-id", run, *root),
+    }
+    imports = statistics.median(command(sys.executable, "-c", "import typer, rich")[1] for _ in range(3))
+    found = {}
+    for what, arguments in wanted.items():
+        wall, cpu, _ = command(VP, what.split()[0], *arguments, into=out / "log")
+        found[f"vp {what}, CPU, of import typer, rich"] = figure(cpu / imports, "x")
+        found[f"vp {what}, wall"] = figure(wall, "s")
+    return found

@@ -25,6 +25,7 @@ COMPARISONS = {
     "datasets": "jobs_data:datasets",
     "scoring": "jobs_research:scoring",
     "barriers": "jobs_research:barriers",
+    "kernels": "jobs_kernels:kernels",
 }
 """Groups of jobs beside their alternatives."""
 
@@ -32,6 +33,7 @@ MEASURES = {
     "live": "jobs_live:live",
     "start": "jobs_commands:start",
     "compilation": "jobs_commands:compilation",
+    "commands": "jobs_commands:commands",
     "generate": "jobs_commands:generating",
     "sweep": "jobs_commands:sweep",
     "scaling": "jobs_scaling:scaling",
