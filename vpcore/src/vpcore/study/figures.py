@@ -179,3 +179,33 @@ def _power(figure: Any, study: Study, power: Mapping[str, Any]) -> None:
         "lines: p_random ≤ 5 % in a signal's reference row\n(blue: at least 90 % at the right end)", fontsize=9
     )
     axes[1].legend(fontsize=8, loc="upper left")
+
+
+def draw_portraits(path: Path, portraits: Mapping[str, Mapping[str, float]]) -> None:
+    """Write a picture of several markets side by side: spread, depth, sizes and times between events."""
+
+    def draw(figure: Any) -> None:
+        spread, depth, gaps = figure.subplots(1, 3)
+        width = 0.8 / len(portraits)
+        for i, (name, found) in enumerate(portraits.items()):
+            colour = ("black", _BLUE, _RED, _GREEN)[i % 4]
+            bars = ("spread_1", "spread_2", "spread_3", "spread_wider")
+            spread.bar(np.arange(4) + (i - 1) * width, [found[key] for key in bars], width, color=colour, label=name)
+            behind = [int(key[6:]) for key in found if key.startswith("depth_")]
+            depth.plot(behind, [found[f"depth_{k}"] for k in behind], marker="o", markersize=3, color=colour)
+            levels = [int(key[8:]) for key in found if key.startswith("gap_ms_p")]
+            gaps.plot(
+                [max(found[f"gap_ms_p{p}"], 1e-3) for p in levels], levels, marker="o", markersize=3, color=colour
+            )
+        spread.set_xticks(range(4), ["1", "2", "3", "more"])
+        spread.set_xlabel("spread, ticks")
+        spread.set_ylabel("share of time")
+        spread.legend(fontsize=8)
+        depth.set_xlabel("ticks behind the touch")
+        depth.set_ylabel("contracts")
+        depth.set_ylim(bottom=0)
+        gaps.set_xscale("log")
+        gaps.set_xlabel("time between events, ms")
+        gaps.set_ylabel("percentile")
+
+    save(path, draw)
