@@ -34,6 +34,10 @@ EVIDENCE = "evidence"
 
 _ENOUGH_TO_COMPARE = 2
 _KEPT = 32
+_NEEDED = frozenset(
+    (*ROW_KEY, "batch_id", "dataset_id", "n_signals", "n_dropped", "n_eff", "net_pnl_ticks", "net_pnl_sd",
+     "net_pnl_skew", "net_pnl_kurtosis", "p_random", *VECTORS)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +108,17 @@ def weigh(
     twelve alone in nearly all. What an entry at another time would have paid has the skewness that it has.
     """
     parts, evidence = [], {}
-    numbered = rows.with_row_index("_order")
+    # Only what is weighed is sorted and put back: rows have thirty columns more, which need not move.
+    numbered = rows.select(name for name in rows.columns if name in _NEEDED).with_row_index("_order")
     for name in sorted(set(rows["dataset_id"].to_list())):
         part = numbered.filter(pl.col("dataset_id") == name).sort(*ROW_KEY, "_order")
         figures, evidence[name] = _weigh_one(results, name, part, min_trades, cache_dir)
-        parts.append(part.with_columns(figures))
+        parts.append(part.select("_order").with_columns(figures))
     if not parts:
         empty = (pl.lit(None, dtype=pl.Int64 if name == "n_trials" else pl.Float64).alias(name) for name in COMPUTED)
         return rows.drop(VECTORS, strict=False).with_columns(*empty), {}
-    return pl.concat(parts).sort("_order").drop("_order", *VECTORS, strict=False), evidence
+    figures_of_all = pl.concat(parts).sort("_order").drop("_order")
+    return rows.drop(VECTORS, strict=False).with_columns(figures_of_all.get_columns()), evidence
 
 
 def _weigh_one(
