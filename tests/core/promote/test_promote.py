@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_the_best_row_is_published(world):
         ({"figures": {"net_pnl_lo": np.nan}}, r"row \w{8} has no interval of its net PnL \(eval.bootstrap_draws is 0"),
         (
             {"luck": 2.0},
-            r"p_adj of row \w{8} is 0\.\d{3} and must be at most 0\.05: of experiments with 8 rows on pure noise",
+            r"p_adj of row \w{8} is 0\.\d{3} and must be at most 0\.05: of 8 trials on pure noise",
         ),
         (
             {"luck": 2.0, "figures": {"net_pnl_lo": -1.0}, "n_signals": 29},
@@ -117,6 +118,29 @@ def test_rows_are_weighed_with_all_of_the_experiment(world):
     among = promote(world.workspace, "sweep", two.run_id, alias="a", force=True, why="to see")
     assert among.figures["p_adj"] > alone.figures["p_adj"]
     assert among.figures["n_trials"] == sum(len(run.trials) for run in world.runs())
+
+
+def test_a_row_found_among_many_is_no_better_for_being_asked_for_alone(world):
+    """An experiment with nothing but the winner of another one is not the first look at this market."""
+    two = world.run(gain=2.0)
+    world.store(two, luck=1.003)
+    alone = promote(world.workspace, "sweep", two.run_id, alias="a")
+    old = {**two.meta, "run_id": "f" * 16, "experiment_name": "an earlier one", "signal_params_json": '{"gain":7.0}'}
+    for i in range(40):
+        old["run_id"] = f"{i:016x}"
+        world.store(replace(two, run_id=old["run_id"], meta=old), luck=1.5)
+    with pytest.raises(RefusedError, match=r"p_adj of row \w{8} is 0\.\d{3} and must be at most 0\.05: of 328 trials"):
+        promote(world.workspace, "sweep", two.run_id, alias="b")
+    forced = promote(world.workspace, "sweep", two.run_id, alias="b", force=True, why="to see")
+    assert forced.figures["p_adj"] == pytest.approx(1 - (1 - alone.figures["p_adj"]) ** 41)
+
+
+def test_a_row_without_trades_is_not_promoted_even_by_force(world):
+    run = world.run(gain=2.0)
+    world.store(run, n_signals=0)
+    row = row_id(run.run_id, *run.trials[0])
+    with pytest.raises(ResultsError, match=r"Row \w{8} of run \w{16} did not trade: there is nothing to promote"):
+        promote(world.workspace, "sweep", run.run_id, row=row, alias="a", force=True, why="x")
 
 
 def test_a_live_pipeline_reads_what_was_published(world):

@@ -68,7 +68,7 @@ def _publish(run_id: str, alpha: float, root: list[str]) -> None:
     promote = ["promote", "demo", "--run-id", run_id, "--alias", "demo", *root]
     if _step("The best row becomes a published version, if its evidence will do", promote, may=EXIT_REFUSED):
         planted = "its effect is planted" if alpha else "it has no effect at all"
-        why = f"A demonstration: {planted}, and a session this short cannot prove one after costs."
+        why = f"A demonstration: {planted}, and the row with the highest pay does not prove it."
         _step("It does not: overridden, with a reason", [*promote, "--force", "--why", why])
 
 

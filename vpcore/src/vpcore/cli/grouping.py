@@ -73,28 +73,39 @@ def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
 def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
     """Return one line per value of every setting that varies: the figure over all rows that have it.
 
-    A setting's ``spread`` is how far the medians of its values lie apart; those with the widest come first.
+    What every signal has, as the barriers, is told over all rows; a threshold, a parameter or a setting of the scorer,
+    which mean something else or nothing to another signal, within each signal that has more than one value of it, as
+    ``signal.setting`` where there are several signals. A setting's ``spread`` is how far the medians of its values lie
+    apart; those with the widest come first.
     """
     import polars as pl
 
-    from vpcore.report.facts import varied
+    from vpcore.report.facts import TRIAL_AXES, varied
 
     figure = figure_of(sort)
     table, names = varied(rows)
+    signals = sorted(set(rows["signal_name"].to_list()))
+    common = [name for name in names if name in TRIAL_AXES and name != "threshold"]
+    parts = [(name, name, table) for name in common]
+    if len(signals) > 1:
+        parts.append(("signal", "signal", table.with_columns(signal=pl.col("signal_name"))))
+    for signal in signals:
+        own = table.filter(pl.col("signal_name") == signal)
+        parts += [(f"{signal}.{name}" if len(signals) > 1 else name, name, own) for name in names if name not in common]
     lines: list[tuple[float, list[dict[str, Any]]]] = []
-    if rows["signal_name"].n_unique() > 1:
-        table, names = table.with_columns(signal=pl.col("signal_name")), ["signal", *names]
-    for name in names:
-        known = table.filter(pl.col(name).is_not_null())
+    for label, name, part in parts:
         found = (
-            known.group_by(name)
+            part.filter(pl.col(name).is_not_null())
+            .group_by(name)
             .agg(pl.col(figure).median().alias("median"), pl.col(figure).max().alias("highest"),
                  pl.col(figure).min().alias("lowest"), pl.len().alias("rows"))
             .sort(name)
         )  # fmt: skip
+        if found.height < 2:
+            continue
         medians = found["median"].drop_nulls()
         spread = float(medians.max() - medians.min()) if len(medians) else 0.0  # type: ignore[operator, arg-type]
-        group = [{"setting": name, "value": row.pop(name), **row, "spread": spread} for row in found.to_dicts()]
+        group = [{"setting": label, "value": row.pop(name), **row, "spread": spread} for row in found.to_dicts()]
         lines.append((-spread, group))
     return [line for _, group in sorted(lines, key=lambda pair: (pair[0], pair[1][0]["setting"])) for line in group]
 

@@ -92,7 +92,9 @@ def weigh(
         In the same order, without the columns of lists, with
 
         - ``p_adj``: Romano-Wolf step-down p-value over all the rows in the draws behind `p_random`: how often the best
-          of all these rows does as well at random times. Null without draws;
+          of all these rows does as well at random times. If more than these rows was tried on the market, it is
+          raised to what so many independent trials would make of it (`over_all_trials`): a row that was found among
+          many is no better for being read alone. Null without draws;
         - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over all the rows: of those with this one or a lower,
           the share that is expected to be no better than random entry;
         - ``dsr``: deflated Sharpe ratio over all trials on the market, null where it is not defined;
@@ -141,6 +143,7 @@ def _weigh_one(
     sharpe = np.divide(net, sd, out=np.full(net.shape, np.nan), where=sd != 0.0)
     dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
     p_adj, pbo = _of_vectors(results, rows, enough, cache_dir)
+    p_adj = over_all_trials(p_adj, rows.height, n_trials)
     figures = [
         p_adj,
         pl.Series(
@@ -153,6 +156,20 @@ def _weigh_one(
     ]
     luck = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
     return figures, Evidence(name, rows.height, n_trials, pbo, luck)
+
+
+def over_all_trials(p_adj: pl.Series, n_rows: int, n_trials: int) -> pl.Series:
+    """Return p-values adjusted for `n_rows` rows as they are among `n_trials` trials: ``1 - (1 - p)^(trials / rows)``.
+
+    Trials that are not among the rows are taken as independent of them (Sidak 1967), which makes the answer too high
+    rather than too low. With no others it is what it was.
+    """
+    if n_trials <= n_rows:
+        return p_adj
+    p = p_adj.fill_null(np.nan).to_numpy()
+    with np.errstate(divide="ignore"):
+        raised = -np.expm1(n_trials / n_rows * np.log1p(-p))
+    return pl.Series(p_adj.name, raised, dtype=pl.Float64).fill_nan(None)
 
 
 def _of_vectors(

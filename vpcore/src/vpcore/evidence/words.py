@@ -22,7 +22,8 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     net, by_chance, p_adj, lo = (row[name] for name in ("net_pnl_ticks", "p_random", "p_adj", "net_pnl_lo"))
     if net is None:
         return "did not trade"
-    trials = f"{evidence.n_rows:,} trial{'s' if evidence.n_rows != 1 else ''}"
+    n = max(evidence.n_rows, evidence.n_trials)
+    trials = f"{n:,} trial{'s' if n != 1 else ''}"
     if by_chance is None:
         timing = "was not held against random entry"
     elif by_chance <= LEVEL:
@@ -31,11 +32,13 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
         timing = f"is no better than random entry ({_percent(by_chance)} of random entries pay as much)"
     across = _across(row)
     if net <= 0.0:
+        if by_chance is not None and by_chance <= LEVEL and p_adj is not None and p_adj > LEVEL:
+            timing += f", as some of {trials} do by luck ({_percent(p_adj)} of experiments this size)"
         joint = ", but" if by_chance is not None and by_chance <= LEVEL else " and"
         return f"{timing}{joint} loses {-net:.2f} ticks a trade after costs{across}"
     if p_adj is not None and p_adj > LEVEL:
-        draws = f"the best of {evidence.n_rows:,} lucky draws" if evidence.n_rows > 1 else "a lucky draw"
-        size = "experiments this size" if evidence.n_rows > 1 else "such trials"
+        draws = f"the best of {n:,} lucky draws" if n > 1 else "a lucky draw"
+        size = "experiments this size" if n > 1 else "such trials"
         return f"{timing}, and may be {draws}: {_percent(p_adj)} of {size} on pure noise do better{across}"
     if by_chance is None or p_adj is None:
         return f"{timing}: what it pays may be luck{across}"
@@ -90,8 +93,8 @@ def wanting(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, requ
         found.append(f"{name} was not held against random entry (eval.null_draws is 0): it has no p_adj.")
     elif row["p_adj"] > LEVEL:
         found.append(
-            f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: of experiments with "
-            f"{evidence.n_rows} rows on pure noise, that share has a row that does as well."
+            f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: of "
+            f"{max(evidence.n_rows, evidence.n_trials)} trials on pure noise, that share of times one does as well."
         )
     return found
 

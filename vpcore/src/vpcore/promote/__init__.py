@@ -132,6 +132,8 @@ def promote(
     signal = signal_of(workspace, config, meta, datasets)
     family, about, splits = weighed_rows(workspace, config, list(datasets.values()))
     best = choose(family, config, meta["run_id"], row)
+    if not (best["n_signals"] or 0) - (best["n_dropped"] or 0):
+        raise ResultsError(f"Row {best['row']} of run {best['run_id']} did not trade: there is nothing to promote.")
     meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
     latest = datasets[meta["dataset_id"]]
     obstacles = _obstacles(config, list(datasets.values()), best, about, splits)
