@@ -48,7 +48,7 @@ class Evidence:
     ----------
     dataset_id : str
     n_rows : int
-        Rows that `p_adj` is adjusted for.
+        Rows that were read; `p_adj` is adjusted for them and raised to all `n_trials`.
     n_trials : int
         Combinations ever evaluated on this market, failed ones and those of other experiments included.
     pbo : float or None
