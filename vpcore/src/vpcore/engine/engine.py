@@ -16,7 +16,7 @@ from vpcore.kernels import bins as bn
 from vpcore.kernels import state as bk
 from vpcore.kernels import stream as sk
 from vpcore.kernels.flow import make_flow
-from vpcore.kernels.frame import N_GRID, N_WORK, FrameParams
+from vpcore.kernels.frame import N_GRID, make_params
 from vpcore.kernels.mechanics import chain_coefficients
 from vpcore.kernels.records import MBO_DTYPE
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
@@ -109,14 +109,13 @@ class Engine:
         self._flow = make_flow(2 * band + 1, params.flow_windows)
         slots = [self._columns.index(name) if name in self._columns else -1 for name in GRID_VALUES]
         assert len(slots) == N_GRID
-        self._par = FrameParams(
-            chain=chain_coefficients(params.tau_velocity, params.tau_acceleration, params.tau_jerk),
-            weights=np.array([getattr(params, f"c{i}") for i in range(1, 8)] + [params.composite_floor], np.float64),
-            radius=params.grid_radius_ticks,
-            margin=params.band_margin_ticks,
-            per_second=1000.0 / params.cell_width_ms,
-            slots=np.array(slots, np.int64),
-            work=np.zeros((N_WORK, 2 * band + 1), np.float64),
+        self._par = make_params(
+            chain_coefficients(params.tau_velocity, params.tau_acceleration, params.tau_jerk),
+            np.array([getattr(params, f"c{i}") for i in range(1, 8)] + [params.composite_floor], np.float64),
+            params.grid_radius_ticks,
+            params.band_margin_ticks,
+            1000.0 / params.cell_width_ms,
+            slots,
         )
         scalars = np.zeros(bn.N_SCALARS, np.int64)
         scalars[bn.START] = start_ns

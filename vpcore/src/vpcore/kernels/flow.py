@@ -1,6 +1,6 @@
 """Flow features: windowed means of composite per absolute price level, and their derivatives.
 
-Composites are held as integers, multiples of 2^-44, so that a running sum is exact, costs one addition and one
+Composites are held as whole numbers, multiples of 2^-44, so that a running sum is exact, costs one addition and one
 subtraction per window, and is the same whenever the stream began.
 """
 
@@ -14,29 +14,31 @@ from vpcore.kernels.jit import jit
 
 COMPOSITE_ONE = 2.0**44
 MAX_WINDOW_BINS = 512
-"""Sums of up to 512 composites stay below 2^53 and convert to float64 exactly."""
+"""Sums of up to 512 composites stay below 2^53: in float64 they are exact."""
+
+_SEQ, _LOW, _COUNT = 0, 1, 2
 
 
 class Flow(NamedTuple):
     """State of the composite history, one slot per level of the band (slot = level modulo `n_slots`)."""
 
-    tick: Any  # int64[n_slots] the level that a slot holds
-    seq: Any  # int64[n_slots] bin in which it was last tracked
-    history: Any  # int64[max window, n_slots] composites of the last bins, row = bin modulo max window
-    sums: Any  # int64[n_windows, n_slots] running sums
+    band: Any  # int64[3] the bin tracked last, the first level of its band, and how many levels it had
+    history: Any  # float64[max window, n_slots] composites of the last bins, row = bin modulo max window
+    sums: Any  # float64[n_windows, n_slots] running sums
     rolled: Any  # float64[4, n_slots] rolled composite and its three derivatives
     windows: Any  # int64[n_windows]
+    work: Any  # float64[2, n_slots] scratch
 
 
 def make_flow(n_slots: int, windows: tuple[int, ...]) -> Flow:
     """Return an empty history for a band of `n_slots` levels."""
     return Flow(
-        tick=np.zeros(n_slots, np.int64),
-        seq=np.full(n_slots, -2, np.int64),
-        history=np.zeros((max(windows), n_slots), np.int64),
-        sums=np.zeros((len(windows), n_slots), np.int64),
+        band=np.array([-2, 0, 0], np.int64),
+        history=np.zeros((max(windows), n_slots), np.float64),
+        sums=np.zeros((len(windows), n_slots), np.float64),
         rolled=np.zeros((4, n_slots), np.float64),
         windows=np.array(windows, np.int64),
+        work=np.zeros((2, n_slots), np.float64),
     )
 
 
@@ -49,7 +51,7 @@ def track(flow, low, n_levels, composite, seq, per_second):
     flow : Flow
         Changed in place.
     low, n_levels : int
-        First level of the band in ticks, and how many there are.
+        First level of the band in ticks, and how many there are; at most `n_slots`.
     composite : float64[n_levels]
         Composite of each level, in [-1, 1].
     seq : int
@@ -58,42 +60,71 @@ def track(flow, low, n_levels, composite, seq, per_second):
     per_second : float
         Bins per second.
     """
-    n_slots = flow.tick.shape[0]
+    first, stop = low, low  # the levels that go on
+    if flow.band[_SEQ] == seq - 1:
+        first = min(max(low, flow.band[_LOW]), low + n_levels)
+        stop = max(first, min(low + n_levels, flow.band[_LOW] + flow.band[_COUNT]))
+    for tick in range(low, first):
+        _begin(flow, tick, composite[tick - low])
+    for tick in range(stop, low + n_levels):
+        _begin(flow, tick, composite[tick - low])
+    # Their slots go round the ring once at most.
+    n_slots = flow.rolled.shape[1]
+    slot = first % n_slots
+    piece = min(stop - first, n_slots - slot)
+    _go_on(flow, slot, composite[first - low : first - low + piece], seq, per_second)
+    if piece < stop - first:
+        _go_on(flow, 0, composite[first - low + piece : stop - low], seq, per_second)
+    flow.band[_SEQ] = seq
+    flow.band[_LOW] = low
+    flow.band[_COUNT] = n_levels
+
+
+@jit(borrows=True)
+def _begin(flow, tick, composite):
+    slot = tick % flow.rolled.shape[1]
+    value = np.rint(composite * COMPOSITE_ONE)
+    n_windows = flow.windows.shape[0]
+    total = 0.0
+    for i in range(n_windows):
+        flow.sums[i, slot] = value * flow.windows[i]
+        total += flow.sums[i, slot] / (COMPOSITE_ONE * flow.windows[i])
+    flow.history[:, slot] = value
+    flow.rolled[0, slot] = total / n_windows
+    flow.rolled[1:, slot] = 0.0
+
+
+@jit(borrows=True)
+def _go_on(flow, slot, composite, seq, per_second):
+    """Track levels whose slots lie side by side, from `slot` on. Loops over levels are innermost, for vectors."""
+    n = composite.shape[0]
     length = flow.history.shape[0]
     n_windows = flow.windows.shape[0]
-    row = seq % length
-    slot = low % n_slots
-    for j in range(n_levels):
-        value = np.int64(np.rint(composite[j] * COMPOSITE_ONE))
-        if flow.seq[slot] == seq - 1 and flow.tick[slot] == low + j:
-            total = 0.0
-            for i in range(n_windows):
-                window = flow.windows[i]
-                # The longest window's oldest value lies in the row that this bin is about to take.
-                flow.sums[i, slot] += value - flow.history[(seq - window) % length, slot]
-                total += float(flow.sums[i, slot]) / (COMPOSITE_ONE * window)
-            rolled = total / n_windows
-            d1 = (rolled - flow.rolled[0, slot]) * per_second
-            d2 = (d1 - flow.rolled[1, slot]) * per_second
-            d3 = (d2 - flow.rolled[2, slot]) * per_second
-            flow.history[row, slot] = value
-            flow.rolled[0, slot] = rolled
-            flow.rolled[1, slot] = d1
-            flow.rolled[2, slot] = d2
-            flow.rolled[3, slot] = d3
-        else:
-            flow.tick[slot] = low + j
-            total = 0.0
-            for i in range(n_windows):
-                flow.sums[i, slot] = value * flow.windows[i]
-                total += float(flow.sums[i, slot]) / (COMPOSITE_ONE * flow.windows[i])
-            for i in range(length):
-                flow.history[i, slot] = value
-            flow.rolled[0, slot] = total / n_windows
-            flow.rolled[1, slot] = 0.0
-            flow.rolled[2, slot] = 0.0
-            flow.rolled[3, slot] = 0.0
-        flow.seq[slot] = seq
-        slot += 1
-        if slot == n_slots:
-            slot = 0
+    total = flow.work[0, :n]
+    value = flow.work[1, :n]
+    for j in range(n):
+        value[j] = np.rint(composite[j] * COMPOSITE_ONE)
+        total[j] = 0.0
+    for i in range(n_windows):
+        # The longest window's oldest value lies in the row that this bin is about to take.
+        oldest = flow.history[(seq - flow.windows[i]) % length, slot : slot + n]
+        sums = flow.sums[i, slot : slot + n]
+        whole = COMPOSITE_ONE * flow.windows[i]
+        for j in range(n):
+            running = sums[j] + (value[j] - oldest[j])
+            sums[j] = running
+            total[j] += running / whole
+    newest = flow.history[seq % length, slot : slot + n]
+    level = flow.rolled[0, slot : slot + n]
+    slope = flow.rolled[1, slot : slot + n]
+    bend = flow.rolled[2, slot : slot + n]
+    third = flow.rolled[3, slot : slot + n]
+    for j in range(n):
+        newest[j] = value[j]
+        rolled = total[j] / n_windows
+        d1 = (rolled - level[j]) * per_second
+        d2 = (d1 - slope[j]) * per_second
+        third[j] = (d2 - bend[j]) * per_second
+        level[j] = rolled
+        slope[j] = d1
+        bend[j] = d2

@@ -14,22 +14,19 @@ import numpy as np
 from vpcore.kernels.flow import track
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import find_page
-from vpcore.kernels.mechanics import ACC_A, ACC_J, ACC_REST, ACC_V, N_ACC, N_QUANTITIES, TINY
-from vpcore.kernels.state import L_TOUCHED, PAGE, PAGE_BITS
+from vpcore.kernels.mechanics import ACC_A, ACC_J, ACC_REST, ACC_V, N_MASSES, N_QUANTITIES, TINY
+from vpcore.kernels.state import ASK_SIDE, BID_SIDE, L_TOUCHED, PAGE, PAGE_BITS
 
-# Rows of the work array behind the accumulators, in the order of `vpcore.schema.GRID_VALUES`.
-W_MASS = N_ACC
-W_DEPTH = W_MASS + 3
-W_V = W_DEPTH + 2
-W_A = W_V + N_QUANTITIES
-W_J = W_A + N_QUANTITIES
-W_PRESSURE = W_J + N_QUANTITIES
-W_VACUUM = W_PRESSURE + 1
-W_COMPOSITE = W_VACUUM + 1
-W_ROLLED = W_COMPOSITE + 1
-N_WORK = W_ROLLED + 4
-N_GRID = 26
-"""Grid columns: masses, depths, v, a, j, pressure, vacuum, and four of the rolled composite."""
+# Grid columns, in the order of `vpcore.schema.GRID_VALUES`.
+G_MASS = 0
+G_DEPTH = G_MASS + N_MASSES
+G_V = G_DEPTH + 2
+G_A = G_V + N_QUANTITIES
+G_J = G_A + N_QUANTITIES
+G_PRESSURE = G_J + N_QUANTITIES
+G_VACUUM = G_PRESSURE + 1
+G_ROLLED = G_VACUUM + 1
+N_GRID = G_ROLLED + 4
 
 ADD, PULL, FILL, BID, ASK = range(5)
 
@@ -43,7 +40,24 @@ class FrameParams(NamedTuple):
     margin: Any  # int
     per_second: Any  # float, bins per second
     slots: Any  # int64[N_GRID] place of each grid column in the output, -1 where it is not written
-    work: Any  # float64[N_WORK, band] scratch
+    composite: Any  # float64[band] scratch: the composite of every level of the band
+    cells: Any  # float32[N_GRID, 2 * radius + 1] scratch: the frame
+
+
+def make_params(
+    chain: Any, weights: Any, radius: int, margin: int, per_second: float, slots: list[int]
+) -> FrameParams:
+    """Return the parameters of the frame kernel with its scratch arrays; for what they are see `FrameParams`."""
+    return FrameParams(
+        chain=chain,
+        weights=weights,
+        radius=radius,
+        margin=margin,
+        per_second=per_second,
+        slots=np.array(slots, np.int64),
+        composite=np.zeros(2 * (radius + margin) + 1, np.float64),
+        cells=np.zeros((N_GRID, 2 * radius + 1), np.float32),
+    )
 
 
 @jit(borrows=True)
@@ -57,7 +71,7 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
     flow : Flow
         Changed in place.
     par : FrameParams
-        `par.work` is overwritten.
+        Its scratch arrays are overwritten.
     bid, ask : int
         Touch at the end of the bin, in ticks, ``bid < ask``.
     now : int
@@ -69,99 +83,132 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
     row : int
         Row of `out` to write.
     """
-    work = par.work
     mid2 = bid + ask
-    band = par.radius + par.margin
     odd = mid2 & 1
+    band = par.radius + par.margin
     low = (mid2 + odd) // 2 - band
     n_levels = 2 * band + 1 - odd
-    _read_levels(book, work, low, n_levels, now, par.margin, n_levels - par.margin)
-    _derive(par, n_levels)
-    track(flow, low, n_levels, work[W_COMPOSITE], seq, par.per_second)
-    n_slots = flow.tick.shape[0]
-    slot = low % n_slots
-    for j in range(n_levels):
+    cells = par.cells
+    # Level j lies in cell j - margin below the mid, and one further above it when no level is the mid (odd spread).
+    half = par.radius + 1 - odd
+    inner, middle, outer = par.margin, par.margin + half, n_levels - par.margin
+    _read_margin(book, par, low, np.int64(0), inner, now)
+    _read_grid(book, par, low, inner, middle, now, np.int64(0))
+    _read_grid(book, par, low, middle, outer, now, odd)
+    _read_margin(book, par, low, outer, n_levels, now)
+    track(flow, low, n_levels, par.composite, seq, par.per_second)
+    n_slots = flow.rolled.shape[1]
+    slot = (low + par.margin) % n_slots
+    for j in range(outer - inner):
+        cell = j if j < half else j + odd
         for i in range(4):
-            work[W_ROLLED + i, j] = flow.rolled[i, slot]
+            cells[G_ROLLED + i, cell] = np.float32(flow.rolled[i, slot] + 0.0)
         slot += 1
         if slot == n_slots:
             slot = 0
-    # Level j lies in cell j - margin below the mid, and one further above it when no level is the mid (odd spread).
-    half = par.radius + 1 - odd
+    if odd:
+        cells[:, half] = np.float32(0.0)
     for column in range(N_GRID):
         place = par.slots[column]
-        if place < 0:
-            continue
-        source = W_MASS + column if column < N_GRID - 4 else W_ROLLED + column - (N_GRID - 4)
-        for j in range(half):
-            out[place, row, j] = np.float32(work[source, par.margin + j] + 0.0)  # + 0.0 makes -0.0 a 0.0
-        if odd:
-            out[place, row, half] = np.float32(0.0)
-        for j in range(half, 2 * par.radius + 1 - odd):
-            out[place, row, j + odd] = np.float32(work[source, par.margin + j] + 0.0)
+        if place >= 0:
+            for cell in range(2 * par.radius + 1):
+                out[place, row, cell] = cells[column, cell]
+
+
+@jit(inline=True, borrows=True)
+def _decayed(acc, page, level, place, factor):
+    value = acc[page, level, place] * factor
+    return 0.0 if abs(value) < TINY else value
+
+
+@jit(inline=True, borrows=True)
+def _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull):
+    """Return pressure and vacuum of a level."""
+    pressure = weights[0] * v_add + weights[1] * max(rest, 0.0) + weights[2] * max(a_add, 0.0)
+    vacuum = weights[3] * v_pull + weights[4] * v_fill + weights[5] * max(-rest, 0.0) + weights[6] * max(a_pull, 0.0)
+    return pressure, vacuum
 
 
 @jit(borrows=True)
-def _read_levels(book, work, low, n_levels, now, inner, outer):
-    """Read accumulators at `now`: those of velocity and acceleration in the band, the rest inside the grid."""
+def _read_margin(book, par, low, start, stop, now):
+    """Note the composite of levels beyond the grid, of which nothing else is asked."""
+    acc, chain, weights = book.acc, par.chain, par.weights
     page = np.int64(-1)
     number = (low >> PAGE_BITS) - 1
-    for j in range(n_levels):
+    for j in range(start, stop):
         tick = low + j
         if (tick >> PAGE_BITS) != number:
             number = tick >> PAGE_BITS
             page = find_page(book, number)
         level = tick & (PAGE - 1)
-        if page < 0:
-            for i in range(W_DEPTH + 2):
-                work[i, j] = 0.0
+        if page < 0 or book.levels[page, level, L_TOUCHED] == 0:
+            par.composite[j] = 0.0
             continue
-        work[W_DEPTH, j] = float(book.levels[page, level, 0])
-        work[W_DEPTH + 1, j] = float(book.levels[page, level, 1])
-        before = book.levels[page, level, L_TOUCHED]
-        if before == 0:
-            for i in range(N_ACC):
-                work[i, j] = 0.0
-            continue
-        dt = float(now - before)
-        _read(book.acc, work, page, level, j, ACC_V, ACC_A, math.exp(-dt / book.taus[0]))
-        _read(book.acc, work, page, level, j, ACC_A, ACC_J, math.exp(-dt / book.taus[1]))
-        if inner <= j < outer:
-            _read(book.acc, work, page, level, j, ACC_J, ACC_REST, math.exp(-dt / book.taus[2]))
-            _read(book.acc, work, page, level, j, ACC_REST, N_ACC, math.exp(-dt / book.taus[3]))
-
-
-@jit(inline=True, borrows=True)
-def _read(acc, work, page, level, j, start, stop, factor):
-    for i in range(start, stop):
-        value = acc[page, level, i] * factor
-        work[i, j] = 0.0 if abs(value) < TINY else value
+        dt = float(now - book.levels[page, level, L_TOUCHED])
+        by_v, by_a = math.exp(-dt / book.taus[0]), math.exp(-dt / book.taus[1])
+        s_add = _decayed(acc, page, level, ACC_V + ADD, by_v)
+        s_pull = _decayed(acc, page, level, ACC_V + PULL, by_v)
+        v_fill = chain[0] * _decayed(acc, page, level, ACC_V + FILL, by_v)
+        v_bid = chain[0] * _decayed(acc, page, level, ACC_V + BID, by_v)
+        v_ask = chain[0] * _decayed(acc, page, level, ACC_V + ASK, by_v)
+        a_add = chain[1] * s_add + chain[2] * _decayed(acc, page, level, ACC_A + ADD, by_a)
+        a_pull = chain[1] * s_pull + chain[2] * _decayed(acc, page, level, ACC_A + PULL, by_a)
+        pressure, vacuum = _balance(
+            weights, chain[0] * s_add, chain[0] * s_pull, v_fill, v_bid + v_ask, a_add, a_pull
+        )
+        par.composite[j] = (pressure - vacuum) / (pressure + vacuum + weights[7])
 
 
 @jit(borrows=True)
-def _derive(par, n_levels):
-    work = par.work
-    chain = par.chain
-    for q in range(3):
-        for j in range(n_levels):
-            work[W_MASS + q, j] = work[ACC_REST + q, j]
-    for q in range(N_QUANTITIES):
-        for j in range(n_levels):
-            work[W_V + q, j] = chain[0] * work[ACC_V + q, j]
-            work[W_A + q, j] = chain[1] * work[ACC_V + q, j] + chain[2] * work[ACC_A + q, j]
-            work[W_J + q, j] = (
-                chain[3] * work[ACC_V + q, j] + chain[4] * work[ACC_A + q, j] + chain[5] * work[ACC_J + q, j]
-            )
-    c = par.weights
-    for j in range(n_levels):
-        rest = work[W_V + BID, j] + work[W_V + ASK, j]
-        pressure = c[0] * work[W_V + ADD, j] + c[1] * max(rest, 0.0) + c[2] * max(work[W_A + ADD, j], 0.0)
-        vacuum = (
-            c[3] * work[W_V + PULL, j]
-            + c[4] * work[W_V + FILL, j]
-            + c[5] * max(-rest, 0.0)
-            + c[6] * max(work[W_A + PULL, j], 0.0)
-        )
-        work[W_PRESSURE, j] = pressure
-        work[W_VACUUM, j] = vacuum
-        work[W_COMPOSITE, j] = (pressure - vacuum) / (pressure + vacuum + c[7])
+def _read_grid(book, par, low, start, stop, now, shift):
+    """Write every column but the rolled ones for levels of the grid: level j into cell ``j - margin + shift``."""
+    acc, chain, weights, cells = book.acc, par.chain, par.weights, par.cells
+    page = np.int64(-1)
+    number = (low >> PAGE_BITS) - 1
+    for j in range(start, stop):
+        tick = low + j
+        cell = j - par.margin + shift
+        if (tick >> PAGE_BITS) != number:
+            number = tick >> PAGE_BITS
+            page = find_page(book, number)
+        level = tick & (PAGE - 1)
+        bids, asks, touched = np.int64(0), np.int64(0), np.int64(0)
+        if page >= 0:
+            bids, asks = book.levels[page, level, BID_SIDE], book.levels[page, level, ASK_SIDE]
+            touched = book.levels[page, level, L_TOUCHED]
+        if touched == 0:
+            par.composite[j] = 0.0
+            for column in range(G_ROLLED):
+                cells[column, cell] = np.float32(0.0)
+        else:
+            dt = float(now - touched)
+            by_v, by_a = math.exp(-dt / book.taus[0]), math.exp(-dt / book.taus[1])
+            by_j, by_rest = math.exp(-dt / book.taus[2]), math.exp(-dt / book.taus[3])
+            v_add = v_pull = v_fill = rest = a_add = a_pull = 0.0
+            for q in range(N_QUANTITIES):
+                s_v = _decayed(acc, page, level, ACC_V + q, by_v)
+                s_a = _decayed(acc, page, level, ACC_A + q, by_a)
+                s_j = _decayed(acc, page, level, ACC_J + q, by_j)
+                v = chain[0] * s_v
+                a = chain[1] * s_v + chain[2] * s_a
+                cells[G_V + q, cell] = np.float32(v + 0.0)  # + 0.0 makes -0.0 a 0.0
+                cells[G_A + q, cell] = np.float32(a + 0.0)
+                cells[G_J + q, cell] = np.float32(chain[3] * s_v + chain[4] * s_a + chain[5] * s_j + 0.0)
+                if q == ADD:
+                    v_add, a_add = v, a
+                elif q == PULL:
+                    v_pull, a_pull = v, a
+                elif q == FILL:
+                    v_fill = v
+                elif q == BID:
+                    rest = v
+                else:
+                    rest = rest + v
+            for q in range(N_MASSES):
+                cells[G_MASS + q, cell] = np.float32(_decayed(acc, page, level, ACC_REST + q, by_rest) + 0.0)
+            pressure, vacuum = _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull)
+            cells[G_PRESSURE, cell] = np.float32(pressure + 0.0)
+            cells[G_VACUUM, cell] = np.float32(vacuum + 0.0)
+            par.composite[j] = (pressure - vacuum) / (pressure + vacuum + weights[7])
+        cells[G_DEPTH, cell] = np.float32(bids)
+        cells[G_DEPTH + 1, cell] = np.float32(asks)
