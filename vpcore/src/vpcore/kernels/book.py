@@ -53,6 +53,13 @@ GIVE, TAKE, HIDE = 1, -1, 0
 
 
 @jit(inline=True, borrows=True)
+def tick_of(price, tick_int):
+    """Return ``price // tick_int``; a whole number of ticks, as prices are, takes a third of an integer division."""
+    tick = np.int64(np.rint(float(price) / float(tick_int)))
+    return tick if tick * tick_int == price else price // tick_int
+
+
+@jit(inline=True, borrows=True)
 def _flow(book, tick, side, quantity, size, sign, now):
     """Record contracts of one quantity at a level, and the depth they add (+1), take (-1) or leave alone (0)."""
     if size == 0:
@@ -228,7 +235,7 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
                 continue
             side = BID_SIDE if code == BID else ASK_SIDE
             size = packed & 0xFFFFFFFF
-            tick = price // tick_int
+            tick = tick_of(price, tick_int)
             if action == ADD:
                 _place(book, words[i, 2], tick, size, side, now)
             else:

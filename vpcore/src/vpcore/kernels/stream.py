@@ -52,7 +52,7 @@ from vpcore.kernels.bins import (
     emit_due,
     settle,
 )
-from vpcore.kernels.book import apply_event
+from vpcore.kernels.book import apply_event, tick_of
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import clear_book, make_page, set_snapshot_order
 from vpcore.kernels.records import (
@@ -231,7 +231,7 @@ def run(
             return i, DONE
         places = action in (ADD, MODIFY) and words[i, 3] != UNDEF_PRICE
         if places:
-            tick = words[i, 3] // st[TICK_INT]
+            tick = tick_of(words[i, 3], st[TICK_INT])
             if tick * st[TICK_INT] != words[i, 3]:
                 return i, OFF_TICK
             if not make_page(book, tick >> PAGE_BITS):
