@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import yaml
+from learning_world import EXPERIMENT, SMALL, make_learning_workspace
 
-from vpcore import LabelSpec, LivePipeline, SignalContext, SignalError, Workspace
+from vpcore import LabelSpec, LivePipeline, SignalContext, SignalError
 from vpcore.cli.app import run
-from vpcore.dataset import DatasetWriter
-from vpcore.engine import FrameBlock
 from vpcore.promote import promote
-from vpcore.schema import GRID_VALUES
 from vpcore.signal import (
     DIAGNOSTICS,
     batch,
@@ -29,56 +27,21 @@ from vpcore.signal import (
     unpack_model,
 )
 from vpcore.sweep import run_experiment
-from vpcore.testing import synthetic_dataset
 from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.linear_signals import Logit
-
-PIPELINE = {
-    "name": "open",
-    "capture": {"symbol": "ESH4", "date": "2023-12-25", "start_time": "18:00", "end_time": "18:59"},
-    "pipeline": {"grid_radius_ticks": 12},
-}
-SMALL = {"min_train_bins": 300, "retrain_interval_bins": 200, "stride_bins": 1}
-SERVING = {"name": "base", "pipeline": "open", "signal": {"name": "logit", "params": SMALL}}
-EXPERIMENT = {
-    "name": "learn",
-    "serving": "base",
-    "eval": {
-        "tp_ticks": [1, 2],
-        "sl_ticks": [5],
-        "max_hold_bins": 40,
-        "warmup_bins": 400,
-        "cooldown_bins": [5],
-        "thresholds": [0.5],
-    },
-    "select": {"min_signals": 1},
-    "parallel": {"executor": "serial"},
-    "tracking": {"backend": "none"},
-}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A workspace in which logit was run, and promoted for a take-profit of two ticks."""
-    workspace, _ = Workspace.create(tmp_path_factory.mktemp("ml") / "ws")
-    for kind, spec in (("pipelines", PIPELINE), ("serving", SERVING), ("experiments", EXPERIMENT)):
-        (workspace.configs / kind / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec))
-    made = synthetic_dataset(seed=3, n_bins=900, radius=12)
-    block = FrameBlock(
-        {name: made.bin(name) for name in made.bin_columns}, {name: made.grid(name) for name in GRID_VALUES}
-    )
-    dataset_id = workspace.pipeline("open").dataset_id()
-    form = {"n_cells": 25, "cell_width_ns": 100_000_000, "tick_int": 250_000_000, "columns": tuple(block.grid)}
-    with DatasetWriter(workspace.storage, dataset_id, **form) as writer:
-        writer.append(block)
-        writer.commit({"sources": [{"path": "a.dbn", "sha256": "ab" * 32, "size": 1}]})
+    workspace = make_learning_workspace(tmp_path_factory.mktemp("ml") / "ws")
     report = run_experiment(workspace, "learn")
     assert report.n_failed == 0
     (run_id,) = report.run_ids
     rows = workspace.results.query_runs(run_ids=[run_id])
     row = rows.filter(rows["tp_ticks"] == 2)["row"][0]
     promote(workspace, "learn", run_id, alias="best", row=row, force=True, why="a test")
-    return workspace, run_id, workspace.datasets.open(dataset_id)
+    return workspace, run_id, workspace.datasets.open(workspace.pipeline("open").dataset_id())
 
 
 def test_every_run_keeps_a_model_per_pair_of_barriers(world):

@@ -75,6 +75,69 @@ def test_a_tracker_that_is_down_loses_nothing(flaky: Workspace) -> None:
     assert Flaky.told[1:6] == [(run, 8) for run in sorted(report.run_ids)]
 
 
+class Taking(Flaky):
+    """A tracker that takes files, and breaks when it is closed."""
+
+    def log_files(self, experiment: str, run_id: str | None, files: Any) -> None:
+        type(self).told.append((experiment, run_id, {name: path.read_bytes() for name, path in files.items()}))
+
+    def close(self) -> None:
+        raise ConnectionError("gone")
+
+
+def write(path: Any) -> bool:
+    path.write_text("a page")
+    return True
+
+
+def nothing(path: Any) -> bool:
+    return False
+
+
+def broken(path: Any) -> bool:
+    raise OSError("no font")
+
+
+def test_files_go_to_a_tracker_that_takes_them(flaky: Workspace, edit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["track_test_tracker"], "Flaky", Taking)
+    Flaky.up = True
+    made: list[Any] = []
+    report = run_experiment(flaky, "sweep", write_report=lambda path: made.append(path) or write(path))
+    assert report.tracker_failures == ["when it was closed: ConnectionError: gone"]
+    assert Flaky.told[-1] == ("sweep", None, {"report.html": b"a page"})
+    assert not made[0].exists()
+    run_id = report.run_ids[0]
+    for name in ("models/{}/tp2_sl6/w.bin", "diagnostics/{}/tp2_sl6.json", "models/{}/.tp2_sl6-1/w.bin"):
+        path = flaky.results_dir / name.format(run_id)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"1")
+    kinds = {"models": {"models/tp2_sl6/w.bin": b"1"}, "diagnostics": {"diagnostics/tp2_sl6.json": b"1"}}
+    for wanted in (["models", "diagnostics"], ["models"], ["diagnostics"], []):
+        edit(("parallel:", f"tracking: {{backend: flaky, files: {json.dumps(wanted)}}}\nparallel:"))
+        flaky.__dict__.pop("specs", None)
+        Flaky.told = []
+        told = track_experiment(flaky, "sweep", write_report=write)
+        assert told.failures == ("when it was closed: ConnectionError: gone",)
+        files = {name: data for kind in wanted for name, data in kinds[kind].items()}
+        assert [entry for entry in Flaky.told if len(entry) == 3] == ([("sweep", run_id, files)] if wanted else [])
+
+
+def test_a_report_that_cannot_be_made_is_a_failure_and_none_to_make_is_not(
+    flaky: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_experiment(flaky, "sweep")
+    monkeypatch.setattr(Taking, "close", lambda self: None)
+    Flaky.up = True
+    # One that takes no files has none made for it.
+    assert track_experiment(flaky, "sweep", write_report=broken).failures == ()
+    monkeypatch.setattr(sys.modules["track_test_tracker"], "Flaky", Taking)
+    told = track_experiment(flaky, "sweep", write_report=broken)
+    assert (told.n_reported, told.failures) == (5, ("the report: OSError: no font",))
+    Flaky.told = []
+    assert track_experiment(flaky, "sweep", write_report=nothing).failures == ()
+    assert not any(len(entry) == 3 for entry in Flaky.told)
+
+
 def test_stored_runs_become_lines(make_proven: Callable[[str], Workspace]) -> None:
     workspace = make_proven("ws")
     with pytest.raises(ResultsError, match="Nothing of experiment 'sweep' is stored, so there is nothing to report"):

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from vpcore.errors import PluginError, StorageError
 from vpcore.tracker import NoTracker
 from vpcore.tracker.jsonl import JsonlTracker
 from vpcore.tracker.mlflow import MlflowTracker
+from vpcore.tracker.summary import Asked
 
 META: dict[str, Any] = {
     "run_id": "00112233aabbccdd",
@@ -106,7 +103,7 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
     }
     own = {name: value for name, value in run.data.metrics.items() if "/" not in name}
     steps = again.client.get_metric_history(run.info.run_id, "by_threshold/net_pnl_ticks")
-    assert sorted({(metric.step, metric.value) for metric in steps}) == [(400, -1.0), (600, 0.5)]
+    assert [(metric.step, metric.value) for metric in steps] == [(400, -1.0), (600, 0.5)]
     (given,) = run.inputs.dataset_inputs
     assert (given.dataset.name, given.dataset.source_type) == ("ES_x", "vpcore")
     assert json.loads(given.dataset.source) == {"dataset_id": "ES_x", "sources_sha256": ["ab"]}
@@ -115,12 +112,88 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
         "net_pnl_ticks": 0.5,
         "tp_rate": 0.4,
         "n_signals": 7.0,
+        "tp_ticks": 4.0,
         "n_trials": 3.0,
     }
     assert run.data.tags["vp.best_row"] == "bbbb"
     assert run.data.tags["team"] == "quant"
     assert runs["ff"].info.status == "FAILED"
     assert runs["ff"].data.tags["vp.error"] == "it broke"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_thresholds_that_are_close_are_steps_of_their_own(settings: dict[str, Any]) -> None:
+    pytest.importorskip("mlflow")
+    tracker = MlflowTracker(**settings)
+    rows = [{**ROWS[1], "row": f"{i}", "threshold": value} for i, value in enumerate((0.00012, 0.00034, 0.25))]
+    tracker.log_run(META, rows, "net_pnl_ticks")
+    (child,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+    history = tracker.client.get_metric_history(child.info.run_id, "by_threshold/threshold")
+    assert [(point.step, point.value) for point in history] == [(120, 0.00012), (340, 0.00034), (250_000, 0.25)]
+    assert "the threshold times 1000000." in child.data.tags["mlflow.note.content"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_files_are_kept_once_and_again_when_they_change(settings: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    tracker = MlflowTracker(**settings)
+    tracker.log_run(META, ROWS, "net_pnl_ticks")
+    (child,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+    kept = settings["folder"] / "mlflow_artifacts" / child.info.run_id / "artifacts" / "models" / "tp4" / "m.json"
+    given = tmp_path / "m.json"
+    for text in ("{}", "[]"):
+        given.write_text(text)
+        for tell in (tracker, MlflowTracker(**settings)):
+            tell.log_files("sweep", META["run_id"], {"models/tp4/m.json": given})
+            assert kept.read_text() == text
+            os.utime(kept, (0, 0))
+        # The second tracker has seen by its tag that nothing has changed, and has not written.
+        tracker = MlflowTracker(**settings)
+        tracker.log_files("sweep", META["run_id"], {"models/tp4/m.json": given})
+        assert kept.stat().st_mtime == 0
+
+
+@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "mlruns", "./mlruns"])
+def test_the_file_store_is_refused(uri: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(
+        PluginError, match=r"MLFLOW_TRACKING_URI names a folder \(.*mlruns\): MLflow's file store, which"
+    ):
+        MlflowTracker(**settings)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [JsonlTracker, MlflowTracker])
+def test_rows_with_too_few_trades_are_not_the_best(make: Any, settings: dict[str, Any]) -> None:
+    pytest.importorskip("mlflow")
+    tracker = make(**settings)
+    block = {"name": "sweep", "select": {"min_signals": 8}, "scorings": [], "signals": []}
+    tracker.log_experiment("sweep", {"experiment": block})
+    tracker.log_run(META, ROWS, "net_pnl_ticks")  # 7 trades pay most, 9 are enough
+    if make is JsonlTracker:
+        assert json.loads(tracker.path.read_text())["best_row"] == "aaaa"
+    else:
+        (child,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+        assert (child.data.tags["vp.best_row"], child.data.metrics["net_pnl_ticks"]) == ("aaaa", -1.0)
+
+
+def test_a_run_is_named_by_what_was_varied() -> None:
+    block = {
+        "select": {"min_signals": 8},
+        "scorings": [{"tanh_scale": 2.0}, {"tanh_scale": 3.0}],
+        "signals": [
+            {"name": "ads", "reads_score": False, "params": [{"mode": "a", "n": 1}, {"mode": "b", "n": 1}]},
+            {"name": "erd", "reads_score": True, "params": [{}]},
+        ],
+    }
+    asked = Asked.of({"experiment": block})
+    assert asked.named(META) == "ads mode=a 00112233"
+    assert asked.named({**META, "signal_name": "erd", "scoring_json": '{"tanh_scale":3.0}'}) == (
+        "erd tanh_scale=3.0 00112233"
+    )
+    sessions = Asked.of({"experiment": {**block, "dataset_ids": ["a", "b"]}})
+    assert sessions.named({**META, "dataset_id": "ES_2024-01-02_0930_1000__x"}) == "ads mode=a ES 2024-01-02 00112233"
 
 
 # -- lines of JSON -----------------------------------------------------------------------------------------------------
@@ -160,7 +233,7 @@ def test_one_line_per_run_and_one_more_when_more_is_known(settings: dict[str, An
     assert (first["n_trials"], first["best_row"], last["n_trials"], last["best_row"]) == (1, "aaaa", 3, "bbbb")
     assert last["by_threshold"] == [[0.4, -1], [0.6, 0.5]]
     assert last["settings"]["signal.slope_windows"] == [10, 25]
-    assert last["best"] == {"net_pnl_ticks": 0.5, "tp_rate": 0.4, "n_signals": 7, "threshold": 0.6}
+    assert last["best"] == {"net_pnl_ticks": 0.5, "tp_rate": 0.4, "n_signals": 7, "threshold": 0.6, "tp_ticks": 4}
     assert (last["tags"], last["experiment"]) == ({"team": "quant"}, "sweep")
     assert (failed["status"], failed["error"], failed["best"]) == ("failed", "it broke", {})
 
@@ -187,75 +260,6 @@ def test_a_line_that_is_not_written_whole_is_an_error(
     monkeypatch.undo()
     tracker.log_run(META, ROWS, "net_pnl_ticks")
     assert json.loads(tracker.path.read_bytes().splitlines()[-1])["n_trials"] == 3
-
-
-# -- a real MLflow server ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server on loopback, ended by its process group."""
-    pytest.importorskip("mlflow")
-    folder = tmp_path_factory.mktemp("server")
-    try:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    except OSError as error:
-        pytest.skip(f"no port of 127.0.0.1 can be bound: {error}")
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder / 'store.sqlite'}",
-        "--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            if process.poll() is not None:
-                pytest.fail(f"the server ended: {(folder / 'log').read_text()[-2000:]}")
-            try:
-                with urllib.request.urlopen(f"{url}/health", timeout=1):
-                    break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"the server did not answer: {(folder / 'log').read_text()[-2000:]}")
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_real_server(server: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    for _ in range(2):
-        tracker = MlflowTracker(**settings)
-        tracker.log_experiment("sweep", {"experiment": {"name": "sweep"}, "pipeline": {"symbol": "ESH4"}})
-        tracker.log_run(META, ROWS, "net_pnl_ticks")
-        tracker.log_run({**META, "run_id": "ee"}, ROWS[:2], "net_pnl_ticks")
-        tracker.close()
-    client = tracker.client
-    (experiment,) = client.search_experiments(filter_string="name = 'vp/sweep'")
-    runs = client.search_runs([experiment.experiment_id])
-    (parent,) = client.search_runs([experiment.experiment_id], "tags.`vp.experiment_parent` = 'sweep'")
-    children = client.search_runs(
-        [experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", order_by=["metrics.n_trials"]
-    )
-    assert [run.data.tags["vp.run_id"] for run in children] == ["ee", META["run_id"]]
-    assert len(runs) == 3
-    history = client.get_metric_history(children[1].info.run_id, "by_threshold/tp_rate")
-    assert [(metric.step, metric.value) for metric in history] == [(400, 0.5), (600, 0.4)]  # once, though sent twice
-    assert len(client.get_metric_history(children[1].info.run_id, "net_pnl_ticks")) == 1
-    assert [given.dataset.name for given in children[1].inputs.dataset_inputs] == ["ES_x"]
-    (specs,) = client.list_artifacts(parent.info.run_id, "specs")
-    path = Path(client.download_artifacts(parent.info.run_id, specs.path, str(settings["folder"].parent)))
-    assert json.loads(path.read_text())["pipeline"] == {"symbol": "ESH4"}
 
 
 @pytest.mark.filterwarnings("ignore")

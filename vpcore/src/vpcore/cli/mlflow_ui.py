@@ -16,18 +16,22 @@ def mlflow_ui(
     root: RootOption = None,
 ) -> None:
     """Start MLflow's user interface on this lake's store, for this machine only, until Ctrl-C."""
+    import os
     import shlex
-    import subprocess
     import sys
 
     from vpcore.cli.common import open_workspace, say
+    from vpcore.tracker.mlflow import ENVIRONMENT
 
     workspace = open_workspace(root)
     command = ui_command(workspace.harness_dir, port, sys.executable)
     print(f"http://127.0.0.1:{port}")
     say(shlex.join(command))
+    say("It opens with pages for language models: runs are shown under 'Model training', at the top left.")
     if not dry_run:
-        raise typer.Exit(subprocess.call(command))
+        # In place of this process, so that who ends it ends the server.
+        sys.stdout.flush()
+        os.execve(command[0], command, {**ENVIRONMENT, **os.environ})
 
 
 def ui_command(folder: Path, port: int, python: str) -> list[str]:
@@ -44,7 +48,7 @@ def ui_command(folder: Path, port: int, python: str) -> list[str]:
     import os
 
     from vpcore.errors import PluginError, ResultsError
-    from vpcore.tracker.mlflow import STORE, URI_VARIABLE
+    from vpcore.tracker.mlflow import ARTIFACTS, STORE, URI_VARIABLE
 
     if importlib.util.find_spec("mlflow") is None:
         raise PluginError("vp mlflow-ui needs mlflow, which is not installed. Run: pip install 'vpcore[mlflow]'")
@@ -60,7 +64,7 @@ def ui_command(folder: Path, port: int, python: str) -> list[str]:
     store_uri = uri or f"sqlite:///{store.absolute()}"
     return [
         python, "-m", "mlflow", "server", "--backend-store-uri", store_uri, "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1",
+        "--workers", "1", "--artifacts-destination", str((folder / ARTIFACTS).absolute()),
     ]  # fmt: skip
 
 

@@ -33,8 +33,9 @@ def run(
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
     """Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows."""
-    from vpcore.cli.common import EXIT_REFUSED, open_workspace
+    from vpcore.cli.common import EXIT_REFUSED, open_workspace, say
     from vpcore.cli.watch import say_report, watched
+    from vpcore.report import writer_of
     from vpcore.sweep import harness_config, run_experiment
 
     workspace = open_workspace(root)
@@ -52,9 +53,12 @@ def run(
             max_workers=workers,
             executor=executor,
             executor_options=_options(executor_option or []),
+            write_report=writer_of(workspace, config),
             on_progress=on_progress,
         )
     say_report(workspace, report)
+    if report.n_reused and config.tracker != "none":
+        say(f"Rows that were stored already were not reported again. To report all: vp track {experiment}")
     _rank(workspace, config, report, experiment, json)
     if strict_tracking:
         report.raise_tracking_failures(workspace.plugins)

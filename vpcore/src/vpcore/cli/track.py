@@ -19,12 +19,18 @@ def track(
     from dataclasses import asdict
 
     from vpcore.cli.common import EXIT_REFUSED, emit_json, open_workspace, progress, say
-    from vpcore.sweep.track import track_experiment
+    from vpcore.report import writer_of
+    from vpcore.sweep import harness_config, track_experiment
 
     workspace = open_workspace(root)
+    config = harness_config(workspace, experiment)
     with progress(f"{experiment}: reporting", 1.0) as update:
         report = track_experiment(
-            workspace, experiment, tracker=tracker, on_progress=lambda done, total: update(done, total=total)
+            workspace,
+            config,
+            tracker=tracker,
+            write_report=writer_of(workspace, config),
+            on_progress=lambda done, total: update(done, total=total),
         )
     if json:
         emit_json(asdict(report))

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 SHOWN_FAILURES = 5
 
-_STAGES = {"dataset": "generating datasets", "proof": "proving that signals do not look ahead", "run": "running"}
+_STAGES = {
+    "dataset": "generating datasets",
+    "proof": "proving that signals do not look ahead",
+    "run": "running",
+    "report": "making the report for the tracker",
+}
 
 
 @contextmanager

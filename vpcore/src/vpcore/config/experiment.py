@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
@@ -85,12 +85,19 @@ class ParallelSpec(Spec):
     )
 
 
+TrackedFile = Literal["report", "models", "diagnostics"]
+
+
 class TrackingSpec(Spec):
     """Where runs are reported beside the results store."""
 
     backend: str = Field("none", description="Name of a tracker, see `vp plugins`")
     experiment_name: str | None = Field(None, min_length=1, description="Name there; default: vp/<name>")
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of every run")
+    files: tuple[TrackedFile, ...] = Field(
+        get_args(TrackedFile),
+        description="What a tracker that takes files is given; the report takes seconds to make",
+    )
 
 
 class ExperimentSpec(Spec):

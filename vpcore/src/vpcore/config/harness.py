@@ -56,6 +56,8 @@ class ExperimentConfig(BaseModel):
     tracker: str
     tracking_experiment: str
     tags: dict[str, str]
+    tracking_files: tuple[str, ...] = ()
+    """Kinds of files that a tracker is given, of ``report``, ``models`` and ``diagnostics``."""
     diagnostics: Extent
 
     @property

@@ -215,6 +215,7 @@ class ConfigStore:
             tracker=spec.tracking.backend,
             tracking_experiment=spec.tracking.experiment_name or f"vp/{spec.name}",
             tags=dict(spec.tracking.tags),
+            tracking_files=spec.tracking.files,
             diagnostics=spec.diagnostics,
         )
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
 TRIAL_AXES = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
+
+
+class NothingToReport(ResultsError):
+    """No row has enough trades."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Facts:
         Of the leader's dataset.
     meta : dict
         Row of `runs_meta` of the leader.
+    until : datetime
+        When the last of the ranked rows was computed. The same stored results make the same report, byte for byte.
     splits : OutOfSample or None
         What choosing in-sample comes to, of an experiment with `eval.splits`.
     """
@@ -60,6 +67,7 @@ class Facts:
     verdict: str
     manifest: dict[str, Any]
     meta: dict[str, Any]
+    until: datetime
     splits: OutOfSample | None = None
 
     @property
@@ -68,7 +76,14 @@ class Facts:
         return self.rows.row(0, named=True)
 
 
-def gather(workspace: Workspace, target: str) -> Facts:
+def _computed(workspace: Workspace, rows: pl.DataFrame) -> datetime:
+    ids = rows["run_id"].unique().to_list()
+    metas = workspace.results.read(lambda: workspace.results.meta(pl.col("run_id").is_in(ids)))
+    latest: datetime = metas["finished_utc"].max()  # type: ignore[assignment]
+    return latest
+
+
+def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
     """Return the facts of an experiment (name or path) or of a run (its id or the beginning of it).
 
     Raises
@@ -78,6 +93,8 @@ def gather(workspace: Workspace, target: str) -> Facts:
     ConfigError
         If the experiment's specs are wrong.
     """
+    if isinstance(target, ExperimentConfig):
+        return _of_experiment(workspace, target)
     if target in workspace.specs.names("experiment") or os.sep in target or target.endswith((".yaml", ".yml")):
         return _of_experiment(workspace, harness_config(workspace, target))
     meta = workspace.results.find_run(target)
@@ -150,7 +167,7 @@ def _facts(
         (pl.col("n_signals") - pl.col("n_dropped") >= least) & pl.col(select).is_not_null()
     )  # in the order of the query: the best first
     if enough.is_empty():
-        raise ResultsError(f"No row of '{title}' has {least} trades: there is nothing to report.")
+        raise NothingToReport(f"No row of '{title}' has {least} trades: there is nothing to report.")
     best = enough.row(0, named=True)
     about = evidence[best["dataset_id"]]
     return Facts(
@@ -164,6 +181,7 @@ def _facts(
         verdict=verdict(best, about),
         manifest=workspace.datasets.open(datasets_of(best["dataset_id"])[-1]).manifest,
         meta=workspace.results.find_run(best["run_id"]),
+        until=_computed(workspace, enough),
         splits=splits,
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -16,13 +17,14 @@ from vpcore.charts import busiest_window, frame_chart
 from vpcore.errors import ConfigError, VpError
 from vpcore.evidence import datasets_of
 from vpcore.report import figures, held
-from vpcore.report.facts import Facts, gather, varied
+from vpcore.report.facts import Facts, NothingToReport, gather, varied
 from vpcore.report.page import Page
 from vpcore.report.trades import Leader, Trades
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from vpcore.config import ExperimentConfig
     from vpcore.workspace import Workspace
 
 SHOWN_ROWS = 15
@@ -52,14 +54,27 @@ _QUALITY = {
 }
 
 
-def write_report(workspace: Workspace, target: str, out: Path | None = None) -> Path:
+def writer_of(workspace: Workspace, config: ExperimentConfig) -> Callable[[Path], bool]:
+    """Return what writes the report of an experiment to a path; it returns False where there is nothing to report."""
+
+    def write(path: Path) -> bool:
+        try:
+            write_report(workspace, config, path)
+        except NothingToReport:
+            return False
+        return True
+
+    return write
+
+
+def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path | None = None) -> Path:
     """Write the report of an experiment or a run as one HTML file and return its path.
 
     Parameters
     ----------
     workspace : Workspace
         Where everything is; nothing in it is changed.
-    target : str
+    target : str or ExperimentConfig
         Name or path of an experiment, or the beginning of a run's id.
     out : Path, optional
         The file; by default ``report-<name>.html`` in the current directory.
@@ -84,7 +99,7 @@ def write_report(workspace: Workspace, target: str, out: Path | None = None) -> 
 def make_page(workspace: Workspace, facts: Facts) -> Page:
     """Return the page of a report. What cannot be computed anew (other code, a lost dataset) is said in its place."""
     row = facts.leader
-    page = Page(facts.title, f"{row['dataset_id']}, written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by vpcore")
+    page = Page(facts.title, f"{row['dataset_id']}, computed until {facts.until:%Y-%m-%d %H:%M:%S} UTC by vpcore")
     _summary(page, facts)
     _question(page, facts)
     _quality(page, facts)

@@ -112,7 +112,7 @@ class Keeper:
     ) -> None:
         self.workspace = workspace
         self.config = config
-        self.reporter = Reporter(workspace, config, tracker)
+        self.reporter = Reporter(workspace, config, tracker, report.tracker_failures)
         self.report = report
         self.plan = plan
         self.leader = Leader(config)
@@ -178,8 +178,6 @@ class Keeper:
                 self._notify("vp_run_stored", meta, rows=frame.to_dicts(), meta=meta)
             self._notify("vp_run_finished", meta, status=meta["status"], error=meta["error"])
         self.reporter.report(metas)
-        self.report.tracker_failures += self.reporter.failures
-        self.reporter.failures.clear()
 
     def _notify(self, hook: str, about: Mapping[str, Any], **arguments: Any) -> None:
         self.workspace.plugins.notify(

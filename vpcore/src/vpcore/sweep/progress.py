@@ -32,9 +32,9 @@ class SweepProgress:
 
     Attributes
     ----------
-    stage : {"dataset", "proof", "run"}
+    stage : {"dataset", "proof", "run", "report"}
     done, total : float
-        Datasets, parts of them included; signals proven; trials computed, of those that were missing.
+        Datasets, parts of them included; signals proven; trials computed, of those that were missing; reports.
     failed : int
         Trials of runs that failed.
     reused : int
@@ -42,7 +42,7 @@ class SweepProgress:
     best : Best or None
     """
 
-    stage: Literal["dataset", "proof", "run"]
+    stage: Literal["dataset", "proof", "run", "report"]
     done: float
     total: float
     failed: int = 0

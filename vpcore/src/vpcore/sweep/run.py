@@ -23,6 +23,7 @@ from vpcore.sweep.keeper import Keeper, SweepReport, failed_outcome
 from vpcore.sweep.plan import Plan, make_plan, tasks
 from vpcore.sweep.pool import check_workers, make_pool
 from vpcore.sweep.progress import SweepProgress
+from vpcore.sweep.reporter import WriteReport, make_tracker
 from vpcore.sweep.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.tracker import NoTracker, Tracker
 
@@ -76,6 +77,7 @@ def run_experiment(
     executor: str | None = None,
     executor_options: Mapping[str, Any] | None = None,
     strict_tracking: bool = False,
+    write_report: WriteReport | None = None,
     on_progress: Callable[[SweepProgress], None] = lambda progress: None,
 ) -> SweepReport:
     """Compute and store what is missing of an experiment.
@@ -103,6 +105,9 @@ def run_experiment(
         Options of the executor, over those of the experiment.
     strict_tracking : bool
         Raise at the end if the tracker or a lifecycle hook failed.
+    write_report : callable, optional
+        Called with a path at the end, if runs were reported to a tracker that takes files and `tracking.files` names
+        the report: `vpcore.report.writer_of`.
     on_progress : callable
         Called with a `SweepProgress`.
 
@@ -142,13 +147,25 @@ def run_experiment(
                 for run in plan.missing:
                     require_importable(type(run.signal))
             _work(keeper, pool, datasets, fail_fast, on_progress)
-    if tracker is not None:
+        keeper.reporter.finish(_watched(write_report, on_progress))
+    elif tracker is not None:
         tracker.close()
     report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
     report.elapsed_seconds = time.perf_counter() - began
     if strict_tracking:
         report.raise_tracking_failures(workspace.plugins)
     return report
+
+
+def _watched(write_report: WriteReport | None, on_progress: Callable[[SweepProgress], None]) -> WriteReport | None:
+    if write_report is None:
+        return None
+
+    def write(path: Path) -> bool:
+        on_progress(SweepProgress("report", 0.0, 1.0))
+        return write_report(path)
+
+    return write
 
 
 def _datasets(
@@ -272,17 +289,10 @@ def _outcomes(keeper: Keeper, task: Task, result: list[Outcome] | BaseException)
 
 def _tracker(workspace: Workspace, config: ExperimentConfig, report: SweepReport) -> Tracker:
     """Make the tracker. One that is not installed is the user's to mend; one that does not answer is reported."""
-    settings: dict[str, Any] = {
-        "folder": workspace.harness_dir,
-        "experiment_name": config.tracking_experiment,
-        "tags": config.tags,
-    }
-    make = workspace.plugins.load("tracker", config.tracker)
     try:
-        tracker: Tracker = make(**settings)
+        return make_tracker(workspace, config, config.tracker)
     except VpError:
         raise
     except Exception as error:
         report.tracker_failures.append(f"'{config.tracker}' could not be opened: {describe(error)}")
-        return NoTracker(**settings)
-    return tracker
+        return NoTracker(folder=workspace.harness_dir, experiment_name=config.tracking_experiment, tags=config.tags)

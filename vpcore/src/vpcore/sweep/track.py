@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from vpcore.config import ExperimentConfig
 from vpcore.errors import ConfigError, PluginError, ResultsError, VpError
-from vpcore.sweep.reporter import Reporter
+from vpcore.sweep.reporter import Reporter, WriteReport, make_tracker
 from vpcore.sweep.run import Experiment, harness_config, plan_experiment
 from vpcore.sweep.worker import describe
 from vpcore.tracker import Tracker
@@ -48,6 +47,7 @@ def track_experiment(
     experiment: Experiment,
     *,
     tracker: str | None = None,
+    write_report: WriteReport | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrackReport:
     """Report every stored run of an experiment; doing it again changes nothing.
@@ -60,6 +60,8 @@ def track_experiment(
         Whose runs, as it is specified now.
     tracker : str, optional
         Name of a tracker, instead of the experiment's own.
+    write_report : callable, optional
+        As for `run_experiment`.
     on_progress : callable
         Called with runs done and in all.
 
@@ -87,11 +89,11 @@ def track_experiment(
         )
     # Runs may be shared: another experiment stored them, and here they are reported as this one's.
     metas = found.with_columns(experiment_name=pl.lit(config.name)).to_dicts()
-    with closing(open_tracker(workspace, config, name)) as opened:
-        reporter = Reporter(workspace, config, opened)
-        for start in range(0, len(metas), _PORTION):
-            reporter.report(metas[start : start + _PORTION])
-            on_progress(min(start + _PORTION, len(metas)), len(metas))
+    reporter = Reporter(workspace, config, open_tracker(workspace, config, name))
+    for start in range(0, len(metas), _PORTION):
+        reporter.report(metas[start : start + _PORTION])
+        on_progress(min(start + _PORTION, len(metas)), len(metas))
+    reporter.finish(write_report)
     return TrackReport(config.name, name, len(metas), reporter.n_reported, tuple(reporter.failures))
 
 
@@ -103,14 +105,8 @@ def open_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> T
     PluginError
         If there is no such tracker, it is not installed, or it does not answer.
     """
-    settings: dict[str, Any] = {
-        "folder": workspace.harness_dir,
-        "experiment_name": config.tracking_experiment,
-        "tags": config.tags,
-    }
-    make = workspace.plugins.load("tracker", name)
     try:
-        tracker: Tracker = make(**settings)
+        return make_tracker(workspace, config, name)
     except VpError:
         raise
     except Exception as error:
@@ -118,4 +114,3 @@ def open_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> T
             f"Tracker '{name}' could not be opened: {describe(error)}. The results are stored; try again when it "
             "answers."
         ) from error
-    return tracker

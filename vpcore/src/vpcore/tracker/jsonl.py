@@ -11,7 +11,7 @@ from typing import Any
 
 from vpcore.canonical import canonical_json
 from vpcore.errors import StorageError
-from vpcore.tracker.summary import best_of, by_threshold, figures_of, settings_of
+from vpcore.tracker.summary import Asked, best_of, by_threshold, figures_of, settings_of
 
 
 class JsonlTracker:
@@ -26,6 +26,11 @@ class JsonlTracker:
         self.path = folder / "tracking" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', experiment_name).strip('.')}.jsonl"
         self.tags = dict(tags)
         self._said = self._read()
+        self._min_signals = 0
+
+    def log_experiment(self, name: str, specs: Mapping[str, Any]) -> None:
+        """Note how many trades a row needs to be the best."""
+        self._min_signals = Asked.of(specs).min_signals
 
     def _read(self) -> dict[str, bytes]:
         """Return the last line of every run; what is no such line is not ours to judge."""
@@ -46,7 +51,8 @@ class JsonlTracker:
         StorageError
             If the line could not be written whole.
         """
-        best = best_of(rows, select_metric)
+        best = best_of(rows, select_metric, self._min_signals)
+        leaders = by_threshold(rows, select_metric, self._min_signals)
         line = canonical_json(
             {
                 "run_id": meta["run_id"],
@@ -61,9 +67,7 @@ class JsonlTracker:
                 "select_metric": select_metric,
                 "best_row": best.get("row"),
                 "best": figures_of(best),
-                "by_threshold": [
-                    [threshold, row[select_metric]] for threshold, row in by_threshold(rows, select_metric).items()
-                ],
+                "by_threshold": [[threshold, row[select_metric]] for threshold, row in leaders.items()],
                 "tags": self.tags,
             }
         )

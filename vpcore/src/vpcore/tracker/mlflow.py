@@ -7,46 +7,74 @@ MLflow's file store is deprecated.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vpcore.canonical import digest
 from vpcore.errors import PluginError
 from vpcore.storage.atomic import sweep_dead, temporary_folder
-from vpcore.tracker.summary import best_of, by_threshold, figures_of, settings_of
+from vpcore.tracker.summary import Asked, as_text, best_of, by_threshold, figures_of, settings_of
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 STORE = "mlflow.sqlite"
+ARTIFACTS = "mlflow_artifacts"
+"""Folder of the artifacts, beside the store."""
 
-STEPS_PER_THRESHOLD = 1000
-"""Metrics below ``by_threshold/`` have the threshold in thousandths as their step: MLflow has whole steps only."""
+STEPS_PER_THRESHOLD = (1000, 10**6, 10**9, 10**12)
+"""MLflow has whole steps only: those of ``by_threshold/`` are the threshold times the first of these that tells all
+thresholds of a run apart."""
 
-_RUN_TAG = "vp.run_id"
-_PARENT_TAG = "vp.experiment_parent"
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-_MOST_PARAMS, _MOST_METRICS = 100, 900
+BY_THRESHOLD = (
+    "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "n_signals", "n_eff", "net_pnl_ticks", "net_pnl_lo",
+    "net_pnl_hi", "mean_pnl_ticks", "p_random", "tp_rate", "tp_rate_lo", "tp_rate_hi", "breakeven_rate", "timeout_rate",
+)  # fmt: skip
+"""Figures that are read against the threshold."""
+
+ENVIRONMENT = {
+    # A server that is down shall be noticed in seconds: by itself, the client tries for minutes, at every run.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Nothing here calls home unless the user says so.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""Settings of mlflow that count unless the user has set them."""
+
+_RUN_TAG, _PARENT_TAG, _EXPERIMENT_TAG = "vp.run_id", "vp.experiment_parent", "vp.experiment"
+_TOLD_TAG, _FILES_TAG = "vp.told", "vp.files"
+_PARENT_OF, _NOTE = "mlflow.parentRunId", "mlflow.note.content"
+_MOST_PARAMS, _MOST_METRICS, _MOST_RUNS = 100, 800, 1000
+
+
+@dataclass(slots=True)
+class _Known:
+    """An MLflow run as it was found, or made; `new` while it has no metrics."""
+
+    id: str
+    tags: dict[str, str]
+    new: bool = False
 
 
 class MlflowTracker:
     """Reports runs to MLflow: at ``MLFLOW_TRACKING_URI``, or else into ``mlflow.sqlite`` in `folder`.
 
-    Reporting a run twice makes one MLflow run. Parameters as in `vpcore.tracker.Tracker`.
+    Reporting a run twice makes one MLflow run, and says nothing twice. Parameters as in `vpcore.tracker.Tracker`.
 
     Raises
     ------
     PluginError
-        If mlflow is not installed.
+        If mlflow is not installed, or the URI is one of its file store.
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
-        # A server that is down shall be noticed in seconds: by itself, the client tries for minutes, at every run.
-        for name, value in _PATIENCE.items():
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
             # It tells of every table it makes.
@@ -57,19 +85,27 @@ class MlflowTracker:
                 f"Tracker 'mlflow' needs {error.name}, which is not installed. Run: pip install 'vpcore[mlflow]', "
                 "or set tracking.backend: none."
             ) from None
-        uri = os.environ.get(URI_VARIABLE)
+        uri = os.environ.get(URI_VARIABLE, "")
         artifacts = None
+        if uri and ("://" not in uri or uri.startswith("file:")) and not uri.startswith("databricks"):
+            raise PluginError(
+                f"{URI_VARIABLE} names a folder ({uri}): MLflow's file store, which MLflow has given up. Name a "
+                f"server (http://...) or a database (sqlite:////path/to/{STORE}), or leave it unset: then the store is "
+                "in the lake."
+            )
         if not uri:
             folder.mkdir(parents=True, exist_ok=True)
             _make_store(folder / STORE, client_class)
             uri = f"sqlite:///{folder / STORE}"
-            artifacts = (folder / "mlflow_artifacts").as_uri()
+            artifacts = (folder / ARTIFACTS).as_uri()
         self.uri = uri
         self.tags = dict(tags)
         self.client = client_class(tracking_uri=uri)
         self.entities = importlib.import_module("mlflow.entities")
         self.experiment_id = self._experiment(experiment_name, artifacts)
-        self._parents: dict[str, str] = {}
+        self._asked = Asked.of(None)
+        self._parents: dict[str, _Known] = {}
+        self._children: dict[str, dict[str, _Known]] = {}
 
     def _experiment(self, name: str, artifacts: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
@@ -81,49 +117,114 @@ class MlflowTracker:
 
     def log_experiment(self, name: str, specs: Mapping[str, Any]) -> None:
         """Keep the resolved specs as an artifact of the experiment's run, named by their digest."""
+        self._asked = Asked.of(specs)
         parent = self._parent(name)
         mark = digest(specs)
-        self.client.set_tag(parent, "vp.specs", mark)
-        self.client.log_dict(parent, dict(specs), f"specs/{mark[:16]}.json")
+        if parent.tags.get("vp.specs") == mark:
+            return
+        self.client.log_dict(parent.id, dict(specs), f"specs/{mark[:16]}.json")
+        self._tag(parent, "vp.specs", mark)
 
-    def _parent(self, experiment: str) -> str:
+    def _tag(self, run: _Known, name: str, value: str) -> None:
+        self.client.set_tag(run.id, name, value)
+        run.tags[name] = value
+
+    def _parent(self, experiment: str) -> _Known:
         """Return the MLflow run of an experiment, made if it is not there."""
         if experiment not in self._parents:
-            found = self._search(_PARENT_TAG, experiment)
-            if found is None:
-                tags = {**self.tags, _PARENT_TAG: experiment, "vp.experiment": experiment}
-                run = self.client.create_run(self.experiment_id, tags=tags, run_name=experiment)
-                found = str(run.info.run_id)
-                self.client.set_terminated(found, "FINISHED")
-            self._parents[experiment] = found
+            found = self._search(_PARENT_TAG, experiment, most=1)
+            if found:
+                self._parents[experiment] = found[0]
+            else:
+                tags = {
+                    **self.tags,
+                    _PARENT_TAG: experiment,
+                    _EXPERIMENT_TAG: experiment,
+                    "mlflow.source.name": "vpcore",
+                    _NOTE: _PARENT_NOTE.format(name=experiment),
+                }
+                made = self.client.create_run(self.experiment_id, tags=tags, run_name=experiment)
+                self._parents[experiment] = _Known(str(made.info.run_id), tags, new=True)
+                self.client.set_terminated(str(made.info.run_id), "FINISHED")
         return self._parents[experiment]
 
-    def _search(self, tag: str, value: str) -> str | None:
-        found = self.client.search_runs([self.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
-        return str(found[0].info.run_id) if found else None
+    def _search(self, tag: str, value: str, most: int | None = None) -> list[_Known]:
+        found: list[_Known] = []
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], f"tags.`{tag}` = '{value}'", max_results=most or _MOST_RUNS, page_token=token
+            )
+            found += [_Known(str(run.info.run_id), dict(run.data.tags)) for run in page]
+            token = page.token
+            if not token or most is not None:
+                return found
 
     # -- a run ---------------------------------------------------------------------------------------------------------
 
     def log_run(self, meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], select_metric: str) -> None:
         """Report a run: settings as parameters, the figures of its best row, and of the best at every threshold."""
-        run_id = self._run_of(meta)
+        least = self._asked.min_signals
+        best = best_of(rows, select_metric, least)
+        figures = {"n_trials": float(len(rows)), **figures_of(best)}
+        leaders = by_threshold(rows, select_metric, least)
+        scale = _scale(leaders)
+        steps = {
+            round(threshold * scale): {
+                f"by_threshold/{name}": value for name, value in figures_of(row).items() if name in BY_THRESHOLD
+            }
+            for threshold, row in leaders.items()
+        }
+        params = {name: as_text(value) for name, value in sorted(settings_of(meta).items())}
+        tags = {
+            _PARENT_OF: self._parent(meta["experiment_name"]).id,
+            "vp.best_row": best.get("row", ""),
+            "vp.error": (meta.get("error") or "")[:5000],
+            _NOTE: _note(meta, best, least, scale),
+        }
         finished = int(meta["finished_utc"].timestamp() * 1000)
-        best = best_of(rows, select_metric)
-        make = self.entities.Metric
-        metrics = [make(name, value, finished, 0) for name, value in figures_of(best).items()]
-        metrics.append(make("n_trials", float(len(rows)), finished, 0))
-        for threshold, row in by_threshold(rows, select_metric).items():
-            step = round(threshold * STEPS_PER_THRESHOLD)
-            metrics += [make(f"by_threshold/{name}", value, finished, step) for name, value in figures_of(row).items()]
-        params = [self.entities.Param(name, _text(value)) for name, value in sorted(settings_of(meta).items())]
-        tags = {"vp.best_row": best.get("row", ""), "vp.error": (meta.get("error") or "")[:5000]}
-        told = [self.entities.RunTag(name, text) for name, text in tags.items() if text]
-        for start in range(0, max(len(params), 1), _MOST_PARAMS):
-            self.client.log_batch(run_id, params=params[start : start + _MOST_PARAMS], tags=told)
-        for start in range(0, len(metrics), _MOST_METRICS):
-            self.client.log_batch(run_id, metrics=metrics[start : start + _MOST_METRICS])
-        self.client.log_inputs(run_id, datasets=[self._dataset(meta)])
-        self.client.set_terminated(run_id, "FINISHED" if meta["status"] == "ok" else "FAILED", end_time=finished)
+        told = digest([figures, sorted(steps.items()), params, tags, meta["status"], finished])
+        run = self._child(meta)
+        if run.tags.get(_TOLD_TAG) == told:
+            return
+        points = [(name, 0, value) for name, value in figures.items()]
+        points += [(name, step, value) for step, found in steps.items() for name, value in found.items()]
+        metrics = self._new(run, points, finished)
+        run.new = False
+        self.client.log_inputs(run.id, datasets=[self._dataset(meta)])
+        self.client.set_terminated(run.id, "FINISHED" if meta["status"] == "ok" else "FAILED", end_time=finished)
+        given = [self.entities.Param(name, text) for name, text in params.items()]
+        for start in range(_MOST_PARAMS, len(given), _MOST_PARAMS):
+            self.client.log_batch(run.id, params=given[start : start + _MOST_PARAMS])
+        for start in range(_MOST_METRICS, len(metrics), _MOST_METRICS):
+            self.client.log_batch(run.id, metrics=metrics[start : start + _MOST_METRICS])
+        # Last, what says that the rest is there.
+        tags[_TOLD_TAG] = told
+        self.client.log_batch(
+            run.id,
+            metrics=metrics[:_MOST_METRICS],
+            params=given[:_MOST_PARAMS],
+            tags=[self.entities.RunTag(name, text) for name, text in tags.items() if text or name in run.tags],
+        )
+        run.tags.update(tags)
+
+    def _new(self, run: _Known, points: Sequence[tuple[str, int, float]], finished: int) -> list[Any]:
+        """Return points (metric, step, value) as MLflow takes them, without those that it has as the last of a step.
+
+        A metric is a history: a value that has changed gets a later point, and one that has not gets none.
+        """
+        has: dict[tuple[str, int], Any] = {}
+        if not run.new:
+            for name in sorted({name for name, _, _ in points}):
+                for point in sorted(self.client.get_metric_history(run.id, name), key=lambda one: one.timestamp):
+                    has[name, point.step] = point
+        metrics = []
+        for name, step, value in points:
+            before = has.get((name, step))
+            if before is None or before.value != value:
+                when = finished if before is None else max(finished, before.timestamp + 1)
+                metrics.append(self.entities.Metric(name, value, when, step))
+        return metrics
 
     def _dataset(self, meta: Mapping[str, Any]) -> Any:
         """Return the dataset as MLflow shows it; its id and the digests of its sources decide every byte of it."""
@@ -133,31 +234,71 @@ class MlflowTracker:
         dataset = self.entities.Dataset(meta["dataset_id"], mark, "vpcore", source)
         return self.entities.DatasetInput(dataset, [self.entities.InputTag("mlflow.data.context", "evaluation")])
 
-    def _run_of(self, meta: Mapping[str, Any]) -> str:
-        """Return the MLflow run of a run, made if it is not there: reporting twice makes one run."""
-        parent = self._parent(meta["experiment_name"])
-        found = self._search(_RUN_TAG, meta["run_id"])
-        if found is not None:
-            return found
-        tags = {
-            **self.tags,
-            "mlflow.parentRunId": parent,
-            _RUN_TAG: meta["run_id"],
-            "vp.experiment": meta["experiment_name"],
-            "vp.dataset_id": meta["dataset_id"],
-            "vp.code_digest": meta["code_digest"],
-        }
-        name = f"{meta['signal_name']}-{meta['run_id'][:8]}"
-        started = int(meta["started_utc"].timestamp() * 1000)
-        run = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
-        return str(run.info.run_id)
+    def _child(self, meta: Mapping[str, Any]) -> _Known:
+        """Return the MLflow run of a run, made if it is not there."""
+        known = self._runs_of(meta["experiment_name"])
+        if meta["run_id"] not in known:
+            tags = {
+                **self.tags,
+                _PARENT_OF: self._parent(meta["experiment_name"]).id,
+                _RUN_TAG: meta["run_id"],
+                _EXPERIMENT_TAG: meta["experiment_name"],
+                "vp.dataset_id": meta["dataset_id"],
+                "vp.code_digest": meta["code_digest"],
+                "mlflow.source.name": "vpcore",
+            }
+            started = int(meta["started_utc"].timestamp() * 1000)
+            name = self._asked.named(meta)
+            made = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
+            known[meta["run_id"]] = _Known(str(made.info.run_id), tags, new=True)
+        return known[meta["run_id"]]
+
+    def _runs_of(self, experiment: str) -> dict[str, _Known]:
+        """Return the MLflow runs of an experiment by their run ids: asked for once, not at every run."""
+        if experiment not in self._children:
+            found = self._search(_EXPERIMENT_TAG, experiment)
+            self._children[experiment] = {run.tags[_RUN_TAG]: run for run in found if _RUN_TAG in run.tags}
+        return self._children[experiment]
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def log_files(self, experiment: str, run_id: str | None, files: Mapping[str, Path]) -> None:
+        """Keep files as artifacts of a run that was reported, or of the experiment's; not again if none has changed."""
+        run = self._parent(experiment) if run_id is None else self._runs_of(experiment)[run_id]
+        mark = digest({name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())})
+        if run.tags.get(_FILES_TAG) == mark:
+            return
+        for name, path in sorted(files.items()):
+            folder = str(PurePosixPath(name).parent)
+            self.client.log_artifact(run.id, str(path), None if folder == "." else folder)
+        self._tag(run, _FILES_TAG, mark)
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+_PARENT_NOTE = (
+    "Experiment `{name}` of vpcore: its runs are below it, its resolved specs and its report (`report.html`) among "
+    "the artifacts. Metrics of a run are those of its best row; those below `by_threshold/` are of the best row at "
+    "each threshold."
+)
+
+
+def _note(meta: Mapping[str, Any], best: Mapping[str, Any], least: int, scale: int) -> str:
+    """Return what stands above a run's metrics: which row they are of, and how to see it."""
+    more = f"`vp results show {meta['run_id']}`"
+    if meta["status"] != "ok":
+        return f"This run failed. {more}"
+    if not best:
+        return f"No row has {max(least, 1)} trades. {more}"
+    words = {"threshold": "threshold", "cooldown_bins": "cooldown", "tp_ticks": "take-profit", "sl_ticks": "stop"}
+    row = ", ".join(f"{word} {best[name]:g}" for name, word in words.items() if name in best)
+    return f"Best row `{best['row']}`: {row}. Steps of `by_threshold/`: the threshold times {scale}. {more}"
+
+
+def _scale(thresholds: Collection[float]) -> int:
+    apart = (n for n in STEPS_PER_THRESHOLD if len({round(value * n) for value in thresholds}) == len(thresholds))
+    return next(apart, STEPS_PER_THRESHOLD[-1])
 
 
 def _make_store(target: Path, client_class: Any) -> None:

@@ -21,8 +21,16 @@ class Tracker(Protocol):
 
     Notes
     -----
-    A tracker may also have ``log_experiment(name, specs)``: called once, before the first run, with the resolved specs
-    as JSON holds them.
+    Two more methods may be there, and are called if they are:
+
+    ``log_experiment(name, specs)``
+        Once, before the first run, with the resolved specs as JSON holds them.
+    ``log_files(experiment, run_id, files)``
+        With files to keep, as names with ``/`` to paths on this machine; the last part of a name is that of its path.
+        They are of a run that `log_run` was just called for (fitted models, diagnostics) or, `run_id` being None, of
+        the experiment (its report, after the last run). Called again for the same names if files may have changed.
+        The paths may be gone when it returns. Which kinds of files there are is `tracking.files` of the experiment; the
+        report is only made for a tracker that has this method.
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None: ...

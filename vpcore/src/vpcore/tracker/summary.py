@@ -4,9 +4,62 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-_NOT_FIGURES = ("run_id", "row", "batch_id", "block_pnl_ticks", "rotated_net", "tp_ticks", "sl_ticks", "cooldown_bins")
+_NOT_FIGURES = ("run_id", "row", "batch_id", "block_pnl_ticks", "rotated_net")
+_MOST_TEXT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of an experiment decides how its runs are told.
+
+    Attributes
+    ----------
+    min_signals : int
+        Rows with fewer trades do not compete to be the best.
+    varied : mapping of str to tuple of str
+        By signal, the settings that differ among its runs, named as by `settings_of`.
+    n_sessions : int
+    """
+
+    min_signals: int
+    varied: Mapping[str, tuple[str, ...]]
+    n_sessions: int
+
+    @classmethod
+    def of(cls, specs: Mapping[str, Any] | None) -> Asked:
+        """Return it of the resolved specs that `Tracker.log_experiment` is given; of none, nothing is known."""
+        if specs is None:
+            return cls(0, {}, 1)
+        asked = specs["experiment"]
+        scorings = _differing("scoring", asked["scorings"])
+        varied = {
+            plan["name"]: (*_differing("signal", plan["params"]), *(scorings if plan["reads_score"] else ()))
+            for plan in asked["signals"]
+        }
+        return cls(asked["select"]["min_signals"], varied, len(asked.get("dataset_ids", ("",))))
+
+    def named(self, meta: Mapping[str, Any]) -> str:
+        """Return a name for a run that a reader tells from its neighbours: signal, what was varied, session, id."""
+        settings = settings_of(meta)
+        names = [name for name in self.varied.get(meta["signal_name"], ()) if name in settings]
+        varied = " ".join(f"{name.partition('.')[2]}={as_text(settings[name])}" for name in names)
+        if len(varied) > _MOST_TEXT:
+            varied = f"{varied[:_MOST_TEXT]}…"
+        session = " ".join(meta["dataset_id"].split("_")[:2]) if self.n_sessions > 1 else ""
+        return " ".join(part for part in (meta["signal_name"], varied, session, meta["run_id"][:8]) if part)
+
+
+def _differing(prefix: str, points: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    names = sorted({name for point in points for name in point})
+    return tuple(f"{prefix}.{name}" for name in names if len({as_text(point.get(name)) for point in points}) > 1)
+
+
+def as_text(value: Any) -> str:
+    """Return a setting as text: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def settings_of(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,14 +71,21 @@ def settings_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def best_of(rows: Sequence[Mapping[str, Any]], metric: str) -> Mapping[str, Any]:
-    """Return the row with the highest figure; of equals the one whose id is the last; empty if no row has it."""
-    ranked = [row for row in rows if row.get(metric) is not None]
+def best_of(rows: Sequence[Mapping[str, Any]], metric: str, min_signals: int = 0) -> Mapping[str, Any]:
+    """Return the row with the highest figure, of equals the one whose id is the last.
+
+    Empty if no row has the figure and at least `min_signals` trades.
+    """
+    ranked = [
+        row
+        for row in rows
+        if row.get(metric) is not None and row.get("n_signals", 0) - row.get("n_dropped", 0) >= min_signals
+    ]
     return max(ranked, key=lambda row: (row[metric], row["row"])) if ranked else {}
 
 
 def figures_of(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a row that are results and not its key, sorted by name; the threshold is one of them."""
+    """Return the numbers of a row, sorted by name: its results, its threshold, cooldown, take-profit and stop."""
     return {
         name: float(value)
         for name, value in sorted(row.items())
@@ -33,11 +93,13 @@ def figures_of(row: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def by_threshold(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[float, Mapping[str, Any]]:
+def by_threshold(
+    rows: Sequence[Mapping[str, Any]], metric: str, min_signals: int = 0
+) -> dict[float, Mapping[str, Any]]:
     """Return the best row at every threshold that has one, thresholds ascending."""
     grouped: dict[float, list[Mapping[str, Any]]] = {}
     for row in rows:
         if "threshold" in row:
             grouped.setdefault(row["threshold"], []).append(row)
-    best = {threshold: best_of(grouped[threshold], metric) for threshold in sorted(grouped)}
+    best = {threshold: best_of(grouped[threshold], metric, min_signals) for threshold in sorted(grouped)}
     return {threshold: row for threshold, row in best.items() if row}
