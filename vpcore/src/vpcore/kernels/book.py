@@ -73,7 +73,7 @@ def _flow(book, tick, side, quantity, size, sign, now):
     book.levels[page, level, L_TOUCHED] = now
     impulse(book.acc, page, level, before, now, book.taus, quantity, size, depth_quantity, sign * size)
     if sign != 0:
-        change_depth(book, tick, side, sign * size)
+        change_depth(book, page, tick, side, sign * size)
 
 
 @jit(inline=True, borrows=True)

@@ -14,6 +14,7 @@ from vpcore.kernels.state import (
     ASK_SIDE,
     BEST_ASK,
     BEST_BID,
+    BEST_LEFT,
     BID_SIDE,
     LAST_PAGE,
     N_ORDERS,
@@ -76,9 +77,11 @@ def make_page(book, number):
 
 
 @jit(inline=True, borrows=True)
-def change_depth(book, tick, side, size):
-    """Add `size` (negative to take away) to a level, and keep the best prices up to date as far as additions go."""
-    page = find_page(book, tick >> PAGE_BITS)
+def change_depth(book, page, tick, side, size):
+    """Add `size` (negative to take away) to a level of a page, and keep the best prices up to date as far as additions go.
+
+    A best level that empties is only noted, for `settle_best`.
+    """
     level = tick & (PAGE - 1)
     before = book.levels[page, level, side]
     after = before + size
@@ -92,11 +95,16 @@ def change_depth(book, tick, side, size):
             book.ints[BEST_ASK] = tick
     elif before > 0 and after == 0:
         book.occupied[page, side] -= 1
+        if tick == book.ints[BEST_BID] or tick == book.ints[BEST_ASK]:
+            book.ints[BEST_LEFT] = 1
 
 
 @jit(inline=True, borrows=True)
 def settle_best(book):
     """Move the best prices inwards past levels that have emptied. ``NO_BID`` and ``NO_ASK`` stand for an empty side."""
+    if book.ints[BEST_LEFT] == 0:
+        return
+    book.ints[BEST_LEFT] = 0
     tick = book.ints[BEST_BID]
     if tick != NO_BID:
         page = find_page(book, tick >> PAGE_BITS)
@@ -197,8 +205,9 @@ def set_snapshot_order(book, order_id, tick, size, side):
     slot = find_slot(book.keys, book.rows, order_id)
     if slot >= 0:
         row = book.rows[slot]
-        change_depth(book, book.pool[row, O_TICK], book.pool[row, O_SIDE], -book.pool[row, O_SIZE])
+        old = book.pool[row, O_TICK]
+        change_depth(book, find_page(book, old >> PAGE_BITS), old, book.pool[row, O_SIDE], -book.pool[row, O_SIZE])
         remove_order(book, slot)
         slot = find_slot(book.keys, book.rows, order_id)
     insert_order(book, order_id, -1 - slot, tick, size, side)
-    change_depth(book, tick, side, size)
+    change_depth(book, find_page(book, tick >> PAGE_BITS), tick, side, size)

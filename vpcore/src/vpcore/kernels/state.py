@@ -52,6 +52,7 @@ N_LEVEL = 6
     N_PAGES,
     BEST_BID,
     BEST_ASK,
+    BEST_LEFT,
     CROSSED,
     ONE_SIDED,
     N_FILLS,
@@ -60,8 +61,8 @@ N_LEVEL = 6
     V_SELL,
     V_CROSS,
     V_TRADES,
-) = range(26)
-N_INTS = 26
+) = range(27)
+N_INTS = 27
 
 NO_BID = -(2**62)
 NO_ASK = 2**62
