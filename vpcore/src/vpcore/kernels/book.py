@@ -10,7 +10,7 @@ import numpy as np
 from vpcore.kernels.hashing import find_slot
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import change_depth, find_page, insert_order, remove_order
-from vpcore.kernels.mechanics import impulse
+from vpcore.kernels.mechanics import advance, impulse
 from vpcore.kernels.records import ADD, ASK, BID, CANCEL, FILL, MODIFY, TRADE, UNDEF_PRICE
 from vpcore.kernels.state import (
     ASK_SIDE,
@@ -60,25 +60,31 @@ def tick_of(price, tick_int):
 
 
 @jit(inline=True, borrows=True)
-def _flow(book, tick, side, quantity, size, sign, now):
-    """Record contracts of one quantity at a level, and the depth they add (+1), take (-1) or leave alone (0)."""
-    if size == 0:
-        return
-    page = find_page(book, tick >> PAGE_BITS)
+def _touch(book, page, level, now):
+    """Advance the accumulators of a level to `now`."""
+    before = book.levels[page, level, L_TOUCHED]
+    if before != 0 and now > before:
+        advance(book.acc, page, level, float(now - before), book.taus)
+    book.levels[page, level, L_TOUCHED] = now
+
+
+@jit(inline=True, borrows=True)
+def _flow(book, page, tick, side, quantity, size, sign):
+    """Record contracts of one quantity at a level just touched, and the depth they add (+1), take (-1) or leave (0)."""
     level = tick & (PAGE - 1)
     book.levels[page, level, L_FLOW + quantity] += size
     book.ints[quantity] += size
-    depth_quantity = Q_DEPTH + side if sign != 0 else -1
-    before = book.levels[page, level, L_TOUCHED]
-    book.levels[page, level, L_TOUCHED] = now
-    impulse(book.acc, page, level, before, now, book.taus, quantity, size, depth_quantity, sign * size)
+    impulse(book.acc, page, level, quantity, float(size))
     if sign != 0:
+        impulse(book.acc, page, level, Q_DEPTH + side, float(sign * size))
         change_depth(book, page, tick, side, sign * size)
 
 
 @jit(inline=True, borrows=True)
 def _reduce(book, row, size, now):
     """Take `size` off an order: what the event's fills cover is a fill, the rest was pulled by its owner."""
+    if size == 0:
+        return
     tick = book.pool[row, O_TICK]
     side = book.pool[row, O_SIDE]
     filled = np.int64(0)
@@ -86,9 +92,23 @@ def _reduce(book, row, size, now):
     if link > 0:
         filled = min(book.fills[link - 1, F_LEFT], size)
         book.fills[link - 1, F_LEFT] -= filled
-    _flow(book, tick, side, np.int64(Q_FILL), filled, np.int64(TAKE), now)
-    _flow(book, tick, side, np.int64(Q_PULL), size - filled, np.int64(TAKE), now)
+    page = find_page(book, tick >> PAGE_BITS)
+    _touch(book, page, tick & (PAGE - 1), now)
+    if filled > 0:
+        _flow(book, page, tick, side, np.int64(Q_FILL), filled, np.int64(TAKE))
+    if size > filled:
+        _flow(book, page, tick, side, np.int64(Q_PULL), size - filled, np.int64(TAKE))
     book.pool[row, O_SIZE] -= size
+
+
+@jit(inline=True, borrows=True)
+def _arrive(book, tick, side, size, now):
+    """Record contracts that join a level."""
+    if size == 0:
+        return
+    page = find_page(book, tick >> PAGE_BITS)
+    _touch(book, page, tick & (PAGE - 1), now)
+    _flow(book, page, tick, side, np.int64(Q_ADD), size, np.int64(GIVE))
 
 
 @jit(inline=True, borrows=True)
@@ -106,7 +126,7 @@ def _place(book, order_id, tick, size, side, now):
         if book.fills[i, F_ID] == order_id:
             book.pool[row, O_FILL] = i + 1
             break
-    _flow(book, tick, side, np.int64(Q_ADD), size, np.int64(GIVE), now)
+    _arrive(book, tick, side, size, now)
 
 
 @jit(borrows=True)
@@ -177,8 +197,10 @@ def _settle_fills(book, now):
             tick = book.fills[i, F_TICK] >> 1
             side = book.fills[i, F_TICK] & 1
             book.ints[C_HIDDEN] += left
-            _flow(book, tick, side, np.int64(Q_ADD), left, np.int64(HIDE), now)
-            _flow(book, tick, side, np.int64(Q_FILL), left, np.int64(HIDE), now)
+            page = find_page(book, tick >> PAGE_BITS)
+            _touch(book, page, tick & (PAGE - 1), now)
+            _flow(book, page, tick, side, np.int64(Q_ADD), left, np.int64(HIDE))
+            _flow(book, page, tick, side, np.int64(Q_FILL), left, np.int64(HIDE))
         slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
         if slot >= 0:
             book.pool[book.rows[slot], O_FILL] = 0
@@ -236,34 +258,28 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
             side = BID_SIDE if code == BID else ASK_SIDE
             size = packed & 0xFFFFFFFF
             tick = tick_of(price, tick_int)
-            if action == ADD:
+            slot = np.int64(-1)
+            if action == MODIFY:
+                slot = find_slot(book.keys, book.rows, words[i, 2])
+                if slot < 0:
+                    book.ints[C_UNKNOWN_MODIFY] += 1
+            if slot < 0:
                 _place(book, words[i, 2], tick, size, side, now)
             else:
-                _modify(book, words[i, 2], tick, size, side, now)
+                _modify(book, slot, tick, size, side, now)
     if has_trades:
         _settle_fills(book, now)
 
 
 @jit(inline=True, borrows=True)
-def _modify(book, order_id, tick, size, side, now):
-    slot = find_slot(book.keys, book.rows, order_id)
-    if slot < 0:
-        book.ints[C_UNKNOWN_MODIFY] += 1
-        _place(book, order_id, tick, size, side, now)
-        return
+def _modify(book, slot, tick, size, side, now):
     row = book.rows[slot]
     held = book.pool[row, O_SIZE]
-    if tick == book.pool[row, O_TICK] and side == book.pool[row, O_SIDE]:
-        if size < held:
-            _reduce(book, row, held - size, now)
-        else:
-            _flow(book, tick, side, np.int64(Q_ADD), size - held, np.int64(GIVE), now)
-            book.pool[row, O_SIZE] = size
-    else:
-        _reduce(book, row, held, now)
-        book.pool[row, O_TICK] = tick
-        book.pool[row, O_SIDE] = side
-        book.pool[row, O_SIZE] = size
-        _flow(book, tick, side, np.int64(Q_ADD), size, np.int64(GIVE), now)
+    stays = tick == book.pool[row, O_TICK] and side == book.pool[row, O_SIDE]
+    _reduce(book, row, max(held - size, 0) if stays else held, now)
+    book.pool[row, O_TICK] = tick
+    book.pool[row, O_SIDE] = side
+    book.pool[row, O_SIZE] = size
+    _arrive(book, tick, side, max(size - held, 0) if stays else size, now)
     if size == 0:
         remove_order(book, slot)

@@ -44,9 +44,7 @@ class FrameParams(NamedTuple):
     cells: Any  # float32[N_GRID, 2 * radius + 1] scratch: the frame
 
 
-def make_params(
-    chain: Any, weights: Any, radius: int, margin: int, per_second: float, slots: list[int]
-) -> FrameParams:
+def make_params(chain: Any, weights: Any, radius: int, margin: int, per_second: float, slots: list[int]) -> FrameParams:
     """Return the parameters of the frame kernel with its scratch arrays; for what they are see `FrameParams`."""
     return FrameParams(
         chain=chain,
@@ -153,9 +151,7 @@ def _read_margin(book, par, low, start, stop, now):
         v_ask = chain[0] * _decayed(acc, page, level, ACC_V + ASK, by_v)
         a_add = chain[1] * s_add + chain[2] * _decayed(acc, page, level, ACC_A + ADD, by_a)
         a_pull = chain[1] * s_pull + chain[2] * _decayed(acc, page, level, ACC_A + PULL, by_a)
-        pressure, vacuum = _balance(
-            weights, chain[0] * s_add, chain[0] * s_pull, v_fill, v_bid + v_ask, a_add, a_pull
-        )
+        pressure, vacuum = _balance(weights, chain[0] * s_add, chain[0] * s_pull, v_fill, v_bid + v_ask, a_add, a_pull)
         par.composite[j] = (pressure - vacuum) / (pressure + vacuum + weights[7])
 
 

@@ -78,9 +78,9 @@ def make_page(book, number):
 
 @jit(inline=True, borrows=True)
 def change_depth(book, page, tick, side, size):
-    """Add `size` (negative to take away) to a level of a page, and keep the best prices up to date as far as additions go.
+    """Add `size` (negative to take away) to a level, and keep the best prices up to date as far as additions go.
 
-    A best level that empties is only noted, for `settle_best`.
+    `page` is the level's, see `find_page`. A best level that empties is only noted, for `settle_best`.
     """
     level = tick & (PAGE - 1)
     before = book.levels[page, level, side]

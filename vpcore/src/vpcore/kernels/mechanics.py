@@ -27,8 +27,8 @@ TINY = 1e-30
 
 
 @jit(inline=True, borrows=True)
-def impulse(acc, page, level, before, now, taus, first, first_size, second, second_size):
-    """Advance a level to `now` and add impulses to one or two of its quantities.
+def advance(acc, page, level, dt, taus):
+    """Let the accumulators of a level decay.
 
     Parameters
     ----------
@@ -36,34 +36,25 @@ def impulse(acc, page, level, before, now, taus, first, first_size, second, seco
         Accumulators of every level.
     page, level : int
         The level.
-    before : int
-        Time of the level's last impulse in ns, 0 if there was none.
-    now : int
-        Time of the impulse, ns; not earlier.
+    dt : float
+        Time since they were last advanced, ns.
     taus : float64[4]
         Time constants v, a, j, rest in ns.
-    first, second : int
-        Quantities; `second` is -1 where there is only one.
-    first_size, second_size : int
-        Signed contracts.
     """
-    if before != 0 and now > before:
-        dt = float(now - before)
-        _decay(acc, page, level, ACC_V, ACC_A, math.exp(-dt / taus[0]))
-        _decay(acc, page, level, ACC_A, ACC_J, math.exp(-dt / taus[1]))
-        _decay(acc, page, level, ACC_J, ACC_REST, math.exp(-dt / taus[2]))
-        _decay(acc, page, level, ACC_REST, N_ACC, math.exp(-dt / taus[3]))
-    size = float(first_size)
-    acc[page, level, ACC_V + first] += size
-    acc[page, level, ACC_A + first] += size
-    acc[page, level, ACC_J + first] += size
-    if first < N_MASSES:
-        acc[page, level, ACC_REST + first] += size
-    if second >= 0:
-        size = float(second_size)
-        acc[page, level, ACC_V + second] += size
-        acc[page, level, ACC_A + second] += size
-        acc[page, level, ACC_J + second] += size
+    _decay(acc, page, level, ACC_V, ACC_A, math.exp(-dt / taus[0]))
+    _decay(acc, page, level, ACC_A, ACC_J, math.exp(-dt / taus[1]))
+    _decay(acc, page, level, ACC_J, ACC_REST, math.exp(-dt / taus[2]))
+    _decay(acc, page, level, ACC_REST, N_ACC, math.exp(-dt / taus[3]))
+
+
+@jit(inline=True, borrows=True)
+def impulse(acc, page, level, quantity, size):
+    """Add `size` contracts (float, signed) to a quantity of a level that has been advanced to the present."""
+    acc[page, level, ACC_V + quantity] += size
+    acc[page, level, ACC_A + quantity] += size
+    acc[page, level, ACC_J + quantity] += size
+    if quantity < N_MASSES:
+        acc[page, level, ACC_REST + quantity] += size
 
 
 @jit(inline=True, borrows=True)
