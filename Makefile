@@ -22,7 +22,7 @@ $(STAMP): $(PYPROJECTS) constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)  ## The whole chain on a synthetic market, in build/demo; writes nothing else.
-	$(BIN)/vp demo build/demo
+	$(BIN)/vp demo build/demo --nested
 
 lint: $(STAMP)  ## Style, types and the import contract.
 	$(BIN)/python -m ruff check .

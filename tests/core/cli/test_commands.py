@@ -139,6 +139,19 @@ def test_init_then_validate(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert {row["result"] for row in rows} == {"ok"}
 
 
+@pytest.mark.parametrize("command", ["init", "demo"])
+def test_a_workspace_in_a_workspace_is_refused(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["init", str(tmp_path / "ws")]) == 0
+    inner = tmp_path / "ws" / "deep" / "er"
+    assert run([command, str(inner)]) == 2
+    assert f"{inner} lies inside the workspace {tmp_path / 'ws'}. Name a folder outside it" in capsys.readouterr().err
+    assert not inner.exists()
+    assert run(["init", str(inner), "--nested"]) == 0
+    assert run(["init", str(tmp_path / "ws")]) == 0  # itself again
+
+
 def test_the_repositorys_own_specs_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["validate", "--root", str(REPOSITORY)]) == 0
     captured = capsys.readouterr()
@@ -327,6 +340,12 @@ def test_a_table_as_csv_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     ]  # fmt: skip
     common.emit_table(ROWS, ("name",), json=True)
     assert json.loads(capsys.readouterr().out) == [{**ROWS[0]}, {"name": "b, c", "value": None, "n": None}]
+
+
+def test_a_share_that_is_not_one_is_not_shown_as_one() -> None:
+    from vpcore.cli.list_datasets import _below_one
+
+    assert [_below_one(share) for share in (1.0, 1 - 1e-9, 35399 / 35400, 0.5, 0.0)] == [1.0, 0.9999, 0.9999, 0.5, 0.0]
 
 
 def test_an_empty_table_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -273,9 +273,9 @@ def test_many_processes_at_once(registry):
         assert run.returncode == 0, errors.decode()
     assert len(registry.versions()) == 3
     history = registry.history("shared")
-    assert len(history) == 18
+    assert 3 <= len(history) <= 18
     for later, earlier in itertools.pairwise(history):
-        assert later.from_id == earlier.to_id
+        assert later.from_id == earlier.to_id != later.to_id
     for info in registry.versions():
         registry.resolve(info.serving_id)
 

@@ -117,11 +117,16 @@ def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> 
 
 def test_wrong_questions_are_refused(db: ResultsDB, make: SimpleNamespace) -> None:
     db.write([make.meta("aab1"), make.meta("aab2")], pl.concat([make.rows("aab1", [A]), make.rows("aab2", [A])]))
+    db.write([make.meta("c0ffee11")], make.rows("c0ffee11", [A]))
+    with pytest.raises(ResultsError, match=r"at least the first 6 digits of it, was 'c0ffe'"):
+        db.find_run("c0ffe")
+    assert {db.find_run(name)["run_id"] for name in ("c0ffee", "c0ffee11")} == {"c0ffee11"}
+    assert db.find_run("aab1")["run_id"] == "aab1"
     with pytest.raises(ResultsError, match=r"cannot be sorted by 'tp_rat'. Did you mean 'tp_rate'"):
         db.query_runs(sort="tp_rat")
     with pytest.raises(ResultsError, match=r"'aab' begins 2 run ids: aab1, aab2. Write more digits"):
         db.find_run("aab")
-    with pytest.raises(ResultsError, match=r"No run is called 'aac1'. Did you mean 'aab1'. 2 runs are stored"):
+    with pytest.raises(ResultsError, match=r"No run is called 'aac1'. Did you mean 'aab1'. 3 runs are stored"):
         db.find_run("aac1")
     with pytest.raises(ResultsError, match=r"A run has no column 'signal'. Did you mean 'signal_name'"):
         db.query_meta(signal="ads")

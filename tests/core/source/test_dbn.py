@@ -222,6 +222,24 @@ def test_files_that_overlap(tmp_path, made, read):
         read(root=tmp_path)
 
 
+def test_a_damaged_file_stops_only_what_needs_it(tmp_path, made, read):
+    records = made.records(20_000, step_ns=4 * made.NS)
+    whole = made.put(tmp_path / "whole.dbn.zst", made.metadata(), records)
+    cut = tmp_path / "cut.dbn.zst"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    got, stream = read(root=tmp_path)
+    assert [info.path for info in stream.files] == [whole]
+    assert got.tobytes() == records.tobytes()
+    assert any("cut.dbn.zst is truncated" in text and "It was passed over" in text for text in stream.warnings)
+    # Whole, but only of the first hours: what the damaged one had of the rest is missing.
+    made.put(whole, made.metadata(end_ns=made.DAY0 + 6 * 3600 * made.NS), records[:1000])
+    with pytest.raises(SourceError, match=r"cut\.dbn\.zst is truncated"):
+        read(root=tmp_path)
+    read(root=tmp_path, end=made.DAY0 + 3600 * made.NS)  # a window that does not need it
+    with pytest.raises(SourceError, match=r"cut\.dbn\.zst is truncated"):
+        read(whole, cut, end=made.DAY0 + 3600 * made.NS)  # named is needed
+
+
 def test_unfit_files_are_passed_over_and_named(tmp_path, made, read):
     made.put(tmp_path / "a.dbn", made.metadata([Mapping("ESZ4", 3, made.DAY0, made.DAY0 + made.DAY)]), made.records(5))
     (tmp_path / "b.dbn").write_bytes(b"something")

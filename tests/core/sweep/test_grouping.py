@@ -56,6 +56,26 @@ def test_groups_are_those_of_the_rows(compare: Compare) -> None:
         assert order == sorted(order, reverse=True)
 
 
+def test_headings_of_the_table_are_names(compare: Compare) -> None:
+    for heading, name in (("tp", "tp_ticks"), ("cooldown", "cooldown_bins")):
+        assert compare("--by", heading) == compare("--by", name)
+    assert compare("--pivot", "tp", "cooldown", "--json") == compare("--pivot", "tp_ticks", "cooldown_bins", "--json")
+    assert compare("--sort", "net", "--json") == compare("--sort", "net_pnl_ticks", "--json")
+    for heading, name in (("trades", "trades"), ("resolved", "tp_resolved"), ("timeouts", "timeout_rate")):
+        rows = json.loads(compare("--sort", heading, "--json", "--limit", "1000")[0])["rows"]
+        known = [row[name] for row in rows if row[name] is not None]
+        assert known == sorted(known, reverse=name != "timeout_rate")
+        assert len(set(known)) > 1
+    assert "Did you mean 'cooldown'?" in compare("--by", "coldown", code=2)[1]
+    assert "Did you mean 'timeouts'?" in compare("--sort", "timeout", code=2)[1]
+
+
+def test_json_and_csv_exclude_each_other(compare: Compare) -> None:
+    for order in (("--json", "--csv"), ("--csv", "--json")):
+        out, err = compare(*order, code=2)
+        assert (out, err) == ("", "Error: --json and --csv exclude each other: leave one of them out.\n")
+
+
 def test_low_is_best_where_it_is(compare: Compare) -> None:
     rows = json.loads(compare("--json", "--limit", "1000")[0])["rows"]
     groups = json.loads(compare("--by", "cooldown_bins", "--sort", "evidence", "--json")[0])

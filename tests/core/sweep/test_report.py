@@ -202,7 +202,9 @@ def test_wrong_targets(done: Workspace, edit: Any, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="No run is called 'swep'"):
         gather(done, "swep")
     with pytest.raises(ConfigError, match="--out names a folder that is not there: .*nowhere"):
-        write_report(done, "sweep", tmp_path / "nowhere" / "r.html")
+        write_report(done, "swep", tmp_path / "nowhere" / "r.html")  # said before anything is looked up
+    with pytest.raises(ConfigError, match=rf"--out names a folder: {tmp_path}\. Name the file, as .*report\.html"):
+        write_report(done, "swep", tmp_path)
     edit(("[5, 20]", "[7]"), name="other")
     with pytest.raises(ResultsError, match="Nothing of experiment 'other' is stored. Run: vp run other"):
         gather(done, "other")

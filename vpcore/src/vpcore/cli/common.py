@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.errors import VpError
+from vpcore.errors import ConfigError, VpError
 
 if TYPE_CHECKING:
     from vpcore.plugins import Plugins
@@ -37,8 +37,22 @@ RootOption = Annotated[
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+
+
+def _one_format(context: typer.Context, value: bool) -> bool:
+    """Refuse ``--json`` with ``--csv``; whichever is read second sees the first."""
+    if value:
+        if context.meta.get(_FORMAT_GIVEN):
+            raise ConfigError("--json and --csv exclude each other: leave one of them out.")
+        context.meta[_FORMAT_GIVEN] = True
+    return value
+
+
+_FORMAT_GIVEN = "vpcore.cli.format"
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_one_format)]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
+NestedOption = Annotated[bool, typer.Option("--nested", help="Even inside another workspace.")]
 StrictTrackingOption = Annotated[
     bool, typer.Option("--strict-tracking", help="Fail at the end if a tracker or a lifecycle hook has failed.")
 ]
@@ -71,6 +85,21 @@ def open_workspace(root: Path | None) -> Workspace:
     from vpcore.workspace import Workspace
 
     return Workspace.find(root, plugins=current_plugins())
+
+
+def refuse_nested(folder: Path) -> None:
+    """Refuse to make a workspace inside another one: commands in it would find now the one, now the other.
+
+    Raises
+    ------
+    ConfigError
+        If a parent of `folder` is a workspace.
+    """
+    for parent in folder.expanduser().resolve().parents:
+        if (parent / "configs").is_dir() and (parent / "lake").is_dir():
+            raise ConfigError(
+                f"{folder} lies inside the workspace {parent}. Name a folder outside it, or add --nested."
+            )
 
 
 def say(message: str) -> None:

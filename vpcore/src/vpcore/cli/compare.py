@@ -23,7 +23,10 @@ def compare(
     dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")] = None,
     sort: Annotated[
         str | None,
-        typer.Option("--sort", help="Figure to rank by, or evidence. [default: the experiment's, else net_pnl_ticks]"),
+        typer.Option(
+            "--sort",
+            help="A figure, as the table calls it, or evidence. [default: the experiment's, else net_pnl_ticks]",
+        ),
     ] = None,
     min_signals: Annotated[
         int | None,
@@ -57,8 +60,11 @@ def compare(
     from functools import partial
 
     from vpcore.cli.common import open_workspace
-    from vpcore.cli.ranking import rank, rank_experiment
+    from vpcore.cli.ranking import HEADINGS, rank, rank_experiment
 
+    by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
+    if pivot is not None:
+        pivot = (HEADINGS.get(pivot[0], pivot[0]), HEADINGS.get(pivot[1], pivot[1]))
     look = Look(by, pivot, png, marginal, pareto)
     workspace = open_workspace(root)
     if signal is not None:

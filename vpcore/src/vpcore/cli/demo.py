@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vpcore.cli.common import NestedOption
+
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
@@ -36,14 +38,18 @@ def demo(
     alpha: Annotated[float, typer.Option("--alpha", help="Planted effect, -1 to 1; 0: nothing to find.")] = 0.6,
     minutes: Annotated[int, typer.Option("--minutes", min=10, help="Length of the session.")] = 60,
     seed: Annotated[int, typer.Option("--seed", help="Of the market.")] = 7,
+    nested: NestedOption = False,
 ) -> None:
     """Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.
 
     The market has no meaning beyond showing the tools: the effect is put there to be found. A second demo in the same
     folder finds its results stored.
     """
+    from vpcore.cli.common import refuse_nested
     from vpcore.workspace import Workspace
 
+    if not nested:
+        refuse_nested(folder)
     workspace, _ = Workspace.create(folder)
     root = ["--root", str(workspace.root)]
     market = ["--seed", str(seed), "--alpha", str(alpha), "--minutes", str(minutes)]

@@ -33,16 +33,18 @@ def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     """
     import polars as pl
 
+    from vpcore.cli.ranking import HEADINGS
     from vpcore.errors import ResultsError, did_you_mean, listed
     from vpcore.report.facts import TRIAL_AXES, varied
 
     frame, names = varied(rows)
     frame = frame.with_columns(pl.col(column).alias(name) for name, column in _ALWAYS.items())
     valid = [*_ALWAYS, *names, *(name for name in TRIAL_AXES if name not in names)]
+    headings = [heading for heading, column in HEADINGS.items() if column in valid]
     for name in wanted:
         if name not in valid:
             raise ResultsError(
-                f"Rows cannot be grouped by '{name}'.{did_you_mean(name, valid)} "
+                f"Rows cannot be grouped by '{name}'.{did_you_mean(name, [*valid, *headings])} "
                 f"What varies among them: {listed(valid)}."
             )
     return frame

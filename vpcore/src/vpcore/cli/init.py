@@ -7,17 +7,22 @@ from typing import Annotated
 
 import typer
 
+from vpcore.cli.common import NestedOption
+
 
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")],
+    nested: NestedOption = False,
 ) -> None:
     """Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.
 
     What is there already is left as it is.
     """
-    from vpcore.cli.common import say
+    from vpcore.cli.common import refuse_nested, say
     from vpcore.workspace import Workspace
 
+    if not nested:
+        refuse_nested(directory)
     workspace, written = Workspace.create(directory)
     print(workspace.root)
     say(f"{len(written)} files written." if written else "Everything was there already; nothing was changed.")

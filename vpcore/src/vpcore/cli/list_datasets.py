@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,8 @@ def list_datasets(
             rows.append(_row(workspace.datasets.info(dataset_id)))
         except (VpError, KeyError) as error:  # one damaged dataset leaves the others listed
             broken.append(f"Dataset '{dataset_id}' cannot be listed: {error}")
+    if not json and not csv:
+        rows = [{**row, "valid_share": _below_one(row["valid_share"])} for row in rows]
     emit_table(rows, COLUMNS, json=json, csv=csv, empty="There is no dataset yet. Make one with: vp generate PIPELINE")
     for line in broken:
         say(f"Warning: {line}")
@@ -52,6 +55,11 @@ def _row(info: DatasetInfo) -> dict[str, Any]:
         "size_mb": round(info.size_bytes / 1e6, 3),
         "created_utc": f"{info.created:%Y-%m-%d %H:%M:%S}",
     }
+
+
+def _below_one(share: float) -> float:
+    """Return a share as a table shows it, rounded down: all but one of a million bins are not all."""
+    return math.floor(share * 10_000) / 10_000
 
 
 def _utc(ns: int) -> str:

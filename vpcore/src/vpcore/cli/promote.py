@@ -41,6 +41,7 @@ def promote(
                 "alias": publication.alias,
                 "created": publication.created,
                 "previous": publication.previous,
+                "moved": publication.moved,
                 "path": publication.path,
                 "run_id": done.run_id,
                 "row": done.row,
@@ -55,7 +56,10 @@ def promote(
         say(f"Row {done.row} of run {done.run_id}, {chosen}: {metric} {shown(done.figures.get(metric))}.")
         what = "Published" if publication.created else "Was published already"
         before = f", which named {publication.previous} before" if publication.previous else ""
-        say(f"{what}: {publication.path}. It is now '{publication.alias}'{before}.")
+        now = f"It is now '{publication.alias}'{before}."
+        if not publication.moved:
+            now = f"It was '{publication.alias}' already: nothing has changed."
+        say(f"{what}: {publication.path}. {now}")
         print(publication.serving_id)
     if strict_tracking:
         workspace.plugins.raise_hook_failures()

@@ -41,6 +41,14 @@ SPARE = (
 )  # fmt: skip
 """Those that a narrow terminal goes without, in this order."""
 
+HEADINGS = {
+    "run": "run_id", "cooldown": "cooldown_bins", "tp": "tp_ticks", "sl": "sl_ticks", "net": "net_pnl_ticks",
+    "net in": "net_in_sample", "net out": "net_out_of_sample", "trades out": "trades_out_of_sample",
+    "timeouts": "timeout_rate", "resolved": "tp_resolved", "breakeven": "breakeven_rate", "driftless": "driftless_rate",
+    "mean": "mean_pnl_ticks", "worst": "worst_session_net", "paid": "sessions_paid",
+}  # fmt: skip
+"""What a heading of the table is called in the store, where that is another name."""
+
 _SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
 """Columns that hold the settings of a run; of one name the last counts."""
 
@@ -48,7 +56,7 @@ _IN_TABLE = frozenset(
     {
         "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "mean_pnl_ticks", "n_eff", "timeout_rate", "breakeven_rate",
         "driftless_rate", "threshold", "p_random", "p_adj", "q_random", "n_trials", "dsr", "evidence", "net_in_sample",
-        "net_out_of_sample",
+        "net_out_of_sample", "trades", "tp_resolved", "trades_out_of_sample", "sessions_paid", "worst_session_net",
     }
 )  # fmt: skip
 
@@ -146,10 +154,16 @@ def rank(
     from vpcore.evidence import COMPUTED, EVIDENCE, SPLIT_FIGURES, by_evidence, out_of_sample, weigh
     from vpcore.results import ROW_KEY, SORTABLE, in_order
 
-    weighed_figures = (*COMPUTED, EVIDENCE, *(SPLIT_FIGURES if cut is not None else ()))
+    derived = {
+        "trades": pl.col("n_signals") - pl.col("n_dropped"),
+        "tp_resolved": pl.col("tp_rate") / (pl.col("tp_rate") + pl.col("sl_rate")),
+    }
+    pooled = ("sessions_paid", "worst_session_net") if family is not None else ()
+    weighed_figures = (*COMPUTED, EVIDENCE, *(SPLIT_FIGURES if cut is not None else ()), *derived, *pooled)
     if sort not in (*SORTABLE, *weighed_figures):
         names = (*SORTABLE, *weighed_figures)
-        raise ResultsError(f"Rows cannot be sorted by '{sort}'.{did_you_mean(sort, names)} Figures: {listed(names)}.")
+        near = did_you_mean(sort, (*names, *(name for name, column in HEADINGS.items() if column in names)))
+        raise ResultsError(f"Rows cannot be sorted by '{sort}'.{near} Figures: {listed(names)}.")
     stored = None if sort in weighed_figures else sort
     if family is None:
         others = {name: value for name, value in filters.items() if name != "signal"}
@@ -166,6 +180,8 @@ def rank(
     if sort == EVIDENCE:
         weighed = by_evidence(weighed)
     elif sort in weighed_figures:
+        if sort in derived:
+            weighed = weighed.with_columns(derived[sort].fill_nan(None).alias(sort))
         order, low = [sort, *ROW_KEY], sort in ("p_adj", "q_random", "n_trials")
         weighed = weighed.sort(order, descending=[not low] + [False] * len(ROW_KEY), nulls_last=True)
     enough = weighed.filter(weighed["n_signals"] - weighed["n_dropped"] >= min_signals)

@@ -200,9 +200,10 @@ def promote(
             "overridden": obstacles,
         },
     )
-    workspace.plugins.hook.vp_promoted(
-        workspace=workspace, serving_id=publication.serving_id, alias=alias, snapshot=snapshot
-    )
+    if publication.moved:
+        workspace.plugins.hook.vp_promoted(
+            workspace=workspace, serving_id=publication.serving_id, alias=alias, snapshot=snapshot
+        )
     overridden = tuple(obstacles) if force else ()
     return Promotion(publication, meta["run_id"], best["row"], figures, snapshot, overridden, gate)
 

@@ -56,16 +56,16 @@ def signal_of(
     )
     for what, was, now in checks:
         if canonical_json(was) != canonical_json(now):
-            raise differs(what, _short(was), _short(now))
+            raise differs(what, *_apart(was, now))
     (plan,) = (plan for plan in config.signals if plan.name == name)
     params = json.loads(meta["signal_params_json"])
     possible = [cls.Params.parse(values, name).plain() for values in plan.params]
     if canonical_json(params) not in map(canonical_json, possible):
-        raise differs("its parameters", _short(params), _some(possible))
+        raise differs("its parameters", *_nearest(params, possible))
     scorings = [None if item is None else item.model_dump(mode="json") for item in config.scorings_of(plan)]
     scoring = None if meta["scoring_json"] is None else json.loads(meta["scoring_json"])
     if canonical_json(scoring) not in map(canonical_json, scorings):
-        raise differs("its scoring", _short(scoring), _some(scorings))
+        raise differs("its scoring", *_nearest(scoring, scorings))
     if plan.sampled is not None:
         pairs = [
             [cls.Params.parse(values, name).plain(), None if item is None else item.model_dump(mode="json")]
@@ -81,8 +81,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= 300 else text[:300] + "..."
 
 
-def _some(values: list[Any]) -> str:
-    return _short(values[0]) if len(values) == 1 else f"one of {len(values)} others"
+def _apart(was: Any, now: Any) -> tuple[str, str]:
+    """Return two values as text; of two mappings only the keys that differ."""
+    if not (isinstance(was, Mapping) and isinstance(now, Mapping)):
+        return _short(was), _short(now)
+    absent = "absent"
+    keys = sorted({*was, *now}, key=str)
+    keys = [key for key in keys if canonical_json(was.get(key, absent)) != canonical_json(now.get(key, absent))]
+    first, second = (
+        ", ".join(f"{key} {_short(value[key]) if key in value else absent}" for key in keys) for value in (was, now)
+    )
+    return first, second
+
+
+def _nearest(was: Any, possible: Sequence[Any]) -> tuple[str, str]:
+    """Return what was and, of what there could be now, the nearest: with the fewest keys that differ."""
+    apart = min((_apart(was, now) for now in possible), key=lambda pair: (pair[0].count(", "), pair))
+    more = f" (the nearest of {len(possible)})" if len(possible) > 1 else ""
+    return apart[0], apart[1] + more
 
 
 # -- which row? --------------------------------------------------------------------------------------------------------

@@ -31,6 +31,11 @@ class Publication:
     previous: str | None
     path: Path
 
+    @property
+    def moved(self) -> bool:
+        """Whether the alias names the version since now."""
+        return self.previous != self.serving_id
+
 
 @dataclass(frozen=True, slots=True)
 class VersionInfo:

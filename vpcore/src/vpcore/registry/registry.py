@@ -72,7 +72,7 @@ class ServingRegistry:
         who: str | None = None,
         action: str = "promote",
     ) -> Publication:
-        """Publish a version and let an alias name it.
+        """Publish a version and let an alias name it; one that does already stays as it is, and so does its history.
 
         Parameters
         ----------
@@ -153,6 +153,8 @@ class ServingRegistry:
     ) -> str | None:
         found = connection.execute("SELECT serving_id FROM aliases WHERE alias = ?", (alias,)).fetchone()
         previous = None if found is None else str(found["serving_id"])
+        if previous == serving_id:
+            return previous
         now = _now()
         connection.execute(
             "INSERT INTO aliases VALUES (?, ?, ?) ON CONFLICT (alias) DO UPDATE SET serving_id = excluded.serving_id, "

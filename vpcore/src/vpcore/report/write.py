@@ -84,12 +84,14 @@ def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path
     ResultsError
         If nothing of it is stored, or no row has enough trades.
     ConfigError
-        If matplotlib is not installed, or the folder of `out` is not there.
+        If matplotlib is not installed, `out` is a folder, or its folder is not there.
     """
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out names a folder: {out}. Name the file, as {out / 'report.html'}.")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out names a folder that is not there: {out.absolute().parent}.")
     facts = gather(workspace, target)
     path = out if out is not None else Path(f"report-{facts.title.replace(' ', '-')}.html")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--out names a folder that is not there: {path.absolute().parent}.")
     html = make_page(workspace, facts).html().encode()
     with storage_errors(path, "write the report"):
         write_atomic(path.absolute(), html, durable=False)

@@ -39,6 +39,10 @@ class StoredRun:
     failed: set[Trial] = field(default_factory=set)
 
 
+LEAST_DIGITS = 6
+"""The shortest beginning of a run's id that names it."""
+
+
 class ResultsDB:
     """The results of a workspace: an append-only store that any number of processes write and read at once.
 
@@ -271,14 +275,19 @@ class ResultsDB:
         return self.read(lambda: self.meta(_all(conditions)).sort("run_id"))
 
     def find_run(self, run_id: str) -> dict[str, Any]:
-        """Return the row of `runs_meta` of a run, named by its id or an unambiguous beginning of it.
+        """Return the row of `runs_meta` of a run, named by its id or a beginning of it that no other one has.
 
         Raises
         ------
         ResultsError
-            If there is none or more than one.
+            If there is none or more than one, or the beginning is too short.
         """
         found = self.read(lambda: self.meta(pl.col("run_id").str.starts_with(run_id)).sort("run_id"))
+        if len(found) == 1 and len(run_id) < LEAST_DIGITS and run_id != found["run_id"][0]:
+            raise ResultsError(
+                f"A run is named by its id or at least the first {LEAST_DIGITS} digits of it, was '{run_id}': what is "
+                "unambiguous now may not be so after the next experiment. Tables show 8 of them: vp compare"
+            )
         if len(found) == 1:
             return found.row(0, named=True)
         if len(found) > 1:

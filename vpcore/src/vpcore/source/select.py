@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from vpcore.errors import SourceError, did_you_mean
-from vpcore.source.header import SourceFile, read_header, require_mbo
+from vpcore.source.header import SourceFile, read_header, require_complete, require_mbo
 from vpcore.source.protocol import SourceRequest, utc
 
 SUFFIXES = (".dbn", ".dbn.zst")
@@ -30,7 +30,8 @@ def select_files(request: SourceRequest) -> Selection:
     Raises
     ------
     SourceError
-        If a named file is unfit; if no file holds the symbol, or none covers any of the window; if files overlap.
+        If a named file is unfit; if no file holds the symbol, or none covers any of the window; if files overlap,
+        unless one of them is damaged and the others cover all of the window that it does.
     """
     if request.files:
         candidates = [_usable(path) for path in request.files]
@@ -43,8 +44,11 @@ def select_files(request: SourceRequest) -> Selection:
     files = sorted(candidates, key=lambda file: (file.start_ns, str(file.path)))
     late = [file for file in files if file.start_ns >= request.end_ns]
     files = [file for file in files if file.start_ns < request.end_ns]
+    files, warnings = _without_damaged(request, files)
     _refuse_overlap(request.symbol, files)
-    warnings = [f"{file.path.name} begins at {utc(file.start_ns)}, after the window, and is not read." for file in late]
+    warnings += [
+        f"{file.path.name} begins at {utc(file.start_ns)}, after the window, and is not read." for file in late
+    ]
     warnings += _gaps(request, files)
     ids = tuple(file.instrument(request.symbol, request.start_ns, request.end_ns) for file in files)
     return Selection(tuple(files), ids, tuple(warnings))
@@ -91,6 +95,44 @@ def _mapped(file: SourceFile, request: SourceRequest) -> bool:
         for m in file.mappings
         if request.symbol in (m.symbol, str(m.instrument_id))
     )
+
+
+def _without_damaged(request: SourceRequest, files: list[SourceFile]) -> tuple[list[SourceFile], list[str]]:
+    """Leave out files that are damaged and not needed, because others cover what they do, and say so.
+
+    Raises
+    ------
+    SourceError
+        If one that overlaps another is damaged, and named or needed.
+    """
+    meeting = {
+        file
+        for first, second in pairwise(files)
+        if first.end_ns is not None and second.start_ns < first.end_ns
+        for file in (first, second)
+    }
+    damaged: dict[SourceFile, SourceError] = {}
+    for file in files:
+        if file in meeting:
+            try:
+                require_complete(file)
+            except SourceError as error:
+                damaged[file] = error
+    whole = [file for file in files if file not in damaged]
+    for file, wrong in damaged.items():
+        if request.files or not _covered(request, file, whole):
+            raise wrong
+    return whole, [f"{wrong} It was passed over: others cover what it does." for wrong in damaged.values()]
+
+
+def _covered(request: SourceRequest, file: SourceFile, others: Sequence[SourceFile]) -> bool:
+    """Return whether `others`, in order, cover all of the window that `file` covers."""
+    reached = max(file.start_ns, request.start_ns)
+    end_ns = request.end_ns if file.end_ns is None else min(file.end_ns, request.end_ns)
+    for other in others:
+        if other.start_ns <= reached:
+            reached = request.end_ns if other.end_ns is None else max(reached, other.end_ns)
+    return reached >= end_ns
 
 
 def _refuse_overlap(symbol: str, files: Sequence[SourceFile]) -> None:
