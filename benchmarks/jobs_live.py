@@ -88,6 +88,8 @@ def growth(small: bool) -> dict[str, Any]:
         bins += len(ours.push(part))
         if bins > 500:
             gc.collect()
+            # CPython's cache of attribute look-ups keeps up to 4,096 names, and numba looks up by names made anew.
+            sys._clear_type_cache()
             marks[n_marks] = bins, sys.getallocatedblocks(), resident()
             n_marks += 1
     reader.close()
