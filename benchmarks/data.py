@@ -73,7 +73,7 @@ def records(name: str, limit: int) -> np.ndarray[Any, Any]:
 @cache
 def workspace() -> Workspace:
     """Return the workspace of the benchmarks, with a pipeline per market."""
-    subprocess.run([sys.executable, "-m", "vpcore", "init", str(WORKSPACE)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "vpcore", "init", "--nested", str(WORKSPACE)], check=True, capture_output=True)
     folder = WORKSPACE / "configs" / "pipelines"
     for name in MARKETS:
         text = _SPEC.format(name=name, end=_ENDS[name], file=market(name).name)

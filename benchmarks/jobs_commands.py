@@ -74,7 +74,7 @@ def many_runs(n_runs: int) -> Path:
     if done.exists():
         return root
     shutil.rmtree(root, ignore_errors=True)
-    subprocess.run([VP, "init", str(root)], check=True, capture_output=True)
+    subprocess.run([VP, "init", "--nested", str(root)], check=True, capture_output=True)
     found = ResultsDB(root / "lake" / "research" / "vp_harness" / "results")
     rng, now = np.random.default_rng(0), datetime(2025, 7, 1, tzinfo=UTC)
     trials = [(t, 30, 4, sl) for t in (0.1, 0.2, 0.3, 0.4, 0.5) for sl in (4, 8)]
@@ -237,7 +237,7 @@ def commands(small: bool) -> dict[str, Any]:
         "plugins": (),
         "list-signals": (),
         "schema": (),
-        "init": (str(out / "new"),),
+        "init": ("--nested", str(out / "new")),
         "list-datasets": root,
         "inspect": (file,),
         "verify": (mine, *root),

@@ -46,7 +46,7 @@ def prepare(root: Path, real: bool) -> None:
     """Make the workspace, its market and its serving spec."""
     if (root / "configs" / "serving" / "chain.yaml").exists():
         return
-    subprocess.run([VP, "init", str(root)], check=True, capture_output=True)
+    subprocess.run([VP, "init", "--nested", str(root)], check=True, capture_output=True)
     if real:
         sample = REPOSITORY.parent / "shared" / "data" / "esh4-glbx-mdp3-20231225.mbo.dbn.zst"
         shutil.copy(sample, root / "lake" / "raw")
