@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,7 +71,7 @@ def records(name: str, limit: int) -> np.ndarray[Any, Any]:
 @cache
 def workspace() -> Workspace:
     """Return the workspace of the benchmarks, with a pipeline per market."""
-    subprocess.run([sys.executable, "-m", "vpcore", "init", "--nested", str(WORKSPACE)], check=True, capture_output=True)
+    Workspace.create(WORKSPACE)
     folder = WORKSPACE / "configs" / "pipelines"
     for name in MARKETS:
         text = _SPEC.format(name=name, end=_ENDS[name], file=market(name).name)

@@ -9,17 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from data import BENCH, WORKSPACE, market, workspace
 from harness import figure
+from jobs_results import many_runs
 
-from vpcore.cli.common import current_plugins
-from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
-from vpcore.signal import code_digest
+from vpcore.results import ResultsDB
 
 VP = str(Path(sys.executable).with_name("vp"))
 N_RUNS = 10_000
@@ -63,49 +60,6 @@ def start(small: bool) -> dict[str, Any]:
         "vp compare, first time for these rows, CPU": figure(statistics.median(r[1] for r in rounds["first"]), "s"),
         "vp compare, first time for these rows, peak memory": figure(max(r[2] for r in rounds["first"]), "MB"),
     }
-
-
-def many_runs(n_runs: int) -> Path:
-    """Return a workspace whose lake holds so many runs of ten rows, in batches of a thousand."""
-    root = BENCH / f"lake-{n_runs}"
-    cls = current_plugins().load("signal", "ads")
-    digest = code_digest(cls)
-    done = root / f"{digest}.done"
-    if done.exists():
-        return root
-    shutil.rmtree(root, ignore_errors=True)
-    subprocess.run([VP, "init", "--nested", str(root)], check=True, capture_output=True)
-    found = ResultsDB(root / "lake" / "research" / "vp_harness" / "results")
-    rng, now = np.random.default_rng(0), datetime(2025, 7, 1, tzinfo=UTC)
-    trials = [(t, 30, 4, sl) for t in (0.1, 0.2, 0.3, 0.4, 0.5) for sl in (4, 8)]
-    keys = {name: np.array([trial[i] for trial in trials]) for i, name in enumerate(TRIAL_KEY)}
-    import polars as pl
-
-    for first in range(0, n_runs, 1000):
-        meta, frames = [], []
-        for i in range(first, min(first + 1000, n_runs)):
-            run = f"{i:016x}"
-            figures: dict[str, Any] = {
-                name: rng.normal(size=10) if dtype == pl.Float64 else rng.integers(10, 99, 10)
-                for name, dtype in RUNS.items()
-                if name not in (*TRIAL_KEY, "run_id", "row", "batch_id", *VECTORS)
-            }
-            figures["block_pnl_ticks"] = rng.normal(size=(10, 12))
-            figures["rotated_net"] = rng.integers(-200, 200, (10, 500), dtype=np.int32)
-            frames.append(runs_frame(run, keys | figures))
-            meta.append(
-                {
-                    "run_id": run, "experiment_name": "many", "dataset_id": "D", "sources_json": "[]",
-                    "signal_name": "ads", "signal_distribution": "vpcore-signals-stat", "signal_version": 1,
-                    "code_digest": digest, "signal_params_json": f'{{"n":{i}}}', "scoring_json": None,
-                    "eval_json": "{}",
-                    "config_hash": "h", "packages_json": "{}", "host": "h", "started_utc": now, "finished_utc": now,
-                    "elapsed_seconds": 1.0, "status": "ok", "error": None, "traceback": None,
-                }
-            )  # fmt: skip
-        found.write(meta, pl.concat(frames))
-    done.touch()
-    return root
 
 
 def clear(pipeline: str) -> None:
