@@ -117,6 +117,9 @@ def test_two_experiments_at_once_share_a_lake(make_proven: Callable[[str], Works
     both = [start(workspace, workers, paths["plugin"]) for workers in (0, 1)]
     assert [finish(process) for process in both] == [0, 0]
     assert workspace.results.query_runs().height == 40
+    alone = make_proven("alone")
+    run_experiment(alone, "sweep")
+    assert workspace.results.canonical_bytes() == alone.results.canonical_bytes()
 
 
 def test_a_process_that_outlives_an_edit_of_a_signal_does_not_run_the_old_one(
