@@ -209,6 +209,27 @@ def test_validate_takes_names_and_paths(
     assert message in capsys.readouterr().err
 
 
+def test_what_is_another_kind_of_spec_is_called_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["init", "ws"]) == 0
+    monkeypatch.chdir(tmp_path / "ws")
+    spec = 'name: p\ncapture: {symbol: ESH4, date: 2023-12-25, start_time: "18:00", end_time: "18:59"}\n'
+    (tmp_path / "ws/configs/pipelines/p.yaml").write_text(spec)
+    capsys.readouterr()
+    for wanted, message in (
+        ("configs/pipelines/p.yaml", "configs/pipelines/p.yaml is a pipeline, not an experiment."),
+        ("p", "No experiment is called 'p'."),
+        ("p", "'p' is a pipeline."),
+    ):
+        assert run(["run", wanted]) == 2
+        assert message in capsys.readouterr().err
+    assert run(["validate", "configs/pipelines", "--json"]) == 0
+    assert [row["file"] for row in json.loads(capsys.readouterr().out)] == ["configs/pipelines/p.yaml"]
+    assert run(["validate", "lake"]) == 2
+    assert "lake holds no spec of this workspace" in capsys.readouterr().err
+
+
 def test_validate_outside_a_workspace(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["validate"]) == 2
     assert "is not in a workspace" in capsys.readouterr().err

@@ -115,10 +115,19 @@ def test_every_engine_parameter_changes_the_hash_wherever_it_is_written(
         {"files": ["a.dbn"]},
         {"cold_book": "build"},
         {"options": {"seed": 1}},
+        {"end_time": "17:00", "overnight": True},
     ],
 )
 def test_every_capture_field_changes_the_hash(workspace: Workspace, change: dict[str, Any]) -> None:
-    assert set(CaptureSpec.model_fields) == {*BASE["capture"], "timezone", "source", "files", "cold_book", "options"}
+    assert set(CaptureSpec.model_fields) == {
+        *BASE["capture"],
+        "timezone",
+        "source",
+        "files",
+        "cold_book",
+        "options",
+        "overnight",
+    }
     assert hash_of(workspace, **change) != hash_of(workspace)
 
 
@@ -163,14 +172,27 @@ def test_an_error_names_the_file_in_which_it_stands(workspace: Workspace, write:
         workspace.pipeline("open").resolve()
 
 
-def test_an_end_before_the_start_is_on_the_next_day(workspace: Workspace) -> None:
-    resolved = workspace.pipeline(spec(start_time="18:00", end_time="17:00")).resolve()
+def test_an_end_before_the_start_is_on_the_next_day_if_it_is_meant(
+    workspace: Workspace, write: Write, texts: dict[str, str]
+) -> None:
+    write("pipelines/open", texts["pipeline"].replace("18:59", "17:59"))
+    with pytest.raises(
+        ConfigError,
+        match=r"capture\.end_time must be after start_time, was '17:59' with a start at '18:00' "
+        r"\(configs/pipelines/open\.yaml:6\)\. If the window shall go over midnight, .* write overnight: true\.",
+    ):
+        workspace.pipeline("open")
+    with pytest.raises(ValueError, match="must be before start_time with overnight: true, was '18:59'"):
+        spec(overnight=True)
+    resolved = workspace.pipeline(spec(start_time="18:00", end_time="17:00", overnight=True)).resolve()
     assert resolved.end_ns - resolved.start_ns == 23 * 3600 * 10**9
     assert resolved.label == "2023-12-25_1800_1700"
 
 
 def test_a_window_over_a_clock_change_has_the_hours_it_has(workspace: Workspace) -> None:
-    resolved = workspace.pipeline(spec(date="2024-03-09", start_time="18:00", end_time="17:00")).resolve()
+    resolved = workspace.pipeline(
+        spec(date="2024-03-09", start_time="18:00", end_time="17:00", overnight=True)
+    ).resolve()
     assert resolved.end_ns - resolved.start_ns == 22 * 3600 * 10**9
 
 

@@ -117,3 +117,11 @@ def test_files_of_a_day(workspace: Workspace, write: Write) -> None:
 
 def test_days_are_dates_in_the_table_of_fields() -> None:
     assert next(field.type for field in fields_of("experiment") if field.name == "dates") == "list of dates"
+
+
+def test_a_wrong_day_is_one_error(workspace: Workspace, write: Write) -> None:
+    write("experiments/several", "name: several\nserving: base\ndates: [{date: 2023-13-45}]\n")
+    with pytest.raises(ConfigError) as caught:
+        workspace.experiment("several")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("dates[0].date must be a date, as in 2023-12-25, was '2023-13-45' (")

@@ -511,6 +511,11 @@ def test_command(workspace, capsys):
     text = (workspace / "configs/pipelines/demo.yaml").read_text()
     assert f"synthetic/{path.name}" in text
     assert 'end_time: "09:31:00"' in text
+    assert run(["synth", "--minutes", "2", "--start-time", "23:59", "--pipeline", "late"]) == 0
+    assert "overnight: true" in (workspace / "configs/pipelines/late.yaml").read_text()
+    assert run(["validate", "late"]) == 0
+    next(found for found in (workspace / "lake/raw/synthetic").glob("*.dbn.zst") if found != path).unlink()
+    capsys.readouterr()
     assert run(["validate", "demo"]) == 0
     before = path.read_bytes()
     capsys.readouterr()

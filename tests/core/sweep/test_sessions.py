@@ -187,14 +187,23 @@ def test_what_is_not_generated_yet(sessions: Workspace, edit: Edit, call: Callab
     assert plan is not None
     assert plan.absent == config.dataset_ids[1:]
     assert plan.n_trials == 40
-    answer = json.loads(call("run", "two", "--dry-run", "--json")[0])
+    answer = json.loads(call("run", "two", "--dry-run", "--json", code=2)[0])
+    (lacking,) = answer["without_data"]
+    assert lacking.startswith("ESH4 2023-12-29_1800_1859 (configs/experiments/two.yaml:3, dates[1]): There is no .dbn")
     assert (answer["n_trials"], answer["n_to_compute"], answer["dataset_exists"]) == (80, 80, False)
     assert answer["absent"] == list(config.dataset_ids[1:])
-    _, err = call("run", "two", "--dry-run")
+    _, err = call("run", "two", "--dry-run", code=2)
+    assert f"Error: {lacking}" in err
     assert f"Dataset {config.dataset_ids[0]} is there." in err
     assert f"Dataset {config.dataset_ids[1]} would be generated first." in err
     edit(("serving: base\n", "serving: base\ndates: [2023-12-30, 2023-12-31]\n"), name="two")
     assert plan_experiment(sessions, "two") is None
+    _, err = call("run", "two", code=2)
+    assert err.startswith("Error: 2 of the 2 sessions of experiment 'two' cannot be made, and nothing was computed.")
+    assert [line.partition(" (")[0] for line in err.splitlines()[1:]] == [
+        "  ESH4 2023-12-30_1800_1859",
+        "  ESH4 2023-12-31_1800_1859",
+    ]
 
 
 def test_a_combination_is_promoted_with_the_evidence_of_all_sessions(

@@ -27,7 +27,19 @@ CHECKED = "checked"
 def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStream:
     """Open the capture window of a pipeline; its files are known and hashed when this returns."""
     source = workspace.plugins.load("source", pipeline.source)()
-    request = SourceRequest(
+    stream: RecordStream = source.open(_request(workspace, pipeline))
+    return stream
+
+
+def check_source(workspace: Workspace, pipeline: ResolvedPipeline) -> None:
+    """Raise what `open_source` would, as far as the source can tell without reading records (`check` is optional)."""
+    check = getattr(workspace.plugins.load("source", pipeline.source)(), "check", None)
+    if check is not None:
+        check(_request(workspace, pipeline))
+
+
+def _request(workspace: Workspace, pipeline: ResolvedPipeline) -> SourceRequest:
+    return SourceRequest(
         symbol=pipeline.symbol,
         start_ns=pipeline.start_ns,
         end_ns=pipeline.end_ns,
@@ -35,8 +47,6 @@ def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStrea
         raw_root=workspace.raw,
         options=pipeline.options,
     )
-    stream: RecordStream = source.open(request)
-    return stream
 
 
 def engine_code() -> str:

@@ -96,9 +96,11 @@ def _say_plan(
     from vpcore.sweep import expand, plan_experiment
     from vpcore.sweep.forecast import forecast, levels
     from vpcore.sweep.gate import PROOFS
+    from vpcore.sweep.sources import without_data
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
+    lacking = without_data(workspace, config)
     # Nothing is known of a dataset that is not there, but what would be computed on it.
     unmade = [run for session in absent for run in expand(config, workspace.plugins, (), session=session)]
     runs = [*(plan.runs if plan is not None else ()), *unmade]
@@ -124,6 +126,7 @@ def _say_plan(
                 "dataset_ids": list(config.dataset_ids),
                 "dataset_exists": not absent,
                 "absent": [session.dataset_id() for session in absent],
+                "without_data": lacking,
                 "n_runs": len(runs),
                 "n_trials": n_trials,
                 "n_stored": n_trials - n_missing,
@@ -133,6 +136,7 @@ def _say_plan(
                 "forecast": None if guess is None else asdict(guess),
             }
         )
+        _stop_if(lacking)
         return
     emit_table(rows, ("signal", "runs", "rows", "stored", "to_compute"), title=config.name)
     if shared:
@@ -143,6 +147,17 @@ def _say_plan(
     say(f"{n_missing} of {n_trials} rows are left to compute.")
     if guess is not None:
         say_forecast(guess, partly=bool(absent))
+    _stop_if(lacking)
+
+
+def _stop_if(lacking: list[str]) -> None:
+    """Say which sessions cannot be made, and exit as `vp run` would."""
+    from vpcore.cli.common import EXIT_INPUT, say
+
+    for text in lacking:
+        say(f"Error: {text}")
+    if lacking:
+        raise typer.Exit(EXIT_INPUT)
 
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:

@@ -206,6 +206,8 @@ def _pipeline_text(
         f'  start_time: "{start:%H:%M:%S}"',
         f'  end_time: "{end:%H:%M:%S}"',
     ]
+    if end.date() != start.date():
+        lines.append("  overnight: true")
     if explicit or workspace is None:
         lines.append(f"  timezone: {zone}")
     if workspace is not None and report.path.resolve().is_relative_to(workspace.raw.resolve()):

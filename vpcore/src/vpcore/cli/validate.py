@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def validate(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE...]", help="Names or paths of specs. [default: all of the workspace]"),
+        typer.Argument(metavar="[FILE...]", help="Names, files or folders of specs. [default: all of the workspace]"),
     ] = None,
     root: RootOption = None,
     json: JsonOption = False,
@@ -55,6 +55,11 @@ def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
     found = []
     for text in files:
         named = [(kind, path) for kind, path in everything if path.stem == text]
+        if not named and Path(text).is_dir():
+            folder = Path(text).resolve()
+            named = [(kind, path) for kind, path in everything if path.resolve().is_relative_to(folder)]
+            if not named:
+                raise ConfigError(f"{text} holds no spec of this workspace ({store.configs}). Name files or specs.")
         if named:
             found += named
         elif Path(text).suffix in (".yaml", ".yml") or Path(text).exists():

@@ -43,6 +43,8 @@ class ExperimentConfig(BaseModel):
     """The serving spec's: what a promoted version runs on."""
     sessions: tuple[ResolvedPipeline, ...]
     """What is evaluated on, in order of time, without overlap; often `pipeline` alone."""
+    session_places: tuple[str, ...] = ()
+    """Where the experiment asks for each of them, for messages."""
     projection: ProjectionConfig
     scorings: tuple[ScoringConfig, ...]
     signals: tuple[SignalPlan, ...]

@@ -30,7 +30,8 @@ class CaptureSpec(Spec):
     symbol: str = Field(min_length=1, max_length=40, description="Symbol as the file writes it, as ESH4")
     date: datetime.date = Field(description="Local date of the start")
     start_time: str = Field(description="Start, time of day 'HH:MM[:SS[.fraction]]'")
-    end_time: str = Field(description="End, exclusive; before the start it is on the next day; '24:00' is allowed")
+    end_time: str = Field(description="End, exclusive; '24:00' is allowed")
+    overnight: bool = Field(False, description="The end is on the next day: needed where it is before the start")
     timezone: str | None = Field(None, description="IANA time zone of date and times; default: the instrument's")
     source: str = Field("dbn", description="Name of a source, see `vp plugins`")
     files: tuple[str, ...] | None = Field(
@@ -56,11 +57,21 @@ class CaptureSpec(Spec):
         return check_timezone(value) if value is not None else None
 
     @model_validator(mode="after")
-    def _not_empty(self) -> CaptureSpec:
-        if clock_ns(self.start_time) == clock_ns(self.end_time):
+    def _in_order(self) -> CaptureSpec:
+        start, end = clock_ns(self.start_time), clock_ns(self.end_time)
+        if start == end:
             raise ValueError(
-                f"end_time must differ from start_time, was '{self.end_time}' as well. A whole day is 00:00 to 24:00; "
-                "an end before the start is on the next day."
+                f"end_time must differ from start_time, was '{self.end_time}' as well. A whole day is 00:00 to 24:00."
+            )
+        if end < start and not self.overnight:
+            raise ValueError(
+                f"end_time must be after start_time, was '{self.end_time}' with a start at '{self.start_time}'. If the "
+                "window shall go over midnight, to the next day's end_time, write overnight: true."
+            )
+        if end > start and self.overnight:
+            raise ValueError(
+                f"end_time must be before start_time with overnight: true, was '{self.end_time}' with a start at "
+                f"'{self.start_time}': that is more than a day. Leave overnight out if both are on one day."
             )
         return self
 
@@ -181,7 +192,7 @@ def resolve_pipeline(
     start, end = clock_ns(capture.start_time), clock_ns(capture.end_time)
     try:
         start_ns = local_to_ns(capture.date, start, zone)
-        end_day = capture.date if end > start else datetime.date.fromordinal(capture.date.toordinal() + 1)
+        end_day = datetime.date.fromordinal(capture.date.toordinal() + int(capture.overnight))
         end_ns = local_to_ns(end_day, end, zone)
     except ConfigError as error:
         place = document.place(("capture", "start_time")) if document else ""

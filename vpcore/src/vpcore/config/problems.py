@@ -123,7 +123,10 @@ def explain(error: ValidationError, model: type[BaseModel], value: Any, document
         inner = _plain(details["loc"])
         if details["type"] == "missing" and inner in misspelled:
             continue  # it is there, under a wrong name, which is said already
-        if details["type"] == "too_short" and any(_plain(other["loc"])[:-1] == inner for other in all_details):
+        if details["type"] == "too_short" and any(
+            _plain(other["loc"])[: len(inner)] == inner and len(_plain(other["loc"])) > len(inner)
+            for other in all_details
+        ):
             continue  # only because its wrong items were not counted
         at = _pointed(details, value, inner)
         line = document.lines.get((*key, *at), 0)

@@ -40,8 +40,8 @@ def resolve_sessions(
     served: ResolvedPipeline,
     resolve: Callable[[PipelineSpec, str], ResolvedPipeline],
     document: Document,
-) -> tuple[ResolvedPipeline, ...]:
-    """Return the sessions of an experiment, in order of time.
+) -> tuple[tuple[ResolvedPipeline, str], ...]:
+    """Return the sessions of an experiment, in order of time, each with where it is asked for.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def resolve_sessions(
                 f"The sessions {first.dataset_id()} and {second.dataset_id()} overlap in time{_in(where)}. What "
                 "happens at the same time is not two pieces of evidence: leave one out, or give it its own experiment."
             )
-    return tuple(session for session, _ in found)
+    return tuple(found)
 
 
 def check_splits(splits: SplitSpec | None, n_sessions: int, document: Document) -> None:

@@ -38,6 +38,13 @@ MODELS: dict[str, type[Spec]] = {
     "experiment": ExperimentSpec,
 }
 
+_CALLED = {
+    "instrument": "an instrument",
+    "pipeline": "a pipeline",
+    "serving": "a serving spec",
+    "experiment": "an experiment",
+}
+
 _Spec = TypeVar("_Spec", bound=Spec)
 NameOrPath = str | os.PathLike[str]
 
@@ -77,7 +84,12 @@ class ConfigStore:
         if os.sep in text or text.endswith((".yaml", ".yml")):
             path = Path(text).expanduser()
             return path if path.is_absolute() or path.exists() else self._in_root(path)
-        return find_by_name(self.configs / FOLDERS[kind], {"serving": "serving spec"}.get(kind, kind), text, place)
+        try:
+            return find_by_name(self.configs / FOLDERS[kind], _CALLED[kind].partition(" ")[2], text, place)
+        except ConfigError as error:
+            others = [_CALLED[other] for other in FOLDERS if text in names_in(self.configs / FOLDERS[other])]
+            hint = f" '{text}' is {' and '.join(others)}." if others else ""
+            raise ConfigError(f"{error}{hint}") from None
 
     def _in_root(self, path: Path) -> Path:
         below = self.configs.parent / path
@@ -85,6 +97,7 @@ class ConfigStore:
 
     def _load(self, kind: str, model: type[_Spec], name_or_path: NameOrPath, place: str = "") -> tuple[_Spec, Document]:
         document = self.document(self.path_of(kind, name_or_path, place))
+        _require_kind(kind, document)
         spec = validate(model, document)
         self._check_name(kind, spec, document)
         return spec, document
@@ -201,7 +214,8 @@ class ConfigStore:
             name=spec.name,
             serving_name=serving.name,
             pipeline=serving.pipeline,
-            sessions=sessions,
+            sessions=tuple(session for session, _ in sessions),
+            session_places=tuple(place for _, place in sessions),
             projection=serving.projection,
             scorings=scorings,
             signals=plans,
@@ -221,9 +235,9 @@ class ConfigStore:
 
     def _sessions(
         self, spec: ExperimentSpec, serving_spec: ServingSpec, serving: ResolvedServing, document: Document
-    ) -> tuple[ResolvedPipeline, ...]:
+    ) -> tuple[tuple[ResolvedPipeline, str], ...]:
         if spec.pipelines is None and spec.dates is None:
-            return (serving.pipeline,)
+            return ((serving.pipeline, document.place(("serving",))),)
         names = spec.pipelines or (serving_spec.pipeline,)
         by_hand = spec.pipelines is not None
         places = [document.place(("pipelines", i) if by_hand else ("serving",)) for i in range(len(names))]
@@ -272,6 +286,17 @@ class ConfigStore:
         instrument, document = self._load(kind, InstrumentSpec, path)
         validate_value(EngineParams, instrument.engine, document, ("engine",))
         return instrument
+
+
+def _require_kind(kind: str, document: Document) -> None:
+    """Refuse a file that is plainly another kind of spec: its fields would all be called wrong."""
+    try:
+        found = kind_of(document)
+    except ConfigError:
+        return
+    fields, other = ({*MODELS[name].model_fields} & {*document.data} for name in (kind, found))
+    if found != kind and len(other) > len(fields):
+        raise ConfigError(f"{document.name} is {_CALLED[found]}, not {_CALLED[kind]}.")
 
 
 def kind_of(document: Document) -> str:

@@ -38,15 +38,24 @@ class DbnSource:
 
         Cost: every file found is opened for its header; chosen ones are read once for their digest.
         """
-        if request.start_ns >= request.end_ns:
-            raise SourceError(
-                f"The window is empty: it begins at {utc(request.start_ns)} and ends at {utc(request.end_ns)}."
-            )
         chunk_records = _chunk_records(request.options)
-        selection = select_files(request)
-        for file in selection.files:
-            require_complete(file)
-        return DbnStream(request, selection, chunk_records)
+        return DbnStream(request, _selected(request), chunk_records)
+
+    def check(self, request: SourceRequest) -> None:
+        """Raise what `open` would, without reading records."""
+        _chunk_records(request.options)
+        _selected(request)
+
+
+def _selected(request: SourceRequest) -> Selection:
+    if request.start_ns >= request.end_ns:
+        raise SourceError(
+            f"The window is empty: it begins at {utc(request.start_ns)} and ends at {utc(request.end_ns)}."
+        )
+    selection = select_files(request)
+    for file in selection.files:
+        require_complete(file)
+    return selection
 
 
 def _chunk_records(options: Mapping[str, Any]) -> int:

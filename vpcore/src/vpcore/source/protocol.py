@@ -133,7 +133,11 @@ class RecordStream(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """A component of kind `source`; made without arguments."""
+    """A component of kind `source`; made without arguments.
+
+    It may also have ``check(request)``, which raises what `open` would as far as that is known without reading records:
+    then an experiment on many sessions says at once which of them have no data.
+    """
 
     def open(self, request: SourceRequest) -> RecordStream:
         """Open a capture window.

@@ -24,6 +24,7 @@ from vpcore.sweep.plan import Plan, make_plan, tasks
 from vpcore.sweep.pool import check_workers, make_pool
 from vpcore.sweep.progress import SweepProgress
 from vpcore.sweep.reporter import WriteReport, make_tracker
+from vpcore.sweep.sources import require_data
 from vpcore.sweep.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.tracker import NoTracker, Tracker
 
@@ -130,6 +131,7 @@ def run_experiment(
     if not all(workspace.datasets.exists(name) for name in config.dataset_ids):
         # A tracker that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
+    require_data(workspace, config)
     datasets = _datasets(workspace, config, report, on_progress)
     runs = expand_sessions(workspace, config, datasets)
     plan = make_plan(runs, workspace.results, force=force, retry_failed=retry_failed)
