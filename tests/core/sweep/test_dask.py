@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import far_storage
 import pytest
+from far_storage import FarStorage
 
 import vpcore.sweep.pool as pool_module
 from vpcore import Workspace
@@ -53,7 +55,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(tmp_path: Path, paths: dict[str, Any]) -> Iterator[Cluster]:
-    made = Cluster(tmp_path, [str(paths["plugin"])])
+    made = Cluster(tmp_path, [str(paths["plugin"]), str(Path(far_storage.__file__).parent)])
     yield made
     made.close()
 
@@ -133,8 +135,8 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
     cluster.worker()
     real = pool_module.surroundings
 
-    def elsewhere(folders: Any) -> dict[str, str]:
-        return {**real(folders), **changed}
+    def elsewhere(*what: Any) -> dict[str, str]:
+        return {**real(*what), **changed}
 
     monkeypatch.setattr(pool_module, "surroundings", elsewhere)
     monkeypatch.setattr(
@@ -143,8 +145,7 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
     changed = {"numba": "0.1"}
     with pytest.raises(PluginError, match=r"Worker tcp://w would compute other bytes: numba differs \(.*, here 0\.1\)"):
         run_experiment(workspace, "sweep", executor="dask", executor_options=options)
-    folder = str(workspace.datasets.path(workspace.datasets.ids()[0]))
-    changed = {folder: "00"}
+    changed = {workspace.datasets.ids()[0]: "00"}
     with pytest.raises(
         DatasetError, match=r"Worker tcp://w does not see the dataset in .*: mount it there under the same"
     ):
@@ -163,6 +164,30 @@ def test_a_dataset_that_vanishes_stops_the_sweep(
     with pytest.raises(DatasetError, match=r"A worker on .* cannot open the dataset\. There is no dataset in"):
         run_experiment(workspace, "sweep", executor="local", max_workers=1)
     assert workspace.results.query_runs(status=None).height == 0
+
+
+def test_datasets_of_a_storage_without_local_files_are_copied_once_and_checked(
+    make_proven: Callable[[str], Workspace], cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    near, far = make_proven("near"), make_proven("far")
+    run_experiment(near, "sweep", executor="serial")
+    far.storage = FarStorage(far.lake)
+    cluster.worker()
+    run_experiment(far, "sweep", executor="dask", executor_options={"address": cluster.address})
+    assert far.results.canonical_bytes() == near.results.canonical_bytes()
+    (copy,) = (tmp_path / "cache" / "vpcore-datasets").glob("*/research/vp_immutable/*")
+    assert far.datasets.path(copy.name) == copy
+    # A copy of other bytes is made again, and one that does not arrive whole is not kept.
+    (copy / "checksums.json").write_text("{}")
+    assert far.datasets.open(copy.name).n_bins == near.datasets.open(copy.name).n_bins
+    (copy / "checksums.json").write_text("{}")
+    monkeypatch.setattr(FarStorage, "damage", b"x")
+    with pytest.raises(
+        DatasetError, match=r"did not arrive from FarStorage\(.*\) as it was written: bins.parquet, grid"
+    ):
+        far.datasets.open(copy.name)
+    assert not copy.exists()
 
 
 def test_options_reach_the_executor_and_wrong_ones_are_refused(

@@ -73,16 +73,18 @@ class DatasetRegistry:
         return self.storage.exists(f"{self.prefix}/{dataset_id}/{MANIFEST_FILE}")
 
     def path(self, dataset_id: str) -> Path:
-        """Return the folder of a dataset, there or not.
+        """Return the folder of a dataset, there or not; of a storage without local files, that of a copy of it.
 
         Raises
         ------
-        DatasetError
-            If the storage has no folders on this machine.
+        DatasetError, StorageError
+            If it has to be copied and cannot be; see `vpcore.dataset.mirror`.
         """
         path = self.storage.local_path(f"{self.prefix}/{dataset_id}")
         if path is None:
-            raise DatasetError(f"Dataset '{dataset_id}' is not on this machine: {self.storage!r} has no local paths.")
+            from vpcore.dataset.mirror import mirrored  # for storages that are not this machine's
+
+            path = mirrored(self.storage, self.prefix, dataset_id)
         return path
 
     def manifest(self, dataset_id: str) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def forecast(plan: Plan, dataset: Dataset, proofs: Path, executor: str, max_work
     bins = min(PROBE_BINS, dataset.n_bins)
     session = Session(dataset.slice(0, bins))
     warm = Session(dataset.slice(0, min(_WARM_BINS, bins)))
-    task = Task("", "", ())
+    task = Task(None, "", "", ())
     tried: dict[str, int] = {}
     for name, run in first.items():
         if tried and time.perf_counter() - began > PROBE_SECONDS:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vpcore.dataset import DatasetRegistry
 from vpcore.results import ResultsDB, StoredRun
 from vpcore.sweep.expand import Run
 from vpcore.sweep.worker import Task, WorkItem
@@ -85,8 +86,8 @@ def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, r
     return Plan(tuple(runs), tuple(missing), n_failed=n_failed, failed=tuple(of_runs))
 
 
-def tasks(runs: Iterable[Run], datasets: Mapping[str, Path], cache: Path, max_workers: int) -> list[Task]:
-    """Return the runs in portions that share a dataset and a score, in order; `datasets` says where each dataset is."""
+def tasks(runs: Iterable[Run], datasets: DatasetRegistry, cache: Path, max_workers: int) -> list[Task]:
+    """Return the runs in portions that share a dataset and a score, in order."""
     runs = list(runs)
     size = max(1, min(RUNS_PER_TASK, len(runs) // (TASKS_PER_WORKER * max_workers)))
     portions: list[list[Run]] = []
@@ -96,7 +97,7 @@ def tasks(runs: Iterable[Run], datasets: Mapping[str, Path], cache: Path, max_wo
         else:
             portions.append([run])
     return [
-        Task(str(datasets[portion[0].meta["dataset_id"]]), str(cache), tuple(work_item(run) for run in portion))
+        Task(datasets, portion[0].meta["dataset_id"], str(cache), tuple(work_item(run) for run in portion))
         for portion in portions
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import vpcore
 from vpcore.canonical import file_digest
 from vpcore.config import ExperimentConfig
+from vpcore.dataset import DatasetRegistry
 from vpcore.dataset.manifest import MANIFEST_FILE
-from vpcore.errors import ConfigError, DatasetError, PluginError, did_you_mean, listed
+from vpcore.errors import ConfigError, DatasetError, PluginError, VpError, did_you_mean, listed
 from vpcore.kernels.jit import sources_digest
 from vpcore.sweep.expand import LIBRARIES
 
@@ -86,24 +87,29 @@ def check_options(make: Any, name: str, options: Mapping[str, Any]) -> None:
 # -- the workers -------------------------------------------------------------------------------------------------------
 
 
-def surroundings(folders: Iterable[str]) -> dict[str, str]:
+def surroundings(datasets: DatasetRegistry, ids: Iterable[str]) -> dict[str, str]:
     """Return what must be the same in every process of a sweep, by what it is.
 
     Parameters
     ----------
-    folders : iterable of str
-        Of datasets.
+    datasets : DatasetRegistry
+        As it is here and there.
+    ids : iterable of str
+        Those that are needed.
     """
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     found |= {name: importlib.metadata.version(name) for name in LIBRARIES}
     found["the code of vpcore"] = sources_digest(Path(vpcore.__file__).parent)
-    for folder in folders:
-        manifest = Path(folder) / MANIFEST_FILE
-        found[folder] = file_digest(manifest) if manifest.is_file() else ""
+    for dataset_id in ids:
+        try:
+            manifest = datasets.path(dataset_id) / MANIFEST_FILE
+            found[dataset_id] = file_digest(manifest) if manifest.is_file() else ""
+        except VpError:
+            found[dataset_id] = ""
     return found
 
 
-def check_workers(pool: Executor, folders: Iterable[str]) -> None:
+def check_workers(pool: Executor, datasets: DatasetRegistry, ids: Collection[str]) -> None:
     """Refuse workers elsewhere that do not see the datasets or would compute with other code.
 
     Only an executor whose processes may be of another machine or environment has `on_every_worker`; those of the
@@ -119,9 +125,9 @@ def check_workers(pool: Executor, folders: Iterable[str]) -> None:
     ask = getattr(pool, "on_every_worker", None)
     if ask is None:
         return
-    wanted = surroundings(folders)
+    wanted = surroundings(datasets, ids)
     try:
-        answers = ask(surroundings, list(folders))
+        answers = ask(surroundings, datasets, list(ids))
     except ModuleNotFoundError as error:
         raise PluginError(
             f"A worker cannot import {error.name}. Install there what is installed here, vpcore and the packages of "
@@ -131,18 +137,18 @@ def check_workers(pool: Executor, folders: Iterable[str]) -> None:
         for what, value in wanted.items():
             if found[what] == value:
                 continue
-            if what in folders:
-                raise unseen(what, worker)
+            if what in ids:
+                raise unseen(f"{datasets.storage!r}, '{what}'", worker)
             raise PluginError(
                 f"Worker {worker} would compute other bytes: {what} differs ({found[what][:16]}, here {value[:16]}). "
                 "Install the same versions there."
             )
 
 
-def unseen(folder: str, worker: str) -> DatasetError:
+def unseen(what: str, worker: str) -> DatasetError:
     """Return the error that a worker does not see a dataset."""
     return DatasetError(
-        f"Worker {worker} does not see the dataset in {folder}. Workers read the lake, and write proofs and models "
+        f"Worker {worker} does not see the dataset in {what}. Workers read the lake, and write proofs and models "
         "into it, by the path that it has here: mount it there under the same path (a shared file system), or set "
         "parallel.executor: local."
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
-from vpcore.errors import ConfigError, VpError
+from vpcore.errors import VpError
 from vpcore.generate import generate_dataset
 from vpcore.signal import DIAGNOSTICS, MODELS, require_importable
 from vpcore.sweep.dispatch import dispatch
@@ -198,12 +198,7 @@ def _work(
 ) -> None:
     """Prove, evaluate and store; whatever happens, what was finished is stored before this returns or raises."""
     workspace, report, plan = keeper.workspace, keeper.report, keeper.plan
-    paths: dict[str, Path] = {}
-    for dataset in datasets:
-        if dataset.path is None:
-            raise ConfigError(f"Dataset '{dataset.dataset_id}' is in memory; workers read it from the lake.")
-        paths[dataset.dataset_id] = dataset.path
-    check_workers(pool, [str(path) for path in paths.values()])
+    check_workers(pool, workspace.datasets, [dataset.dataset_id for dataset in datasets])
     folder = workspace.results_dir / PROOFS
     refused = pass_gate(
         plan.missing, folder, pool, lambda done, total: on_progress(SweepProgress("proof", done, total))
@@ -228,7 +223,7 @@ def _work(
             replace(
                 task, models=models, diagnostics=looks, extent=keeper.config.diagnostics, keep_mb=keeper.config.keep_mb
             )
-            for task in tasks(left, paths, workspace.cache_dir, getattr(pool, "max_workers", 1))
+            for task in tasks(left, workspace.datasets, workspace.cache_dir, getattr(pool, "max_workers", 1))
         ]
         show()
         died = _run_all(keeper, pool, work, fail_fast, show)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from vpcore.canonical import canonical_json
 from vpcore.component import Component
 from vpcore.config.harness import KEEP_MB
-from vpcore.dataset import Dataset
+from vpcore.dataset import Dataset, DatasetRegistry
 from vpcore.errors import DatasetError, SignalError, VpError
 from vpcore.evaluation import (
     MARKET_COLUMNS,
@@ -68,13 +68,14 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Runs over one dataset that a worker does one after the other.
+    """Runs over one dataset that a worker does one after the other; it gets the dataset from `datasets`.
 
     Of learning signals the fitted models are kept below `models`, if given, and what they say of their runs below
     `diagnostics`.
     """
 
-    dataset: str
+    datasets: DatasetRegistry | None
+    dataset_id: str
     cache: str
     items: tuple[WorkItem, ...]
     models: str = ""
@@ -130,7 +131,8 @@ def run_task(task: Task) -> list[Outcome]:
 
 def _run_task(task: Task) -> list[Outcome]:
     try:
-        session = _session(task.dataset, task.cache, task.keep_mb)
+        assert task.datasets is not None
+        session = _session(task.datasets.path(task.dataset_id), task.cache, task.keep_mb)
     except VpError as unseen:
         raise DatasetUnseen(f"A worker on {platform.node()} cannot open the dataset. {unseen}") from None
     outcomes = []
@@ -274,8 +276,8 @@ class Session:
 
 
 @lru_cache(maxsize=1)
-def _session(dataset: str, cache: str, keep_mb: int) -> Session:
-    return Session(Dataset.open(Path(dataset), cache_dir=Path(cache)), keep_mb)
+def _session(folder: Path, cache: str, keep_mb: int) -> Session:
+    return Session(Dataset.open(folder, cache_dir=Path(cache)), keep_mb)
 
 
 @lru_cache(maxsize=64)
