@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from vpcore.evaluation import deflated_sharpe, standardised, step_down
-from vpcore.evidence import Evidence, adjusted, by_evidence, pnl_matrix, verdict, weigh
+from vpcore.evidence import Evidence, adjusted, by_evidence, overfitting, pnl_matrix, too_few, verdict, weigh
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 
 weigh_module = importlib.import_module("vpcore.evidence.weigh")
@@ -164,6 +164,25 @@ def test_the_order_of_evidence() -> None:
         }
     )
     assert by_evidence(frame)["run_id"].to_list() == ["d", "b", "c", "a"]
+
+
+def test_overfitting_says_what_it_means_where_nothing_pays() -> None:
+    paying, losing = (pl.DataFrame({"net_pnl_ticks": values}) for values in ([0.5, -1.0, None], [-0.5, 0.0, None]))
+    assert overfitting(Evidence("D", 2, 2, 0.25, 0.1), paying) == "Probability of backtest overfitting: 25%."
+    assert overfitting(Evidence("D", 2, 2, 0.0, 0.1), losing) == (
+        "Probability of backtest overfitting: 0%; as no row pays, that is how surely the one that loses least is told, "
+        "not that anything is earned."
+    )
+    assert overfitting(Evidence("D", 1, 1, None, None), paying) == ""
+
+
+def test_why_no_row_has_enough_trades() -> None:
+    form = {"n_signals": pl.Int64, "n_dropped": pl.Int64, "threshold": pl.Float64}
+    rows = pl.DataFrame({"n_signals": [0, 0, None], "n_dropped": [0, 0, None], "threshold": [0.9, -0.4, 0.1]}, form)
+    assert "none has any, because no signal reached its threshold, of which the lowest is 0.4." in too_few(rows[:2], 5)
+    some = pl.DataFrame({"n_signals": [7, 4], "n_dropped": [4, 0], "threshold": [0.9, 0.4]}, form)
+    assert too_few(some, 5) == "No row has 5 trades: the most is 4."
+    assert too_few(rows[2:], 5) == "No row has 5 trades."  # it failed, and was never counted
 
 
 ABOUT = Evidence("D", 512, 2048, 0.4, 0.1)

@@ -15,6 +15,7 @@ import pytest
 from vpcore import Workspace
 from vpcore.errors import ConfigError, ResultsError, VpError
 from vpcore.evaluation import Trial
+from vpcore.evidence import people_columns
 from vpcore.report import gather, write_report
 from vpcore.report.facts import varied
 from vpcore.report.figures import MOST_CELLS, heat_map
@@ -96,6 +97,17 @@ def test_the_report_of_an_experiment(done: Workspace, tmp_path: Path) -> None:
     assert f"{best['net_pnl_ticks']:+.2f}" in page.text
     assert facts.evidence.n_trials == 40
     assert facts.rows["net_pnl_ticks"].is_sorted(descending=True)
+
+
+def test_the_ranking_has_the_columns_of_compare(done: Workspace, tmp_path: Path) -> None:
+    text = write_report(done, "sweep", tmp_path / "report.html").read_text()
+    section = text.partition("<h2>Ranking</h2>")[2].partition("</section>")[0]
+    headings = re.findall(r"<th[^>]*>([^<]*)</th>", section)
+    assert headings == list(people_columns("net_pnl_ticks"))
+    assert {"resolved", "breakeven", "n_eff"} <= set(headings)
+    maps = text.partition("<h2>Parameters</h2>")[2].partition("</section>")[0]
+    shown = {caption.partition(":")[0] for caption in re.findall(r"<figcaption>([^<]*)</figcaption>", maps)}
+    assert shown == {"plain", "scored"}  # every signal that has settings to compare
 
 
 def test_the_report_of_a_run(done: Workspace, tmp_path: Path) -> None:
@@ -209,7 +221,9 @@ def test_wrong_targets(done: Workspace, edit: Any, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="Nothing of experiment 'other' is stored. Run: vp run other"):
         gather(done, "other")
     edit(("sweep:\n", "select: {min_signals: 100000}\nsweep:\n"))
-    with pytest.raises(ResultsError, match="No row of 'sweep' has 100000 trades: there is nothing to report"):
+    with pytest.raises(
+        ResultsError, match=r"nothing to report of 'sweep'\. No row has 100000 trades: the most is \d+\."
+    ):
         gather(done, "sweep")
 
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,11 @@ def busiest_window(detections: Detections, n_bins: int, width: int) -> tuple[int
     return start, start + width
 
 
+def zone_of(manifest: Mapping[str, Any]) -> str:
+    """Return the time zone in which a dataset's session is spoken of: its instrument's."""
+    return str(manifest.get("pipeline", {}).get("instrument", {}).get("timezone") or "UTC")
+
+
 def frame_chart(
     path: Path,
     dataset: Dataset,
@@ -44,6 +50,7 @@ def frame_chart(
     start: int,
     stop: int,
     title: str,
+    zone: str = "UTC",
 ) -> None:
     """Write a PNG of bins ``[start, stop)``: net flow around the mid, the mid with entries, and the signal.
 
@@ -63,6 +70,8 @@ def frame_chart(
         The bins to draw.
     title : str
         Above the picture.
+    zone : str
+        IANA time zone in which the time of the first bin is written.
 
     Raises
     ------
@@ -120,8 +129,8 @@ def frame_chart(
         line.axhline(level, color="grey", linewidth=0.8, linestyle="--")
     _entries(line, minutes, values[part], at, sides)
     line.set_ylabel("signal")
-    first = datetime.datetime.fromtimestamp(int(dataset.bin("bin_end_ns")[start]) // NS_PER_S, datetime.UTC)
-    line.set_xlabel(f"minutes after {first:%Y-%m-%d %H:%M:%S} UTC")
+    first = datetime.datetime.fromtimestamp(int(dataset.bin("bin_end_ns")[start]) // NS_PER_S, ZoneInfo(zone))
+    line.set_xlabel(f"minutes after {first:%Y-%m-%d %H:%M:%S} ({zone})")
     for axes in (price, line):
         axes.grid(alpha=0.25)
         axes.margins(x=0)

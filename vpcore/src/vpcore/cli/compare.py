@@ -60,7 +60,8 @@ def compare(
     from functools import partial
 
     from vpcore.cli.common import open_workspace
-    from vpcore.cli.ranking import HEADINGS, rank, rank_experiment
+    from vpcore.cli.ranking import rank, rank_experiment
+    from vpcore.evidence import HEADINGS
 
     by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
     if pivot is not None:
@@ -178,8 +179,8 @@ def show(
 ) -> None:
     """Print ranked rows, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.cli.ranking import EXPORTED, SPARE, for_people, people_columns, ranked
-    from vpcore.evidence import standing
+    from vpcore.cli.ranking import EXPORTED, SPARE
+    from vpcore.evidence import for_people, people_columns, ranked, standing
 
     if look is not None and look.asked and not ranking.rows.is_empty():
         if look.pareto:
@@ -211,7 +212,7 @@ def show(
         )
         return
     none = ranking.rows.is_empty() and not ranking.n_few and not ranking.n_incomplete
-    empty = nothing if none else f"No row has {min_signals} trades."
+    empty = nothing if none else ranking.why_few
     if csv:
         emit_table(rows, EXPORTED, csv=True, empty=empty)
         return
@@ -288,13 +289,15 @@ def verdicts(ranking: Ranking) -> list[dict[str, Any]]:
 
 def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
     """Return what a reader of a ranking must know."""
+    from vpcore.evidence import LEGEND, overfitting
+
     fewer = f"; {ranking.n_few} rows have fewer." if ranking.n_few else "."
     lines = [f"{n_shown} of {ranking.rows.height} rows with at least {min_signals} trades{fewer}"]
     for name, about in ranking.evidence.items():
-        overfit = "" if about.pbo is None else f" Probability of backtest overfitting: {about.pbo:.0%}."
+        overfit = overfitting(about, ranking.rows.filter(ranking.rows["dataset_id"] == name))
         lines.append(
             f"{about.n_trials} combinations were tried on {name} and datasets of the same market: the best of them is "
-            f"partly luck.{overfit}"
+            f"partly luck.{' ' if overfit else ''}{overfit}"
         )
     if ranking.splits is not None:
         lines.append(
@@ -307,15 +310,7 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
             "worst what a trade pays in the worst. It goes by the name of its row on the latest session. "
             "--per-session shows the rows one by one."
         )
-    lines.append(
-        "net is what a trade pays, mean the same trades from mid to mid without costs; both in ticks. p_random: how "
-        "often random entry, the same trades shifted in time, pays as much. p_adj: how often the best of these rows "
-        "does as well at random times. q_random: of the rows with this p_random or a lower one, the share that is "
-        "expected to be no better than random. dsr: how sure one may be that the row is better than the best of "
-        "n_trials lucky ones. 'resolved' is the take-profit rate of trades that reached a barrier, and so are "
-        "breakeven and driftless: hold its interval against them. That interval takes trades as independent; n_eff "
-        "says how many they are worth."
-    )
+    lines.append(LEGEND)
     return "\n".join(lines)
 
 

@@ -33,8 +33,8 @@ def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     """
     import polars as pl
 
-    from vpcore.cli.ranking import HEADINGS
     from vpcore.errors import ResultsError, did_you_mean, listed
+    from vpcore.evidence import HEADINGS
     from vpcore.report.facts import TRIAL_AXES, varied
 
     frame, names = varied(rows)

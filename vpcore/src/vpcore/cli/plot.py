@@ -35,7 +35,7 @@ def draw(
     workspace: Workspace, run_id: str, row: str | None, out: Path | None, minutes: float, start_minute: float | None
 ) -> Path:
     """Draw a row of a run and return the file."""
-    from vpcore.charts import busiest_window, frame_chart
+    from vpcore.charts import busiest_window, frame_chart, zone_of
     from vpcore.errors import ConfigError
     from vpcore.evaluation import detect
     from vpcore.units import NS_PER_S
@@ -72,7 +72,8 @@ def draw(
         f"SL {best['sl_ticks']} ticks: {best['n_signals'] - best['n_dropped']} trades, "
         f"{best['net_pnl_ticks']:+.2f} ticks net each"
     )
-    frame_chart(path, dataset, values, found, threshold=best["threshold"], start=start, stop=stop, title=title)
+    threshold, zone = best["threshold"], zone_of(dataset.manifest)
+    frame_chart(path, dataset, values, found, threshold=threshold, start=start, stop=stop, title=title, zone=zone)
     return path
 
 

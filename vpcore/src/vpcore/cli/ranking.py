@@ -1,11 +1,9 @@
-"""Rows as commands show them: what they are called, in which order, for people and for programs."""
+"""Rows as commands show them: which, in which order, and weighed against each other."""
 
 from __future__ import annotations
 
-import json as json_module
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,37 +26,11 @@ EXPORTED = (
 )  # fmt: skip
 """Columns of a CSV."""
 
-TABLE = (
-    "row", "run", "signal", "threshold", "cooldown", "tp", "sl", "trades", "n_eff", "net", "net 95 %", "p_random",
-    "p_adj", "q_random", "n_trials", "dsr", "resolved", "resolved 95 %", "breakeven", "driftless", "timeouts", "mean",
-    "varied",
-)  # fmt: skip
-"""Columns for people; JSON and CSV have the names of the store."""
-
 SPARE = (
     "driftless", "timeouts", "mean", "resolved 95 %", "n_trials", "dsr", "n_eff", "breakeven", "resolved", "net 95 %",
     "run",
 )  # fmt: skip
 """Those that a narrow terminal goes without, in this order."""
-
-HEADINGS = {
-    "run": "run_id", "cooldown": "cooldown_bins", "tp": "tp_ticks", "sl": "sl_ticks", "net": "net_pnl_ticks",
-    "net in": "net_in_sample", "net out": "net_out_of_sample", "trades out": "trades_out_of_sample",
-    "timeouts": "timeout_rate", "resolved": "tp_resolved", "breakeven": "breakeven_rate", "driftless": "driftless_rate",
-    "mean": "mean_pnl_ticks", "worst": "worst_session_net", "paid": "sessions_paid",
-}  # fmt: skip
-"""What a heading of the table is called in the store, where that is another name."""
-
-_SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
-"""Columns that hold the settings of a run; of one name the last counts."""
-
-_IN_TABLE = frozenset(
-    {
-        "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "mean_pnl_ticks", "n_eff", "timeout_rate", "breakeven_rate",
-        "driftless_rate", "threshold", "p_random", "p_adj", "q_random", "n_trials", "dsr", "evidence", "net_in_sample",
-        "net_out_of_sample", "trades", "tp_resolved", "trades_out_of_sample", "sessions_paid", "worst_session_net",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +43,8 @@ class Ranking:
         Those with enough trades.
     n_few : int
         How many have fewer.
+    why_few : str
+        What is to be said if none has enough.
     evidence : dict
         By dataset.
     n_incomplete : int
@@ -81,6 +55,7 @@ class Ranking:
 
     rows: pl.DataFrame
     n_few: int
+    why_few: str
     evidence: dict[str, Evidence]
     n_incomplete: int = 0
     splits: OutOfSample | None = None
@@ -151,7 +126,7 @@ def rank(
     import polars as pl
 
     from vpcore.errors import ResultsError, did_you_mean, listed
-    from vpcore.evidence import COMPUTED, EVIDENCE, SPLIT_FIGURES, by_evidence, out_of_sample, weigh
+    from vpcore.evidence import COMPUTED, EVIDENCE, HEADINGS, SPLIT_FIGURES, by_evidence, out_of_sample, too_few, weigh
     from vpcore.results import ROW_KEY, SORTABLE, in_order
 
     derived = {
@@ -185,121 +160,5 @@ def rank(
         order, low = [sort, *ROW_KEY], sort in ("p_adj", "q_random", "n_trials")
         weighed = weighed.sort(order, descending=[not low] + [False] * len(ROW_KEY), nulls_last=True)
     enough = weighed.filter(weighed["n_signals"] - weighed["n_dropped"] >= min_signals)
-    return Ranking(enough, weighed.height - enough.height, evidence, splits=splits)
-
-
-def people_columns(sort: str, *, alone: bool = False, pooled: bool = False, split: bool = False) -> tuple[str, ...]:
-    """Return the columns of the table, with the figure it is sorted by if that is another one.
-
-    With `alone`, without the figures that depend on other rows; with `pooled`, with those of sessions; with
-    `split`, with those in-sample and out of sample.
-    """
-    columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "q_random", "n_trials", "dsr")))
-    at = columns.index("net 95 %") + 1
-    if split:
-        columns = (*columns[:at], "net in", "net out", "trades out", *columns[at:])
-    if pooled:
-        columns = (*columns[:at], "paid", "worst", *columns[at:])
-    return columns if sort in _IN_TABLE else (*columns[:-1], sort, columns[-1])
-
-
-def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Return rows of `ranked` under short names, rounded, the interval in one cell."""
-
-    def rounded(value: float | None, digits: int) -> float | None:
-        return None if value is None else round(value, digits)
-
-    def interval(lo: float | None, hi: float | None, between: str = "-") -> str | None:
-        return None if lo is None or hi is None else f"{lo:.3f}{between}{hi:.3f}"
-
-    return [
-        {
-            sort: row.get(sort),
-            "row": row["row"],
-            "run": row["run_id"][:8],
-            "signal": row["signal"],
-            "threshold": row["threshold"] if row.get("threshold_quantile") is None else _quantile(row),
-            "cooldown": row["cooldown_bins"],
-            "tp": row["tp_ticks"],
-            "sl": row["sl_ticks"],
-            "trades": row["trades"],
-            "n_eff": rounded(row["n_eff"], 1),
-            "net": rounded(row["net_pnl_ticks"], 3),
-            "net 95 %": interval(row["net_pnl_lo"], row["net_pnl_hi"], " to "),
-            "net in": rounded(row.get("net_in_sample"), 3),
-            "net out": rounded(row.get("net_out_of_sample"), 3),
-            "trades out": row.get("trades_out_of_sample"),
-            "paid": f"{row['sessions_paid']} of {row['sessions']}" if row.get("sessions") else None,
-            "worst": rounded(row.get("worst_session_net"), 3),
-            "p_random": rounded(row["p_random"], 4),
-            "p_adj": rounded(row.get("p_adj"), 4),
-            "q_random": rounded(row.get("q_random"), 4),
-            "n_trials": row.get("n_trials"),
-            "dsr": rounded(row.get("dsr"), 3),
-            "timeouts": rounded(row["timeout_rate"], 3),
-            "resolved": rounded(row["tp_resolved"], 3),
-            "resolved 95 %": interval(row["tp_resolved_lo"], row["tp_resolved_hi"]),
-            "breakeven": rounded(row["breakeven_rate"], 3),
-            "driftless": rounded(row["driftless_rate"], 3),
-            "mean": rounded(row["mean_pnl_ticks"], 3),
-            "varied": row["varied"],
-        }
-        for row in rows
-    ]
-
-
-def _quantile(row: Mapping[str, Any]) -> str:
-    return f"q {row['threshold_quantile']:g}"
-
-
-def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return rows as they are shown: with trades, parsed settings, and which settings vary among the runs of a signal.
-
-    Parameters
-    ----------
-    rows, among : DataFrame
-        Rows of `ResultsDB.query_runs`: those to return, and those among which settings may vary.
-    """
-    from vpcore.evaluation import wilson
-    from vpcore.results import VECTORS
-
-    seen: dict[tuple[str, str], set[str]] = {}
-    # Of ten thousand runs most differ in one of the three texts: each of them is read once.
-    read = cache(lambda text: {name: _short(value) for name, value in json_module.loads(text or "{}").items()})
-    for name_of_signal, *texts in among.select("signal_name", *_SETTINGS).unique().iter_rows():
-        for name, value in {name: value for text in texts for name, value in read(text).items()}.items():
-            seen.setdefault((name_of_signal, name), set()).add(value)
-    result = []
-    for row in rows.to_dicts():
-        varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
-        trades = None if row["n_signals"] is None else row["n_signals"] - row["n_dropped"]
-        hits = round(row["tp_rate"] * trades) if trades else 0
-        resolved = hits + round(row["sl_rate"] * trades) if trades else 0
-        lo, hi = (float(bound) for bound in wilson(hits, resolved))
-        result.append(
-            {
-                **{name: v for name, v in row.items() if not name.endswith("_json") and name not in VECTORS},
-                "signal": row["signal_name"],
-                "varied": " ".join(f"{name}={_short(value)}" for name, value in varied.items()),
-                "trades": trades,
-                "tp_resolved": hits / resolved if resolved else None,
-                "tp_resolved_lo": lo if resolved else None,
-                "tp_resolved_hi": hi if resolved else None,
-                "signal_params": json_module.loads(row["signal_params_json"]),
-                "scoring": json_module.loads(row["scoring_json"]) if row["scoring_json"] else None,
-                "eval": json_module.loads(row["eval_json"]),
-                "finished_utc": row["finished_utc"].isoformat(),
-            }
-        )
-    return result
-
-
-def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for column in _SETTINGS:
-        found |= json_module.loads(row[column] or "{}")
-    return found
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json_module.dumps(value, separators=(",", ":"))
+    why = too_few(weighed, min_signals)
+    return Ranking(enough, weighed.height - enough.height, why, evidence, splits=splits)

@@ -24,7 +24,8 @@ def show(
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
-    from vpcore.cli.ranking import EXPORTED, SPARE, for_people, people_columns, ranked
+    from vpcore.cli.ranking import EXPORTED, SPARE
+    from vpcore.evidence import for_people, people_columns, ranked
     from vpcore.results import VECTORS
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
 

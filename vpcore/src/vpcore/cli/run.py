@@ -163,7 +163,8 @@ def _stop_if(lacking: list[str]) -> None:
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.cli.common import emit_json, say
     from vpcore.cli.compare import show, verdicts
-    from vpcore.cli.ranking import rank_experiment, ranked
+    from vpcore.cli.ranking import rank_experiment
+    from vpcore.evidence import ranked
 
     ranking = rank_experiment(workspace, config, sort=config.ranked_by, min_signals=config.min_signals)
     if json:

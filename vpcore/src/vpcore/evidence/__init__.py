@@ -14,18 +14,22 @@ from vpcore.evidence.splits import (
     out_of_sample,
     standing,
 )
+from vpcore.evidence.table import HEADINGS, LEGEND, TABLE, for_people, people_columns, ranked
 from vpcore.evidence.weigh import COMPUTED, EVIDENCE, Evidence, adjusted, by_evidence, weigh
-from vpcore.evidence.words import LEVEL, MIN_TRADES, STATED, statement, verdict, wanting
+from vpcore.evidence.words import LEVEL, MIN_TRADES, STATED, overfitting, statement, too_few, verdict, wanting
 
 __all__ = [
     "COMPUTED",
     "EVIDENCE",
+    "HEADINGS",
     "JOINT",
+    "LEGEND",
     "LEVEL",
     "MIN_TRADES",
     "POOLED",
     "SPLIT_FIGURES",
     "STATED",
+    "TABLE",
     "Choice",
     "Evidence",
     "MemberTable",
@@ -33,12 +37,17 @@ __all__ = [
     "adjusted",
     "by_evidence",
     "datasets_of",
+    "for_people",
     "lacking",
     "out_of_sample",
+    "overfitting",
+    "people_columns",
     "pnl_matrix",
     "pool",
+    "ranked",
     "standing",
     "statement",
+    "too_few",
     "verdict",
     "wanting",
     "weigh",

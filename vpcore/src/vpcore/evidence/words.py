@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
 from vpcore.evidence.weigh import Evidence
 
 LEVEL = 0.05
@@ -49,6 +51,35 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
         between = f"{_ticks(lo)} to {_ticks(row['net_pnl_hi'])} ticks"
         return f"{timing}, {survives}, but its mean may be 0 (95 %: {between}){across}"
     return f"{timing}, {survives}{across}"
+
+
+def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
+    """Return the probability of backtest overfitting as a sentence, empty where it is not defined.
+
+    It tells whether the choice among `rows` holds, and not that what is chosen earns anything: of rows that all lose,
+    the one that loses least may be the same in every half of the time.
+    """
+    if evidence.pbo is None:
+        return ""
+    text = f"Probability of backtest overfitting: {evidence.pbo:.0%}"
+    if (rows["net_pnl_ticks"] > 0.0).any():
+        return f"{text}."
+    return f"{text}; as no row pays, that is how surely the one that loses least is told, not that anything is earned."
+
+
+def too_few(rows: pl.DataFrame, min_trades: int) -> str:
+    """Return why none of `rows` has `min_trades` trades: how many the best of them has, or that none ever entered."""
+    trades = [entered - dropped for entered, dropped in rows.select("n_signals", "n_dropped").drop_nulls().iter_rows()]
+    if not trades:
+        return f"No row has {min_trades} trades."
+    if not (rows["n_signals"] > 0).any():
+        lowest = min(abs(threshold) for threshold in rows["threshold"])
+        return (
+            f"No row has {min_trades} trades: none has any, because no signal reached its threshold, of which the "
+            f"lowest is {lowest:g}. Lower eval.thresholds, or take them from the signal's own values with "
+            "eval.threshold_quantiles."
+        )
+    return f"No row has {min_trades} trades: the most is {max(trades)}."
 
 
 def _across(row: Mapping[str, Any]) -> str:

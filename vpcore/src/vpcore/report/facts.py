@@ -13,7 +13,7 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig
 from vpcore.errors import ResultsError
-from vpcore.evidence import Evidence, OutOfSample, datasets_of, out_of_sample, verdict, weigh
+from vpcore.evidence import Evidence, OutOfSample, datasets_of, out_of_sample, too_few, verdict, weigh
 from vpcore.results import ROW_KEY, in_order
 from vpcore.sweep import harness_config, plan_experiment
 from vpcore.sweep.combine import pooled_rows
@@ -167,7 +167,7 @@ def _facts(
         (pl.col("n_signals") - pl.col("n_dropped") >= least) & pl.col(select).is_not_null()
     )  # in the order of the query: the best first
     if enough.is_empty():
-        raise NothingToReport(f"No row of '{title}' has {least} trades: there is nothing to report.")
+        raise NothingToReport(f"There is nothing to report of '{title}'. {too_few(weighed, least)}")
     best = enough.row(0, named=True)
     about = evidence[best["dataset_id"]]
     return Facts(

@@ -20,8 +20,8 @@ h1{font-size:30px;line-height:1.2;margin:0 0 4px;letter-spacing:-.01em}
 h2{font-size:19px;margin:44px 0 10px;padding-top:6px}
 h3{font-size:15px;margin:22px 0 6px}
 section:first-of-type h2{margin-top:0}
-.sub,.note{color:var(--muted)} .note{font-size:13px;max-width:75ch}
-p{margin:6px 0 12px;max-width:78ch}
+.sub,.note{color:var(--muted)} .note{font-size:13px;max-width:120ch}
+p{margin:6px 0 12px;max-width:110ch}
 nav{position:sticky;top:24px;align-self:start;font-size:13.5px}
 nav a{display:block;padding:3px 0 3px 12px;border-left:2px solid var(--rule);color:var(--muted);text-decoration:none}
 nav a:hover{color:var(--accent);border-color:var(--accent)}
@@ -32,9 +32,10 @@ td{border-bottom:1px solid var(--rule);padding:4px 12px 4px 0;vertical-align:top
 .facts td.key{color:var(--muted);white-space:nowrap;padding-right:22px}
 .facts td{overflow-wrap:anywhere}
 tr.lead td{background:var(--wash);font-weight:600}
-.wide{overflow-x:auto} code{font:12px/1.5 ui-monospace,"SF Mono",Menlo,Consolas,monospace;overflow-wrap:anywhere}
+.wide{overflow-x:auto} .wide table{font-size:12px} .wide th,.wide td{padding-right:9px}
+code{font:12px/1.5 ui-monospace,"SF Mono",Menlo,Consolas,monospace;overflow-wrap:anywhere}
 figure{margin:10px 0 18px} figure img{max-width:100%;height:auto;display:block}
-figcaption{font-size:13px;color:var(--muted);max-width:78ch;margin-top:4px}
+figcaption{font-size:13px;color:var(--muted);max-width:110ch;margin-top:4px}
 .verdict{border-left:4px solid var(--accent);background:var(--wash);padding:12px 18px;font-size:16px;margin:4px 0 18px}
 .tiles{display:grid;grid-template-columns:repeat(3,1fr);gap:12px;margin:14px 0}
 .tile{border:1px solid var(--rule);border-radius:4px;padding:10px 12px}

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from vpcore.charts import busiest_window, frame_chart
+from vpcore.charts import busiest_window, frame_chart, zone_of
 from vpcore.errors import ConfigError, VpError
-from vpcore.evidence import datasets_of
+from vpcore.evidence import LEGEND, datasets_of, for_people, overfitting, people_columns, ranked
 from vpcore.report import figures, held
 from vpcore.report.facts import Facts, NothingToReport, gather, varied
 from vpcore.report.page import Page
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
 SHOWN_ROWS = 15
-_MOST_MAPS = 3
+_MOST_MAPS, _MOST_SIGNALS = 3, 5
 _STRETCHES_S = (300, 600, 900, 1800, 3600)
 _MOST_STRETCHES = 14
 _CHART_S = 240
@@ -136,10 +136,10 @@ def _summary(page: Page, facts: Facts) -> None:
             ("deflated Sharpe ratio", "–" if row["dsr"] is None else f"{row['dsr']:.2f}"),
         ]
     )
-    overfit = "" if about.pbo is None else f" The probability of backtest overfitting is {about.pbo:.0%}."
+    overfit = overfitting(about, facts.rows)
     page.text(
         f"{about.n_trials:,} combinations were tried on this market so far, in this and other experiments: the best of "
-        f"them is partly luck, and the adjusted figures take that into account.{overfit}",
+        f"them is partly luck, and the adjusted figures take that into account. {overfit}".rstrip(),
         note=True,
     )
 
@@ -179,59 +179,44 @@ def _ranking(page: Page, facts: Facts) -> None:
     )
     labels = [f"{row['signal_name']}  {row['row']}" for row in rows]
     page.figure(figures.ranking(rows, labels), "Net PnL per trade after costs, in ticks, with its bootstrap interval.")
-    columns = (
-        "row", "run", "signal", "thr.", "cooldown, bins", "TP / SL, ticks", "trades", "net, ticks", "95 %, ticks",
-        "p random", "p adj.", "DSR", "TP rate", "hold, s",
-    )  # fmt: skip
-    page.table(
-        columns,
-        [
-            (
-                row["row"], row["run_id"][:8], row["signal_name"], row["threshold"], row["cooldown_bins"],
-                f"{row['tp_ticks']} / {row['sl_ticks']}", _n_trades(row), f"{row['net_pnl_ticks']:+.2f}",
-                _interval(row["net_pnl_lo"], row["net_pnl_hi"]), _p(row["p_random"]), _p(row["p_adj"]),
-                "–" if row["dsr"] is None else f"{row['dsr']:.2f}", f"{row['tp_rate']:.0%}",
-                f"{row['median_time_to_outcome_ms'] / 1000:.1f}",
-            )
-            for row in rows
-        ],
-        lead=0,
-    )  # fmt: skip
-    page.text(
-        "net: what a trade pays after spread and fee. p random: how often the same trades, shifted in time, pay as "
-        "much. p adj.: how often the best of all these rows does as well on noise. DSR: how sure one may be that the "
-        "row is better than the best of as many lucky ones. hold: median time to the outcome.",
-        note=True,
-    )
+    columns = people_columns(facts.select, pooled="sessions" in facts.rows.columns, split=facts.splits is not None)
+    shown = for_people(ranked(facts.rows.head(SHOWN_ROWS), facts.rows), facts.select)
+    page.table(columns, [[row.get(name) for name in columns] for row in shown], lead=0)
+    page.text(LEGEND, note=True)
 
 
 def _maps(page: Page, facts: Facts) -> None:
-    row = facts.leader
-    mine = facts.rows.filter(facts.rows["signal_name"] == row["signal_name"])
-    table, names = varied(mine)
-    pairs = list(itertools.combinations(names, 2))
-    made = []
-    for x, y in pairs:
-        image = figures.heat_map(table, x, y)
-        if image is not None:
-            made.append((x, y, image))
-        if len(made) == _MOST_MAPS:
-            break
-    if not made:
-        return
-    page.section("Parameters")
-    page.text(
-        f"Settings of {row['signal_name']}, two at a time. A cell is the median over everything else that was tried, "
-        "so that one lucky row does not colour it: look for broad areas, not for the best cell."
-    )
-    for x, y, image in made:
-        page.figure(image, f"{figures.named(y).capitalize()} against {figures.named(x)}; rows with enough trades.")
+    """Add heat maps of the leader's signal, and fewer of each other one that has settings to compare."""
+    begun = False
+    signals = facts.rows["signal_name"].unique(maintain_order=True).to_list()
+    for place, name in enumerate(signals[:_MOST_SIGNALS]):
+        table, names = varied(facts.rows.filter(facts.rows["signal_name"] == name))
+        made = []
+        for x, y in itertools.combinations(names, 2):
+            image = figures.heat_map(table, x, y)
+            if image is not None:
+                made.append((x, y, image))
+            if len(made) == (1 if place else _MOST_MAPS):
+                break
+        if made and not begun:
+            begun = True
+            page.section("Parameters")
+            page.text(
+                "Settings of a signal, two at a time, those of the leader's signal first. A cell is the median over "
+                "everything else that was tried, so that one lucky row does not colour it: look for broad areas, not "
+                "for the best cell."
+            )
+        for x, y, image in made:
+            across = f"{figures.named(y)} against {figures.named(x)}"
+            page.figure(image, f"{name}: {across}; rows with enough trades.")
+    if len(signals) > _MOST_SIGNALS and begun:
+        page.text(f"Of the {len(signals)} signals, the {_MOST_SIGNALS} with the best rows are shown.", note=True)
 
 
 def _trades(page: Page, facts: Facts, leader: Leader) -> None:
     row, data = facts.leader, leader.dataset
     trades = leader.trades()
-    zone = ZoneInfo(_zone_of(facts.manifest))
+    zone = ZoneInfo(zone_of(facts.manifest))
     times = [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in data.bin("bin_end_ns")]
     page.section("The leader's trades")
     page.facts(_leader_lines(row))
@@ -247,7 +232,7 @@ def _trades(page: Page, facts: Facts, leader: Leader) -> None:
         picture = Path(folder) / "chart.png"
         frame_chart(
             picture, data, leader.values, found, threshold=row["threshold"], start=start, stop=stop,
-            title=f"{row['signal_name']} on {data.symbol}: where it trades most",
+            zone=zone.key, title=f"{row['signal_name']} on {data.symbol}: where it trades most",
         )  # fmt: skip
         page.figure(
             picture.read_bytes(),
@@ -325,10 +310,6 @@ def _provenance(page: Page, facts: Facts) -> None:
             "Computed": f"{meta['finished_utc']:%Y-%m-%d %H:%M:%S} UTC on {meta['host']}",
         }
     )
-
-
-def _zone_of(manifest: dict[str, Any]) -> str:
-    return str(manifest.get("pipeline", {}).get("instrument", {}).get("timezone") or "UTC")
 
 
 def _n_trades(row: dict[str, Any]) -> int:
