@@ -28,6 +28,8 @@ HEAVY = (
     "sklearn",
     "lightgbm",
     "matplotlib",
+    "optuna",
+    "scipy",
 )
 
 

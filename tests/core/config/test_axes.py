@@ -110,11 +110,19 @@ def test_ranges_in_an_experiment(workspace: Workspace, write: Write) -> None:
         ("tp_ticks: [4, 8]", "tp_ticks: {from: 0, to: 4, step: 1}",
          "eval.tp_ticks[0] must be at least 1, was 0 (configs/experiments/sweep.yaml:4)."),
         ("sweep:\n", "sweep:\n  sample: {method: lsh, n: 5}\n",
-         "sweep.sample.method must be 'grid', 'random' or 'lhs', was 'lsh' (configs/experiments/sweep.yaml:6)."),
+         "sweep.sample.method must be 'grid', 'random', 'lhs' or 'optuna', was 'lsh' (configs/experiments/sweep.yaml:6)."),
         ("sweep:\n", "sweep:\n  sample: {method: lhs, n: 0}\n",
          "sweep.sample.n must be at least 1, was 0 (configs/experiments/sweep.yaml:6)."),
         ("sweep:\n", "sweep:\n  sample: {method: lhs}\n",
          "sweep.sample.method must be grid unless the number of combinations is said, method was lhs (configs/experiments/sweep.yaml:6). Add n: 50."),
+        ("sweep:\n", "sweep:\n  sample: {method: optuna}\n",
+         "sweep.sample.method must be grid unless the number of combinations is said, method was optuna (configs/experiments/sweep.yaml:6). Add n: 50."),
+        ("sweep:\n", "sweep:\n  sample: {method: optuna, n: 2, round: 0}\n",
+         "sweep.sample.round must be at least 1, was 0 (configs/experiments/sweep.yaml:6)."),
+        ("sweep:\n", "sweep:\n  sample: {method: lhs, n: 2, round: 8}\n",
+         "sweep.sample.round must be left out with method lhs, it belongs to optuna, was 8 (configs/experiments/sweep.yaml:6)."),
+        ("sweep:\n  scoring: {tanh_scale: [2.0, 3.0]}\n", "sweep:\n  sample: {method: optuna, n: 1}\n  scoring: {tanh_scale: [2.0, -3.0]}\n",
+         "sweep.scoring.tanh_scale must be greater than 0, was -3 (configs/experiments/sweep.yaml:7)."),
         ("sweep:\n", "sweep:\n  sample: {n: 5}\n",
          "sweep.sample.n must be left out with method grid, which tries everything, n was 5 (configs/experiments/sweep.yaml:6). Or write method: lhs."),
     ],
@@ -200,10 +208,41 @@ def test_a_sampled_experiment(workspace: Workspace, write: Write, method: str) -
     assert all(scoring is None for _, scoring in some.points_of(some.signals[1]))
 
 
-def test_a_sample_as_large_as_the_grid_is_the_grid(workspace: Workspace) -> None:
+@pytest.mark.parametrize("method", ["random", "optuna"])
+def test_a_sample_as_large_as_the_grid_is_the_grid(workspace: Workspace, method: str) -> None:
     whole = workspace.experiment("sweep").to_harness_config()
     path = workspace.configs / "experiments" / "sweep.yaml"
-    path.write_text(path.read_text().replace("sweep:\n", "sweep:\n  sample: {method: random, n: 1000}\n"))
+    path.write_text(path.read_text().replace("sweep:\n", f"sweep:\n  sample: {{method: {method}, n: 4}}\n"))
     some = workspace.experiment("sweep").to_harness_config()
     for a, b in zip(whole.signals, some.signals, strict=True):
         assert sorted(map(repr, whole.points_of(a))) == sorted(map(repr, some.points_of(b)))
+
+
+def test_what_optuna_proposes_is_a_combination_of_the_grid(workspace: Workspace, write: Write) -> None:
+    """Signals with more combinations than are tried have none yet; what they hold makes those of the grid."""
+    path = workspace.configs / "experiments" / "sweep.yaml"
+    whole = workspace.experiment("sweep").to_harness_config()
+    path.write_text(path.read_text().replace("sweep:\n", "sweep:\n  sample: {method: optuna, n: 3, seed: 8}\n"))
+    some = workspace.experiment("sweep").to_harness_config()
+    scored, plain = some.signals
+    assert scored.search is None  # two scorings
+    assert sorted(map(repr, some.points_of(scored))) == sorted(map(repr, whole.points_of(whole.signals[0])))
+    assert plain.search is not None
+    assert (plain.search.n, plain.search.n_points, plain.search.seed, plain.search.round) == (3, 4, 8, 16)
+    assert plain.search.axes == ((10, 20), (1, 2.5))
+    every = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [plain.search.has(point) for point in (*every, (2, 0), (0, -1), (0,), (0, True))] == [True] * 4 + [False] * 4
+    full = some.with_proposed({"plain": every})
+    defaults = {"window": 30, "gain": 1.0}
+    made = [(defaults | params, scoring) for params, scoring in full.points_of(full.signals[1])]
+    assert made == [(defaults | params, scoring) for params, scoring in whole.points_of(whole.signals[1])]
+    assert (some.n_runs, full.n_runs) == (2, 6)
+
+
+def test_a_value_that_lacks_another_is_refused_before_anything_is_proposed(workspace: Workspace, write: Write) -> None:
+    """Every value of a grid of millions is looked at, not every combination."""
+    axes = "{window: {from: 2, to: 501, step: 1}, gain: {from: 0.001, to: 9.999, step: 0.001}}"
+    write("experiments/huge", f"name: huge\nserving: base\nsignals: [plain]\nsweep:\n  per_signal: {{plain: {axes}}}\n"
+          "  sample: {method: optuna, n: 3}\n")  # fmt: skip
+    with pytest.raises(ConfigError, match=r"sweep\.per_signal\.plain\.window must be at most 500, was 501"):
+        workspace.experiment("huge").to_harness_config()

@@ -41,7 +41,7 @@ sweep:
 parallel: {executor: serial}
 """
 
-NAMES = ("Plain", "Scored", "Breaks", "Dies", "Ahead")
+NAMES = ("Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave")
 
 
 @pytest.fixture(autouse=True)

@@ -70,6 +70,29 @@ class Dies(_Base):
         return self.pulse(state, frame["pressure"])
 
 
+class Wave(StatisticalSignal):
+    """A sine of the bin's number: on a market that swings by itself it pays as its phase and period fit."""
+
+    columns = ("bin_seq",)
+
+    class Params(SignalParams):
+        phase: int = Field(0, ge=0, le=1000, description="Bins.")
+        period: int = Field(64, ge=2, le=1000, description="Bins.")
+
+    def start(self, context: Any) -> Any:
+        return None
+
+    def warmup_bins(self, context: Any) -> int:
+        return 0
+
+    def thresholds(self) -> tuple[float, ...]:
+        return (0.9,)
+
+    def step(self, state: Any, frame: Any) -> float:
+        turn = (frame.bin_seq - self.params.phase) / self.params.period  # type: ignore[attr-defined]
+        return math.sin(2 * math.pi * turn)
+
+
 class Ahead(_Base):
     """Looks one bin ahead in batch."""
 

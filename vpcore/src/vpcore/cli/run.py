@@ -9,7 +9,7 @@ import typer
 from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
 
 if TYPE_CHECKING:
-    from vpcore.config import ExperimentConfig
+    from vpcore.config import ExperimentConfig, Search
     from vpcore.sweep import SweepReport
     from vpcore.workspace import Workspace
 
@@ -36,7 +36,7 @@ def run(
     from vpcore.cli.common import EXIT_REFUSED, open_workspace, say
     from vpcore.cli.watch import say_report, watched
     from vpcore.report import writer_of
-    from vpcore.sweep import harness_config, run_experiment
+    from vpcore.sweep import harness_config, run_experiment, with_proposals
 
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)
@@ -59,7 +59,7 @@ def run(
     say_report(workspace, report)
     if report.n_reused and config.tracker != "none":
         say(f"Rows that were stored already were not reported again. To report all: vp track {experiment}")
-    _rank(workspace, config, report, experiment, json)
+    _rank(workspace, with_proposals(workspace, config), report, experiment, json)
     if strict_tracking:
         report.raise_tracking_failures(workspace.plugins)
     if report.n_failed or report.n_failed_before:
@@ -89,13 +89,14 @@ def _say_plan(
     executor: str,
     workers: int | None,
 ) -> None:
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.cli.watch import say_forecast
-    from vpcore.sweep import expand, plan_experiment
+    from vpcore.sweep import expand, expand_sessions, plan_experiment
     from vpcore.sweep.forecast import forecast, levels
     from vpcore.sweep.gate import PROOFS
+    from vpcore.sweep.search import searched, stand_ins, unfinished
     from vpcore.sweep.sources import without_data
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
@@ -103,6 +104,13 @@ def _say_plan(
     lacking = without_data(workspace, config)
     # Nothing is known of a dataset that is not there, but what would be computed on it.
     unmade = [run for session in absent for run in expand(config, workspace.plugins, (), session=session)]
+    undecided, others = unfinished(config), stand_ins(config)
+    if undecided:
+        there = [workspace.datasets.open(s.dataset_id()) for s in config.sessions if s not in absent]
+        more = expand_sessions(workspace, others, there, signals=undecided)
+        for session in absent:
+            unmade += expand(others, workspace.plugins, (), session=session, signals=undecided)
+        plan = replace(plan, runs=plan.runs + more, missing=plan.missing + more) if plan is not None else None
     runs = [*(plan.runs if plan is not None else ()), *unmade]
     missing = {run.run_id: len(run.trials) for run in [*(plan.missing if plan is not None else ()), *unmade]}
     n_trials, n_missing = sum(len(run.trials) for run in runs), sum(missing.values())
@@ -111,7 +119,10 @@ def _say_plan(
         mine = [run for run in runs if run.signal_name == name]
         left = sum(missing.get(run.run_id, 0) for run in mine)
         trials = sum(len(run.trials) for run in mine)
-        rows.append({"signal": name, "runs": len(mine), "rows": trials, "stored": trials - left, "to_compute": left})
+        open_ = {"undecided": undecided.get(name, 0) * len(config.sessions)} if searched(config) else {}
+        rows.append(
+            {"signal": name, "runs": len(mine), **open_, "rows": trials, "stored": trials - left, "to_compute": left}
+        )
     todo = [*(plan.missing if plan is not None else ()), *unmade]
     shared = [asdict(level) for level in levels(todo)] if todo else []
     guess = None
@@ -138,12 +149,14 @@ def _say_plan(
         )
         _stop_if(lacking)
         return
-    emit_table(rows, ("signal", "runs", "rows", "stored", "to_compute"), title=config.name)
+    emit_table(rows, list(rows[0]), title=config.name)
     if shared:
         print()
         emit_table(shared, ("name", "made", "unshared"), title="What is left, and what it would be with nothing shared")
     for session in config.sessions:
         say(f"Dataset {session.dataset_id()} {'would be generated first' if session in absent else 'is there'}.")
+    for name, search in searched(config).items():
+        say(_searching(name, search, undecided.get(name, 0)))
     say(f"{n_missing} of {n_trials} rows are left to compute.")
     if guess is not None:
         say_forecast(guess, partly=bool(absent))
@@ -158,6 +171,16 @@ def _stop_if(lacking: list[str]) -> None:
         say(f"Error: {text}")
     if lacking:
         raise typer.Exit(EXIT_INPUT)
+
+
+def _searching(name: str, search: Search, undecided: int) -> str:
+    text = f"Of {search.n_points:,} combinations of {name} optuna proposes {search.n:,}, {search.round} at a time"
+    if not undecided:
+        return f"{text}; all of them are known."
+    return (
+        f"{text}, from the results of those before: {undecided:,} are decided on the way. Here as many others, drawn "
+        "at random, stand in their place, as if none were stored."
+    )
 
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:

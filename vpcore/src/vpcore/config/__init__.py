@@ -1,7 +1,7 @@
 """Configuration: instruments, and the three layers pipeline, serving, experiment, each of which names the one below."""
 
 from vpcore.config.experiment import ExperimentSpec, ParallelSpec, SelectSpec, SweepSpec, TrackingSpec
-from vpcore.config.harness import ExperimentConfig, SignalPlan
+from vpcore.config.harness import ExperimentConfig, Search, SignalPlan
 from vpcore.config.instruments import InstrumentSpec
 from vpcore.config.pipeline import CaptureSpec, PipelineSpec, ResolvedPipeline
 from vpcore.config.serving import ResolvedServing, ServingSpec, SignalRef
@@ -17,6 +17,7 @@ __all__ = [
     "PipelineSpec",
     "ResolvedPipeline",
     "ResolvedServing",
+    "Search",
     "SelectSpec",
     "ServingSpec",
     "SignalPlan",

@@ -5,22 +5,25 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from vpcore.canonical import canonical_json
 from vpcore.config.experiment import ALL_SIGNALS, ExperimentSpec, SampleSpec
-from vpcore.config.harness import SignalPlan
+from vpcore.config.harness import Grid, Search, SignalPlan
 from vpcore.config.loader import Document, Key, dotted
 from vpcore.config.problems import validate_value
-from vpcore.config.sample import Indices, sample_points
+from vpcore.config.sample import Indices, check_size, sample_points
 from vpcore.config.serving import SignalRef
 from vpcore.errors import ConfigError, did_you_mean, listed
 from vpcore.plugins import Plugins
 from vpcore.scoring import ScoringConfig
 
 _MAX_POINTS = 100_000
+
+_CHECKED_POINTS = 2_000
+"""Of axes whose combinations are proposed: all are checked at once if they are no more, else each value by itself."""
 
 
 def signal_params(plugins: Plugins, ref: SignalRef, document: Document, key: Key = ("signal",)) -> dict[str, Any]:
@@ -76,14 +79,24 @@ def points(
         )
         for name, cls in classes.items()
     }
-    chosen = {name: _choose(spec.sweep.sample, name, scored if name in reading else None, own[name]) for name in own}
+    searches = {name: _search(spec.sweep.sample, name, scored if name in reading else None, own[name]) for name in own}
+    chosen = {
+        name: _choose(spec.sweep.sample, name, scored if name in reading else None, own[name])
+        for name, search in searches.items()
+        if search is None
+    }
     if spec.sweep.sample.method == "grid":
         plans = [_plan(name, own[name], name in reading, own[name].all(), None) for name in own]
         return tuple(plans), tuple(scored.point(key) for key in scored.all())
     # Without a signal that reads the score, there is one scoring, and none of the pairs asks for it.
-    keys = sorted({first for name in reading for first, _ in chosen[name]}) or scored.all()
+    keys = sorted({first for name in reading for first, _ in chosen.get(name, ())})
+    if not keys and chosen:
+        keys = scored.all()
     plans = []
-    for name in own:
+    for name, search in searches.items():
+        if search is not None:
+            plans.append(SignalPlan(name=name, reads_score=name in reading, params=(), search=search))
+            continue
         mine = sorted({second for _, second in chosen[name]})
         pairs = sorted((keys.index(i) if name in reading else 0, mine.index(j)) for i, j in chosen[name])
         plans.append(_plan(name, own[name], name in reading, mine, tuple(pairs)))
@@ -97,12 +110,25 @@ def _plan(
     return SignalPlan(name=name, reads_score=reads, params=params, sampled=sampled)
 
 
+def _search(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> Search | None:
+    """Return how the combinations of a signal are searched through, if they are and there are more than are tried."""
+    if sample.method != "optuna" or sample.n is None:
+        return None
+    sizes = (*(scored.sizes if scored is not None else ()), *own.sizes)
+    if check_size(sizes, name) <= sample.n:
+        return None
+    scoring = scored.grid() if scored is not None else Grid(base={}, axes={})
+    return Search(n=sample.n, seed=sample.seed, round=sample.at_a_time, scoring=scoring, params=own.grid())
+
+
 def _choose(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> list[tuple[Indices, Indices]]:
     """Return the (scoring, parameters) of a signal that are in the sample; nothing for a grid, which is all of them."""
     if sample.method == "grid" or sample.n is None:
         return []
     first = scored.sizes if scored is not None else ()
-    picked = sample_points((*first, *own.sizes), sample.method, sample.n, sample.seed, name)
+    # What optuna would search through is a sample of all of it if there is no more.
+    method: Literal["random", "lhs"] = "lhs" if sample.method == "lhs" else "random"
+    picked = sample_points((*first, *own.sizes), method, sample.n, sample.seed, name)
     return [(point[: len(first)], point[len(first) :]) for point in picked]
 
 
@@ -203,6 +229,25 @@ class Axes:
                 f"{_MAX_POINTS} are possible. Take values out, or try a part: sweep.sample: {{method: lhs, n: 1000}}."
             )
         return list(itertools.product(*(range(size) for size in self.sizes)))
+
+    def grid(self) -> Grid:
+        """Return the parameters and their values, as JSON holds them, for points that are made later.
+
+        Raises
+        ------
+        ConfigError
+            If a value is not valid; of no more than 2,000 points, if any of them is not.
+        """
+        first = (0,) * len(self.sizes)
+        if math.prod(self.sizes) <= _CHECKED_POINTS:
+            for indices in self.all():
+                self.point(indices)
+        values: dict[str, tuple[Any, ...]] = {}
+        for place, name in enumerate(self.axes):
+            found = [self.point((*first[:place], i, *first[place + 1 :])) for i in range(self.sizes[place])]
+            values[name] = tuple(_dump(point)[name] for point in found)
+        plain = _dump(self.point(first))
+        return Grid(base={name: plain[name] for name in self.base if name not in values}, axes=values)
 
     def point(self, indices: Indices) -> Any:
         """Return a point as the model.

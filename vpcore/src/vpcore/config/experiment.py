@@ -36,13 +36,18 @@ class SelectSpec(Spec):
 class SampleSpec(Spec):
     """Which combinations of the axes are tried."""
 
-    method: Literal["grid", "random", "lhs"] = Field(
-        "grid", description="grid: all; random: n of them; lhs: n of a Latin hypercube, each axis covered evenly"
+    method: Literal["grid", "random", "lhs", "optuna"] = Field(
+        "grid",
+        description="grid: all; random: n of them; lhs: n of a Latin hypercube, each axis covered evenly; optuna: n, "
+        "each round of them proposed from the results of those before",
     )
     n: int | None = Field(
         None, ge=1, le=100_000, description="Combinations of scoring and parameters per signal; not with grid"
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Another number chooses other combinations")
+    round: int | None = Field(
+        None, ge=1, le=10_000, description="Combinations per signal proposed at a time; only optuna, there 16"
+    )
 
     @model_validator(mode="after")
     def _n_belongs_to_a_sample(self) -> SampleSpec:
@@ -54,7 +59,16 @@ class SampleSpec(Spec):
             raise ValueError(
                 f"must be grid unless the number of combinations is said, method was {self.method}. Add n: 50."
             )
+        if self.method != "optuna" and self.round is not None:
+            raise ValueError(
+                f"round must be left out with method {self.method}, it belongs to optuna, was {self.round}."
+            )
         return self
+
+    @property
+    def at_a_time(self) -> int:
+        """Combinations that optuna proposes at a time."""
+        return self.round if self.round is not None else 16
 
 
 class SweepSpec(Spec):
@@ -142,6 +156,16 @@ class ExperimentSpec(Spec):
         if value is not None and ALL_SIGNALS in value and len(value) > 1:
             raise ValueError(f"must be '{ALL_SIGNALS}' alone or names of signals, was {', '.join(value)}.")
         return value
+
+    @model_validator(mode="after")
+    def _searched_in_sample(self) -> ExperimentSpec:
+        splits = self.eval.splits
+        if self.sweep.sample.method == "optuna" and splits is not None and not splits.keeps_a_part_to_choose_on:
+            raise ValueError(
+                f"sweep.sample.method optuna needs a part of the time on which nothing is judged, eval.splits was "
+                f"{splits.method}, which judges on all of it. Write eval.splits: {{method: holdout}}, or method: lhs."
+            )
+        return self
 
     @model_validator(mode="after")
     def _chosen_in_sample(self) -> ExperimentSpec:

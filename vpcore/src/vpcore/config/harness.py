@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from vpcore.config.pipeline import ResolvedPipeline
+from vpcore.config.sample import Indices
 from vpcore.errors import ConfigError
 from vpcore.evaluation import EvalConfig
 from vpcore.projection import ProjectionConfig
@@ -15,6 +18,56 @@ from vpcore.signal import Extent
 
 KEEP_MB = 1024
 """What one worker keeps of what runs share, unless `parallel.keep_mb` says otherwise."""
+
+
+class Grid(BaseModel):
+    """Parameters and the values that some of them may take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: dict[str, Any]
+    axes: dict[str, tuple[Any, ...]]
+
+    def point(self, indices: Indices) -> dict[str, Any]:
+        """Return the parameters with the values at some indices, one per axis."""
+        return {**self.base, **{name: self.axes[name][i] for name, i in zip(self.axes, indices, strict=True)}}
+
+
+class Search(BaseModel):
+    """Combinations that are proposed on the way, a round of them from the results of the rounds before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: int
+    """How many are tried; less than there are."""
+    seed: int
+    round: int
+    """How many are proposed at a time."""
+    scoring: Grid
+    """Without axes for a signal that does not read the score."""
+    params: Grid
+
+    @property
+    def axes(self) -> tuple[tuple[Any, ...], ...]:
+        """Values of all axes, those of the scorer first; a combination is an index into each."""
+        return (*self.scoring.axes.values(), *self.params.axes.values())
+
+    @property
+    def n_points(self) -> int:
+        """Number of combinations that there are."""
+        return math.prod(len(values) for values in self.axes)
+
+    def has(self, indices: Indices) -> bool:
+        """Return whether it is one of the combinations."""
+        return len(indices) == len(self.axes) and all(
+            type(i) is int and 0 <= i < len(values) for i, values in zip(indices, self.axes, strict=True)
+        )
+
+    def point(self, indices: Indices) -> tuple[dict[str, Any], ScoringConfig]:
+        """Return a combination as parameters, not checked yet, and scoring."""
+        first = len(self.scoring.axes)
+        scoring = ScoringConfig.model_validate(self.scoring.point(indices[:first]))
+        return self.params.point(indices[first:]), scoring
 
 
 class SignalPlan(BaseModel):
@@ -30,6 +83,10 @@ class SignalPlan(BaseModel):
     sampled: tuple[tuple[int, int], ...] | None = None
     """Which (scoring, parameter set) are tried, by their indices; all of them if None. The index of the scoring is 0
     for a signal that does not read the score."""
+    search: Search | None = None
+    """How its combinations are found, if not here: then `params` is empty and `sampled` None."""
+    proposed: tuple[Indices, ...] = ()
+    """Combinations of `search` that are known by now. What an experiment asks does not depend on them."""
 
 
 class ExperimentConfig(BaseModel):
@@ -94,11 +151,22 @@ class ExperimentConfig(BaseModel):
         return self.scorings if signal.reads_score else (None,)
 
     def points_of(self, signal: SignalPlan) -> tuple[tuple[dict[str, Any], ScoringConfig | None], ...]:
-        """Return the (parameters, scoring) to run a signal with: all combinations, or those of the sample."""
+        """Return the (parameters, scoring) to run a signal with: all, those of the sample, or those proposed so far."""
+        if signal.search is not None:
+            points = (signal.search.point(indices) for indices in signal.proposed)
+            return tuple((params, scoring if signal.reads_score else None) for params, scoring in points)
         scorings = self.scorings_of(signal)
         if signal.sampled is None:
             return tuple((params, scoring) for params in signal.params for scoring in scorings)
         return tuple((signal.params[j], scorings[i]) for i, j in signal.sampled)
+
+    def with_proposed(self, found: Mapping[str, Sequence[Indices]]) -> ExperimentConfig:
+        """Return the configuration with other proposed combinations, by signal; none for a signal left out."""
+        signals = tuple(
+            plan if plan.search is None else plan.model_copy(update={"proposed": tuple(found.get(plan.name, ()))})
+            for plan in self.signals
+        )
+        return self.model_copy(update={"signals": signals})
 
     @property
     def n_runs(self) -> int:

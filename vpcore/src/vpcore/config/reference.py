@@ -45,6 +45,7 @@ _UNITS = {
     "eval.splits.test_groups": "groups",
     "select.min_signals": "signals",
     "sweep.sample.n": "combinations",
+    "sweep.sample.round": "combinations",
     "parallel.max_workers": "processes",
     "parallel.keep_mb": "MB",
 }

@@ -41,9 +41,7 @@ def sample_points(
     ConfigError
         If scipy, which a Latin hypercube needs, is not installed, or the grid has more than 2**60 points.
     """
-    total = math.prod(sizes)
-    if total > _LARGEST:
-        raise ConfigError(f"The axes of '{stream}' have more than 2^60 combinations. Take axes or values out.")
+    total = check_size(sizes, stream)
     if n >= total:
         return [_point(number, sizes) for number in range(total)]
     number = int(digest([seed, stream])[:16], 16)
@@ -54,6 +52,20 @@ def sample_points(
     while len(chosen) < n:
         chosen.add(_point(draw.randrange(total), sizes))
     return sorted(chosen)
+
+
+def check_size(sizes: Sequence[int], name: str) -> int:
+    """Return the number of points of a grid; `name` is of its signal.
+
+    Raises
+    ------
+    ConfigError
+        If they are more than 2**60.
+    """
+    total = math.prod(sizes)
+    if total > _LARGEST:
+        raise ConfigError(f"The axes of '{name}' have more than 2^60 combinations. Take axes or values out.")
+    return total
 
 
 def _point(number: int, sizes: Sequence[int]) -> Indices:

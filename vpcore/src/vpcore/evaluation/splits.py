@@ -125,6 +125,11 @@ class SplitSpec(BaseModel):
         return train, test
 
     @property
+    def keeps_a_part_to_choose_on(self) -> bool:
+        """Whether what the first fold is trained on is tested in none: a search may look at it and nowhere else."""
+        return self.method in ("holdout", "walk_forward")
+
+    @property
     def share(self) -> float:
         """Part that is kept, of a holdout."""
         return self.test_share if self.test_share is not None else _TEST_SHARE

@@ -133,7 +133,7 @@ def out_of_sample(
     train, test = spec.folds(n_groups)
     n_train, n_group = parts["train_trades"], parts["group_trades"]
     n_test, net_test = n_group @ test.T, parts["group_net_ticks"] @ test.T
-    score = np.where(n_train >= max(min_trades, 1), _metric(metric, parts), -np.inf)
+    score = _scores(parts, metric, min_trades)
     order = rows.with_row_index("_at").sort(*ROW_KEY, "_at")["_at"].to_numpy()
     names = rows.select("row", "run_id", "signal_name").rows()
     choices, chosen = [], {}
@@ -188,6 +188,18 @@ _TYPES = {name: pl.Int64 if name == "trades_out_of_sample" else pl.Float64 for n
 def _share(total: _Floats, count: _Floats) -> _Floats:
     found: _Floats = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     return found
+
+
+def in_sample(rows: pl.DataFrame, *, metric: str, min_trades: int) -> _Floats:
+    """Return the figure of every row in every training part, float64[n_rows, n_folds]; arguments as `out_of_sample`.
+
+    -inf where a row has too few trades there to be chosen.
+    """
+    return _scores({name: pnl_matrix(rows[name]).astype(np.float64) for name in _USED}, metric, min_trades)
+
+
+def _scores(parts: Mapping[str, _Floats], metric: str, min_trades: int) -> _Floats:
+    return np.where(parts["train_trades"] >= max(min_trades, 1), _metric(metric, parts), -np.inf)
 
 
 def _metric(metric: str, parts: Mapping[str, _Floats]) -> _Floats:

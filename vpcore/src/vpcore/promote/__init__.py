@@ -34,6 +34,7 @@ from vpcore.promote.choice import choose, signal_of, weighed_rows
 from vpcore.registry import Publication, serving_id_of
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.signal import MODELS, LabelSpec, MLSignal, Signal, distribution_of, model_folder, pack_model
+from vpcore.sweep import with_proposals
 from vpcore.testing import prove
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def promote(
     if force and not why.strip():
         raise ConfigError("--force needs a reason: add --why TEXT. It is kept in the audit.")
     spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
-    config = spec.to_harness_config()
+    config = with_proposals(workspace, spec.to_harness_config())
     serving = workspace.serving(spec.serving).resolve()
     meta = workspace.results.find_run(run_id)
     if meta["status"] != "ok":

@@ -60,13 +60,13 @@ def signal_of(
     (plan,) = (plan for plan in config.signals if plan.name == name)
     params = json.loads(meta["signal_params_json"])
     possible = [cls.Params.parse(values, name).plain() for values in plan.params]
-    if canonical_json(params) not in map(canonical_json, possible):
+    if plan.search is None and canonical_json(params) not in map(canonical_json, possible):
         raise differs("its parameters", *_nearest(params, possible))
     scorings = [None if item is None else item.model_dump(mode="json") for item in config.scorings_of(plan)]
     scoring = None if meta["scoring_json"] is None else json.loads(meta["scoring_json"])
-    if canonical_json(scoring) not in map(canonical_json, scorings):
+    if plan.search is None and canonical_json(scoring) not in map(canonical_json, scorings):
         raise differs("its scoring", *_nearest(scoring, scorings))
-    if plan.sampled is not None:
+    if plan.sampled is not None or plan.search is not None:
         pairs = [
             [cls.Params.parse(values, name).plain(), None if item is None else item.model_dump(mode="json")]
             for values, item in config.points_of(plan)

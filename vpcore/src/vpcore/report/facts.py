@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from vpcore.config import ExperimentConfig
+from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
 from vpcore.evidence import Evidence, OutOfSample, datasets_of, out_of_sample, too_few, verdict, weigh
 from vpcore.results import ROW_KEY, in_order
@@ -123,9 +123,7 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
     )
     question = {
         "Experiment": f"{config.name}, over serving spec {config.serving_name}",
-        "Signals": ", ".join(
-            f"{plan.name} ({_counted(len(config.points_of(plan)), 'run')})" for plan in config.signals
-        ),
+        "Signals": ", ".join(_planned(config, plan) for plan in config.signals),
         "Combinations": f"{len(keys):,} rows of {config.n_runs:,} runs; {stored}",
         "Take-profit / stop": f"{_listed(shown.tp_ticks)} / {_listed(shown.sl_ticks)} ticks",
         "Longest hold": f"{shown.max_hold_bins} bins",
@@ -142,6 +140,12 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
             order = ["in_sample", *ROW_KEY]
             rows = rows.sort(order, descending=[True] + [False] * len(ROW_KEY), nulls_last=True)
     return _facts(workspace, config.name, question, rows, config.ranked_by, config.min_signals, splits)
+
+
+def _planned(config: ExperimentConfig, plan: SignalPlan) -> str:
+    runs = _counted(len(config.points_of(plan)), "run")
+    proposed = "" if plan.search is None else f" of {plan.search.n:,} that optuna proposes"
+    return f"{plan.name} ({runs}{proposed})"
 
 
 def _settings_lines(meta: Mapping[str, Any]) -> dict[str, str]:

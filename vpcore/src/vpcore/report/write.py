@@ -21,6 +21,7 @@ from vpcore.report.facts import Facts, NothingToReport, gather, varied
 from vpcore.report.page import Page
 from vpcore.report.trades import Leader, Trades
 from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.sweep import with_proposals
 from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -55,11 +56,14 @@ _QUALITY = {
 
 
 def writer_of(workspace: Workspace, config: ExperimentConfig) -> Callable[[Path], bool]:
-    """Return what writes the report of an experiment to a path; it returns False where there is nothing to report."""
+    """Return what writes the report of an experiment to a path; it returns False where there is nothing to report.
+
+    Combinations that were proposed since are in it.
+    """
 
     def write(path: Path) -> bool:
         try:
-            write_report(workspace, config, path)
+            write_report(workspace, with_proposals(workspace, config), path)
         except NothingToReport:
             return False
         return True

@@ -7,6 +7,7 @@ from vpcore.sweep.keeper import SweepReport
 from vpcore.sweep.plan import Plan, make_plan
 from vpcore.sweep.progress import Best, SweepProgress
 from vpcore.sweep.run import expand_sessions, harness_config, plan_experiment, run_experiment
+from vpcore.sweep.search import with_proposals
 from vpcore.sweep.track import TrackReport, track_experiment
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "plan_experiment",
     "run_experiment",
     "track_experiment",
+    "with_proposals",
 ]

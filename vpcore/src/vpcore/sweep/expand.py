@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,7 @@ def expand(
     dataset: Dataset | None = None,
     *,
     session: ResolvedPipeline | None = None,
+    signals: Collection[str] | None = None,
 ) -> tuple[Run, ...]:
     """Return the runs of an experiment on one session, sorted so that neighbours share the most work.
 
@@ -84,6 +85,8 @@ def expand(
         that trials can be counted.
     session : ResolvedPipeline, optional
         One of the experiment's sessions; by default its only one.
+    signals : collection of str, optional
+        Only the runs of these.
 
     Raises
     ------
@@ -98,10 +101,12 @@ def expand(
     quantiles = config.eval.threshold_quantiles
     calibration = Calibration(dataset, config.eval) if quantiles is not None and dataset is not None else None
     for plan in config.signals:
+        if signals is not None and plan.name not in signals:
+            continue
         cls: type[Signal] = plugins.load("signal", plan.name)
         target = plugins.get("signal", plan.name).component.target
         distribution, version = distribution_of(cls)
-        code = code_digest(cls)
+        code = signal_code(plan.name, cls)
         packages = _packages(distribution, version)
         for params, scoring in config.points_of(plan):
             signal = cls(cls.Params.parse(params, plan.name))
@@ -116,13 +121,7 @@ def expand(
             identity = {
                 "dataset_id": dataset_id,
                 "sources": list(sources),
-                "signal": {
-                    "name": plan.name,
-                    "distribution": distribution,
-                    "version": cls.version,
-                    "code_digest": code,
-                    "params": values,
-                },
+                "signal": {**code, "params": values},
                 "scoring": scored,
                 "eval": settings,
             }
@@ -134,7 +133,7 @@ def expand(
                 "signal_name": plan.name,
                 "signal_distribution": distribution,
                 "signal_version": cls.version,
-                "code_digest": code,
+                "code_digest": code["code_digest"],
                 "signal_params_json": _text(values),
                 "scoring_json": None if scored is None else _text(scored),
                 "eval_json": _text(settings),
@@ -163,8 +162,16 @@ def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _plan_block(plan: SignalPlan) -> dict[str, Any]:
-    # Without a sample as before there were samples: the same experiment keeps its hash.
-    return plan.model_dump(mode="json", exclude={"sampled"} if plan.sampled is None else None)
+    # Without a sample as before there were samples: the same experiment keeps its hash. It keeps it also while
+    # combinations are proposed.
+    unset = {name for name in ("sampled", "search") if getattr(plan, name) is None}
+    return plan.model_dump(mode="json", exclude={"proposed", *unset})
+
+
+def signal_code(name: str, cls: type[Signal]) -> dict[str, Any]:
+    """Return what identifies the code of a signal."""
+    distribution, _ = distribution_of(cls)
+    return {"name": name, "distribution": distribution, "version": cls.version, "code_digest": code_digest(cls)}
 
 
 def _trials(thresholds: Sequence[float], config: ExperimentConfig) -> list[Trial]:

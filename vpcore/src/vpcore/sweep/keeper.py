@@ -79,6 +79,14 @@ class SweepReport:
         """Id of the dataset of an experiment on one session, else None."""
         return self.dataset_ids[0] if len(self.dataset_ids) == 1 else None
 
+    def take(self, plan: Plan) -> None:
+        """Take in what is to be done, and what of it is stored."""
+        self.run_ids += [run.run_id for run in plan.runs]
+        self.n_trials += plan.n_trials
+        self.n_reused += plan.n_trials - plan.n_missing
+        self.n_failed_before += plan.n_failed
+        self.failed_before += plan.failed
+
     def summary(self) -> dict[str, Any]:
         """Return the report as JSON holds it."""
         return {**asdict(self), "dataset_id": self.dataset_id, "warnings": list(self.warnings)}
@@ -105,23 +113,34 @@ def failed_outcome(run: Run, error: str) -> Outcome:
 
 
 class Keeper:
-    """Stores what comes in, then tells hooks and the tracker."""
+    """Stores what comes in, then tells hooks and the tracker.
 
-    def __init__(
-        self, workspace: Workspace, config: ExperimentConfig, tracker: Tracker, report: SweepReport, plan: Plan
-    ) -> None:
+    Attributes
+    ----------
+    total : int
+        Rows to compute, those of rounds to come included.
+    """
+
+    def __init__(self, workspace: Workspace, config: ExperimentConfig, tracker: Tracker, report: SweepReport) -> None:
         self.workspace = workspace
         self.config = config
         self.reporter = Reporter(workspace, config, tracker, report.tracker_failures)
         self.report = report
-        self.plan = plan
         self.leader = Leader(config)
-        self.leader.look_up(workspace, plan)
-        self.runs = {run.run_id: run for run in plan.missing}
+        self.runs: dict[str, Run] = {}
+        self.total = 0
+        self._asked = 0
         self._started: set[str] = set()
         self._waiting: list[tuple[dict[str, Any], pl.DataFrame]] = []
         self._stored_at = time.monotonic()
         self._listened = any("vp_run_stored" in plugin.hooks for plugin in workspace.plugins.loaded)
+
+    def take(self, plan: Plan, to_come: int) -> None:
+        """Take in what is to be done, and about how many rows there will be after it."""
+        self.leader.look_up(self.workspace, plan)
+        self.runs |= {run.run_id: run for run in plan.missing}
+        self._asked += plan.n_missing
+        self.total = self._asked + to_come
 
     def started(self, *run_ids: str) -> None:
         """Tell hooks, once per run, that its work is handed over."""

@@ -34,7 +34,8 @@ class SweepProgress:
     ----------
     stage : {"dataset", "proof", "run", "report"}
     done, total : float
-        Datasets, parts of them included; signals proven; trials computed, of those that were missing; reports.
+        Datasets, parts of them included; signals proven; trials computed, of those that were missing;
+        reports. Where combinations are proposed on the way, those to come are in the total, as if none were stored.
     failed : int
         Trials of runs that failed.
     reused : int
@@ -66,7 +67,7 @@ class Leader:
             return
         found = workspace.results.query_best(self.metric, min_signals=self.min_signals, limit=1, keys=keys)
         for row in found.iter_rows(named=True):
-            if row[self.metric] is not None:
+            if row[self.metric] is not None and row[self.metric] > (self.best.value if self.best else -np.inf):
                 trial = Trial(*(row[name] for name in Trial._fields))
                 self.best = Best(self.metric, row[self.metric], row["signal_name"], row["run_id"], trial)
 

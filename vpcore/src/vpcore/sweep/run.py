@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,9 @@ from vpcore.sweep.keeper import Keeper, SweepReport, failed_outcome
 from vpcore.sweep.plan import Plan, make_plan, tasks
 from vpcore.sweep.pool import check_workers, make_pool
 from vpcore.sweep.progress import SweepProgress
+from vpcore.sweep.propose import require_optuna
 from vpcore.sweep.reporter import WriteReport, make_tracker
+from vpcore.sweep.search import Searches, searched, with_proposals
 from vpcore.sweep.sources import require_data
 from vpcore.sweep.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.tracker import NoTracker, Tracker
@@ -35,10 +37,13 @@ Experiment = str | os.PathLike[str] | ExperimentSpec | ExperimentConfig
 
 
 def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentConfig:
-    """Return the flat configuration of an experiment, given by name, path, spec or as it is."""
+    """Return the flat configuration of an experiment, given by name, path, spec or as it is.
+
+    Of combinations that are proposed on the way it has those of so far, unless it was given as it is.
+    """
     if isinstance(experiment, ExperimentConfig):
         return experiment
-    return workspace.experiment(experiment).to_harness_config()  # type: ignore[arg-type]
+    return with_proposals(workspace, workspace.experiment(experiment).to_harness_config())  # type: ignore[arg-type]
 
 
 def plan_experiment(
@@ -57,13 +62,26 @@ def plan_experiment(
     return replace(make_plan(runs, workspace.results, force=force, retry_failed=retry_failed), absent=absent)
 
 
-def expand_sessions(workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]) -> tuple[Run, ...]:
-    """Return the runs of an experiment on datasets of its sessions, one session after the other."""
+def expand_sessions(
+    workspace: Workspace,
+    config: ExperimentConfig,
+    datasets: Sequence[Dataset],
+    *,
+    signals: Collection[str] | None = None,
+) -> tuple[Run, ...]:
+    """Return the runs of an experiment, or those of some signals, on datasets of its sessions, one after the other."""
     of = {session.dataset_id(): session for session in config.sessions}
     return tuple(
         run
         for dataset in datasets
-        for run in expand(config, workspace.plugins, dataset.source_digests, dataset, session=of[dataset.dataset_id])
+        for run in expand(
+            config,
+            workspace.plugins,
+            dataset.source_digests,
+            dataset,
+            session=of[dataset.dataset_id],
+            signals=signals,
+        )
     )
 
 
@@ -129,26 +147,37 @@ def run_experiment(
     report = SweepReport(config.name, list(config.dataset_ids))
     tracker: Tracker | None = None
     if not all(workspace.datasets.exists(name) for name in config.dataset_ids):
-        # A tracker that is not installed shall not be noticed after the generation.
+        # A tracker or an Optuna that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
+        if searched(config):
+            require_optuna()
     require_data(workspace, config)
     datasets = _datasets(workspace, config, report, on_progress)
-    runs = expand_sessions(workspace, config, datasets)
-    plan = make_plan(runs, workspace.results, force=force, retry_failed=retry_failed)
-    report.n_failed_before, report.failed_before = plan.n_failed, list(plan.failed)
-    report.run_ids = [run.run_id for run in plan.runs]
-    report.n_trials = plan.n_trials
-    report.n_reused = plan.n_trials - plan.n_missing
+    searches = Searches(workspace, config, datasets)
+    searches.require()
+    config = searches.config
     failed_hooks = len(workspace.plugins.hook_failures)
-    if plan.missing:
-        tracker = tracker or _tracker(workspace, config, report)
-        pool = make_pool(workspace, config, executor=executor, max_workers=max_workers, options=executor_options)
-        keeper = Keeper(workspace, config, tracker, report, plan)
-        with pool:
-            if not getattr(pool, "in_process", False):
-                for run in plan.missing:
-                    require_importable(type(run.signal))
-            _work(keeper, pool, datasets, fail_fast, on_progress)
+    keeper: Keeper | None = None
+    with ExitStack() as opened:
+        pool: Executor | None = None
+        for plan in _plans(workspace, searches, datasets, force, retry_failed):
+            report.take(plan)
+            if plan.missing:
+                if keeper is None or pool is None:
+                    tracker = tracker or _tracker(workspace, config, report)
+                    pool = make_pool(
+                        workspace, config, executor=executor, max_workers=max_workers, options=executor_options
+                    )
+                    keeper = Keeper(workspace, config, tracker, report)
+                    opened.enter_context(pool)
+                keeper.take(plan, searches.rows_to_come(plan))
+                if not getattr(pool, "in_process", False):
+                    for run in plan.missing:
+                        require_importable(type(run.signal))
+                _work(keeper, plan, pool, datasets, fail_fast, on_progress)
+            if report.stopped:
+                break
+    if keeper is not None:
         keeper.reporter.finish(_watched(write_report, on_progress))
     elif tracker is not None:
         tracker.close()
@@ -157,6 +186,24 @@ def run_experiment(
     if strict_tracking:
         report.raise_tracking_failures(workspace.plugins)
     return report
+
+
+def _plans(
+    workspace: Workspace, searches: Searches, datasets: Sequence[Dataset], force: bool, retry_failed: bool
+) -> Iterator[Plan]:
+    """Yield what there is to do; of combinations that are proposed, each round when the one before is stored."""
+    searches.ask(first=True)
+    config, asked = searches.config, None
+    seen: set[str] = set()
+    while asked is None or asked:
+        # A round is planned by itself: what was computed before it shall not be computed again by force.
+        found = expand_sessions(workspace, config, datasets, signals=asked)
+        runs = [run for run in found if run.run_id not in seen]
+        seen |= {run.run_id for run in runs}
+        yield make_plan(runs, workspace.results, force=force, retry_failed=retry_failed)
+        searches.learn(runs)
+        asked = searches.ask()
+        config = config.with_proposed(asked)
 
 
 def _watched(write_report: WriteReport | None, on_progress: Callable[[SweepProgress], None]) -> WriteReport | None:
@@ -191,23 +238,27 @@ def _datasets(
 
 def _work(
     keeper: Keeper,
+    plan: Plan,
     pool: Executor,
     datasets: Sequence[Dataset],
     fail_fast: bool,
     on_progress: Callable[[SweepProgress], None],
 ) -> None:
     """Prove, evaluate and store; whatever happens, what was finished is stored before this returns or raises."""
-    workspace, report, plan = keeper.workspace, keeper.report, keeper.plan
+    workspace, report = keeper.workspace, keeper.report
     check_workers(pool, workspace.datasets, [dataset.dataset_id for dataset in datasets])
     folder = workspace.results_dir / PROOFS
-    refused = pass_gate(
-        plan.missing, folder, pool, lambda done, total: on_progress(SweepProgress("proof", done, total))
-    )
-    total = plan.n_missing
+    began = report.n_computed > 0
+
+    def proving(done: int, total: int) -> None:
+        if not began:  # between two rounds the count of rows stays in sight
+            on_progress(SweepProgress("proof", done, total))
 
     def show() -> None:
         done, best = report.n_computed, keeper.leader.best
-        on_progress(SweepProgress("run", done, total, report.n_failed, report.n_reused, best))
+        on_progress(SweepProgress("run", done, keeper.total, report.n_failed, report.n_reused, best))
+
+    refused = pass_gate(plan.missing, folder, pool, proving)
 
     try:
         for run in plan.missing:
