@@ -117,9 +117,9 @@ def generating(small: bool) -> dict[str, Any]:
     peaks = {}
     names = ("minute",) if small else ("hour", "twohours", "session")
     for name in names:
-        rounds = [generate(name) for _ in range(3 if name == "hour" else 1)]
+        rounds = [generate(name) for _ in range(1 if name == "session" else 3)]
         wall, cpu = statistics.median(r[0] for r in rounds), statistics.median(r[1] for r in rounds)
-        peaks[name] = max(r[2] for r in rounds)
+        peaks[name] = statistics.median(r[2] for r in rounds)  # when threads allocate at once is chance
         dataset_id = workspace().datasets.ids()
         (mine,) = [item for item in dataset_id if item.split("__")[1] == name]
         verify = command(VP, "verify", mine, "--root", str(WORKSPACE))[0]
@@ -132,7 +132,7 @@ def generating(small: bool) -> dict[str, Any]:
         found[f"{name}: peak memory"] = figure(peaks[name], "MB", at_most=700)
         found[f"{name}: bins"] = figure(size.n_bins, "bins")
     if not small:
-        found["peak memory, two hours less one"] = figure(peaks["twohours"] - peaks["hour"], "MB")
+        found["peak memory, two hours of one"] = figure(peaks["twohours"] / peaks["hour"], "x", at_most=1.1)
     return found
 
 
