@@ -20,7 +20,7 @@ from vpcore.source.synthetic import SyntheticParams, write_synthetic
 WINDOW, RADIUS, DRAWS = 50, 50, 1000
 
 
-@numba.njit(cache=True)
+@numba.njit  # not cached: numba tells functions that are arguments apart by where they lie in memory
 def over_series(step, values, window, out):  # type: ignore[no-untyped-def]
     """Push values one by one and take a rolling figure at each, as a compiled signal does."""
     ring, cursor = np.zeros(2 * window), np.zeros(2, np.int64)
@@ -29,7 +29,7 @@ def over_series(step, values, window, out):  # type: ignore[no-untyped-def]
         out[i] = step(ring, cursor, window)
 
 
-@numba.njit(cache=True)
+@numba.njit  # not cached: numba tells functions that are arguments apart by where they lie in memory
 def over_rows(rows, weights, out):  # type: ignore[no-untyped-def]
     for i in range(rows.shape[0]):
         out[i] = spatial.ask_weighted(rows[i], weights) - spatial.bid_weighted(rows[i], weights)
