@@ -32,7 +32,7 @@ Rows = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 MAD_SCALE = 1.4826
 """Times the MAD, the standard deviation of a normal distribution (1 / 0.6745, as usually rounded)."""
 
-_BLOCK = 512
+_BLOCK = 128
 """Bins per pass over the cells: the window of one cell stays in the first-level cache while its block is done."""
 
 
@@ -50,7 +50,7 @@ def clean(x: float) -> float:
     return value + 0.0
 
 
-@jit(borrows=True)
+@jit(inline=True, borrows=True)
 def lower_bound(ordered: Floats, count: int, x: float) -> int:
     """Return the first index of ``ordered[:count]`` whose value is not below `x`, or `count`.
 
@@ -59,16 +59,17 @@ def lower_bound(ordered: Floats, count: int, x: float) -> int:
     """
     if count == 0:
         return 0
-    base = 0
-    size = count
-    while size > 1:
-        half = size >> 1
-        if ordered[base + half - 1] < x:
+    one = np.uint64(1)  # unsigned: a signed index costs a test for wrapping round at every access
+    base = np.uint64(0)
+    size = np.uint64(count)
+    while size > one:
+        half = size >> one
+        if ordered[base + half - one] < x:
             base += half
         size -= half
     if ordered[base] < x:
-        base += 1
-    return base
+        base += one
+    return np.int64(base)
 
 
 @jit(borrows=True)
@@ -80,11 +81,11 @@ def insert_ordered(ordered: Floats, count: int, x: float) -> None:
     ordered[at] = x
 
 
-@jit(borrows=True)
+@jit(inline=True, borrows=True)
 def replace_ordered(ordered: Floats, count: int, old: float, x: float) -> None:
     """Remove `old`, which is there, from ``ordered[:count]`` and insert `x`: one shift of what lies between them."""
     at = np.uint64(lower_bound(ordered, count, old))
-    one = np.uint64(1)  # unsigned: a signed index costs a test for wrapping round at every access
+    one = np.uint64(1)  # unsigned, as in `lower_bound`
     if x > old:
         to = np.uint64(lower_bound(ordered, count, x) - 1)
         while at < to:
@@ -107,7 +108,7 @@ def median_ordered(ordered: Floats, count: int) -> float:
     return (ordered[half - 1] + ordered[half]) / 2.0
 
 
-@jit(borrows=True)
+@jit(inline=True, borrows=True)
 def mad_ordered(ordered: Floats, count: int, median: float, guess: int) -> tuple[float, int]:
     """Return the median absolute deviation of ``ordered[:count]`` and the start of the run that holds it.
 
@@ -162,7 +163,7 @@ def mad_ordered(ordered: Floats, count: int, median: float, guess: int) -> tuple
     return (second + largest) / 2.0, low
 
 
-@jit(borrows=True)
+@jit(inline=True, borrows=True)
 def window_push(ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: float) -> None:
     """Put a finite `x` into a window and bring its median and MAD up to date.
 
@@ -204,7 +205,7 @@ def window_push(ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: f
     cursor[2] = start
 
 
-@jit(borrows=True)
+@jit(inline=True, borrows=True)
 def robust_z_step(
     ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: float, min_periods: int, scale_floor: float
 ) -> float:
