@@ -289,7 +289,7 @@ def verdicts(ranking: Ranking) -> list[dict[str, Any]]:
 
 def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
     """Return what a reader of a ranking must know."""
-    from vpcore.evidence import LEGEND, overfitting
+    from vpcore.evidence import LEGEND, SEARCHED, overfitting
 
     fewer = f"; {ranking.n_few} rows have fewer." if ranking.n_few else "."
     lines = [f"{n_shown} of {ranking.rows.height} rows with at least {min_signals} trades{fewer}"]
@@ -299,6 +299,8 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
             f"{about.n_trials} combinations were tried on {name} and datasets of the same market: the best of them is "
             f"partly luck.{' ' if overfit else ''}{overfit}"
         )
+    if ranking.searched:
+        lines.append(SEARCHED)
     if ranking.splits is not None:
         lines.append(
             "net in and net out are what a trade pays in the parts that are chosen on and in those that are not; the "

@@ -51,6 +51,8 @@ class Ranking:
         Combinations on several sessions that are not stored on all of them, and therefore not ranked.
     splits : OutOfSample or None
         What choosing in-sample comes to, of an experiment with `eval.splits`.
+    searched : bool
+        Whether which combinations were tried hung on the results of others.
     """
 
     rows: pl.DataFrame
@@ -59,6 +61,7 @@ class Ranking:
     evidence: dict[str, Evidence]
     n_incomplete: int = 0
     splits: OutOfSample | None = None
+    searched: bool = False
 
     @property
     def pooled(self) -> bool:
@@ -98,10 +101,11 @@ def rank_experiment(
         keys = [(run.run_id, trial) for run in runs for trial in run.trials]
         filters = {"keys": keys, "signal": signal}
         whole = len(config.sessions) == 1
-        return rank(workspace, filters, sort=sort, min_signals=min_signals, cut=cut if whole else None)
+        found = rank(workspace, filters, sort=sort, min_signals=min_signals, cut=cut if whole else None)
+        return replace(found, searched=config.searched)
     family, n_incomplete = pooled_rows(workspace, config, runs)
     found = rank(workspace, {"signal": signal}, sort=sort, min_signals=min_signals, family=family, cut=cut)
-    return replace(found, n_incomplete=n_incomplete)
+    return replace(found, n_incomplete=n_incomplete, searched=config.searched)
 
 
 def rank(

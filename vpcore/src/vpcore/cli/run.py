@@ -96,7 +96,7 @@ def _say_plan(
     from vpcore.sweep import expand, expand_sessions, plan_experiment
     from vpcore.sweep.forecast import forecast, levels
     from vpcore.sweep.gate import PROOFS
-    from vpcore.sweep.search import searched, stand_ins, unfinished
+    from vpcore.sweep.search import searches_of, stand_ins, unfinished
     from vpcore.sweep.sources import without_data
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
@@ -119,7 +119,7 @@ def _say_plan(
         mine = [run for run in runs if run.signal_name == name]
         left = sum(missing.get(run.run_id, 0) for run in mine)
         trials = sum(len(run.trials) for run in mine)
-        open_ = {"undecided": undecided.get(name, 0) * len(config.sessions)} if searched(config) else {}
+        open_ = {"undecided": undecided.get(name, 0) * len(config.sessions)} if config.searched else {}
         rows.append(
             {"signal": name, "runs": len(mine), **open_, "rows": trials, "stored": trials - left, "to_compute": left}
         )
@@ -155,7 +155,7 @@ def _say_plan(
         emit_table(shared, ("name", "made", "unshared"), title="What is left, and what it would be with nothing shared")
     for session in config.sessions:
         say(f"Dataset {session.dataset_id()} {'would be generated first' if session in absent else 'is there'}.")
-    for name, search in searched(config).items():
+    for name, search in searches_of(config).items():
         say(_searching(name, search, undecided.get(name, 0)))
     say(f"{n_missing} of {n_trials} rows are left to compute.")
     if guess is not None:

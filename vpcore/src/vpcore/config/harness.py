@@ -160,6 +160,11 @@ class ExperimentConfig(BaseModel):
             return tuple((params, scoring) for params in signal.params for scoring in scorings)
         return tuple((signal.params[j], scorings[i]) for i, j in signal.sampled)
 
+    @property
+    def searched(self) -> bool:
+        """Whether combinations of a signal are proposed from the results of others."""
+        return any(plan.search is not None for plan in self.signals)
+
     def with_proposed(self, found: Mapping[str, Sequence[Indices]]) -> ExperimentConfig:
         """Return the configuration with other proposed combinations, by signal; none for a signal left out."""
         signals = tuple(

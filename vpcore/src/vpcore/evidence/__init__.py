@@ -15,7 +15,7 @@ from vpcore.evidence.splits import (
     out_of_sample,
     standing,
 )
-from vpcore.evidence.table import HEADINGS, LEGEND, TABLE, for_people, people_columns, ranked
+from vpcore.evidence.table import HEADINGS, LEGEND, SEARCHED, TABLE, for_people, people_columns, ranked
 from vpcore.evidence.weigh import COMPUTED, EVIDENCE, Evidence, adjusted, by_evidence, weigh
 from vpcore.evidence.words import LEVEL, MIN_TRADES, STATED, overfitting, statement, too_few, verdict, wanting
 
@@ -28,6 +28,7 @@ __all__ = [
     "LEVEL",
     "MIN_TRADES",
     "POOLED",
+    "SEARCHED",
     "SPLIT_FIGURES",
     "STATED",
     "TABLE",

@@ -48,6 +48,13 @@ LEGEND = (
 )
 """What the columns mean, below a table."""
 
+SEARCHED = (
+    "Which combinations were tried depended on the results of others (sweep.sample, method optuna), and p_adj takes "
+    "them as chosen beforehand: after a search it promises too much. What eval.splits keeps for judging is not touched "
+    "by that."
+)
+"""What else is to be said of the rows of an experiment whose combinations were proposed."""
+
 
 def people_columns(sort: str, *, alone: bool = False, pooled: bool = False, split: bool = False) -> tuple[str, ...]:
     """Return the columns of the table, with the figure it is sorted by if that is another one.

@@ -22,6 +22,7 @@ from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError,
 from vpcore.evidence import (
     COMPUTED,
     POOLED,
+    SEARCHED,
     SPLIT_FIGURES,
     Evidence,
     OutOfSample,
@@ -159,6 +160,7 @@ def promote(
         }
     )
     gate = statement(best, about) + (f" {standing(splits)}" if splits is not None else "")
+    gate += f" {SEARCHED}" if config.searched else ""
     unsaid = (*ROW_KEY, "row", "batch_id", *VECTORS)
     figures = {
         name: best[name] for name in (*RUNS, *COMPUTED, *POOLED, *SPLIT_FIGURES) if name in best and name not in unsaid

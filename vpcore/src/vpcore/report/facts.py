@@ -13,7 +13,7 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
-from vpcore.evidence import Evidence, OutOfSample, datasets_of, out_of_sample, too_few, verdict, weigh
+from vpcore.evidence import SEARCHED, Evidence, OutOfSample, datasets_of, out_of_sample, too_few, verdict, weigh
 from vpcore.results import ROW_KEY, in_order
 from vpcore.sweep import harness_config, plan_experiment
 from vpcore.sweep.combine import pooled_rows
@@ -132,6 +132,8 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
         "Fee": f"{shown.fee_ticks:g} ticks per round trip",
         "Ranked by": f"{config.select_metric}, rows with at least {config.min_signals} trades",
     }
+    if config.searched:
+        question["Proposed"] = SEARCHED
     splits = None
     if shown.splits is not None:
         question["Ranked by"] += f"; chosen in-sample by {shown.splits.method}"

@@ -25,7 +25,7 @@ from vpcore.sweep.pool import check_workers, make_pool
 from vpcore.sweep.progress import SweepProgress
 from vpcore.sweep.propose import require_optuna
 from vpcore.sweep.reporter import WriteReport, make_tracker
-from vpcore.sweep.search import Searches, searched, with_proposals
+from vpcore.sweep.search import Searches, with_proposals
 from vpcore.sweep.sources import require_data
 from vpcore.sweep.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.tracker import NoTracker, Tracker
@@ -149,7 +149,7 @@ def run_experiment(
     if not all(workspace.datasets.exists(name) for name in config.dataset_ids):
         # A tracker or an Optuna that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
-        if searched(config):
+        if config.searched:
             require_optuna()
     require_data(workspace, config)
     datasets = _datasets(workspace, config, report, on_progress)

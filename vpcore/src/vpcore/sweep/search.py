@@ -48,13 +48,13 @@ def with_proposals(workspace: Workspace, config: ExperimentConfig) -> Experiment
     ResultsError
         If what is kept of them cannot be read.
     """
-    if not searched(config) or not all(workspace.datasets.exists(name) for name in config.dataset_ids):
+    if not config.searched or not all(workspace.datasets.exists(name) for name in config.dataset_ids):
         return config
     datasets = [workspace.datasets.open(name) for name in config.dataset_ids]
     return Searches(workspace, config, datasets).config
 
 
-def searched(config: ExperimentConfig) -> dict[str, Search]:
+def searches_of(config: ExperimentConfig) -> dict[str, Search]:
     """Return the signals of an experiment whose combinations are proposed."""
     return {plan.name: plan.search for plan in config.signals if plan.search is not None}
 
@@ -104,7 +104,7 @@ class Searches:
             name: workspace.results_dir / PROPOSALS / f"{_key(workspace, config, plan, datasets)}.json"
             for name, plan in self._plans.items()
         }
-        self._rounds = {name: _read(path, searched(config)[name]) for name, path in self._paths.items()}
+        self._rounds = {name: _read(path, searches_of(config)[name]) for name, path in self._paths.items()}
         self._figures: dict[bytes, float] = {}
         self.config = self._at(config)
 
@@ -152,7 +152,7 @@ class Searches:
         """
         asked: dict[str, list[Indices]] = {}
         for name, left in unfinished(self.config).items():
-            search, rounds, path = searched(self.config)[name], self._rounds[name], self._paths[name]
+            search, rounds, path = searches_of(self.config)[name], self._rounds[name], self._paths[name]
             if first and rounds:
                 continue
             kept = _read(path, search)[len(rounds) :]  # another process may be ahead
@@ -169,7 +169,7 @@ class Searches:
         return asked
 
     def _at(self, config: ExperimentConfig) -> ExperimentConfig:
-        searches = searched(config)
+        searches = searches_of(config)
         return config.with_proposed(
             {name: _points(rounds)[: searches[name].n] for name, rounds in self._rounds.items()}
         )
