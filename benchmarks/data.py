@@ -36,6 +36,7 @@ capture:
   start_time: "09:30:00"
   end_time: "{end}"
   timezone: America/New_York
+  overnight: {overnight}
   files: ["{file}"]
 """
 _ENDS = {"minute": "09:31:00", "hour": "10:30:00", "twohours": "11:30:00", "busy": "09:35:00", "session": "08:30:00"}
@@ -74,6 +75,7 @@ def workspace() -> Workspace:
     Workspace.create(WORKSPACE)
     folder = WORKSPACE / "configs" / "pipelines"
     for name in MARKETS:
-        text = _SPEC.format(name=name, end=_ENDS[name], file=market(name).name)
+        overnight = str(name == "session").lower()
+        text = _SPEC.format(name=name, end=_ENDS[name], file=market(name).name, overnight=overnight)
         (folder / f"{name}.yaml").write_text(text)
     return Workspace(WORKSPACE)

@@ -69,7 +69,7 @@ def lower_bound(ordered: Floats, count: int, x: float) -> int:
         size -= half
     if ordered[base] < x:
         base += one
-    return np.int64(base)
+    return np.int64(base)  # type: ignore[return-value]  # compiled, it is an int
 
 
 @jit(borrows=True)
