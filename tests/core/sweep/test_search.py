@@ -404,13 +404,13 @@ def test_commands_before_midway_and_after(
         answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])
         assert {row["run_id"] for row in answer["rows"]} == set(stored["run_id"])
         assert f"{stored['run_id'].n_unique()} of" in call("track", "wave", "--tracker", "jsonl")[0]
-        assert "after a search it promises too much" in call("compare", "wave")[1]
+        assert "p_adj is raised to what it would be among all that" in call("compare", "wave")[1]
         call("report", "wave", "--out", str(out))
-        assert "after a search it promises too much" in out.read_text()
+        assert "p_adj is raised to what it would be among all that" in out.read_text()
         assert "of 12 that optuna proposes" in out.read_text()
         best = next(row for row in answer["rows"] if row["signal"] == "wave" and row["trades"])
         done = promote(workspace, "wave", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
-        assert "after a search it promises too much" in done.gate
+        assert "p_adj is raised to what it would be among all that" in done.gate
     write_later = writer_of(workspace, harness_config(workspace, "wave"))
     out_, err = call("run", "wave")
     assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err

@@ -124,6 +124,8 @@ class ZScorer:
         float64[n_bins, n_cells]
             `out`. Never NaN.
         """
+        valid = valid.view()
+        valid.flags.writeable = False  # one type of array, so one compiled version
         window = (self._ring, self._ordered, self._cursor, self._stats)
         self.replaced += robust_z_cells(values, valid, *window, self.node.min_periods, self.node.scale_floor, out)
         return out

@@ -93,6 +93,7 @@ def rank_experiment(
     """
     from vpcore.sweep import plan_experiment
     from vpcore.sweep.combine import pooled_rows
+    from vpcore.sweep.search import choices
 
     plan = plan_experiment(workspace, config)
     runs = plan.runs if plan is not None else ()
@@ -101,10 +102,25 @@ def rank_experiment(
         keys = [(run.run_id, trial) for run in runs for trial in run.trials]
         filters = {"keys": keys, "signal": signal}
         whole = len(config.sessions) == 1
-        found = rank(workspace, filters, sort=sort, min_signals=min_signals, cut=cut if whole else None)
+        found = rank(
+            workspace,
+            filters,
+            sort=sort,
+            min_signals=min_signals,
+            cut=cut if whole else None,
+            n_choices=choices(config, runs),
+        )
         return replace(found, searched=config.searched)
     family, n_incomplete = pooled_rows(workspace, config, runs)
-    found = rank(workspace, {"signal": signal}, sort=sort, min_signals=min_signals, family=family, cut=cut)
+    found = rank(
+        workspace,
+        {"signal": signal},
+        sort=sort,
+        min_signals=min_signals,
+        family=family,
+        cut=cut,
+        n_choices=choices(config, runs),
+    )
     return replace(found, n_incomplete=n_incomplete, searched=config.searched)
 
 
@@ -116,11 +132,12 @@ def rank(
     min_signals: int,
     family: pl.DataFrame | None = None,
     cut: tuple[SplitSpec, str] | None = None,
+    n_choices: int = 0,
 ) -> Ranking:
     """Return the rows of a query, or of `family`, ranked, with what depends on the other rows.
 
     A filter by signal is applied after weighing: leaving rows out does not make the others less lucky. `cut` says how
-    they were split, and by which figure is chosen in-sample.
+    they were split, and by which figure is chosen in-sample; `n_choices` as `weigh` takes it.
 
     Raises
     ------
@@ -153,7 +170,7 @@ def rank(
     if cut is not None:
         found, splits = out_of_sample(found, cut[0], metric=cut[1], min_trades=min_signals)
     kept = workspace.cache_dir
-    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals, cache_dir=kept)
+    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals, cache_dir=kept, n_choices=n_choices)
     if filters.get("signal") is not None:
         weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
     if sort == EVIDENCE:

@@ -69,7 +69,7 @@ class Evidence:
 
 
 def weigh(
-    results: ResultsDB, rows: pl.DataFrame, *, min_trades: int, cache_dir: Path | None = None
+    results: ResultsDB, rows: pl.DataFrame, *, min_trades: int, cache_dir: Path | None = None, n_choices: int = 0
 ) -> tuple[pl.DataFrame, dict[str, Evidence]]:
     """Add to rows what depends on the other rows.
 
@@ -85,6 +85,9 @@ def weigh(
     cache_dir : Path, optional
         Where what depends on the vectors (`p_adj`, `pbo`) is kept, for the same rows to be weighed again without
         reading them. Nothing in it is needed.
+    n_choices : int
+        How many rows there were to choose from on a dataset, if which were tried hung on the results of others. A
+        search goes where figures are high, so its rows count as the best of all of them.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def weigh(
         - ``p_adj``: Romano-Wolf step-down p-value over all the rows in the draws behind `p_random`: how often the best
           of all these rows does as well at random times. If more than these rows was tried on the market, it is
           raised to what so many independent trials would make of it (`over_all_trials`): a row that was found among
-          many is no better for being read alone. Null without draws;
+          many is no better for being read alone, and neither is one that a search found. Null without draws;
         - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over all the rows: of those with this one or a lower,
           the share that is expected to be no better than random entry;
         - ``dsr``: deflated Sharpe ratio over all trials on the market, null where it is not defined;
@@ -114,7 +117,7 @@ def weigh(
     numbered = rows.select(name for name in rows.columns if name in _NEEDED).with_row_index("_order")
     for name in sorted(set(rows["dataset_id"].to_list())):
         part = numbered.filter(pl.col("dataset_id") == name).sort(*ROW_KEY, "_order")
-        figures, evidence[name] = _weigh_one(results, name, part, min_trades, cache_dir)
+        figures, evidence[name] = _weigh_one(results, name, part, min_trades, cache_dir, n_choices)
         parts.append(part.select("_order").with_columns(figures))
     if not parts:
         empty = (pl.lit(None, dtype=pl.Int64 if name == "n_trials" else pl.Float64).alias(name) for name in COMPUTED)
@@ -124,7 +127,7 @@ def weigh(
 
 
 def _weigh_one(
-    results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: int, cache_dir: Path | None
+    results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: int, cache_dir: Path | None, n_choices: int
 ) -> tuple[list[pl.Series], Evidence]:
     names = datasets_of(name)
     lineage = sorted({other for one in names for other in results.lineage(one)})
@@ -143,7 +146,7 @@ def _weigh_one(
     sharpe = np.divide(net, sd, out=np.full(net.shape, np.nan), where=sd != 0.0)
     dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
     p_adj, pbo = _of_vectors(results, rows, enough, cache_dir)
-    p_adj = over_all_trials(p_adj, rows.height, n_trials)
+    p_adj = over_all_trials(p_adj, rows.height, max(n_trials, n_choices))
     figures = [
         p_adj,
         pl.Series(

@@ -17,6 +17,7 @@ from vpcore.results import LOWER_IS_BETTER, ROW_KEY
 from vpcore.signal import Signal, code_digest, distribution_of
 from vpcore.sweep import expand_sessions
 from vpcore.sweep.combine import pooled_rows
+from vpcore.sweep.search import choices
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -122,7 +123,7 @@ def weighed_rows(
         rows, splits = out_of_sample(
             rows, config.eval.splits, metric=config.select_metric, min_trades=config.min_signals
         )
-    weighed, evidence = weigh(workspace.results, rows, min_trades=config.min_signals)
+    weighed, evidence = weigh(workspace.results, rows, min_trades=config.min_signals, n_choices=choices(config, runs))
     if len(datasets) == 1:
         weighed = weighed.with_columns(session_rows=pl.concat_list("row"), session_runs=pl.concat_list("run_id"))
     (about,) = evidence.values() or (Evidence(JOINT.join(config.dataset_ids), 0, 0, None, None),)

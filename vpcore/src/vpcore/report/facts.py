@@ -17,6 +17,7 @@ from vpcore.evidence import SEARCHED, Evidence, OutOfSample, datasets_of, out_of
 from vpcore.results import ROW_KEY, in_order
 from vpcore.sweep import harness_config, plan_experiment
 from vpcore.sweep.combine import pooled_rows
+from vpcore.sweep.search import choices
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -141,7 +142,8 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
         if config.ranked_by == "in_sample":
             order = ["in_sample", *ROW_KEY]
             rows = rows.sort(order, descending=[True] + [False] * len(ROW_KEY), nulls_last=True)
-    return _facts(workspace, config.name, question, rows, config.ranked_by, config.min_signals, splits)
+    least, among = config.min_signals, choices(config, runs)
+    return _facts(workspace, config.name, question, rows, config.ranked_by, least, splits, among)
 
 
 def _planned(config: ExperimentConfig, plan: SignalPlan) -> str:
@@ -167,8 +169,9 @@ def _facts(
     select: str,
     least: int,
     splits: OutOfSample | None = None,
+    n_choices: int = 0,
 ) -> Facts:
-    weighed, evidence = weigh(workspace.results, rows, min_trades=least)
+    weighed, evidence = weigh(workspace.results, rows, min_trades=least, n_choices=n_choices)
     enough = weighed.filter(
         (pl.col("n_signals") - pl.col("n_dropped") >= least) & pl.col(select).is_not_null()
     )  # in the order of the query: the best first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,19 @@ def is_zstd(path: Path) -> bool:
 def check_zstd_complete(path: Path) -> None:
     """Walk the block headers of a zstd file, without decompressing it, to its end.
 
-    A cut is known before hours of work rather than after them, and also when it lies behind the capture window.
+    A cut is known before hours of work rather than after them, and also when it lies behind the capture window. Not
+    through a memory map: what is touched of one stays in the process's memory, which would grow with the file.
 
     Raises
     ------
     SourceError
         If the file ends inside a frame, or something else follows a frame.
     """
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        size = len(data)
+    size = path.stat().st_size
+    with path.open("rb") as handle:
         position = 0
         while position < size:
-            end = _frame_end(data, position, size)
+            end = _frame_end(handle, position, size)
             if end is None:
                 raise SourceError(
                     f"{path} is damaged: at byte {position} a zstd frame was expected. Fetch the file again."
@@ -46,21 +47,26 @@ def check_zstd_complete(path: Path) -> None:
             position = end
 
 
-def _frame_end(data: mmap.mmap, start: int, size: int) -> int | None:
+def _at(handle: BufferedIOBase, position: int, count: int) -> bytes:
+    handle.seek(position)
+    return handle.read(count)
+
+
+def _frame_end(handle: BufferedIOBase, start: int, size: int) -> int | None:
     """Return where the frame at `start` ends, a place beyond `size` if it is cut, None if there is no frame."""
     if size - start < 6:
         return size + 1
-    magic = int.from_bytes(data[start : start + 4], "little")
-    if magic in _SKIPPABLE:
-        return start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
-    if data[start : start + 4] != ZSTD_MAGIC:
+    magic = _at(handle, start, 4)
+    if int.from_bytes(magic, "little") in _SKIPPABLE:
+        return start + 8 + int.from_bytes(_at(handle, start + 4, 4), "little")
+    if magic != ZSTD_MAGIC:
         return None
-    descriptor = data[start + 4]
+    descriptor = _at(handle, start + 4, 1)[0]
     single_segment = descriptor >> 5 & 1
     content_size = (single_segment, 2, 4, 8)[descriptor >> 6]
     position = start + 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3] + content_size
     while position + 3 <= size:
-        block = int.from_bytes(data[position : position + 3], "little")
+        block = int.from_bytes(_at(handle, position, 3), "little")
         kind = block >> 1 & 3
         if kind == 3:
             return None

@@ -59,6 +59,29 @@ def searches_of(config: ExperimentConfig) -> dict[str, Search]:
     return {plan.name: plan.search for plan in config.signals if plan.search is not None}
 
 
+def choices(config: ExperimentConfig, runs: Sequence[Run]) -> int:
+    """Return how many rows a searched experiment chooses from on a session, those that were not tried included; else 0.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        The experiment.
+    runs : sequence of Run
+        All that are known of it, of all its sessions.
+    """
+    if not config.searched:
+        return 0
+    rows: dict[str, int] = {}
+    tried: dict[str, set[bytes]] = {}
+    for run in runs:
+        rows[run.signal_name] = max(rows.get(run.signal_name, 0), len(run.trials))
+        tried.setdefault(run.signal_name, set()).add(canonical_json([run.params, run.scoring]))
+    searches = searches_of(config)
+    return sum(
+        rows[name] * (searches[name].n_points if name in searches else len(points)) for name, points in tried.items()
+    )
+
+
 def unfinished(config: ExperimentConfig) -> dict[str, int]:
     """Return how many combinations of each signal are still to be proposed, of signals with some."""
     left = {plan.name: plan.search.n - len(plan.proposed) for plan in config.signals if plan.search is not None}
