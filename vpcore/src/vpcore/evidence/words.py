@@ -69,17 +69,17 @@ def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
 
 def too_few(rows: pl.DataFrame, min_trades: int) -> str:
     """Return why none of `rows` has `min_trades` trades: how many the best of them has, or that none ever entered."""
-    trades = [entered - dropped for entered, dropped in rows.select("n_signals", "n_dropped").drop_nulls().iter_rows()]
-    if not trades:
+    most: Any = (rows["n_signals"] - rows["n_dropped"]).max()
+    if most is None:
         return f"No row has {min_trades} trades."
     if not (rows["n_signals"] > 0).any():
-        lowest = min(abs(threshold) for threshold in rows["threshold"])
+        lowest: Any = rows["threshold"].abs().min()
         return (
             f"No row has {min_trades} trades: none has any, because no signal reached its threshold, of which the "
             f"lowest is {lowest:g}. Lower eval.thresholds, or take them from the signal's own values with "
             "eval.threshold_quantiles."
         )
-    return f"No row has {min_trades} trades: the most is {max(trades)}."
+    return f"No row has {min_trades} trades: the most is {most}."
 
 
 def _across(row: Mapping[str, Any]) -> str:
