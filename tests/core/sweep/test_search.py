@@ -21,6 +21,7 @@ from vpcore.cli import app as cli
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, ResultsError
+from vpcore.evidence import weigh
 from vpcore.promote import promote
 from vpcore.report import writer_of
 from vpcore.sweep import SweepProgress, SweepReport, harness_config, plan_experiment, run_experiment
@@ -422,6 +423,29 @@ def test_commands_before_midway_and_after(
     answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])
     assert len(answer["rows"]) == ROWS
     assert answer["rows"][0]["n_trials"] == ROWS  # everything that was tried, and no more
+
+
+def test_p_adj_counts_all_that_there_was_to_choose_from(
+    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = make()
+    path = workspace.configs / "experiments" / "wave.yaml"
+    path.write_text(path.read_text().replace("null_draws: 0", "null_draws: 199"))
+    report = run_experiment(workspace, "wave")
+    among = 64 * 7 * 2 + 6 * 3 * 4 + 3 * 4
+    rows, _ = weigh(workspace.results, workspace.results.query_runs(blocks=True), min_trades=5)
+    alone = dict(rows.select("row", "p_adj").iter_rows())
+    capsys.readouterr()
+    assert vp(workspace, monkeypatch, "compare", "wave", "--json", "--min-signals", "0", "--limit", "1000") == 0
+    shown = {row["row"]: row["p_adj"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    drawn = {name: p for name, p in alone.items() if p is not None and name in shown}
+    assert len({round(p, 6) for p in drawn.values()}) > 3
+    for name, p in drawn.items():
+        assert shown[name] == pytest.approx(1 - (1 - p) ** (among / report.n_trials), abs=1e-4)
+    best = min(drawn, key=drawn.__getitem__)
+    run_id = rows.filter(pl.col("row") == best)["run_id"][0]
+    done = promote(workspace, "wave", run_id, alias="a", row=best, force=True, why="to see")
+    assert done.figures["p_adj"] == pytest.approx(shown[best], abs=1e-4)
 
 
 def test_a_run_that_was_not_proposed_is_not_promoted(make: Callable[..., Workspace]) -> None:
