@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
@@ -140,13 +140,23 @@ class DaskExecutor(Executor):
         """Take no more tasks, leave the scheduler, and end the cluster if it is our own."""
         self._open = False
         try:
-            self._executor.shutdown(wait=wait and not cancel_futures)
-        except Exception:
-            if self._client.status == "running":  # else the scheduler is lost, and has nothing left to cancel
-                raise
+            with self._forgiving():
+                self._executor.shutdown(wait=wait and not cancel_futures)
         finally:
-            self._client.close()
-            self._end_cluster()
+            try:
+                with self._forgiving():
+                    self._client.close()
+            finally:
+                self._end_cluster()
+
+    @contextlib.contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Let go what cannot end in good order because the scheduler is lost, with nothing left to cancel."""
+        try:
+            yield
+        except Exception:
+            if self._client.status == "running":
+                raise
 
     def kill(self) -> None:
         """Cancel what waits; what is at work is ended where the workers are our own, and elsewhere left to end."""
