@@ -1,6 +1,6 @@
 """What p_adj is worth after a search: how often noise passes it, tried as a grid, at random, and proposed by optuna.
 
-    python benchmarks/search_study.py [SIMULATIONS]      2,000 take about ten minutes on one core
+    python benchmarks/search_study.py [SIMULATIONS]      1,000 take about five minutes on one core
 
 Each simulation is a random walk of 3,000 bins and a grid of 20 x 20 signals that know nothing of it and resemble their
 neighbours: mixtures of three noises. An experiment is the grid, or 48 of it. Where nothing is to be found, the smallest
@@ -76,7 +76,7 @@ class World:
 
 
 def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     grid = [(i, j) for i in range(SIDE) for j in range(SIDE)]
     found: dict[str, list[float]] = {"grid": [], "random": [], "optuna, as if chosen beforehand": [], "optuna": []}
     for seed in range(n):
