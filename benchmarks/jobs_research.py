@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -69,13 +68,6 @@ def scoring(small: bool) -> list[Comparison]:
     if whole.tobytes() != incremental(n_short).tobytes():
         raise AssertionError("batch and incremental scores differ")
 
-    halves = np.array_split(np.arange(data.n_cells), N_THREADS)
-
-    def threaded() -> None:
-        with ThreadPoolExecutor(N_THREADS) as pool:
-            parts = [[np.ascontiguousarray(row[:, half]) for row in rows] for half in halves]
-            list(pool.map(lambda p: score_arrays(p[0], p[1], p[2], valid, config), parts))
-
     numpy_way = Way("numpy per bin", lambda: numpy_score(part, config), few)
     return [
         Comparison(
@@ -95,7 +87,7 @@ def scoring(small: bool) -> list[Comparison]:
         Comparison(
             f"score on {N_THREADS} threads",
             "cells",
-            Way("vpcore", threaded, cells),
+            Way("vpcore", lambda: score_arrays(rows[0], rows[1], rows[2], valid, config, n_threads=N_THREADS), cells),
             [Way("vpcore on one", lambda: score_arrays(rows[0], rows[1], rows[2], valid, config), cells)],
             clock="wall",
         ),

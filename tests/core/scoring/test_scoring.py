@@ -88,6 +88,18 @@ def test_every_split_gives_the_same_bits(seed, cuts):
         assert np.array([step[j] for step in steps]).tobytes() == whole[j].tobytes()
 
 
+@pytest.mark.parametrize("n_threads", [2, 3, 1000])
+def test_threads_share_the_cells_and_do_not_show(n_threads):
+    d, valid = session(4)
+    assert d.shape[2] > 3
+    whole, shared = (score_arrays(*d, valid, SMALL, n_threads=n) for n in (1, n_threads))
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, shared, strict=True))
+    with pytest.raises(ConfigError, match="must be the same bins"):
+        score_arrays(*d, valid[1:], SMALL, n_threads=n_threads)
+    with pytest.raises(ConfigError, match="must have"):
+        score_arrays(d[0], d[1][:, 1:], d[2], valid, SMALL, n_threads=n_threads)
+
+
 def test_chunks_of_a_long_session_do_not_show(monkeypatch):
     d, valid = session(1)
     whole = score_arrays(*d, valid, SMALL)

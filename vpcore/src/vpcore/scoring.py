@@ -14,6 +14,7 @@ scale and threshold. A sweep calls them apart and shares the first.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
@@ -305,7 +306,13 @@ class SpectrumScorer:
 
 
 def score_arrays(
-    d1: npt.ArrayLike, d2: npt.ArrayLike, d3: npt.ArrayLike, valid: npt.ArrayLike, config: ScoringConfig
+    d1: npt.ArrayLike,
+    d2: npt.ArrayLike,
+    d3: npt.ArrayLike,
+    valid: npt.ArrayLike,
+    config: ScoringConfig,
+    *,
+    n_threads: int = 1,
 ) -> tuple[FloatArray, npt.NDArray[np.int8]]:
     """Score a whole session from empty windows.
 
@@ -317,16 +324,29 @@ def score_arrays(
         Whether each bin's book was valid.
     config : ScoringConfig
         Settings of the scorer.
+    n_threads : int
+        Threads that share the cells: the same bits with any number. A sweep has a process per core and needs one.
 
     Returns
     -------
     score : float64[n_bins, n_cells]
     state : int8[n_bins, n_cells]
     """
-    first = np.asarray(d1)
-    if first.ndim != 2 or first.shape[1] < 1:
-        raise ConfigError(f"{CHANNELS[0]} must be a matrix of bins and cells, had the shape {first.shape}.")
-    return SpectrumScorer(config, first.shape[1]).run(first, d2, d3, valid)
+    rows = [np.asarray(given) for given in (d1, d2, d3)]
+    if rows[0].ndim != 2 or rows[0].shape[1] < 1:
+        raise ConfigError(f"{CHANNELS[0]} must be a matrix of bins and cells, had the shape {rows[0].shape}.")
+    n_cells = rows[0].shape[1]
+    if n_threads <= 1 or any(row.shape != rows[0].shape for row in rows):  # what is wrong with a shape is said there
+        return SpectrumScorer(config, n_cells).run(rows[0], rows[1], rows[2], valid)
+    edges = np.linspace(0, n_cells, min(n_threads, n_cells) + 1).astype(int)
+
+    def score(cells: slice) -> tuple[FloatArray, npt.NDArray[np.int8]]:
+        one, two, three = (row[:, cells] for row in rows)
+        return SpectrumScorer(config, cells.stop - cells.start).run(one, two, three, valid)
+
+    with ThreadPoolExecutor(len(edges) - 1) as pool:
+        parts = list(pool.map(score, map(slice, edges[:-1].tolist(), edges[1:].tolist())))
+    return np.hstack([part[0] for part in parts]), np.hstack([part[1] for part in parts])
 
 
 def score_dataset(grid_df: pl.DataFrame, scoring_config: ScoringConfig) -> pl.DataFrame:
