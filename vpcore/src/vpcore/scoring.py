@@ -158,20 +158,13 @@ def score_from_z(
     z1: FloatArray, z2: FloatArray, z3: FloatArray, config: ScoringConfig
 ) -> tuple[FloatArray, npt.NDArray[np.int8]]:
     """Return score and state from the z-scores of the three channels, float64[n_bins, n_cells] each."""
-    score = np.empty(z1.shape)
-    state = np.empty(z1.shape, dtype=np.int8)
-    _blend(z1, z2, z3, config, score, state)
+    score, state = np.empty(z1.shape), np.empty(z1.shape, dtype=np.int8)
+    _blend(config, z1, z2, z3, score, state)
     return score, state
 
 
-def _blend(
-    z1: FloatArray,
-    z2: FloatArray,
-    z3: FloatArray,
-    config: ScoringConfig,
-    score: FloatArray,
-    state: npt.NDArray[np.int8],
-) -> None:
+def _blend(config: ScoringConfig, *arrays: npt.NDArray[Any]) -> None:
+    z1, z2, z3, score, state = arrays
     weights = np.array(config.derivative_weights, dtype=np.float64)
     blend_cells(z1, z2, z3, weights, config.tanh_scale, config.threshold_neutral, score, state)
 
@@ -251,14 +244,7 @@ class SpectrumScorer:
             self._rows[i, 0] = row
         for i, channel in enumerate(self._channels):
             channel.run(self._rows[i], self._valid, self._z[i])
-        _blend(
-            self._z[0],
-            self._z[1],
-            self._z[2],
-            self.config,
-            score.reshape(1, self.n_cells),
-            state.reshape(1, self.n_cells),
-        )
+        _blend(self.config, *self._z, score.reshape(1, self.n_cells), state.reshape(1, self.n_cells))
         return score, state
 
     def run(
@@ -285,15 +271,14 @@ class SpectrumScorer:
             if row.shape[1] != self.n_cells:
                 raise ConfigError(f"{name} must have {self.n_cells} cells, had {row.shape[1]}.")
         n_bins = len(usable)
-        score = np.empty((n_bins, self.n_cells))
-        state = np.empty((n_bins, self.n_cells), dtype=np.int8)
+        score, state = np.empty((n_bins, self.n_cells)), np.empty((n_bins, self.n_cells), dtype=np.int8)
         z = np.empty((3, min(_CHUNK, n_bins), self.n_cells))
         for first in range(0, n_bins, _CHUNK):
             part = slice(first, min(first + _CHUNK, n_bins))
             size = part.stop - part.start
             for i, channel in enumerate(self._channels):
                 channel.run(rows[i][part], usable[part], z[i, :size])
-            _blend(z[0, :size], z[1, :size], z[2, :size], self.config, score[part], state[part])
+            _blend(self.config, *z[:, :size], score[part], state[part])
         return score, state
 
     def _check_out(self, score: FloatArray, state: npt.NDArray[np.int8]) -> None:
@@ -335,18 +320,16 @@ def score_arrays(
     rows = [np.asarray(given) for given in (d1, d2, d3)]
     if rows[0].ndim != 2 or rows[0].shape[1] < 1:
         raise ConfigError(f"{CHANNELS[0]} must be a matrix of bins and cells, had the shape {rows[0].shape}.")
-    n_cells = rows[0].shape[1]
     if n_threads <= 1 or any(row.shape != rows[0].shape for row in rows):  # what is wrong with a shape is said there
-        return SpectrumScorer(config, n_cells).run(rows[0], rows[1], rows[2], valid)
-    edges = np.linspace(0, n_cells, min(n_threads, n_cells) + 1).astype(int)
+        return SpectrumScorer(config, rows[0].shape[1]).run(rows[0], rows[1], rows[2], valid)
+    edges = np.linspace(0, rows[0].shape[1], min(n_threads, rows[0].shape[1]) + 1).astype(int).tolist()
 
-    def score(cells: slice) -> tuple[FloatArray, npt.NDArray[np.int8]]:
-        one, two, three = (row[:, cells] for row in rows)
-        return SpectrumScorer(config, cells.stop - cells.start).run(one, two, three, valid)
+    def score(a: int, b: int) -> tuple[FloatArray, npt.NDArray[np.int8]]:
+        return SpectrumScorer(config, b - a).run(rows[0][:, a:b], rows[1][:, a:b], rows[2][:, a:b], valid)
 
     with ThreadPoolExecutor(len(edges) - 1) as pool:
-        parts = list(pool.map(score, map(slice, edges[:-1].tolist(), edges[1:].tolist())))
-    return np.hstack([part[0] for part in parts]), np.hstack([part[1] for part in parts])
+        scores, states = zip(*pool.map(score, edges[:-1], edges[1:]), strict=True)
+    return np.hstack(scores), np.hstack(states)
 
 
 def score_dataset(grid_df: pl.DataFrame, scoring_config: ScoringConfig) -> pl.DataFrame:
@@ -409,8 +392,7 @@ def _matrix(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     matrix = np.asarray(values)
     if matrix.ndim != 2:
         raise ConfigError(f"{name} must be a matrix of bins and cells, had the shape {matrix.shape}.")
-    kind = np.float32 if matrix.dtype == np.float32 else np.float64
-    return np.ascontiguousarray(matrix, dtype=kind)
+    return np.ascontiguousarray(matrix, dtype=np.float32 if matrix.dtype == np.float32 else np.float64)
 
 
 def _same_length(rows: npt.NDArray[Any], valid: npt.NDArray[np.bool_], name: str = "values") -> None:

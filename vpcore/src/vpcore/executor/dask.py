@@ -187,7 +187,8 @@ def _processes(distributed: Any, n: int) -> Any:
         dashboard_address=None,
         memory_limit=0,  # what a worker keeps is bounded by itself; Dask would pause or kill it at a guess
         silence_logs=logging.CRITICAL,  # a death is an exception here, and a row with its error
-        scheduler_kwargs={"allowed_failures": 1},
+        # Without a dashboard its port is taken all the same: any free one, as another sweep may have the usual one.
+        scheduler_kwargs={"allowed_failures": 1, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     )
 
 
