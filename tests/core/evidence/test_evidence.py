@@ -13,7 +13,18 @@ import polars as pl
 import pytest
 
 from vpcore.evaluation import deflated_sharpe, standardised, step_down
-from vpcore.evidence import Evidence, adjusted, by_evidence, overfitting, pnl_matrix, too_few, verdict, weigh
+from vpcore.evidence import (
+    Evidence,
+    adjusted,
+    by_evidence,
+    overfitting,
+    pnl_matrix,
+    ranked,
+    too_few,
+    verdict,
+    wanting,
+    weigh,
+)
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 
 weigh_module = importlib.import_module("vpcore.evidence.weigh")
@@ -208,6 +219,31 @@ GOOD: dict[str, Any] = {
 )  # fmt: skip
 def test_verdicts(change: dict[str, Any], words: str) -> None:
     assert verdict({**GOOD, **change}, ABOUT).startswith(words)
+
+
+def test_a_setting_of_two_texts_varies_only_if_the_one_that_counts_does() -> None:
+    form = {"n_signals": 5, "n_dropped": 1, "tp_rate": 0.5, "sl_rate": 0.25, "finished_utc": datetime(2025, 7, 1)}
+    rows = pl.DataFrame(
+        [
+            {
+                "signal_name": "s", "signal_params_json": f'{{"hold":{n},"n":{n}}}', "scoring_json": None,
+                "eval_json": '{"hold":9}', **form,
+            }
+            for n in (1, 2)
+        ],
+        {"scoring_json": pl.String, **dict.fromkeys(("signal_name", "signal_params_json", "eval_json"), pl.String),
+         "n_signals": pl.Int64, "n_dropped": pl.Int64, "tp_rate": pl.Float64, "sl_rate": pl.Float64,
+         "finished_utc": pl.Datetime},
+    )  # fmt: skip
+    assert [row["varied"] for row in ranked(rows, rows)] == ["n=1", "n=2"]
+    assert [row["varied"] for row in ranked(rows, rows[:1])] == ["", ""]
+
+
+def test_words_count_what_a_search_chose_from() -> None:
+    searched = Evidence("D", 512, 2048, None, None, 4096)
+    assert verdict(GOOD, searched) == "beats random entry, survives 4,096 trials"
+    row = {**GOOD, "row": "r", "n_signals": 40, "n_dropped": 0, "p_adj": 0.2}
+    assert any("of 4096 trials on pure noise" in why for why in wanting(row, searched, min_trades=5, required_by="x"))
 
 
 def test_the_verdict_on_a_single_trial() -> None:

@@ -130,11 +130,13 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     """
     seen: dict[tuple[str, str], set[str]] = {}
     # Of ten thousand runs most differ in one of the three texts: each of them is read once.
-    read = cache(lambda text: [(name, repr(value)) for name, value in json_module.loads(text or "{}").items()])
+    read = cache(lambda text: {name: repr(value) for name, value in json_module.loads(text or "{}").items()})
     for name_of_signal, *texts in among.select("signal_name", *_SETTINGS).unique().iter_rows():
+        settings: dict[str, str] = {}
         for text in texts:
-            for name, value in read(text):
-                seen.setdefault((name_of_signal, name), set()).add(value)
+            settings |= read(text)
+        for name, value in settings.items():
+            seen.setdefault((name_of_signal, name), set()).add(value)
     result = []
     for row in rows.to_dicts():
         varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}

@@ -48,13 +48,15 @@ class Evidence:
     ----------
     dataset_id : str
     n_rows : int
-        Rows that were read; `p_adj` is adjusted for them and raised to all `n_trials`.
+        Rows that were read.
     n_trials : int
         Combinations ever evaluated on this market, failed ones and those of other experiments included.
     pbo : float or None
         Probability of backtest overfitting, of the rows with enough trades.
     best_by_luck : float or None
         Sharpe ratio per trade that the best of so many worthless trials is expected to show.
+    n_choices : int
+        Rows that a search chose from, those that it did not try included; 0 where nothing was searched.
     """
 
     dataset_id: str
@@ -62,6 +64,12 @@ class Evidence:
     n_trials: int
     pbo: float | None
     best_by_luck: float | None
+    n_choices: int = 0
+
+    @property
+    def n_adjusted(self) -> int:
+        """How many trials `p_adj` is adjusted for."""
+        return max(self.n_rows, self.n_trials, self.n_choices)
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -146,7 +154,9 @@ def _weigh_one(
     sharpe = np.divide(net, sd, out=np.full(net.shape, np.nan), where=sd != 0.0)
     dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
     p_adj, pbo = _of_vectors(results, rows, enough, cache_dir)
-    p_adj = over_all_trials(p_adj, rows.height, max(n_trials, n_choices))
+    luck = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
+    about = Evidence(name, rows.height, n_trials, pbo, luck, n_choices)
+    p_adj = over_all_trials(p_adj, about.n_rows, about.n_adjusted)
     figures = [
         p_adj,
         pl.Series(
@@ -157,8 +167,7 @@ def _weigh_one(
         pl.Series("dsr", dsr, dtype=pl.Float64),
         pl.Series("n_trials", [n_trials] * rows.height, dtype=pl.Int64),
     ]
-    luck = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
-    return figures, Evidence(name, rows.height, n_trials, pbo, luck)
+    return figures, about
 
 
 def over_all_trials(p_adj: pl.Series, n_rows: int, n_trials: int) -> pl.Series:

@@ -24,7 +24,7 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     net, by_chance, p_adj, lo = (row[name] for name in ("net_pnl_ticks", "p_random", "p_adj", "net_pnl_lo"))
     if net is None:
         return "did not trade"
-    n = max(evidence.n_rows, evidence.n_trials)
+    n = evidence.n_adjusted
     trials = f"{n:,} trial{'s' if n != 1 else ''}"
     if by_chance is None:
         timing = "was not held against random entry"
@@ -125,7 +125,7 @@ def wanting(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, requ
     elif row["p_adj"] > LEVEL:
         found.append(
             f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: of "
-            f"{max(evidence.n_rows, evidence.n_trials)} trials on pure noise, that share of times one does as well."
+            f"{evidence.n_adjusted} trials on pure noise, that share of times one does as well."
         )
     return found
 

@@ -136,7 +136,7 @@ def _summary(page: Page, facts: Facts) -> None:
             ("95 % interval, ticks", _interval(row["net_pnl_lo"], row["net_pnl_hi"])),
             ("trades (worth independent)", f"{_n_trades(row):,} ({row['n_eff']:.0f})"),
             ("p against random entry", _p(row["p_random"])),
-            (f"p adjusted for {max(about.n_rows, about.n_trials):,} trials", _p(row["p_adj"])),
+            (f"p adjusted for {about.n_adjusted:,} trials", _p(row["p_adj"])),
             ("deflated Sharpe ratio", "–" if row["dsr"] is None else f"{row['dsr']:.2f}"),
         ]
     )
