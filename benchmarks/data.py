@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vpcore.source.header import read_header
-from vpcore.source.records import RecordReader
+from vpcore.source.dbn.header import read_header
+from vpcore.source.dbn.records import RecordReader
 from vpcore.source.synthetic import SyntheticParams, write_synthetic
 from vpcore.workspace import Workspace
 

@@ -17,9 +17,9 @@ from plain_engine import PlainEngine
 
 from vpcore.dataset import Dataset, DatasetWriter
 from vpcore.engine import Engine, EngineParams, FrameBlock
-from vpcore.generate import generate
-from vpcore.source.header import read_header
-from vpcore.source.records import RecordReader
+from vpcore.generation.generate import generate
+from vpcore.source.dbn.header import read_header
+from vpcore.source.dbn.records import RecordReader
 from vpcore.storage import LocalStorage
 
 INSTRUMENT = 90_001

@@ -14,10 +14,10 @@ from harness import figure
 
 from vpcore.cli.common import current_plugins
 from vpcore.engine import EngineParams
-from vpcore.live import LivePipeline
 from vpcore.scoring import ScoringConfig
-from vpcore.source.header import read_header
-from vpcore.source.records import RecordReader
+from vpcore.serving.live_pipeline import LivePipeline
+from vpcore.source.dbn.header import read_header
+from vpcore.source.dbn.records import RecordReader
 
 BIN_NS = 100_000_000
 SIGNAL = "erd"

@@ -11,11 +11,14 @@ import numpy as np
 from harness import Comparison, Way
 from jobs_data import dataset
 
+from vpcore.backtest.entries import Detections
+from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.trial import Trial
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, outcome_table
 from vpcore.dataset import Dataset
-from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, Detections, Market, OutcomeTable, Trial, evaluate, make_ring
-from vpcore.evaluation.outcomes import outcome_table
 from vpcore.kernels import null
 from vpcore.scoring import CHANNELS, ScoringConfig, SpectrumScorer, score_arrays
+from vpcore.statistics.permutation import make_ring
 
 N_THREADS = len(os.sched_getaffinity(0))
 
@@ -259,7 +262,7 @@ def barriers(small: bool) -> list[Comparison]:
 
 def entries(values: np.ndarray[Any, Any], market: Market) -> tuple[Any, Any]:
     """Return what the evaluation makes of the values: their crossings."""
-    from vpcore.evaluation import detect
+    from vpcore.backtest.entries import detect
 
     found = detect(values, market.valid, market.bin_seq, 0.5, cooldown_bins=0, warmup_bins=0)
     return found.bins, found.sides

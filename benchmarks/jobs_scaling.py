@@ -10,9 +10,10 @@ import numpy as np
 from data import START_NS, TICK_INT, records
 from jobs_data import INSTRUMENT, dataset
 
+from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.trial import Trial
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, outcome_table
 from vpcore.engine import Engine, EngineParams
-from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, Market, Trial, evaluate
-from vpcore.evaluation.outcomes import outcome_table
 from vpcore.scoring import ScoringConfig, score_arrays
 
 

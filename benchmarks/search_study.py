@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.trial import Trial
+from vpcore.backtest.triple_barrier import BarrierSpec, outcome_table
 from vpcore.config.sample import Indices, sample_points
-from vpcore.evaluation import BarrierSpec, Resampling, Trial, evaluate, outcome_table
-from vpcore.evidence import adjusted
-from vpcore.evidence.weigh import over_all_trials
-from vpcore.sweep.propose import propose
+from vpcore.experiment.propose import propose
+from vpcore.inference.ranking import adjusted, over_all_trials
+from vpcore.statistics.permutation import Resampling
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from random_walks import persistent, walk

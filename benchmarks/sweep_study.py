@@ -25,11 +25,11 @@ import numpy as np
 from data import BENCH, WORKSPACE, workspace
 from jobs_research import numpy_pair
 
-from vpcore.evaluation import Trial
+from vpcore.backtest.trial import Trial
+from vpcore.experiment.plan import work_item
+from vpcore.experiment.run import plan_experiment
+from vpcore.experiment.worker import Session, Task
 from vpcore.results import ResultsDB
-from vpcore.sweep import plan_experiment
-from vpcore.sweep.plan import work_item
-from vpcore.sweep.worker import Session, Task
 
 VP = str(Path(sys.executable).with_name("vp"))
 HOLD = 1200
@@ -38,7 +38,7 @@ LEVELS = ("z-scores", "scores", "outcome tables", "signal values")
 _RUN = """
 import sys
 from vpcore import Workspace
-from vpcore.sweep import run_experiment
+from vpcore.experiment.run import run_experiment
 if __name__ == "__main__":
     run_experiment(Workspace(sys.argv[1]), sys.argv[2], executor="local", max_workers=2)
 """

@@ -24,8 +24,9 @@ import data
 import jobs_data
 from harness import human
 
-from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, Market, Trial, evaluate
-from vpcore.evaluation.outcomes import outcome_table
+from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.trial import Trial
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, outcome_table
 
 ENVIRONMENT = data.ROOT / "build" / "peers"
 PYTHON = ENVIRONMENT / "bin" / "python"

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, outcome_table
 from vpcore.cli.new_signal import Kind, write_package
-from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, Market, outcome_table
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 from vpcore.signal import LabelSpec
 from vpcore.testing import synthetic_dataset
 

@@ -9,9 +9,9 @@ import pytest
 
 from vpcore import ScoringConfig, SignalContext, SignalError
 from vpcore.errors import CausalityError
-from vpcore.live import simulate
-from vpcore.live.parity import compare
 from vpcore.scoring import score_arrays
+from vpcore.serving.online_simulator import simulate
+from vpcore.serving.parity import compare
 from vpcore.signal import BackgroundFit, SignalStream, batch, frames
 from vpcore_signals_ml.anomaly_signal import PcaAd
 from vpcore_signals_ml.linear_signals import Logit, LsvmDer

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpcore import LabelSpec
-from vpcore.evaluation import MARKET_COLUMNS, BarrierSpec, outcome_table
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, outcome_table
 from vpcore.testing import synthetic_dataset
 from vpcore_signals_ml.labels import DOWN, NEVER, NONE, OPEN, UNKNOWN, UP, new_book, prices_of, resolve
 

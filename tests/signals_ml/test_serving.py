@@ -15,7 +15,8 @@ from learning_world import EXPERIMENT, SMALL, make_learning_workspace
 
 from vpcore import LabelSpec, LivePipeline, SignalContext, SignalError
 from vpcore.cli.app import run
-from vpcore.promote import promote
+from vpcore.experiment.run import run_experiment
+from vpcore.serving.promote import promote
 from vpcore.signal import (
     DIAGNOSTICS,
     batch,
@@ -26,7 +27,6 @@ from vpcore.signal import (
     read_diagnostics,
     unpack_model,
 )
-from vpcore.sweep import run_experiment
 from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.linear_signals import Logit
 

@@ -12,7 +12,7 @@ import pytest
 
 from vpcore import ConfigError, PluginError, ScoringConfig, SignalContext, SignalError
 from vpcore.cli.app import run
-from vpcore.live import simulate
+from vpcore.serving.online_simulator import simulate
 from vpcore.signal import SignalStream, batch, frames
 from vpcore_signals_ml import require
 from vpcore_signals_ml.artifact import write_artifact

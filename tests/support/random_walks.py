@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vpcore.evaluation import Detections, Market, detect
+from vpcore.backtest.entries import Detections, detect
+from vpcore.backtest.triple_barrier import Market
 
 N_BINS = 3000
 

@@ -49,7 +49,7 @@ def parameter_table(kind) -> str:
 
 def figures_table(dataset, signals) -> str:
     """Return share of non-zero bins, autocorrelation, quantiles of |value| and detections of signals, as markdown."""
-    from vpcore.evaluation import detect
+    from vpcore.backtest.entries import detect
     from vpcore.signal import SignalContext, batch
     from vpcore.testing import SessionData
 
@@ -83,7 +83,7 @@ def figures_table(dataset, signals) -> str:
 
 
 def main() -> None:
-    from vpcore.plugins import Plugins
+    from vpcore.plugins.manager import Plugins
     from vpcore.workspace import Workspace
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

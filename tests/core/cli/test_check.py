@@ -10,9 +10,9 @@ import types
 import pytest
 
 from vpcore.cli import app
-from vpcore.component import Component
-from vpcore.hookspecs import hookimpl
-from vpcore.plugins import Plugins
+from vpcore.plugins.component import Component
+from vpcore.plugins.hookspecs import hookimpl
+from vpcore.plugins.manager import Plugins
 from vpcore.signal import SignalParams, SignalResult, StatisticalSignal, stream
 from vpcore.testing import synthetic_dataset
 

@@ -15,7 +15,7 @@ from vpcore import Component, ConfigError, RefusedError, Workspace, __version__
 from vpcore.cli import app as app_module
 from vpcore.cli import common
 from vpcore.cli.app import run
-from vpcore.plugins import FailedPlugin, Plugins
+from vpcore.plugins.manager import FailedPlugin, Plugins
 
 REPOSITORY = Path(__file__).parents[3]
 

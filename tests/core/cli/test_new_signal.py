@@ -14,7 +14,7 @@ import pytest
 from vpcore.cli.app import run
 from vpcore.cli.new_signal import _FILES, Kind, write_package
 from vpcore.errors import ConfigError
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 
 CORE = Plugins(())
 """Only the core's plugin: no signal is installed."""

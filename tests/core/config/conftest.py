@@ -13,7 +13,7 @@ import pytest
 from pydantic import Field
 
 from vpcore import Component, SignalParams, StatisticalSignal, Workspace, hookimpl
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 
 PIPELINE = """\
 name: open

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpcore import ConfigError, Workspace
-from vpcore.axis import MOST_VALUES, axis_values
+from vpcore.axes import MOST_VALUES, axis_values
 from vpcore.config.sample import sample_points
 
 Write = Callable[[str, str], Path]

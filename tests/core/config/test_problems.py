@@ -10,7 +10,7 @@ from vpcore import ConfigError
 from vpcore.config import ExperimentSpec, InstrumentSpec, PipelineSpec, ServingSpec
 from vpcore.config.fields import Spec
 from vpcore.config.loader import parse_document
-from vpcore.config.problems import validate
+from vpcore.config.messages import validate
 
 HEAD = "name: a\n"
 CAPTURE = "name: a\ncapture:\n  symbol: ESH4\n  date: 2023-12-25\n  start_time: 18:00\n  end_time: 19:00\n"

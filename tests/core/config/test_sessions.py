@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpcore import ConfigError, Workspace
-from vpcore.config.reference import fields_of
+from vpcore.config.markdown import fields_of
 
 Write = Callable[[str, str], Path]
 

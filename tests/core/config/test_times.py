@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpcore import ConfigError
-from vpcore.config.times import clock_ns, clock_text, local_to_ns
+from vpcore.config.clock import clock_ns, clock_text, local_to_ns
 
 DAY = 86_400 * 10**9
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vpcore import Component, PluginError, hookimpl
-from vpcore.plugins import HOOK_OF_KIND, HOOKS, LIFECYCLE_HOOKS, Plugins
+from vpcore.plugins.manager import HOOK_OF_KIND, HOOKS, LIFECYCLE_HOOKS, Plugins
 
 Install = Callable[..., list[metadata.EntryPoint]]
 
@@ -259,7 +259,7 @@ def test_commands_of_a_plugin(plugins: Plugins) -> None:
 
 
 def test_every_specified_hook_has_its_place() -> None:
-    from vpcore import hookspecs
+    from vpcore.plugins import hookspecs
 
     specified = {name for name in vars(hookspecs) if name.startswith("vp_")}
     assert specified == set(HOOKS)

@@ -13,9 +13,9 @@ import pytest
 
 from vpcore.kernels.records import ADD, ASK, BID, F_LAST, MBO_DTYPE, MBO_RTYPE
 from vpcore.source import SourceRequest
-from vpcore.source.dbn import DbnSource
-from vpcore.source.encode import encode_metadata
-from vpcore.source.header import Mapping
+from vpcore.source.dbn.header import Mapping
+from vpcore.source.dbn.source import DbnSource
+from vpcore.source.dbn.writer import encode_metadata
 
 NS = 10**9
 DAY = 86_400 * NS

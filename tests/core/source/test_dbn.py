@@ -12,8 +12,8 @@ from real_data import ESH4, ESH4_OPEN_NS, ESM4, HOUR_NS, needs_esh4, needs_esm4,
 from vpcore.canonical import file_digest
 from vpcore.errors import SourceError
 from vpcore.source import Source, SourceRequest
-from vpcore.source.dbn import DbnSource
-from vpcore.source.header import Mapping
+from vpcore.source.dbn.header import Mapping
+from vpcore.source.dbn.source import DbnSource
 
 
 def test_dbn_source_is_a_source():

@@ -10,8 +10,8 @@ from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
 from vpcore.cli.app import run
 from vpcore.errors import SourceError
-from vpcore.source import records as records_module
-from vpcore.source.header import Mapping
+from vpcore.source.dbn import records as records_module
+from vpcore.source.dbn.header import Mapping
 from vpcore.source.inspect import inspect_file
 
 

@@ -16,7 +16,7 @@ from vpcore.cli.app import run
 from vpcore.errors import SourceError
 from vpcore.kernels.random import below, bits32, exponential, seeded, uniform
 from vpcore.source import Source, SourceRequest, calibration
-from vpcore.source.header import read_header
+from vpcore.source.dbn.header import read_header
 from vpcore.source.inspect import inspect_file
 from vpcore.source.synthetic import (
     DEMO_ALPHA,

@@ -12,7 +12,7 @@ import pytest
 
 from vpcore.errors import StorageError
 from vpcore.storage import MANIFEST, LocalStorage, atomic
-from vpcore.testing.storage import STORAGE_CHECKS, check_storage
+from vpcore.storage.conformance import STORAGE_CHECKS, check_storage
 
 DEAD_WRITER = """
     import os, sys, time

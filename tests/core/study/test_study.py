@@ -16,7 +16,7 @@ import pytest
 from vpcore import Component, hookimpl
 from vpcore.cli.app import run
 from vpcore.errors import ConfigError, StorageError
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 from vpcore.study import Study, run_study, worlds
 from vpcore.study.plan import ALPHA, LENGTH, NULL, engine_params, load_signals, world_key
 from vpcore.study.run import MARKETS

@@ -6,7 +6,7 @@ import pytest
 
 from vpcore import ConfigError, Workspace
 from vpcore.config.instruments import packaged_instruments
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vpcore.component import Component
     from vpcore.dataset import Dataset
     from vpcore.engine import Engine, EngineParams, Frame, FrameBlock
     from vpcore.errors import (
@@ -28,11 +27,12 @@ if TYPE_CHECKING:
         StorageError,
         VpError,
     )
-    from vpcore.hookspecs import hookimpl
-    from vpcore.live import LivePipeline
+    from vpcore.plugins.component import Component
+    from vpcore.plugins.hookspecs import hookimpl
     from vpcore.projection import ProjectionConfig
     from vpcore.results import ResultsDB
     from vpcore.scoring import ScoringConfig, SpectrumScorer, score_dataset
+    from vpcore.serving.live_pipeline import LivePipeline
     from vpcore.signal import (
         BackgroundFit,
         LabelSpec,
@@ -88,10 +88,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "Component": "component",
+    "Component": "plugins.component",
     "Dataset": "dataset",
-    "hookimpl": "hookspecs",
-    "LivePipeline": "live",
+    "hookimpl": "plugins.hookspecs",
+    "LivePipeline": "serving.live_pipeline",
     "ProjectionConfig": "projection",
     "ResultsDB": "results",
     "Workspace": "workspace",

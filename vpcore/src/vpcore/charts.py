@@ -17,8 +17,8 @@ from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from vpcore.backtest.entries import Detections
     from vpcore.dataset import Dataset
-    from vpcore.evaluation import Detections
 
 LONG_COLOUR, SHORT_COLOUR = "#1b7837", "#b2182b"
 

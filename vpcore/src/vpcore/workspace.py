@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpcore.errors import ConfigError
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 
 if TYPE_CHECKING:
     from vpcore.config import ConfigStore, ExperimentSpec, InstrumentSpec, PipelineSpec, ServingSpec

@@ -15,7 +15,7 @@ import typer.core
 import vpcore
 from vpcore.cli.common import COMMAND_PLUGINS, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, print_error, say
 from vpcore.errors import VpError
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 
 COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {

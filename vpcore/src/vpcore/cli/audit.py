@@ -19,8 +19,8 @@ def audit(
 
     Exits 1 if anything that must be equal is not.
     """
-    from vpcore.audit import audit as audit_row
     from vpcore.cli.common import emit_json, emit_table, fail, open_workspace, progress, say
+    from vpcore.experiment.audit import audit as audit_row
 
     workspace = open_workspace(root)
     with progress(f"Auditing {target}") as update:

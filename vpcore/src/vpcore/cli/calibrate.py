@@ -121,7 +121,7 @@ def _command(arguments: list[str]) -> str:
 
 def broken_promises(answers: dict[str, Any]) -> list[str]:
     """Return what does not keep its word over all signals, a sentence each."""
-    from vpcore.evidence import LEVEL
+    from vpcore.inference.evidence import LEVEL
     from vpcore.study.summary import POOLED
 
     found = [

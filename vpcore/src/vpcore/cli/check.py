@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vpcore.dataset import Dataset
-    from vpcore.plugins import Plugins
+    from vpcore.plugins.manager import Plugins
 
 
 def check(
@@ -71,7 +71,7 @@ def check(
 
 def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
     from vpcore.cli.common import open_workspace
-    from vpcore.generate import find_dataset
+    from vpcore.generation.generate import find_dataset
 
     if dataset_id is None:
         return None
@@ -82,7 +82,7 @@ def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:
     """Return the report of one signal; one that cannot be loaded or built has the single check ``load``, failed."""
     from vpcore.errors import ConfigError
-    from vpcore.testing.check import check_signal
+    from vpcore.signal.conformance.check import check_signal
 
     given = parameters(params_json)
     try:

@@ -18,7 +18,7 @@ import typer
 from vpcore.errors import ConfigError, VpError
 
 if TYPE_CHECKING:
-    from vpcore.plugins import Plugins
+    from vpcore.plugins.manager import Plugins
     from vpcore.workspace import Workspace
 
 EXIT_REFUSED = 1
@@ -60,7 +60,7 @@ StrictTrackingOption = Annotated[
 
 def current_plugins() -> Plugins:
     """Return the plugins that the command line has loaded, or load them."""
-    from vpcore.plugins import Plugins
+    from vpcore.plugins.manager import Plugins
 
     _show_log()
     return COMMAND_PLUGINS.get() or Plugins()

@@ -12,8 +12,8 @@ import typer
 from vpcore.cli.common import CsvOption, JsonOption, RootOption
 
 if TYPE_CHECKING:
-    from vpcore.cli.ranking import Ranking
     from vpcore.config import ExperimentConfig
+    from vpcore.experiment.leaderboard import Ranking
     from vpcore.workspace import Workspace
 
 
@@ -60,8 +60,8 @@ def compare(
     from functools import partial
 
     from vpcore.cli.common import open_workspace
-    from vpcore.cli.ranking import rank, rank_experiment
-    from vpcore.evidence import HEADINGS
+    from vpcore.experiment.leaderboard import rank, rank_experiment
+    from vpcore.experiment.tables import HEADINGS
 
     by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
     if pivot is not None:
@@ -71,12 +71,12 @@ def compare(
     if signal is not None:
         workspace.results.require_signal(signal)
     if dataset_id is not None:
-        from vpcore.generate import find_dataset
+        from vpcore.generation.generate import find_dataset
 
         dataset_id = find_dataset(workspace, dataset_id)
     config = None
     if experiment is not None:
-        from vpcore.sweep import harness_config
+        from vpcore.experiment.run import harness_config
 
         config = harness_config(workspace, experiment)
     sort = sort or (config.ranked_by if config is not None else "net_pnl_ticks")
@@ -108,7 +108,7 @@ def _rows_of(workspace: Workspace, config: ExperimentConfig | None, stale: bool)
     if config is None or stale:
         found: dict[str, Any] = {"code_digests": current_code(workspace), "stale": stale}
         return found | ({"experiment": config.name} if config is not None else {})
-    from vpcore.sweep import plan_experiment
+    from vpcore.experiment.run import plan_experiment
 
     plan = plan_experiment(workspace, config)
     return {"keys": [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan is not None else []}
@@ -179,12 +179,13 @@ def show(
 ) -> None:
     """Print ranked rows, what to think of the leaders, and what a reader must know."""
     from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.cli.ranking import EXPORTED, SPARE
-    from vpcore.evidence import for_people, people_columns, ranked, standing
+    from vpcore.experiment.leaderboard import EXPORTED, SPARE
+    from vpcore.experiment.tables import for_people, people_columns, ranked
+    from vpcore.inference.out_of_sample import standing
 
     if look is not None and look.asked and not ranking.rows.is_empty():
         if look.pareto:
-            from vpcore.cli.grouping import pareto
+            from vpcore.experiment.grouping import pareto
 
             ranking = replace(ranking, rows=pareto(ranking.rows))
             sort = "events_per_hour"
@@ -236,7 +237,7 @@ def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -
     import sys
 
     from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.cli.grouping import figure_of, grouped, marginals, pivoted, print_pivot
+    from vpcore.experiment.grouping import figure_of, grouped, marginals, pivoted, print_pivot
 
     by, pivot = look.by, look.pivot
     figure = figure_of(sort)
@@ -272,7 +273,7 @@ def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -
 
 def verdicts(ranking: Ranking) -> list[dict[str, Any]]:
     """Return what to think of the leaders: the best row of each signal on each dataset, the best first."""
-    from vpcore.evidence import verdict
+    from vpcore.inference.evidence import verdict
 
     leaders = ranking.rows.unique(["dataset_id", "signal_name"], keep="first", maintain_order=True).head(LEADERS)
     return [
@@ -289,7 +290,8 @@ def verdicts(ranking: Ranking) -> list[dict[str, Any]]:
 
 def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
     """Return what a reader of a ranking must know."""
-    from vpcore.evidence import LEGEND, SEARCHED, overfitting
+    from vpcore.experiment.tables import LEGEND, SEARCHED
+    from vpcore.inference.evidence import overfitting
 
     fewer = f"; {ranking.n_few} rows have fewer." if ranking.n_few else "."
     lines = [f"{n_shown} of {ranking.rows.height} rows with at least {min_signals} trades{fewer}"]

@@ -19,7 +19,7 @@ def generate(
     import time
 
     from vpcore.cli.common import emit_json, open_workspace, progress, say
-    from vpcore.generate import Progress, generate_dataset
+    from vpcore.generation.generate import Progress, generate_dataset
 
     workspace = open_workspace(root)
     began = time.perf_counter()

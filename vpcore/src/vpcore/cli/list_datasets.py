@@ -24,7 +24,7 @@ def list_datasets(
     """List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made."""
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
     from vpcore.errors import VpError
-    from vpcore.generate import find_dataset
+    from vpcore.generation.generate import find_dataset
 
     workspace = open_workspace(root)
     if details is not None:

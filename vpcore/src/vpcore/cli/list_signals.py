@@ -9,7 +9,7 @@ import typer
 from vpcore.cli.common import EXIT_INPUT, JsonOption
 
 if TYPE_CHECKING:
-    from vpcore.plugins import Plugins, Registered
+    from vpcore.plugins.manager import Plugins, Registered
 
 
 def list_signals(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vpcore.plugins import Plugins
+    from vpcore.plugins.manager import Plugins
 
 _LONGEST = 32
 

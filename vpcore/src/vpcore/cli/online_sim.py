@@ -9,8 +9,9 @@ import typer
 from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
 
 if TYPE_CHECKING:
-    from vpcore.live import LateFit, Simulation
     from vpcore.scoring import ScoringConfig
+    from vpcore.serving.parity import LateFit
+    from vpcore.serving.timing import Simulation
     from vpcore.signal import Signal
     from vpcore.workspace import Workspace
 
@@ -57,7 +58,7 @@ def online_sim(
     """
     from vpcore.cli.common import emit_json, open_workspace, say
     from vpcore.errors import ConfigError, did_you_mean
-    from vpcore.generate import find_dataset
+    from vpcore.generation.generate import find_dataset
 
     if bin_budget_ms <= 0:
         raise ConfigError(f"--bin-budget-ms must be greater than 0, was {bin_budget_ms:g}.")
@@ -101,8 +102,8 @@ def _choose(
     """
     from json import loads
 
+    from vpcore.backtest.config import EvalConfig
     from vpcore.cli.check import parameters
-    from vpcore.evaluation import EvalConfig
     from vpcore.scoring import ScoringConfig
     from vpcore.signal import MLSignal
 
@@ -129,7 +130,7 @@ def _choose(
             "dataset_id": meta["dataset_id"],
         }
     assert serving is not None
-    from vpcore.live import LivePipeline
+    from vpcore.serving.live_pipeline import LivePipeline
 
     version = workspace.registry.resolve(serving)
     LivePipeline.from_runtime(version.runtime, load)  # the signal and its code must be the published ones
@@ -163,8 +164,8 @@ def _labels_of(
     wanted : (take-profit or None, stop or None)
         What was asked for.
     """
+    from vpcore.backtest.config import EvalConfig
     from vpcore.errors import ConfigError
-    from vpcore.evaluation import EvalConfig
     from vpcore.signal import MLSignal
 
     if not isinstance(signal, MLSignal):
@@ -189,10 +190,10 @@ def _simulate(
     workspace: Workspace, dataset_id: str, chosen: dict[str, Any], budget_ms: float, from_raw: bool, retrain: Any
 ) -> Simulation:
     from vpcore.cli.common import progress
-    from vpcore.config.block import pipeline_of
-    from vpcore.generate import make_engine
-    from vpcore.live import simulate, simulate_from_raw
-    from vpcore.provenance import open_source
+    from vpcore.config.serialize import pipeline_of
+    from vpcore.generation.generate import make_engine
+    from vpcore.generation.sources import open_source
+    from vpcore.serving.online_simulator import simulate, simulate_from_raw
     from vpcore.signal import LabelSpec
 
     signal: Signal = chosen["signal"]

@@ -35,9 +35,9 @@ def draw(
     workspace: Workspace, run_id: str, row: str | None, out: Path | None, minutes: float, start_minute: float | None
 ) -> Path:
     """Draw a row of a run and return the file."""
+    from vpcore.backtest.entries import detect
     from vpcore.charts import busiest_window, frame_chart, zone_of
     from vpcore.errors import ConfigError
-    from vpcore.evaluation import detect
     from vpcore.units import NS_PER_S
 
     meta = workspace.results.find_run(run_id)

@@ -13,7 +13,7 @@ from vpcore.errors import PluginError
 def plugins(json: JsonOption = False) -> None:
     """List the plugins, their components, and what did not load."""
     from vpcore.cli.common import current_plugins, emit_json, emit_table, say
-    from vpcore.plugins import DISABLE_VARIABLE, HOOK_OF_KIND
+    from vpcore.plugins.manager import DISABLE_VARIABLE, HOOK_OF_KIND
 
     found = current_plugins()
     components: list[dict[str, Any]] = []

@@ -24,7 +24,7 @@ def promote(
 ) -> None:
     """Publish a row of an experiment's results as a serving version, and let an alias name it."""
     from vpcore.cli.common import emit_json, open_workspace, say, shown
-    from vpcore.promote import promote as publish
+    from vpcore.serving.promote import promote as publish
 
     workspace = open_workspace(root)
     done = publish(workspace, experiment, run_id, alias=alias, row=row, force=force, why=why)

@@ -24,8 +24,8 @@ def show(
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
-    from vpcore.cli.ranking import EXPORTED, SPARE
-    from vpcore.evidence import for_people, people_columns, ranked
+    from vpcore.experiment.leaderboard import EXPORTED, SPARE
+    from vpcore.experiment.tables import for_people, people_columns, ranked
     from vpcore.results import VECTORS
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
 
@@ -117,7 +117,7 @@ def export(
 
     from vpcore.cli.common import open_workspace, say
     from vpcore.errors import ConfigError
-    from vpcore.generate import find_dataset
+    from vpcore.generation.generate import find_dataset
     from vpcore.storage.atomic import storage_errors, write_atomic
 
     workspace = open_workspace(root)

@@ -10,7 +10,7 @@ from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
 
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig, Search
-    from vpcore.sweep import SweepReport
+    from vpcore.experiment.recorder import SweepReport
     from vpcore.workspace import Workspace
 
 
@@ -35,8 +35,9 @@ def run(
     """Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows."""
     from vpcore.cli.common import EXIT_REFUSED, open_workspace, say
     from vpcore.cli.watch import say_report, watched
-    from vpcore.report import writer_of
-    from vpcore.sweep import harness_config, run_experiment, with_proposals
+    from vpcore.experiment.adaptive_search import with_proposals
+    from vpcore.experiment.run import harness_config, run_experiment
+    from vpcore.report.write import writer_of
 
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)
@@ -93,11 +94,12 @@ def _say_plan(
 
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.cli.watch import say_forecast
-    from vpcore.sweep import expand, expand_sessions, plan_experiment
-    from vpcore.sweep.forecast import forecast, levels
-    from vpcore.sweep.gate import PROOFS
-    from vpcore.sweep.search import searches_of, stand_ins, unfinished
-    from vpcore.sweep.sources import without_data
+    from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
+    from vpcore.experiment.causality import PROOFS
+    from vpcore.experiment.forecast import forecast, levels
+    from vpcore.experiment.preflight import without_data
+    from vpcore.experiment.run import expand_sessions, plan_experiment
+    from vpcore.experiment.runs import expand
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
@@ -186,8 +188,8 @@ def _searching(name: str, search: Search, undecided: int) -> str:
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.cli.common import emit_json, say
     from vpcore.cli.compare import show, verdicts
-    from vpcore.cli.ranking import rank_experiment
-    from vpcore.evidence import ranked
+    from vpcore.experiment.leaderboard import rank_experiment
+    from vpcore.experiment.tables import ranked
 
     ranking = rank_experiment(workspace, config, sort=config.ranked_by, min_signals=config.min_signals)
     if json:

@@ -24,7 +24,7 @@ def schema(
     import json
 
     from vpcore.cli.common import emit_json
-    from vpcore.config.reference import field_tables, json_schemas
+    from vpcore.config.markdown import field_tables, json_schemas
     from vpcore.errors import ConfigError, did_you_mean, listed
 
     if markdown:

@@ -123,7 +123,7 @@ def _instrument(workspace: Workspace | None, symbol: str, timezone: str | None) 
 
 
 def _start_ns(date: str, start_time: str, zone: str) -> int:
-    from vpcore.config.times import clock_ns, local_to_ns
+    from vpcore.config.clock import clock_ns, local_to_ns
 
     try:
         day = datetime.date.fromisoformat(date)

@@ -19,8 +19,9 @@ def track(
     from dataclasses import asdict
 
     from vpcore.cli.common import EXIT_REFUSED, emit_json, open_workspace, progress, say
-    from vpcore.report import writer_of
-    from vpcore.sweep import harness_config, track_experiment
+    from vpcore.experiment.run import harness_config
+    from vpcore.experiment.track import track_experiment
+    from vpcore.report.write import writer_of
 
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)

@@ -21,8 +21,8 @@ def verify(
     """
     from vpcore.cli.common import emit_json, emit_table, fail, open_workspace, progress, say
     from vpcore.dataset import verify_files
-    from vpcore.generate import find_dataset
-    from vpcore.generate import rebuild as generate_again
+    from vpcore.generation.generate import find_dataset
+    from vpcore.generation.generate import rebuild as generate_again
 
     workspace = open_workspace(root)
     dataset_id = find_dataset(workspace, dataset)

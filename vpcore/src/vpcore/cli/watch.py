@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from vpcore.cli.common import progress, say, shown
 
 if TYPE_CHECKING:
-    from vpcore.sweep import Best, SweepProgress, SweepReport
-    from vpcore.sweep.forecast import Forecast
+    from vpcore.experiment.forecast import Forecast
+    from vpcore.experiment.progress import Best, SweepProgress
+    from vpcore.experiment.recorder import SweepReport
     from vpcore.workspace import Workspace
 
 SHOWN_FAILURES = 5

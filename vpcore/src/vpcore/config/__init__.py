@@ -1,9 +1,9 @@
 """Configuration: instruments, and the three layers pipeline, serving, experiment, each of which names the one below."""
 
 from vpcore.config.experiment import ExperimentSpec, ParallelSpec, SelectSpec, SweepSpec, TrackingSpec
-from vpcore.config.harness import ExperimentConfig, Search, SignalPlan
 from vpcore.config.instruments import InstrumentSpec
 from vpcore.config.pipeline import CaptureSpec, PipelineSpec, ResolvedPipeline
+from vpcore.config.resolved import ExperimentConfig, Search, SignalPlan
 from vpcore.config.serving import ResolvedServing, ServingSpec, SignalRef
 from vpcore.config.store import ConfigStore
 

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
-from vpcore.axis import axis_values
+from vpcore.axes import axis_values
+from vpcore.backtest.cache import KEEP_MB
+from vpcore.backtest.config import EvalConfig
+from vpcore.backtest.cross_validation import IN_SAMPLE_METRICS
 from vpcore.config.fields import Spec, SpecName
-from vpcore.config.harness import KEEP_MB, ExperimentConfig
+from vpcore.config.resolved import ExperimentConfig
 from vpcore.config.sessions import Day
 from vpcore.errors import ConfigError
-from vpcore.evaluation import IN_SAMPLE_METRICS, EvalConfig
 from vpcore.signal import Extent
 
 ALL_SIGNALS = "all"

@@ -12,11 +12,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from vpcore.canonical import digest
+from vpcore.config.clock import clock_ns, clock_text, local_to_ns
 from vpcore.config.fields import Spec, SpecName
 from vpcore.config.instruments import EngineOverrides, InstrumentSpec, check_timezone
 from vpcore.config.loader import Document
-from vpcore.config.problems import validate_value
-from vpcore.config.times import clock_ns, clock_text, local_to_ns
+from vpcore.config.messages import validate_value
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.schema import FORMAT_VERSION

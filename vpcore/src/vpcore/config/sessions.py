@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from vpcore.backtest.cross_validation import SplitSpec
 from vpcore.config.fields import Spec
 from vpcore.config.loader import Document
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
 from vpcore.errors import ConfigError
-from vpcore.evaluation import SplitSpec
 
 
 class DaySpec(Spec):

@@ -11,16 +11,16 @@ from typing import Any, TypeVar, cast
 from vpcore.config.axes import points, signal_params
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
-from vpcore.config.harness import ExperimentConfig
 from vpcore.config.instruments import InstrumentSpec, packaged_instruments
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
+from vpcore.config.messages import validate, validate_value
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
-from vpcore.config.problems import validate, validate_value
+from vpcore.config.resolved import ExperimentConfig
 from vpcore.config.serving import ResolvedServing, ServingSpec
 from vpcore.config.sessions import check_splits, resolve_sessions
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError, listed
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 from vpcore.units import ms_to_ns
 
 FOLDERS: dict[str, str] = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpcore.lazy import exports
+from vpcore._lazy import exports
 
 if TYPE_CHECKING:
     from vpcore.dataset.cache import ColumnCache
+    from vpcore.dataset.catalog import DatasetInfo, DatasetRegistry
     from vpcore.dataset.dataset import Dataset
-    from vpcore.dataset.registry import DatasetInfo, DatasetRegistry
     from vpcore.dataset.verify import FileCheck, VerifyReport, verify_files
     from vpcore.dataset.writer import DatasetWriter
 
@@ -17,7 +17,7 @@ __getattr__ = exports(
     __name__,
     cache="ColumnCache",
     dataset="Dataset",
-    registry="DatasetInfo DatasetRegistry",
+    catalog="DatasetInfo DatasetRegistry",
     verify="FileCheck VerifyReport verify_files",
     writer="DatasetWriter",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vpcore.report.facts import Facts, gather
+from vpcore.experiment.row_facts import Facts, gather
 from vpcore.report.write import write_report, writer_of
 
 __all__ = ["Facts", "gather", "write_report", "writer_of"]

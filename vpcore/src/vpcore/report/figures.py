@@ -12,7 +12,7 @@ import polars as pl
 
 from vpcore.charts import LONG_COLOUR, SHORT_COLOUR
 from vpcore.errors import ConfigError
-from vpcore.report.trades import Sensitivity, Trades
+from vpcore.experiment.trades import Sensitivity, Trades
 
 INK, MUTED, ACCENT, RULE = "#1c2430", "#6b7685", "#1f5fa8", "#d9dee5"
 MOST_CELLS = 30

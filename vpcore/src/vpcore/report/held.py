@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vpcore.evidence import datasets_of, standing
-from vpcore.report.facts import Facts
+from vpcore.experiment.row_facts import Facts
+from vpcore.inference.blocks import datasets_of
+from vpcore.inference.out_of_sample import standing
 from vpcore.report.page import Page
 
 _MOST_CHOICES = 30

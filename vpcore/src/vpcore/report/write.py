@@ -15,13 +15,15 @@ import numpy as np
 
 from vpcore.charts import busiest_window, frame_chart, zone_of
 from vpcore.errors import ConfigError, VpError
-from vpcore.evidence import LEGEND, datasets_of, for_people, overfitting, people_columns, ranked
+from vpcore.experiment.adaptive_search import with_proposals
+from vpcore.experiment.row_facts import Facts, NothingToReport, gather, varied
+from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked
+from vpcore.experiment.trades import Leader, Trades
+from vpcore.inference.blocks import datasets_of
+from vpcore.inference.evidence import overfitting
 from vpcore.report import figures, held
-from vpcore.report.facts import Facts, NothingToReport, gather, varied
 from vpcore.report.page import Page
-from vpcore.report.trades import Leader, Trades
 from vpcore.storage.atomic import storage_errors, write_atomic
-from vpcore.sweep import with_proposals
 from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 from polars.exceptions import ComputeError
 
+from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, did_you_mean, listed
-from vpcore.evaluation.trial import Trial
 from vpcore.results.frames import WITH_A_ROW, committed, in_order, key_frame, newest, of_batches
 from vpcore.results.schema import (
     CIRCUMSTANCES,

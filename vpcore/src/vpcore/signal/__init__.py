@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpcore.lazy import exports
+from vpcore._lazy import exports
 
 if TYPE_CHECKING:
-    from vpcore.signal.artifact import MODELS, keep_model, model_folder, pack_model, unpack_model
     from vpcore.signal.base import (
         BackgroundFit,
         LabelSpec,
@@ -20,16 +19,17 @@ if TYPE_CHECKING:
         StatisticalSignal,
         needs_score,
     )
+    from vpcore.signal.code import code_digest, declared_digests, distribution_of, require_importable
     from vpcore.signal.diagnostics import DIAGNOSTICS, keep_diagnostics, read_diagnostics
     from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, share_in, stream
     from vpcore.signal.extent import Extent
     from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
+    from vpcore.signal.models import MODELS, keep_model, model_folder, pack_model, unpack_model
     from vpcore.signal.params import SignalParams
-    from vpcore.signal.provenance import code_digest, declared_digests, distribution_of, require_importable
 
 __getattr__ = exports(
     __name__,
-    artifact="MODELS keep_model model_folder pack_model unpack_model",
+    models="MODELS keep_model model_folder pack_model unpack_model",
     base=(
         "BackgroundFit LabelSpec MLSignal PredictionMode Signal SignalContext SignalData SignalResult "
         "StatisticalSignal needs_score"
@@ -39,7 +39,7 @@ __getattr__ = exports(
     extent="Extent",
     frame="COLUMN_NAMES GRID_NAMES SignalFrame",
     params="SignalParams",
-    provenance="code_digest declared_digests distribution_of require_importable",
+    code="code_digest declared_digests distribution_of require_importable",
 )
 
 __all__ = [

@@ -25,8 +25,8 @@ from vpcore.kernels.records import (
     UNDEF_PRICE,
     UNDEF_TIMESTAMP,
 )
-from vpcore.source.header import SourceFile, read_header, require_complete
-from vpcore.source.records import RecordReader, Records
+from vpcore.source.dbn.header import SourceFile, read_header, require_complete
+from vpcore.source.dbn.records import RecordReader, Records
 
 GAP_NS = 60 * 10**9
 """Shorter silences are not worth a line."""

@@ -34,9 +34,9 @@ from vpcore.source.calibration import (
     make_rates,
     parse_params,
 )
-from vpcore.source.dbn import DbnSource, DbnStream
-from vpcore.source.encode import DbnWriter, encode_metadata
-from vpcore.source.header import Mapping
+from vpcore.source.dbn.header import Mapping
+from vpcore.source.dbn.source import DbnSource, DbnStream
+from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.source.protocol import SourceRequest
 from vpcore.units import NS_PER_S, tick_to_int
 

@@ -1,4 +1,4 @@
-"""What a storage backend must do. `vpcore.testing.storage` checks an implementation against it.
+"""What a storage backend must do. `vpcore.storage.conformance` checks an implementation against it.
 
 A *key* is a path inside the storage, written with ``/``, relative, without ``.`` or ``..``; a *prefix* is the key of a
 folder. A reader never sees half a file (`put_atomic`) nor half a collection (`commit`): a collection such as a dataset

@@ -7,30 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vpcore.backtest.config import EvalConfig
+from vpcore.backtest.entries import detect
+from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.trial import Trial
+from vpcore.backtest.triple_barrier import BarrierSpec, OutcomeTable, Price
 from vpcore.dataset import Dataset
-from vpcore.evaluation import (
-    BarrierSpec,
-    EvalConfig,
-    OutcomeTable,
-    Price,
-    Resampling,
-    Trial,
-    deflated_sharpes,
-    detect,
-    evaluate,
-    make_ring,
-    overfit_probability,
-    rotated,
-    standardised,
-    step_down,
-)
-from vpcore.evidence import MIN_TRADES
+from vpcore.experiment.worker import Session
+from vpcore.inference.evidence import MIN_TRADES
 from vpcore.kernels.random import seeded, uniform
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import LabelSpec, MLSignal, Signal, batch, needs_score
+from vpcore.statistics.multiple_testing import standardised, step_down
+from vpcore.statistics.pbo import overfit_probability
+from vpcore.statistics.permutation import Resampling, make_ring, rotated
+from vpcore.statistics.sharpe import deflated_sharpes
+from vpcore.study.datasets import simulated_dataset
 from vpcore.study.plan import Study, World, engine_params
-from vpcore.sweep.worker import Session
-from vpcore.testing.market import simulated_dataset
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -160,7 +153,7 @@ def _ties_broken(
 
 
 def _together(rows: Columns, blocks: npt.NDArray[np.float64], sums: npt.NDArray[np.int32]) -> Columns:
-    """Return the figures of an experiment that its rows decide together, as `vpcore.evidence.weigh` does."""
+    """Return the figures of an experiment that its rows decide together, as `vpcore.inference.ranking` does."""
     enough = rows["n_signals"] - rows["n_dropped"] >= MIN_TRADES
     scores = standardised(sums)
     pbo = overfit_probability(np.ascontiguousarray(blocks[enough]))

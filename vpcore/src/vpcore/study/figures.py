@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vpcore.errors import ConfigError
-from vpcore.evidence import LEVEL
+from vpcore.inference.evidence import LEVEL
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.study.experiment import Columns
 from vpcore.study.plan import NULL, Study, World

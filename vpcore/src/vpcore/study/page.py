@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vpcore.evidence import MIN_TRADES
+from vpcore.inference.evidence import MIN_TRADES
 from vpcore.study.plan import Study
 from vpcore.study.summary import POOLED, SIZES
 

@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import vpcore
+from vpcore.backtest.config import EvalConfig
+from vpcore.backtest.triple_barrier import Price
 from vpcore.canonical import digest
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
-from vpcore.evaluation import EvalConfig, Price
 from vpcore.kernels.jit import sources_digest
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 from vpcore.schema import GRID_SUMS, GRID_VALUES, SCORE_COLUMNS
 from vpcore.scoring import CHANNELS
 from vpcore.signal import MLSignal, Signal, code_digest
@@ -163,7 +164,9 @@ def world_key(study: Study, world: World, signals: dict[str, Signal]) -> str:
         },
         "core": [
             sources_digest(core / part)
-            for part in ("kernels", "engine", "evaluation", "source", "signal", "scoring.py", "study/experiment.py")
+            for part in (
+                "kernels", "engine", "backtest", "statistics", "source", "signal", "scoring.py", "study/experiment.py",
+            )
         ],
     }  # fmt: skip
     return digest(block)[:24]

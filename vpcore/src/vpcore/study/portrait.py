@@ -12,7 +12,7 @@ from vpcore.engine import Engine, EngineParams
 from vpcore.engine.frames import FrameBlock
 from vpcore.errors import SourceError, listed
 from vpcore.kernels.records import ADD, CANCEL, F_LAST, F_SNAPSHOT, FILL, MODIFY, TRADE
-from vpcore.source.dbn import DbnSource
+from vpcore.source.dbn.source import DbnSource
 from vpcore.source.inspect import inspect_file
 from vpcore.source.protocol import SourceRequest
 from vpcore.source.synthetic import Simulation, SyntheticParams

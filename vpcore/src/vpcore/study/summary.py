@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.evaluation import wilson
-from vpcore.evidence import LEVEL, MIN_TRADES
+from vpcore.inference.evidence import LEVEL, MIN_TRADES
 from vpcore.source.calibration import DEMO_ALPHA
+from vpcore.statistics.intervals import wilson
 from vpcore.study.experiment import Columns
 from vpcore.study.plan import ALPHA, LENGTH, NULL, Study, World
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vpcore.plugins import Plugins
+from vpcore.plugins.manager import Plugins
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.study.figures import draw_study, require_matplotlib
 from vpcore.study.page import page

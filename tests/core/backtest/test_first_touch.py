@@ -1,0 +1,163 @@
+"""Outcome tables against a plain loop, on random markets and on cases made by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vpcore.backtest.triple_barrier import BarrierSpec, Market, outcome_table
+from vpcore.errors import ConfigError, DatasetError
+from vpcore.kernels import barrier
+
+
+def quiet(n_bins: int, bid: int = 100, ask: int = 101, tick: int = 1) -> dict[str, Any]:
+    """A market in which nothing moves."""
+
+    def full(value: int) -> Any:
+        return np.full(n_bins, value, dtype=np.int64)
+
+    seq = np.arange(n_bins, dtype=np.int64)
+    return {
+        "bin_seq": seq, "bin_start_ns": seq * 100, "bin_end_ns": seq * 100 + 100,
+        "book_valid": np.ones(n_bins, dtype=bool),
+        "best_bid_price_int": full(bid * tick), "best_ask_price_int": full(ask * tick), "spread_ticks": full(ask - bid),
+        "bid_high_int": full(bid * tick), "bid_low_int": full(bid * tick), "ask_high_int": full(ask * tick),
+        "ask_low_int": full(ask * tick), "mid2_high": full(bid + ask), "mid2_low": full(bid + ask),
+    }  # fmt: skip
+
+
+def invalidate(bins: dict[str, Any], i: int) -> None:
+    for name, column in bins.items():
+        if name not in ("bin_seq", "bin_start_ns", "bin_end_ns"):
+            column[i] = 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    n_bins=st.integers(1, 150),
+    tp=st.integers(1, 9),
+    sl=st.integers(1, 9),
+    hold=st.integers(1, 120),
+    price=st.sampled_from(["touch", "mid"]),
+    p_invalid=st.sampled_from([0.0, 0.1, 0.6]),
+    spread=st.sampled_from([1, 2, 7]),
+)
+def test_table_equals_a_plain_loop(
+    naive: SimpleNamespace,
+    seed: int,
+    n_bins: int,
+    tp: int,
+    sl: int,
+    hold: int,
+    price: str,
+    p_invalid: float,
+    spread: int,
+) -> None:
+    bins = naive.market(seed, n_bins, p_invalid=p_invalid, max_spread=spread)
+    table = outcome_table(bins, BarrierSpec(tp, sl, hold, price), naive.tick)  # type: ignore[arg-type]
+    for row, side in enumerate((1, -1)):
+        for e in range(n_bins):
+            want = naive.trade(bins, e, side, tp, sl, hold, price)
+            if want is None:
+                assert table.outcome[row, e] == barrier.NO_TRADE
+                continue
+            got = {
+                "outcome": int(table.outcome[row, e]), "tie": bool(table.tie[row, e]), "net": table.net[row, e] / 2,
+                "gross": table.gross[row, e] / 2, "exit": int(table.exit_bin[row, e]),
+                "resolved": int(table.resolved_at[row, e]),
+            }  # fmt: skip
+            assert got == {key: want[key] for key in got}, (row, e)
+
+
+def test_both_barriers_in_one_bin_are_the_stop_at_the_adverse_extreme() -> None:
+    bins = quiet(3)
+    bins["bid_high_int"][1], bins["bid_low_int"][1] = 110, 95
+    table = outcome_table(bins, BarrierSpec(4, 4, 2), 1)
+    assert (table.outcome[0, 0], table.tie[0, 0], table.net[0, 0]) == (-1, True, 2 * (95 - 101))
+
+
+def test_take_profit_is_paid_at_the_barrier_and_reached_by_equality() -> None:
+    bins = quiet(3)
+    bins["bid_high_int"][2] = 105
+    table = outcome_table(bins, BarrierSpec(4, 4, 2), 1)
+    assert (table.outcome[0, 0], table.net[0, 0], table.exit_bin[0, 0]) == (1, 8, 2)
+    bins["bid_high_int"][2] = 104
+    assert outcome_table(bins, BarrierSpec(4, 4, 2), 1).outcome[0, 0] == 0
+
+
+def test_the_bin_of_the_entry_itself_is_not_tested() -> None:
+    bins = quiet(3)
+    bins["bid_high_int"][0] = 500
+    assert outcome_table(bins, BarrierSpec(4, 4, 2), 1).outcome[0, 0] == 0
+
+
+def test_stop_not_wider_than_the_spread_is_no_trade_at_the_touch_only() -> None:
+    bins = quiet(3, bid=100, ask=104)
+    assert (outcome_table(bins, BarrierSpec(4, 4, 2), 1).outcome == barrier.NO_TRADE).all()
+    assert (outcome_table(bins, BarrierSpec(4, 5, 2), 1).outcome == 0).all()
+    assert (outcome_table(bins, BarrierSpec(4, 4, 2, "mid"), 1).outcome == 0).all()
+
+
+def test_a_timeout_pays_the_spread_and_leaves_in_the_last_valid_bin() -> None:
+    bins = quiet(6)
+    invalidate(bins, 3)
+    bins["best_bid_price_int"][2], bins["mid2_high"][2], bins["best_ask_price_int"][2] = 99, 199, 100
+    bins["bid_low_int"][2] = bins["ask_low_int"][2] = 99
+    table = outcome_table(bins, BarrierSpec(9, 9, 3), 1)
+    assert (table.outcome[0, 0], table.exit_bin[0, 0], table.net[0, 0], table.gross[0, 0]) == (0, 2, 2 * (99 - 101), -2)
+    assert table.resolved_at[0, 0] == 3
+
+
+def test_a_trade_cut_by_the_end_of_the_data_is_never_resolved_within_it() -> None:
+    table = outcome_table(quiet(4), BarrierSpec(9, 9, 3), 1)
+    assert table.resolved_at[0].tolist() == [3, 4, 5, 6]
+    assert table.exit_bin[0].tolist() == [3, 3, 3, 3]
+    assert table.net[0, 3] == -2  # entered in the last bin: out at once, over the spread
+
+
+def test_tables_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        outcome_table(quiet(4), BarrierSpec(9, 9, 3), 1).net[0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0, 4, 5), "tp_ticks must be at least 1, was 0"),
+        ((4, -4, 5), "sl_ticks must be at least 1, was -4"),
+        ((4, 4, 0), "max_hold_bins must be at least 1, was 0"),
+        ((4, 4, 5, "last"), "price must be touch or mid, was 'last'"),
+    ],
+)
+def test_a_wrong_barrier_is_refused(values: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BarrierSpec(*values)
+
+
+def test_wrong_bins_are_refused() -> None:
+    bins = quiet(4)
+    with pytest.raises(DatasetError, match="columns mid2_low, which are missing"):
+        Market.from_bins({name: column for name, column in bins.items() if name != "mid2_low"}, 1)
+    with pytest.raises(DatasetError, match="must be a multiple of the tick 3"):
+        Market.from_bins(bins, 3)
+    with pytest.raises(DatasetError, match="must have 4 values, one per bin"):
+        Market.from_bins({**bins, "mid2_low": np.zeros(3)}, 1)
+    with pytest.raises(DatasetError, match="bin_seq must count up by 1, was 1 and then 3"):
+        Market.from_bins({**bins, "bin_seq": np.array([0, 1, 3, 4])}, 1)
+    with pytest.raises(DatasetError, match="best bid below its best ask, bin 0 has not"):
+        Market.from_bins({**bins, "best_bid_price_int": bins["best_ask_price_int"]}, 1)
+    with pytest.raises(DatasetError, match="tick_int must be at least 1"):
+        Market.from_bins(bins, 0)
+    with pytest.raises(ValueError, match="needs tick_int"):
+        outcome_table(bins, BarrierSpec(4, 4, 5))
+
+
+def test_an_empty_dataset_has_an_empty_table() -> None:
+    table = outcome_table(quiet(0), BarrierSpec(4, 4, 5), 1)
+    assert table.outcome.shape == (2, 0)

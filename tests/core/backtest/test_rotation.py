@@ -1,0 +1,160 @@
+"""Whether the figures against luck say what they claim: size on noise, power on an effect, the same bits everywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from random_walks import N_BINS, persistent, signals_of, walk
+
+from vpcore.backtest.entries import Detections
+from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.trial import Trial
+from vpcore.backtest.triple_barrier import BarrierSpec, Market, OutcomeTable, outcome_table
+from vpcore.statistics.multiple_testing import p_random
+from vpcore.statistics.permutation import Resampling, make_ring, mean_interval, rotated
+
+HOLD = 60
+
+
+def ring_of(table: OutcomeTable) -> Any:
+    return make_ring(table, warmup_bins=50, latency_bins=1)
+
+
+@pytest.mark.parametrize("price", ["mid", "touch"])
+def test_p_random_has_its_size_on_noise(price: Any) -> None:
+    """P(p <= a) <= a plus two standard errors. With costs too: the null pays them as well."""
+    n_markets = 400
+    found = np.empty(n_markets)
+    for i in range(n_markets):
+        rng = np.random.default_rng(1000 + i)
+        market = walk(rng)
+        table = outcome_table(market, BarrierSpec(4, 4, HOLD, price))
+        found[i] = p_random(rotated(ring_of(table), signals_of(market, persistent(rng)), 199, str(i)))
+    for a in (0.05, 0.1, 0.25):
+        assert (found <= a).mean() <= a + 2 * np.sqrt(a * (1 - a) / n_markets)
+    assert 0.42 < found.mean() < 0.58  # nor is it so careful that nothing could ever be found
+
+
+def test_p_random_finds_an_effect() -> None:
+    found = []
+    for i in range(20):
+        rng = np.random.default_rng(2000 + i)
+        values = persistent(rng)
+        market = walk(rng, 0.25 * np.tanh(np.roll(values, 1)))
+        table = outcome_table(market, BarrierSpec(4, 4, HOLD, "mid"))
+        found.append(p_random(rotated(ring_of(table), signals_of(market, values), 199, str(i))))
+    assert np.mean(np.array(found) <= 0.05) >= 0.9
+
+
+def test_the_interval_covers_the_mean() -> None:
+    """Of dependent values whose mean is 0: at least 88 % of 95 % intervals (percentiles fall short on short series)."""
+    covered = []
+    for i in range(300):
+        rng = np.random.default_rng(i)
+        noise = rng.normal(size=301)
+        values = np.rint(20 * (noise[1:] + 0.5 * noise[:-1])).astype(np.int64)
+        lo, hi, length = mean_interval(values, 199, seed=i)
+        assert length >= 1
+        covered.append(lo <= 0 <= hi)
+    assert 0.88 <= np.mean(covered) <= 0.98
+
+
+def test_what_there_is_nothing_to_say_about_is_nan() -> None:
+    rng = np.random.default_rng(0)
+    market = walk(rng)
+    table = outcome_table(market, BarrierSpec(4, 4, HOLD))
+    none = Detections(np.empty(0, np.int64), np.empty(0, np.int8))
+    late = Detections(np.array([N_BINS - HOLD]), np.array([1], np.int8))
+    assert np.isnan(p_random(rotated(ring_of(table), none, 99, "")))
+    assert np.isnan(p_random(rotated(ring_of(table), late, 99, "")))
+    assert np.isnan(p_random(rotated(ring_of(table), signals_of(market, persistent(rng)), 0, "")))
+    assert all(np.isnan(mean_interval(np.array([4]), 99, 1)))
+    assert all(np.isnan(mean_interval(np.array([4, 5]), 0, 1)))
+    # All trades took their profit: what a stop would cost is not in the sample.
+    assert all(np.isnan(mean_interval(np.full(40, 4), 99, 1)))
+    # A session shorter than the hold has no evaluable bin.
+    assert make_ring(outcome_table(market, BarrierSpec(4, 4, N_BINS)), warmup_bins=0, latency_bins=1).size == 0
+
+
+def test_the_smallest_p_is_one_over_draws_and_one() -> None:
+    market = walk(np.random.default_rng(1))
+    table = outcome_table(market, BarrierSpec(4, 4, HOLD))
+    best = np.flatnonzero(table.net[0] == table.net[0, :-HOLD].max())
+    bins = best[(best > 60) & (best < N_BINS - HOLD)][:40] - 1
+    signals = Detections(bins.astype(np.int64), np.ones(bins.size, np.int8))
+    found = p_random(rotated(ring_of(table), signals, 999, "1"))
+    assert 1 / 1000 <= found <= 3 / 1000  # the offset may be 0, and that draw is as good as the signals
+
+
+def test_rows_do_not_depend_on_their_company_and_runs_have_their_own_draws() -> None:
+    rng = np.random.default_rng(5)
+    market, values = walk(rng), persistent(rng)
+    table = outcome_table(market, BarrierSpec(4, 4, HOLD))
+    options: dict[str, Any] = {"warmup_bins": 50, "latency_bins": 1, "fee_ticks": 0.1}
+    trials = [Trial(threshold, 5, 4, 4) for threshold in (0.25, 0.5, 1.0)]
+    resampling = Resampling(199, 199, "a run")
+    together = evaluate(market, values, trials, lambda tp, sl: table, resampling=resampling, **options)
+    for row, trial in enumerate(trials):
+        alone = evaluate(market, values, [trial], lambda tp, sl: table, resampling=resampling, **options)
+        assert {name: column[0].tobytes() for name, column in alone.items()} == {
+            name: column[row].tobytes() for name, column in together.items()
+        }
+    assert (together["net_pnl_lo"] < together["net_pnl_ticks"]).all()
+    assert (together["net_pnl_hi"] > together["net_pnl_ticks"]).all()
+    assert ((together["p_random"] > 0) & (together["p_random"] <= 1)).all()
+    other = evaluate(
+        market, values, trials, lambda tp, sl: table, resampling=Resampling(199, 199, "another"), **options
+    )
+    assert (other["net_pnl_lo"] != together["net_pnl_lo"]).any()
+    without = evaluate(market, values, trials, lambda tp, sl: table, **options)
+    assert np.isnan(without["p_random"]).all()
+    assert np.isnan(without["net_pnl_lo"]).all()
+    assert (without["net_pnl_sd"] == together["net_pnl_sd"]).all()
+
+
+def test_moments_are_of_the_trades(naive: SimpleNamespace) -> None:
+    bins = naive.market(8, 300)
+    market = Market.from_bins(bins, naive.tick)
+    values = np.random.default_rng(8).normal(size=300)
+    table = outcome_table(market, BarrierSpec(3, 5, 20))
+    row = evaluate(
+        market, values, [Trial(0.5, 0, 3, 5)], lambda tp, sl: table, warmup_bins=0, latency_bins=1, fee_ticks=0.3
+    )
+    signals = naive.detect(values, bins["book_valid"], bins["bin_seq"], 0.5, 0, 0, "value")
+    net = [trade["net"] for i, side in signals if (trade := naive.trade(bins, i + 1, side, 3, 5, 20, "touch"))]
+    assert row["net_pnl_sd"][0] == pytest.approx(np.std(net, ddof=1))
+
+
+PROGRAM = """
+import sys; sys.path[:0] = sys.argv[1:]
+import numpy as np, test_luck as t
+rng = np.random.default_rng(11)
+market, values = t.walk(rng), t.persistent(rng)
+table = t.outcome_table(market, t.BarrierSpec(4, 4, t.HOLD))
+row = t.evaluate(market, values, [t.Trial(0.5, 5, 4, 4)], lambda tp, sl: table, warmup_bins=50, latency_bins=1,
+                 fee_ticks=0.0, resampling=t.Resampling(199, 199, "run"))
+print([float(row[name][0]).hex() for name in ("p_random", "net_pnl_lo", "net_pnl_hi", "block_length")])
+"""
+
+
+def test_other_processes_and_hash_seeds_get_the_same_bits() -> None:
+    here = os.path.dirname(__file__)
+    support = os.path.join(here, "..", "..", "support")
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, here, support],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert len(answers) == 1
+    assert "nan" not in answers.pop()

@@ -1,0 +1,246 @@
+"""``vp report``: that its figures are the stored ones, and that the file needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from vpcore import Workspace
+from vpcore.backtest.trial import Trial
+from vpcore.errors import ConfigError, ResultsError, VpError
+from vpcore.experiment.row_facts import gather, varied
+from vpcore.experiment.run import run_experiment
+from vpcore.experiment.tables import people_columns
+from vpcore.experiment.trades import Leader
+from vpcore.report.figures import MOST_CELLS, heat_map
+from vpcore.report.page import Page
+from vpcore.report.write import by_stretch, write_report
+
+pytest.importorskip("matplotlib")
+
+SECTIONS = [
+    "Summary", "The question", "Data quality", "Ranking", "Parameters", "The leader's trades", "Entries on the market",
+    "Costs and delay", "Provenance",
+]  # fmt: skip
+
+
+class _Reader(HTMLParser):
+    """Collects headings, links, and everything that a browser would fetch; complains about what is not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.targets: list[str] = []
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img", "link", "br"):
+            self.open.append(tag)
+        values = dict(attrs)
+        self.fetched += [values[name] or "" for name in ("src", "srcset", "data", "action") if name in values]
+        if "href" in values:
+            self.targets.append(values["href"] or "")
+        if "id" in values:
+            self.ids.append(values["id"] or "")
+        assert tag not in ("script", "link", "iframe", "object")
+        assert not any(name.startswith("on") for name in values)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture
+def done(make_proven: Callable[[str], Workspace]) -> Workspace:
+    workspace = make_proven("ws")
+    run_experiment(workspace, "sweep")
+    return workspace
+
+
+def _read(path: Path) -> _Reader:
+    reader = _Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_report_of_an_experiment(done: Workspace, tmp_path: Path) -> None:
+    path = write_report(done, "sweep", tmp_path / "report.html")
+    page = _read(path)
+    assert page.headings == SECTIONS
+    assert page.targets == [f"#{name}" for name in page.ids]
+    assert len(page.fetched) >= 6
+    assert all(source.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")) for source in page.fetched)
+    assert "url(" not in path.read_text()
+    best = done.results.query_best(min_signals=5, limit=1).row(0, named=True)
+    facts = gather(done, "sweep")
+    assert facts.leader["row"] == best["row"]
+    assert best["run_id"] in page.text
+    assert best["code_digest"] in page.text
+    assert "ab" * 32 in page.text  # the digest of the source
+    assert f"{best['net_pnl_ticks']:+.2f}" in page.text
+    assert facts.evidence.n_trials == 40
+    assert facts.rows["net_pnl_ticks"].is_sorted(descending=True)
+
+
+def test_the_ranking_has_the_columns_of_compare(done: Workspace, tmp_path: Path) -> None:
+    text = write_report(done, "sweep", tmp_path / "report.html").read_text()
+    section = text.partition("<h2>Ranking</h2>")[2].partition("</section>")[0]
+    headings = re.findall(r"<th[^>]*>([^<]*)</th>", section)
+    assert headings == list(people_columns("net_pnl_ticks"))
+    assert {"resolved", "breakeven", "n_eff"} <= set(headings)
+    maps = text.partition("<h2>Parameters</h2>")[2].partition("</section>")[0]
+    shown = {caption.partition(":")[0] for caption in re.findall(r"<figcaption>([^<]*)</figcaption>", maps)}
+    assert shown == {"plain", "scored"}  # every signal that has settings to compare
+
+
+def test_the_report_of_a_run(done: Workspace, tmp_path: Path) -> None:
+    run = done.results.query_runs()["run_id"][0]
+    page = _read(write_report(done, run[:8], tmp_path / "run.html"))
+    assert page.headings[0] == "Summary"
+    assert run in page.text
+    assert set(gather(done, run[:8]).rows["run_id"]) == {run}
+
+
+def test_the_trades_are_those_of_the_stored_row(done: Workspace) -> None:
+    rows = done.results.query_runs().filter(pl.col("n_signals") > 0)
+    for name in ("plain", "scored"):
+        for row in rows.filter(pl.col("signal_name") == name).head(3).iter_rows(named=True):
+            leader = Leader(done, row)
+            trades = leader.trades()
+            assert len(trades) == row["n_signals"] - row["n_dropped"]
+            assert trades.net.mean() == pytest.approx(row["net_pnl_ticks"], abs=1e-12)
+            assert np.mean(trades.outcome == 1) == pytest.approx(row["tp_rate"])
+            assert np.mean(trades.outcome == 0) == pytest.approx(row["timeout_rate"])
+            assert np.median(trades.seconds) * 1000 == pytest.approx(row["median_time_to_outcome_ms"])
+            assert np.count_nonzero(trades.sides > 0) <= row["n_up"]
+
+
+def test_sensitivity_holds_the_row_itself_and_a_fee_costs_what_it_is(done: Workspace) -> None:
+    row = done.results.query_best(min_signals=5, limit=1).row(0, named=True)
+    leader = Leader(done, row)
+    found = {(item.latency_bins, item.fee_ticks): item for item in leader.sensitivity()}
+    assert set(found) == {(latency, fee) for latency in (0, 1, 2, 5) for fee in (-1.0, 0.0, 1.0)}
+    own = found[1, 0.0]
+    assert (own.net, own.lo, own.hi) == (row["net_pnl_ticks"], row["net_pnl_lo"], row["net_pnl_hi"])
+    for latency in (0, 1, 2, 5):
+        assert found[latency, 1.0].net == pytest.approx(found[latency, 0.0].net - 1.0)
+        assert found[latency, -1.0].net == pytest.approx(found[latency, 0.0].net + 1.0)
+    # Against another way: the same bins looked up so many bins later.
+    detections = leader.detections()
+    table = leader.session.table(leader.barriers())
+    for latency in (0, 5):
+        entered = detections.bins + latency
+        side = np.where(detections.sides > 0, 0, 1)[entered < leader.dataset.n_bins]
+        entered = entered[entered < leader.dataset.n_bins]
+        traded = table.outcome[side, entered] != 2
+        assert found[latency, 0.0].net == pytest.approx((table.net[side, entered][traded] / 2).mean())
+
+
+def test_outcomes_by_time_add_up(done: Workspace) -> None:
+    from datetime import UTC, datetime
+
+    leader = Leader(done, done.results.query_best(min_signals=5, limit=1).row(0, named=True))
+    trades = leader.trades()
+    times = [datetime.fromtimestamp(int(ns) / 1e9, UTC) for ns in leader.dataset.bin("bin_end_ns")]
+    labels, means, _, counts = by_stretch(leader, trades, times)
+    assert sum(counts) == len(trades)
+    assert len(labels) == len(means) == len(counts)
+    assert np.nansum(means * np.array(counts)) == pytest.approx(trades.net.sum())
+
+
+def test_what_varies(done: Workspace) -> None:
+    rows = done.results.query_runs()
+    _, names = varied(rows.filter(pl.col("signal_name") == "plain"))
+    assert names[0] == "gain"
+    assert set(names) == {"gain", "threshold", "cooldown_bins", "tp_ticks"}
+    table, names = varied(rows.filter(pl.col("signal_name") == "scored"))
+    assert names[0] == "tanh_scale"
+    assert sorted(set(table["tanh_scale"])) == [2.0, 3.0]
+
+
+def test_a_heat_map_that_cannot_be_read_is_left_out() -> None:
+    rows = pl.DataFrame({"a": list(range(MOST_CELLS + 1)) * 2, "b": [1, 2] * (MOST_CELLS + 1), "net_pnl_ticks": 0.5})
+    assert heat_map(rows, "a", "b") is None
+    few = rows.filter(pl.col("a") < 4)
+    image = heat_map(few, "a", "b")
+    assert image is not None
+    assert image == heat_map(few, "a", "b")  # the same picture has the same bytes
+    assert b"<svg" in image
+
+
+def test_other_code_is_said_and_the_rest_is_written(
+    done: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = gather(done, "sweep")
+    monkeypatch.setattr("vpcore.experiment.trades.code_digest", lambda cls: "other")
+    from vpcore.report.write import make_page
+
+    html = make_page(done, facts).html()
+    assert "They cannot be shown: Run" in html
+    assert "was made by other code of" in html
+    assert "Provenance" in html
+
+
+def test_text_is_escaped() -> None:
+    page = Page("<b>&", '"quoted"')
+    page.section("a<b")
+    page.text("1 < 2 & 3")
+    page.table(("x<",), [("<script>",)])
+    page.facts({"<k>": "<v>"})
+    page.figure(b"<svg/>", 'say "<this>"')
+    html = page.html()
+    assert not re.search(r"<(script|k|v|this)>", html)
+    assert "1 &lt; 2 &amp; 3" in html
+
+
+def test_wrong_targets(done: Workspace, edit: Any, tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="No run is called 'swep'"):
+        gather(done, "swep")
+    with pytest.raises(ConfigError, match="--out names a folder that is not there: .*nowhere"):
+        write_report(done, "swep", tmp_path / "nowhere" / "r.html")  # said before anything is looked up
+    with pytest.raises(ConfigError, match=rf"--out names a folder: {tmp_path}\. Name the file, as .*report\.html"):
+        write_report(done, "swep", tmp_path)
+    edit(("[5, 20]", "[7]"), name="other")
+    with pytest.raises(ResultsError, match="Nothing of experiment 'other' is stored. Run: vp run other"):
+        gather(done, "other")
+    edit(("sweep:\n", "select: {min_signals: 100000}\nsweep:\n"))
+    with pytest.raises(
+        ResultsError, match=r"nothing to report of 'sweep'\. No row has 100000 trades: the most is \d+\."
+    ):
+        gather(done, "sweep")
+
+
+def test_the_command(
+    done: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from vpcore.cli import app as cli
+
+    monkeypatch.setattr(cli, "Plugins", lambda: done.plugins)
+    monkeypatch.setenv("VP_ROOT", str(done.root))
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["report", "sweep"]) == 0
+    assert capsys.readouterr().out == "report-sweep.html\n"
+    assert (tmp_path / "report-sweep.html").stat().st_size > 50_000
+    assert issubclass(ResultsError, VpError)
+    assert cli.run(["report", "swep"]) == 2
+
+
+def test_a_trial_is_what_the_row_says(done: Workspace) -> None:
+    row = done.results.query_best(min_signals=5, limit=1).row(0, named=True)
+    assert Leader(done, row).trial == Trial(row["threshold"], row["cooldown_bins"], row["tp_ticks"], row["sl_ticks"])

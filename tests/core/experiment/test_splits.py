@@ -1,0 +1,182 @@
+"""Experiments with in-sample and out-of-sample parts, from the spec to the gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vpcore import Workspace
+from vpcore.backtest.cross_validation import SPLIT_COLUMNS
+from vpcore.cli import app as cli
+from vpcore.errors import ConfigError, RefusedError
+from vpcore.experiment.run import harness_config, run_experiment
+from vpcore.experiment.runs import experiment_block
+from vpcore.experiment.trades import Leader
+from vpcore.serving.promote import promote
+
+Edit = Callable[..., None]
+Call = Callable[..., tuple[str, str]]
+
+
+def splits(edit: Edit, text: str, name: str = "cut") -> None:
+    edit(("eval: {", f"eval: {{splits: {{{text}}}, "), name=name)
+
+
+@pytest.fixture
+def proven(make_proven: Callable[[str], Workspace]) -> Workspace:
+    return make_proven("ws")
+
+
+@pytest.fixture
+def call(proven: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    monkeypatch.setattr(cli, "Plugins", lambda: proven.plugins)
+    monkeypatch.setenv("VP_ROOT", str(proven.root))
+
+    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert cli.run(list(arguments)) == code
+        out, err = capsys.readouterr()
+        return out, err
+
+    return run
+
+
+def test_the_figures_are_those_of_the_trades(proven: Workspace, edit: Edit) -> None:
+    """Each row's trades, found anew, one by one, in the group where they were decided."""
+    splits(edit, "method: kfold, groups: 4, embargo_bins: 7")
+    report = run_experiment(proven, "cut")
+    assert report.n_failed == 0
+    rows = proven.results.query_runs(blocks=True)
+    bounds = [60 + (2000 - 60) * g // 4 for g in range(5)]
+    checked = 0
+    for row in rows.to_dicts()[::5]:
+        leader = Leader(proven, row)
+        trades = leader.trades()
+        for g in range(4):
+            a, b = bounds[g], bounds[g + 1]
+            inside = (trades.decided >= a) & (trades.decided < b)
+            assert row["group_trades"][g] == int(inside.sum())
+            assert row["group_tp"][g] == int((trades.outcome[inside] == 1).sum())
+            assert row["group_net_ticks"][g] == pytest.approx(float(trades.net[inside].sum()))
+            assert row["group_net_ticks2"][g] == pytest.approx(float((trades.net[inside] ** 2).sum()))
+            reach = b + 1 + 50  # latency and the longest hold
+            kept = ~inside & ~((trades.left >= a) & (trades.decided < reach + 7))
+            assert row["train_trades"][g] == int(kept.sum())
+            assert row["train_net_ticks"][g] == pytest.approx(float(trades.net[kept].sum()))
+            checked += int((~inside & ~kept).sum())
+        assert sum(row["group_trades"]) == row["n_signals"] - row["n_dropped"]
+    assert checked > 10  # purging had something to do
+
+
+def test_rows_without_splits_are_as_they_were(proven: Workspace, edit: Edit) -> None:
+    edit(name="sweep")
+    before = run_experiment(proven, "sweep")
+    splits(edit, "method: holdout")
+    after = run_experiment(proven, "cut")
+    assert not set(before.run_ids) & set(after.run_ids)
+    plain = proven.results.query_runs(run_ids=before.run_ids, blocks=True)
+    assert all(plain[name].null_count() == plain.height for name in SPLIT_COLUMNS)
+    assert "splits" not in experiment_block(harness_config(proven, "sweep"))["eval"]
+    assert "splits" in experiment_block(harness_config(proven, "cut"))["eval"]
+    same = [name for name in plain.columns if name.startswith(("n_", "tp_rate", "net_pnl_t", "mean"))]
+    key = ["signal_name", "signal_params_json", "scoring_json", "threshold", "cooldown_bins", "tp_ticks"]
+    cut = proven.results.query_runs(run_ids=after.run_ids).sort(key)
+    assert cut.select(same).equals(plain.sort(key).select(same))
+
+
+def test_compare_shows_both_figures(proven: Workspace, edit: Edit, call: Call) -> None:
+    splits(edit, "method: holdout, test_share: 0.4")
+    run_experiment(proven, "cut")
+    answer = json.loads(call("compare", "cut", "--json", "--limit", "100")[0])
+    assert answer["sort"] == "in_sample"
+    in_sample = [row["in_sample"] for row in answer["rows"] if row["in_sample"] is not None]
+    assert in_sample == sorted(in_sample, reverse=True)
+    (choice,) = answer["splits"]["choices"]
+    best = answer["rows"][0]
+    assert (choice["row"], choice["net_in"]) == (best["row"], best["net_in_sample"])
+    assert (choice["net_out"], choice["trades_out"]) == (best["net_out_of_sample"], best["trades_out_of_sample"])
+    out, err = call("compare", "cut")
+    assert "net in" in out
+    assert "net out" in out
+    assert f"{best['row']} is the best by net_pnl_ticks of 40 rows" in err
+    assert json.loads(call("compare", "cut", "--sort", "net_out_of_sample", "--json")[0])["sort"] == "net_out_of_sample"
+    assert "in_sample" in call("compare", "cut", "--csv")[0].splitlines()[0]
+
+
+def test_the_gate_asks_for_the_choice_and_that_it_pays(proven: Workspace, edit: Edit, call: Call) -> None:
+    splits(edit, "method: holdout")
+    run_experiment(proven, "cut")
+    rows = json.loads(call("compare", "cut", "--json", "--limit", "100")[0])["rows"]
+    best, other = rows[0], rows[3]
+    with pytest.raises(
+        RefusedError, match=f"row {other['row']} is not the one that is chosen in-sample, which is {best['row']}"
+    ):
+        promote(proven, "cut", other["run_id"], alias="a", row=other["row"])
+    done = promote(proven, "cut", best["run_id"], alias="a", force=True, why="to see")
+    assert done.row == best["row"]  # the run's best in-sample
+    evidence = done.snapshot["evidence"]
+    assert evidence["out_of_sample"]["choices"][0]["row"] == best["row"]
+    assert evidence["figures"]["net_out_of_sample"] == best["net_out_of_sample"]
+    assert "Out of sample it" in done.gate
+    assert any("out of sample" in text for text in done.overridden) == (best["net_out_of_sample"] <= 0)
+
+
+def test_combinatorial_paths_in_the_verdict(proven: Workspace, edit: Edit, call: Call) -> None:
+    splits(edit, "method: combinatorial, groups: 4")
+    run_experiment(proven, "cut")
+    answer = json.loads(call("compare", "cut", "--json")[0])
+    assert answer["sort"] == "net_pnl_ticks"
+    assert len(answer["splits"]["paths"]) == 3
+    assert "Along 3 paths it pays" in call("compare", "cut")[1]
+
+
+@pytest.mark.parametrize("method", ["method: holdout", "method: combinatorial, groups: 4"])
+def test_the_report_leads_with_the_choice(
+    proven: Workspace, edit: Edit, call: Call, tmp_path: Path, method: str
+) -> None:
+    splits(edit, method)
+    run_experiment(proven, "cut")
+    answer = json.loads(call("compare", "cut", "--json", "--limit", "1")[0])
+    out = tmp_path / "r.html"
+    call("report", "cut", "--out", str(out))
+    text = out.read_text()
+    assert ">Out of sample</h2>" in text
+    assert ">Sessions</h2>" not in text
+    assert f"{answer['rows'][0]['row']} of run {answer['rows'][0]['run_id']}" in text  # the leader is that of compare
+    for choice in answer["splits"]["choices"]:
+        assert choice["row"] in text
+        assert f"{choice['net_in']:+.2f}" in text
+
+
+def test_any_executor_stores_the_same(make_proven: Callable[[str], Workspace], edit: Edit) -> None:
+    first, second = make_proven("ws"), make_proven("other")
+    splits(edit, "method: walk_forward, groups: 4, embargo_bins: 5")
+    (second.configs / "experiments" / "cut.yaml").write_text((first.configs / "experiments" / "cut.yaml").read_text())
+    run_experiment(first, "cut")
+    run_experiment(second, "cut", executor="local", max_workers=2)
+    assert first.results.canonical_bytes() == second.results.canonical_bytes()
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (("eval: {", "select: {metric: n_eff}\neval: {splits: {method: holdout}, "), r"select.metric must be one that is known of a part of the time, with eval.splits, was n_eff: net_pnl_ticks"),
+        (("eval: {", "eval: {splits: {method: kfold, by: session}, "), r"eval.splits by session needs at least 2 groups .*, was 1\. \(configs/experiments/cut.yaml:4\) See pipelines and dates"),
+        (("eval: {", "eval: {splits: {method: kfold, grups: 3}, "), r"'grups' is not a field of eval.splits .*cut.yaml:4.*Did you mean 'groups'"),
+        (("eval: {", "eval: {splits: {groups: 3}, "), r"splits.method"),
+    ],
+)  # fmt: skip
+def test_specs_that_are_refused(proven: Workspace, edit: Edit, pair: tuple[str, str], message: str) -> None:
+    edit(pair, name="cut")
+    with pytest.raises(ConfigError, match=message):
+        harness_config(proven, "cut")
+
+
+def test_a_session_that_cannot_be_cut_fails_with_the_reason(proven: Workspace, edit: Edit) -> None:
+    edit(("warmup_bins: 60", "warmup_bins: 1998, splits: {method: kfold}"), name="cut")
+    report = run_experiment(proven, "cut")
+    assert report.n_failed == report.n_trials
+    assert "eval.splits cuts 2 bins (after the warm-up of 1998) into 5 groups" in report.failures[0][2]

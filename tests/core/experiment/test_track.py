@@ -1,0 +1,210 @@
+"""``vp track`` and ``vp mlflow-ui``: stored results, reported later and twice."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from vpcore import Workspace, hookimpl
+from vpcore.cli.mlflow_ui import ui_command
+from vpcore.errors import ConfigError, PluginError, ResultsError
+from vpcore.experiment.reporting import GIVE_UP_AFTER
+from vpcore.experiment.run import run_experiment
+from vpcore.experiment.track import track_experiment
+from vpcore.plugins.component import Component
+
+
+class Flaky:
+    """A tracker that is down until it is switched on."""
+
+    up = False
+    told: list[Any] = []  # noqa: RUF012
+    tries = 0
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def log_experiment(self, name: str, specs: Any) -> None:
+        json.dumps(specs)
+        type(self).told.append((name, sorted(specs)))
+
+    def log_run(self, meta: Any, rows: Any, select_metric: str) -> None:
+        type(self).tries += 1
+        if not self.up:
+            raise ConnectionError("no answer")
+        type(self).told.append((meta["run_id"], len(rows)))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def flaky(make_proven: Callable[[str], Workspace], edit: Any, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    workspace = make_proven("ws")
+    holder = ModuleType("track_test_tracker")
+    holder.Flaky = Flaky  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, holder.__name__, holder)
+    plugin = ModuleType("track_test_plugin")
+    plugin.vp_trackers = hookimpl(lambda: [Component("flaky", "track_test_tracker:Flaky", "Down.")])  # type: ignore[attr-defined]
+    workspace.plugins.register(plugin, "trackers")
+    Flaky.up, Flaky.tries, Flaky.told = False, 0, []
+    edit(("parallel:", "tracking: {backend: flaky}\nparallel:"))
+    return workspace
+
+
+def test_a_tracker_that_is_down_loses_nothing(flaky: Workspace) -> None:
+    report = run_experiment(flaky, "sweep")
+    assert (report.n_computed, report.n_failed) == (40, 0)
+    assert len(report.tracker_failures) == GIVE_UP_AFTER + 1
+    assert report.tracker_failures[0].endswith("ConnectionError: no answer")
+    assert report.tracker_failures[-1] == "after 3 failures in a row nothing more was sent"
+    assert Flaky.tries == GIVE_UP_AFTER < len(report.run_ids)
+
+    down = track_experiment(flaky, "sweep")
+    assert (down.n_runs, down.n_reported, len(down.failures)) == (5, 0, GIVE_UP_AFTER + 1)
+    Flaky.up, Flaky.told = True, []
+    for _ in range(2):
+        up = track_experiment(flaky, "sweep")
+        assert (up.n_runs, up.n_reported, up.failures) == (5, 5, ())
+    assert Flaky.told[0] == ("sweep", ["experiment", "pipeline", "serving"])
+    assert Flaky.told[1:6] == [(run, 8) for run in sorted(report.run_ids)]
+
+
+class Taking(Flaky):
+    """A tracker that takes files, and breaks when it is closed."""
+
+    def log_files(self, experiment: str, run_id: str | None, files: Any) -> None:
+        type(self).told.append((experiment, run_id, {name: path.read_bytes() for name, path in files.items()}))
+
+    def close(self) -> None:
+        raise ConnectionError("gone")
+
+
+def write(path: Any) -> bool:
+    path.write_text("a page")
+    return True
+
+
+def nothing(path: Any) -> bool:
+    return False
+
+
+def broken(path: Any) -> bool:
+    raise OSError("no font")
+
+
+def test_files_go_to_a_tracker_that_takes_them(flaky: Workspace, edit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["track_test_tracker"], "Flaky", Taking)
+    Flaky.up = True
+    made: list[Any] = []
+    report = run_experiment(flaky, "sweep", write_report=lambda path: made.append(path) or write(path))
+    assert report.tracker_failures == ["when it was closed: ConnectionError: gone"]
+    assert Flaky.told[-1] == ("sweep", None, {"report.html": b"a page"})
+    assert not made[0].exists()
+    run_id = report.run_ids[0]
+    for name in ("models/{}/tp2_sl6/w.bin", "diagnostics/{}/tp2_sl6.json", "models/{}/.tp2_sl6-1/w.bin"):
+        path = flaky.results_dir / name.format(run_id)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"1")
+    kinds = {"models": {"models/tp2_sl6/w.bin": b"1"}, "diagnostics": {"diagnostics/tp2_sl6.json": b"1"}}
+    for wanted in (["models", "diagnostics"], ["models"], ["diagnostics"], []):
+        edit(("parallel:", f"tracking: {{backend: flaky, files: {json.dumps(wanted)}}}\nparallel:"))
+        flaky.__dict__.pop("specs", None)
+        Flaky.told = []
+        told = track_experiment(flaky, "sweep", write_report=write)
+        assert told.failures == ("when it was closed: ConnectionError: gone",)
+        files = {name: data for kind in wanted for name, data in kinds[kind].items()}
+        assert [entry for entry in Flaky.told if len(entry) == 3] == ([("sweep", run_id, files)] if wanted else [])
+
+
+def test_a_report_that_cannot_be_made_is_a_failure_and_none_to_make_is_not(
+    flaky: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_experiment(flaky, "sweep")
+    monkeypatch.setattr(Taking, "close", lambda self: None)
+    Flaky.up = True
+    # One that takes no files has none made for it.
+    assert track_experiment(flaky, "sweep", write_report=broken).failures == ()
+    monkeypatch.setattr(sys.modules["track_test_tracker"], "Flaky", Taking)
+    told = track_experiment(flaky, "sweep", write_report=broken)
+    assert (told.n_reported, told.failures) == (5, ("the report: OSError: no font",))
+    Flaky.told = []
+    assert track_experiment(flaky, "sweep", write_report=nothing).failures == ()
+    assert not any(len(entry) == 3 for entry in Flaky.told)
+
+
+def test_stored_runs_become_lines(make_proven: Callable[[str], Workspace]) -> None:
+    workspace = make_proven("ws")
+    with pytest.raises(ResultsError, match="Nothing of experiment 'sweep' is stored, so there is nothing to report"):
+        track_experiment(workspace, "sweep", tracker="jsonl")
+    report = run_experiment(workspace, "sweep")
+    with pytest.raises(
+        ConfigError, match=r"Experiment 'sweep' names no tracker\. Set tracking\.backend in its spec, or"
+    ):
+        track_experiment(workspace, "sweep")
+    with pytest.raises(PluginError, match=r"No tracker is called 'jsnl'.*Did you mean 'jsonl'\?"):
+        track_experiment(workspace, "sweep", tracker="jsnl")
+    for _ in range(2):
+        assert track_experiment(workspace, "sweep", tracker="jsonl").n_reported == 5
+    lines = (workspace.harness_dir / "tracking" / "vp_sweep.jsonl").read_text().splitlines()
+    assert [json.loads(line)["run_id"] for line in lines] == sorted(report.run_ids)
+    assert all(json.loads(line)["n_trials"] == 8 for line in lines)
+
+
+def test_a_tracker_that_cannot_be_opened(flaky: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_experiment(flaky, "sweep")
+
+    def refuse(self: Any, **settings: Any) -> None:
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(Flaky, "__init__", refuse)
+    with pytest.raises(PluginError, match=r"Tracker 'flaky' could not be opened: ConnectionError: no server\. The res"):
+        track_experiment(flaky, "sweep")
+
+
+def test_the_command(flaky: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from vpcore.cli import app as cli
+
+    monkeypatch.setattr(cli, "Plugins", lambda: flaky.plugins)
+    monkeypatch.setenv("VP_ROOT", str(flaky.root))
+    assert cli.run(["run", "sweep"]) == 0
+    assert "To report them when it answers: vp track sweep" in capsys.readouterr().err
+    assert cli.run(["track", "sweep"]) == 1
+    assert "Nothing is lost. To try again: vp track sweep" in capsys.readouterr().err
+    Flaky.up = True
+    assert cli.run(["track", "sweep"]) == 0
+    assert capsys.readouterr().out == "5 of 5 runs of sweep are reported to flaky.\n"
+    assert cli.run(["track", "sweep", "--tracker", "jsonl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_reported"] == 5
+
+
+def test_mlflow_ui(
+    make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vpcore.cli import app as cli
+
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workspace = make_proven("ws")
+    folder = workspace.harness_dir
+    with pytest.raises(ResultsError, match="There is no MLflow store in this lake yet .* vp track EXPERIMENT"):
+        ui_command(folder, 5000, "python")
+    folder.mkdir(parents=True, exist_ok=True)
+    sqlite3.connect(folder / "mlflow.sqlite").close()
+    (folder / "mlflow.sqlite").touch()
+    monkeypatch.setenv("VP_ROOT", str(workspace.root))
+    assert cli.run(["mlflow-ui", "--port", "5123", "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "http://127.0.0.1:5123\n"
+    assert f"--backend-store-uri sqlite:///{folder}/mlflow.sqlite --host 127.0.0.1 --port 5123" in err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    with pytest.raises(
+        ResultsError, match=r"the server that MLFLOW_TRACKING_URI names\. Open it: http://tracking:5000"
+    ):
+        ui_command(folder, 5000, "python")

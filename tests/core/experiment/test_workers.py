@@ -1,0 +1,141 @@
+"""Workers: the same bytes for any number of them, deaths, and kills of the whole."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vpcore.experiment.plan
+from vpcore import Component, Workspace
+from vpcore.errors import SignalError
+from vpcore.experiment.run import run_experiment
+from vpcore.experiment.worker import load_class
+from vpcore.signal import code_digest
+
+Edit = Callable[..., None]
+
+_RUN = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from conftest import make_plugins
+from vpcore import Workspace
+from vpcore.experiment.run import run_experiment
+if __name__ == "__main__":
+    workspace = Workspace(sys.argv[1], plugins=make_plugins())
+    print("ready", flush=True)
+    workers = int(sys.argv[2])
+    run_experiment(workspace, "sweep", executor="local" if workers else "serial", max_workers=workers or None)
+"""
+
+
+def start(workspace: Workspace, workers: int, plugin: Any, seed: str = "0") -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _RUN, str(workspace.root), str(workers), str(plugin), str(plugin.parent)]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[bytes]) -> int:
+    process.communicate()
+    return process.returncode
+
+
+def test_serial_and_any_number_of_workers_give_the_same_bytes(
+    make_proven: Callable[[str], Workspace], paths: dict[str, Any]
+) -> None:
+    serial = make_proven("serial")
+    run_experiment(serial, "sweep")
+    want = serial.results.canonical_bytes()
+    assert len(want) > 10_000
+    for workers, seed in ((1, "1"), (2, "2")):
+        workspace = make_proven(f"w{workers}")
+        assert finish(start(workspace, workers, paths["plugin"], seed)) == 0
+        assert workspace.results.canonical_bytes() == want, workers
+
+
+def test_a_worker_that_dies_is_reported_and_the_rest_go_on(
+    make_proven: Callable[[str], Workspace], edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_proven("ws")
+    monkeypatch.setattr(vpcore.experiment.plan, "TASKS_PER_WORKER", 1)  # so that one task holds all four runs
+    edit(
+        ("signals: [plain, scored]", "signals: [plain, dies]"),
+        ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
+        ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {dies: {gain: [0.5, 2, 0.6]}}"),
+    )
+    report = run_experiment(workspace, "sweep", executor="local", max_workers=1)
+    assert (report.n_computed, report.n_failed) == (32, 8)
+    assert [(name, "was killed (SIGKILL)" in error) for _, name, error in report.failures] == [("dies", True)]
+    assert workspace.results.find_run(report.failures[0][0])["signal_params_json"] == '{"gain":2}'
+
+
+def test_kills_at_any_moment_lose_only_what_was_in_flight(
+    make_proven: Callable[[str], Workspace], paths: dict[str, Any]
+) -> None:
+    undisturbed, killed = make_proven("undisturbed"), make_proven("killed")
+    run_experiment(undisturbed, "sweep")
+    rng = random.Random(1)
+    for _ in range(3):
+        process = start(killed, 2, paths["plugin"])
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.5, 3.0))
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+        killed.results.query_runs()
+    report = run_experiment(killed, "sweep")
+    assert report.n_reused + report.n_computed == 40
+    assert killed.results.canonical_bytes() == undisturbed.results.canonical_bytes()
+
+
+def test_ctrl_c_stops_workers_and_keeps_what_was_finished(
+    make_proven: Callable[[str], Workspace], paths: dict[str, Any]
+) -> None:
+    workspace = make_proven("ws")
+    process = start(workspace, 1, paths["plugin"])
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    assert finish(process) != 0 or workspace.results.count_trials() == 40
+    assert time.monotonic() - started < 10
+    report = run_experiment(workspace, "sweep")
+    assert report.n_reused + report.n_computed == 40
+
+
+def test_two_experiments_at_once_share_a_lake(make_proven: Callable[[str], Workspace], paths: dict[str, Any]) -> None:
+    workspace = make_proven("ws")
+    both = [start(workspace, workers, paths["plugin"]) for workers in (0, 1)]
+    assert [finish(process) for process in both] == [0, 0]
+    assert workspace.results.query_runs().height == 40
+    alone = make_proven("alone")
+    run_experiment(alone, "sweep")
+    assert workspace.results.canonical_bytes() == alone.results.canonical_bytes()
+
+
+def test_a_process_that_outlives_an_edit_of_a_signal_does_not_run_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: dict[str, Any]
+) -> None:
+    file = tmp_path / "vp_edited_signal.py"
+    file.write_text((paths["plugin"] / "vp_sweep_signals.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target = "vp_edited_signal:Plain"
+    cls = Component("signal", target, "A signal.").load()
+    assert load_class(target, code_digest(cls)) is cls
+    file.write_text(file.read_text().replace("-self.params.gain", "self.params.gain"))
+    with pytest.raises(
+        SignalError, match=r"were changed since process \d+ on .* has loaded them\. Restart the workers"
+    ):
+        load_class(target, code_digest(cls))
+    again = importlib.reload(sys.modules["vp_edited_signal"]).Plain
+    assert load_class(target, code_digest(again)) is again
+    sys.modules.pop("vp_edited_signal")

@@ -1,0 +1,124 @@
+"""Whether a dataset is still what it was: with the source that reads files, whose answers are remembered."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from markets import INSTRUMENT, START_NS, random_tape
+
+from vpcore.dataset import verify_files
+from vpcore.errors import DatasetError, SourceError
+from vpcore.generation import sources as provenance
+from vpcore.generation.generate import data_warnings, generate, generate_dataset
+from vpcore.source.dbn.header import Mapping
+from vpcore.source.dbn.writer import DbnWriter, encode_metadata
+
+DAY_NS = 86_400 * 10**9
+QUALITY = {"began_without_book": False, "cold_start": False, "invalid_bins": 0, "unknown_order_rate": 0.0}
+
+
+@pytest.fixture
+def put_file(workspace):
+    def put(name="a.mbo.dbn", seed=1):
+        day = START_NS // DAY_NS * DAY_NS
+        mapping = Mapping("ESZ3", INSTRUMENT, day, day + DAY_NS)
+        metadata = encode_metadata(dataset="GLBX.MDP3", start_ns=day, end_ns=day + DAY_NS, mappings=[mapping])
+        with DbnWriter(workspace.raw / name, metadata) as writer:
+            writer.write(random_tape(seed))
+        return workspace.raw / name
+
+    return put
+
+
+@pytest.fixture
+def made(workspace, put_file, put_pipeline):
+    put_file()
+    return generate(workspace, put_pipeline(capture={"source": "dbn", "options": {}}))
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """How often the files of a dataset were hashed."""
+    calls = []
+    monkeypatch.setattr(provenance, "verify_files", lambda path: calls.append(path) or verify_files(path))
+    return calls
+
+
+def test_files_that_stand_still_are_hashed_once(workspace, made, hashed):
+    for _ in range(3):
+        assert generate_dataset(workspace, "p").warnings == ()
+    assert len(hashed) == 1
+
+
+def test_a_changed_source_is_found_although_its_size_and_times_are_kept(workspace, made, put_file, hashed):
+    generate_dataset(workspace, "p")
+    path = workspace.raw / "a.mbo.dbn"
+    before, data = path.stat(), bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for _ in range(2):  # what is wrong is not remembered as right
+        with pytest.raises(DatasetError, match=r"was made from another a\.mbo\.dbn: its sha256 was \w+ then"):
+            generate_dataset(workspace, "p")
+
+
+def test_a_second_file_for_the_window_is_found(workspace, made, put_file):
+    generate_dataset(workspace, "p")
+    put_file("b.mbo.dbn", seed=2)
+    with pytest.raises(SourceError, match=r"ESZ3 is in two files"):
+        generate_dataset(workspace, "p")
+
+
+def test_a_file_of_the_dataset_changed_by_hand_is_found(workspace, made):
+    generate_dataset(workspace, "p")
+    path = made.path / "grid_clean.parquet"
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"is not as it was written: grid_clean\.parquet is changed\. Move its fold"):
+        generate_dataset(workspace, "p")
+
+
+def test_other_code_is_said_every_time(workspace, made, monkeypatch, hashed):
+    generate_dataset(workspace, "p")
+    monkeypatch.setattr(provenance, "engine_code", lambda: "0" * 64)
+    for _ in range(2):
+        (warning,) = generate_dataset(workspace, "p").warnings
+        assert "engine's code has changed" in warning
+    assert len(hashed) == 2  # once for each code
+
+
+def test_a_stamp_that_cannot_be_read_or_written_is_done_without(workspace, made, hashed):
+    folder = workspace.cache_dir / provenance.CHECKED
+    generate_dataset(workspace, "p")
+    (stamp,) = folder.iterdir()
+    for text in ("{", "[]", "{}"):
+        stamp.write_text(text)
+        assert generate_dataset(workspace, "p").warnings == ()
+    stamp.unlink()
+    folder.rmdir()
+    folder.write_text("in the way")
+    assert generate_dataset(workspace, "p").warnings == ()
+    assert len(hashed) == 5
+
+
+@pytest.mark.parametrize(
+    ("quality", "said"),
+    [
+        ({}, []),
+        ({"invalid_bins": 9}, []),
+        ({"invalid_bins": 10}, ["No bin of the dataset is valid: at the end of every bin the book was crossed"]),
+        (
+            {"invalid_bins": 10, "began_without_book": True},
+            ["The records began without a snapshot", "no book ever arrived. .* set capture.cold_book: build"],
+        ),
+        ({"unknown_order_rate": 0.0426}, ["4.3% of the cancels and modifies were of orders that the book does not"]),
+    ],
+)
+def test_what_a_user_is_told_of_the_data(quality, said):
+    told = data_warnings(QUALITY | quality, 10, 10)
+    assert len(told) == len(said)
+    assert all(re.search(pattern, text) for pattern, text in zip(said, told, strict=True))

@@ -1,0 +1,249 @@
+"""What rows are worth together: counted over the lake, adjusted, put in words."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from vpcore.experiment.tables import ranked
+from vpcore.inference.blocks import pnl_matrix
+from vpcore.inference.evidence import overfitting, too_few, verdict, wanting
+from vpcore.inference.ranking import Evidence, adjusted, by_evidence, weigh
+from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
+from vpcore.statistics.multiple_testing import standardised, step_down
+from vpcore.statistics.sharpe import deflated_sharpe
+
+weigh_module = importlib.import_module("vpcore.inference.ranking")
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def meta(run_id: str, **other: Any) -> dict[str, Any]:
+    return {
+        "run_id": run_id, "experiment_name": "sweep", "dataset_id": "ES_1", "sources_json": '["aa"]',
+        "signal_name": "ads", "signal_distribution": "pkg", "signal_version": 1, "code_digest": "c",
+        "signal_params_json": "{}", "scoring_json": None, "eval_json": '{"max_hold_bins":1200}', "config_hash": "h",
+        "packages_json": "{}", "host": "h", "started_utc": NOW, "finished_utc": NOW, "elapsed_seconds": 1.0,
+        "status": "ok", "error": None, "traceback": None, **other,
+    }  # fmt: skip
+
+
+def rotations(blocks: np.ndarray) -> np.ndarray:
+    """What rows pay and have paid in 199 draws, made of their blocks so that rows differ."""
+    own = np.rint(2 * blocks.sum(axis=1, keepdims=True)).astype(int)
+    return np.concatenate([own, np.random.default_rng(own.size).integers(-30, 30, (len(own), 199))], axis=1)
+
+
+def rows(run_id: str, blocks: np.ndarray, **figures: Any) -> pl.DataFrame:
+    n = blocks.shape[0]
+    columns: dict[str, Any] = {name: np.full(n, 4) for name in TRIAL_KEY} | {"threshold": np.arange(n) / 4}
+    columns |= {name: np.zeros(n) for name, kind in RUNS.items() if kind == pl.Float64 and name not in columns}
+    columns |= {name: np.full(n, 20) for name in ("n_signals", "n_up")} | {"n_dropped": np.zeros(n, int)}
+    columns |= {"net_pnl_ticks": blocks.sum(1) / 20, "net_pnl_sd": np.full(n, 2.0), "net_pnl_kurtosis": np.full(n, 3.0)}
+    columns |= {"n_eff": np.full(n, 15.0), "block_pnl_ticks": blocks, "rotated_net": rotations(blocks), **figures}
+    return runs_frame(run_id, columns)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> ResultsDB:
+    return ResultsDB(tmp_path / "results")
+
+
+def test_trials_are_counted_over_all_datasets_of_the_market(db: ResultsDB) -> None:
+    block = np.zeros((2, 3))
+    db.write([meta("r1")], rows("r1", block))
+    db.write([meta("r1")], rows("r1", block))  # again
+    db.write([meta("r2", status="failed", error="x")], rows("r2", block))
+    db.write([meta("r3", dataset_id="ES_2", sources_json='["bb","aa"]')], rows("r3", block))
+    db.write([meta("r4", dataset_id="NQ_1")], rows("r4", block))  # another symbol of the same file
+    db.write([meta("r5", dataset_id="ES_3", sources_json='["cc"]')], rows("r5", block))
+    assert db.lineage("ES_1") == db.lineage("ES_2") == ["ES_1", "ES_2"]
+    assert db.lineage("ES_3") == ["ES_3"]
+    assert db.lineage("nothing") == ["nothing"]
+    assert db.count_trials(*db.lineage("ES_1")) == 6
+
+
+def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1, 2, (3, 12)), rng.normal(0, 2, (2, 12))
+    db.write([meta("r1"), meta("r2")], pl.concat([rows("r1", first), rows("r2", second)]))
+    db.write([meta("r9", dataset_id="ES_2")], rows("r9", rng.normal(0, 2, (4, 12))))
+    found = db.query_runs(dataset_id="ES_1", sort="net_pnl_ticks", blocks=True)
+    weighed, evidence = weigh(db, found, min_trades=5)
+    assert weighed["row"].to_list() == found["row"].to_list()
+    assert "block_pnl_ticks" not in weighed.columns
+    about = evidence["ES_1"]
+    assert (about.n_rows, about.n_trials) == (5, 9)
+    assert about.pbo is not None
+    assert about.best_by_luck is not None
+    in_order = weighed.sort("run_id", "threshold")
+    scores = standardised(np.concatenate([rotations(first), rotations(second)]))
+    among_five = step_down(scores[:, 0], scores[:, 1:])
+    np.testing.assert_allclose(in_order["p_adj"], 1 - (1 - among_five) ** (9 / 5))  # nine were tried in all
+    assert 0 < in_order["p_adj"].min() < in_order["p_adj"].max()
+    everything = db.query_runs()
+    variance = float(np.var(everything["net_pnl_ticks"].to_numpy() / 2.0, ddof=1))
+    sharpe = first[0].sum() / 20 / 2.0
+    assert in_order["dsr"][0] == pytest.approx(deflated_sharpe(sharpe, 15.0, 0.0, 3.0, variance=variance, n_trials=9))
+    assert weighed["n_trials"].to_list() == [9] * 5
+    again, _ = weigh(db, found, min_trades=5)
+    assert again.equals(weighed)
+
+
+def test_rows_without_draws_have_no_p_adj_and_of_others_the_common_draws_count() -> None:
+    sums = np.random.default_rng(1).integers(-9, 9, (3, 500)).astype(np.int32)
+    lists = pl.Series([sums[0].tolist(), None, sums[1].tolist()[:200], [], sums[2].tolist()], dtype=pl.List(pl.Int32))
+    scores = standardised(sums[:, :200])
+    expected = step_down(scores[:, 0], scores[:, 1:])
+    assert adjusted(lists) == [expected[0], None, expected[1], None, expected[2]]
+    assert adjusted(lists.head(0)) == []
+
+
+def test_what_is_kept_is_what_would_be_computed(db: ResultsDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    drawn = rng.integers(-50, 50, (6, 40))
+    for i in range(3):
+        db.write([meta(f"r{i}")], rows(f"r{i}", rng.normal(0, 2, (2, 12)), rotated_net=drawn[2 * i : 2 * i + 2]))
+    db.write([meta("r9")], rows("r9", np.zeros((1, 12)), rotated_net=np.zeros((1, 0))))  # without draws
+    plain, evidence = weigh(db, db.query_runs(blocks=True, sort="net_pnl_ticks"), min_trades=5)
+    assert plain["p_adj"].null_count() == 1
+    found = db.query_runs(sort="net_pnl_ticks")
+    cache = tmp_path / "cache"
+    for attempt in range(2):
+        weighed, about = weigh(db, found, min_trades=5, cache_dir=cache)
+        assert weighed.equals(plain)
+        assert about == evidence
+        if attempt == 0:
+            monkeypatch.setattr(ResultsDB, "with_vectors", None)  # the second time they are not read
+    monkeypatch.undo()
+    (kept,) = (cache / "evidence").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")  # damaged: made anew
+    assert weigh(db, found, min_trades=5, cache_dir=cache)[0].equals(plain)
+    # Other rows, or another number of trades, are something else.
+    assert weigh(db, found, min_trades=1000, cache_dir=cache)[1]["ES_1"].pbo is None
+    db.write([meta("r1", finished_utc=datetime(2025, 1, 1, tzinfo=UTC))], rows("r1", np.ones((2, 12))))
+    again = db.query_runs(sort="net_pnl_ticks")
+    other, _ = weigh(db, again, min_trades=5, cache_dir=cache)
+    assert other.equals(weigh(db, db.with_vectors(again), min_trades=5)[0])
+    assert len(list((cache / "evidence").iterdir())) == 3
+    weigh_module.prune(cache / "evidence")
+    assert len(list((cache / "evidence").iterdir())) == 3
+    monkeypatch.setattr(weigh_module, "_KEPT", 1)
+    weigh_module.prune(cache / "evidence")
+    assert len(list((cache / "evidence").iterdir())) == 1
+
+
+def test_nothing_to_weigh(db: ResultsDB) -> None:
+    weighed, evidence = weigh(db, db.query_runs(blocks=True), min_trades=5)
+    assert (weighed.height, evidence) == (0, {})
+    assert {"p_adj", "dsr", "n_trials"} <= set(weighed.columns)
+    db.write(
+        [meta("r1")], rows("r1", np.zeros((2, 0)), net_pnl_sd=np.full(2, np.nan), rotated_net=np.zeros((2, 0), int))
+    )
+    weighed, evidence = weigh(db, db.query_runs(blocks=True), min_trades=5)
+    assert weighed["p_adj"].to_list() == [None, None]
+    assert weighed["dsr"].to_list() == [None, None]
+    assert evidence["ES_1"].pbo is None
+
+
+def test_vectors_of_several_lengths() -> None:
+    series = pl.Series([[1.0, 2.0], None, [3.0]], dtype=pl.List(pl.Float64))
+    assert pnl_matrix(series).tolist() == [[1, 2], [0, 0], [3, 0]]
+
+
+def test_the_order_of_evidence() -> None:
+    frame = pl.DataFrame(
+        {
+            "run_id": ["a", "b", "c", "d"],
+            **{name: [1] * 4 for name in TRIAL_KEY},
+            "p_adj": [0.2, 0.01, 0.01, 0.01],
+            "p_random": [0.001, 0.01, None, 0.01],
+            "net_pnl_lo": [9.0, 0.1, 9.0, 0.2],
+        }
+    )
+    assert by_evidence(frame)["run_id"].to_list() == ["d", "b", "c", "a"]
+
+
+def test_overfitting_says_what_it_means_where_nothing_pays() -> None:
+    paying, losing = (pl.DataFrame({"net_pnl_ticks": values}) for values in ([0.5, -1.0, None], [-0.5, 0.0, None]))
+    assert overfitting(Evidence("D", 2, 2, 0.25, 0.1), paying) == "Probability of backtest overfitting: 25%."
+    assert overfitting(Evidence("D", 2, 2, 0.0, 0.1), losing) == (
+        "Probability of backtest overfitting: 0%; as no row pays, that is how surely the one that loses least is told, "
+        "not that anything is earned."
+    )
+    assert overfitting(Evidence("D", 1, 1, None, None), paying) == ""
+
+
+def test_why_no_row_has_enough_trades() -> None:
+    form = {"n_signals": pl.Int64, "n_dropped": pl.Int64, "threshold": pl.Float64}
+    rows = pl.DataFrame({"n_signals": [0, 0, None], "n_dropped": [0, 0, None], "threshold": [0.9, -0.4, 0.1]}, form)
+    assert "none has any, because no signal reached its threshold, of which the lowest is 0.4." in too_few(rows[:2], 5)
+    some = pl.DataFrame({"n_signals": [7, 4], "n_dropped": [4, 0], "threshold": [0.9, 0.4]}, form)
+    assert too_few(some, 5) == "No row has 5 trades: the most is 4."
+    assert too_few(rows[2:], 5) == "No row has 5 trades."  # it failed, and was never counted
+
+
+ABOUT = Evidence("D", 512, 2048, 0.4, 0.1)
+GOOD: dict[str, Any] = {
+    "net_pnl_ticks": 0.8, "p_random": 0.002, "p_adj": 0.01, "net_pnl_lo": 0.3, "net_pnl_hi": 1.4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "beats random entry, survives 2,048 trials"),
+        ({"p_adj": 0.31}, "beats random entry, and may be the best of 2,048 lucky draws: 31 % of experiments this size on pure noise do better"),
+        ({"p_random": 0.4, "p_adj": 0.061}, "is no better than random entry (40 % of random entries pay as much), and may be the best of 2,048 lucky draws: 6.1 % of"),
+        ({"p_random": 0.4}, "survives 2,048 trials, but is no better than random entry (40 % of random entries pay as much): what pays may be the market's drift"),
+        ({"p_random": None, "p_adj": None}, "was not held against random entry: what it pays may be luck"),
+        ({"net_pnl_ticks": -0.25}, "beats random entry, but loses 0.25 ticks a trade after costs"),
+        ({"net_pnl_ticks": -0.25, "p_adj": 0.45}, "beats random entry, as some of 2,048 trials do by luck (45 % of experiments this size), but loses 0.25"),
+        ({"net_pnl_ticks": -0.25, "p_random": 0.7}, "is no better than random entry (70 % of random entries pay as much) and loses 0.25"),
+        ({"net_pnl_lo": -0.1}, "beats random entry, survives 2,048 trials, but its mean may be 0 (95 %: -0.10 to 1.40 ticks)"),
+        ({"net_pnl_ticks": None}, "did not trade"),
+    ],
+)  # fmt: skip
+def test_verdicts(change: dict[str, Any], words: str) -> None:
+    assert verdict({**GOOD, **change}, ABOUT).startswith(words)
+
+
+def test_a_setting_of_two_texts_varies_only_if_the_one_that_counts_does() -> None:
+    form = {"n_signals": 5, "n_dropped": 1, "tp_rate": 0.5, "sl_rate": 0.25, "finished_utc": datetime(2025, 7, 1)}
+    rows = pl.DataFrame(
+        [
+            {
+                "signal_name": "s", "signal_params_json": f'{{"hold":{n},"n":{n}}}', "scoring_json": None,
+                "eval_json": '{"hold":9}', **form,
+            }
+            for n in (1, 2)
+        ],
+        {"scoring_json": pl.String, **dict.fromkeys(("signal_name", "signal_params_json", "eval_json"), pl.String),
+         "n_signals": pl.Int64, "n_dropped": pl.Int64, "tp_rate": pl.Float64, "sl_rate": pl.Float64,
+         "finished_utc": pl.Datetime},
+    )  # fmt: skip
+    assert [row["varied"] for row in ranked(rows, rows)] == ["n=1", "n=2"]
+    assert [row["varied"] for row in ranked(rows, rows[:1])] == ["", ""]
+
+
+def test_words_count_what_a_search_chose_from() -> None:
+    searched = Evidence("D", 512, 2048, None, None, 4096)
+    assert verdict(GOOD, searched) == "beats random entry, survives 4,096 trials"
+    row = {**GOOD, "row": "r", "n_signals": 40, "n_dropped": 0, "p_adj": 0.2}
+    assert any("of 4096 trials on pure noise" in why for why in wanting(row, searched, min_trades=5, required_by="x"))
+
+
+def test_the_verdict_on_a_single_trial() -> None:
+    alone = Evidence("D", 1, 1, None, None)
+    assert verdict(GOOD, alone) == "beats random entry, survives 1 trial"
+    assert "may be a lucky draw: 31 % of such trials on pure noise do better" in verdict({**GOOD, "p_adj": 0.31}, alone)
+
+
+def test_evidence_as_json() -> None:
+    assert json.loads(json.dumps(ABOUT.plain()))["n_trials"] == 2048

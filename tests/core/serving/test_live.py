@@ -1,0 +1,282 @@
+"""Live equals offline: pipeline, entries and online simulation against the batch path, byte for byte."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
+
+from vpcore.backtest.entries import detect
+from vpcore.dataset import Dataset
+from vpcore.engine import Engine, EngineParams, FrameBlock
+from vpcore.errors import CausalityError, EngineError, RegistryError, SignalError
+from vpcore.projection import ProjectionConfig, project
+from vpcore.schema import GRID_VALUES
+from vpcore.scoring import ScoringConfig, score_arrays
+from vpcore.serving.bin_pipeline import EntryDetector
+from vpcore.serving.live_pipeline import LivePipeline
+from vpcore.serving.online_simulator import simulate, simulate_from_raw
+from vpcore.signal import SignalParams, SignalResult, StatisticalSignal, batch, code_digest
+
+PARAMS = EngineParams(grid_radius_ticks=6, band_margin_ticks=3, flow_windows=(2, 3))
+SCORING = ScoringConfig(zscore_window_bins=9, zscore_min_periods=4)
+WIDTH_NS = 100_000_000
+N_BINS = 60
+END_NS = START_NS + N_BINS * WIDTH_NS
+
+
+class Tilt(StatisticalSignal):
+    """Score below the mid minus score above it, smoothed."""
+
+    version = 1
+    columns = ("flow_score", "v_add", "spread_ticks")
+
+    class Params(SignalParams):
+        memory: float = 0.5
+
+    def start(self, context):
+        return {"n": context.n_cells, "mean": 0.0}
+
+    def step(self, state, frame):
+        half = state["n"] // 2
+        score = frame["flow_score"]
+        now = float(score[:half].sum() - score[half + 1 :].sum()) + frame["spread_ticks"] * 1e-3
+        state["mean"] += self.params.memory * (now - state["mean"])
+        return state["mean"]
+
+    def thresholds(self):
+        return (0.1,)
+
+    def warmup_bins(self, context):
+        return 0
+
+
+class Forgetful(Tilt):
+    """Its batch values are not those it streams."""
+
+    def compute(self, dataset):
+        values = super().compute(dataset).values.copy()
+        values[dataset.n_bins // 2 :] += 1e-9
+        return SignalResult(values)
+
+
+def tape(seed: int = 11) -> np.ndarray:
+    return random_tape(seed, 500, seconds=N_BINS * 0.1, oddities=False)
+
+
+def frames_of(records: np.ndarray) -> FrameBlock:
+    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS)
+    blocks = [*engine.blocks(records, INSTRUMENT), *engine.finish(END_NS)]
+    return FrameBlock.concatenate(blocks, GRID_VALUES, PARAMS.n_cells)
+
+
+def dataset_of(records: np.ndarray) -> Dataset:
+    block = frames_of(records)
+    return Dataset.from_arrays(block.bins, block.grid, dataset_id="tape", cell_width_ns=WIDTH_NS, tick_int=TICK_INT)
+
+
+def offline(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    score, state = score_arrays(*(dataset.grid(f"composite_d{i}") for i in (1, 2, 3)), dataset.valid, SCORING)
+    scored = dataset.with_grid({"flow_score": score, "flow_state_code": state})
+    return score, batch(Tilt(), scored).values
+
+
+def live(**changes) -> LivePipeline:
+    return LivePipeline(
+        PARAMS, TICK_INT, SCORING, Tilt(), **({"start_ns": START_NS, "instrument_id": INSTRUMENT} | changes)
+    )
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_pushed_records_give_the_values_of_the_dataset(size: int) -> None:
+    records = tape()
+    dataset = dataset_of(records)
+    score, values = offline(dataset)
+    horizons = ProjectionConfig(horizons_ms=(100, 500))
+    pipeline = live(projection=horizons, threshold=0.2, cooldown_bins=3, warmup_bins=5)
+    bins = [b for i in range(0, len(records), size) for b in pipeline.push(records[i : i + size])]
+    bins += pipeline.advance(END_NS)
+    assert [b.bin_seq for b in bins] == list(range(N_BINS))
+    assert [b.end_ns for b in bins] == dataset.bin("bin_end_ns").tolist()
+    assert [b.valid for b in bins] == dataset.valid.tolist()
+    assert np.array([b.score for b in bins]).tobytes() == score.tobytes()
+    assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
+    projected = project(score, dataset.valid, horizons, WIDTH_NS)
+    assert np.array([b.projection for b in bins]).tobytes() == projected.tobytes()
+    found = detect(values, dataset.valid, dataset.bin("bin_seq"), 0.2, cooldown_bins=3, warmup_bins=5)
+    assert [(b.bin_seq, b.entry) for b in bins if b.entry] == list(zip(found.bins, found.sides, strict=True))
+    assert len(found) > 3
+
+
+def test_a_server_that_starts_later_agrees_once_its_windows_are_full() -> None:
+    records = tape()
+    _, values = offline(dataset_of(records))
+    later = START_NS + 20 * WIDTH_NS
+    pipeline = live(start_ns=later)
+    warmed = pipeline.warm_from([records[:100], records[100:300]])
+    assert pipeline.quality()["events"] > 0
+    bins = pipeline.push(records[300:]) + pipeline.advance(END_NS)
+    assert warmed + len(bins) == N_BINS - 20
+    full = SCORING.zscore_window_bins + 30  # the mean's memory of the start is then below a part in 1e9
+    tail = [b.value for b in bins if b.end_ns > later + full * WIDTH_NS]
+    np.testing.assert_allclose(tail, values[-len(tail) :], rtol=0, atol=1e-7)
+
+
+def test_warming_up_over_a_night_without_a_book_is_pushing_without_looking() -> None:
+    records = tape()
+    evening = START_NS - 2000 * WIDTH_NS
+    horizons = ProjectionConfig(horizons_ms=(100, 500))
+    warmed, pushed = (live(start_ns=evening, projection=horizons, threshold=0.2) for _ in range(2))
+    assert warmed.warm_from(records[:600]) == len(pushed.push(records[:600])) > 1900
+    for one, other in zip(warmed.push(records[600:]), pushed.push(records[600:]), strict=True):
+        assert (one.value, one.entry) == (other.value, other.entry) or math.isnan(one.value)
+        assert one.score.tobytes() == other.score.tobytes()
+        assert one.projection.tobytes() == other.projection.tobytes()
+
+
+def test_the_first_records_say_where_bins_start_and_which_instrument() -> None:
+    records = tape()
+    own = records[records["instrument_id"] == INSTRUMENT]
+    pipeline = live(start_ns=None, instrument_id=None)
+    first = pipeline.push(own)[0]
+    assert first.frame.bins["bin_start_ns"] % WIDTH_NS == 0
+    assert first.frame.bins["bin_start_ns"] <= own["ts_recv"][0] < first.end_ns
+    with pytest.raises(EngineError, match=r"of 2 instruments: 77, 78. Say which one to follow: instrument_id="):
+        live(instrument_id=None).push(records)
+
+
+def test_nothing_happens_before_the_first_record() -> None:
+    pipeline = live()
+    assert pipeline.advance(END_NS) == []
+    assert pipeline.push(tape()[:0]) == []
+    assert pipeline.quality() == {}
+
+
+# -- published versions
+
+
+def runtime(**changes) -> dict:
+    return {
+        "pipeline": {
+            "name": "p",
+            "resolved": {
+                "engine": PARAMS.model_dump(mode="json"), "tick_int": TICK_INT, "cold_book": "refuse", "symbol": "ESH4",
+            },
+        },
+        "scoring": SCORING.model_dump(mode="json"),
+        "signal": {
+            "name": "tilt", "params": {"memory": 0.5}, "distribution": "tests", "distribution_version": "1",
+            "code_digest": code_digest(Tilt),
+        },
+        "projection": {"horizons_ms": [200]},
+        "threshold": 0.2, "cooldown_bins": 3, "warmup_bins": 5, "labels": None,
+    } | changes  # fmt: skip
+
+
+def test_a_published_version_serves_what_was_evaluated() -> None:
+    records = tape()
+    _, values = offline(dataset_of(records))
+    workspace = SimpleNamespace(
+        registry=SimpleNamespace(resolve={"champion": SimpleNamespace(runtime=runtime())}.__getitem__),
+        plugins=SimpleNamespace(load=lambda kind, name: {("signal", "tilt"): Tilt}[kind, name]),
+    )
+    pipeline = LivePipeline.from_serving(workspace, "champion", instrument_id=INSTRUMENT, start_ns=START_NS)
+    bins = pipeline.push(records) + pipeline.advance(END_NS)
+    assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
+    assert any(b.entry for b in bins)
+
+
+def test_installed_code_that_is_not_the_published_code_is_refused() -> None:
+    wanted = runtime()
+    wanted["signal"]["code_digest"] = "0" * 64
+    with pytest.raises(SignalError, match=r"Signal 'tilt' was published from tests 1 \(code 000000000000\)"):
+        LivePipeline.from_runtime(wanted, lambda kind, name: Tilt)
+
+
+def test_a_snapshot_of_another_form_is_an_error() -> None:
+    with pytest.raises(RegistryError, match=r"cannot be read: KeyError\('threshold'\)"):
+        LivePipeline.from_runtime({k: v for k, v in runtime().items() if k != "threshold"}, lambda kind, name: Tilt)
+
+
+# -- entries
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    values=st.lists(st.sampled_from([-1.0, -0.3, 0.0, 0.3, 1.0, math.nan]), min_size=1, max_size=60),
+    invalid=st.sets(st.integers(0, 59)),
+    threshold=st.sampled_from([0.0, 0.3, 0.5]),
+    cooldown=st.integers(0, 9),
+    warmup=st.integers(0, 12),
+)
+def test_entries_are_those_of_the_batch_detection(values, invalid, threshold, cooldown, warmup) -> None:
+    series = np.array(values)
+    valid = np.array([i not in invalid for i in range(len(values))])
+    series[~valid] = np.nan
+    seq = np.arange(len(values))
+    found = detect(series, valid, seq, threshold, cooldown_bins=cooldown, warmup_bins=warmup)
+    detector = EntryDetector(threshold, cooldown, warmup)
+    streamed = [(i, side) for i, v in enumerate(series) if (side := detector.push(float(v), i))]
+    assert streamed == list(zip(found.bins.tolist(), found.sides.tolist(), strict=True))
+
+
+# -- online simulation
+
+
+class Replay:
+    """A record stream over an array."""
+
+    def __init__(self, records: np.ndarray, size: int) -> None:
+        self.records, self.size = records, size
+
+    def __iter__(self) -> Iterator[SimpleNamespace]:
+        for i in range(0, len(self.records), self.size):
+            yield SimpleNamespace(records=self.records[i : i + self.size], instrument_id=INSTRUMENT, file_index=0)
+
+
+def test_a_simulation_times_every_bin_and_gives_the_batch_values() -> None:
+    dataset = dataset_of(tape())
+    _, values = offline(dataset)
+    result = simulate(dataset, Tilt(), SCORING, budget_ms=10_000)
+    assert result.values.tobytes() == values.tobytes()
+    assert result.n_bins == N_BINS
+    assert result.within_budget
+    for timing in result.stages.values():
+        assert 0 < timing.p50 <= timing.p95 <= timing.p99 <= timing.max
+    assert not simulate(dataset, Tilt(), SCORING, budget_ms=0).within_budget
+
+
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+def test_records_replayed_on_their_schedule_give_the_dataset_again(size: int) -> None:
+    records = tape()
+    dataset = dataset_of(records)
+    _, values = offline(dataset)
+    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS)
+    result = simulate_from_raw(dataset, Replay(records, size), engine, Tilt(), SCORING, budget_ms=100)
+    assert result.values.tobytes() == values.tobytes()
+    assert set(result.stages) == {"engine", "scoring", "signal", "total", "latency"}
+    assert result.stages["latency"].max >= result.stages["total"].p50
+    assert 0 < result.records <= len(records)
+
+
+def test_a_signal_whose_batch_is_not_its_stream_fails_loudly() -> None:
+    dataset = dataset_of(tape())
+    with pytest.raises(CausalityError, match=r"Signal 'Forgetful' streams .* at bin \d+ of tape, but its batch value"):
+        simulate(dataset, Forgetful(), SCORING, budget_ms=100)
+
+
+def test_other_records_than_the_datasets_fail_loudly() -> None:
+    records = tape()
+    dataset = dataset_of(records)
+    changed = records.copy()
+    own = np.flatnonzero((changed["instrument_id"] == INSTRUMENT) & (changed["action"] == ord("A")))
+    changed["size"][own[60]] += 1
+    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS)
+    with pytest.raises(CausalityError, match=r"Column '\w+' of bin \d+ differs between the replayed records"):
+        simulate_from_raw(dataset, Replay(changed, 100), engine, Tilt(), SCORING, budget_ms=100)

@@ -1,0 +1,177 @@
+"""The flat configuration of an experiment, which is made from the three layers and never written by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vpcore.backtest.cache import KEEP_MB
+from vpcore.backtest.config import EvalConfig
+from vpcore.config.pipeline import ResolvedPipeline
+from vpcore.config.sample import Indices
+from vpcore.errors import ConfigError
+from vpcore.projection import ProjectionConfig
+from vpcore.scoring import ScoringConfig
+from vpcore.signal import Extent
+
+
+class Grid(BaseModel):
+    """Parameters and the values that some of them may take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: dict[str, Any]
+    axes: dict[str, tuple[Any, ...]]
+
+    def point(self, indices: Indices) -> dict[str, Any]:
+        """Return the parameters with the values at some indices, one per axis."""
+        return {**self.base, **{name: self.axes[name][i] for name, i in zip(self.axes, indices, strict=True)}}
+
+
+class Search(BaseModel):
+    """Combinations that are proposed on the way, a round of them from the results of the rounds before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: int
+    """How many are tried; less than there are."""
+    seed: int
+    round: int
+    """How many are proposed at a time."""
+    scoring: Grid
+    """Without axes for a signal that does not read the score."""
+    params: Grid
+
+    @property
+    def axes(self) -> tuple[tuple[Any, ...], ...]:
+        """Values of all axes, those of the scorer first; a combination is an index into each."""
+        return (*self.scoring.axes.values(), *self.params.axes.values())
+
+    @property
+    def n_points(self) -> int:
+        """Number of combinations that there are."""
+        return math.prod(len(values) for values in self.axes)
+
+    def has(self, indices: Indices) -> bool:
+        """Return whether it is one of the combinations."""
+        return len(indices) == len(self.axes) and all(
+            type(i) is int and 0 <= i < len(values) for i, values in zip(indices, self.axes, strict=True)
+        )
+
+    def point(self, indices: Indices) -> tuple[dict[str, Any], ScoringConfig]:
+        """Return a combination as parameters, not checked yet, and scoring."""
+        first = len(self.scoring.axes)
+        scoring = ScoringConfig.model_validate(self.scoring.point(indices[:first]))
+        return self.params.point(indices[first:]), scoring
+
+
+class SignalPlan(BaseModel):
+    """One signal of an experiment and the parameter sets to run it with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    reads_score: bool
+    """Whether it reads the score: then every scoring of the experiment is a run of its own."""
+    params: tuple[dict[str, Any], ...]
+    """Every parameter of the signal in every set, defaults applied, as JSON holds them."""
+    sampled: tuple[tuple[int, int], ...] | None = None
+    """Which (scoring, parameter set) are tried, by their indices; all of them if None. The index of the scoring is 0
+    for a signal that does not read the score."""
+    search: Search | None = None
+    """How its combinations are found, if not here: then `params` is empty and `sampled` None."""
+    proposed: tuple[Indices, ...] = ()
+    """Combinations of `search` that are known by now. What an experiment asks does not depend on them."""
+
+
+class ExperimentConfig(BaseModel):
+    """What the runner takes: nothing in it has to be looked up."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    serving_name: str
+    pipeline: ResolvedPipeline
+    """The serving spec's: what a promoted version runs on."""
+    sessions: tuple[ResolvedPipeline, ...]
+    """What is evaluated on, in order of time, without overlap; often `pipeline` alone."""
+    session_places: tuple[str, ...] = ()
+    """Where the experiment asks for each of them, for messages."""
+    projection: ProjectionConfig
+    scorings: tuple[ScoringConfig, ...]
+    signals: tuple[SignalPlan, ...]
+    eval: EvalConfig
+    select_metric: str
+    min_signals: int
+    executor: str
+    max_workers: int | None
+    keep_mb: int = KEEP_MB
+    executor_options: dict[str, Any] = Field(default_factory=dict)
+    tracker: str
+    tracking_experiment: str
+    tags: dict[str, str]
+    tracking_files: tuple[str, ...] = ()
+    """Kinds of files that a tracker is given, of ``report``, ``models`` and ``diagnostics``."""
+    diagnostics: Extent
+
+    @property
+    def dataset_ids(self) -> tuple[str, ...]:
+        """Ids of the datasets of the sessions, in order of time."""
+        return tuple(session.dataset_id() for session in self.sessions)
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the dataset of an experiment on one session.
+
+        Raises
+        ------
+        ConfigError
+            If there are several.
+        """
+        if len(self.sessions) != 1:
+            raise ConfigError(
+                f"Experiment '{self.name}' has {len(self.sessions)} sessions and no single dataset: "
+                f"{', '.join(self.dataset_ids)}."
+            )
+        return self.sessions[0].dataset_id()
+
+    @property
+    def ranked_by(self) -> str:
+        """What rows are ranked by: the figure of `select`, or it in-sample where the end of the time is kept."""
+        splits = self.eval.splits
+        return "in_sample" if splits is not None and splits.method == "holdout" else self.select_metric
+
+    def scorings_of(self, signal: SignalPlan) -> tuple[ScoringConfig | None, ...]:
+        """Return the scorings to run a signal with; ``(None,)`` for one that does not read the score."""
+        return self.scorings if signal.reads_score else (None,)
+
+    def points_of(self, signal: SignalPlan) -> tuple[tuple[dict[str, Any], ScoringConfig | None], ...]:
+        """Return the (parameters, scoring) to run a signal with: all, those of the sample, or those proposed so far."""
+        if signal.search is not None:
+            points = (signal.search.point(indices) for indices in signal.proposed)
+            return tuple((params, scoring if signal.reads_score else None) for params, scoring in points)
+        scorings = self.scorings_of(signal)
+        if signal.sampled is None:
+            return tuple((params, scoring) for params in signal.params for scoring in scorings)
+        return tuple((signal.params[j], scorings[i]) for i, j in signal.sampled)
+
+    @property
+    def searched(self) -> bool:
+        """Whether combinations of a signal are proposed from the results of others."""
+        return any(plan.search is not None for plan in self.signals)
+
+    def with_proposed(self, found: Mapping[str, Sequence[Indices]]) -> ExperimentConfig:
+        """Return the configuration with other proposed combinations, by signal; none for a signal left out."""
+        signals = tuple(
+            plan if plan.search is None else plan.model_copy(update={"proposed": tuple(found.get(plan.name, ()))})
+            for plan in self.signals
+        )
+        return self.model_copy(update={"signals": signals})
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs: (dataset, scoring, signal with parameters)."""
+        return len(self.sessions) * sum(len(self.points_of(signal)) for signal in self.signals)

@@ -1,0 +1,135 @@
+"""`DatasetRegistry`: the datasets of a lake."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vpcore.dataset.manifest import DATASETS_PREFIX, MANIFEST_FILE, read_json
+from vpcore.errors import DatasetError, did_you_mean
+from vpcore.storage.protocol import Storage, check_key
+
+if TYPE_CHECKING:
+    from vpcore.dataset.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What a listing says of a dataset.
+
+    Attributes
+    ----------
+    first_ns, last_ns : int
+        Start of the first and end of the last bin, ns UTC.
+    valid_bins : int
+        Bins with a valid book.
+    size_bytes : int
+        Of all files.
+    created : datetime
+        When the manifest was written, UTC.
+    """
+
+    dataset_id: str
+    symbol: str
+    first_ns: int
+    last_ns: int
+    n_bins: int
+    valid_bins: int
+    size_bytes: int
+    created: datetime.datetime
+
+    @property
+    def valid_share(self) -> float:
+        """Share of the bins with a valid book."""
+        return self.valid_bins / self.n_bins if self.n_bins else 0.0
+
+
+class DatasetRegistry:
+    """Lists and opens datasets.
+
+    Parameters
+    ----------
+    storage : Storage
+        The lake.
+    prefix : str
+        Folder of the datasets in it.
+    """
+
+    def __init__(self, storage: Storage, prefix: str = DATASETS_PREFIX) -> None:
+        self.storage = storage
+        self.prefix = check_key(prefix)
+
+    def ids(self) -> list[str]:
+        """Return the sorted ids of the complete datasets."""
+        depth = self.prefix.count("/") + 1
+        parts = (key.split("/")[depth:] for key in self.storage.list(self.prefix))
+        return sorted(part[0] for part in parts if len(part) == 2 and part[1] == MANIFEST_FILE)
+
+    def exists(self, dataset_id: str) -> bool:
+        """Return whether the dataset is there, complete."""
+        return self.storage.exists(f"{self.prefix}/{dataset_id}/{MANIFEST_FILE}")
+
+    def path(self, dataset_id: str) -> Path:
+        """Return the folder of a dataset, there or not; of a storage without local files, that of a copy of it.
+
+        Raises
+        ------
+        DatasetError, StorageError
+            If it has to be copied and cannot be; see `vpcore.dataset.local_copy`.
+        """
+        path = self.storage.local_path(f"{self.prefix}/{dataset_id}")
+        if path is None:
+            from vpcore.dataset.local_copy import mirrored  # for storages that are not this machine's
+
+            path = mirrored(self.storage, self.prefix, dataset_id)
+        return path
+
+    def manifest(self, dataset_id: str) -> dict[str, Any]:
+        """Return the content of a dataset's manifest."""
+        self._require(dataset_id)
+        return read_json(self.path(dataset_id) / MANIFEST_FILE, dataset_id)
+
+    def open(self, dataset_id: str, *, cache_dir: str | Path | None = None) -> Dataset:
+        """Open a dataset; see `Dataset.open`.
+
+        Raises
+        ------
+        DatasetError
+            If there is none of this id; the message names the nearest.
+        """
+        from vpcore.dataset.dataset import Dataset  # pyarrow: not for a listing
+
+        self._require(dataset_id)
+        return Dataset.open(self.path(dataset_id), cache_dir=cache_dir)
+
+    def _require(self, dataset_id: str) -> None:
+        if "/" in dataset_id or not self.exists(dataset_id):
+            ids = self.ids()
+            there = (
+                f" There are {len(ids)}: vp list-datasets"
+                if ids
+                else " There is none yet. Make one with: vp generate PIPELINE"
+            )
+            raise DatasetError(f"No dataset is called '{dataset_id}'.{did_you_mean(dataset_id, ids)}{there}")
+
+    def info(self, dataset_id: str) -> DatasetInfo:
+        """Return what a listing says of one dataset."""
+        manifest = self.manifest(dataset_id)
+        folder = self.path(dataset_id)
+        with os.scandir(folder) as entries:
+            size = sum(entry.stat().st_size for entry in entries if entry.is_file())
+        n_bins = int(manifest["shape"]["n_bins"])
+        made = (folder / MANIFEST_FILE).stat().st_mtime
+        return DatasetInfo(
+            dataset_id=dataset_id,
+            symbol=manifest.get("symbol", ""),
+            first_ns=manifest.get("first_ns", 0),
+            last_ns=manifest.get("last_ns", 0),
+            n_bins=n_bins,
+            valid_bins=int(manifest.get("valid_bins", 0)),
+            size_bytes=size,
+            created=datetime.datetime.fromtimestamp(made, datetime.UTC).replace(microsecond=0),
+        )

@@ -1,0 +1,279 @@
+"""Which combinations an experiment tries that has them proposed: what is known of them, and the next round.
+
+Every round is a function of the experiment and the results of the rounds before it, so that who does the work, and how
+often it was interrupted, changes nothing. What was proposed is kept beside the results, per signal: whatever reads an
+experiment finds its runs there and needs no Optuna.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from vpcore.canonical import canonical_json, digest
+from vpcore.config import ExperimentConfig, Search, SignalPlan
+from vpcore.config.sample import Indices, sample_points
+from vpcore.dataset import Dataset
+from vpcore.errors import ResultsError
+from vpcore.experiment.plan import Plan
+from vpcore.experiment.propose import propose, require_optuna
+from vpcore.experiment.runs import Run, signal_code
+from vpcore.experiment.session_members import pooled_rows
+from vpcore.inference.out_of_sample import in_sample
+from vpcore.storage.atomic import storage_errors, write_atomic
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+PROPOSALS = "proposals"
+"""Folder of what was proposed, beside the results."""
+
+_Round = dict[str, Any]
+
+
+def with_proposals(workspace: Workspace, config: ExperimentConfig) -> ExperimentConfig:
+    """Return an experiment with the combinations that were proposed so far.
+
+    None are known before all of its datasets are there.
+
+    Raises
+    ------
+    ResultsError
+        If what is kept of them cannot be read.
+    """
+    if not config.searched or not all(workspace.datasets.exists(name) for name in config.dataset_ids):
+        return config
+    datasets = [workspace.datasets.open(name) for name in config.dataset_ids]
+    return Searches(workspace, config, datasets).config
+
+
+def searches_of(config: ExperimentConfig) -> dict[str, Search]:
+    """Return the signals of an experiment whose combinations are proposed."""
+    return {plan.name: plan.search for plan in config.signals if plan.search is not None}
+
+
+def choices(config: ExperimentConfig, runs: Sequence[Run]) -> int:
+    """Return how many rows a searched experiment chooses from on a session, those that were not tried included; else 0.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        The experiment.
+    runs : sequence of Run
+        All that are known of it, of all its sessions.
+    """
+    if not config.searched:
+        return 0
+    rows: dict[str, int] = {}
+    tried: dict[str, set[bytes]] = {}
+    for run in runs:
+        rows[run.signal_name] = max(rows.get(run.signal_name, 0), len(run.trials))
+        tried.setdefault(run.signal_name, set()).add(canonical_json([run.params, run.scoring]))
+    searches = searches_of(config)
+    return sum(
+        rows[name] * (searches[name].n_points if name in searches else len(points)) for name, points in tried.items()
+    )
+
+
+def unfinished(config: ExperimentConfig) -> dict[str, int]:
+    """Return how many combinations of each signal are still to be proposed, of signals with some."""
+    left = {plan.name: plan.search.n - len(plan.proposed) for plan in config.signals if plan.search is not None}
+    return {name: count for name, count in left.items() if count > 0}
+
+
+def stand_ins(config: ExperimentConfig) -> ExperimentConfig:
+    """Return an experiment with others, drawn at random, for the combinations that are still to be proposed alone."""
+    found: dict[str, list[Indices]] = {}
+    for plan in config.signals:
+        left = unfinished(config).get(plan.name, 0)
+        if plan.search is None or not left:
+            continue
+        sizes = [len(values) for values in plan.search.axes]
+        drawn = sample_points(sizes, "random", plan.search.n, plan.search.seed, plan.name)
+        free = [point for point in drawn if point not in set(plan.proposed)]
+        found[plan.name] = random.Random(0).sample(free, left)
+    return config.with_proposed(found)
+
+
+class Searches:
+    """The searches of an experiment.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where what was proposed is kept.
+    config : ExperimentConfig
+        The experiment.
+    datasets : sequence of Dataset
+        Those of all its sessions.
+
+    Raises
+    ------
+    ResultsError
+        If what is kept cannot be read.
+    """
+
+    def __init__(self, workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]) -> None:
+        self.workspace = workspace
+        self._plans = {plan.name: plan for plan in config.signals if plan.search is not None}
+        self._paths = {
+            name: workspace.results_dir / PROPOSALS / f"{_key(workspace, config, plan, datasets)}.json"
+            for name, plan in self._plans.items()
+        }
+        self._rounds = {name: _read(path, searches_of(config)[name]) for name, path in self._paths.items()}
+        self._figures: dict[bytes, float] = {}
+        self.config = self._at(config)
+
+    def require(self) -> None:
+        """Refuse to begin without Optuna if it is needed.
+
+        Raises
+        ------
+        ConfigError
+            If it is not installed.
+        """
+        if unfinished(self.config):
+            require_optuna()
+
+    def rows_to_come(self, plan: Plan) -> int:
+        """Return how many rows are still to be proposed, if each combination has as many as those of a plan."""
+        rows: dict[str, int] = {}
+        for run in plan.runs:
+            rows[run.signal_name] = max(rows.get(run.signal_name, 0), len(run.trials))
+        left = unfinished(self.config)
+        return len(self.config.sessions) * sum(count * rows.get(name, 0) for name, count in left.items())
+
+    def learn(self, runs: Sequence[Run]) -> None:
+        """Look up what runs came to, all sessions of a combination together; they are stored, or failed."""
+        mine = [run for run in runs if run.signal_name in self._plans]
+        if mine:
+            of_run = {run.run_id: canonical_json([run.signal_name, run.params, run.scoring]) for run in mine}
+            for run_id, figure in figures(self.workspace, self.config, mine).items():
+                self._figures[of_run[run_id]] = figure
+
+    def ask(self, *, first: bool = False) -> dict[str, list[Indices]]:
+        """Return the next round, by signal, and keep it; nothing when all are through.
+
+        Call `learn` before with all runs of the rounds before. With `first`, only of signals of which nothing has been
+        proposed yet.
+
+        Raises
+        ------
+        ConfigError
+            If Optuna is not installed.
+        ResultsError
+            If what is kept cannot be read.
+        StorageError
+            If the round cannot be kept.
+        """
+        asked: dict[str, list[Indices]] = {}
+        for name, left in unfinished(self.config).items():
+            search, rounds, path = searches_of(self.config)[name], self._rounds[name], self._paths[name]
+            if first and rounds:
+                continue
+            kept = _read(path, search)[len(rounds) :]  # another process may be ahead
+            if kept:
+                rounds.append(kept[0])
+            else:
+                known = {point: self._figure(name, search, point) for point in _points(rounds)}
+                size = min(search.round, search.n_points - len(known))
+                new = propose(search.axes, known, size, [search.seed, name, len(rounds)])
+                rounds.append({"optuna": version("optuna"), "points": new})
+                _write(path, name, rounds)
+            asked[name] = rounds[-1]["points"][:left]
+        self.config = self._at(self.config)
+        return asked
+
+    def _at(self, config: ExperimentConfig) -> ExperimentConfig:
+        searches = searches_of(config)
+        return config.with_proposed(
+            {name: _points(rounds)[: searches[name].n] for name, rounds in self._rounds.items()}
+        )
+
+    def _figure(self, name: str, search: Search, point: Indices) -> float:
+        values, scoring = search.point(point)
+        params = self.workspace.plugins.load("signal", name).Params.parse(values, name).plain()
+        scored = scoring.model_dump(mode="json") if self._plans[name].reads_score else None
+        return self._figures.get(canonical_json([name, params, scored]), -np.inf)
+
+
+def _points(rounds: Sequence[_Round]) -> list[Indices]:
+    return [point for each in rounds for point in each["points"]]
+
+
+def figures(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run]) -> dict[str, float]:
+    """Return what runs are searched by: the figure of `select` of their best row among those with enough trades.
+
+    On several sessions rows are combinations over all of them, as `compare` ranks them, and the run is that on the
+    last one. With `eval.splits` figure and trades are those of the training part of the first fold alone, on which
+    none of them judges.
+
+    Returns
+    -------
+    dict of run id to float
+        -inf where no row has enough trades; runs that failed are not in it.
+    """
+    splits = config.eval.splits
+    if len(config.sessions) > 1:
+        rows, _ = pooled_rows(workspace, config, runs)
+    else:
+        keys = [(run.run_id, trial) for run in runs for trial in run.trials]
+        rows = workspace.results.query_runs(keys=keys, blocks=splits is not None)
+    if rows.is_empty():
+        return {}
+    if splits is not None:
+        scores = in_sample(rows, metric=config.select_metric, min_trades=config.min_signals)[:, 0]
+    else:
+        traded = (rows["n_signals"] - rows["n_dropped"] >= config.min_signals).to_numpy()
+        figure = rows[config.select_metric].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        scores = np.where(traded & ~np.isnan(figure), figure, -np.inf)
+    best = pl.DataFrame({"run_id": rows["run_id"], "score": scores}).group_by("run_id").agg(pl.col("score").max())
+    return dict(best.iter_rows())
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+
+def _key(workspace: Workspace, config: ExperimentConfig, plan: SignalPlan, datasets: Sequence[Dataset]) -> str:
+    """Return the digest of everything that decides what is proposed for a signal. How many are tried does not."""
+    assert plan.search is not None
+    return digest(
+        {
+            "signal": signal_code(plan.name, workspace.plugins.load("signal", plan.name)),
+            "search": plan.search.model_dump(mode="json", exclude={"n"}),
+            "sessions": [[dataset.dataset_id, list(dataset.source_digests)] for dataset in datasets],
+            "eval": config.eval.model_dump(mode="json"),
+            "select": [config.select_metric, config.min_signals],
+        }
+    )
+
+
+def _read(path: Path, search: Search) -> list[_Round]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        rounds = [{**each, "points": [tuple(point) for point in each["points"]]} for each in json.loads(data)["rounds"]]
+        points = _points(rounds)
+        sound = len(set(points)) == len(points) and all(map(search.has, points))
+    except (ValueError, TypeError, KeyError):
+        sound = False
+    if not sound:
+        raise ResultsError(
+            f"{path} does not hold what was proposed in this search. Delete it: running the experiment again writes it "
+            "anew, from the stored rows."
+        )
+    return rounds
+
+
+def _write(path: Path, name: str, rounds: list[_Round]) -> None:
+    with storage_errors(path, f"keep what was proposed for signal '{name}'"):
+        write_atomic(path, canonical_json({"signal": name, "rounds": rounds}))

@@ -1,0 +1,84 @@
+"""The causality gate: no signal is evaluated that has not been shown to look at the past alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from vpcore.canonical import canonical_json
+from vpcore.errors import CausalityError
+from vpcore.experiment.dispatch import dispatch
+from vpcore.experiment.runs import Run
+from vpcore.experiment.worker import describe, load_class
+from vpcore.signal.conformance.proof import load_proof, prove
+
+PROOFS = "proofs"
+"""Folder of the proofs, beside the results."""
+
+
+def prove_signal(target: str, code: str, params: dict[str, Any], name: str, folder: str) -> tuple[str, str] | None:
+    """Prove one signal, in a worker. Returns None, or the kind of refusal and its message."""
+    try:
+        cls = load_class(target, code)
+        prove(cls(cls.Params.parse(params, name)), Path(folder), name=name)
+    except CausalityError as error:
+        return "causality", str(error)
+    except Exception as error:
+        return "other", describe(error)
+    return None
+
+
+def unproven_runs(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
+    """Return the runs whose signal has no stored proof, those of one signal and parameters together."""
+    of_signal: dict[tuple[str, bytes], list[Run]] = {}
+    for run in runs:
+        of_signal.setdefault((run.signal_name, canonical_json(run.params)), []).append(run)
+    return [same for _, same in sorted(of_signal.items()) if load_proof(folder, same[0].signal) is None]
+
+
+def pass_gate(
+    runs: Sequence[Run], folder: Path, executor: Executor, on_proof: Callable[[int, int], None]
+) -> dict[str, str]:
+    """Prove every signal of some runs that has no stored proof.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        What is to be computed.
+    folder : Path
+        Where proofs are kept.
+    executor : Executor
+        Who runs the checks.
+    on_proof : callable
+        Called with how many are done and how many there are.
+
+    Returns
+    -------
+    dict
+        Error by run id, of the runs whose signal failed its contract in another way than by looking ahead. They are
+        not to be evaluated either.
+
+    Raises
+    ------
+    CausalityError
+        If a signal looks ahead, or its streaming and batch values differ: then nothing at all is evaluated.
+    """
+    unproven = unproven_runs(runs, folder)
+    on_proof(0, len(unproven))
+    calls = [(run.target, run.meta["code_digest"], run.params, run.signal_name, str(folder)) for run, *_ in unproven]
+    refusals: dict[int, tuple[str, str]] = {}
+    with closing(dispatch(executor, prove_signal, calls)) as results:
+        for done, (index, result) in enumerate(results, 1):
+            on_proof(done, len(unproven))
+            if isinstance(result, BaseException):
+                refusals[index] = ("other", describe(result))
+            elif result is not None:
+                refusals[index] = result
+    causal = [message for index, (kind, message) in sorted(refusals.items()) if kind == "causality"]
+    if causal:
+        more = f" It and {len(causal) - 1} more sets of parameters are refused." if len(causal) > 1 else ""
+        raise CausalityError(f"Nothing was evaluated.{more} {causal[0]}")
+    return {run.run_id: message for index, (_, message) in refusals.items() for run in unproven[index]}

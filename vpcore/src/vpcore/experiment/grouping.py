@@ -1,0 +1,188 @@
+"""Rows by groups: the best, the median and the number per value of a setting, and a table of two settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_COLUMNS = 40
+"""Values of the setting across a table of two; more do not fit a screen."""
+
+_ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
+_HEAT = ((178, 24, 43), (33, 102, 172))
+
+
+def figure_of(sort: str) -> str:
+    """Return the figure that groups are made of: an order by evidence goes by `p_adj`."""
+    from vpcore.inference.ranking import EVIDENCE
+
+    return "p_adj" if sort == EVIDENCE else sort
+
+
+def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+    """Return rows with every setting that varies as a column.
+
+    Raises
+    ------
+    ResultsError
+        If one of `wanted` is none of them.
+    """
+    import polars as pl
+
+    from vpcore.errors import ResultsError, did_you_mean, listed
+    from vpcore.experiment.row_facts import TRIAL_AXES, varied
+    from vpcore.experiment.tables import HEADINGS
+
+    frame, names = varied(rows)
+    frame = frame.with_columns(pl.col(column).alias(name) for name, column in _ALWAYS.items())
+    valid = [*_ALWAYS, *names, *(name for name in TRIAL_AXES if name not in names)]
+    headings = [heading for heading, column in HEADINGS.items() if column in valid]
+    for name in wanted:
+        if name not in valid:
+            raise ResultsError(
+                f"Rows cannot be grouped by '{name}'.{did_you_mean(name, [*valid, *headings])} "
+                f"What varies among them: {listed(valid)}."
+            )
+    return frame
+
+
+def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
+    """Return one line per value of a setting: the best figure and its row, the median, the number; the best first."""
+    import polars as pl
+
+    from vpcore.results import LOWER_IS_BETTER
+
+    figure = figure_of(sort)
+    lower = figure in LOWER_IS_BETTER or figure in ("p_adj", "q_random")
+    best = pl.col(figure).min() if lower else pl.col(figure).max()
+    at = pl.col(figure).arg_min() if lower else pl.col(figure).arg_max()
+    found = (
+        with_settings(rows, [by])
+        .group_by(by)
+        .agg(
+            best.alias("best"), pl.col("row").get(at).alias("best_row"), pl.col(figure).median().alias("median"),
+            pl.len().alias("rows"),
+        )
+        .sort(["best", by], descending=[not lower, False], nulls_last=True)
+    )  # fmt: skip
+    return found.to_dicts()
+
+
+def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
+    """Return one line per value of every setting that varies: the figure over all rows that have it.
+
+    What every signal has, as the barriers, is told over all rows; a threshold, a parameter or a setting of the scorer,
+    which mean something else or nothing to another signal, within each signal that has more than one value of it, as
+    ``signal.setting`` where there are several signals. A setting's ``spread`` is how far the medians of its values lie
+    apart; those with the widest come first.
+    """
+    import polars as pl
+
+    from vpcore.experiment.row_facts import TRIAL_AXES, varied
+
+    figure = figure_of(sort)
+    table, names = varied(rows)
+    signals = sorted(set(rows["signal_name"].to_list()))
+    common = [name for name in names if name in TRIAL_AXES and name != "threshold"]
+    parts = [(name, name, table) for name in common]
+    if len(signals) > 1:
+        parts.append(("signal", "signal", table.with_columns(signal=pl.col("signal_name"))))
+    for signal in signals:
+        own = table.filter(pl.col("signal_name") == signal)
+        parts += [(f"{signal}.{name}" if len(signals) > 1 else name, name, own) for name in names if name not in common]
+    lines: list[tuple[float, list[dict[str, Any]]]] = []
+    for label, name, part in parts:
+        found = (
+            part.filter(pl.col(name).is_not_null())
+            .group_by(name)
+            .agg(pl.col(figure).median().alias("median"), pl.col(figure).max().alias("highest"),
+                 pl.col(figure).min().alias("lowest"), pl.len().alias("rows"))
+            .sort(name)
+        )  # fmt: skip
+        if found.height < 2:
+            continue
+        medians = found["median"].drop_nulls()
+        spread = float(medians.max() - medians.min()) if len(medians) else 0.0  # type: ignore[operator, arg-type]
+        group = [{"setting": label, "value": row.pop(name), **row, "spread": spread} for row in found.to_dicts()]
+        lines.append((-spread, group))
+    return [line for _, group in sorted(lines, key=lambda pair: (pair[0], pair[1][0]["setting"])) for line in group]
+
+
+def pareto(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that no other beats in both what a trade pays and how many there are, the most frequent first.
+
+    Of rows that are equal in both, the first by key is kept.
+    """
+    import polars as pl
+
+    from vpcore.results import ROW_KEY
+
+    known = rows.filter(pl.col("net_pnl_ticks").is_not_null() & pl.col("events_per_hour").is_not_null())
+    order = ["events_per_hour", "net_pnl_ticks", *ROW_KEY]
+    known = known.sort(order, descending=[True, True] + [False] * len(ROW_KEY))
+    before = pl.col("net_pnl_ticks").cum_max().shift(1)
+    return known.filter(before.is_null() | (pl.col("net_pnl_ticks") > before))
+
+
+def pivoted(rows: pl.DataFrame, down: str, across: str, sort: str) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Return the values across, and one line per value down with the median figure under each of them.
+
+    Raises
+    ------
+    ResultsError
+        If a setting does not exist, both are the same, or there are too many values across.
+    """
+    import polars as pl
+
+    from vpcore.errors import ResultsError
+
+    if down == across:
+        raise ResultsError(f"--pivot takes two settings that differ, was '{down}' twice.")
+    frame = with_settings(rows, [down, across])
+    cells = frame.group_by(down, across).agg(pl.col(figure_of(sort)).median().alias("median"))
+    over = frame[across].unique().sort().to_list()
+    if len(over) > MOST_COLUMNS:
+        raise ResultsError(
+            f"'{across}' has {len(over)} values, at most {MOST_COLUMNS} fit across. Exchange the two: "
+            f"--pivot {across} {down}"
+        )
+    median = {(row[down], row[across]): row["median"] for row in cells.iter_rows(named=True)}
+    lines = [
+        {down: value, **{str(_short(other)): median.get((value, other)) for other in over}}
+        for value in frame[down].unique().sort().to_list()
+    ]
+    return [str(_short(other)) for other in over], lines
+
+
+def print_pivot(lines: Sequence[Mapping[str, Any]], down: str, over: Sequence[str], title: str) -> None:
+    """Print a table of two settings on a terminal, blue where the figure is above 0 and red where it is below."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    known = [abs(line[name]) for line in lines for name in over if line[name] is not None]
+    limit = max([value for value in known if math.isfinite(value)], default=0.0) or 1.0
+    table = Table(title=title, title_justify="left", header_style="bold", show_lines=False)
+    table.add_column(down, justify="right", style="bold")
+    for name in over:
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(str(_short(line[down])), *(_cell(line[name], limit, Text) for name in over))
+    Console().print(table)
+
+
+def _cell(value: float | None, limit: float, text: Any) -> Any:
+    if value is None or not math.isfinite(value):
+        return text("")
+    share = min(abs(value) / limit, 1.0)
+    colour = tuple(round(255 + (part - 255) * share) for part in _HEAT[value >= 0])
+    ink = "white" if share > 0.6 else "black"
+    return text(f"{value:.3f}", style=f"{ink} on rgb({colour[0]},{colour[1]},{colour[2]})")
+
+
+def _short(value: Any) -> Any:
+    return f"{value:g}" if isinstance(value, float) else value

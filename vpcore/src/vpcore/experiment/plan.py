@@ -1,0 +1,120 @@
+"""What is left to do of an experiment, in portions for workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vpcore.dataset import DatasetRegistry
+from vpcore.experiment.runs import Run
+from vpcore.experiment.worker import Task, WorkItem
+from vpcore.results import ResultsDB, StoredRun
+
+RUNS_PER_TASK = 16
+"""At most. A task's rows are stored together, and what it shares is computed once per worker anyway."""
+
+TASKS_PER_WORKER = 4
+"""At least, if there are runs enough: so that no worker is left with the last long task alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs of an experiment and what of them is in the results already.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        All.
+    missing : tuple of Run
+        Those with something left to compute; their `trials` are only what is left.
+    absent : tuple of str
+        Datasets of the experiment that have not been generated; their runs are in neither.
+    n_failed : int
+        Trials that are stored as failed, and not to be tried again.
+    failed : tuple of str
+        Ids of their runs.
+    """
+
+    runs: tuple[Run, ...]
+    missing: tuple[Run, ...]
+    absent: tuple[str, ...] = ()
+    n_failed: int = 0
+    failed: tuple[str, ...] = ()
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials of the experiment."""
+        return sum(len(run.trials) for run in self.runs)
+
+    @property
+    def n_missing(self) -> int:
+        """Number of trials that are left."""
+        return sum(len(run.trials) for run in self.missing)
+
+
+def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, retry_failed: bool = False) -> Plan:
+    """Compare runs with the results store.
+
+    A row of a run that failed is a result like any other: the same code would fail again, and other code is another
+    run. What failed for want of memory, say, is asked for with `retry_failed`.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        All runs of the experiment.
+    results : ResultsDB
+        The store.
+    force : bool
+        Compute everything again.
+    retry_failed : bool
+        Compute again what is stored as failed.
+    """
+    if force:
+        return Plan(tuple(runs), tuple(runs))
+    stored = results.stored(run.run_id for run in runs)
+    missing, n_failed, of_runs = [], 0, []
+    for run in runs:
+        there = stored.get(run.run_id, StoredRun())
+        failed = set() if retry_failed else there.failed & set(run.trials)
+        n_failed += len(failed)
+        of_runs += [run.run_id] if failed else []
+        done = there.ok | failed
+        left = tuple(trial for trial in run.trials if trial not in done)
+        if left:
+            missing.append(replace(run, trials=left))
+    return Plan(tuple(runs), tuple(missing), n_failed=n_failed, failed=tuple(of_runs))
+
+
+def tasks(runs: Iterable[Run], datasets: DatasetRegistry, cache: Path, max_workers: int) -> list[Task]:
+    """Return the runs in portions that share a dataset and a score, in order."""
+    runs = list(runs)
+    size = max(1, min(RUNS_PER_TASK, len(runs) // (TASKS_PER_WORKER * max_workers)))
+    portions: list[list[Run]] = []
+    for run in runs:
+        if portions and len(portions[-1]) < size and _share(portions[-1][0], run):
+            portions[-1].append(run)
+        else:
+            portions.append([run])
+    return [
+        Task(datasets, portion[0].meta["dataset_id"], str(cache), tuple(work_item(run) for run in portion))
+        for portion in portions
+    ]
+
+
+def _share(one: Run, other: Run) -> bool:
+    return one.scoring == other.scoring and one.meta["dataset_id"] == other.meta["dataset_id"]
+
+
+def work_item(run: Run) -> WorkItem:
+    """Return a run as it is sent to a worker."""
+    return WorkItem(
+        run_id=run.run_id,
+        signal_name=run.signal_name,
+        target=run.target,
+        code_digest=run.meta["code_digest"],
+        params=run.params,
+        scoring=run.scoring,
+        settings=run.settings,
+        trials=run.trials,
+    )

@@ -1,0 +1,48 @@
+"""Whether the sessions of an experiment have data, before any work is done for one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vpcore.config import ExperimentConfig
+from vpcore.errors import SourceError
+from vpcore.generation.sources import check_source
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+
+def without_data(workspace: Workspace, config: ExperimentConfig) -> list[str]:
+    """Return, for every session that has no dataset and cannot get one, which it is, where it is asked for, and why.
+
+    Headers of files are read, and no records.
+    """
+    found = []
+    places = config.session_places or ("",) * len(config.sessions)
+    for session, place in zip(config.sessions, places, strict=True):
+        if workspace.datasets.exists(session.dataset_id()):
+            continue
+        try:
+            check_source(workspace, session)
+        except SourceError as error:
+            found.append(f"{session.symbol} {session.label}{f' ({place})' if place else ''}: {error}")
+    return found
+
+
+def require_data(workspace: Workspace, config: ExperimentConfig) -> None:
+    """Refuse an experiment on several sessions of which some cannot be made, naming all of them.
+
+    Raises
+    ------
+    SourceError
+        With a line per session.
+    """
+    if len(config.sessions) == 1:
+        return  # its dataset is made first anyway, and says the same
+    found = without_data(workspace, config)
+    if found:
+        lines = "\n".join(f"  {text}" for text in found)
+        raise SourceError(
+            f"{len(found)} of the {len(config.sessions)} sessions of experiment '{config.name}' cannot be made, and "
+            f"nothing was computed. Fetch the files, or leave these out:\n{lines}"
+        )

@@ -1,0 +1,346 @@
+"""Running an experiment: resolve, generate what is missing, prove, evaluate, store, report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vpcore.config import ExperimentConfig, ExperimentSpec
+from vpcore.dataset import Dataset
+from vpcore.errors import VpError
+from vpcore.experiment.adaptive_search import Searches, with_proposals
+from vpcore.experiment.causality import PROOFS, pass_gate
+from vpcore.experiment.dispatch import dispatch
+from vpcore.experiment.plan import Plan, make_plan, tasks
+from vpcore.experiment.preflight import require_data
+from vpcore.experiment.progress import SweepProgress
+from vpcore.experiment.propose import require_optuna
+from vpcore.experiment.recorder import Keeper, SweepReport, failed_outcome
+from vpcore.experiment.reporting import WriteReport, make_tracker
+from vpcore.experiment.runs import Run, expand
+from vpcore.experiment.worker import DatasetUnseen, Outcome, Task, describe, run_task
+from vpcore.experiment.workers import check_workers, make_pool
+from vpcore.generation.generate import generate_dataset
+from vpcore.signal import DIAGNOSTICS, MODELS, require_importable
+from vpcore.tracker import NoTracker, Tracker
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+Experiment = str | os.PathLike[str] | ExperimentSpec | ExperimentConfig
+
+
+def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentConfig:
+    """Return the flat configuration of an experiment, given by name, path, spec or as it is.
+
+    Of combinations that are proposed on the way it has those of so far, unless it was given as it is.
+    """
+    if isinstance(experiment, ExperimentConfig):
+        return experiment
+    return with_proposals(workspace, workspace.experiment(experiment).to_harness_config())  # type: ignore[arg-type]
+
+
+def plan_experiment(
+    workspace: Workspace, experiment: Experiment, *, force: bool = False, retry_failed: bool = False
+) -> Plan | None:
+    """Return what is there and what is left of an experiment; None if none of its datasets has been generated.
+
+    Nothing is computed or written. Of a dataset that is not there nothing is known, see `Plan.absent`.
+    """
+    config = harness_config(workspace, experiment)
+    there = [name for name in config.dataset_ids if workspace.datasets.exists(name)]
+    if not there:
+        return None
+    runs = expand_sessions(workspace, config, [workspace.datasets.open(name) for name in there])
+    absent = tuple(name for name in config.dataset_ids if name not in there)
+    return replace(make_plan(runs, workspace.results, force=force, retry_failed=retry_failed), absent=absent)
+
+
+def expand_sessions(
+    workspace: Workspace,
+    config: ExperimentConfig,
+    datasets: Sequence[Dataset],
+    *,
+    signals: Collection[str] | None = None,
+) -> tuple[Run, ...]:
+    """Return the runs of an experiment, or those of some signals, on datasets of its sessions, one after the other."""
+    of = {session.dataset_id(): session for session in config.sessions}
+    return tuple(
+        run
+        for dataset in datasets
+        for run in expand(
+            config,
+            workspace.plugins,
+            dataset.source_digests,
+            dataset,
+            session=of[dataset.dataset_id],
+            signals=signals,
+        )
+    )
+
+
+def run_experiment(
+    workspace: Workspace,
+    experiment: Experiment,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    max_workers: int | None = None,
+    executor: str | None = None,
+    executor_options: Mapping[str, Any] | None = None,
+    strict_tracking: bool = False,
+    write_report: WriteReport | None = None,
+    on_progress: Callable[[SweepProgress], None] = lambda progress: None,
+) -> SweepReport:
+    """Compute and store what is missing of an experiment.
+
+    A run that raises is stored with its error and the others go on. Finished runs are stored about once a second, so
+    that an interruption loses little; running again computes the rest.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where everything is.
+    experiment : str, path, ExperimentSpec or ExperimentConfig
+        What to run.
+    force : bool
+        Compute again what is stored.
+    retry_failed : bool
+        Compute again what is stored as failed.
+    fail_fast : bool
+        Stop at the first run that fails.
+    max_workers : int, optional
+        Instead of the experiment's own.
+    executor : str, optional
+        Name of an executor, instead of the experiment's own.
+    executor_options : mapping, optional
+        Options of the executor, over those of the experiment.
+    strict_tracking : bool
+        Raise at the end if the tracker or a lifecycle hook failed.
+    write_report : callable, optional
+        Called with a path at the end, if runs were reported to a tracker that takes files and `tracking.files` names
+        the report: `vpcore.report.write.writer_of`.
+    on_progress : callable
+        Called with a `SweepProgress`.
+
+    Returns
+    -------
+    SweepReport
+
+    Raises
+    ------
+    CausalityError
+        If a signal looks ahead, or streaming and batch differ: nothing is evaluated.
+    ConfigError, PluginError, DatasetError, SourceError, StorageError
+        As the stages say.
+    """
+    began = time.perf_counter()
+    config = harness_config(workspace, experiment)
+    workspace.plugins.load("executor", executor or config.executor)  # one that is missing is noticed at once
+    report = SweepReport(config.name, list(config.dataset_ids))
+    tracker: Tracker | None = None
+    if not all(workspace.datasets.exists(name) for name in config.dataset_ids):
+        # A tracker or an Optuna that is not installed shall not be noticed after the generation.
+        tracker = _tracker(workspace, config, report)
+        if config.searched:
+            require_optuna()
+    require_data(workspace, config)
+    datasets = _datasets(workspace, config, report, on_progress)
+    searches = Searches(workspace, config, datasets)
+    searches.require()
+    config = searches.config
+    failed_hooks = len(workspace.plugins.hook_failures)
+    keeper: Keeper | None = None
+    with ExitStack() as opened:
+        pool: Executor | None = None
+        for plan in _plans(workspace, searches, datasets, force, retry_failed):
+            report.take(plan)
+            if plan.missing:
+                if keeper is None or pool is None:
+                    tracker = tracker or _tracker(workspace, config, report)
+                    pool = make_pool(
+                        workspace, config, executor=executor, max_workers=max_workers, options=executor_options
+                    )
+                    keeper = Keeper(workspace, config, tracker, report)
+                    opened.enter_context(pool)
+                keeper.take(plan, searches.rows_to_come(plan))
+                if not getattr(pool, "in_process", False):
+                    for run in plan.missing:
+                        require_importable(type(run.signal))
+                _work(keeper, plan, pool, datasets, fail_fast, on_progress)
+            if report.stopped:
+                break
+    if keeper is not None:
+        keeper.reporter.finish(_watched(write_report, on_progress))
+    elif tracker is not None:
+        tracker.close()
+    report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
+    report.elapsed_seconds = time.perf_counter() - began
+    if strict_tracking:
+        report.raise_tracking_failures(workspace.plugins)
+    return report
+
+
+def _plans(
+    workspace: Workspace, searches: Searches, datasets: Sequence[Dataset], force: bool, retry_failed: bool
+) -> Iterator[Plan]:
+    """Yield what there is to do; of combinations that are proposed, each round when the one before is stored."""
+    searches.ask(first=True)
+    config, asked = searches.config, None
+    seen: set[str] = set()
+    while asked is None or asked:
+        # A round is planned by itself: what was computed before it shall not be computed again by force.
+        found = expand_sessions(workspace, config, datasets, signals=asked)
+        runs = [run for run in found if run.run_id not in seen]
+        seen |= {run.run_id for run in runs}
+        yield make_plan(runs, workspace.results, force=force, retry_failed=retry_failed)
+        searches.learn(runs)
+        asked = searches.ask()
+        config = config.with_proposed(asked)
+
+
+def _watched(write_report: WriteReport | None, on_progress: Callable[[SweepProgress], None]) -> WriteReport | None:
+    if write_report is None:
+        return None
+
+    def write(path: Path) -> bool:
+        on_progress(SweepProgress("report", 0.0, 1.0))
+        return write_report(path)
+
+    return write
+
+
+def _datasets(
+    workspace: Workspace, config: ExperimentConfig, report: SweepReport, on_progress: Callable[[SweepProgress], None]
+) -> list[Dataset]:
+    """Return the datasets of all sessions, generated where they are missing, in order of time."""
+    found: list[Dataset] = []
+    total = float(len(config.sessions))
+    for session in config.sessions:
+        if not workspace.datasets.exists(session.dataset_id()):
+            on_progress(SweepProgress("dataset", float(len(found)), total))
+        made = generate_dataset(
+            workspace,
+            session,
+            on_progress=lambda now: on_progress(SweepProgress("dataset", len(found) + now.share, total)),
+        )
+        report.warnings += made.warnings if total == 1 else tuple(f"{session.label}: {text}" for text in made.warnings)
+        found.append(made.dataset)
+    return found
+
+
+def _work(
+    keeper: Keeper,
+    plan: Plan,
+    pool: Executor,
+    datasets: Sequence[Dataset],
+    fail_fast: bool,
+    on_progress: Callable[[SweepProgress], None],
+) -> None:
+    """Prove, evaluate and store; whatever happens, what was finished is stored before this returns or raises."""
+    workspace, report = keeper.workspace, keeper.report
+    check_workers(pool, workspace.datasets, [dataset.dataset_id for dataset in datasets])
+    folder = workspace.results_dir / PROOFS
+    began = report.n_computed > 0
+
+    def proving(done: int, total: int) -> None:
+        if not began:  # between two rounds the count of rows stays in sight
+            on_progress(SweepProgress("proof", done, total))
+
+    def show() -> None:
+        done, best = report.n_computed, keeper.leader.best
+        on_progress(SweepProgress("run", done, keeper.total, report.n_failed, report.n_reused, best))
+
+    refused = pass_gate(plan.missing, folder, pool, proving)
+
+    try:
+        for run in plan.missing:
+            if run.run_id in refused:
+                keeper.started(run.run_id)
+                keeper.add([failed_outcome(run, refused[run.run_id])])
+        if fail_fast and refused:
+            report.stopped = True
+            return
+        left = [run for run in plan.missing if run.run_id not in refused]
+        models, looks = (str(workspace.results_dir / name) for name in (MODELS, DIAGNOSTICS))
+        work = [
+            replace(
+                task, models=models, diagnostics=looks, extent=keeper.config.diagnostics, keep_mb=keeper.config.keep_mb
+            )
+            for task in tasks(left, workspace.datasets, workspace.cache_dir, getattr(pool, "max_workers", 1))
+        ]
+        show()
+        died = _run_all(keeper, pool, work, fail_fast, show)
+        # Which run of a task its worker died of is only seen when each has a worker to itself; where a death is held
+        # against what merely waited there, nothing else may wait.
+        alone = [replace(task, items=(item,)) for task in died for item in task.items]
+        at_once = None if getattr(pool, "isolates", False) else 1
+        if not report.stopped:
+            _run_all(keeper, pool, alone, fail_fast, show, at_once=at_once)
+    finally:
+        keeper.flush()
+
+
+def _run_all(
+    keeper: Keeper,
+    pool: Executor,
+    work: Sequence[Task],
+    fail_fast: bool,
+    show: Callable[[], None],
+    *,
+    at_once: int | None = None,
+) -> list[Task]:
+    """Do tasks, and return those whose worker died and that were not alone with it.
+
+    Raises
+    ------
+    DatasetUnseen
+        If a worker cannot open the dataset: that is no failure of a run.
+    PluginError
+        If the executor is lost.
+    """
+
+    def announce(index: int) -> None:
+        keeper.started(*(item.run_id for item in work[index].items))
+
+    died = []
+    isolated = at_once == 1 or getattr(pool, "isolates", False)
+    with closing(dispatch(pool, run_task, [(task,) for task in work], announce, at_once=at_once)) as results:
+        for index, result in results:
+            task = work[index]
+            if isinstance(result, DatasetUnseen):
+                raise result
+            exact = isolated and len(task.items) == 1
+            if isinstance(result, BrokenExecutor) and not exact:
+                died.append(task)
+                continue
+            keeper.add(_outcomes(keeper, task, result))
+            show()
+            if fail_fast and keeper.report.n_failed:
+                keeper.report.stopped = True
+                break
+    return died
+
+
+def _outcomes(keeper: Keeper, task: Task, result: list[Outcome] | BaseException) -> list[Outcome]:
+    if isinstance(result, BaseException):
+        return [failed_outcome(keeper.runs[item.run_id], describe(result)) for item in task.items]
+    return result
+
+
+def _tracker(workspace: Workspace, config: ExperimentConfig, report: SweepReport) -> Tracker:
+    """Make the tracker. One that is not installed is the user's to mend; one that does not answer is reported."""
+    try:
+        return make_tracker(workspace, config, config.tracker)
+    except VpError:
+        raise
+    except Exception as error:
+        report.tracker_failures.append(f"'{config.tracker}' could not be opened: {describe(error)}")
+        return NoTracker(folder=workspace.harness_dir, experiment_name=config.tracking_experiment, tags=config.tags)

@@ -1,0 +1,210 @@
+"""From the axes of an experiment to runs and trials, each with its id."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vpcore.backtest.entries import band
+from vpcore.backtest.trial import Trial
+from vpcore.canonical import canonical_json, digest
+from vpcore.config import ExperimentConfig, ResolvedPipeline, SignalPlan
+from vpcore.dataset import Dataset
+from vpcore.experiment.quantile_thresholds import Calibration
+from vpcore.plugins.manager import Plugins
+from vpcore.results import run_id
+from vpcore.signal import Signal, code_digest, distribution_of
+
+LIBRARIES = ("numba", "numpy", "polars", "vpcore")
+"""Distributions whose version is recorded with a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One (dataset, scoring, signal with parameters), and the trials that its experiment wants of it.
+
+    Attributes
+    ----------
+    run_id : str
+    meta : dict
+        The columns of `runs_meta` that are known before the run.
+    signal : Signal
+    signal_name : str
+    target : str
+        Where its class is, ``"package.module:Class"``.
+    params : dict
+        Every parameter, as JSON holds them.
+    scoring : dict or None
+        Every scoring setting; None for a signal that does not read the score.
+    settings : dict
+        `EvalConfig.run_settings`.
+    trials : tuple of Trial
+        Sorted.
+    thresholds : tuple of float
+        In the order in which the experiment asks for them: sorted, or one per quantile.
+    """
+
+    run_id: str
+    meta: dict[str, Any]
+    signal: Signal
+    signal_name: str
+    target: str
+    params: dict[str, Any]
+    scoring: dict[str, Any] | None
+    settings: dict[str, Any]
+    trials: tuple[Trial, ...]
+    thresholds: tuple[float, ...] = ()
+
+
+def expand(
+    config: ExperimentConfig,
+    plugins: Plugins,
+    sources: Sequence[str],
+    dataset: Dataset | None = None,
+    *,
+    session: ResolvedPipeline | None = None,
+    signals: Collection[str] | None = None,
+) -> tuple[Run, ...]:
+    """Return the runs of an experiment on one session, sorted so that neighbours share the most work.
+
+    Signals x scoring x parameters are runs; thresholds x cooldown x take-profit x stop are the trials of each. A signal
+    that does not read the score is not repeated over the scorings.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        What to expand.
+    plugins : Plugins
+        Where the signals are.
+    sources : sequence of str
+        sha256 of the source files of the dataset, in order.
+    dataset : Dataset, optional
+        Thresholds given as quantiles are taken from its first bins. Without it the quantiles stand in their place, so
+        that trials can be counted.
+    session : ResolvedPipeline, optional
+        One of the experiment's sessions; by default its only one.
+    signals : collection of str, optional
+        Only the runs of these.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter or threshold is out of range, or a quantile is not a threshold.
+    PluginError
+        If a signal does not load.
+    """
+    experiment_hash = digest(experiment_block(config))
+    dataset_id = config.dataset_id if session is None else session.dataset_id()
+    runs: list[Run] = []
+    quantiles = config.eval.threshold_quantiles
+    calibration = Calibration(dataset, config.eval) if quantiles is not None and dataset is not None else None
+    for plan in config.signals:
+        if signals is not None and plan.name not in signals:
+            continue
+        cls: type[Signal] = plugins.load("signal", plan.name)
+        target = plugins.get("signal", plan.name).component.target
+        distribution, version = distribution_of(cls)
+        code = signal_code(plan.name, cls)
+        packages = _packages(distribution, version)
+        for params, scoring in config.points_of(plan):
+            signal = cls(cls.Params.parse(params, plan.name))
+            thresholds = config.eval.thresholds or quantiles or signal.thresholds()
+            if calibration is not None:
+                thresholds = calibration.thresholds(signal, plan.name, scoring)
+            for threshold in thresholds if calibration is not None or quantiles is None else ():
+                band(threshold, signal.prediction_mode)
+            settings = config.eval.run_settings()
+            values = signal.params.plain()
+            scored = None if scoring is None else scoring.model_dump(mode="json")
+            identity = {
+                "dataset_id": dataset_id,
+                "sources": list(sources),
+                "signal": {**code, "params": values},
+                "scoring": scored,
+                "eval": settings,
+            }
+            meta: dict[str, Any] = {
+                "run_id": run_id(identity),
+                "experiment_name": config.name,
+                "dataset_id": dataset_id,
+                "sources_json": _text(list(sources)),
+                "signal_name": plan.name,
+                "signal_distribution": distribution,
+                "signal_version": cls.version,
+                "code_digest": code["code_digest"],
+                "signal_params_json": _text(values),
+                "scoring_json": None if scored is None else _text(scored),
+                "eval_json": _text(settings),
+                "config_hash": experiment_hash,
+                "packages_json": packages,
+            }
+            trials = tuple(_trials(thresholds, config))
+            asked = tuple(float(threshold) + 0.0 for threshold in thresholds)
+            runs.append(Run(meta["run_id"], meta, signal, plan.name, target, values, scored, settings, trials, asked))
+    return tuple(sorted(_unique(runs), key=_nearness))
+
+
+def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
+    """Return what an experiment asks, without who does the work, where it is reported, and paths of this machine."""
+    ids = config.dataset_ids
+    return {
+        "name": config.name,
+        # On one session as before there were several: the same experiment keeps its hash.
+        **({"dataset_id": ids[0]} if len(ids) == 1 else {"dataset_ids": list(ids)}),
+        "scorings": [scoring.model_dump(mode="json") for scoring in config.scorings],
+        "signals": [_plan_block(plan) for plan in config.signals],
+        # Without splits as before there were splits, too.
+        "eval": config.eval.model_dump(mode="json", exclude={"splits"} if config.eval.splits is None else None),
+        "select": {"metric": config.select_metric, "min_signals": config.min_signals},
+    }
+
+
+def _plan_block(plan: SignalPlan) -> dict[str, Any]:
+    # Without a sample as before there were samples: the same experiment keeps its hash. It keeps it also while
+    # combinations are proposed.
+    unset = {name for name in ("sampled", "search") if getattr(plan, name) is None}
+    return plan.model_dump(mode="json", exclude={"proposed", *unset})
+
+
+def signal_code(name: str, cls: type[Signal]) -> dict[str, Any]:
+    """Return what identifies the code of a signal."""
+    distribution, _ = distribution_of(cls)
+    return {"name": name, "distribution": distribution, "version": cls.version, "code_digest": code_digest(cls)}
+
+
+def _trials(thresholds: Sequence[float], config: ExperimentConfig) -> list[Trial]:
+    return sorted(
+        {
+            Trial(float(threshold) + 0.0, cooldown, tp, sl)
+            for threshold in thresholds
+            for cooldown in config.eval.cooldown_bins
+            for tp in config.eval.tp_ticks
+            for sl in config.eval.sl_ticks
+        }
+    )
+
+
+def _unique(runs: list[Run]) -> list[Run]:
+    """Two parameter sets that mean the same are one run."""
+    return list({run.run_id: run for run in runs}.values())
+
+
+def _nearness(run: Run) -> tuple[str, ...]:
+    if run.scoring is None:
+        return ("", "", run.signal_name, _text(run.params))
+    windows = {name: value for name, value in run.scoring.items() if name.startswith("zscore_")}
+    return (_text(windows), _text(run.scoring), run.signal_name, _text(run.params))
+
+
+def _text(value: Any) -> str:
+    return canonical_json(value).decode()
+
+
+def _packages(distribution: str, version: str) -> str:
+    found = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
+    if version:
+        found[distribution] = version
+    return _text(found)

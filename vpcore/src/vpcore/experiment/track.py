@@ -1,0 +1,116 @@
+"""Reporting stored results to a tracker later: because it was down, or there was none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from vpcore.config import ExperimentConfig
+from vpcore.errors import ConfigError, PluginError, ResultsError, VpError
+from vpcore.experiment.reporting import Reporter, WriteReport, make_tracker
+from vpcore.experiment.run import Experiment, harness_config, plan_experiment
+from vpcore.experiment.worker import describe
+from vpcore.tracker import Tracker
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+_PORTION = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TrackReport:
+    """What was reported.
+
+    Attributes
+    ----------
+    experiment, tracker : str
+    n_runs : int
+        Stored runs of the experiment.
+    n_reported : int
+        Those that the tracker took.
+    failures : tuple of str
+    """
+
+    experiment: str
+    tracker: str
+    n_runs: int
+    n_reported: int
+    failures: tuple[str, ...]
+
+
+def track_experiment(
+    workspace: Workspace,
+    experiment: Experiment,
+    *,
+    tracker: str | None = None,
+    write_report: WriteReport | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TrackReport:
+    """Report every stored run of an experiment; doing it again changes nothing.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where they are stored.
+    experiment : str, path, ExperimentSpec or ExperimentConfig
+        Whose runs, as it is specified now.
+    tracker : str, optional
+        Name of a tracker, instead of the experiment's own.
+    write_report : callable, optional
+        As for `run_experiment`.
+    on_progress : callable
+        Called with runs done and in all.
+
+    Raises
+    ------
+    ConfigError
+        If the experiment has no tracker and none is named.
+    PluginError
+        If there is no such tracker, it is not installed, or it does not answer.
+    ResultsError
+        If nothing of the experiment is stored.
+    """
+    config = harness_config(workspace, experiment)
+    name = tracker or config.tracker
+    if name == "none":
+        raise ConfigError(
+            f"Experiment '{config.name}' names no tracker. Set tracking.backend in its spec, or write --tracker mlflow."
+        )
+    plan = plan_experiment(workspace, config)
+    ids = [run.run_id for run in plan.runs] if plan is not None else []
+    found = workspace.results.read(lambda: workspace.results.meta(pl.col("run_id").is_in(ids)).sort("run_id"))
+    if found.is_empty():
+        raise ResultsError(
+            f"Nothing of experiment '{config.name}' is stored, so there is nothing to report. Run: vp run {config.name}"
+        )
+    # Runs may be shared: another experiment stored them, and here they are reported as this one's.
+    metas = found.with_columns(experiment_name=pl.lit(config.name)).to_dicts()
+    reporter = Reporter(workspace, config, open_tracker(workspace, config, name))
+    for start in range(0, len(metas), _PORTION):
+        reporter.report(metas[start : start + _PORTION])
+        on_progress(min(start + _PORTION, len(metas)), len(metas))
+    reporter.finish(write_report)
+    return TrackReport(config.name, name, len(metas), reporter.n_reported, tuple(reporter.failures))
+
+
+def open_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> Tracker:
+    """Make a tracker.
+
+    Raises
+    ------
+    PluginError
+        If there is no such tracker, it is not installed, or it does not answer.
+    """
+    try:
+        return make_tracker(workspace, config, name)
+    except VpError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"Tracker '{name}' could not be opened: {describe(error)}. The results are stored; try again when it "
+            "answers."
+        ) from error

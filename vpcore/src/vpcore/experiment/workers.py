@@ -1,0 +1,154 @@
+"""Getting an executor, and making sure that its workers see the same lake and run the same code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import platform
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import vpcore
+from vpcore.canonical import file_digest
+from vpcore.config import ExperimentConfig
+from vpcore.dataset import DatasetRegistry
+from vpcore.dataset.manifest import MANIFEST_FILE
+from vpcore.errors import ConfigError, DatasetError, PluginError, VpError, did_you_mean, listed
+from vpcore.experiment.runs import LIBRARIES
+from vpcore.kernels.jit import sources_digest
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+
+def make_pool(
+    workspace: Workspace,
+    config: ExperimentConfig,
+    *,
+    executor: str | None = None,
+    max_workers: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Executor:
+    """Return the executor of an experiment, or the one that is named instead.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose executors there are.
+    config : ExperimentConfig
+        Names executor, workers and options.
+    executor : str, optional
+        Instead of its own; then its options do not count, which belong to that one.
+    max_workers : int, optional
+        Instead of its own.
+    options : mapping, optional
+        Over its own.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such option, or `max_workers` is below 1.
+    PluginError
+        If there is no such executor, or it cannot be started.
+    """
+    name = executor or config.executor
+    make = workspace.plugins.load("executor", name)
+    workers = max_workers if max_workers is not None else config.max_workers
+    if workers is not None and workers < 1:
+        raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
+    given = {**(config.executor_options if name == config.executor else {}), **(options or {})}
+    check_options(make, name, given)
+    pool: Executor = make(workers, **given)
+    return pool
+
+
+def check_options(make: Any, name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that an executor does not have. Those that it has are the parameters of its class or function.
+
+    Raises
+    ------
+    ConfigError
+        The message lists the valid ones.
+    """
+    parameters = inspect.signature(make).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    valid = [parameter.name for parameter in parameters][1:]  # the first one is max_workers
+    for option in options:
+        if option not in valid:
+            raise ConfigError(
+                f"The executor '{name}' has no option '{option}' (parallel.options).{did_you_mean(option, valid)} "
+                f"Options: {listed(valid)}."
+            )
+
+
+# -- the workers -------------------------------------------------------------------------------------------------------
+
+
+def surroundings(datasets: DatasetRegistry, ids: Iterable[str]) -> dict[str, str]:
+    """Return what must be the same in every process of a sweep, by what it is.
+
+    Parameters
+    ----------
+    datasets : DatasetRegistry
+        As it is here and there.
+    ids : iterable of str
+        Those that are needed.
+    """
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    found |= {name: importlib.metadata.version(name) for name in LIBRARIES}
+    found["the code of vpcore"] = sources_digest(Path(vpcore.__file__).parent)
+    for dataset_id in ids:
+        try:
+            manifest = datasets.path(dataset_id) / MANIFEST_FILE
+            found[dataset_id] = file_digest(manifest) if manifest.is_file() else ""
+        except VpError:
+            found[dataset_id] = ""
+    return found
+
+
+def check_workers(pool: Executor, datasets: DatasetRegistry, ids: Collection[str]) -> None:
+    """Refuse workers elsewhere that do not see the datasets or would compute with other code.
+
+    Only an executor whose processes may be of another machine or environment has `on_every_worker`; those of the
+    others are this one's.
+
+    Raises
+    ------
+    DatasetError
+        If a worker does not see a dataset.
+    PluginError
+        If a worker has another version of something, or does not have vpcore at all.
+    """
+    ask = getattr(pool, "on_every_worker", None)
+    if ask is None:
+        return
+    wanted = surroundings(datasets, ids)
+    try:
+        answers = ask(surroundings, datasets, list(ids))
+    except ModuleNotFoundError as error:
+        raise PluginError(
+            f"A worker cannot import {error.name}. Install there what is installed here, vpcore and the packages of "
+            "the signals."
+        ) from None
+    for worker, found in sorted(answers.items()):
+        for what, value in wanted.items():
+            if found[what] == value:
+                continue
+            if what in ids:
+                raise unseen(f"{datasets.storage!r}, '{what}'", worker)
+            raise PluginError(
+                f"Worker {worker} would compute other bytes: {what} differs ({found[what][:16]}, here {value[:16]}). "
+                "Install the same versions there."
+            )
+
+
+def unseen(what: str, worker: str) -> DatasetError:
+    """Return the error that a worker does not see a dataset."""
+    return DatasetError(
+        f"Worker {worker} does not see the dataset in {what}. Workers read the lake, and write proofs and models "
+        "into it, by the path that it has here: mount it there under the same path (a shared file system), or set "
+        "parallel.executor: local."
+    )

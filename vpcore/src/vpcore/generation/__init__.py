@@ -1,0 +1,1 @@
+"""Generation of datasets from pipelines."""

@@ -1,0 +1,1 @@
+"""Stored rows and their family in, ranked rows with evidence out."""

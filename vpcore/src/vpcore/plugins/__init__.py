@@ -1,0 +1,1 @@
+"""Plugins: hook specifications, the manager that finds them, and the core's own components."""

@@ -1,0 +1,398 @@
+"""Finding plugins and asking them: one manager per `Plugins` object, and no object made at import."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NoReturn
+
+import pluggy
+
+from vpcore.errors import PluginError, VpError, did_you_mean, listed
+from vpcore.plugins import builtin, hookspecs
+from vpcore.plugins.component import Component
+
+CORE = "core"
+DISABLE_VARIABLE = "VPCORE_DISABLE"
+
+HOOK_OF_KIND: dict[str, str] = {
+    "signal": "vp_signals",
+    "source": "vp_sources",
+    "storage": "vp_storages",
+    "tracker": "vp_trackers",
+    "executor": "vp_executors",
+}
+LIFECYCLE_HOOKS = ("vp_dataset_generated", "vp_run_started", "vp_run_stored", "vp_run_finished", "vp_promoted")
+HOOKS = (*HOOK_OF_KIND.values(), "vp_commands", *LIFECYCLE_HOOKS)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugin:
+    """A plugin whose hooks are in use."""
+
+    name: str
+    distribution: str
+    version: str
+    hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPlugin:
+    """A plugin, or one component of it, that could not be used, and why."""
+
+    name: str
+    distribution: str
+    version: str
+    error: str
+
+    def __str__(self) -> str:
+        owner = f" ({self.distribution} {self.version})" if self.distribution else ""
+        return f"{self.name}{owner}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A component and who registered it."""
+
+    component: Component
+    plugin: str
+    distribution: str
+    version: str
+
+    @property
+    def owner(self) -> str:
+        """The plugin with its distribution, for messages."""
+        return f"'{self.plugin}' ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailure:
+    """A lifecycle hook that raised."""
+
+    plugin: str
+    hook: str
+    error: str
+
+
+class GuardedHooks:
+    """The lifecycle hooks as attributes; a call never raises what a plugin raised. See `Plugins.notify`."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in LIFECYCLE_HOOKS:
+            raise AttributeError(f"'{name}' is not a lifecycle hook.{did_you_mean(name, LIFECYCLE_HOOKS)}")
+        return lambda **arguments: self._plugins.notify(name, **arguments)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error as one line: its message, led by its type where the message alone says too little."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (ImportError, PluginError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class Plugins:
+    """The plugins of one workspace or command.
+
+    Parameters
+    ----------
+    entry_points : iterable of importlib.metadata.EntryPoint, optional
+        What to load; by default every installed entry point of the group ``vpcore``.
+    disable : iterable of str, optional
+        Names of plugins to leave out; by default those of the environment variable ``VPCORE_DISABLE``, separated by
+        commas.
+
+    Attributes
+    ----------
+    loaded : list of LoadedPlugin
+    failed : list of FailedPlugin
+        Grows when a hook of a plugin turns out to be broken on its first call.
+    disabled : tuple of str
+        Names that were found and left out.
+    hook_failures : list of HookFailure
+        Lifecycle hooks that raised so far.
+    """
+
+    def __init__(
+        self,
+        entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
+        *,
+        disable: Iterable[str] | None = None,
+    ) -> None:
+        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self.manager.add_hookspecs(hookspecs)
+        self.loaded: list[LoadedPlugin] = []
+        self.failed: list[FailedPlugin] = []
+        self.hook_failures: list[HookFailure] = []
+        self.hook = GuardedHooks(self)
+        self._components: dict[str, dict[str, Registered]] = {}
+
+        if disable is None:
+            disable = os.environ.get(DISABLE_VARIABLE, "").split(",")
+        unwanted = {name.strip() for name in disable} - {""}
+        if CORE in unwanted:
+            raise PluginError(
+                f"Plugin '{CORE}' cannot be disabled: it holds what every command needs ({DISABLE_VARIABLE})."
+            )
+
+        self.register(builtin, CORE, "vpcore", importlib.metadata.version("vpcore"))
+        if entry_points is None:
+            entry_points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
+        found = sorted(entry_points, key=lambda entry: (entry.name, entry.value))
+        self.disabled = tuple(entry.name for entry in found if entry.name in unwanted)
+        self.unknown_disabled = tuple(sorted(unwanted - set(self.disabled)))
+        for entry in found:
+            if entry.name not in unwanted:
+                self._load_entry_point(entry)
+
+    # -- loading -------------------------------------------------------------------------------------------------------
+
+    def _load_entry_point(self, entry: importlib.metadata.EntryPoint) -> None:
+        distribution = entry.dist.name if entry.dist is not None else ""
+        version = entry.dist.version if entry.dist is not None else ""
+        try:
+            plugin = entry.load()
+        except (Exception, SystemExit) as error:
+            self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
+            return
+        try:
+            self.register(plugin, entry.name, distribution, version)
+        except PluginError as error:
+            self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
+
+    def register(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> None:
+        """Register a module or object whose attributes are hook implementations.
+
+        Raises
+        ------
+        PluginError
+            If the name is taken, a hook is misspelled or unmarked, or an argument of one does not exist. The plugin
+            is then not registered at all.
+        """
+        if self.manager.has_plugin(name):
+            other = next((item for item in self.loaded if item.name == name), None)
+            owner = f" by {other.distribution} {other.version}" if other is not None and other.distribution else ""
+            raise PluginError(
+                f"A plugin called '{name}' is registered already{owner}. "
+                f"Rename the entry point of {distribution or 'this one'}."
+            )
+        try:
+            self.manager.register(plugin, name)
+            self._check_hooks(plugin, name)
+        except (pluggy.PluginValidationError, PluginError, ValueError) as error:
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)
+            if isinstance(error, PluginError):
+                raise
+            raise PluginError(f"Plugin '{name}' is not usable: {' '.join(str(error).split())}") from error
+        callers = self.manager.get_hookcallers(plugin) or []
+        hooks = tuple(sorted(caller.name for caller in callers))
+        self.loaded.append(LoadedPlugin(name, distribution, version, hooks))
+        self._components.clear()
+
+    def _check_hooks(self, plugin: Any, name: str) -> None:
+        """Refuse hooks that would silently never be called.
+
+        pluggy's own `check_pending` looks at all plugins and stops at the first; this looks at one, so that the others
+        keep working.
+        """
+        for caller in self.manager.get_hookcallers(plugin) or []:
+            optional = any(impl.optionalhook for impl in caller.get_hookimpls())
+            if not caller.has_spec() and not optional:
+                raise PluginError(
+                    f"Plugin '{name}' implements '{caller.name}', which is not a "
+                    f"hook.{did_you_mean(caller.name, HOOKS)} "
+                    f"Hooks: {', '.join(HOOKS)}."
+                )
+        for attribute in HOOKS:
+            function = getattr(plugin, attribute, None)
+            if callable(function) and self.manager.parse_hookimpl_opts(plugin, attribute) is None:
+                where = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
+                raise PluginError(
+                    f"Plugin '{name}' defines '{attribute}' ({where}) without marking it, so it would never be called. "
+                    "Put @hookimpl above it: from vpcore import hookimpl."
+                )
+
+    # -- components ----------------------------------------------------------------------------------------------------
+
+    def components(self, kind: str) -> dict[str, Registered]:
+        """Return the registered components of a kind by name, sorted. No target is imported.
+
+        Parameters
+        ----------
+        kind : {"signal", "source", "storage", "tracker", "executor"}
+            What to list.
+
+        Raises
+        ------
+        PluginError
+            If two plugins register one name.
+        """
+        hook = HOOK_OF_KIND[kind]
+        if kind not in self._components:
+            found: dict[str, Registered] = {}
+            for plugin in list(self.loaded):
+                for component in self._ask(plugin, hook):
+                    registered = Registered(component, plugin.name, plugin.distribution, plugin.version)
+                    other = found.get(component.name)
+                    if other is not None:
+                        raise PluginError(
+                            f"{kind.capitalize()} '{component.name}' is registered twice, by plugin {other.owner} "
+                            "and by plugin "
+                            f"{registered.owner}. Rename one, or leave one plugin out: "
+                            f"{DISABLE_VARIABLE}={plugin.name}."
+                        )
+                    found[component.name] = registered
+            self._components[kind] = dict(sorted(found.items()))
+        return dict(self._components[kind])
+
+    def _ask(self, plugin: LoadedPlugin, hook: str) -> list[Component]:
+        """Call one registration hook of one plugin. A broken one is recorded, and then has no components."""
+        if hook not in plugin.hooks:
+            return []
+        components: list[Component] = []
+        try:
+            for answer in self._call(plugin.name, hook, {}):
+                for item in answer:
+                    if not isinstance(item, Component):
+                        raise PluginError(
+                            f"{hook} must return Components, and one was {item!r}. "
+                            "Write Component(name, 'package.module:Class', summary)."
+                        )
+                    components.append(item)
+        except Exception as error:
+            message = f"{hook} failed: {describe(error)}" if not isinstance(error, PluginError) else str(error)
+            self.failed.append(FailedPlugin(plugin.name, plugin.distribution, plugin.version, message))
+            return []
+        return components
+
+    def _call(self, plugin: str, hook: str, arguments: Mapping[str, Any]) -> list[Any]:
+        others = [item for name, item in self.manager.list_name_plugin() if name != plugin and item is not None]
+        answers: list[Any] = self.manager.subset_hook_caller(hook, others)(**arguments)
+        return answers
+
+    def get(self, kind: str, name: str, where: str = "") -> Registered:
+        """Return the registered component of a name.
+
+        Parameters
+        ----------
+        kind : str
+            See `components`.
+        name : str
+            As the user wrote it.
+        where : str
+            Where the name was written, for the message: ``"configs/experiments/a.yaml:12, signal.name"``.
+
+        Raises
+        ------
+        PluginError
+            If there is none. The message names the nearest, the installed ones and the plugins that were skipped.
+        """
+        components = self.components(kind)
+        if name not in components:
+            self._refuse_unknown(kind, name, where, components)
+        return components[name]
+
+    def _refuse_unknown(self, kind: str, name: str, where: str, components: Mapping[str, Registered]) -> NoReturn:
+        place = f" ({where})" if where else ""
+        skipped = "".join(f" Plugin '{item.name}' was skipped: {item.error.rstrip('.')}." for item in self.failed)
+        disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
+        raise PluginError(
+            f"No {kind} is called '{name}'{place}.{did_you_mean(name, components)} "
+            f"Installed: {listed(components)}.{skipped}{disabled}"
+        )
+
+    def load(self, kind: str, name: str, where: str = "") -> Any:
+        """Import a component and return its target.
+
+        Raises
+        ------
+        PluginError
+            If there is no such component, or its import fails.
+        """
+        registered = self.get(kind, name, where)
+        component = registered.component
+        article = f"{kind.capitalize()} '{name}'"
+        place = f" ({where})" if where else ""
+        try:
+            return component.load()
+        except VpError:  # says itself what is missing and what to do
+            raise
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing and missing != component.target.partition(".")[0]:
+                raise PluginError(
+                    f"{article}{place} of plugin {registered.owner} needs {missing}, which is not installed. "
+                    f"Run: pip install {missing}"
+                ) from error
+            raise PluginError(_not_loadable(article, place, registered, error)) from error
+        except (Exception, SystemExit) as error:
+            raise PluginError(_not_loadable(article, place, registered, error)) from error
+
+    def resolve(self, kind: str, names: Iterable[str] | None = None) -> Iterator[tuple[Registered, Any, str | None]]:
+        """Import one by one; yield ``(registered, target, None)`` or ``(registered, None, error)``."""
+        wanted = list(self.components(kind)) if names is None else list(names)
+        for name in wanted:
+            registered = self.get(kind, name)
+            try:
+                yield registered, self.load(kind, name), None
+            except VpError as error:
+                yield registered, None, str(error)
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def add_commands(self, app: Any) -> None:
+        """Let every plugin add its commands to `app`; one that raises is recorded, the others go on."""
+        for plugin in list(self.loaded):
+            if "vp_commands" in plugin.hooks:
+                try:
+                    self._call(plugin.name, "vp_commands", {"app": app})
+                except Exception as error:
+                    message = f"vp_commands failed: {describe(error)}"
+                    self.failed.append(FailedPlugin(plugin.name, plugin.distribution, plugin.version, message))
+
+    def notify(self, hook: str, **arguments: Any) -> int:
+        """Call a lifecycle hook of every plugin, one by one, and return how many raised.
+
+        A plugin that raises is recorded in `hook_failures`; the others are called all the same. Called after the
+        result is on disk, so nothing is lost. `raise_hook_failures` makes the failures fatal at the end.
+        """
+        if hook not in LIFECYCLE_HOOKS:
+            raise ValueError(f"'{hook}' is not a lifecycle hook.{did_you_mean(hook, LIFECYCLE_HOOKS)}")
+        before = len(self.hook_failures)
+        for plugin in list(self.loaded):
+            if hook in plugin.hooks:
+                try:
+                    self._call(plugin.name, hook, arguments)
+                except Exception as error:
+                    self.hook_failures.append(HookFailure(plugin.name, hook, describe(error)))
+        return len(self.hook_failures) - before
+
+    def raise_hook_failures(self) -> None:
+        """Raise if a lifecycle hook has raised so far: what ``--strict-tracking`` does at the end of a command.
+
+        Raises
+        ------
+        PluginError
+            With the number of failures and the first of them.
+        """
+        if self.hook_failures:
+            first = self.hook_failures[0]
+            raise PluginError(
+                f"{len(self.hook_failures)} calls of lifecycle hooks failed, the first in plugin "
+                f"'{first.plugin}', {first.hook}: "
+                f"{first.error}. The results are complete; leave out --strict-tracking to accept this."
+            )
+
+
+def _not_loadable(article: str, place: str, registered: Registered, error: BaseException) -> str:
+    return (
+        f"{article}{place} of plugin {registered.owner} does not load from {registered.component.target}: "
+        f"{describe(error)}"
+    )

@@ -1,0 +1,114 @@
+"""What happens to a frame after the engine: score, projection, signal, entry. One bin at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.backtest.entries import Mode, band
+from vpcore.kernels import barrier
+from vpcore.projection import ProjectionConfig, Projector
+from vpcore.scoring import ScoringConfig, SpectrumScorer
+from vpcore.signal import LabelSpec, Signal, SignalContext, SignalStream
+
+SCORED = ("composite_d1", "composite_d2", "composite_d3")
+"""Grid columns that the scorer reads."""
+
+
+class EntryDetector:
+    """Finds entries as values come: the crossings and the cooldown of `vpcore.backtest.entries`, by the same kernel.
+
+    Parameters
+    ----------
+    threshold : float
+    cooldown_bins : int
+        Smallest distance of two entries, in bins.
+    first_seq : int
+        Entries in earlier bins are not reported, though their values are what a later one crosses from.
+    mode : {'value', 'probability', 'confidence'}
+    """
+
+    def __init__(self, threshold: float, cooldown_bins: int, first_seq: int = 0, mode: Mode = "value") -> None:
+        self._upper, self._lower = band(threshold, mode)
+        self._cooldown = cooldown_bins
+        self._first_seq = first_seq
+        self._last_entry: int | None = None
+        self._values = np.full(2, math.nan)
+        self._valid = np.ones(2, np.bool_)
+        self._seq = np.zeros(2, np.int64)
+        self._bins = np.zeros(2, np.int64)
+        self._sides = np.zeros(2, np.int8)
+
+    def push(self, value: float, bin_seq: int) -> int:
+        """Return +1 for a long entry at the end of this bin, -1 for a short one, 0 for none. NaN says nothing."""
+        if math.isnan(value):
+            return 0
+        self._values[1] = value
+        self._seq[1] = bin_seq
+        found = barrier.crossings(
+            self._values, self._valid, self._seq, self._upper, self._lower, self._first_seq, self._bins, self._sides
+        )
+        # The value carried over stands at index 0, with nothing before it: only index 1 can cross.
+        self._values[0] = value
+        if not found or (self._last_entry is not None and bin_seq - self._last_entry < self._cooldown):
+            return 0
+        self._last_entry = bin_seq
+        return int(self._sides[0])
+
+
+class BinStages:
+    """Scorer, projection, signal and entries of one configuration, with their state.
+
+    Parameters
+    ----------
+    scoring : ScoringConfig
+    signal : Signal
+    context : SignalContext
+        Cells, bin width, tick and, for a learning signal, the labels.
+    projection : ProjectionConfig, optional
+    entries : EntryDetector, optional
+    """
+
+    def __init__(
+        self,
+        scoring: ScoringConfig,
+        signal: Signal,
+        context: SignalContext,
+        *,
+        projection: ProjectionConfig | None = None,
+        entries: EntryDetector | None = None,
+    ) -> None:
+        self.signal = signal
+        self.scorer = SpectrumScorer(scoring, context.n_cells)
+        self.projector = (
+            Projector(projection, context.n_cells, context.cell_width_ns) if projection is not None else None
+        )
+        self.entries = entries
+        self.stream = SignalStream(signal, context)
+
+    def score(
+        self, grid: Mapping[str, npt.NDArray[Any]], valid: bool
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]:
+        """Return score and state of every cell of the next bin, float64[n_cells] and int8[n_cells]."""
+        d1, d2, d3 = (grid[name] for name in SCORED)
+        return self.scorer.update(d1, d2, d3, valid)
+
+    def value(
+        self,
+        grid: Mapping[str, npt.NDArray[Any]],
+        bins: Mapping[str, Any],
+        score: npt.NDArray[np.float64],
+        state: npt.NDArray[np.int8],
+    ) -> float:
+        """Return the signal at the end of the next bin, NaN where it has none."""
+        return self.stream.push(self.stream.frame(grid, bins, score, state))
+
+
+def context_of(radius: int, cell_width_ns: int, tick_int: int, labels: LabelSpec | None = None) -> SignalContext:
+    """Return the context of a grid of ``2 * radius + 1`` cells."""
+    k = np.arange(-radius, radius + 1, dtype=np.int16)
+    return SignalContext(k=k, cell_width_ns=cell_width_ns, tick_int=tick_int, labels=labels)

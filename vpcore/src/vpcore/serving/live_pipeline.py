@@ -1,0 +1,333 @@
+"""`LivePipeline`: records in, scored bins with signal values and entries out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.backtest.entries import Mode
+from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
+from vpcore.errors import EngineError, RegistryError, SignalError
+from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
+from vpcore.projection import ProjectionConfig
+from vpcore.scoring import ScoringConfig
+from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
+from vpcore.signal import LabelSpec, MLSignal, Signal, code_digest, distribution_of, unpack_model
+from vpcore.units import ms_to_ns
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+Records = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBin:
+    """Everything that is known at the end of one bin.
+
+    Attributes
+    ----------
+    frame : Frame
+        Bin columns and grid columns.
+    score : float64[n_cells]
+        Score of every cell, 0 in an invalid bin.
+    state : int8[n_cells]
+        Its state: +1, 0 or -1.
+    projection : float64[n_horizons, n_cells] or None
+        The score projected forward.
+    value : float
+        The signal; NaN while it is warming up and in invalid bins.
+    entry : int
+        +1 if a long is signalled at the end of this bin, -1 for a short, 0 for neither.
+    """
+
+    frame: Frame
+    score: npt.NDArray[np.float64]
+    state: npt.NDArray[np.int8]
+    projection: npt.NDArray[np.float64] | None
+    value: float
+    entry: int
+
+    @property
+    def bin_seq(self) -> int:
+        """Number of the bin."""
+        return self.frame.bin_seq
+
+    @property
+    def end_ns(self) -> int:
+        """End of the bin, ns since the epoch."""
+        return int(self.frame.bins["bin_end_ns"])
+
+    @property
+    def valid(self) -> bool:
+        """Whether the book was valid at the end of the bin."""
+        return self.frame.valid
+
+
+class LivePipeline:
+    """Engine, scorer and signal behind one `push`, with the parameters that research evaluated.
+
+    Parameters
+    ----------
+    params : EngineParams
+    tick_int : int
+        Tick size of the instrument, in 1e-9.
+    scoring : ScoringConfig
+    signal : Signal
+    projection : ProjectionConfig, optional
+    threshold : float, optional
+        With it, entries are reported.
+    cooldown_bins, warmup_bins : int
+        See `vpcore.backtest.entries.detect`.
+    labels : LabelSpec, optional
+        For a signal that learns.
+    cold_book : {'refuse', 'build'}
+        See `Engine`.
+    instrument_id : int, optional
+        Of the records to apply. By default the one that the first records are of.
+    start_ns : int, optional
+        Start of bin 0. By default the time of the first record, rounded down to a whole bin.
+    symbol : str
+        For messages.
+    fits : Executor, optional
+        Makes the fits of a signal that learns, while the model that there is serves; by default each is made inside the
+        bin that is due, which then takes as long. It stays the caller's to shut down.
+
+    Notes
+    -----
+    The values do not depend on how records are cut into calls. They are those of the dataset of the same window if
+    the start is the same; with another start they agree once every window of scorer and signal has filled.
+    """
+
+    def __init__(
+        self,
+        params: EngineParams,
+        tick_int: int,
+        scoring: ScoringConfig,
+        signal: Signal,
+        *,
+        projection: ProjectionConfig | None = None,
+        threshold: float | None = None,
+        cooldown_bins: int = 0,
+        warmup_bins: int = 0,
+        labels: LabelSpec | None = None,
+        cold_book: ColdBook = "refuse",
+        instrument_id: int | None = None,
+        start_ns: int | None = None,
+        symbol: str = "",
+        fits: Executor | None = None,
+    ) -> None:
+        self.params = params
+        self.signal = signal
+        self.instrument_id = instrument_id
+        self._tick_int = tick_int
+        self._cold_book = cold_book
+        self._start_ns = start_ns
+        self._symbol = symbol
+        mode: Mode = signal.prediction_mode
+        entries = EntryDetector(threshold, cooldown_bins, warmup_bins, mode) if threshold is not None else None
+        context = context_of(params.grid_radius_ticks, ms_to_ns(params.cell_width_ms), tick_int, labels)
+        self.stages = BinStages(scoring, signal, context, projection=projection, entries=entries)
+        self._engine: Engine | None = None
+        self._fits = fits
+        self._fit_elsewhere()
+
+    @classmethod
+    def from_serving(
+        cls,
+        workspace: Workspace,
+        serving: str,
+        *,
+        instrument_id: int | None = None,
+        start_ns: int | None = None,
+        fits: Executor | None = None,
+    ) -> LivePipeline:
+        """Return the pipeline of a published version. No parameter of it can be overridden.
+
+        Parameters
+        ----------
+        workspace : Workspace
+            Holds the registry and the installed signals.
+        serving : str
+            Alias or id of a published version: what a server takes from its ``?serving=`` query parameter.
+        instrument_id, start_ns, fits : optional
+            See `LivePipeline`.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version (the message lists what there is), or its file has changed.
+        PluginError, SignalError
+            If its signal is not installed, the installed code is not the code that was published, or its fitted model
+            was changed or does not belong to it.
+        """
+        version = workspace.registry.resolve(serving)
+        return cls.from_runtime(
+            version.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns, fits=fits
+        )
+
+    @classmethod
+    def from_runtime(
+        cls,
+        runtime: Mapping[str, Any],
+        load: Any,
+        *,
+        instrument_id: int | None = None,
+        start_ns: int | None = None,
+        fits: Executor | None = None,
+    ) -> LivePipeline:
+        """Return the pipeline of a runtime snapshot; `load` is ``Plugins.load``. See `from_serving`."""
+        try:
+            resolved = runtime["pipeline"]["resolved"]
+            wanted = runtime["signal"]
+            signal_class = load("signal", wanted["name"])
+            _check_code(signal_class, wanted)
+            labels = runtime.get("labels")
+            pipeline = cls(
+                EngineParams.model_validate(resolved["engine"]),
+                resolved["tick_int"],
+                ScoringConfig.model_validate(runtime["scoring"]),
+                signal_class(**wanted["params"]),
+                projection=ProjectionConfig.model_validate(runtime["projection"]),
+                threshold=runtime["threshold"],
+                cooldown_bins=runtime["cooldown_bins"],
+                warmup_bins=runtime["warmup_bins"],
+                labels=LabelSpec(**labels) if labels else None,
+                cold_book=resolved["cold_book"],
+                instrument_id=instrument_id,
+                start_ns=start_ns,
+                symbol=resolved["symbol"],
+                fits=fits,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryError(
+                f"The published version cannot be read: {error!r}. It was published by another version of vpcore."
+            ) from error
+        if runtime.get("model") is not None:
+            pipeline._load_model(runtime["model"])
+        return pipeline
+
+    def _load_model(self, packed: Mapping[str, Any]) -> None:
+        """Go on with a fitted model, so that the first value does not wait for the first fit."""
+        stream = self.stages.stream
+        if not isinstance(self.signal, MLSignal):
+            raise SignalError(f"Signal '{type(self.signal).__name__}' was published with a model, but does not learn.")
+        with tempfile.TemporaryDirectory(prefix="vpcore-model-") as folder:
+            unpack_model(packed, Path(folder))
+            stream.state = self.signal.load_model(Path(folder), stream.context)
+        self._fit_elsewhere()
+
+    def _fit_elsewhere(self) -> None:
+        if self._fits is not None and isinstance(self.signal, MLSignal):
+            self.signal.fit_elsewhere(self.stages.stream.state, self._fits)
+
+    # -- feeding -----------------------------------------------------------------------------------------------------
+
+    def push(self, records: Records) -> list[LiveBin]:
+        """Apply records and return every bin they complete, oldest first.
+
+        Parameters
+        ----------
+        records : ndarray of MBO_DTYPE, shape (n_records,)
+            As they came. They may be cut anywhere, also inside an event.
+        """
+        if len(records) == 0:
+            return []
+        return [self._bin(frame) for block in self._blocks(records) for frame in block]
+
+    def advance(self, now_ns: int) -> list[LiveBin]:
+        """Assert that nothing before `now_ns` will come, and return the quiet bins that have ended by then.
+
+        A server calls it when a bin's end has passed without a record. Before the first record it does nothing.
+        """
+        if self._engine is None:
+            return []
+        return [self._bin(frame) for block in self._engine.advance_blocks(now_ns) for frame in block]
+
+    def warm_from(self, records: Records | Iterable[Records]) -> int:
+        """Bring book, mechanics and all windows up to now from what came earlier, and return the bins that took.
+
+        Parameters
+        ----------
+        records : array of MBO_DTYPE, or an iterable of such arrays
+            The session so far, from its snapshot on.
+        """
+        parts = (records,) if isinstance(records, np.ndarray) else records
+        return sum(self._warm(block) for part in parts if len(part) for block in self._blocks(part))
+
+    def _warm(self, block: FrameBlock) -> int:
+        """Take a block of bins into the windows. A night without a book costs next to nothing."""
+        if block.bins["book_valid"].any():
+            for frame in block:
+                self._bin(frame)
+        elif self.stages.projector is not None:
+            self.stages.projector.update(np.zeros(self.params.n_cells), False)
+        return len(block)
+
+    def quality(self) -> dict[str, Any]:
+        """Return the engine's data-quality counters; empty before the first record."""
+        return self._engine.quality() if self._engine is not None else {}
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _blocks(self, records: Records) -> Iterator[FrameBlock]:
+        engine = self._engine_for(records)
+        assert self.instrument_id is not None
+        return engine.blocks(records, self.instrument_id)
+
+    def _engine_for(self, records: Records) -> Engine:
+        if self._engine is not None:
+            return self._engine
+        if self.instrument_id is None:
+            ids = np.unique(records["instrument_id"])
+            if len(ids) != 1:
+                raise EngineError(
+                    f"The first records are of {len(ids)} instruments: {', '.join(map(str, ids[:8]))}. "
+                    "Say which one to follow: instrument_id=..."
+                )
+            self.instrument_id = int(ids[0])
+        if self._start_ns is None:
+            own = records["instrument_id"] == self.instrument_id
+            flags = records["flags"]
+            stamped = own & (((flags & F_BAD_TS_RECV) == 0) | ((flags & F_SNAPSHOT) != 0))
+            if not stamped.any():
+                raise EngineError(
+                    "None of the first records has a usable receive time, so the first bin has no start. "
+                    "Say when it starts: start_ns=..."
+                )
+            first = int(records["ts_recv"][int(np.argmax(stamped))])
+            self._start_ns = first - first % ms_to_ns(self.params.cell_width_ms)
+        self._engine = Engine(
+            self.params,
+            tick_int=self._tick_int,
+            start_ns=self._start_ns,
+            cold_book=self._cold_book,
+            symbol=self._symbol,
+        )
+        return self._engine
+
+    def _bin(self, frame: Frame) -> LiveBin:
+        stages = self.stages
+        score, state = stages.score(frame.grid, frame.valid)
+        projection = stages.projector.update(score, frame.valid) if stages.projector is not None else None
+        value = stages.value(frame.grid, frame.bins, score, state)
+        entry = stages.entries.push(value, frame.bin_seq) if stages.entries is not None else 0
+        return LiveBin(frame, score, state, projection, value, entry)
+
+
+def _check_code(signal_class: type[Signal], wanted: Mapping[str, Any]) -> None:
+    found = code_digest(signal_class)
+    if found != wanted["code_digest"]:
+        name, version = distribution_of(signal_class)
+        raise SignalError(
+            f"Signal '{wanted['name']}' was published from {wanted['distribution']} {wanted['distribution_version']} "
+            f"(code {wanted['code_digest'][:12]}), but {name} {version} (code {found[:12]}) is installed. "
+            "Install the published version, or promote a run of the installed one."
+        )

@@ -1,0 +1,127 @@
+"""Whether streamed values are those of the batch path, and where they are not: why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.dataset import Dataset
+from vpcore.errors import CausalityError
+from vpcore.scoring import ScoringConfig, score_arrays
+from vpcore.serving.bin_pipeline import SCORED
+from vpcore.signal import BackgroundFit, LabelSpec, Signal, batch
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LateFit:
+    """A fit that was made in the background, and the bins whose values differ from the batch values because of it.
+
+    Attributes
+    ----------
+    due_bin : int
+        In which it was due, and from which on batch values are those of its model.
+    ready_bin : int or None
+        The first bin that its model predicted; None if the data ended before.
+    settled_bin : int or None
+        From which on streamed and batch values agree again; later than `ready_bin` for a model that learns between its
+        fits, which makes up for what it missed at the next such time.
+    fit_us : float or None
+        What the fit took.
+    had_model : bool
+        Whether an older model served meanwhile; without one there was no value.
+    n_differ : int
+        Bins that differ, of those from `due_bin` on and before `settled_bin`.
+    first_differs, last_differs : int or None
+        The first and the last of them.
+    """
+
+    due_bin: int
+    ready_bin: int | None
+    settled_bin: int | None
+    fit_us: float | None
+    had_model: bool
+    n_differ: int
+    first_differs: int | None
+    last_differs: int | None
+
+
+def compare(
+    dataset: Dataset,
+    signal: Signal,
+    scoring: ScoringConfig,
+    labels: LabelSpec | None,
+    values: Values,
+    scores: Values,
+    background: Sequence[BackgroundFit] = (),
+) -> tuple[LateFit, ...]:
+    """Hold what was streamed against the batch path, byte for byte, and say what fits in the background have changed.
+
+    Parameters
+    ----------
+    dataset, signal, scoring, labels
+        As for `vpcore.serving.online_simulator`.
+    values : float64[n_bins]
+        The streamed values.
+    scores : float64[n_bins, n_cells]
+        The streamed scores.
+    background : sequence of BackgroundFit
+        Fits that were not made inside their bins, oldest first.
+
+    Raises
+    ------
+    CausalityError
+        If a score differs, or a value in a bin for which no such fit accounts.
+    """
+    d1, d2, d3 = (dataset.grid(name) for name in SCORED)
+    whole, state = score_arrays(d1, d2, d3, dataset.valid, scoring)
+    differs = np.flatnonzero((whole.view(np.int64) != scores.view(np.int64)).any(axis=1))
+    if len(differs):
+        raise CausalityError(
+            f"The score streamed at bin {differs[0]} of {dataset.dataset_id} is not that of the batch path "
+            f"({len(differs)} of {dataset.n_bins} bins differ)."
+        )
+    expected = batch(signal, dataset.with_grid({"flow_score": whole, "flow_state_code": state}), labels).values
+    both_nan = np.isnan(expected) & np.isnan(values)
+    differ = (expected.view(np.int64) != values.view(np.int64)) & ~both_nan
+    late, accounted = _late(dataset, values, differ, background)
+    differs = np.flatnonzero(differ & ~accounted)
+    if len(differs):
+        at = int(differs[0])
+        raise CausalityError(
+            f"Signal '{type(signal).__name__}' streams {values[at]!r} at bin {at} of {dataset.dataset_id}, but its "
+            f"batch value is {expected[at]!r} ({len(differs)} of {dataset.n_bins} bins differ). A live server would "
+            "not trade what research evaluated."
+        )
+    return late
+
+
+def _late(
+    dataset: Dataset, values: Values, differ: npt.NDArray[np.bool_], background: Sequence[BackgroundFit]
+) -> tuple[tuple[LateFit, ...], npt.NDArray[np.bool_]]:
+    """Return the fits with the bins that they explain, and which bins are explained at all."""
+    seq = dataset.bin("bin_seq")
+    accounted = np.zeros(len(seq), dtype=bool)
+    found = []
+    for fit in background:
+        first = int(np.searchsorted(seq, fit.due_bin))
+        stop = len(seq) if fit.settled_bin is None else int(np.searchsorted(seq, fit.settled_bin))
+        accounted[first:stop] = True
+        bins = first + np.flatnonzero(differ[first:stop])
+        found.append(
+            LateFit(
+                due_bin=fit.due_bin,
+                ready_bin=fit.ready_bin,
+                settled_bin=fit.settled_bin,
+                fit_us=None if fit.ns is None else fit.ns / 1000.0,
+                had_model=bool(np.isfinite(values[:first]).any()),
+                n_differ=len(bins),
+                first_differs=int(seq[bins[0]]) if len(bins) else None,
+                last_differs=int(seq[bins[-1]]) if len(bins) else None,
+            )
+        )
+    return tuple(found), accounted

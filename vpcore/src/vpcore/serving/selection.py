@@ -1,0 +1,176 @@
+"""Which row is promoted: whether the experiment would make its run now, and which of the run's rows is meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from vpcore.canonical import canonical_json
+from vpcore.config import ExperimentConfig
+from vpcore.dataset import Dataset
+from vpcore.errors import ResultsError, did_you_mean, listed
+from vpcore.experiment.adaptive_search import choices
+from vpcore.experiment.run import expand_sessions
+from vpcore.experiment.session_members import pooled_rows
+from vpcore.inference.blocks import JOINT
+from vpcore.inference.out_of_sample import OutOfSample, out_of_sample
+from vpcore.inference.ranking import Evidence, weigh
+from vpcore.results import LOWER_IS_BETTER, ROW_KEY
+from vpcore.signal import Signal, code_digest, distribution_of
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+# -- does the run belong to the experiment? ----------------------------------------------------------------------------
+
+
+def signal_of(
+    workspace: Workspace, config: ExperimentConfig, meta: Mapping[str, Any], datasets: Mapping[str, Dataset]
+) -> Signal:
+    """Return the run's signal, after checking that the experiment, as it is now, would make this very run."""
+    name = meta["signal_name"]
+    names = [plan.name for plan in config.signals]
+
+    def differs(what: str, was: Any, now: Any) -> ResultsError:
+        return ResultsError(
+            f"Run {meta['run_id']} is not one that experiment '{config.name}' would make now: {what} was {was}, and is "
+            f"{now} now. Run the experiment again (vp run {config.name}) and promote one of its runs."
+        )
+
+    if meta["dataset_id"] not in datasets:
+        raise differs("its dataset", meta["dataset_id"], listed(datasets))
+    if name not in names:
+        raise differs("its signal", f"'{name}'", listed(names))
+    cls: type[Signal] = workspace.plugins.load("signal", name)
+    distribution, _ = distribution_of(cls)
+    checks = (
+        (
+            "the digest of its source files",
+            json.loads(meta["sources_json"]),
+            list(datasets[meta["dataset_id"]].source_digests),
+        ),
+        ("the distribution of its signal", meta["signal_distribution"], distribution),
+        ("the version of its signal", meta["signal_version"], cls.version),
+        ("the digest of its signal's code", meta["code_digest"], code_digest(cls)),
+        ("its evaluation", json.loads(meta["eval_json"]), config.eval.run_settings()),
+    )
+    for what, was, now in checks:
+        if canonical_json(was) != canonical_json(now):
+            raise differs(what, *_apart(was, now))
+    (plan,) = (plan for plan in config.signals if plan.name == name)
+    params = json.loads(meta["signal_params_json"])
+    possible = [cls.Params.parse(values, name).plain() for values in plan.params]
+    if plan.search is None and canonical_json(params) not in map(canonical_json, possible):
+        raise differs("its parameters", *_nearest(params, possible))
+    scorings = [None if item is None else item.model_dump(mode="json") for item in config.scorings_of(plan)]
+    scoring = None if meta["scoring_json"] is None else json.loads(meta["scoring_json"])
+    if plan.search is None and canonical_json(scoring) not in map(canonical_json, scorings):
+        raise differs("its scoring", *_nearest(scoring, scorings))
+    if plan.sampled is not None or plan.search is not None:
+        pairs = [
+            [cls.Params.parse(values, name).plain(), None if item is None else item.model_dump(mode="json")]
+            for values, item in config.points_of(plan)
+        ]
+        if canonical_json([params, scoring]) not in map(canonical_json, pairs):
+            raise differs("its combination of scoring and parameters", "in the sample", f"not among its {len(pairs)}")
+    return cls(cls.Params.parse(params, name))
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value).decode()
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+def _apart(was: Any, now: Any) -> tuple[str, str]:
+    """Return two values as text; of two mappings only the keys that differ."""
+    if not (isinstance(was, Mapping) and isinstance(now, Mapping)):
+        return _short(was), _short(now)
+    absent = "absent"
+    keys = sorted({*was, *now}, key=str)
+    keys = [key for key in keys if canonical_json(was.get(key, absent)) != canonical_json(now.get(key, absent))]
+    first, second = (
+        ", ".join(f"{key} {_short(value[key]) if key in value else absent}" for key in keys) for value in (was, now)
+    )
+    return first, second
+
+
+def _nearest(was: Any, possible: Sequence[Any]) -> tuple[str, str]:
+    """Return what was and, of what there could be now, the nearest: with the fewest keys that differ."""
+    apart = min((_apart(was, now) for now in possible), key=lambda pair: (pair[0].count(", "), pair))
+    more = f" (the nearest of {len(possible)})" if len(possible) > 1 else ""
+    return apart[0], apart[1] + more
+
+
+# -- which row? --------------------------------------------------------------------------------------------------------
+
+
+def weighed_rows(
+    workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]
+) -> tuple[pl.DataFrame, Evidence, OutOfSample | None]:
+    """Return what the experiment asks for and is stored, weighed against each other: rows, or their combinations.
+
+    On several sessions a combination is a row; every row of its sessions names it.
+    """
+    runs = expand_sessions(workspace, config, datasets)
+    if len(datasets) > 1:
+        rows, _ = pooled_rows(workspace, config, runs)
+    else:
+        keys = [(run.run_id, trial) for run in runs for trial in run.trials]
+        rows = workspace.results.query_runs(keys=keys, blocks=True)
+    splits = None
+    if config.eval.splits is not None:
+        rows, splits = out_of_sample(
+            rows, config.eval.splits, metric=config.select_metric, min_trades=config.min_signals
+        )
+    weighed, evidence = weigh(workspace.results, rows, min_trades=config.min_signals, n_choices=choices(config, runs))
+    if len(datasets) == 1:
+        weighed = weighed.with_columns(session_rows=pl.concat_list("row"), session_runs=pl.concat_list("run_id"))
+    (about,) = evidence.values() or (Evidence(JOINT.join(config.dataset_ids), 0, 0, None, None),)
+    return weighed, about, splits
+
+
+def choose(family: pl.DataFrame, config: ExperimentConfig, run_id: str, row: str | None) -> dict[str, Any]:
+    """Return the row of a run that is meant: the named one, else the best; of several sessions the combination."""
+    rows = family.filter(pl.col("session_runs").list.contains(run_id))
+    return _named(rows, row, run_id, config) if row is not None else _best(rows, run_id, config)
+
+
+def _named(rows: pl.DataFrame, row: str, run_id: str, config: ExperimentConfig) -> dict[str, Any]:
+    named = pl.col("session_rows").list.eval(pl.element().str.starts_with(row)).list.any()
+    found = rows.filter(named)
+    if len(found) == 1:
+        return found.row(0, named=True)
+    known = rows["row"].to_list()
+    if len(found) > 1:
+        raise ResultsError(
+            f"'{row}' begins {len(found)} rows of run {run_id}: {listed(found['row'])}. Write more digits."
+        )
+    raise ResultsError(
+        f"Run {run_id} has no row '{row}' that experiment '{config.name}' would make now.{did_you_mean(row, known)} It "
+        f"has {len(known)}: {listed(known[:10])}{', ...' if len(known) > 10 else ''}."
+    )
+
+
+def _best(rows: pl.DataFrame, run_id: str, config: ExperimentConfig) -> dict[str, Any]:
+    metric = config.ranked_by
+    descending = metric not in LOWER_IS_BETTER
+    traded = pl.col("n_signals") - pl.col("n_dropped")
+    ranked = rows.filter((traded >= config.min_signals) & pl.col(metric).is_not_null()).sort(
+        metric, *ROW_KEY, descending=[descending] + [False] * len(ROW_KEY)
+    )
+    if ranked.is_empty():
+        raise ResultsError(
+            f"No row of run {run_id} has {config.min_signals} signals that traded and a {metric} (select.min_signals "
+            f"of '{config.name}'): the largest number among its {len(rows)} rows is "
+            f"{rows.select(traded.max()).item() if len(rows) else 0}. Name one with --row to promote it all the same."
+        )
+    tied = ranked.filter(pl.col(metric) == ranked[metric][0])
+    if len(tied) > 1:
+        raise ResultsError(
+            f"{len(tied)} rows of run {run_id} share the best {metric}, {ranked[metric][0]:g}: {listed(tied['row'])}. "
+            "Choose one with --row."
+        )
+    return ranked.row(0, named=True)

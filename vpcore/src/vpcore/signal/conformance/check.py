@@ -1,0 +1,226 @@
+"""Checking a signal: a report for people and programs, pytest parameters, and errors for those who must refuse."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vpcore.errors import CausalityError, ConfigError, SignalError, VpError, did_you_mean
+from vpcore.scoring import ScoringConfig
+from vpcore.signal import LabelSpec, MLSignal, Signal, SignalContext, SignalData
+from vpcore.signal.conformance.checks import CAUSAL, CHECKS, Subject, applies, run_check
+from vpcore.signal.conformance.data import SessionData
+from vpcore.signal.conformance.synthetic import TICK_INT, synthetic_dataset
+
+if TYPE_CHECKING:
+    import pytest
+
+AFTER_WARMUP = 600
+"""Bins of the synthetic session beyond a signal's warm-up."""
+
+CHECK_SCORING = ScoringConfig(zscore_window_bins=60, zscore_min_periods=20)
+"""Scoring of the synthetic session: the default windows would leave a short one mostly silent."""
+
+CHECK_LABELS = LabelSpec(tp_ticks=2, sl_ticks=5, max_hold_bins=40, latency_bins=1, price="touch", tick_int=TICK_INT)
+"""Labels for signals that learn, when no others are given. The stop is wider than every spread of the synthetic
+session: trades are entered in most bins, and most of them are resolved, so that there is something to learn from."""
+
+
+def dataset_labels(tick_int: int) -> LabelSpec:
+    """Return labels for signals that learn on a given dataset: near barriers on the mid, so quiet hours resolve too."""
+    return LabelSpec(tp_ticks=2, sl_ticks=2, max_hold_bins=600, latency_bins=1, price="mid", tick_int=tick_int)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check of one signal.
+
+    Attributes
+    ----------
+    check : str
+    passed : bool
+    message : str
+        What, where, by how much and how to reproduce it; empty if it passed.
+    seconds : float
+    """
+
+    check: str
+    passed: bool
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """All checks of one signal on one dataset."""
+
+    signal: str
+    dataset_id: str
+    n_bins: int
+    results: tuple[CheckResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(result.passed for result in self.results)
+
+    @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The checks that failed."""
+        return tuple(result for result in self.results if not result.passed)
+
+    def raise_for_failure(self) -> None:
+        """Raise the first failure: `CausalityError` for looking ahead or streaming apart, else `SignalError`."""
+        failures = sorted(self.failures, key=lambda result: result.check not in CAUSAL)
+        if failures:
+            error = CausalityError if failures[0].check in CAUSAL else SignalError
+            raise error(failures[0].message)
+
+
+def check_signal(
+    signal: Signal,
+    dataset: SignalData | None = None,
+    *,
+    name: str = "",
+    checks: Iterable[str] | None = None,
+    labels: LabelSpec | None = None,
+) -> CheckReport:
+    """Hold a signal to its contract.
+
+    Parameters
+    ----------
+    signal : Signal
+        With the parameters to check.
+    dataset : Dataset, optional
+        What to check it on; by default a synthetic session long enough for its warm-up. Nothing is written.
+    name : str
+        The signal's name, for messages; its class's name if not given.
+    checks : iterable of str, optional
+        Names of `CHECKS`; all that apply if not given.
+    labels : LabelSpec, optional
+        For signals that learn.
+
+    Returns
+    -------
+    CheckReport
+
+    Raises
+    ------
+    ConfigError
+        If a check is unknown.
+    """
+    wanted = _names(checks, signal)
+    subject, dataset_id = subject_of(signal, dataset, labels)
+    results = []
+    for check in wanted:
+        started = time.perf_counter()
+        problem = run_check(check, subject)
+        seconds = time.perf_counter() - started
+        message = _message(signal, name, problem, dataset_id if dataset is not None else "") if problem else ""
+        results.append(CheckResult(check, not problem, message, seconds))
+    return CheckReport(name or type(signal).__name__, dataset_id, subject.data.n_bins, tuple(results))
+
+
+def subject_of(
+    signal: Signal, dataset: SignalData | None = None, labels: LabelSpec | None = None
+) -> tuple[Subject, str]:
+    """Return a signal with the data to check it on, and the data's id. See `check_signal`."""
+    scoring = None
+    if dataset is None:
+        # The warm-up may depend on the bin width, which every synthetic session shares.
+        context = SignalContext.of(synthetic_dataset(n_bins=1), CHECK_LABELS)
+        dataset = _session(int(signal.warmup_bins(context)) + AFTER_WARMUP)
+        scoring = CHECK_SCORING
+        if labels is None and isinstance(signal, MLSignal):
+            labels = CHECK_LABELS
+    if labels is None and isinstance(signal, MLSignal):
+        labels = dataset_labels(dataset.tick_int)
+    data = SessionData.collect(dataset, signal.columns, scoring)
+    return Subject(signal, data, labels), str(getattr(dataset, "dataset_id", ""))
+
+
+@functools.lru_cache(maxsize=4)
+def _session(n_bins: int) -> Any:
+    return synthetic_dataset(n_bins=n_bins)
+
+
+def _names(checks: Iterable[str] | None, signal: Signal) -> list[str]:
+    wanted = list(CHECKS) if checks is None else list(checks)
+    for check in wanted:
+        if check not in CHECKS:
+            raise ConfigError(
+                f"No check is called '{check}'.{did_you_mean(check, CHECKS)} Checks: {', '.join(CHECKS)}."
+            )
+    return [check for check in CHECKS if check in wanted and applies(check, signal)]
+
+
+@functools.lru_cache(maxsize=1)
+def _installed() -> dict[str, str]:
+    """Return the name of every installed signal by its target."""
+    from vpcore.plugins.manager import Plugins
+
+    try:
+        found = Plugins().components("signal")
+    except VpError:  # two plugins are in each other's way: that is not what is being checked
+        return {}
+    return {registered.component.target: name for name, registered in found.items()}
+
+
+def _message(signal: Signal, name: str, problem: str, dataset_id: str) -> str:
+    """Return a sentence about what is wrong, and the command that shows it again."""
+    if not name:
+        name = _installed().get(f"{type(signal).__module__}:{type(signal).__qualname__}", "")
+    if name:
+        again = f"vp check {name}" + (f" --dataset-id {dataset_id}" if dataset_id else "")
+        if signal.params != type(signal.params)():
+            again += f" --params-json '{signal.params.model_dump_json()}'"
+    else:
+        on = ", dataset" if dataset_id else ""
+        again = f"vpcore.testing.check_signal({signal!r}{on})"
+    stop = "" if problem.endswith(".") else "."
+    return f"Signal '{name or type(signal).__name__}' {problem}{stop} Reproduce: {again}"
+
+
+def signal_checks(
+    *signals: Signal, dataset: SignalData | None = None, expected_failures: Mapping[str, str] | None = None
+) -> pytest.MarkDecorator:
+    """Return a pytest decorator that calls a test once per signal and check.
+
+    ::
+
+        @signal_checks(MySignal(), MySignal(window=20))
+        def test_conformance(check):
+            check()
+
+    Parameters
+    ----------
+    *signals : Signal
+        What to check.
+    dataset : Dataset, optional
+        By default a synthetic session.
+    expected_failures : mapping of str to str, optional
+        Checks that are known to fail, and why. One that passes after all fails the test.
+    """
+    import pytest
+
+    known = dict(expected_failures or {})
+    cases = []
+    for signal in signals:
+        subject: Callable[[], Subject] = functools.lru_cache(maxsize=1)(
+            functools.partial(lambda chosen: subject_of(chosen, dataset)[0], signal)
+        )
+        for check in _names(None, signal):
+            marks = [pytest.mark.xfail(reason=known[check], strict=True)] if check in known else []
+            cases.append(
+                pytest.param(functools.partial(_assert, check, signal, subject), id=f"{signal!r}-{check}", marks=marks)
+            )
+    return pytest.mark.parametrize("check", cases)
+
+
+def _assert(check: str, signal: Signal, subject: Callable[[], Subject]) -> None:
+    problem = run_check(check, subject())
+    if problem:
+        raise AssertionError(_message(signal, "", problem, ""))

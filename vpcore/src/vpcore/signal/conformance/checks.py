@@ -1,0 +1,396 @@
+"""The conformance checks of a signal, one function each. A check returns nothing or raises `CheckFailed`."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.canonical import canonical_json
+from vpcore.errors import ConfigError, SignalError, VpError
+from vpcore.signal import (
+    LabelSpec,
+    MLSignal,
+    Signal,
+    SignalContext,
+    SignalStream,
+    StatisticalSignal,
+    batch,
+    frames,
+)
+from vpcore.signal import stream as stream_values
+from vpcore.signal.conformance.data import SessionData
+from vpcore.signal.conformance.model_checks import model_problem
+from vpcore.signal.conformance.variations import variations
+
+Values = npt.NDArray[np.float64]
+
+MIRROR_TOLERANCE = 1e-9
+"""Largest difference under mirroring, relative to the largest value: sums over mirrored cells may run the other way."""
+
+
+class CheckFailed(Exception):
+    """A check found the signal wrong. The message is a clause that follows the signal's name."""
+
+
+class Subject:
+    """A signal under test, its data, and the values that several checks need.
+
+    Parameters
+    ----------
+    signal : Signal
+        The signal, with its parameters.
+    data : SessionData
+    labels : LabelSpec, optional
+        For signals that learn.
+    """
+
+    def __init__(self, signal: Signal, data: SessionData, labels: LabelSpec | None = None) -> None:
+        self.signal = signal
+        self.data = data
+        self.labels = labels
+        self._values: Values | None = None
+
+    @property
+    def context(self) -> SignalContext:
+        """What the signal is told at its start."""
+        return SignalContext.of(self.data, self.labels)
+
+    @property
+    def values(self) -> Values:
+        """The signal over the whole data, computed once."""
+        if self._values is None:
+            self._values = self.compute(self.data)
+        return self._values
+
+    def compute(self, data: SessionData, signal: Signal | None = None) -> Values:
+        """Return a copy of the batch values over some data."""
+        return batch(signal or self.signal, data, self.labels).values.copy()
+
+    def stream(self, data: SessionData) -> Values:
+        """Return the streamed values over some data."""
+        return stream_values(self.signal, data, self.labels).values
+
+    @property
+    def warmup(self) -> int:
+        """The declared warm-up, in valid bins."""
+        return int(self.signal.warmup_bins(self.context))
+
+    @property
+    def first_warm(self) -> int:
+        """The first bin after the warm-up; the number of bins if there is none."""
+        valid = np.flatnonzero(self.data.valid)
+        return int(valid[self.warmup]) if 0 <= self.warmup < len(valid) else self.data.n_bins
+
+
+def first_difference(a: Values, b: Values) -> int | None:
+    """Return the first index at which two vectors differ in any bit, None if they are the same; NaN equals NaN."""
+    same = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
+    return None if same.all() else int(np.argmin(same))
+
+
+def _shown(value: float) -> str:
+    return repr(float(value))
+
+
+def _by(a: float, b: float) -> str:
+    return "" if np.isnan(a) or np.isnan(b) else f", a difference of {abs(a - b):.3g}"
+
+
+def check_shape(subject: Subject) -> None:
+    """One float64 per bin, NaN in invalid bins, no infinity, and not NaN everywhere."""
+    values = subject.values
+    if subject.first_warm < subject.data.n_bins and np.isnan(values).all():
+        raise CheckFailed(
+            f"has no value in any of {len(values)} bins, though it is declared warm from bin {subject.first_warm}."
+        )
+
+
+def check_declared_columns(subject: Subject) -> None:
+    """Neither batch nor streaming reads a column that is not declared."""
+    part = subject.data.prefix(min(subject.data.n_bins, subject.first_warm + 50))
+    subject.compute(part)
+    subject.stream(part)
+
+
+def check_read_only(subject: Subject) -> None:
+    """Neither batch nor streaming changes its input."""
+    data = subject.data
+    before = {name: array.tobytes() for name, array in (*data.bins.items(), *data.grids.items())}
+    subject.compute(data)
+    subject.stream(data.prefix(min(data.n_bins, subject.first_warm + 50)))
+    for name, array in (*data.bins.items(), *data.grids.items()):
+        if array.tobytes() != before[name]:
+            was = np.frombuffer(before[name], array.dtype).reshape(array.shape)
+            i = tuple(np.argwhere(was != array)[0].tolist())
+            raise CheckFailed(
+                f"writes to its input: column '{name}' changed at bin {i[0]}, from {was[i]} to {array[i]}. "
+                "Copy what you change."
+            )
+
+
+def check_determinism(subject: Subject) -> None:
+    """The same data give the same bytes, whatever the signal object did before and whoever else streams meanwhile."""
+    data, values = subject.data, subject.values
+    mirrored = data.mirrored()
+    used = subject.compute(mirrored)
+    for label, again in (
+        ("a second time", subject.compute(data)),
+        ("by a fresh object", subject.compute(data, type(subject.signal)(subject.signal.params))),
+    ):
+        at = first_difference(values, again)
+        if at is not None:
+            raise CheckFailed(
+                f"is not deterministic: bin {at} is {_shown(values[at])} the first time but {_shown(again[at])} "
+                f"{label}{_by(values[at], again[at])}. Keep everything that changes in the state, and seed what is "
+                "random."
+            )
+    fresh = subject.compute(mirrored, type(subject.signal)(subject.signal.params))
+    at = first_difference(used, fresh)
+    if at is not None:
+        raise CheckFailed(
+            f"remembers other data: bin {at} of a second session is {_shown(used[at])} after a first one but "
+            f"{_shown(fresh[at])} without it{_by(used[at], fresh[at])}. Keep nothing on the object or its class."
+        )
+    alone = subject.stream(data)
+    first, second = SignalStream(subject.signal, subject.context), SignalStream(subject.signal, subject.context)
+    together = np.empty(data.n_bins)
+    for i, (frame, other) in enumerate(
+        zip(frames(subject.signal, data), frames(subject.signal, mirrored), strict=True)
+    ):
+        together[i] = first.push(frame)
+        second.push(other)
+    at = first_difference(alone, together)
+    if at is not None:
+        raise CheckFailed(
+            f"keeps something outside its state: bin {at} is {_shown(alone[at])} when it streams alone but "
+            f"{_shown(together[at])} when another stream runs beside it{_by(alone[at], together[at])}."
+        )
+
+
+def cuts(subject: Subject) -> Iterator[int]:
+    """Yield lengths at which to end the data: around the end of the warm-up, and spread over the rest."""
+    n_bins, warm = subject.data.n_bins, subject.first_warm
+    rng = np.random.default_rng(7)
+    spread = rng.integers(min(warm, n_bins), n_bins + 1, 5)
+    yield from sorted(
+        {n for n in (1, warm, warm + 1, warm + 2, n_bins // 2, n_bins - 1, *spread.tolist()) if 0 < n < n_bins}
+    )
+
+
+def check_prefix(subject: Subject) -> None:
+    """The values on the first part of the data are the first part of the values, byte for byte."""
+    values = subject.values
+    for n in cuts(subject):
+        part = subject.compute(subject.data.prefix(n))
+        at = first_difference(values[:n], part)
+        if at is not None:
+            raise CheckFailed(
+                f"looks ahead: bin {at} is {_shown(part[at])} when the data ends at bin {n - 1} but "
+                f"{_shown(values[at])} when it ends at bin {subject.data.n_bins - 1}{_by(part[at], values[at])}."
+            )
+
+
+def check_future(subject: Subject) -> None:
+    """Other data from some bin on leave the values before it as they were."""
+    values = subject.values
+    for seed, n in enumerate(cuts(subject)):
+        other = subject.compute(subject.data.disturbed(n, seed))
+        at = first_difference(values[:n], other[:n])
+        if at is not None:
+            raise CheckFailed(
+                f"looks ahead: bin {at} goes from {_shown(values[at])} to {_shown(other[at])} when only bins from {n} "
+                f"on are changed{_by(values[at], other[at])}."
+            )
+
+
+def check_stream(subject: Subject) -> None:
+    """Streaming gives the bytes of the batch."""
+    streamed = subject.stream(subject.data)
+    at = first_difference(subject.values, streamed)
+    if at is not None:
+        raise CheckFailed(
+            f"streams another value than it computes: bin {at} is {_shown(streamed[at])} bin by bin but "
+            f"{_shown(subject.values[at])} in batch{_by(streamed[at], subject.values[at])}. Drive both from one step."
+        )
+
+
+def check_mirror(subject: Subject) -> None:
+    """The mirrored market gives the negative value, to rounding. For statistical signals."""
+    values, mirrored = subject.values, subject.compute(subject.data.mirrored())
+    both = ~np.isnan(values) & ~np.isnan(mirrored)
+    off = np.where(both, np.abs(values + mirrored), 0.0)
+    off[np.isnan(values) != np.isnan(mirrored)] = np.inf
+    largest = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-300)
+    at = int(np.argmax(off)) if len(off) else 0
+    if len(off) and off[at] > MIRROR_TOLERANCE * largest:
+        raise CheckFailed(
+            f"is not antisymmetric: bin {at} is {_shown(values[at])} but {_shown(mirrored[at])} in the mirrored "
+            f"market, where it should be {_shown(-values[at])}{_by(mirrored[at], -values[at])}. "
+            "Swapping bid and ask sides must negate the value."
+        )
+
+
+def check_warmup(subject: Subject) -> None:
+    """No value during the declared warm-up, and one right after it."""
+    n = subject.warmup
+    if n < 0:
+        raise CheckFailed(f"declares a warm-up of {n} bins; it must be at least 0.")
+    valid = np.flatnonzero(subject.data.valid)
+    values = subject.values[valid]
+    early = np.flatnonzero(~np.isnan(values[:n]))
+    if len(early):
+        at = int(valid[early[0]])
+        raise CheckFailed(
+            f"has the value {_shown(subject.values[at])} at bin {at}, the valid bin number {int(early[0]) + 1}, "
+            f"inside its declared warm-up of {n} bins. Return NaN until then, or correct warmup_bins."
+        )
+    if isinstance(subject.signal, StatisticalSignal) and n < len(valid) and np.isnan(values[n]):
+        later = np.flatnonzero(~np.isnan(values))
+        when = f"its first value comes after {int(later[0])} valid bins" if len(later) else "it never has one"
+        raise CheckFailed(f"has no value at bin {int(valid[n])}, after its declared warm-up of {n} valid bins: {when}.")
+
+
+def check_degenerate(subject: Subject) -> None:
+    """No bins, no valid bin, and a market in which nothing moves are no problem."""
+    for label, data in (
+        ("no bins", subject.data.prefix(0)),
+        ("one bin", subject.data.prefix(1)),
+        ("no valid bin", subject.data.invalid()),
+        ("a constant market", subject.data.constant()),
+    ):
+        for way, run in (("batch", subject.compute), ("streaming", subject.stream)):
+            try:
+                values = run(data)
+            except VpError:
+                raise
+            except Exception as error:
+                raise CheckFailed(f"fails on {label} ({way}): {type(error).__name__}: {error}") from error
+            constant = label == "a constant market" and isinstance(subject.signal, StatisticalSignal)
+            late = values[subject.warmup :]
+            if constant and np.isnan(late).any():
+                at = subject.warmup + int(np.argmax(np.isnan(late)))
+                raise CheckFailed(
+                    f"has no value on {label} at bin {at} ({way}), after its warm-up. Guard the division by 0."
+                )
+
+
+def check_parameters(subject: Subject) -> None:
+    """Every parameter changes the output somewhere in its range."""
+    for name in type(subject.signal.params).model_fields:
+        tried: list[str] = []
+        for signal in variations(subject.signal, name):
+            try:
+                base, other = _base(subject, signal, name), subject.compute(subject.data, signal)
+            except ConfigError:  # a value in the range that does not fit this grid
+                continue
+            tried.append(repr(getattr(signal.params, name)))
+            if first_difference(base, other) is not None:
+                break
+        else:
+            default = getattr(subject.signal.params, name)
+            raise CheckFailed(
+                f"has a parameter that does nothing: '{name}' gives the same bytes at {default!r} and at "
+                f"{', '.join(tried)}. Remove it: it would only add trials."
+                if tried
+                else f"has the parameter '{name}', of which no second value could be found. "
+                "Give its Field examples=[...] with values that are allowed."
+            )
+
+
+def _base(subject: Subject, varied: Signal, name: str) -> Values:
+    """Return the values with every parameter as in `varied` but for `name`."""
+    params = varied.params.model_copy(update={name: getattr(subject.signal.params, name)})
+    if params == subject.signal.params:
+        return subject.values
+    return subject.compute(subject.data, type(varied)(params))
+
+
+def check_round_trip(subject: Subject) -> None:
+    """Parameters survive JSON, have a schema, and refuse what they do not know."""
+    signal = subject.signal
+    params = signal.params
+    again = type(params).parse(params.plain())
+    if again != params or canonical_json(again.plain()) != canonical_json(params.plain()):
+        raise CheckFailed(f"has parameters that JSON changes: {params!r} becomes {again!r}.")
+    if not isinstance(params.json_schema().get("properties", {}), dict):
+        raise CheckFailed("has parameters without a JSON schema.")
+    try:
+        type(params).parse({"no_such_parameter": 1})
+    except ConfigError:
+        return
+    raise CheckFailed(
+        "accepts the parameter 'no_such_parameter'. Derive Params from SignalParams and keep extra='forbid'."
+    )
+
+
+def check_pickle(subject: Subject) -> None:
+    """The signal can be sent to another process and computes the same there."""
+    try:
+        copy = pickle.loads(pickle.dumps(subject.signal))
+    except Exception as error:
+        raise CheckFailed(f"cannot be pickled: {type(error).__name__}: {error}") from error
+    again = subject.compute(subject.data, copy)
+    at = first_difference(subject.values, again)
+    if at is not None:
+        raise CheckFailed(
+            f"computes something else after pickling: bin {at} is {_shown(subject.values[at])} before and "
+            f"{_shown(again[at])} after{_by(subject.values[at], again[at])}. Keep every setting in Params."
+        )
+
+
+def check_model(subject: Subject) -> None:
+    """A learning signal's model survives saving and loading, and is refused where it does not belong."""
+    problem = model_problem(subject)
+    if problem:
+        raise CheckFailed(problem)
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    "shape": check_shape,
+    "declared-columns": check_declared_columns,
+    "read-only": check_read_only,
+    "determinism": check_determinism,
+    "prefix": check_prefix,
+    "future": check_future,
+    "stream": check_stream,
+    "mirror": check_mirror,
+    "warm-up": check_warmup,
+    "degenerate": check_degenerate,
+    "parameters": check_parameters,
+    "round-trip": check_round_trip,
+    "pickle": check_pickle,
+    "model": check_model,
+}
+"""Every check by name, in the order in which they run."""
+
+GATE = ("shape", "declared-columns", "read-only", "determinism", "prefix", "future", "stream")
+"""What must be proved before a signal's results may be stored or promoted: causality and streaming parity."""
+
+CAUSAL = ("prefix", "future", "stream")
+"""Checks whose failure is a `CausalityError`."""
+
+
+def applies(name: str, signal: Signal) -> bool:
+    """Return whether a check is meant for a signal: a learned one need not be antisymmetric, others have no model."""
+    return {"mirror": isinstance(signal, StatisticalSignal), "model": isinstance(signal, MLSignal)}.get(name, True)
+
+
+def run_check(name: str, subject: Subject) -> str:
+    """Run one check; return an empty string, or what is wrong as a clause that follows the signal's name."""
+    try:
+        CHECKS[name](subject)
+    except CheckFailed as failure:
+        return str(failure)
+    except SignalError as error:
+        return f"breaks its contract: {error}"
+    except ConfigError as error:
+        return f"refuses its parameters here: {error}"
+    except Exception as error:  # a signal's own code can raise anything
+        text = " ".join(str(error).split())
+        if "read-only" in text or "readonly" in text:
+            return f"writes to its input: {text[:200]}. Copy what you change."
+        return f"raises {type(error).__name__}: {text[:300]}"
+    return ""

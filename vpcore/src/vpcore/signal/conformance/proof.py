@@ -1,0 +1,110 @@
+"""Proofs that a signal passed its gate checks, kept beside the results so that a run does not repeat them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import vpcore
+from vpcore.canonical import digest
+from vpcore.errors import StorageError
+from vpcore.kernels.jit import sources_digest
+from vpcore.signal import LabelSpec, Signal, SignalData, code_digest
+from vpcore.signal.conformance.check import CheckReport, check_signal
+from vpcore.signal.conformance.checks import GATE
+from vpcore.storage.atomic import storage_errors, write_atomic
+
+PROOF_VERSION = 1
+
+
+def proof_key(signal: Signal) -> str:
+    """Return 64 hex digits over all that a proof depends on: class, sources, parameters, and vpcore's own part.
+
+    Of vpcore it is the kernels, the signal API, the scorer and the checks: changing one of them calls for a new proof.
+    """
+    cls = type(signal)
+    core = Path(vpcore.__file__).parent
+    return digest(
+        {
+            "proof_version": PROOF_VERSION,
+            "signal": f"{cls.__module__}:{cls.__qualname__}",
+            "version": cls.version,
+            "code": code_digest(cls),
+            "params": signal.params.plain(),
+            "core": [sources_digest(core / part) for part in ("kernels", "signal", "scoring.py")],
+        }
+    )
+
+
+def load_proof(folder: Path, signal: Signal) -> dict[str, Any] | None:
+    """Return a signal's stored proof, None if there is none or it is not readable."""
+    try:
+        proof: dict[str, Any] = json.loads((folder / f"{proof_key(signal)}.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return proof if set(GATE) <= set(proof.get("passed", ())) else None
+
+
+def save_proof(folder: Path, signal: Signal, report: CheckReport) -> Path:
+    """Store a report as a proof, in one atomic step; a later one replaces it.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written.
+    """
+    cls = type(signal)
+    proof = {
+        "signal": report.signal,
+        "class": f"{cls.__module__}:{cls.__qualname__}",
+        "version": cls.version,
+        "code_digest": code_digest(cls),
+        "params": signal.params.plain(),
+        "dataset_id": report.dataset_id,
+        "n_bins": report.n_bins,
+        "passed": [result.check for result in report.results if result.passed],
+        "failed": [asdict(result) for result in report.failures],
+    }
+    target = folder / f"{proof_key(signal)}.json"
+    with storage_errors(target, f"write the proof of signal '{report.signal}'"):
+        write_atomic(target, json.dumps(proof, indent=2, sort_keys=True).encode(), durable=False)
+    return target
+
+
+def prove(
+    signal: Signal, folder: Path, *, name: str = "", dataset: SignalData | None = None, labels: LabelSpec | None = None
+) -> dict[str, Any]:
+    """Return a signal's proof of causality and streaming parity: the stored one, or a new one after running the checks.
+
+    Parameters
+    ----------
+    signal : Signal
+        The signal, with its parameters.
+    folder : Path
+        Where proofs are kept.
+    name : str
+        The signal's name, for messages.
+    dataset : Dataset, optional
+        By default a synthetic session.
+    labels : LabelSpec, optional
+        For signals that learn.
+
+    Raises
+    ------
+    CausalityError
+        If the signal looks ahead, or streaming and batch differ.
+    SignalError
+        If it fails another gate check.
+    """
+    stored = load_proof(folder, signal)
+    if stored is not None:
+        return stored
+    report = check_signal(signal, dataset, name=name, checks=GATE, labels=labels)
+    report.raise_for_failure()
+    save_proof(folder, signal, report)
+    proof = load_proof(folder, signal)
+    if proof is None:
+        raise StorageError(f"The proof of signal '{report.signal}' cannot be read back from {folder}.")
+    return proof

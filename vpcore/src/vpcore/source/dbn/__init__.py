@@ -1,0 +1,1 @@
+"""Databento .dbn and .dbn.zst files."""

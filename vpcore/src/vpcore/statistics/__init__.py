@@ -1,0 +1,1 @@
+"""Statistics on arrays: rotation test, bootstrap, intervals, multiple testing, Sharpe ratios, overfitting."""

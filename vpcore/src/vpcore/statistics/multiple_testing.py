@@ -1,0 +1,104 @@
+"""P-values that know how many rows were looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_CHUNK_ROWS = 4096
+
+
+def p_random(sums: npt.NDArray[np.int64]) -> float:
+    """Return how often random entry pays at least as much as the signals did.
+
+    Parameters
+    ----------
+    sums : int64[1 + draws]
+        From `vpcore.statistics.permutation.rotated`.
+
+    Returns
+    -------
+    float
+        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN without draws, or where rotating changes nothing,
+        as without a trade.
+
+    Notes
+    -----
+    As every rotation has the same number of trades, sums of half-ticks are compared: exactly, ties included. Fees
+    cancel. Source: Phipson and Smyth (2010) for the estimate.
+    """
+    if not sums.any():
+        return float("nan")
+    return (1 + int(np.count_nonzero(sums[1:] >= sums[0]))) / len(sums)
+
+
+def standardised(rotated: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return what each row's trades pay, and what they pay after each rotation, in standard deviations from the mean.
+
+    Parameters
+    ----------
+    rotated : int32[n_rows, 1 + n_draws]
+        As rows are stored: first what the trades pay, then what they pay after each of the shared rotations.
+
+    Returns
+    -------
+    float32[n_rows, 1 + n_draws]
+        0 in a row whose values are all the same. Mean and deviation are over all columns, the first one included: under
+        the null it is one of them.
+    """
+    values = rotated.astype(np.float32)
+    values -= rotated.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    scale = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64) / max(values.shape[1], 1))
+    values *= np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0).astype(np.float32)[:, None]
+    return values
+
+
+def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the p-value of each row adjusted for all rows, by step-down over the maximum.
+
+    The p-value of the best row is the share of draws in which *any* row does as well, that of the next the share in
+    which any other than the best does, and so on.
+
+    Parameters
+    ----------
+    observed : float[n_rows]
+        The statistic of each row, the larger the better, on a scale that rows have in common.
+    drawn : float[n_rows, n_draws]
+        The same under the null. A column is one draw for all rows at once, so that they keep their dependence.
+
+    Returns
+    -------
+    float64[n_rows]
+        ``(1 + #{draws as good}) / (n_draws + 1)``, and not below that of a better row. The answer does not depend on
+        the order of the rows.
+
+    Notes
+    -----
+    Source: Romano and Wolf (2005), "Exact and approximate stepdown methods for multiple hypothesis testing", in the
+    form of Romano and Wolf (2016) for p-values; the count as in Phipson and Smyth (2010).
+    """
+    if observed.ndim != 1 or drawn.ndim != 2 or drawn.shape[0] != observed.shape[0]:
+        raise ValueError(
+            "observed must be of shape (n_rows,) and drawn of shape (n_rows, n_draws), were "
+            f"{observed.shape} and {drawn.shape}."
+        )
+    n_rows, n_draws = drawn.shape
+    if n_rows == 0:
+        return np.empty(0)
+    order = np.argsort(observed, kind="stable")  # the worst first: the maximum then runs along the rows
+    as_good = np.zeros(n_rows, dtype=np.int64)
+    best = np.full(n_draws, -np.inf, dtype=drawn.dtype)
+    for first in range(0, n_rows, _CHUNK_ROWS):
+        rows = order[first : first + _CHUNK_ROWS]
+        part = drawn[rows]
+        # Row by row: along the first axis numpy's own accumulation goes through memory column by column.
+        for row in part:
+            np.maximum(row, best, out=row)
+            best = row
+        as_good[first : first + _CHUNK_ROWS] = np.count_nonzero(part >= observed[rows, None], axis=1)
+    p = (as_good + 1) / (n_draws + 1)
+    answer = np.empty(n_rows)
+    answer[order] = np.maximum.accumulate(p[::-1])[::-1]  # no row's is below that of a better one
+    return answer
