@@ -95,7 +95,7 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert "No dataset is called 'nothing'" in capsys.readouterr().err
 
 
-def test_a_dry_run_says_what_is_shared_and_how_long_it_takes(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_says_what_is_shared(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert vp("run", "sweep", "--dry-run", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
     assert {level["name"]: (level["made"], level["unshared"]) for level in plan["shared"]} == {
@@ -106,19 +106,11 @@ def test_a_dry_run_says_what_is_shared_and_how_long_it_takes(vp: Vp, capsys: pyt
         "outcome tables": (2, 40),
         "rows": (40, 40),
     }
-    guess = plan["forecast"]
-    assert (guess["bins"], guess["of_bins"], guess["rows"], guess["untried"]) == (2000, 2000, 16, [])
-    assert (guess["n_proofs"], guess["proof_seconds"], guess["workers"]) == (0, 0.0, 1)
-    assert guess["seconds"] > 0
-    assert vp("run", "sweep", "--dry-run", "--executor", "local", "--workers", "4") == 0
-    err = capsys.readouterr().err
-    assert re.search(r"About \d+ s of work on one core, \d+ s on 4 workers; starting workers", err)
-    assert "from one run per signal and 16 rows on the first 2,000 of 2,000 bins" in err
-    assert vp("run", "sweep", "--json") == 0  # nothing of the trial was stored
+    assert vp("run", "sweep", "--json") == 0  # the dry run stored nothing
     assert json.loads(capsys.readouterr().out)["n_computed"] == 40
     assert vp("run", "sweep", "--dry-run", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert (plan["shared"], plan["forecast"]) == ([], None)
+    assert plan["shared"] == []
 
 
 def test_compare_before_anything_was_run(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:

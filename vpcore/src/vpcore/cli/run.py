@@ -42,7 +42,7 @@ def run(
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)
     if dry_run:
-        _say_plan(workspace, config, force, retry_failed, json, executor or config.executor, workers)
+        _say_plan(workspace, config, force, retry_failed, json)
         return
     with watched(config.name) as on_progress:
         report = run_experiment(
@@ -87,16 +87,12 @@ def _say_plan(
     force: bool,
     retry_failed: bool,
     json: bool,
-    executor: str,
-    workers: int | None,
 ) -> None:
     from dataclasses import asdict, replace
 
     from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.cli.watch import say_forecast
     from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
-    from vpcore.experiment.causality import PROOFS
-    from vpcore.experiment.forecast import forecast, levels
+    from vpcore.experiment.plan import shared_work
     from vpcore.experiment.preflight import without_data
     from vpcore.experiment.run import expand_sessions, plan_experiment
     from vpcore.experiment.runs import expand
@@ -126,11 +122,7 @@ def _say_plan(
             {"signal": name, "runs": len(mine), **open_, "rows": trials, "stored": trials - left, "to_compute": left}
         )
     todo = [*(plan.missing if plan is not None else ()), *unmade]
-    shared = [asdict(level) for level in levels(todo)] if todo else []
-    guess = None
-    if plan is not None and plan.missing:
-        dataset = workspace.datasets.open(plan.missing[0].meta["dataset_id"], cache_dir=workspace.cache_dir)
-        guess = forecast(plan, dataset, workspace.results_dir / PROOFS, executor, workers or config.max_workers)
+    shared = [asdict(level) for level in shared_work(todo)] if todo else []
     if json:
         emit_json(
             {
@@ -146,7 +138,6 @@ def _say_plan(
                 "n_to_compute": n_missing,
                 "signals": rows,
                 "shared": shared,
-                "forecast": None if guess is None else asdict(guess),
             }
         )
         _stop_if(lacking)
@@ -160,8 +151,6 @@ def _say_plan(
     for name, search in searches_of(config).items():
         say(_searching(name, search, undecided.get(name, 0)))
     say(f"{n_missing} of {n_trials} rows are left to compute.")
-    if guess is not None:
-        say_forecast(guess, partly=bool(absent))
     _stop_if(lacking)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from vpcore.cli.common import progress, say, shown
 
 if TYPE_CHECKING:
-    from vpcore.experiment.forecast import Forecast
     from vpcore.experiment.progress import Best, SweepProgress
     from vpcore.experiment.recorder import SweepReport
     from vpcore.workspace import Workspace
@@ -70,32 +69,6 @@ def described(best: Best) -> str:
         f"{best.metric} {shown(best.value)}, {best.signal} at threshold {shown(trial.threshold)}, cooldown "
         f"{trial.cooldown_bins}, {trial.tp_ticks}/{trial.sl_ticks} ticks, run {best.run_id[:8]}"
     )
-
-
-def say_forecast(guess: Forecast, *, partly: bool) -> None:
-    """Say about how long an experiment takes, and how that was estimated."""
-    work, n = guess.seconds + guess.proof_seconds, guess.workers
-    among = f", {_duration(work / n)} on {n} workers" if n > 1 else ""
-    say(f"About {_duration(work)} of work on one core{among}; starting workers and compiling are not in it.")
-    say(
-        f"Estimated in {guess.spent:.1f} s from one run per signal and {guess.rows} rows on the first {guess.bins:,} "
-        f"of {guess.of_bins:,} bins, scaled by bins, settings and rows; nothing of it was stored."
-    )
-    if guess.n_proofs:
-        say(
-            f"In it are {_duration(guess.proof_seconds)} of proofs that signals do not look ahead: {guess.n_proofs} "
-            "sets of parameters have none yet, and one was tried."
-        )
-    if guess.untried:
-        say(f"Not in it: {', '.join(guess.untried)}, because trying the others took long enough.")
-    if partly:
-        say("Not in it: the datasets that have to be generated, and the runs on them.")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def say_report(workspace: Workspace, report: SweepReport) -> None:
