@@ -133,7 +133,7 @@ def test_moments_are_of_the_trades(naive: SimpleNamespace) -> None:
 
 PROGRAM = """
 import sys; sys.path[:0] = sys.argv[1:]
-import numpy as np, test_luck as t
+import numpy as np, test_rotation as t
 rng = np.random.default_rng(11)
 market, values = t.walk(rng), t.persistent(rng)
 table = t.outcome_table(market, t.BarrierSpec(4, 4, t.HOLD))
