@@ -5,13 +5,15 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 
-from vpcore import Component, ConfigError, RefusedError, Workspace, __version__
+from vpcore import Component, ConfigError, RefusedError, Workspace, __version__, hookimpl
 from vpcore.cli import app as app_module
 from vpcore.cli import common
 from vpcore.cli.app import run
@@ -31,34 +33,81 @@ def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def raising(monkeypatch: pytest.MonkeyPatch) -> Any:
+def with_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], None]:
+    """Register a command of a plugin, so that ``vp NAME`` calls it."""
+
+    def add(name: str, target: Any) -> None:
+        module = ModuleType("plugin_of_a_test")
+        module.target = target  # type: ignore[attr-defined]
+        module.vp_commands = hookimpl(lambda: [Component(name, "plugin_of_a_test:target", "Of a test.")])  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "plugin_of_a_test", module)
+
+        def found() -> Plugins:
+            plugins = Plugins(entry_points=[])
+            plugins.register(module, "test", "vp-test", "1.0")
+            return plugins
+
+        monkeypatch.setattr(app_module, "Plugins", found)
+
+    return add
+
+
+@pytest.fixture
+def raising(with_command: Callable[[str, Any], None]) -> Callable[[BaseException], None]:
     """Make ``vp boom`` raise something."""
 
     def arm(error: BaseException) -> None:
-        original = app_module.build_app
+        def boom() -> None:
+            raise error
 
-        def build(plugins: Plugins) -> typer.Typer:
-            app = original(plugins)
-
-            @app.command()
-            def boom() -> None:
-                raise error
-
-            return app
-
-        monkeypatch.setattr(app_module, "build_app", build)
+        with_command("boom", boom)
 
     return arm
 
 
 def test_the_help_says_of_every_command_what_the_command_says() -> None:
-    """The lines stand in a table, so that help imports no command; the modules of commands are those of the table."""
-    commands = typer.main.get_command(app_module.build_app(Plugins(entry_points=[]))).commands
-    listed = {name: line for panel in app_module.COMMANDS.values() for name, line in panel.items()}
-    assert {name: commands[name].get_short_help_str(1000) for name in commands} == listed
+    """Help imports no command, so each line stands beside the command's name; the modules are those of the commands."""
+    plugins = Plugins(entry_points=[])
+    group: Any = typer.main.get_command(app_module.build_app(plugins))
+    context = group.make_context("vp", ["init"])
+    listed = {name: item.component.summary for name, item in plugins.components("command").items()}
+    assert {name: group.get_command(context, name).get_short_help_str(1000) for name in listed} == listed
     modules = {path.stem for path in Path(app_module.__file__).parent.glob("*.py")}
-    helpers = {"__init__", "app", "common", "grouping", "ranking", "watch"}
+    helpers = {"__init__", "app", "common", "watch"}
     assert modules - helpers == {name.replace("-", "_") for name in listed}
+
+
+def test_a_group_of_commands_of_a_plugin(with_command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    group = typer.Typer(help="Of a test.")
+    group.command("first")(lambda: print("this is the first"))
+    group.command("second")(lambda: print("this is the second"))
+    with_command("my-group", group)
+    assert run(["my-group", "second"]) == 0
+    assert capsys.readouterr().out == "this is the second\n"
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.index("More commands") < text.index("my-group")
+
+
+def test_a_command_that_does_not_load_names_its_plugin(with_command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with_command("broken", None)
+    del sys.modules["plugin_of_a_test"].target  # type: ignore[attr-defined]
+    assert run(["broken"]) == 2
+    assert "Command 'broken' of plugin 'test' (vp-test 1.0) does not load" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "package"), [("serve", "vpcore-server"), ("fetch", "vpcore-databento")])
+def test_a_command_of_a_missing_package_names_the_package(
+    capsys: pytest.CaptureFixture[str], command: str, package: str
+) -> None:
+    assert run([command, "--port", "1"]) == 2
+    expected = f"Error: vp {command} needs {package}, which is not installed. Run: pip install {package}\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_misspelled_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["complare"]) == 2
+    assert "No command is called 'complare'. Did you mean 'compare'?" in capsys.readouterr().err
 
 
 def test_a_command_imports_no_other() -> None:

@@ -37,7 +37,7 @@ def plugins() -> Plugins:
 
 
 def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugins) -> None:
-    assert {kind: list(plugins.components(kind)) for kind in HOOK_OF_KIND} == {
+    assert {kind: list(plugins.components(kind)) for kind in HOOK_OF_KIND if kind != "command"} == {
         "signal": [],
         "source": ["dbn", "synthetic"],
         "storage": ["local"],
@@ -245,17 +245,39 @@ def test_an_unknown_lifecycle_hook_is_a_bug_of_the_caller(plugins: Plugins) -> N
         plugins.notify("vp_signals")
 
 
-def test_commands_of_a_plugin(plugins: Plugins) -> None:
-    seen: list[Any] = []
+def test_commands_stand_in_the_order_of_registration(plugins: Plugins) -> None:
+    cores = list(plugins.components("command"))
+    assert cores[0] == "demo"
+    found = [Component("z-last", "a:b", "Z.", "Data"), Component("another", "a:b", "A.")]
+    plugins.register(plugin(vp_commands=lambda: found), "p")
+    assert list(plugins.components("command")) == [*cores, "z-last", "another"]
+    assert plugins.get("command", "z-last").component.heading == "Data"
 
-    def broken(app: Any) -> None:
-        raise RuntimeError("no")
 
-    plugins.register(plugin(vp_commands=broken), "broken")
-    plugins.register(plugin(vp_commands=lambda app: seen.append(app)), "fine")
-    plugins.add_commands("the app")
-    assert seen == ["the app"]
-    assert plugins.failed[0].error == "vp_commands failed: RuntimeError: no"
+def test_a_second_command_of_one_name_leaves_the_first(plugins: Plugins) -> None:
+    plugins.register(plugin(vp_commands=lambda: [Component("run", "a:b", "Mine."), Component("own", "a:b", "O.")]), "p")
+    commands = plugins.components("command")
+    assert commands["run"].plugin == "core"
+    assert commands["own"].plugin == "p"
+    assert plugins.failed[0].error.startswith("Command 'run' is registered twice, by plugin 'core' (vpcore ")
+
+
+def test_only_the_name_of_a_command_may_have_a_dash(plugins: Plugins) -> None:
+    plugins.register(plugin(vp_signals=lambda: [Component("my-signal", "a:b", "Mine.")]), "p")
+    assert plugins.components("signal") == {}
+    assert plugins.failed[0].error == "Only the name of a command may have '-', and vp_signals returned 'my-signal'."
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "vp report needs vpcore-report, which is not installed. Run: pip install vpcore-report"),
+        ("import no_such_library", "vp report needs vpcore-report, which does not load: No module named"),
+    ],
+)
+def test_the_message_of_a_missing_package(install: Install, code: str | None, message: str) -> None:
+    plugins = Plugins(install("vpcore-report", code) if code else [], disable=[])
+    assert plugins.missing_package("vp report", "vpcore-report").startswith(message)
 
 
 def test_every_specified_hook_has_its_place() -> None:

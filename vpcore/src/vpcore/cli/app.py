@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Annotated, Any
 
 import typer
@@ -14,51 +12,9 @@ import typer.core
 
 import vpcore
 from vpcore.cli.common import COMMAND_PLUGINS, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, print_error, say
-from vpcore.errors import VpError
+from vpcore.errors import PluginError, VpError, did_you_mean
+from vpcore.plugins import builtin
 from vpcore.plugins.manager import Plugins
-
-COMMANDS: dict[str, dict[str, str]] = {
-    "Set up": {
-        "demo": "Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.",
-        "init": "Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.",
-        "validate": "Check specs and their whole chain, signal parameters and sweep axes included, without touching data.",
-        "plugins": "List the plugins, their components, and what did not load.",
-        "list-signals": "List the signals: name, summary, package, version, and what failed to load.",
-        "new-signal": "Write an installable package with a working signal, its parameters, its conformance test and a README.",
-        "check": "Check signals: causality, batch equals stream, mirror antisymmetry, parameters that do nothing, and the rest.",
-        "schema": "Print the JSON schemas of the specs.",
-    },
-    "Data": {
-        "inspect": "Say what a file holds: schema, symbols, span, records by action, snapshot, data quality.",
-        "synth": "Simulate a market order by order and write it as a DBN file that any reader of Databento files can read.",
-        "generate": "Make the dataset of a pipeline.",
-        "verify": "Recompute the checksums of a dataset; with --rebuild, generate it again from its source and compare.",
-        "list-datasets": "List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made.",
-    },
-    "Experiments": {
-        "run": "Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows.",
-        "compare": "Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders.",
-        "results": "The results store: show a run, export rows, compact.",
-        "plot": "Draw net flow around the mid, the mid with entries, and the signal, as a PNG.",
-        "report": "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",
-        "track": "Report the stored runs of an experiment to its tracker; what it has already is not doubled.",
-        "mlflow-ui": "Start MLflow's user interface on this lake's store, for this machine only, until Ctrl-C.",
-    },
-    "Trust": {
-        "audit": "Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.",
-        "calibrate": "Study size and power on simulated markets: p-values, false winners, intervals, and what it takes to be found.",
-    },
-    "Serving": {
-        "promote": "Publish a row of an experiment's results as a serving version, and let an alias name it.",
-        "serving": "The published serving versions.",
-        "online-sim": "Stream a dataset through scorer and signal bin by bin, time every bin, and compare with the batch values.",
-    },
-}
-"""Help groups the commands by these headings and in this order; those of plugins come last.
-
-A command's line is that of its docstring, held against it by a test: so that help, and every command, imports no other
-command's module. The module is named like the command.
-"""
 
 
 def _version(value: bool) -> None:
@@ -67,76 +23,60 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-class _Known(MutableMapping[str, Any]):
-    """The commands by name; one of the core is made when it is asked for."""
-
-    def __init__(self, commands: Mapping[str, Any]) -> None:
-        self._made = dict(commands)
-        self._core = [name for names in COMMANDS.values() for name in names if name not in self._made]
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._made and name in self._core:
-            app = _new_app()
-            app.callback()(lambda: None)  # else typer makes the app of a single command into that command
-            importlib.import_module(f"vpcore.cli.{name.replace('-', '_')}").register(app)
-            self._made[name] = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-        return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._made or name in self._core
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._made[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """In the order of the help."""
-        yield from self._core
-        yield from (name for name in self._made if name not in self._core)
-
-    def __len__(self) -> int:
-        return len(set(self))
-
-
 class _Commands(typer.core.TyperGroup):
-    """The commands under their headings, in the order of `COMMANDS`."""
+    """The commands of the plugins, each imported when it is called. `ctx.obj` is the `Plugins`."""
 
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.commands = _Known(self.commands)
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of registration."""
+        return list(ctx.obj.components("command"))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command and return it."""
+        plugins: Plugins = ctx.obj
+        known = plugins.components("command")
+        if cmd_name not in known:
+            if package := builtin.PACKAGES["command"].get(cmd_name):
+                raise PluginError(plugins.missing_package(f"vp {cmd_name}", package))
+            ctx.fail(f"No command is called '{cmd_name}'.{did_you_mean(cmd_name, known)}")
+        target = plugins.load("command", cmd_name)
+        app = _new_app()
+        app.callback()(lambda: None)  # else typer makes the app of a single command into that command
+        if isinstance(target, typer.Typer):
+            app.add_typer(target, name=cmd_name)
+        else:
+            app.command(cmd_name)(target)
+        return typer.main.get_command(app).commands[cmd_name]  # type: ignore[attr-defined]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write one section per heading."""
-        headed = {name for names in COMMANDS.values() for name in names}
-        width = max(len(name) for name in self.commands)
-        others = {name: self.commands[name].get_short_help_str(200) for name in self.commands if name not in headed}
-        for panel, summaries in {**COMMANDS, "Of plugins": others}.items():
-            if summaries:
-                with formatter.section(panel):
-                    formatter.write_dl([(name.ljust(width), summary) for name, summary in summaries.items()])
+        """Write one section per heading, without importing a command."""
+        known = ctx.obj.components("command")
+        width = max(len(name) for name in known)
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, found in known.items():
+            line = (name.ljust(width), found.component.summary)
+            sections.setdefault(found.component.heading or "More commands", []).append(line)
+        for heading, lines in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(lines)
 
 
-def _new_app() -> typer.Typer:
+def _new_app(**options: Any) -> typer.Typer:
     return typer.Typer(
-        name="vp",
-        help="Experiment harness for vacuum/pressure signals of the order book.",
-        cls=_Commands,
-        no_args_is_help=True,
         rich_markup_mode=None,  # help through rich imports a markdown parser, and costs more than all else together
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        **options,
     )
 
 
 def build_app(plugins: Plugins) -> typer.Typer:
-    """Return the application with the core's commands and those of `plugins`.
-
-    A command of the core is a module of `vpcore.cli` with ``register(app)`` that imports what it needs inside its
-    functions; `COMMANDS` lists them.
-    """
-    app = _new_app()
+    """Return the application with the commands of `plugins`, the core's own included."""
+    app = _new_app(
+        name="vp",
+        help="Experiment harness for vacuum/pressure signals of the order book.",
+        cls=_Commands,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "obj": plugins},
+    )
 
     @app.callback()
     def _options(
@@ -146,7 +86,6 @@ def build_app(plugins: Plugins) -> typer.Typer:
     ) -> None:
         """Experiment harness for vacuum/pressure signals of the order book."""
 
-    plugins.add_commands(app)
     return app
 
 

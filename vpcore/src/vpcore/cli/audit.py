@@ -46,8 +46,3 @@ def audit(
     if not found.passed:
         different = sum(not f.equal for f in found.findings)
         fail(f"{different} of {len(found.findings)} comparisons differ: this row is not what was known at the time.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("audit")(audit)

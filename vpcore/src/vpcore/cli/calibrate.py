@@ -167,8 +167,3 @@ def _lines(answers: dict[str, Any]) -> list[str]:
                 + f"{point['touch']['winner']['share']:.0%} (touch)"
             )
     return lines
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("calibrate")(calibrate)

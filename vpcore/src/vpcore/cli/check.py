@@ -122,8 +122,3 @@ def parameters(text: str | None) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"--params-json must be an object of names and values, was {text}.")
     return values
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("check")(check)

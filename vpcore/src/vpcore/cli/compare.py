@@ -316,8 +316,3 @@ def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
         )
     lines.append(LEGEND)
     return "\n".join(lines)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("compare")(compare)

@@ -129,8 +129,3 @@ def _summary(workspace: Workspace, picture: Path, alpha: float) -> None:
         + ("what was found is a planted effect, not an edge." if alpha else "the best row is luck, whatever it says.")
     )
     say(f"Look further: vp compare demo --root {root}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("demo")(demo)

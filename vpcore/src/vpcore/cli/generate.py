@@ -54,8 +54,3 @@ def generate(
         print(dataset.dataset_id)
     if strict_tracking:
         workspace.plugins.raise_hook_failures()
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("generate")(generate)

@@ -30,8 +30,3 @@ def init(
         "Put .dbn or .dbn.zst files below lake/raw, describe a capture in configs/pipelines/<name>.yaml, and "
         "check it: vp validate"
     )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(init)

@@ -66,8 +66,3 @@ def _utc(ns: int) -> str:
     from vpcore.source.protocol import utc
 
     return utc(ns)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("list-datasets")(list_datasets)

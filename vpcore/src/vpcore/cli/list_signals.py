@@ -125,8 +125,3 @@ def _print_details(signal: dict[str, Any], *, first: bool) -> None:
     if signal["missing"]:
         print(f"  missing     {signal['missing']}")
     emit_table(signal["parameters"], ("name", "type", "range", "default", "description"))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("list-signals")(list_signals)

@@ -66,8 +66,3 @@ def ui_command(folder: Path, port: int, python: str) -> list[str]:
         python, "-m", "mlflow", "server", "--backend-store-uri", store_uri, "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--artifacts-destination", str((folder / ARTIFACTS).absolute()),
     ]  # fmt: skip
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("mlflow-ui")(mlflow_ui)

@@ -151,8 +151,3 @@ def _render(name: str, kind: Kind) -> dict[str, str]:
         "minimum": ".".join(__version__.split(".")[:2]),
     }
     return {path: string.Template(text).substitute(values) for path, text in texts.items()}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("new-signal")(new_signal)

@@ -299,8 +299,3 @@ def _print_parity(result: Simulation) -> None:
     emit_table(rows[:LATE_ROWS], ("due", "ready", "fit_ms", "bins", "differ", "why"))
     if len(rows) > LATE_ROWS:
         print(f"and {len(rows) - LATE_ROWS} more: --json lists them all")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("online-sim")(online_sim)

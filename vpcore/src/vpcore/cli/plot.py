@@ -119,8 +119,3 @@ def _values(workspace: Workspace, meta: dict[str, Any]) -> tuple[Any, Any, Any, 
         dataset = dataset.with_grid({"flow_score": score, "flow_state_code": state})
     warmup = int(json.loads(meta["eval_json"])["warmup_bins"])
     return dataset, batch(signal, dataset).values, signal.prediction_mode, warmup
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("plot")(plot)

@@ -71,8 +71,3 @@ def plugins(json: JsonOption = False) -> None:
         say(f"Error: {message}")
     if duplicates:
         raise typer.Exit(EXIT_INPUT)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(plugins)

@@ -63,8 +63,3 @@ def promote(
         print(publication.serving_id)
     if strict_tracking:
         workspace.plugins.raise_hook_failures()
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("promote")(promote)

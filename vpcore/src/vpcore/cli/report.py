@@ -20,8 +20,3 @@ def report(
     from vpcore.report.write import write_report
 
     print(write_report(open_workspace(root), target, out))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)

@@ -137,10 +137,7 @@ def export(
     say(f"{frame.height} rows in {out}")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(help="The results store: show a run, export rows, compact.", no_args_is_help=True)
-    group.command("show")(show)
-    group.command("export")(export)
-    group.command("compact")(compact)
-    app.add_typer(group, name="results")
+app = typer.Typer(help="The results store: show a run, export rows, compact.", no_args_is_help=True)
+app.command("show")(show)
+app.command("export")(export)
+app.command("compact")(compact)

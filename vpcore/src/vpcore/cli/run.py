@@ -195,8 +195,3 @@ def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, n
         return
     show(ranking, sort=config.ranked_by, min_signals=config.min_signals, limit=10)
     say(f"More: vp compare {name}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("run")(run)

@@ -42,8 +42,3 @@ def schema(
             print(path)
     else:
         emit_json(chosen if kind is None else schemas[kind])
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(schema)

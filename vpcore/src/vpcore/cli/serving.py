@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,18 +129,11 @@ def _moved(done: Publication, json: bool) -> None:
         print(done.serving_id)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(name="serving", help="The published serving versions.", no_args_is_help=True)
-    commands: dict[str, Callable[..., None]] = {
-        "list": list_versions,
-        "show": show,
-        "history": history,
-        "rollback": rollback,
-        "export": export,
-        "import": import_version,
-        "restore": restore,
-    }
-    for name, command in commands.items():
-        group.command(name)(command)
-    app.add_typer(group)
+app = typer.Typer(help="The published serving versions.", no_args_is_help=True)
+app.command("list")(list_versions)
+app.command("show")(show)
+app.command("history")(history)
+app.command("rollback")(rollback)
+app.command("export")(export)
+app.command("import")(import_version)
+app.command("restore")(restore)

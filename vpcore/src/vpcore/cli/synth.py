@@ -258,8 +258,3 @@ def _lines(report: SyntheticReport) -> list[str]:
         f"walk       {report.steps:,} steps; imbalance {report.imbalance_std:.3f} (rms), "
         f"correlation with the next step {report.imbalance_correlation:+.3f}",
     ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("synth")(synth)

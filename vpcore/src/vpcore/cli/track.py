@@ -42,8 +42,3 @@ def track(
     if report.failures:
         say(f"Nothing is lost. To try again: vp track {experiment}")
         raise typer.Exit(EXIT_REFUSED)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("track")(track)

@@ -75,8 +75,3 @@ def _shown(store: ConfigStore, path: Path) -> str:
     full = path.absolute()
     base = store.configs.parent
     return full.relative_to(base).as_posix() if full.is_relative_to(base) else str(path)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(validate)

@@ -54,8 +54,3 @@ def verify(
         if report.ok:
             fail(f"Dataset '{dataset_id}' is as it was written, but is not what its source gives now.")
         fail(f"Dataset '{dataset_id}' is not as it was written. Move its folder away and generate it again.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("verify")(verify)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
 
@@ -39,3 +41,68 @@ def vp_executors() -> tuple[Component, ...]:
         Component("local", "vpcore.executor.local:LocalExecutor", "Processes of this machine."),
         Component("dask", "vpcore.executor.dask:DaskExecutor", "Workers of a Dask cluster, of this machine or many."),
     )
+
+
+_COMMANDS: dict[str, dict[str, str]] = {
+    "Set up": {
+        "demo": "Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.",
+        "init": "Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.",
+        "validate": "Check specs and their whole chain, signal parameters and sweep axes included, without touching data.",
+        "plugins": "List the plugins, their components, and what did not load.",
+        "list-signals": "List the signals: name, summary, package, version, and what failed to load.",
+        "new-signal": "Write an installable package with a working signal, its parameters, its conformance test and a README.",
+        "check": "Check signals: causality, batch equals stream, mirror antisymmetry, parameters that do nothing, and the rest.",
+        "schema": "Print the JSON schemas of the specs.",
+    },
+    "Data": {
+        "inspect": "Say what a file holds: schema, symbols, span, records by action, snapshot, data quality.",
+        "synth": "Simulate a market order by order and write it as a DBN file that any reader of Databento files can read.",
+        "generate": "Make the dataset of a pipeline.",
+        "verify": "Recompute the checksums of a dataset; with --rebuild, generate it again from its source and compare.",
+        "list-datasets": "List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made.",
+    },
+    "Experiments": {
+        "run": "Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows.",
+        "compare": "Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders.",
+        "results": "The results store: show a run, export rows, compact.",
+        "plot": "Draw net flow around the mid, the mid with entries, and the signal, as a PNG.",
+        "report": "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",
+        "track": "Report the stored runs of an experiment to its tracker; what it has already is not doubled.",
+        "mlflow-ui": "Start MLflow's user interface on this lake's store, for this machine only, until Ctrl-C.",
+    },
+    "Trust": {
+        "audit": "Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.",
+        "calibrate": "Study size and power on simulated markets: p-values, false winners, intervals, and what it takes to be found.",
+    },
+    "Serving": {
+        "promote": "Publish a row of an experiment's results as a serving version, and let an alias name it.",
+        "serving": "The published serving versions.",
+        "online-sim": "Stream a dataset through scorer and signal bin by bin, time every bin, and compare with the batch values.",
+    },
+}
+
+_GROUPS = ("results", "serving")
+
+
+@hookimpl
+def vp_commands() -> Iterator[Component]:
+    """Yield the commands in the order of the help; the module of a command has the command's name."""
+    for heading, commands in _COMMANDS.items():
+        for name, summary in commands.items():
+            module = name.replace("-", "_")
+            target = f"vpcore.cli.{module}:{'app' if name in _GROUPS else module}"
+            yield Component(name, target, summary, heading)
+
+
+PACKAGES: dict[str, dict[str, str]] = {
+    "command": {
+        "calibrate": "vpcore-market",
+        "fetch": "vpcore-databento",
+        "mlflow-ui": "vpcore-mlflow",
+        "plot": "vpcore-report",
+        "report": "vpcore-report",
+        "serve": "vpcore-server",
+        "synth": "vpcore-market",
+    },
+}
+"""By kind and name, the package of this project that has a component outside the core, for messages."""

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 
 
@@ -18,11 +18,13 @@ class Component:
     Parameters
     ----------
     name : str
-        Lower case, digits and underscores; unique among the components of its kind.
+        Lower-case letters, digits and '_'; unique among the components of its kind. The name of a command may have '-'.
     target : str
         ``"package.module:Object"``. Nothing is imported before `load`.
     summary : str
-        One line for listings.
+        One line for listings, and the line of a command in ``vp --help``.
+    heading : str
+        Heading of ``vp --help`` that a command stands under. Other kinds have none.
 
     Raises
     ------
@@ -33,10 +35,11 @@ class Component:
     name: str
     target: str
     summary: str
+    heading: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
-            raise ValueError(f"A component's name is lower case letters, digits and '_', was {self.name!r}.")
+            raise ValueError(f"A component's name is lower-case letters, digits, '_' and '-', was {self.name!r}.")
         if not _TARGET.match(self.target):
             raise ValueError(
                 f"The target of component '{self.name}' must read 'package.module:Object', was {self.target!r}."

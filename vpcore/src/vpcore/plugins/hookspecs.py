@@ -15,8 +15,6 @@ import pluggy
 from vpcore.plugins.component import Component
 
 if TYPE_CHECKING:
-    import typer
-
     from vpcore.workspace import Workspace
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -78,19 +76,17 @@ def vp_executors() -> Iterable[Component]:
     raise NotImplementedError
 
 
-# -- 2. The command line: called once, before the arguments are read ---------------------------------------------------
-
-
 @hookspec
-def vp_commands(app: typer.Typer) -> None:
-    """Add commands to `app`.
+def vp_commands() -> Iterable[Component]:
+    """Return the commands of this plugin.
 
-    Import what a command needs inside the command: this hook runs for every call of ``vp``, ``vp --help`` included.
+    A target is a function with the options of a `typer` command, or a `typer.Typer` with a group of commands. The
+    summary is its line in ``vp --help``, `heading` the heading above that line. None means no commands.
     """
     raise NotImplementedError
 
 
-# -- 3. Lifecycle: called in the parent process, after the result is safe on disk. A hook that raises loses nothing:
+# -- 2. Lifecycle: called in the parent process, after the result is safe on disk. A hook that raises loses nothing:
 #       the failure is counted and shown, and ends the command only under --strict-tracking ----------------------------
 
 

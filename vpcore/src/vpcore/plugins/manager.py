@@ -24,9 +24,10 @@ HOOK_OF_KIND: dict[str, str] = {
     "storage": "vp_storages",
     "tracker": "vp_trackers",
     "executor": "vp_executors",
+    "command": "vp_commands",
 }
 LIFECYCLE_HOOKS = ("vp_dataset_generated", "vp_run_started", "vp_run_stored", "vp_run_finished", "vp_promoted")
-HOOKS = (*HOOK_OF_KIND.values(), "vp_commands", *LIFECYCLE_HOOKS)
+HOOKS = (*HOOK_OF_KIND.values(), *LIFECYCLE_HOOKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +223,20 @@ class Plugins:
     # -- components ----------------------------------------------------------------------------------------------------
 
     def components(self, kind: str) -> dict[str, Registered]:
-        """Return the registered components of a kind by name, sorted. No target is imported.
+        """Return the registered components of a kind by name. No target is imported.
+
+        Components are sorted by name, commands stand in the order of registration.
 
         Parameters
         ----------
-        kind : {"signal", "source", "storage", "tracker", "executor"}
-            What to list.
+        kind : str
+            A key of `HOOK_OF_KIND`.
 
         Raises
         ------
         PluginError
-            If two plugins register one name.
+            If two plugins register one name. A second command of one name is recorded in `failed` instead: the error
+            would make ``vp plugins`` unusable, which shows the owners.
         """
         hook = HOOK_OF_KIND[kind]
         if kind not in self._components:
@@ -242,14 +246,17 @@ class Plugins:
                     registered = Registered(component, plugin.name, plugin.distribution, plugin.version)
                     other = found.get(component.name)
                     if other is not None:
-                        raise PluginError(
+                        message = (
                             f"{kind.capitalize()} '{component.name}' is registered twice, by plugin {other.owner} "
-                            "and by plugin "
-                            f"{registered.owner}. Rename one, or leave one plugin out: "
+                            f"and by plugin {registered.owner}. Rename one, or leave one plugin out: "
                             f"{DISABLE_VARIABLE}={plugin.name}."
                         )
+                        if kind != "command":
+                            raise PluginError(message)
+                        self.failed.append(FailedPlugin(plugin.name, plugin.distribution, plugin.version, message))
+                        continue
                     found[component.name] = registered
-            self._components[kind] = dict(sorted(found.items()))
+            self._components[kind] = found if kind == "command" else dict(sorted(found.items()))
         return dict(self._components[kind])
 
     def _ask(self, plugin: LoadedPlugin, hook: str) -> list[Component]:
@@ -264,6 +271,10 @@ class Plugins:
                         raise PluginError(
                             f"{hook} must return Components, and one was {item!r}. "
                             "Write Component(name, 'package.module:Class', summary)."
+                        )
+                    if "-" in item.name and hook != "vp_commands":
+                        raise PluginError(
+                            f"Only the name of a command may have '-', and {hook} returned '{item.name}'."
                         )
                     components.append(item)
         except Exception as error:
@@ -308,6 +319,14 @@ class Plugins:
             f"Installed: {listed(components)}.{skipped}{disabled}"
         )
 
+    def missing_package(self, wanted: str, package: str) -> str:
+        """Return the message for `wanted`, a component of `package` of this project that no plugin has registered."""
+        for item in self.failed:
+            if item.distribution == package:
+                return f"{wanted} needs {package}, which does not load: {item.error}"
+        disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
+        return f"{wanted} needs {package}, which is not installed. Run: pip install {package}{disabled}"
+
     def load(self, kind: str, name: str, where: str = "") -> Any:
         """Import a component and return its target.
 
@@ -346,16 +365,6 @@ class Plugins:
                 yield registered, None, str(error)
 
     # -- calls ---------------------------------------------------------------------------------------------------------
-
-    def add_commands(self, app: Any) -> None:
-        """Let every plugin add its commands to `app`; one that raises is recorded, the others go on."""
-        for plugin in list(self.loaded):
-            if "vp_commands" in plugin.hooks:
-                try:
-                    self._call(plugin.name, "vp_commands", {"app": app})
-                except Exception as error:
-                    message = f"vp_commands failed: {describe(error)}"
-                    self.failed.append(FailedPlugin(plugin.name, plugin.distribution, plugin.version, message))
 
     def notify(self, hook: str, **arguments: Any) -> int:
         """Call a lifecycle hook of every plugin, one by one, and return how many raised.
