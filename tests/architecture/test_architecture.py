@@ -145,7 +145,9 @@ def written_signature(name: str) -> str:
     function = getattr(hookspecs, name)
     source = inspect.getsource(function).partition("def ")[2].partition('"""')[0]
     return re.sub(
-        r",(?=\))", "", "".join(re.sub(r"\s+", " ", source).rstrip(": ").replace("( ", "(").replace(", )", ")"))
+        r",(?=\))",
+        "",
+        "".join(re.sub(r"\s+", " ", source).rstrip(": ").replace("( ", "(").replace(", )", ")").replace(" )", ")")),
     )
 
 

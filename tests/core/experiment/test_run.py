@@ -25,6 +25,7 @@ from vpcore.results import RUNS, VECTORS
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
 from vpcore.signal import batch
 from vpcore.statistics.permutation import Resampling
+from vpcore.tracker import Tracker
 
 Edit = Callable[..., None]
 MAKER = Callable[[str], Workspace]
@@ -273,16 +274,13 @@ def test_hooks_hear_of_runs_after_they_are_safe_and_cannot_stop_them(workspace: 
         run_experiment(workspace, "sweep", strict_tracking=True)
 
 
-class _Down:
+class _Down(Tracker):
     def __init__(self, **settings: Any) -> None:
         if settings["experiment_name"] == "refused":
             raise ConnectionError("no server")
 
     def log_run(self, meta: Any, rows: Any, select_metric: str) -> None:
         raise ConnectionError(f"no server for {len(rows)} rows")
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("name", ["refused", "later"])

@@ -27,7 +27,6 @@ from vpcore.experiment.recorder import SweepReport
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import experiment_block
 from vpcore.inference.ranking import weigh
-from vpcore.report.write import writer_of
 from vpcore.serving.promote import promote
 from vpcore.testing import synthetic_dataset
 
@@ -413,12 +412,13 @@ def test_commands_before_midway_and_after(
         best = next(row for row in answer["rows"] if row["signal"] == "wave" and row["trades"])
         done = promote(workspace, "wave", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
         assert "p_adj is raised to what it would be among all that" in done.gate
-    write_later = writer_of(workspace, harness_config(workspace, "wave"))
+    report_later = workspace.plugins.hook.vp_experiment_finished
     out_, err = call("run", "wave")
     assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
     assert out_.splitlines()[0].split()[:2] == ["row", "run"]
-    assert write_later(out)  # as a tracker gets it at the end of the run
-    assert "wave (12 runs of 12 that optuna proposes)" in out.read_text()
+    config = harness_config(workspace, "wave")
+    report_later(workspace=workspace, experiment="wave", config=config, run_ids=(), folder=tmp_path)
+    assert "wave (12 runs of 12 that optuna proposes)" in (tmp_path / "report.html").read_text()
     assert dry() == [ROWS, 0, 0, 0]
     assert "all of them are known" in call("run", "wave", "--dry-run")[1]
     answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])

@@ -6,6 +6,8 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,17 +20,15 @@ from vpcore.experiment.reporting import GIVE_UP_AFTER
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.track import track_experiment
 from vpcore.plugins.component import Component
+from vpcore.tracker import Tracker
 
 
-class Flaky:
+class Flaky(Tracker):
     """A tracker that is down until it is switched on."""
 
     up = False
     told: list[Any] = []  # noqa: RUF012
     tries = 0
-
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
 
     def log_experiment(self, name: str, specs: Any) -> None:
         json.dumps(specs)
@@ -39,9 +39,6 @@ class Flaky:
         if not self.up:
             raise ConnectionError("no answer")
         type(self).told.append((meta["run_id"], len(rows)))
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -86,27 +83,49 @@ class Taking(Flaky):
         raise ConnectionError("gone")
 
 
-def write(path: Any) -> bool:
-    path.write_text("a page")
-    return True
+@pytest.fixture
+def end(flaky: Workspace) -> Callable[[Callable[[Path], Any]], list[Any]]:
+    """Let one plugin alone hear of the end of an experiment; say what it does there, and get what it was told."""
+    told: list[Any] = []
+
+    def listen(act: Callable[[Path], Any]) -> list[Any]:
+        def finished(experiment: str, run_ids: Any, folder: Path | None) -> None:
+            told.append((experiment, run_ids, folder is not None))
+            if folder is not None:
+                act(folder)
+
+        plugins = flaky.plugins
+        plugins.loaded = [p for p in plugins.loaded if p.name != "end"]
+        if plugins.manager.has_plugin("end"):
+            plugins.manager.unregister(name="end")
+        plugins.loaded = [replace(p, hooks=tuple(set(p.hooks) - {"vp_experiment_finished"})) for p in plugins.loaded]
+        plugin = ModuleType("track_test_end")
+        plugin.vp_experiment_finished = hookimpl(finished)  # type: ignore[attr-defined]
+        plugins.register(plugin, "end")
+        return told
+
+    return listen
 
 
-def nothing(path: Any) -> bool:
-    return False
+def write(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "page.html").write_text("a page")
 
 
-def broken(path: Any) -> bool:
+def broken(folder: Path) -> None:
     raise OSError("no font")
 
 
-def test_files_go_to_a_tracker_that_takes_them(flaky: Workspace, edit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_a_plugin_writes_at_the_end_go_to_a_tracker_that_takes_files(
+    flaky: Workspace, edit: Any, monkeypatch: pytest.MonkeyPatch, end: Any
+) -> None:
     monkeypatch.setattr(sys.modules["track_test_tracker"], "Flaky", Taking)
     Flaky.up = True
-    made: list[Any] = []
-    report = run_experiment(flaky, "sweep", write_report=lambda path: made.append(path) or write(path))
+    heard = end(write)
+    report = run_experiment(flaky, "sweep")
     assert report.tracker_failures == ["when it was closed: ConnectionError: gone"]
-    assert Flaky.told[-1] == ("sweep", None, {"report.html": b"a page"})
-    assert not made[0].exists()
+    assert Flaky.told[-1] == ("sweep", None, {"deep/page.html": b"a page"})
+    assert heard == [("sweep", tuple(report.run_ids), True)]
     run_id = report.run_ids[0]
     for name in ("models/{}/tp2_sl6/w.bin", "diagnostics/{}/tp2_sl6.json", "models/{}/.tp2_sl6-1/w.bin"):
         path = flaky.results_dir / name.format(run_id)
@@ -117,26 +136,40 @@ def test_files_go_to_a_tracker_that_takes_them(flaky: Workspace, edit: Any, monk
         edit(("parallel:", f"tracking: {{backend: flaky, files: {json.dumps(wanted)}}}\nparallel:"))
         flaky.__dict__.pop("specs", None)
         Flaky.told = []
-        told = track_experiment(flaky, "sweep", write_report=write)
+        told = track_experiment(flaky, "sweep")
         assert told.failures == ("when it was closed: ConnectionError: gone",)
         files = {name: data for kind in wanted for name, data in kinds[kind].items()}
         assert [entry for entry in Flaky.told if len(entry) == 3] == ([("sweep", run_id, files)] if wanted else [])
+        assert heard[-1] == ("sweep", tuple(sorted(report.run_ids)), False)
 
 
-def test_a_report_that_cannot_be_made_is_a_failure_and_none_to_make_is_not(
-    flaky: Workspace, monkeypatch: pytest.MonkeyPatch
+def test_a_plugin_that_fails_at_the_end_is_a_failure_and_nothing_to_write_is_not(
+    flaky: Workspace, monkeypatch: pytest.MonkeyPatch, end: Any
 ) -> None:
+    heard = end(broken)
     run_experiment(flaky, "sweep")
+    run_experiment(flaky, "sweep")
+    assert [files for _, _, files in heard] == [False, False]  # the tracker was down, then there was nothing to report
     monkeypatch.setattr(Taking, "close", lambda self: None)
     Flaky.up = True
-    # One that takes no files has none made for it.
-    assert track_experiment(flaky, "sweep", write_report=broken).failures == ()
+    assert track_experiment(flaky, "sweep").failures == ()  # Flaky takes no files, so none are made
     monkeypatch.setattr(sys.modules["track_test_tracker"], "Flaky", Taking)
-    told = track_experiment(flaky, "sweep", write_report=broken)
-    assert (told.n_reported, told.failures) == (5, ("the report: OSError: no font",))
+    told = track_experiment(flaky, "sweep")
+    expected = ("vp_experiment_finished of plugin 'end': OSError: no font",)
+    assert (told.n_reported, told.failures) == (5, expected)
     Flaky.told = []
-    assert track_experiment(flaky, "sweep", write_report=nothing).failures == ()
+    end(lambda folder: None)
+    assert track_experiment(flaky, "sweep").failures == ()
     assert not any(len(entry) == 3 for entry in Flaky.told)
+
+
+def test_a_tracker_must_derive_from_the_base_class(flaky: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["track_test_tracker"], "Flaky", object)
+    expected = (
+        r"Tracker 'flaky' of plugin 'trackers' .* must be a class that derives from vpcore\.tracker\.Tracker, was"
+    )
+    with pytest.raises(PluginError, match=expected):
+        run_experiment(flaky, "sweep")
 
 
 def test_stored_runs_become_lines(make_proven: Callable[[str], Workspace]) -> None:

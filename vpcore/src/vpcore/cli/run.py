@@ -37,7 +37,6 @@ def run(
     from vpcore.cli.watch import say_report, watched
     from vpcore.experiment.adaptive_search import with_proposals
     from vpcore.experiment.run import harness_config, run_experiment
-    from vpcore.report.write import writer_of
 
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)
@@ -54,7 +53,6 @@ def run(
             max_workers=workers,
             executor=executor,
             executor_options=_options(executor_option or []),
-            write_report=writer_of(workspace, config),
             on_progress=on_progress,
         )
     say_report(workspace, report)

@@ -21,7 +21,6 @@ def track(
     from vpcore.cli.common import EXIT_REFUSED, emit_json, open_workspace, progress, say
     from vpcore.experiment.run import harness_config
     from vpcore.experiment.track import track_experiment
-    from vpcore.report.write import writer_of
 
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)
@@ -30,7 +29,6 @@ def track(
             workspace,
             config,
             tracker=tracker,
-            write_report=writer_of(workspace, config),
             on_progress=lambda done, total: update(done, total=total),
         )
     if json:
@@ -38,7 +36,7 @@ def track(
     else:
         print(f"{report.n_reported} of {report.n_runs} runs of {report.experiment} are reported to {report.tracker}.")
     for text in report.failures[:5]:
-        say(f"The tracker failed, {text}.")
+        say(f"Reporting failed, {text}.")
     if report.failures:
         say(f"Nothing is lost. To try again: vp track {experiment}")
         raise typer.Exit(EXIT_REFUSED)

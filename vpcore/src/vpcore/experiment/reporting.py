@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,8 @@ if TYPE_CHECKING:
 GIVE_UP_AFTER = 3
 """Failures in a row after which a tracker is left alone: one that is down may take seconds to say so, every time."""
 
-REPORT = "report.html"
-
 _FOLDERS = {"models": MODELS, "diagnostics": DIAGNOSTICS}
 _FIGURES = [name for name in RUNS if name not in (*VECTORS, "batch_id")]
-
-
-WriteReport = Callable[[Path], bool]
-"""Writes the report of an experiment to a path; whether there was anything to report."""
 
 
 def make_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> Tracker:
@@ -82,7 +76,8 @@ class Reporter:
             mine = rows.filter(pl.col("run_id") == meta["run_id"]).select(_FIGURES).to_dicts()
             try:
                 self.tracker.log_run(meta, mine, self.config.select_metric)
-                self._send(meta["run_id"], self._files_of(meta["run_id"]))
+                if files := self._files_of(meta["run_id"]):
+                    self.tracker.log_files(self.config.name, meta["run_id"], files)
             except Exception as error:
                 self._failed(f"run {meta['run_id']}", error)
                 if self._in_a_row >= GIVE_UP_AFTER:
@@ -91,12 +86,6 @@ class Reporter:
             else:
                 self.n_reported += 1
                 self._in_a_row = 0
-
-    def _send(self, run_id: str | None, files: Mapping[str, Path]) -> None:
-        """Give files to a tracker that takes them (`log_files` is optional)."""
-        take = getattr(self.tracker, "log_files", None)
-        if take is not None and files:
-            take(self.config.name, run_id, files)
 
     def _files_of(self, run_id: str) -> dict[str, Path]:
         """Return what a learning signal has left of a run beside its rows."""
@@ -115,31 +104,45 @@ class Reporter:
             }
         return found
 
-    def finish(self, write_report: WriteReport | None) -> None:
-        """Give a tracker that takes files the report of the experiment, if it took everything else, and close it."""
-        if write_report is not None and self.n_reported and not self.failures:
-            self._send_report(write_report)
+    @property
+    def sends_files(self) -> bool:
+        """Whether the tracker gets the files that plugins write at the end of the experiment."""
+        takes = type(self.tracker).log_files is not Tracker.log_files
+        return takes and "report" in self.config.tracking_files and self.n_reported > 0 and not self.failures
+
+    def finish(self, config: ExperimentConfig, run_ids: Sequence[str]) -> None:
+        """Call `vp_experiment_finished`, give the tracker the files that plugins wrote there, and close the tracker.
+
+        Parameters
+        ----------
+        config : ExperimentConfig
+            With every combination that was proposed.
+        run_ids : sequence of str
+            The runs of the experiment.
+        """
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.workspace.plugins.notify(
+                "vp_experiment_finished",
+                workspace=self.workspace,
+                experiment=config.name,
+                config=config,
+                run_ids=tuple(run_ids),
+                folder=folder if self.sends_files else None,
+            )
+            found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+            try:
+                if found:
+                    self.tracker.log_files(config.name, None, found)
+            except Exception as error:
+                self._failed(", ".join(found), error)
         try:
             self.tracker.close()
         except Exception as error:
             self._failed("when it was closed", error)
 
-    def _send_report(self, write_report: WriteReport) -> None:
-        if "report" not in self.config.tracking_files or not hasattr(self.tracker, "log_files"):
-            return
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / REPORT
-                if write_report(path):
-                    self._send(None, {REPORT: path})
-        except Exception as error:
-            self._failed("the report", error)
-
     def _introduce(self) -> None:
-        """Tell a tracker that wants to know (`log_experiment` is optional) what the experiment asks."""
-        introduce = getattr(self.tracker, "log_experiment", None)
-        if introduce is None:
-            return
+        """Tell the tracker what the experiment asks."""
         specs: dict[str, Any] = {
             "experiment": experiment_block(self.config),
             "serving": {"name": self.config.serving_name, "projection": self.config.projection.model_dump(mode="json")},
@@ -148,7 +151,7 @@ class Reporter:
         if self.config.sessions != (self.config.pipeline,):
             specs["sessions"] = [pipeline_block(session) for session in self.config.sessions]
         try:
-            introduce(self.config.name, specs)
+            self.tracker.log_experiment(self.config.name, specs)
         except Exception as error:
             self._failed("the experiment's specs", error)
 

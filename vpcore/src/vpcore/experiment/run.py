@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
@@ -22,7 +21,7 @@ from vpcore.experiment.preflight import require_data
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.propose import require_optuna
 from vpcore.experiment.recorder import Keeper, SweepReport, failed_outcome
-from vpcore.experiment.reporting import WriteReport, make_tracker
+from vpcore.experiment.reporting import Reporter, make_tracker
 from vpcore.experiment.runs import Run, expand
 from vpcore.experiment.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.experiment.workers import check_workers, make_pool
@@ -96,7 +95,6 @@ def run_experiment(
     executor: str | None = None,
     executor_options: Mapping[str, Any] | None = None,
     strict_tracking: bool = False,
-    write_report: WriteReport | None = None,
     on_progress: Callable[[SweepProgress], None] = lambda progress: None,
 ) -> SweepReport:
     """Compute and store what is missing of an experiment.
@@ -124,9 +122,6 @@ def run_experiment(
         Options of the executor, over those of the experiment.
     strict_tracking : bool
         Raise at the end if the tracker or a lifecycle hook failed.
-    write_report : callable, optional
-        Called with a path at the end, if runs were reported to a tracker that takes files and `tracking.files` names
-        the report: `vpcore.report.write.writer_of`.
     on_progress : callable
         Called with a `SweepProgress`.
 
@@ -178,9 +173,12 @@ def run_experiment(
             if report.stopped:
                 break
     if keeper is not None:
-        keeper.reporter.finish(_watched(write_report, on_progress))
-    elif tracker is not None:
-        tracker.close()
+        reporter = keeper.reporter
+    else:
+        reporter = Reporter(workspace, config, tracker or _no_tracker(workspace, config), report.tracker_failures)
+    if reporter.sends_files:
+        on_progress(SweepProgress("report", 0.0, 1.0))
+    reporter.finish(with_proposals(workspace, config), report.run_ids)
     report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
     report.elapsed_seconds = time.perf_counter() - began
     if strict_tracking:
@@ -204,17 +202,6 @@ def _plans(
         searches.learn(runs)
         asked = searches.ask()
         config = config.with_proposed(asked)
-
-
-def _watched(write_report: WriteReport | None, on_progress: Callable[[SweepProgress], None]) -> WriteReport | None:
-    if write_report is None:
-        return None
-
-    def write(path: Path) -> bool:
-        on_progress(SweepProgress("report", 0.0, 1.0))
-        return write_report(path)
-
-    return write
 
 
 def _datasets(
@@ -343,4 +330,8 @@ def _tracker(workspace: Workspace, config: ExperimentConfig, report: SweepReport
         raise
     except Exception as error:
         report.tracker_failures.append(f"'{config.tracker}' could not be opened: {describe(error)}")
-        return NoTracker(folder=workspace.harness_dir, experiment_name=config.tracking_experiment, tags=config.tags)
+        return _no_tracker(workspace, config)
+
+
+def _no_tracker(workspace: Workspace, config: ExperimentConfig) -> NoTracker:
+    return NoTracker(folder=workspace.harness_dir, experiment_name=config.tracking_experiment, tags=config.tags)

@@ -10,7 +10,7 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig
 from vpcore.errors import ConfigError, PluginError, ResultsError, VpError
-from vpcore.experiment.reporting import Reporter, WriteReport, make_tracker
+from vpcore.experiment.reporting import Reporter, make_tracker
 from vpcore.experiment.run import Experiment, harness_config, plan_experiment
 from vpcore.experiment.worker import describe
 from vpcore.tracker import Tracker
@@ -33,6 +33,7 @@ class TrackReport:
     n_reported : int
         Those that the tracker took.
     failures : tuple of str
+        Of the tracker, and of hooks at the end.
     """
 
     experiment: str
@@ -47,7 +48,6 @@ def track_experiment(
     experiment: Experiment,
     *,
     tracker: str | None = None,
-    write_report: WriteReport | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrackReport:
     """Report every stored run of an experiment; doing it again changes nothing.
@@ -60,8 +60,6 @@ def track_experiment(
         Whose runs, as it is specified now.
     tracker : str, optional
         Name of a tracker, instead of the experiment's own.
-    write_report : callable, optional
-        As for `run_experiment`.
     on_progress : callable
         Called with runs done and in all.
 
@@ -93,8 +91,11 @@ def track_experiment(
     for start in range(0, len(metas), _PORTION):
         reporter.report(metas[start : start + _PORTION])
         on_progress(min(start + _PORTION, len(metas)), len(metas))
-    reporter.finish(write_report)
-    return TrackReport(config.name, name, len(metas), reporter.n_reported, tuple(reporter.failures))
+    before = len(workspace.plugins.hook_failures)
+    reporter.finish(config, found["run_id"].to_list())
+    hooks = workspace.plugins.hook_failures[before:]
+    failures = (*reporter.failures, *(f"{item.hook} of plugin '{item.plugin}': {item.error}" for item in hooks))
+    return TrackReport(config.name, name, len(metas), reporter.n_reported, failures)
 
 
 def open_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> Tracker:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vpcore.config import ExperimentConfig
+    from vpcore.workspace import Workspace
 
 
 @hookimpl
@@ -92,6 +99,12 @@ def vp_commands() -> Iterator[Component]:
             module = name.replace("-", "_")
             target = f"vpcore.cli.{module}:{'app' if name in _GROUPS else module}"
             yield Component(name, target, summary, heading)
+
+
+@hookimpl
+def vp_experiment_finished(workspace: Workspace, config: ExperimentConfig, folder: Path | None) -> None:
+    if folder is not None:
+        Component("report", "vpcore.report.write:write_for_tracker", "HTML report.").load()(workspace, config, folder)
 
 
 PACKAGES: dict[str, dict[str, str]] = {

@@ -15,6 +15,9 @@ import pluggy
 from vpcore.plugins.component import Component
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vpcore.config import ExperimentConfig
     from vpcore.workspace import Workspace
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -61,7 +64,7 @@ def vp_storages() -> Iterable[Component]:
 def vp_trackers() -> Iterable[Component]:
     """Return the trackers of this plugin, named by `tracking.backend` of an experiment.
 
-    A target is a class that implements `vpcore.tracker.Tracker`. None means no trackers.
+    A target is a subclass of `vpcore.tracker.Tracker`. None means no trackers.
     """
     raise NotImplementedError
 
@@ -125,6 +128,19 @@ def vp_run_finished(workspace: Workspace, experiment: str, run_id: str, status: 
     """A run is over, the last call for it.
 
     `status` is ``"ok"`` or ``"failed"``; `error` is the message of a failed run, else None.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def vp_experiment_finished(
+    workspace: Workspace, experiment: str, config: ExperimentConfig, run_ids: Sequence[str], folder: Path | None
+) -> None:
+    """An experiment was run or reported: the end of ``vp run`` and of ``vp track``.
+
+    `config` has every combination that was proposed, `run_ids` every run of the experiment. A plugin may write files
+    into `folder`: the tracker gets them, then the folder is deleted. `folder` is None if the tracker takes no files,
+    has not taken every run, or `tracking.files` of the experiment leaves out ``report``.
     """
     raise NotImplementedError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +27,17 @@ HOOK_OF_KIND: dict[str, str] = {
     "executor": "vp_executors",
     "command": "vp_commands",
 }
-LIFECYCLE_HOOKS = ("vp_dataset_generated", "vp_run_started", "vp_run_stored", "vp_run_finished", "vp_promoted")
+BASE_OF_KIND = {"tracker": "vpcore.tracker:Tracker"}
+"""By kind, the class that a target derives from. Signals have checks of their own, executors are any callable."""
+
+LIFECYCLE_HOOKS = (
+    "vp_dataset_generated",
+    "vp_run_started",
+    "vp_run_stored",
+    "vp_run_finished",
+    "vp_experiment_finished",
+    "vp_promoted",
+)
 HOOKS = (*HOOK_OF_KIND.values(), *LIFECYCLE_HOOKS)
 
 
@@ -340,7 +351,10 @@ class Plugins:
         article = f"{kind.capitalize()} '{name}'"
         place = f" ({where})" if where else ""
         try:
-            return component.load()
+            target = component.load()
+            if base := BASE_OF_KIND.get(kind):
+                _check_base(target, base, article, registered)
+            return target
         except VpError:  # says itself what is missing and what to do
             raise
         except ModuleNotFoundError as error:
@@ -398,6 +412,15 @@ class Plugins:
                 f"'{first.plugin}', {first.hook}: "
                 f"{first.error}. The results are complete; leave out --strict-tracking to accept this."
             )
+
+
+def _check_base(target: Any, base: str, article: str, registered: Registered) -> None:
+    module, _, name = base.partition(":")
+    wanted = getattr(importlib.import_module(module), name)
+    if not (isinstance(target, type) and issubclass(target, wanted)):
+        raise PluginError(
+            f"{article} of plugin {registered.owner} must be a class that derives from {module}.{name}, was {target!r}."
+        )
 
 
 def _not_loadable(article: str, place: str, registered: Registered, error: BaseException) -> str:

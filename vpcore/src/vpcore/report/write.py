@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import tempfile
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ import numpy as np
 
 from vpcore.charts import busiest_window, frame_chart, zone_of
 from vpcore.errors import ConfigError, VpError
-from vpcore.experiment.adaptive_search import with_proposals
 from vpcore.experiment.row_facts import Facts, NothingToReport, gather, varied
 from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked
 from vpcore.experiment.trades import Leader, Trades
@@ -57,20 +56,10 @@ _QUALITY = {
 }
 
 
-def writer_of(workspace: Workspace, config: ExperimentConfig) -> Callable[[Path], bool]:
-    """Return what writes the report of an experiment to a path; it returns False where there is nothing to report.
-
-    Combinations that were proposed since are in it.
-    """
-
-    def write(path: Path) -> bool:
-        try:
-            write_report(workspace, with_proposals(workspace, config), path)
-        except NothingToReport:
-            return False
-        return True
-
-    return write
+def write_for_tracker(workspace: Workspace, config: ExperimentConfig, folder: Path) -> None:
+    """Write ``report.html`` of an experiment into a folder; nothing where there is nothing to report."""
+    with contextlib.suppress(NothingToReport):
+        write_report(workspace, config, folder / "report.html")
 
 
 def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path | None = None) -> Path:

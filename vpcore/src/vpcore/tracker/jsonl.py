@@ -11,10 +11,11 @@ from typing import Any
 
 from vpcore.canonical import canonical_json
 from vpcore.errors import StorageError
+from vpcore.tracker.protocol import Tracker
 from vpcore.tracker.summary import Asked, best_of, by_threshold, figures_of, settings_of
 
 
-class JsonlTracker:
+class JsonlTracker(Tracker):
     """Appends runs to ``tracking/<experiment>.jsonl`` in `folder`. Parameters as in `vpcore.tracker.Tracker`.
 
     A run of which more rows are known than before gets another line, and its last line counts; a line that says the
@@ -23,8 +24,8 @@ class JsonlTracker:
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
+        super().__init__(folder=folder, experiment_name=experiment_name, tags=tags)
         self.path = folder / "tracking" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', experiment_name).strip('.')}.jsonl"
-        self.tags = dict(tags)
         self._said = self._read()
         self._min_signals = 0
 
@@ -89,6 +90,3 @@ class JsonlTracker:
                 raise StorageError(f"{self.path} took {written} of the {len(line)} bytes of a line. Is the disk full?")
         finally:
             os.close(handle)
-
-    def close(self) -> None:
-        """Nothing is open."""

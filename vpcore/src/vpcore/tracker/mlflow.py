@@ -21,6 +21,7 @@ from typing import Any
 from vpcore.canonical import digest
 from vpcore.errors import PluginError
 from vpcore.storage.atomic import sweep_dead, temporary_folder
+from vpcore.tracker.protocol import Tracker
 from vpcore.tracker.summary import Asked, as_text, best_of, by_threshold, figures_of, settings_of
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -62,7 +63,7 @@ class _Known:
     new: bool = False
 
 
-class MlflowTracker:
+class MlflowTracker(Tracker):
     """Reports runs to MLflow: at ``MLFLOW_TRACKING_URI``, or else into ``mlflow.sqlite`` in `folder`.
 
     Reporting a run twice makes one MLflow run, and says nothing twice. Parameters as in `vpcore.tracker.Tracker`.
@@ -74,6 +75,7 @@ class MlflowTracker:
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
+        super().__init__(folder=folder, experiment_name=experiment_name, tags=tags)
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
@@ -99,7 +101,6 @@ class MlflowTracker:
             uri = f"sqlite:///{folder / STORE}"
             artifacts = (folder / ARTIFACTS).as_uri()
         self.uri = uri
-        self.tags = dict(tags)
         self.client = client_class(tracking_uri=uri)
         self.entities = importlib.import_module("mlflow.entities")
         self.experiment_id = self._experiment(experiment_name, artifacts)
@@ -272,9 +273,6 @@ class MlflowTracker:
             folder = str(PurePosixPath(name).parent)
             self.client.log_artifact(run.id, str(path), None if folder == "." else folder)
         self._tag(run, _FILES_TAG, mark)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 _PARENT_NOTE = (

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from vpcore.tracker.protocol import Tracker
 
-class NoTracker:
+
+class NoTracker(Tracker):
     """Reports nothing. Parameters as in `vpcore.tracker.Tracker`."""
 
-    def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
-        """Take what every tracker takes."""
-
     def log_run(self, meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], select_metric: str) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
         """Do nothing."""

@@ -1,54 +1,67 @@
-"""What a tracker must do."""
+"""The base class of trackers."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 
-class Tracker(Protocol):
+class Tracker(ABC):
     """Reports runs to another system, from the parent process, after they are committed to the results store.
+
+    An exception of a method is shown to the user and loses no result: ``vp track EXPERIMENT`` reports stored runs
+    again. `vpcore.testing.tracker_checks` checks an implementation.
 
     Parameters
     ----------
     folder : Path
-        Where a tracker that needs no server may keep its files; made by the tracker when it needs it.
+        Folder for the files of a tracker without a server. The tracker makes the folder when it writes there.
     experiment_name : str
         `tracking.experiment_name`.
     tags : mapping of str to str
         `tracking.tags`.
-
-    Notes
-    -----
-    Two more methods may be there, and are called if they are:
-
-    ``log_experiment(name, specs)``
-        Once, before the first run, with the resolved specs as JSON holds them.
-    ``log_files(experiment, run_id, files)``
-        With files to keep, as names with ``/`` to paths on this machine; the last part of a name is that of its path.
-        They are of a run that `log_run` was just called for (fitted models, diagnostics) or, `run_id` being None, of
-        the experiment (its report, after the last run). Called again for the same names if files may have changed.
-        The paths may be gone when it returns. Which kinds of files there are is `tracking.files` of the experiment; the
-        report is only made for a tracker that has this method.
     """
 
-    def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None: ...
+    def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.experiment_name = experiment_name
+        self.tags = dict(tags)
 
+    def log_experiment(self, name: str, specs: Mapping[str, Any]) -> None:  # noqa: B027
+        """Take the resolved specs of an experiment, as JSON holds them; called once, before the first run."""
+
+    @abstractmethod
     def log_run(self, meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], select_metric: str) -> None:
-        """Report one run; called again for the same run if more of its rows were computed later.
+        """Report one run; called again for the same run when more of its rows are stored.
 
         Parameters
         ----------
         meta : mapping
-            Its row of `runs_meta`; `status` is ``"ok"`` or ``"failed"``.
+            The run's row of `runs_meta`; `status` is ``"ok"`` or ``"failed"``.
         rows : sequence of mappings
-            Its rows of `runs`, every stored one, sorted by key.
+            Every stored row of the run, sorted by key.
         select_metric : str
             The figure by which the experiment ranks its rows.
         """
-        ...
 
-    def close(self) -> None:
-        """Finish; nothing is reported afterwards."""
-        ...
+    def log_files(self, experiment: str, run_id: str | None, files: Mapping[str, Path]) -> None:  # noqa: B027
+        """Keep files of a run, or of the whole experiment.
+
+        A tracker that overrides this method gets the kinds of files that `tracking.files` of the experiment names.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        run_id : str or None
+            The run that `log_run` was just called for (fitted models, diagnostics); None for files that plugins wrote
+            at the end of the experiment (hook `vp_experiment_finished`).
+        files : mapping of str to Path
+            By name, with ``/`` between its parts, a path on this machine. The caller may delete the files after the
+            call, and calls again for the same names when files may have changed.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Finish; no call follows."""
