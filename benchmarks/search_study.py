@@ -19,9 +19,9 @@ import polars as pl
 from vpcore.backtest.metrics import evaluate
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec, outcome_table
-from vpcore.config.sample import Indices, sample_points
 from vpcore.experiment.propose import propose
 from vpcore.inference.ranking import adjusted, over_all_trials
+from vpcore.sampler.designs import Indices, sample_points
 from vpcore.statistics.permutation import Resampling
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from vpcore import ConfigError, Workspace
 from vpcore.axes import MOST_VALUES, axis_values
-from vpcore.config.sample import sample_points
+from vpcore.sampler.designs import sample_points
 
 Write = Callable[[str, str], Path]
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpcore.config.sample import Indices
 from vpcore.experiment.propose import ASKS_PER_POINT, propose
+from vpcore.sampler.designs import Indices
 
 AXIS = st.sampled_from([[1, 2, 3], [3, 1, 2], ["a", "b"], [True, False], [5], [[1, 2], [3]], [0.5, 1, None]])
 

@@ -14,10 +14,10 @@ from vpcore.config.experiment import ALL_SIGNALS, ExperimentSpec, SampleSpec
 from vpcore.config.loader import Document, Key, dotted
 from vpcore.config.messages import validate_value
 from vpcore.config.resolved import Grid, Search, SignalPlan
-from vpcore.config.sample import Indices, check_size, sample_points
 from vpcore.config.serving import SignalRef
 from vpcore.errors import ConfigError, did_you_mean, listed
 from vpcore.plugins.manager import Plugins
+from vpcore.sampler.designs import Indices, check_size, sample_points
 from vpcore.scoring import ScoringConfig
 
 _MAX_POINTS = 100_000

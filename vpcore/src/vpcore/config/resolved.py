@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from vpcore.backtest.cache import KEEP_MB
 from vpcore.backtest.config import EvalConfig
 from vpcore.config.pipeline import ResolvedPipeline
-from vpcore.config.sample import Indices
 from vpcore.errors import ConfigError
 from vpcore.projection import ProjectionConfig
+from vpcore.sampler.designs import Indices
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import Extent
 

@@ -19,7 +19,6 @@ import polars as pl
 
 from vpcore.canonical import canonical_json, digest
 from vpcore.config import ExperimentConfig, Search, SignalPlan
-from vpcore.config.sample import Indices, sample_points
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError
 from vpcore.experiment.plan import Plan
@@ -27,6 +26,7 @@ from vpcore.experiment.propose import propose, require_optuna
 from vpcore.experiment.runs import Run, signal_code
 from vpcore.experiment.session_members import pooled_rows
 from vpcore.inference.out_of_sample import in_sample
+from vpcore.sampler.designs import Indices, sample_points
 from vpcore.storage.atomic import storage_errors, write_atomic
 
 if TYPE_CHECKING:

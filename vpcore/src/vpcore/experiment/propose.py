@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vpcore.canonical import digest
-from vpcore.config.sample import Indices
 from vpcore.errors import ConfigError
+from vpcore.sampler.designs import Indices
 
 if TYPE_CHECKING:
     from types import ModuleType

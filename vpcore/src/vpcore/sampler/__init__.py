@@ -1,0 +1,1 @@
+"""Samplers: which combinations of the axes an experiment tries."""
