@@ -237,6 +237,14 @@ def _trade(rng, live, records, oddities) -> None:
     records.extend(after)
 
 
+def without_times(records: np.ndarray, n: int) -> np.ndarray:
+    """Return the records with no usable time in the first `n` of them: marked bad, or 0 in a snapshot."""
+    out = records.copy()
+    out["ts_recv"][:n] = 0
+    out["flags"][:n] |= F_BAD_TS_RECV
+    return out
+
+
 def mirrored(records: np.ndarray, about_tick: int) -> np.ndarray:
     """Return the records with sides swapped and prices reflected about a tick."""
     out = records.copy()

@@ -71,13 +71,18 @@ class NaiveEngine:
             self.reset_bin()
 
     def feed(self, records: np.ndarray, instrument: int) -> None:
-        for r in records:
-            if int(r["instrument_id"]) != instrument:
-                continue
-            rec = {name: int(r[name]) for name in ("order_id", "price", "size", "flags", "action", "side", "ts_recv")}
+        """Apply the whole stream at once. Records before the first usable time have that time."""
+        names = ("order_id", "price", "size", "flags", "action", "side", "ts_recv")
+        own = [{name: int(r[name]) for name in names} for r in records if int(r["instrument_id"]) == instrument]
+        usable = [rec["ts_recv"] > 0 and bool(rec["flags"] & 32 or not rec["flags"] & 8) for rec in own]
+        n_before = usable.index(True) if any(usable) else len(own)
+        first_time = own[n_before]["ts_recv"] if any(usable) else 0
+        for i, rec in enumerate(own):
             snapshot = bool(rec["flags"] & 32)
             now = self.clock
-            if snapshot or not rec["flags"] & 8:
+            if i < n_before:
+                now = first_time
+            elif snapshot or not rec["flags"] & 8:
                 now = max(self.clock, rec["ts_recv"])
                 self.count["clamps"] += rec["ts_recv"] < self.clock
             self.emit_until(now)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
+from markets import INSTRUMENT, START_NS, TICK_INT, random_tape, without_times
 from naive_engine import NaiveEngine
 
 from vpcore.engine import Engine, EngineParams
@@ -27,9 +27,19 @@ IN_TICKS = {
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), oddities=st.booleans(), snapshot=st.booleans(), build=st.booleans())
-def test_every_number_of_every_bin(seed: int, oddities: bool, snapshot: bool, build: bool) -> None:
-    records = random_tape(seed, 120, oddities=oddities, snapshot=snapshot)
+@given(
+    seed=st.integers(0, 2**32),
+    oddities=st.booleans(),
+    snapshot=st.booleans(),
+    build=st.booleans(),
+    undated=st.sampled_from([0, 0, 0, 1, 2, 40, 150, 1000]),
+)
+@example(seed=199332568, oddities=True, snapshot=False, build=False, undated=0)  # begins without a usable time
+@example(seed=199332568, oddities=True, snapshot=False, build=True, undated=0)
+@example(seed=7, oddities=True, snapshot=True, build=True, undated=150)  # the first usable time is inside the window
+@example(seed=7, oddities=False, snapshot=False, build=True, undated=1000)  # no record has a usable time
+def test_every_number_of_every_bin(seed: int, oddities: bool, snapshot: bool, build: bool, undated: int) -> None:
+    records = without_times(random_tape(seed, 120, oddities=oddities, snapshot=snapshot), undated)
     engine = Engine(
         PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS, cold_book="build" if build else "refuse"
     )

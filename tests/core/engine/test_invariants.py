@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markets import INSTRUMENT, START_NS, TICK_INT, mirrored, random_tape
+from markets import INSTRUMENT, START_NS, TICK_INT, mirrored, random_tape, without_times
 from real_data import (
     ES_TICK_INT,
     ESH4,
@@ -21,6 +21,7 @@ from real_data import (
 )
 
 from vpcore.engine import Engine, EngineParams, FrameBlock
+from vpcore.kernels.records import F_BAD_TS_RECV, F_MAYBE_BAD_BOOK
 from vpcore.schema import GRID_VALUES
 
 SMALL = EngineParams(grid_radius_ticks=8, band_margin_ticks=4, flow_windows=(2, 5))
@@ -317,6 +318,35 @@ def test_a_live_caller_who_advances_between_records_gets_the_same_bytes(seed: in
         parts.append(engine.advance(int(records["ts_recv"][i])))
         parts.append(engine.feed(records[i : i + 1], INSTRUMENT))
     assert_equal(FrameBlock.concatenate(parts, GRID_VALUES, SMALL.n_cells), whole)
+
+
+@pytest.mark.parametrize("n_undated", [1, 40, 120, 230])
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_the_first_usable_time_is_also_that_of_every_record_before_it(snapshot: bool, n_undated: int) -> None:
+    records = random_tape(n_undated, 150, snapshot=snapshot)
+    records = records[records["instrument_id"] == INSTRUMENT]
+    records["flags"] &= 255 - F_BAD_TS_RECV - F_MAYBE_BAD_BOOK
+    records["ts_recv"] = np.maximum.accumulate(records["ts_recv"])
+    dated = records.copy()
+    dated["ts_recv"][:n_undated] = records["ts_recv"][n_undated]
+    undated = without_times(records, n_undated)
+    options = {"cold_book": "build"}
+    whole = engine_for(False, **options)
+    expected = whole.feed(dated, INSTRUMENT)
+    assert expected.bins["book_valid"].any()
+    assert expected.grid["v_add"].any()
+    at_once = engine_for(False, **options)
+    assert_equal(at_once.feed(undated, INSTRUMENT), expected)
+    without_bad = {"bad_ts_recv_records": 0}
+    assert at_once.quality() | without_bad == whole.quality() | without_bad
+    assert at_once.quality()["bad_ts_recv_records"] == n_undated
+    # A live caller's clock runs on while no record has a time; an event that is not yet dated stays out of its bins.
+    live = engine_for(False, **options)
+    parts = []
+    for i in range(len(undated)):
+        parts.append(live.advance(int(records["ts_recv"][i])))
+        parts.append(live.feed(undated[i : i + 1], INSTRUMENT))
+    assert_equal(FrameBlock.concatenate(parts, GRID_VALUES, SMALL.n_cells), expected)
 
 
 # -- 8. prefix

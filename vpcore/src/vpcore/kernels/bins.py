@@ -26,9 +26,10 @@ from vpcore.kernels.state import (
 
 BINS_UP_TO_DATE, BLOCK_FULL = 0, 1
 
-# Scalars of the stream.
+# Scalars of the stream. DATED is 1 once a record had a usable time; the records before it have that time.
 (
     CLOCK,
+    DATED,
     START,
     WIDTH,
     MAX_BINS,
@@ -61,8 +62,8 @@ BINS_UP_TO_DATE, BLOCK_FULL = 0, 1
     LAST_ASK,
     HAS_LAST,
     OUT_ROWS,
-) = range(33)
-N_SCALARS = 33
+) = range(34)
+N_SCALARS = 34
 
 NOT_COMPARING, ARMED, CARRIED = 0, 1, 2
 NO_PUBLISHER = -1
@@ -179,6 +180,8 @@ def _extend(st, bid, ask):
 def _open_bin(stream, book):
     """Start a bin from the state carried in."""
     st = stream.scalars
+    if st[DATED] == 0:  # nothing is carried in: every event so far is still to come
+        return
     st[BIN_EVENTS] = 0
     book.ints[V_BUY : V_TRADES + 1] = 0
     st[HAS_EXTREMES] = 0
@@ -196,16 +199,19 @@ def _write_bin(stream, book, flow, par, out, bins, row):
     bins[row, B_TS] = end
     bins[row, B_START] = end - st[WIDTH]
     bins[row, B_END] = end
+    bins[row, B_MICROSTATE] = 4
+    if st[VALID] == 0 or st[DATED] == 0:
+        stream.counts[K_INVALID_BINS] += 1
+        out[:, row, :] = np.float32(0.0)
+    if st[DATED] == 0:  # every event so far is later than this bin
+        return
     bins[row, B_EVENT_ID] = stream.counts[K_EVENTS]
     bins[row, B_EVENTS] = min(st[BIN_EVENTS], INT32_MAX)
     bins[row, B_BUY] = min(book.ints[V_BUY], INT32_MAX)
     bins[row, B_SELL] = min(book.ints[V_SELL], INT32_MAX)
     bins[row, B_CROSS] = min(book.ints[V_CROSS], INT32_MAX)
     bins[row, B_TRADES] = min(book.ints[V_TRADES], INT32_MAX)
-    bins[row, B_MICROSTATE] = 4
     if st[VALID] == 0:
-        stream.counts[K_INVALID_BINS] += 1
-        out[:, row, :] = np.float32(0.0)
         return
     bid = book.ints[BEST_BID]
     ask = book.ints[BEST_ASK]

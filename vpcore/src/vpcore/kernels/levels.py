@@ -16,7 +16,10 @@ from vpcore.kernels.state import (
     BEST_BID,
     BEST_LEFT,
     BID_SIDE,
+    L_FLOW,
+    L_TOUCHED,
     LAST_PAGE,
+    N_LEVEL,
     N_ORDERS,
     N_PAGES,
     NO_ASK,
@@ -74,6 +77,16 @@ def make_page(book, number):
     book.pages[position, 1] = n_pages  # pages are never given back, so storage is used in order of arrival
     book.ints[N_PAGES] = n_pages + 1
     return True
+
+
+@jit(borrows=True)
+def date_levels(book, now):
+    """Give the impulses that had no time, of every level touched so far, the time `now`."""
+    for page in range(book.ints[N_PAGES]):
+        for level in range(PAGE):
+            for i in range(L_FLOW, N_LEVEL):
+                if book.levels[page, level, i] != 0:
+                    book.levels[page, level, L_TOUCHED] = now
 
 
 @jit(inline=True, borrows=True)

@@ -27,8 +27,8 @@ F_ID, F_TICK, F_LEFT = 0, 1, 2
 # Impulse trains, in the order of `vpcore.schema.QUANTITIES`.
 Q_ADD, Q_PULL, Q_FILL, Q_DEPTH = 0, 1, 2, 3
 
-# Columns of a level: resting contracts per side, time of the last impulse (ns, 0 where there was none), and contracts
-# added, pulled and filled since the stream began.
+# Columns of a level: resting contracts per side, time of the last impulse (ns; 0 without one, or before the stream's
+# first usable time), and contracts added, pulled and filled since the stream began.
 L_BID, L_ASK, L_TOUCHED, L_FLOW = 0, 1, 2, 3
 N_LEVEL = 6
 

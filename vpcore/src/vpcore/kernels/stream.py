@@ -18,6 +18,7 @@ from vpcore.kernels.bins import (
     CLOCK,
     COLD,
     COMPARE,
+    DATED,
     EVENT_FILLS,
     EVENT_HELD,
     EVENT_RECORDS,
@@ -54,7 +55,7 @@ from vpcore.kernels.bins import (
 )
 from vpcore.kernels.book import apply_event, tick_of
 from vpcore.kernels.jit import jit
-from vpcore.kernels.levels import clear_book, make_page, set_snapshot_order
+from vpcore.kernels.levels import clear_book, date_levels, make_page, set_snapshot_order
 from vpcore.kernels.records import (
     ADD,
     ASK,
@@ -132,10 +133,11 @@ def _hold(stream, words, start, stop, instrument):
 def _complete_event(stream, book, words, stop, instrument):
     st = stream.scalars
     trades = st[EVENT_TRADES] == 1
+    now = st[CLOCK] if st[DATED] == 1 else np.int64(0)
     if st[EVENT_HELD] == 0:
-        apply_event(book, words, st[EVENT_START], stop, instrument, st[TICK_INT], trades, st[CLOCK])
+        apply_event(book, words, st[EVENT_START], stop, instrument, st[TICK_INT], trades, now)
     else:
-        apply_event(book, stream.held_view, np.int64(0), st[EVENT_HELD], instrument, st[TICK_INT], trades, st[CLOCK])
+        apply_event(book, stream.held_view, np.int64(0), st[EVENT_HELD], instrument, st[TICK_INT], trades, now)
     _forget_event(st)
     stream.counts[K_EVENTS] += 1
     st[BIN_EVENTS] += 1
@@ -255,6 +257,10 @@ def run(
         if flags & F_BAD_TS_RECV:
             counts[K_BAD_TS] += 1
         st[CLOCK] = now
+        if st[DATED] == 0 and stamped and words[i, 5] > 0:
+            # The first usable time is also that of every record before it: bins that ended earlier came out empty.
+            st[DATED] = 1
+            date_levels(book, now)
         _count_action(counts, action)
         if st[SEEN] == 0:
             st[SEEN] = 1
