@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -37,6 +38,24 @@ def sources() -> list[Path]:
     found = [path for package in PACKAGES for path in sorted((REPOSITORY / package / "src").rglob("*.py"))]
     assert len(found) > 50
     return found
+
+
+# -- paths -------------------------------------------------------------------------------------------------------------
+
+
+def test_no_path_of_a_stored_file_is_taken_for_a_pattern() -> None:
+    """A workspace may lie in a folder such as `job[7]`: polars and `glob` would look for its files in `job7`."""
+    readers = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert "glob" not in modules, path
+            assert not (isinstance(node, ast.ImportFrom) and node.module == "glob"), path
+            if not isinstance(node, ast.Call) or not ast.unparse(node.func).startswith(("pl.scan_", "pl.read_")):
+                continue
+            readers.append(f"{path.name}:{node.lineno}")
+            assert "glob=False" in [ast.unparse(keyword) for keyword in node.keywords], readers[-1]
+    assert len(readers) >= 3
 
 
 # -- imports -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
@@ -42,6 +44,61 @@ def test_the_demo_ends_with_a_published_version_and_a_picture(tmp_path, capfd) -
     again = json.loads(capfd.readouterr().out)
     assert again["n_computed"] == 0
     assert again["n_reused"] == again["n_trials"] > 100
+
+
+def test_a_workspace_whose_path_is_a_pattern_reads_its_own_files(tmp_path, capfd) -> None:
+    """Job schedulers name folders like this one; as a pattern, its path is that of the folder beside it."""
+    folder, decoy = tmp_path / "pbs.1234[7].host", tmp_path / "pbs.12347.host"
+    workspace, _ = Workspace.create(folder)
+    root = ["--root", str(folder)]
+
+    def rows_of(experiment: str) -> list[dict[str, Any]]:
+        capfd.readouterr()
+        vp("compare", experiment, "--json", *root)
+        return sorted(json.loads(capfd.readouterr().out)["rows"], key=lambda row: row["row"])
+
+    vp("synth", "--minutes", "5", "--seed", "3", "--alpha", "0.6", "--pipeline", "market", *root)
+    (workspace.configs / "serving" / "market.yaml").write_text(
+        "name: market\npipeline: market\nsignal: {name: ofi}\nprojection: {horizons_ms: [500]}\n"
+    )
+    for name in ("first", "second"):
+        (workspace.configs / "experiments" / f"{name}.yaml").write_text(
+            f"name: {name}\nserving: market\nsignals: [ofi]\n"
+            f"eval: {{tp_ticks: [{4 if name == 'first' else 8}], sl_ticks: [4], cooldown_bins: [20]}}\n"
+            "select: {metric: net_pnl_ticks, min_signals: 1}\nparallel: {executor: serial}\n"
+            "tracking: {backend: none}\n"
+        )
+    vp("generate", "market", *root)
+    vp("run", "first", *root)
+    vp("run", "second", *root)
+    dataset = workspace.datasets.open(workspace.datasets.ids()[0])
+
+    # The same files with other numbers, where the path leads if it is taken for a pattern.
+    shutil.copytree(folder, decoy)
+    for path in (decoy / "lake").rglob("*.parquet"):
+        if path.is_dir():
+            continue
+        frame = pl.read_parquet(path)
+        frame.with_columns(pl.col(pl.Float64, pl.Float32, pl.Int32) * 0 - 1).cast(frame.schema).write_parquet(path)
+
+    for name, column in dataset.bins_frame().collect().to_dict().items():
+        assert column.to_numpy().tobytes() == dataset.bin(name).tobytes(), name
+    grid = dataset.grid_frame().select("v_add", "composite").collect()
+    for name in grid.columns:
+        assert grid[name].to_numpy().tobytes() == dataset.grid(name).tobytes(), name
+    before = {name: rows_of(name) for name in ("first", "second")}
+    assert all(row["n_signals"] > 0 for rows in before.values() for row in rows)
+    vp("results", "compact", "--json", *root)
+    report = json.loads(capfd.readouterr().out)
+    assert report["rows"] == sum(map(len, before.values())) >= 4
+    assert {name: rows_of(name) for name in before} == before
+
+    best = max(before["second"], key=lambda row: row["net_pnl_ticks"])
+    vp("promote", "second", "--run-id", best["run_id"], "--row", best["row"], "--alias", "champion", "--force",
+       "--why", "end-to-end test", *root)  # fmt: skip
+    capfd.readouterr()
+    vp("online-sim", "--serving", "champion", "--from-raw", "--bin-budget-ms", "1000", "--json", *root)
+    assert json.loads(capfd.readouterr().out)["stream_equals_batch"]
 
 
 @needs_esh4

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -187,6 +188,35 @@ def test_compaction_changes_nothing_that_is_read(db: ResultsDB, make: SimpleName
     assert len(db.parts("runs_meta")) == 1
     assert compact(db).duplicates == 0
     assert db.canonical_bytes() == before
+
+
+@pytest.mark.parametrize("table", ["runs", "runs_meta"])
+@pytest.mark.parametrize("reader", ["short", "glob"])
+def test_compaction_with_a_reader_that_loses_rows_deletes_nothing(
+    tmp_path: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, reader: str, table: str
+) -> None:
+    db = ResultsDB(tmp_path / "job[7]" / "results")
+    for run in ("r1", "r2"):
+        db.write([make.meta(run)], make.rows(run, [A, B]))
+    before, rows = sorted(db.root.rglob("*.parquet")), db.canonical_bytes()
+    honest = pl.read_parquet
+
+    def read(path: Path, **options: Any) -> pl.DataFrame:
+        if f"{table}.parquet" not in path.parts:
+            return honest(path, **options)
+        return honest(path, **options | {"glob": True}) if reader == "glob" else honest(path, **options).head(-1)
+
+    monkeypatch.setattr(pl, "read_parquet", read)
+    message = (
+        r"Compaction deleted nothing: .*/job\[7\]/.*part-\w+\.parquet gave [01] rows, but its footer states [12]\. Run"
+    )
+    with pytest.raises(ResultsError, match=message):
+        compact(db)
+    assert sorted(db.root.rglob("*.parquet")) == before
+    assert db.canonical_bytes() == rows
+    monkeypatch.undo()
+    assert compact(db).rows == 4
+    assert db.canonical_bytes() == rows
 
 
 def test_rows_are_read_once_while_a_compaction_is_under_way(db: ResultsDB, make: SimpleNamespace) -> None:

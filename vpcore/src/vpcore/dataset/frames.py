@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +24,15 @@ def _scans(dataset: Dataset) -> bool:
     return isinstance(columns, ParquetColumns)
 
 
+def _scan(path: Path) -> pl.LazyFrame:
+    # By default polars takes [ ], * and ? in a path for a pattern: it then reads another folder's file, or none.
+    return pl.scan_parquet(path, glob=False)
+
+
 def bins_frame(dataset: Dataset) -> pl.LazyFrame:
     """Return the bin columns, one row per bin. Read from the file by polars where there is one."""
     if dataset.path is not None:
-        return pl.scan_parquet(dataset.path / BINS_FILE).slice(dataset._span[0], dataset.n_bins)
+        return _scan(dataset.path / BINS_FILE).slice(dataset._span[0], dataset.n_bins)
     return pl.DataFrame({name: dataset.bin(name) for name in dataset.bin_columns}).lazy()
 
 
@@ -34,7 +40,7 @@ def grid_frame(dataset: Dataset) -> pl.LazyFrame:
     """Return the grid, one row per bin and cell. Read from the file by polars where nothing was added to it."""
     if dataset.path is not None and _scans(dataset):
         n_cells = dataset.n_cells
-        frame = pl.scan_parquet(dataset.path / GRID_FILE).slice(dataset._span[0] * n_cells, dataset.n_bins * n_cells)
+        frame = _scan(dataset.path / GRID_FILE).slice(dataset._span[0] * n_cells, dataset.n_bins * n_cells)
         sums = [name for name in dataset.grid_columns if name in GRID_SUMS]
         return frame.with_columns(
             (pl.col(GRID_SUMS[name][0]).cast(pl.Float64) + pl.col(GRID_SUMS[name][1]).cast(pl.Float64)).alias(name)

@@ -1,4 +1,4 @@
-"""Merging the parts of the results store: first the merged parts appear, then their inputs go."""
+"""Merging the parts of the results store: the merged parts appear, their rows are counted, then their inputs go."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
+from vpcore.errors import ResultsError
 from vpcore.results.db import ResultsDB
 from vpcore.results.frames import newest
 from vpcore.results.schema import ROW_KEY
-from vpcore.results.writer import TABLES, new_batch_id, put_parts
+from vpcore.results.writer import TABLES, new_batch_id, put_parts, table_folder
 
 _BATCH = ["run_id", "batch_id"]
 
@@ -31,6 +32,12 @@ def compact(db: ResultsDB) -> CompactReport:
 
     Readers and writers may go on meanwhile: every row is in the store at every moment, if need be twice. Parts without
     a commit (a writer that died, or is just writing) are left as they are.
+
+    Raises
+    ------
+    ResultsError
+        If the number of rows read differs from a part's footer, or a merged part's from its inputs. Compaction then
+        deletes nothing.
     """
     try:
         return _compact(db)
@@ -48,13 +55,17 @@ def _compact(db: ResultsDB) -> CompactReport:
         for path, frame in ((path, _read("runs", [path])) for path in row_parts)
         if not frame.join(meta, on=_BATCH, how="anti").height
     ]
-    rows = _read("runs", []) if not committed else pl.concat([frame for _, frame in committed])
+    rows = pl.concat([_read("runs", []), *(frame for _, frame in committed)])
     if len(committed) < 2 and len(meta_parts) < 2:
         return CompactReport(before, before, rows.height, 0)
     dated = rows.lazy().join(meta.lazy().select(*_BATCH, "status", "finished_utc"), on=_BATCH, how="inner")
     kept = newest(dated, ROW_KEY).select(list(TABLES["runs"])).sort(ROW_KEY).collect()
-    put_parts(db.root, new_batch_id(), kept, meta.sort(_BATCH))
+    merged = new_batch_id()
+    put_parts(db.root, merged, kept, meta.sort(_BATCH))
     inputs = [*(path for path, _ in committed), *meta_parts]
+    for table, required in (("runs", rows.n_unique(ROW_KEY)), ("runs_meta", meta.height)):
+        part = table_folder(db.root, table) / f"part-{merged}.parquet"
+        _require(_stored_rows(part), required, part, f"the {len(inputs)} parts before it have")
     for path in inputs:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -62,6 +73,26 @@ def _compact(db: ResultsDB) -> CompactReport:
 
 
 def _read(table: str, parts: list[Path]) -> pl.DataFrame:
+    """Return the rows of parts, as many of each part as its own footer states."""
     schema = TABLES[table]
-    empty = pl.DataFrame(schema=schema)
-    return pl.concat([empty, *(pl.read_parquet(path, schema=schema, missing_columns="insert") for path in parts)])
+    frames = [pl.DataFrame(schema=schema)]
+    for path in parts:
+        frames.append(pl.read_parquet(path, glob=False, schema=schema, missing_columns="insert"))
+        _require(frames[-1].height, _stored_rows(path), path, "its footer states")
+    return pl.concat(frames)
+
+
+def _stored_rows(path: Path) -> int:
+    """Return the number of rows by a part's footer, read by pyarrow, while polars reads the rows."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as part:
+        return int(part.metadata.num_rows)
+
+
+def _require(found: int, required: int, path: Path, source: str) -> None:
+    if found != required:
+        raise ResultsError(
+            f"Compaction deleted nothing: {path} gave {found:,} rows, but {source} {required:,}. Run it again. If it "
+            "stops again, keep a copy of the results folder and report this message with the version of polars."
+        )

@@ -86,7 +86,7 @@ class ResultsDB:
         parts = self.parts(table)
         if not parts:
             return pl.LazyFrame(schema=schema)
-        return pl.scan_parquet(parts, missing_columns="insert", schema=schema)
+        return pl.scan_parquet(parts, glob=False, missing_columns="insert", schema=schema)
 
     def read(self, query: Callable[[], pl.LazyFrame]) -> pl.DataFrame:
         """Build a lazy frame and collect it; once more if a part vanished meanwhile (another process compacts)."""
