@@ -25,9 +25,46 @@ from collections.abc import Iterable
 
 
 class VpError(Exception):
-    """Base of every error that a user can act on."""
+    """Base of every error that a user can act on.
+
+    The message is one sentence and the fix: ``{what} must be {required}, was {was} ({where}). {fix}``. Parts that are
+    left out are left out of the sentence; a complete message may be given as `what` alone.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, in the user's words, or the name of the wrong value if `required` is given.
+    where : str, optional
+        File, key and line; dataset, column and row.
+    was : str, optional
+        The value that was found.
+    required : str, optional
+        The rule that the value breaks, with units, as in ``at least 1 bin``.
+    fix : str, optional
+        What the user can do: a whole sentence.
+
+    Attributes
+    ----------
+    what, where, was, required, fix : str
+        The parameters; empty where they were left out.
+    exit_code : int
+        Exit code of the command line.
+    """
 
     exit_code: int = 2
+
+    def __init__(self, what: str = "", *, where: str = "", was: str = "", required: str = "", fix: str = "") -> None:
+        self.what, self.where, self.was, self.required, self.fix = what, where, was, required, fix
+        text = what + (f" must be {required}" if required else "") + (f", was {was}" if was else "")
+        text += f" ({where})" if where else ""
+        if text != what or fix:
+            text += "" if text.endswith((".", "!", "?")) else "."
+        super().__init__(f"{text} {fix}" if fix else text)
+
+    def fields(self) -> dict[str, str | None]:
+        """Return the error as ``--json`` prints it: kind, whole message, and the parts, None where left out."""
+        parts = {name: getattr(self, name) or None for name in ("what", "where", "was", "required", "fix")}
+        return {"kind": type(self).__name__, "message": str(self), **parts}
 
 
 class ConfigError(VpError):

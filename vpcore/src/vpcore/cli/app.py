@@ -11,7 +11,15 @@ import typer
 import typer.core
 
 import vpcore
-from vpcore.cli.common import COMMAND_PLUGINS, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, print_error, say
+from vpcore.cli.common import (
+    ANSWERED,
+    COMMAND_PLUGINS,
+    EXIT_INPUT,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    print_error,
+    say,
+)
 from vpcore.errors import PluginError, VpError, did_you_mean
 from vpcore.plugins import builtin
 from vpcore.plugins.manager import Plugins
@@ -95,9 +103,10 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         plugins = Plugins()
         COMMAND_PLUGINS.set(plugins)
+        ANSWERED.set(False)
         code = build_app(plugins)(given, prog_name="vp", standalone_mode=False)
     except VpError as error:
-        return print_error(error)
+        return print_error(error, json="--json" in given)
     except (typer.Abort, KeyboardInterrupt):
         code = EXIT_INTERRUPTED
     except Exception as error:

@@ -29,6 +29,9 @@ EXIT_INTERRUPTED = 130
 COMMAND_PLUGINS: ContextVar[Plugins | None] = ContextVar("COMMAND_PLUGINS", default=None)
 """The plugins of the command that is running, so that they are found once per command."""
 
+ANSWERED: ContextVar[bool] = ContextVar("ANSWERED", default=False)
+"""Whether the command that is running has printed its JSON."""
+
 RootOption = Annotated[
     Path | None,
     typer.Option(
@@ -107,9 +110,16 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def print_error(error: VpError) -> int:
-    """Print an error without a traceback on stderr and return its exit code."""
-    say(f"Error: {error}")
+def print_error(error: VpError, json: bool = False) -> int:
+    """Print an error without a traceback and return its exit code.
+
+    A person reads it on stderr. With `json`, stdout gets one object, ``{"error": {...}}``, unless the command has
+    printed its answer there already.
+    """
+    if json and not ANSWERED.get():
+        emit_json({"error": error.fields()})
+    else:
+        say(f"Error: {error}")
     return error.exit_code
 
 
@@ -140,6 +150,7 @@ def plain(value: Any) -> Any:
 
 def emit_json(value: Any) -> None:
     """Print `value` as indented JSON on stdout."""
+    ANSWERED.set(True)
     print(json_module.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 

@@ -1,0 +1,72 @@
+"""Errors: the sentence that their fields make, and how the command line prints them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from vpcore import ConfigError, RegistryError, Workspace
+from vpcore.cli import common
+from vpcore.cli.app import run
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"what": "A complete message: nothing is added"}, "A complete message: nothing is added"),
+        (
+            {
+                "what": "eval.sl_ticks", "required": "greater than 0", "was": "-4", "where": "a.yaml:21",
+                "fix": "It is a distance: write 4.",
+            },
+            "eval.sl_ticks must be greater than 0, was -4 (a.yaml:21). It is a distance: write 4.",
+        ),
+        (
+            {"what": "No signal is called 'adss'", "where": "a.yaml:12, signal.name", "fix": "Did you mean 'ads'?"},
+            "No signal is called 'adss' (a.yaml:12, signal.name). Did you mean 'ads'?",
+        ),
+        ({"what": "The file is damaged.", "fix": "Restore it."}, "The file is damaged. Restore it."),
+        ({"what": "The sha256", "was": "ab"}, "The sha256, was ab."),
+    ],
+)  # fmt: skip
+def test_the_fields_make_one_sentence(fields, message):
+    error = ConfigError(**fields)
+    assert str(error) == message
+    assert error.fields() == {
+        "kind": "ConfigError", "message": message, "what": None, "where": None, "was": None, "required": None,
+        "fix": None,
+    } | fields  # fmt: skip
+
+
+def test_an_error_comes_back_from_a_worker_with_its_fields():
+    error = RegistryError("The alias", required="lower case", was="'A'", fix="Write 'a'.")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is RegistryError
+    assert again.fields() == error.fields()
+
+
+def test_with_json_an_error_is_one_object_on_stdout(tmp_path, capsys):
+    workspace, _ = Workspace.create(tmp_path / "ws")
+    arguments = ["serving", "show", "prod", "--root", str(workspace.root)]
+    assert run(arguments) == 2
+    plain = capsys.readouterr()
+    assert plain.out == ""
+    assert plain.err.startswith("Error: No serving version or alias is called 'prod'")
+    assert run([*arguments, "--json"]) == 2
+    found = capsys.readouterr()
+    assert found.err == ""
+    error = json.loads(found.out)["error"]
+    assert error["kind"] == "RegistryError"
+    assert f"Error: {error['message']}\n" == plain.err
+    assert set(error) == {"kind", "message", "what", "where", "was", "required", "fix"}
+
+
+def test_after_its_answer_a_command_prints_errors_on_stderr(capsys):
+    common.ANSWERED.set(False)
+    common.emit_json({"answer": 1})
+    assert common.print_error(ConfigError("A hook has failed"), json=True) == 2
+    found = capsys.readouterr()
+    assert json.loads(found.out) == {"answer": 1}
+    assert found.err == "Error: A hook has failed\n"
