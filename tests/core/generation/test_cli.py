@@ -3,18 +3,16 @@ from __future__ import annotations
 import json
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from vpcore.cli import common, generate, list_datasets, verify
+from vpcore.cli import common
+from vpcore.cli.app import build_app
 from vpcore.errors import VpError
 
 
 @pytest.fixture
 def vp(workspace, monkeypatch):
-    app = typer.Typer()
-    for module in (generate, verify, list_datasets):
-        module.register(app)
+    app = build_app(workspace.plugins)
     monkeypatch.setattr(common, "open_workspace", lambda root: workspace)
     runner = CliRunner()
 

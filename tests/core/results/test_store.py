@@ -281,7 +281,10 @@ def test_killed_writers_leave_whole_batches_and_no_litter(db: ResultsDB, make: S
         for writer in writers:
             assert writer.stdout is not None
             writer.stdout.readline()
-        time.sleep(0.4)
+        deadline = time.monotonic() + 60
+        while len(list((db.root / "runs_meta.parquet").rglob("part-*.parquet"))) < 12 * (attempt + 1):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         for writer in writers:
             os.kill(writer.pid, signal.SIGKILL)
             writer.wait()

@@ -3,18 +3,16 @@ from __future__ import annotations
 import json
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from vpcore.cli import common, promote, serving
+from vpcore.cli import common
+from vpcore.cli.app import build_app
 from vpcore.errors import VpError
 
 
 @pytest.fixture
 def vp(world, monkeypatch):
-    app = typer.Typer()
-    for module in (promote, serving):
-        module.register(app)
+    app = build_app(world.workspace.plugins)
     monkeypatch.setattr(common, "open_workspace", lambda root: world.workspace)
     runner = CliRunner()
 
