@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYPROJECTS := pyproject.toml vpcore/pyproject.toml vpcore_signals_stat/pyproject.toml vpcore_signals_ml/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test docs constraints clean
+.PHONY: help install demo lint test fuzz docs constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -30,10 +30,23 @@ lint: $(STAMP)  ## Style, types and the import contract.
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-cache
 
+# One hash seed, so that runs repeat exactly; `make fuzz` takes others.
+test: export PYTHONHASHSEED = 0
+
 # The second run has a cache of its own: numba's does not tell code with bounds checks from code without.
 test: $(STAMP)  ## All tests, on two processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest -n 2 tests/core/kernels tests/core/engine $(PYTEST_ARGS)
+
+ROUNDS ?= 10
+
+fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10); SEED=... repeats one; PYTEST_ARGS are passed on.
+	@for round in $$(seq $(if $(SEED),1,$(ROUNDS))); do \
+		seed=$(or $(SEED),$$($(BIN)/python -c "import secrets; print(secrets.randbits(32))")); \
+		echo "== round $$round, seed $$seed"; \
+		PYTHONHASHSEED=$$seed $(BIN)/python -m pytest -q -n 2 -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$$seed $(PYTEST_ARGS) \
+			|| { echo "To repeat: make fuzz SEED=$$seed PYTEST_ARGS=PATH::TEST"; exit 1; }; \
+	done
 
 docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the models.
 	mkdir -p build

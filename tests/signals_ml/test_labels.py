@@ -42,7 +42,7 @@ labels_of = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), labels=labels_of, invalid=st.sampled_from([0.0, 0.02, 0.3]))
 def test_they_equal_the_outcome_table(seed, labels, invalid):
     data = synthetic_dataset(seed, 300, invalid=invalid)
@@ -74,7 +74,7 @@ def test_they_equal_the_outcome_table(seed, labels, invalid):
         assert (y[row], known[row]) == (expected, when.max())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), labels=labels_of, stop=st.integers(50, 299))
 def test_what_is_known_at_a_bin_is_what_a_shorter_session_knows(seed, labels, stop):
     data = synthetic_dataset(seed, 300)

@@ -32,7 +32,7 @@ def market(n=400, seed=0):
     return np.arange(n, dtype=float).reshape(-1, 1), seq, y, resolved
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 99), row=st.integers(150, 399), share=st.sampled_from([0.0, 0.2, 0.5]))
 def test_only_the_resolved_is_learned_and_the_validation_part_is_purged(seed, row, share):
     x, seq, y, resolved = market(seed=seed)
@@ -93,7 +93,7 @@ def test_both_classes_weigh_the_same_and_old_examples_less():
     assert lone.tolist() == [0.5, 1.5]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), min_size=1, max_size=30))
 def test_uniqueness_is_that_of_the_book(spans):
     spans.sort()

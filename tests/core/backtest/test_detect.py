@@ -23,7 +23,7 @@ def run(
     return list(zip(found.bins.tolist(), found.sides.tolist(), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.sampled_from([float("nan"), -1.0, -0.6, -0.4, 0.0, 0.4, 0.5, 0.6, 1.0, 2.0]), max_size=60),
     invalid=st.sets(st.integers(0, 59)),

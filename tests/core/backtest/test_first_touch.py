@@ -37,7 +37,7 @@ def invalidate(bins: dict[str, Any], i: int) -> None:
             column[i] = 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**32),
     n_bins=st.integers(1, 150),

@@ -73,7 +73,7 @@ def naive_row(
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     n_bins=st.integers(1, 140),

@@ -79,7 +79,7 @@ def cut(cuts: Cuts, rows: list[list[Trade]]) -> dict[str, np.ndarray]:
 
 
 @given(cases())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_purging_and_embargo_are_those_of_the_oracle(case: tuple[Cuts, list[list[Trade]]]) -> None:
     cuts, rows = case
     found = cut(cuts, rows)

@@ -69,7 +69,7 @@ def test_what_is_no_axis(axis: Any, message: str) -> None:
         axis_values(axis)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(-500, 500), st.integers(1, 50), st.integers(0, 60), st.sampled_from([1, 10, 1000]))
 def test_steps_are_those_of_whole_numbers(start: int, step: int, count: int, scale: int) -> None:
     stop = start + step * count
@@ -140,7 +140,7 @@ def test_what_is_wrong_with_an_axis(workspace: Workspace, old: str, new: str, me
 
 
 @pytest.mark.parametrize("method", ["random", "lhs"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sizes=st.lists(st.integers(1, 7), max_size=4), n=st.integers(1, 60), seed=st.integers(0, 99))
 def test_a_sample_is_so_many_different_points_of_the_grid(method: Any, sizes: list[int], n: int, seed: int) -> None:
     found = sample_points(sizes, method, n, seed, "ads")

@@ -52,7 +52,7 @@ def test_local_times_as_utc_nanoseconds(day: date, clock: str, zone: str, expect
 
 
 @given(st.dates(date(1990, 1, 1), date(2090, 1, 1)), st.integers(0, DAY))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_utc_is_exact_to_the_nanosecond(day: date, clock: int) -> None:
     assert local_to_ns(day, clock, "UTC") == (day - date(1970, 1, 1)).days * DAY + clock
 

@@ -77,7 +77,7 @@ def test_files_as_the_format_describes_them(storage, write, make_block, monkeypa
         assert bins.metadata.metadata[b"vpcore.dataset_id"] == b"ES_x"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, 100), max_size=8).map(sorted))
 def test_bytes_do_not_depend_on_how_bins_arrive(cuts, tmp_path_factory, make_block, write):
     with pytest.MonkeyPatch.context() as patch:
@@ -178,7 +178,7 @@ KILLED = """
     out = DatasetWriter(LocalStorage(Path(sys.argv[1])), "ES_x", n_cells=7, cell_width_ns=1, tick_int=1)
     bins = {name: np.ones(n, kind) for name, kind in BIN_COLUMNS.items()}
     bins["bin_seq"] = np.arange(n)
-    out.append(FrameBlock(bins, {name: np.random.rand(n, 7).astype("f4") for name in GRID_VALUES}))
+    out.append(FrameBlock(bins, {name: np.random.default_rng(0).random((n, 7), "f4") for name in GRID_VALUES}))
     print(out.path, flush=True)
     sys.stdin.read()
 """

@@ -26,7 +26,7 @@ IN_TICKS = {
 }  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32),
     oddities=st.booleans(),

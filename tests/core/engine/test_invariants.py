@@ -74,7 +74,7 @@ def check_conservation(records: np.ndarray, instrument: int, tick_int: int, star
     return engine.quality()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_size_is_conserved_on_every_level(seed: int) -> None:
     check_conservation(random_tape(seed, 200, oddities=False), INSTRUMENT, TICK_INT, START_NS)
@@ -276,7 +276,7 @@ def test_a_time_shift_changes_times_only(real: bool) -> None:
 # -- 6 and 7. chunking, and a live caller
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 600), max_size=12))
 def test_chunks_give_the_same_bytes(seed: int, cuts: list[int]) -> None:
     records, instrument = records_of(False, seed)
@@ -305,7 +305,7 @@ def test_random_chunks_of_the_real_hour_give_the_same_bytes() -> None:
     assert_equal(FrameBlock.concatenate(parts, GRID_VALUES, 101), whole)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_a_live_caller_who_advances_between_records_gets_the_same_bytes(seed: int) -> None:
     records = random_tape(seed, 150, oddities=False)
@@ -352,7 +352,7 @@ def test_the_first_usable_time_is_also_that_of_every_record_before_it(snapshot: 
 # -- 8. prefix
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), share=st.floats(0.1, 0.9))
 def test_half_a_session_is_a_prefix_of_the_whole(seed: int, share: float) -> None:
     records, instrument = records_of(False, seed)
@@ -396,7 +396,7 @@ def test_an_event_across_a_bin_edge_takes_effect_in_the_later_bin() -> None:
 # -- 9. hostile input
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32))
 def test_no_input_makes_a_nan(seed: int) -> None:
     rng = np.random.default_rng(seed)

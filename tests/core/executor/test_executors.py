@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,13 +48,25 @@ def test_what_cannot_be_pickled_is_an_error_and_not_the_end() -> None:
         assert executor.submit(abs, -1).result() == 1
 
 
-def test_tasks_run_in_other_processes_at_once() -> None:
+_MEET = """
+import pathlib, time
+pathlib.Path({mine!r}).touch()
+for _ in range(6_000):
+    if pathlib.Path({other!r}).exists():
+        break
+    time.sleep(0.01)
+else:
+    raise TimeoutError("the other task did not start")
+"""
+
+
+def test_tasks_run_in_other_processes_at_once(tmp_path: Path) -> None:
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
     with LocalExecutor(2) as executor:
         ids = {executor.submit(os.getpid).result() for _ in range(3)}
         assert os.getpid() not in ids
-        started = time.perf_counter()
-        wait([executor.submit(time.sleep, 0.5) for _ in range(2)])
-        assert time.perf_counter() - started < 0.95
+        met = [executor.submit(exec, _MEET.format(mine=a, other=b)) for a, b in ((one, two), (two, one))]
+        assert [future.result() for future in met] == [None, None]
 
 
 def test_a_worker_that_dies_takes_its_own_task_only() -> None:

@@ -17,7 +17,7 @@ from vpcore.sampler.designs import Indices
 AXIS = st.sampled_from([[1, 2, 3], [3, 1, 2], ["a", "b"], [True, False], [5], [[1, 2], [3]], [0.5, 1, None]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(axes=st.lists(AXIS, min_size=1, max_size=4), data=st.data())
 def test_proposals_are_new_and_follow_from_the_arguments(axes: list[list[Any]], data: st.DataObject) -> None:
     every = list(itertools.product(*(range(len(values)) for values in axes)))

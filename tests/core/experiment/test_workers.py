@@ -107,7 +107,7 @@ def test_ctrl_c_stops_workers_and_keeps_what_was_finished(
     process.send_signal(signal.SIGINT)
     started = time.monotonic()
     assert finish(process) != 0 or workspace.results.count_trials() == 40
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     report = run_experiment(workspace, "sweep")
     assert report.n_reused + report.n_computed == 40
 

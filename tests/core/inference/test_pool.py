@@ -106,7 +106,7 @@ trades = st.lists(st.integers(-12, 12), min_size=0, max_size=12)
 
 
 @given(st.lists(trades, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_moments_are_those_of_all_trades(sessions: list[list[int]]) -> None:
     lines = []
     for several in sessions:

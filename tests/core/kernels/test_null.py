@@ -12,7 +12,7 @@ from vpcore.kernels.barrier import NO_TRADE
 from vpcore.kernels.random import seeded
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     n_bins=st.integers(1, 80),

@@ -32,7 +32,7 @@ def naive_z(values, window, min_periods, floor):
     return np.array(out)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(VALUES, min_size=1, max_size=60), st.integers(1, 20))
 def test_median_and_mad_are_those_of_numpy(values, window):
     ring, ordered, cursor, stats = empty(window)
@@ -59,7 +59,7 @@ def test_long_windows_of_rough_and_smooth_series(window):
         assert np.array_equal(z, naive_z(series, window, 2, 1e-9))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(VALUES, min_size=1, max_size=40).map(sorted), st.integers(-5, 50))
 def test_the_mad_does_not_depend_on_where_its_search_begins(values, guess):
     ordered = np.array(values) + 0.0

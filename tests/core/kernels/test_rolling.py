@@ -28,7 +28,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(series=SERIES, n=st.integers(1, 13), slack=st.integers(0, 4))
 def test_steps_are_those_of_numpy(name, series, n, slack):
     step, oracle, least = STEPS[name]

@@ -55,7 +55,7 @@ def naive(d, valid, config):
     return score
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**32 - 1),
     window=st.integers(2, 30),
@@ -73,7 +73,7 @@ def test_the_score_is_the_definition(seed, window, weights):
     assert np.abs(score).max() <= 1.0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.sets(st.integers(1, 89), max_size=5))
 def test_every_split_gives_the_same_bits(seed, cuts):
     d, valid = session(seed)

@@ -207,7 +207,7 @@ def test_a_snapshot_of_another_form_is_an_error() -> None:
 # -- entries
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     values=st.lists(st.sampled_from([-1.0, -0.3, 0.0, 0.3, 1.0, math.nan]), min_size=1, max_size=60),
     invalid=st.sets(st.integers(0, 59)),

@@ -35,7 +35,7 @@ def test_every_version_compressed_or_not(tmp_path, made, read, suffix, version):
     assert stream.bytes_done == stream.bytes_total == info.size
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     chunk=st.integers(1, 60),
     strangers=st.lists(st.tuples(st.integers(0, 200), st.sampled_from([16, 80, 176, 320, 1020])), max_size=12),

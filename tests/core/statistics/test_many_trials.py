@@ -98,7 +98,7 @@ def naive_step_down(observed: np.ndarray, drawn: np.ndarray) -> list[float]:
     return answer
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32), n_rows=st.integers(1, 8), n_draws=st.integers(0, 40), ties=st.booleans())
 def test_step_down_equals_its_definition(seed: int, n_rows: int, n_draws: int, ties: bool) -> None:
     values = np.random.default_rng(seed).normal(0.5, 1.0, (n_rows, 1 + n_draws))
@@ -234,7 +234,7 @@ def test_too_little_for_a_probability() -> None:
         step_down(np.ones(4), np.ones((3, 9)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), n_groups=st.sampled_from([2, 4, 6]), n_rows=st.integers(1, 7))
 def test_cross_validation_equals_its_definition(seed: int, n_groups: int, n_rows: int) -> None:
     blocks = np.random.default_rng(seed).integers(-3, 4, (n_groups, n_rows)).astype(float)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -57,8 +58,9 @@ class Forgetful(LocalStorage):
 
 
 def test_the_checks_can_fail(tmp_path):
+    folders = (tmp_path / str(i) for i in itertools.count())
     with pytest.raises(AssertionError, match="exactly one exclusive writer must win, 8 did"):
-        check_storage(lambda: Forgetful(tmp_path / os.urandom(4).hex()))
+        check_storage(lambda: Forgetful(next(folders)))
 
 
 def names(folder: Path) -> list[str]:
