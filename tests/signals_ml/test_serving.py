@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import shutil
@@ -17,6 +16,7 @@ from vpcore import LabelSpec, LivePipeline, SignalContext, SignalError
 from vpcore.cli.app import run
 from vpcore.experiment.run import run_experiment
 from vpcore.serving.promote import promote
+from vpcore.serving.spec import published
 from vpcore.signal import (
     DIAGNOSTICS,
     batch,
@@ -49,7 +49,7 @@ def test_every_run_keeps_a_model_per_pair_of_barriers(world):
     folders = [model_folder(workspace.results_dir / "models", run_id, tp, 5) for tp in (1, 2)]
     for folder in folders:
         assert sorted(path.name for path in folder.iterdir()) == ["linear.npz", "model.json"]
-    assert pack_model(folders[0])["sha256"] != pack_model(folders[1])["sha256"]
+    assert pack_model(folders[0]).sha256 != pack_model(folders[1]).sha256
     assert [path.name for path in (workspace.results_dir / "models").iterdir()] == [run_id]
 
 
@@ -111,11 +111,12 @@ def test_a_server_predicts_with_the_published_model_at_once(world):
 
 
 def vp(world, capsys, *arguments, code=0):
-    """Run ``vp online-sim`` in the world; what it printed as JSON, or the error."""
+    """Run ``vp online-sim`` in the world; return what it printed as JSON, or the message of the error."""
     done = run(["online-sim", *arguments, "--json", "--root", str(world[0].root), "--bin-budget-ms", "10000"])
     found = capsys.readouterr()
     assert done == code, found.err
-    return json.loads(found.out) if code == 0 else found.err
+    answer = json.loads(found.out)
+    return answer if code == 0 else answer["error"]["message"]
 
 
 def test_a_run_is_simulated_with_the_barriers_that_are_meant(world, capsys):
@@ -187,32 +188,30 @@ def test_a_server_may_have_its_fits_made_elsewhere(world):
 
 def test_a_published_model_that_was_changed_is_refused(world):
     workspace, _, _ = world
-    runtime = workspace.registry.resolve("best").runtime
+    runtime = published(workspace.registry, "best").spec.runtime
     load = workspace.plugins.load
-    changed = copy.deepcopy(runtime)
-    changed["model"]["sha256"] = "0" * 64
+    changed = runtime.model_copy(update={"model": runtime.model.model_copy(update={"sha256": "0" * 64})})
     with pytest.raises(SignalError, match="The published model was changed: its sha256 was 000"):
         LivePipeline.from_runtime(changed, load)
-    changed["model"]["files"]["linear.npz"] = "????"
+    files = {**runtime.model.files, "linear.npz": "????"}
+    changed = runtime.model_copy(update={"model": runtime.model.model_copy(update={"files": files})})
     with pytest.raises(SignalError, match="The published model cannot be read"):
         LivePipeline.from_runtime(changed, load)
-    changed["model"] = copy.deepcopy(runtime["model"])
-    changed["labels"]["tp_ticks"] = 3
+    changed = runtime.model_copy(update={"rules": runtime.rules.model_copy(update={"tp_ticks": 3})})
     with pytest.raises(SignalError, match="is no model for signal 'Logit': its labels is"):
         LivePipeline.from_runtime(changed, load)
-    without = copy.deepcopy(runtime)
-    del without["model"]
+    without = runtime.model_copy(update={"model": None})
     assert LivePipeline.from_runtime(without, load).stages.stream.state.model is None
 
 
 def test_only_a_signal_that_learns_takes_a_model(world):
     workspace, _, _ = world
-    runtime = copy.deepcopy(workspace.registry.resolve("best").runtime)
+    runtime = published(workspace.registry, "best").spec.runtime
     stat = workspace.plugins.load("signal", "ads")
     live = LivePipeline.from_runtime(runtime, workspace.plugins.load)
     live.signal = stat()
     with pytest.raises(SignalError, match="Signal 'Ads' was published with a model, but does not learn"):
-        live._load_model(runtime["model"])
+        live._load_model(runtime.model)
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "", ".."])
@@ -221,7 +220,7 @@ def test_a_packed_model_stays_in_its_folder(tmp_path, name):
     folder.mkdir()
     (folder / "a").write_bytes(b"1")
     packed = pack_model(folder)
-    packed["files"] = {name: packed["files"]["a"]}
+    packed = packed.model_copy(update={"files": {name: packed.files["a"]}})
     with pytest.raises(SignalError, match="The published model names a file outside its folder"):
         unpack_model(packed, folder)
 
@@ -235,7 +234,7 @@ def test_a_packed_model_comes_back(tmp_path):
     packed = pack_model(folder)
     unpack_model(packed, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == {"a": b"\x00" * 1000, "b.txt": b"text"}
-    packed["files"]["a"] = packed["files"]["a"][:8]
+    packed = packed.model_copy(update={"files": {**packed.files, "a": packed.files["a"][:8]}})
     with pytest.raises(SignalError, match="The published model cannot be read"):
         unpack_model(packed, out)
 

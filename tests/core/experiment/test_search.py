@@ -411,7 +411,7 @@ def test_commands_before_midway_and_after(
         assert "of 12 that optuna proposes" in out.read_text()
         best = next(row for row in answer["rows"] if row["signal"] == "wave" and row["trades"])
         done = promote(workspace, "wave", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
-        assert "p_adj is raised to what it would be among all that" in done.gate
+        assert "p_adj is raised to what it would be among all that" in done.spec.evidence.summary
     report_later = workspace.plugins.hook.vp_experiment_finished
     out_, err = call("run", "wave")
     assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
@@ -446,7 +446,7 @@ def test_p_adj_counts_all_that_there_was_to_choose_from(
     best = min(drawn, key=drawn.__getitem__)
     run_id = rows.filter(pl.col("row") == best)["run_id"][0]
     done = promote(workspace, "wave", run_id, alias="a", row=best, force=True, why="to see")
-    assert done.figures["p_adj"] == pytest.approx(shown[best], abs=1e-4)
+    assert done.spec.evidence.figures["p_adj"] == pytest.approx(shown[best], abs=1e-4)
 
 
 def test_a_run_that_was_not_proposed_is_not_promoted(make: Callable[..., Workspace]) -> None:

@@ -18,6 +18,7 @@ from vpcore.experiment.run import harness_config, plan_experiment, run_experimen
 from vpcore.experiment.runs import expand, experiment_block
 from vpcore.experiment.session_members import members, pooled_rows
 from vpcore.serving.promote import promote
+from vpcore.serving.spec import PublishedPipeline
 from vpcore.testing import synthetic_dataset
 
 Edit = Callable[..., None]
@@ -219,15 +220,15 @@ def test_a_combination_is_promoted_with_the_evidence_of_all_sessions(
     for run, row in zip(best["session_runs"], best["session_rows"], strict=True):  # any of its rows names it
         again = promote(sessions, "three", run, alias="a", row=row, force=True, why="to see")
         assert again.publication.serving_id == done.publication.serving_id
-    runtime, evidence = done.snapshot["runtime"], done.snapshot["evidence"]
-    assert runtime["dataset"]["dataset_id"] == config.dataset_ids[-1]
-    assert [item["dataset_id"] for item in runtime["sessions"]] == list(config.dataset_ids)
-    assert runtime["pipeline"]["resolved"] == json.loads(json.dumps(config.pipeline.resolved_dict()))
-    assert evidence["figures"]["session_rows"] == best["session_rows"]
-    assert evidence["figures"]["p_adj"] == pytest.approx(best["p_adj"])
-    assert evidence["among"]["n_rows"] == 40
-    assert set(evidence["dataset_files"]) == set(config.dataset_ids)
-    assert f"it pays in {best['sessions_paid']} of 3 sessions" in done.gate
+    runtime, evidence = done.spec.runtime, done.spec.evidence
+    assert runtime.dataset.dataset_id == config.dataset_ids[-1]
+    assert [item.dataset_id for item in runtime.sessions] == list(config.dataset_ids)
+    assert runtime.pipeline == PublishedPipeline.of(config.pipeline)
+    assert evidence.figures["session_rows"] == best["session_rows"]
+    assert evidence.figures["p_adj"] == pytest.approx(best["p_adj"])
+    assert evidence.among.n_rows == 40
+    assert set(evidence.dataset_files) == set(config.dataset_ids)
+    assert f"it pays in {best['sessions_paid']} of 3 sessions" in evidence.summary
     out, _ = call("online-sim", "--serving", "a", "--json")
     assert json.loads(out)["dataset_id"] == config.dataset_ids[-1]
 

@@ -116,11 +116,11 @@ def test_the_gate_asks_for_the_choice_and_that_it_pays(proven: Workspace, edit: 
     ):
         promote(proven, "cut", other["run_id"], alias="a", row=other["row"])
     done = promote(proven, "cut", best["run_id"], alias="a", force=True, why="to see")
-    assert done.row == best["row"]  # the run's best in-sample
-    evidence = done.snapshot["evidence"]
-    assert evidence["out_of_sample"]["choices"][0]["row"] == best["row"]
-    assert evidence["figures"]["net_out_of_sample"] == best["net_out_of_sample"]
-    assert "Out of sample it" in done.gate
+    evidence = done.spec.evidence
+    assert evidence.row == best["row"]  # the run's best in-sample
+    assert evidence.out_of_sample.choices[0].row == best["row"]
+    assert evidence.figures["net_out_of_sample"] == best["net_out_of_sample"]
+    assert "Out of sample it" in evidence.summary
     assert any("out of sample" in text for text in done.overridden) == (best["net_out_of_sample"] <= 0)
 
 

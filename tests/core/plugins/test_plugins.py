@@ -208,7 +208,7 @@ def test_the_core_cannot_be_disabled() -> None:
 def test_lifecycle_hooks_get_their_arguments(plugins: Plugins) -> None:
     seen: list[Any] = []
     plugins.register(plugin(vp_promoted=lambda alias, serving_id: seen.append((serving_id, alias))), "p")
-    assert plugins.hook.vp_promoted(workspace=None, serving_id="id", alias="live", snapshot={}) == 0
+    assert plugins.hook.vp_promoted(workspace=None, serving_id="id", alias="live", spec=None) == 0
     assert seen == [("id", "live")]
 
 

@@ -20,6 +20,7 @@ from vpcore.plugins.manager import Plugins
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, runs_frame
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 from vpcore.serving import promote as promote_module
+from vpcore.serving.spec import PublishedServingSpec
 from vpcore.workspace import Workspace
 
 PIPELINE = {
@@ -27,7 +28,13 @@ PIPELINE = {
     "capture": {"symbol": "ESZ3", "date": "2023-11-14", "start_time": "10:00", "end_time": "11:00"},
     "pipeline": {"grid_radius_ticks": 2},
 }
-SERVING = {"name": "base", "pipeline": "p", "signal": {"name": "level"}, "scoring": {"tanh_scale": 2.5}}
+SERVING = {
+    "name": "base",
+    "description": "to practise",
+    "pipeline": "p",
+    "signal": {"name": "level"},
+    "scoring": {"tanh_scale": 2.5},
+}
 EXPERIMENT = {
     "name": "sweep",
     "serving": "base",
@@ -43,7 +50,7 @@ class World:
     """The workspace and what tests change about it."""
 
     def __init__(self, root: Path) -> None:
-        self.heard: list[tuple[str, str, dict[str, Any]]] = []
+        self.heard: list[tuple[str, str, PublishedServingSpec]] = []
         for name in ("pipelines", "serving", "experiments"):
             (root / "configs" / name).mkdir(parents=True)
         (root / "lake").mkdir()
@@ -60,9 +67,9 @@ class World:
             ]
 
         @hookimpl
-        def vp_promoted(workspace, serving_id, alias, snapshot):
+        def vp_promoted(workspace, serving_id, alias, spec):
             assert workspace.registry.aliases()[alias] == serving_id
-            self.heard.append((serving_id, alias, snapshot))
+            self.heard.append((serving_id, alias, spec))
 
         plugin = ModuleType("tests")
         plugin.vp_signals, plugin.vp_promoted = vp_signals, vp_promoted  # type: ignore[attr-defined]

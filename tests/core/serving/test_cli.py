@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from vpcore.cli import common
@@ -47,7 +48,7 @@ def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
     assert {row["serving_id"]: row["aliases"] for row in listed} == {first_id: [], second["serving_id"]: ["prod"]}
     shown = json.loads(vp("serving", "show", "prod", "--json").stdout)
     assert shown["runtime"]["signal"]["params"] == {"gain": 2.0}
-    assert "runtime:" in vp("serving", "show", "prod").stdout
+    assert yaml.safe_load(vp("serving", "show", "prod").stdout) == shown
     assert vp("serving", "rollback", "prod", "--why", "worse").stdout.strip() == first_id
     moves = json.loads(vp("serving", "history", "prod", "--json").stdout)
     assert [(move["action"], move["why"]) for move in moves] == [

@@ -15,13 +15,25 @@ from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
 from vpcore.backtest.entries import detect
 from vpcore.dataset import Dataset
 from vpcore.engine import Engine, EngineParams, FrameBlock
-from vpcore.errors import CausalityError, EngineError, RegistryError, SignalError
+from vpcore.errors import CausalityError, EngineError, SignalError
+from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig, project
+from vpcore.registry import ServingRegistry
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import ScoringConfig, score_arrays
 from vpcore.serving.bin_pipeline import EntryDetector
 from vpcore.serving.live_pipeline import LivePipeline
 from vpcore.serving.online_simulator import simulate, simulate_from_raw
+from vpcore.serving.spec import (
+    PublishedDataset,
+    PublishedPipeline,
+    PublishedServingSpec,
+    PublishedSignal,
+    Selection,
+    ServingEvidence,
+    ServingRuntime,
+    TradeRules,
+)
 from vpcore.signal import SignalParams, SignalResult, StatisticalSignal, batch, code_digest
 
 PARAMS = EngineParams(grid_radius_ticks=6, band_margin_ticks=3, flow_windows=(2, 3))
@@ -161,47 +173,64 @@ def test_nothing_happens_before_the_first_record() -> None:
 # -- published versions
 
 
-def runtime(**changes) -> dict:
-    return {
-        "pipeline": {
-            "name": "p",
-            "resolved": {
-                "engine": PARAMS.model_dump(mode="json"), "tick_int": TICK_INT, "cold_book": "refuse", "symbol": "ESH4",
-            },
-        },
-        "scoring": SCORING.model_dump(mode="json"),
-        "signal": {
-            "name": "tilt", "params": {"memory": 0.5}, "distribution": "tests", "distribution_version": "1",
-            "code_digest": code_digest(Tilt),
-        },
-        "projection": {"horizons_ms": [200]},
-        "threshold": 0.2, "cooldown_bins": 3, "warmup_bins": 5, "labels": None,
-    } | changes  # fmt: skip
+def runtime(**changes) -> ServingRuntime:
+    dataset = PublishedDataset(dataset_id="tape", sources=("ab" * 32,))
+    return ServingRuntime(
+        pipeline=PublishedPipeline(
+            name="p", symbol="ESH4", tick_int=TICK_INT, timezone="America/New_York", start_ns=START_NS, end_ns=END_NS,
+            source="dbn", options={}, files=None, cold_book="refuse", engine=PARAMS, format_version=1,
+        ),
+        dataset=dataset,
+        scoring=SCORING,
+        signal=PublishedSignal(
+            name="tilt", version=1, params={"memory": 0.5}, distribution="tests", distribution_version="1",
+            code_digest=code_digest(Tilt),
+        ),
+        projection=ProjectionConfig(horizons_ms=(200,)),
+        threshold=0.2, cooldown_bins=3,
+        rules=TradeRules(
+            tp_ticks=8, sl_ticks=4, max_hold_bins=100, latency_bins=1, price="touch", fee_ticks=0.0, warmup_bins=5
+        ),
+    ).model_copy(update=changes)  # fmt: skip
 
 
-def test_a_published_version_serves_what_was_evaluated() -> None:
+def evidence() -> ServingEvidence:
+    return ServingEvidence(
+        experiment="e", run_id="r", row="w", select=Selection(metric="net_pnl_ticks", min_signals=5), null_draws=999,
+        bootstrap_draws=999, seed=0, splits=None, figures={"p_adj": 0.2}, among=Evidence("tape", 1, 1, None, None),
+        out_of_sample=None, dataset_files={}, packages={}, summary="", verdict="unproven", reasons=("p_adj",),
+    )  # fmt: skip
+
+
+def test_a_published_version_serves_what_was_evaluated(tmp_path) -> None:
     records = tape()
     _, values = offline(dataset_of(records))
     workspace = SimpleNamespace(
-        registry=SimpleNamespace(resolve={"champion": SimpleNamespace(runtime=runtime())}.__getitem__),
+        registry=ServingRegistry(tmp_path / "r.sqlite", tmp_path / "versions"),
         plugins=SimpleNamespace(load=lambda kind, name: {("signal", "tilt"): Tilt}[kind, name]),
     )
+    spec = PublishedServingSpec.of("es", runtime(), evidence())
+    workspace.registry.publish(spec.serving_id, spec.to_yaml(), "champion")
     pipeline = LivePipeline.from_serving(workspace, "champion", instrument_id=INSTRUMENT, start_ns=START_NS)
     bins = pipeline.push(records) + pipeline.advance(END_NS)
     assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
     assert any(b.entry for b in bins)
+    version = pipeline.version
+    assert (version.serving_id, version.alias, version.signal) == (spec.serving_id, "champion", "tilt")
+    assert (version.symbol, version.tick_size, version.threshold) == ("ESH4", 0.25, 0.2)
+    assert (version.barriers.tp_ticks, version.barriers.sl_ticks) == (8, 4)
+    assert version.evidence == evidence()
+    assert LivePipeline.from_serving(workspace, spec.serving_id).version.alias is None
+    assert live().version is None
 
 
 def test_installed_code_that_is_not_the_published_code_is_refused() -> None:
     wanted = runtime()
-    wanted["signal"]["code_digest"] = "0" * 64
-    with pytest.raises(SignalError, match=r"Signal 'tilt' was published from tests 1 \(code 000000000000\)"):
+    wanted = runtime(signal=wanted.signal.model_copy(update={"code_digest": "0" * 64}))
+    with pytest.raises(
+        SignalError, match=r"Signal 'tilt' was published from tests 1 \(code 000000000000\), but .* is installed. Inst"
+    ):
         LivePipeline.from_runtime(wanted, lambda kind, name: Tilt)
-
-
-def test_a_snapshot_of_another_form_is_an_error() -> None:
-    with pytest.raises(RegistryError, match=r"cannot be read: KeyError\('threshold'\)"):
-        LivePipeline.from_runtime({k: v for k, v in runtime().items() if k != "threshold"}, lambda kind, name: Tilt)
 
 
 # -- entries

@@ -13,6 +13,7 @@ from vpcore.results import row_id
 from vpcore.serving import promote as promote_module
 from vpcore.serving.live_pipeline import LivePipeline
 from vpcore.serving.promote import promote
+from vpcore.serving.spec import Difference, diff, published
 
 
 def test_the_best_row_is_published(world):
@@ -20,18 +21,25 @@ def test_the_best_row_is_published(world):
     world.store(run)
     done = promote(world.workspace, "sweep", run.run_id[:6], alias="prod", why="looks fine", who="ann")
     best = run.trials[-1]
-    assert done.row == row_id(run.run_id, *best)
-    assert done.figures["net_pnl_ticks"] == (len(run.trials) - 1) / 8
-    version = world.workspace.registry.resolve("prod")
-    assert version.serving_id == done.publication.serving_id
-    assert version.serving_id == f"base__{digest(version.runtime)[:12]}"
-    runtime = version.runtime
-    assert (runtime["threshold"], runtime["cooldown_bins"]) == (best.threshold, best.cooldown_bins)
-    assert runtime["warmup_bins"] == 300
-    assert runtime["labels"] is None
-    assert runtime["dataset"] == {"dataset_id": world.config.dataset_id, "sources": ["ab" * 32]}
-    assert runtime["pipeline"]["resolved"] == json.loads(json.dumps(world.config.pipeline.resolved_dict()))
-    assert runtime["signal"] == {
+    evidence = done.spec.evidence
+    assert evidence.row == row_id(run.run_id, *best)
+    assert evidence.figures["net_pnl_ticks"] == (len(run.trials) - 1) / 8
+    version = published(world.workspace.registry, "prod")
+    assert version.spec == done.spec
+    runtime = version.spec.runtime
+    assert done.publication.serving_id == version.serving_id
+    assert version.serving_id == f"base__level__{digest(runtime.model_dump(mode='json'))[:12]}"
+    assert (runtime.threshold, runtime.cooldown_bins) == (best.threshold, best.cooldown_bins)
+    assert runtime.rules.model_dump() == {
+        "tp_ticks": best.tp_ticks, "sl_ticks": best.sl_ticks, "max_hold_bins": 1200, "latency_bins": 1,
+        "price": "touch", "fee_ticks": 0.25, "warmup_bins": 300,
+    }  # fmt: skip
+    assert runtime.dataset.model_dump() == {"dataset_id": world.config.dataset_id, "sources": ("ab" * 32,)}
+    assert runtime.sessions == ()
+    resolved = world.config.pipeline.resolved_dict()
+    assert runtime.pipeline.model_dump(mode="json", exclude={"name", "timezone"}) == json.loads(json.dumps(resolved))
+    assert (runtime.pipeline.name, runtime.pipeline.timezone) == ("p", "America/New_York")
+    assert runtime.signal.model_dump() == {
         "name": "level",
         "version": 3,
         "distribution": "serving_signals",
@@ -39,29 +47,27 @@ def test_the_best_row_is_published(world):
         "code_digest": run.meta["code_digest"],
         "params": {"gain": 2.0},
     }
-    assert runtime["scoring"]["tanh_scale"] == 2.5
-    assert runtime["projection"]["horizons_ms"] == [200, 500, 1000, 2500]
-    evidence = version.evidence
-    assert evidence["run_id"] == run.run_id
-    assert evidence["barriers"]["tp_ticks"] == best.tp_ticks
-    assert evidence["barriers"]["fee_ticks"] == 0.25
+    assert runtime.scoring.tanh_scale == 2.5
+    assert runtime.projection.horizons_ms == (200, 500, 1000, 2500)
+    assert version.spec.description == "to practise"
+    assert evidence.run_id == run.run_id
+    assert (evidence.null_draws, evidence.bootstrap_draws, evidence.seed, evidence.splits) == (999, 999, 0, None)
     n = len(run.trials)
-    assert evidence["among"]["n_rows"] == evidence["among"]["n_trials"] == n
-    figures = evidence["figures"]
+    assert evidence.among.n_rows == evidence.among.n_trials == n
+    figures = evidence.figures
     assert figures["p_adj"] == pytest.approx(1 / 500)  # no draw of 499 does as well
     assert (figures["n_trials"], figures["p_random"]) == (n, 0.001)
     assert figures["net_pnl_lo"] > 0
     assert figures["dsr"] > 0
-    assert evidence["gate"].startswith(f"Row {done.row} beats random entry, survives {n} trials. net_pnl_ticks ")
-    assert evidence["gate"] == done.gate
-    assert evidence["overridden"] == []
-    assert set(evidence["dataset_files"]) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}
+    assert evidence.summary.startswith(f"Row {evidence.row} beats random entry, survives {n} trials. net_pnl_ticks ")
+    assert (evidence.verdict, evidence.reasons) == ("proven", ())
+    (files,) = evidence.dataset_files.values()
+    assert set(files) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}
     (entry,) = world.workspace.registry.history("prod")
     assert (entry.who, entry.why, entry.forced) == ("ann", "looks fine", False)
-    assert entry.figures["net_pnl_ticks"] == done.figures["net_pnl_ticks"]
-    assert entry.figures["gate"] == done.gate
-    assert (entry.figures["p_adj"], entry.figures["among"]["n_rows"]) == (figures["p_adj"], n)
-    assert world.heard == [(version.serving_id, "prod", done.snapshot)]
+    assert entry.figures == evidence.model_dump(mode="json", include=promote_module.IN_AUDIT)
+    assert entry.figures["figures"]["p_adj"] == figures["p_adj"]
+    assert world.heard == [(version.serving_id, "prod", done.spec)]
     assert world.proved == [("level", world.workspace.results_dir / "proofs")]
 
 
@@ -101,9 +107,9 @@ def test_the_gate_refuses_and_says_each_figure(world, change, message):
     done = promote(world.workspace, "sweep", run.run_id, alias="a", force=True, why="a rehearsal")
     (entry,) = world.workspace.registry.history("a")
     assert (entry.forced, entry.why) == (True, "a rehearsal")
-    assert entry.figures["overridden"] == list(done.overridden) == done.snapshot["evidence"]["overridden"]
+    assert entry.figures["reasons"] == list(done.overridden) == list(done.spec.evidence.reasons)
     assert done.overridden
-    assert entry.figures["p_adj"] == done.figures["p_adj"]
+    assert (entry.figures["verdict"], done.spec.evidence.verdict) == ("unproven", "unproven")
 
 
 def test_rows_are_weighed_with_all_of_the_experiment(world):
@@ -111,13 +117,13 @@ def test_rows_are_weighed_with_all_of_the_experiment(world):
     two = world.run(gain=2.0)
     world.store(two, luck=1.003)
     alone = promote(world.workspace, "sweep", two.run_id, alias="a")
-    assert alone.figures["p_adj"] < 0.05
+    assert alone.spec.evidence.figures["p_adj"] < 0.05
     for run in world.runs():
         if run.run_id != two.run_id:
             world.store(run, luck=1.5)
     among = promote(world.workspace, "sweep", two.run_id, alias="a", force=True, why="to see")
-    assert among.figures["p_adj"] > alone.figures["p_adj"]
-    assert among.figures["n_trials"] == sum(len(run.trials) for run in world.runs())
+    assert among.spec.evidence.figures["p_adj"] > alone.spec.evidence.figures["p_adj"]
+    assert among.spec.evidence.figures["n_trials"] == sum(len(run.trials) for run in world.runs())
 
 
 def test_a_row_found_among_many_is_no_better_for_being_asked_for_alone(world):
@@ -132,7 +138,7 @@ def test_a_row_found_among_many_is_no_better_for_being_asked_for_alone(world):
     with pytest.raises(RefusedError, match=r"p_adj of row \w{8} is 0\.\d{3} and must be at most 0\.05: of 328 trials"):
         promote(world.workspace, "sweep", two.run_id, alias="b")
     forced = promote(world.workspace, "sweep", two.run_id, alias="b", force=True, why="to see")
-    assert forced.figures["p_adj"] == pytest.approx(1 - (1 - alone.figures["p_adj"]) ** 41)
+    assert forced.spec.evidence.figures["p_adj"] == pytest.approx(1 - (1 - alone.spec.evidence.figures["p_adj"]) ** 41)
 
 
 def test_a_row_without_trades_is_not_promoted_even_by_force(world):
@@ -165,30 +171,32 @@ def test_the_same_winner_again_moves_only_the_alias(world):
     assert world.workspace.registry.history() == before
 
 
-def test_barriers_are_evidence_and_not_runtime(world):
+def test_rows_that_differ_in_their_barriers_are_versions_of_their_own(world):
     run = world.run()
     world.store(run, 1 + np.arange(len(run.trials)))
     same = [trial for trial in run.trials if (trial.threshold, trial.cooldown_bins) == (0.5, 20)]
-    ids = {
-        promote(world.workspace, "sweep", run.run_id, alias="a", row=row_id(run.run_id, *trial)).publication.serving_id
-        for trial in same
-    }
-    assert len(same) == 2
-    assert len(ids) == 1
+    specs = [
+        promote(world.workspace, "sweep", run.run_id, alias="a", row=row_id(run.run_id, *trial)).spec for trial in same
+    ]
+    one, other = specs
+    assert diff(one, other) == [Difference("rules.tp_ticks", 4, 8)]
+    assert diff(one, one) == []
+    assert one.serving_id != other.serving_id
+    assert published(world.workspace.registry, "a").barriers.tp_ticks == 8
 
 
 def test_the_scoring_of_a_signal_that_reads_the_score_is_its_runs(world):
     run = world.run("scored")
     world.store(run)
     done = promote(world.workspace, "sweep", run.run_id, alias="prod")
-    assert done.snapshot["runtime"]["scoring"] == json.loads(run.meta["scoring_json"])
+    assert done.spec.runtime.scoring.model_dump(mode="json") == json.loads(run.meta["scoring_json"])
 
 
 def test_a_row_by_name(world):
     run = world.run()
     world.store(run)
     wanted = row_id(run.run_id, *run.trials[2])
-    assert promote(world.workspace, "sweep", run.run_id, alias="a", row=wanted[:5]).row == wanted
+    assert promote(world.workspace, "sweep", run.run_id, alias="a", row=wanted[:5]).spec.evidence.row == wanted
     with pytest.raises(ResultsError, match=rf"Run {run.run_id} has no row 'zz' that experiment 'sweep' would make now"):
         promote(world.workspace, "sweep", run.run_id, alias="a", row="zz")
     with pytest.raises(ResultsError, match=rf"'' begins {len(run.trials)} rows of run"):
@@ -203,7 +211,7 @@ def test_a_tie_is_an_error(world):
         ResultsError, match=rf"2 rows of run {run.run_id} share the best net_pnl_ticks, 3: {names[0]}, {names[1]}"
     ):
         promote(world.workspace, "sweep", run.run_id, alias="a")
-    assert promote(world.workspace, "sweep", run.run_id, alias="a", row=names[1]).row == names[1]
+    assert promote(world.workspace, "sweep", run.run_id, alias="a", row=names[1]).spec.evidence.row == names[1]
 
 
 def test_too_few_signals(world):
@@ -222,7 +230,7 @@ def test_too_few_signals(world):
     (entry,) = world.workspace.registry.history("a")
     assert entry.forced
     assert entry.why == "a rehearsal"
-    assert entry.figures["overridden"] == list(done.overridden)
+    assert entry.figures["reasons"] == list(done.overridden)
 
 
 def test_force_needs_a_reason(world):
@@ -298,7 +306,7 @@ def test_an_axis_that_is_gone_takes_its_rows_with_it(world, specs):
     world.put("experiments", specs.experiment, eval={"tp_ticks": [4], "cooldown_bins": [20, 30], "fee_ticks": 0.25})
     with pytest.raises(ResultsError, match=f"has no row '{gone}' that experiment 'sweep' would make now"):
         promote(world.workspace, "sweep", run.run_id, alias="a", row=gone)
-    assert promote(world.workspace, "sweep", run.run_id, alias="a").row != gone
+    assert promote(world.workspace, "sweep", run.run_id, alias="a").spec.evidence.row != gone
 
 
 @pytest.mark.parametrize(

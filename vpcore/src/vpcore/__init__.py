@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vpcore.projection import ProjectionConfig
     from vpcore.results import ResultsDB
     from vpcore.scoring import ScoringConfig, SpectrumScorer, score_dataset
-    from vpcore.serving.live_pipeline import LivePipeline
+    from vpcore.serving.live_pipeline import LiveBin, LivePipeline
     from vpcore.signal import (
         BackgroundFit,
         LabelSpec,
@@ -61,6 +61,7 @@ __all__ = [
     "Frame",
     "FrameBlock",
     "LabelSpec",
+    "LiveBin",
     "LivePipeline",
     "MLSignal",
     "PluginError",
@@ -91,10 +92,10 @@ _HOME = {
     "Component": "plugins.component",
     "Dataset": "dataset",
     "hookimpl": "plugins.hookspecs",
-    "LivePipeline": "serving.live_pipeline",
     "ProjectionConfig": "projection",
     "ResultsDB": "results",
     "Workspace": "workspace",
+    **dict.fromkeys(("LiveBin", "LivePipeline"), "serving.live_pipeline"),
     **dict.fromkeys(("Engine", "EngineParams", "Frame", "FrameBlock"), "engine"),
     **dict.fromkeys(("ScoringConfig", "SpectrumScorer", "score_dataset"), "scoring"),
     **dict.fromkeys(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
 if TYPE_CHECKING:
     from vpcore.scoring import ScoringConfig
     from vpcore.serving.parity import LateFit
+    from vpcore.serving.spec import TradeRules
     from vpcore.serving.timing import Simulation
     from vpcore.signal import Signal
     from vpcore.workspace import Workspace
@@ -75,17 +77,28 @@ def online_sim(
     chosen = _choose(workspace, signal, params_json, run_id, serving, barriers)
     if dataset_id is not None:
         dataset_id = find_dataset(workspace, dataset_id)
-    dataset_id = dataset_id or chosen["dataset_id"]
+    dataset_id = dataset_id or chosen.dataset_id
     if dataset_id is None:
         raise ConfigError("--signal needs --dataset-id. List them: vp list-datasets.")
     result = _simulate(workspace, dataset_id, chosen, bin_budget_ms, from_raw, retrain)
     if json:
-        emit_json(_as_json(dataset_id, chosen["name"], result, retrain))
+        emit_json(_as_json(dataset_id, chosen.name, result, retrain))
     else:
-        _print(dataset_id, chosen["name"], result, retrain)
+        _print(dataset_id, chosen.name, result, retrain)
     if not result.within_budget:
         say(f"Over the budget: p99 was {result.judged.p99 / 1000:,.4g} ms of {bin_budget_ms:g} ms.")
         raise typer.Exit(EXIT_REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Subject of a simulation; `rules` are the trades that a learning signal learns from, None for another signal."""
+
+    name: str
+    signal: Signal
+    scoring: ScoringConfig
+    rules: TradeRules | None
+    dataset_id: str | None
 
 
 def _choose(
@@ -95,11 +108,7 @@ def _choose(
     run_id: str | None,
     serving: str | None,
     barriers: tuple[int | None, int | None],
-) -> dict[str, Any]:
-    """Return name, signal, scoring, trades to learn from and the default dataset of what is to be simulated.
-
-    The trades (a `LabelSpec` without the tick, which is the dataset's) are None for a signal that does not learn.
-    """
+) -> _Chosen:
     from json import loads
 
     from vpcore.backtest.config import EvalConfig
@@ -111,47 +120,37 @@ def _choose(
     built: Signal
     if signal is not None:
         built = load("signal", signal)(**parameters(params_json))
-        labels = _labels_of(signal, built, EvalConfig().run_settings(), None, barriers)
-        return {"name": signal, "signal": built, "scoring": ScoringConfig(), "labels": labels, "dataset_id": None}
+        rules = _rules_of(signal, built, EvalConfig().run_settings(), None, barriers)
+        return _Chosen(signal, built, ScoringConfig(), rules, None)
     if run_id is not None:
         meta = workspace.results.find_run(run_id)
-        scoring = loads(meta["scoring_json"]) if meta["scoring_json"] else {}
+        scoring = ScoringConfig.model_validate_json(meta["scoring_json"] or "{}")
         name = meta["signal_name"]
         built = load("signal", name)(**loads(meta["signal_params_json"]))
         pairs: list[tuple[int, int]] = []
         if isinstance(built, MLSignal):
             rows = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None)
             pairs = rows.select("tp_ticks", "sl_ticks").unique().sort("tp_ticks", "sl_ticks").rows()
-        return {
-            "name": f"{name} of run {meta['run_id']}",
-            "signal": built,
-            "scoring": ScoringConfig.model_validate(scoring or {}),
-            "labels": _labels_of(name, built, loads(meta["eval_json"]), pairs, barriers),
-            "dataset_id": meta["dataset_id"],
-        }
+        rules = _rules_of(name, built, loads(meta["eval_json"]), pairs, barriers)
+        return _Chosen(f"{name} of run {meta['run_id']}", built, scoring, rules, meta["dataset_id"])
     assert serving is not None
-    from vpcore.serving.live_pipeline import LivePipeline
+    from vpcore.serving.live_pipeline import build_signal
+    from vpcore.serving.spec import published
 
-    version = workspace.registry.resolve(serving)
-    LivePipeline.from_runtime(version.runtime, load)  # the signal and its code must be the published ones
-    runtime = version.runtime
-    return {
-        "name": f"{runtime['signal']['name']} of {version.serving_id}",
-        "signal": load("signal", runtime["signal"]["name"])(**runtime["signal"]["params"]),
-        "scoring": ScoringConfig.model_validate(runtime["scoring"]),
-        "labels": runtime["labels"] or None,
-        "dataset_id": runtime["dataset"]["dataset_id"],
-    }
+    runtime = published(workspace.registry, serving).spec.runtime
+    built = build_signal(runtime, load)
+    rules = runtime.rules if isinstance(built, MLSignal) else None
+    return _Chosen(f"{runtime.signal.name} of {serving}", built, runtime.scoring, rules, runtime.dataset.dataset_id)
 
 
-def _labels_of(
+def _rules_of(
     name: str,
     signal: Signal,
     settings: dict[str, Any],
     known: list[tuple[int, int]] | None,
     wanted: tuple[int | None, int | None],
-) -> dict[str, Any] | None:
-    """Return what a learning signal's trades are: the settings of an evaluation, and the one pair of barriers meant.
+) -> TradeRules | None:
+    """Return the trades that a learning signal learns from; None for another signal.
 
     Parameters
     ----------
@@ -166,6 +165,7 @@ def _labels_of(
     """
     from vpcore.backtest.config import EvalConfig
     from vpcore.errors import ConfigError
+    from vpcore.serving.spec import TradeRules
     from vpcore.signal import MLSignal
 
     if not isinstance(signal, MLSignal):
@@ -182,24 +182,21 @@ def _labels_of(
             there = ", ".join(f"--tp-ticks {pair[0]} --sl-ticks {pair[1]}" for pair in known)
             raise ConfigError(f"'{name}' has a model for each take-profit and stop of its run. Say which one: {there}.")
         tp, sl = meant[0]
-    shared = {key: settings[key] for key in ("max_hold_bins", "latency_bins", "price")}
-    return {"tp_ticks": tp, "sl_ticks": sl, **shared}
+    shared = {key: settings[key] for key in ("max_hold_bins", "latency_bins", "price", "fee_ticks", "warmup_bins")}
+    return TradeRules(tp_ticks=tp, sl_ticks=sl, **shared)
 
 
 def _simulate(
-    workspace: Workspace, dataset_id: str, chosen: dict[str, Any], budget_ms: float, from_raw: bool, retrain: Any
+    workspace: Workspace, dataset_id: str, chosen: _Chosen, budget_ms: float, from_raw: bool, retrain: Any
 ) -> Simulation:
     from vpcore.cli.common import progress
     from vpcore.config.serialize import pipeline_of
     from vpcore.generation.generate import make_engine
     from vpcore.generation.sources import open_source
     from vpcore.serving.online_simulator import simulate, simulate_from_raw
-    from vpcore.signal import LabelSpec
 
-    signal: Signal = chosen["signal"]
-    scoring: ScoringConfig = chosen["scoring"]
     dataset = workspace.datasets.open(dataset_id)
-    labels = LabelSpec(**{"tick_int": dataset.tick_int, **chosen["labels"]}) if chosen["labels"] else None
+    labels = chosen.rules.labels(dataset.tick_int) if chosen.rules is not None else None
     with progress("Simulating", total=dataset.n_bins) as update:
         settings: dict[str, Any] = {
             "budget_ms": budget_ms,
@@ -208,10 +205,10 @@ def _simulate(
             "on_progress": update,
         }
         if not from_raw:
-            return simulate(dataset, signal, scoring, **settings)
+            return simulate(dataset, chosen.signal, chosen.scoring, **settings)
         pipeline = pipeline_of(dataset.manifest["pipeline"], workspace.raw)
         with open_source(workspace, pipeline) as records:
-            return simulate_from_raw(dataset, records, make_engine(pipeline), signal, scoring, **settings)
+            return simulate_from_raw(dataset, records, make_engine(pipeline), chosen.signal, chosen.scoring, **settings)
 
 
 def _as_json(dataset_id: str, name: str, result: Simulation, retrain: str) -> dict[str, Any]:

@@ -23,37 +23,29 @@ def promote(
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
     """Publish a row of an experiment's results as a serving version, and let an alias name it."""
+    from dataclasses import asdict
+
     from vpcore.cli.common import emit_json, open_workspace, say, shown
     from vpcore.serving.promote import promote as publish
 
     workspace = open_workspace(root)
     done = publish(workspace, experiment, run_id, alias=alias, row=row, force=force, why=why)
     publication = done.publication
-    say(done.gate)
+    evidence = done.spec.evidence
+    say(evidence.summary)
     for text in done.overridden:
         say(f"Overridden by --force: {text}")
     for failure in workspace.plugins.hook_failures:
         say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
     if json:
+        parts = {"run_id", "row", "figures", "summary", "verdict", "reasons"}
         emit_json(
-            {
-                "serving_id": publication.serving_id,
-                "alias": publication.alias,
-                "created": publication.created,
-                "previous": publication.previous,
-                "moved": publication.moved,
-                "path": publication.path,
-                "run_id": done.run_id,
-                "row": done.row,
-                "figures": done.figures,
-                "gate": done.gate,
-                "overridden": list(done.overridden),
-            }
+            {**asdict(publication), "moved": publication.moved, **evidence.model_dump(mode="json", include=parts)}
         )
     else:
-        metric = done.snapshot["evidence"]["select"]["metric"]
+        metric = evidence.select.metric
         chosen = "as asked for" if row is not None else f"the best by {metric}"
-        say(f"Row {done.row} of run {done.run_id}, {chosen}: {metric} {shown(done.figures.get(metric))}.")
+        say(f"Row {evidence.row} of run {evidence.run_id}, {chosen}: {metric} {shown(evidence.figures.get(metric))}.")
         what = "Published" if publication.created else "Was published already"
         before = f", which named {publication.previous} before" if publication.previous else ""
         now = f"It is now '{publication.alias}'{before}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,33 +17,70 @@ Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in
 
 
 def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
-    """List the published versions, the latest first, and the aliases that name them."""
-    from vpcore.cli.common import emit_table, open_workspace
+    """List the published versions, the latest first: id, aliases, signal, symbol, threshold, barriers, verdict."""
+    from vpcore.cli.common import emit_table, open_workspace, say
+    from vpcore.errors import RegistryError
+    from vpcore.serving.spec import list_published
 
-    rows = [
-        {
-            "serving_id": version.serving_id,
-            "aliases": list(version.aliases) if json else ", ".join(version.aliases),
-            "created_utc": version.created_utc,
-            "created_by": version.created_by,
-            "sha256": version.digest,
+    rows = []
+    for info, spec in list_published(open_workspace(root).registry):
+        row: dict[str, Any] = {
+            "serving_id": info.serving_id,
+            "aliases": list(info.aliases) if json else ", ".join(info.aliases),
         }
-        for version in open_workspace(root).registry.versions()
-    ]
-    columns = ("serving_id", "aliases", "created_utc", "created_by")
+        if isinstance(spec, RegistryError):
+            row["error"] = str(spec)
+            say(f"Warning: {spec}")
+        else:
+            rules = spec.runtime.rules
+            row |= {
+                "signal": spec.runtime.signal.name,
+                "symbol": spec.runtime.pipeline.symbol,
+                "threshold": spec.runtime.threshold,
+                "tp_ticks": rules.tp_ticks,
+                "sl_ticks": rules.sl_ticks,
+                "max_hold_bins": rules.max_hold_bins,
+                "verdict": spec.evidence.verdict,
+            }
+        rows.append(row | {"created_utc": info.created_utc, "created_by": info.created_by, "sha256": info.digest})
+    columns = (
+        "serving_id", "aliases", "signal", "symbol", "threshold", "tp_ticks", "sl_ticks", "max_hold_bins", "verdict",
+        "created_utc",
+    )  # fmt: skip
     empty = "Nothing is published yet. Publish with: vp promote EXPERIMENT --run-id RUN --alias ALIAS"
-    emit_table(rows, columns, json=json, csv=csv, empty=empty)
+    emit_table(rows, columns, json=json, csv=csv, empty=empty, spare=("created_utc", "max_hold_bins"))
 
 
 def show(version: Version, root: RootOption = None, json: JsonOption = False) -> None:
     """Show a published version, its file checked against the published digest."""
     from vpcore.cli.common import emit_json, open_workspace
+    from vpcore.serving.spec import published
 
-    found = open_workspace(root).registry.resolve(version)
+    found = published(open_workspace(root).registry, version)
     if json:
-        emit_json({"serving_id": found.serving_id, "sha256": found.digest, **found.document})
+        emit_json(found.spec.model_dump(mode="json"))
     else:
-        print(found.data.decode(), end="")
+        print(found.spec.to_yaml().decode(), end="")
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="Alias or id.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Alias or id.")],
+    root: RootOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """Show every setting that differs between two published versions."""
+    from dataclasses import asdict
+
+    from vpcore.cli.common import emit_table, open_workspace
+    from vpcore.serving.spec import diff as differences
+    from vpcore.serving.spec import published
+
+    registry = open_workspace(root).registry
+    one, other = published(registry, a).spec, published(registry, b).spec
+    rows = [asdict(difference) for difference in differences(one, other)]
+    emit_table(rows, ("name", "a", "b"), json=json, csv=csv, empty="The two versions have the same settings.")
 
 
 def history(
@@ -101,11 +138,11 @@ def import_version(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Publish an exported version in this workspace, its digest checked."""
+    """Publish an exported version in this workspace, after checking its digest and its whole content."""
     from vpcore.cli.common import open_workspace
-    from vpcore.registry import read_export
+    from vpcore.serving.spec import import_version as publish
 
-    _moved(open_workspace(root).registry.import_version(read_export(file), alias, why=why), json)
+    _moved(publish(open_workspace(root).registry, file, alias, why=why), json)
 
 
 def restore(
@@ -132,6 +169,7 @@ def _moved(done: Publication, json: bool) -> None:
 app = typer.Typer(help="The published serving versions.", no_args_is_help=True)
 app.command("list")(list_versions)
 app.command("show")(show)
+app.command("diff")(diff)
 app.command("history")(history)
 app.command("rollback")(rollback)
 app.command("export")(export)

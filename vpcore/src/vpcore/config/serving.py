@@ -27,6 +27,7 @@ class ServingSpec(Spec):
     """A signal over a pipeline's dataset, with scoring and projection."""
 
     name: SpecName = Field(description="Name of the file without .yaml")
+    description: str = Field("", description="What it is for; a published version carries it")
     pipeline: str = Field(min_length=1, description="Name of a pipeline")
     scoring: ScoringConfig = Field(ScoringConfig(), description="Settings of the scorer")
     signal: SignalRef = Field(description="The signal")

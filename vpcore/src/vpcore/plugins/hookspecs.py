@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vpcore.config import ExperimentConfig
+    from vpcore.serving.spec import PublishedServingSpec
     from vpcore.workspace import Workspace
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -146,6 +147,6 @@ def vp_experiment_finished(
 
 
 @hookspec
-def vp_promoted(workspace: Workspace, serving_id: str, alias: str, snapshot: Mapping[str, Any]) -> None:
-    """A serving version was published, or `alias` was moved to one. `snapshot` is the published specification."""
+def vp_promoted(workspace: Workspace, serving_id: str, alias: str, spec: PublishedServingSpec) -> None:
+    """A serving version was published, or `alias` was moved to one."""
     raise NotImplementedError

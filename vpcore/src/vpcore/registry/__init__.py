@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vpcore.registry.entries import AuditEntry, Publication, VersionInfo
 from vpcore.registry.registry import ServingRegistry
-from vpcore.registry.version import PublishedVersion, read_export, runtime_digest, serving_id_of
+from vpcore.registry.version import PublishedVersion, read_export, serving_id_of
 
 __all__ = [
     "AuditEntry",
@@ -13,6 +13,5 @@ __all__ = [
     "ServingRegistry",
     "VersionInfo",
     "read_export",
-    "runtime_digest",
     "serving_id_of",
 ]

@@ -178,12 +178,6 @@ class ServingRegistry:
         )
         return previous
 
-    def import_version(
-        self, version: PublishedVersion, alias: str, *, why: str = "", who: str | None = None
-    ) -> Publication:
-        """Publish a version that was exported elsewhere, see `vpcore.registry.read_export`."""
-        return self.publish(version.serving_id, version.data, alias, why=why, who=who, action="import")
-
     def rollback(self, alias: str, *, to: str | None = None, why: str = "", who: str | None = None) -> Publication:
         """Let an alias name what it named before.
 

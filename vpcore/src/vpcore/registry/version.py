@@ -1,12 +1,13 @@
-"""A published version as bytes: what its id vouches for, and how it travels to other hosts.
+"""A published version as bytes: its id, its digest, and the file in which it travels to other hosts.
 
-The bytes are a YAML mapping with the key ``runtime``. That part alone, as canonical JSON, decides the id; whatever
-stands beside it (evidence, times) does not. What is inside ``runtime`` is nothing to this package.
+The bytes are a YAML mapping with the key ``runtime``. The id is a digest of that part alone, as canonical JSON. The
+registry knows nothing else of the content; `vpcore.serving.spec` gives it types.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +23,9 @@ _EXPORT = "vp_serving_export"
 _EXPORT_VERSION = 1
 
 
-def runtime_digest(runtime: Any) -> str:
-    """Return the sha256 of the canonical JSON of a version's runtime part, 64 hex digits."""
-    return digest(runtime)
-
-
-def serving_id_of(name: str, runtime: Any) -> str:
+def serving_id_of(name: str, runtime: Mapping[str, Any]) -> str:
     """Return ``{name}__{hash12}``: the id of a version called `name` with this runtime part."""
-    return f"{name}__{runtime_digest(runtime)[:_ID_DIGITS]}"
+    return f"{name}__{digest(runtime)[:_ID_DIGITS]}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class PublishedVersion:
         """
         version = cls(serving_id, data, bytes_digest(data))
         try:
-            found = runtime_digest(version.runtime)[:_ID_DIGITS]
+            found = digest(version.document["runtime"])[:_ID_DIGITS]
         except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             raise RegistryError(
                 f"{where} is not a published serving version ({' '.join(str(error).split())[:120]}). Restore it from a "
@@ -75,24 +71,11 @@ class PublishedVersion:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The whole content."""
+        """The content as parsed, without types."""
         value = yaml.safe_load(self.data)
         if not isinstance(value, dict):
             raise TypeError(f"it holds a {type(value).__name__}, not a mapping")
         return value
-
-    @cached_property
-    def runtime(self) -> dict[str, Any]:
-        """What a server needs, and all that the id depends on."""
-        value = self.document["runtime"]
-        if not isinstance(value, dict):
-            raise TypeError("'runtime' is not a mapping")
-        return value
-
-    @property
-    def evidence(self) -> dict[str, Any]:
-        """What was known about it when it was first published."""
-        return dict(self.document.get("evidence") or {})
 
     def export(self) -> bytes:
         """Return the version as one file that carries its id and digest, for another host. See `read_export`."""

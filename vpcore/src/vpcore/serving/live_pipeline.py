@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from vpcore.backtest.entries import Mode
 from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
-from vpcore.errors import EngineError, RegistryError, SignalError
+from vpcore.errors import EngineError, SignalError
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.projection import ProjectionConfig
 from vpcore.scoring import ScoringConfig
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.signal import LabelSpec, MLSignal, Signal, code_digest, distribution_of, unpack_model
+from vpcore.serving.spec import ServedVersion, ServingRuntime, published
+from vpcore.signal import LabelSpec, MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
 from vpcore.units import ms_to_ns
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ class LivePipeline:
         Makes the fits of a signal that learns, while the model that there is serves; by default each is made inside the
         bin that is due, which then takes as long. It stays the caller's to shut down.
 
+    Attributes
+    ----------
+    version : ServedVersion or None
+        The published version: id, alias, signal, symbol, tick size, threshold, barriers, evidence. None for a pipeline
+        that is not of a published version.
+
     Notes
     -----
     The values do not depend on how records are cut into calls. They are those of the dataset of the same window if
@@ -124,6 +131,7 @@ class LivePipeline:
         symbol: str = "",
         fits: Executor | None = None,
     ) -> None:
+        self.version: ServedVersion | None = None
         self.params = params
         self.signal = signal
         self.instrument_id = instrument_id
@@ -168,53 +176,47 @@ class LivePipeline:
             If its signal is not installed, the installed code is not the code that was published, or its fitted model
             was changed or does not belong to it.
         """
-        version = workspace.registry.resolve(serving)
-        return cls.from_runtime(
-            version.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns, fits=fits
+        version = published(workspace.registry, serving)
+        pipeline = cls.from_runtime(
+            version.spec.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns, fits=fits
         )
+        pipeline.version = version
+        return pipeline
 
     @classmethod
     def from_runtime(
         cls,
-        runtime: Mapping[str, Any],
-        load: Any,
+        runtime: ServingRuntime,
+        load: Callable[[str, str], Any],
         *,
         instrument_id: int | None = None,
         start_ns: int | None = None,
         fits: Executor | None = None,
     ) -> LivePipeline:
-        """Return the pipeline of a runtime snapshot; `load` is ``Plugins.load``. See `from_serving`."""
-        try:
-            resolved = runtime["pipeline"]["resolved"]
-            wanted = runtime["signal"]
-            signal_class = load("signal", wanted["name"])
-            _check_code(signal_class, wanted)
-            labels = runtime.get("labels")
-            pipeline = cls(
-                EngineParams.model_validate(resolved["engine"]),
-                resolved["tick_int"],
-                ScoringConfig.model_validate(runtime["scoring"]),
-                signal_class(**wanted["params"]),
-                projection=ProjectionConfig.model_validate(runtime["projection"]),
-                threshold=runtime["threshold"],
-                cooldown_bins=runtime["cooldown_bins"],
-                warmup_bins=runtime["warmup_bins"],
-                labels=LabelSpec(**labels) if labels else None,
-                cold_book=resolved["cold_book"],
-                instrument_id=instrument_id,
-                start_ns=start_ns,
-                symbol=resolved["symbol"],
-                fits=fits,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RegistryError(
-                f"The published version cannot be read: {error!r}. It was published by another version of vpcore."
-            ) from error
-        if runtime.get("model") is not None:
-            pipeline._load_model(runtime["model"])
+        """Return the pipeline of the runtime part of a version; `load` is ``Plugins.load``. See `from_serving`."""
+        signal = build_signal(runtime, load)
+        resolved = runtime.pipeline
+        pipeline = cls(
+            resolved.engine,
+            resolved.tick_int,
+            runtime.scoring,
+            signal,
+            projection=runtime.projection,
+            threshold=runtime.threshold,
+            cooldown_bins=runtime.cooldown_bins,
+            warmup_bins=runtime.rules.warmup_bins,
+            labels=runtime.rules.labels(resolved.tick_int) if isinstance(signal, MLSignal) else None,
+            cold_book=resolved.cold_book,
+            instrument_id=instrument_id,
+            start_ns=start_ns,
+            symbol=resolved.symbol,
+            fits=fits,
+        )
+        if runtime.model is not None:
+            pipeline._load_model(runtime.model)
         return pipeline
 
-    def _load_model(self, packed: Mapping[str, Any]) -> None:
+    def _load_model(self, packed: PackedModel) -> None:
         """Go on with a fitted model, so that the first value does not wait for the first fit."""
         stream = self.stages.stream
         if not isinstance(self.signal, MLSignal):
@@ -322,12 +324,22 @@ class LivePipeline:
         return LiveBin(frame, score, state, projection, value, entry)
 
 
-def _check_code(signal_class: type[Signal], wanted: Mapping[str, Any]) -> None:
+def build_signal(runtime: ServingRuntime, load: Callable[[str, str], Any]) -> Signal:
+    """Return the signal of a published version, after checking that the installed code is the published code.
+
+    Raises
+    ------
+    PluginError, SignalError
+        If the signal is not installed, or its code or a parameter differs.
+    """
+    wanted = runtime.signal
+    signal_class: type[Signal] = load("signal", wanted.name)
     found = code_digest(signal_class)
-    if found != wanted["code_digest"]:
+    if found != wanted.code_digest:
         name, version = distribution_of(signal_class)
         raise SignalError(
-            f"Signal '{wanted['name']}' was published from {wanted['distribution']} {wanted['distribution_version']} "
-            f"(code {wanted['code_digest'][:12]}), but {name} {version} (code {found[:12]}) is installed. "
-            "Install the published version, or promote a run of the installed one."
+            f"Signal '{wanted.name}' was published from {wanted.distribution} {wanted.distribution_version} "
+            f"(code {wanted.code_digest[:12]}), but {name} {version} (code {found[:12]}) is installed",
+            fix="Install the published version, or promote a run of the installed one.",
         )
+    return signal_class(signal_class.Params.parse(wanted.params, wanted.name))

@@ -1,20 +1,12 @@
-"""Winner -> published serving version: from a row of the results to a snapshot that a server can run.
-
-What decides what a server computes is the *runtime* part of the snapshot, and the id is its digest. What the row's
-figures were, from which experiment it came and how likely it is to be luck stands beside it as evidence; a row whose
-evidence does not pass the gate is only published with a reason.
-"""
+"""Publication of a row: checks, evidence, and the `PublishedServingSpec` that a server runs."""
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset, verify_files
@@ -25,10 +17,21 @@ from vpcore.inference.evidence import statement, wanting
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, lacking, standing
 from vpcore.inference.pooling import POOLED
 from vpcore.inference.ranking import COMPUTED, Evidence
-from vpcore.registry import Publication, serving_id_of
+from vpcore.registry import Publication
 from vpcore.results import ROW_KEY, RUNS, VECTORS
+from vpcore.scoring import ScoringConfig
 from vpcore.serving.selection import choose, signal_of, weighed_rows
-from vpcore.signal import MODELS, LabelSpec, MLSignal, Signal, distribution_of, model_folder, pack_model
+from vpcore.serving.spec import (
+    PublishedDataset,
+    PublishedPipeline,
+    PublishedServingSpec,
+    PublishedSignal,
+    Selection,
+    ServingEvidence,
+    ServingRuntime,
+    TradeRules,
+)
+from vpcore.signal import MODELS, MLSignal, PackedModel, Signal, distribution_of, model_folder, pack_model
 from vpcore.signal.conformance.proof import prove
 
 if TYPE_CHECKING:
@@ -37,34 +40,27 @@ if TYPE_CHECKING:
 PROOFS = "proofs"
 """Folder of the proofs of causality, beside the results."""
 
+IN_AUDIT = {"run_id", "row", "figures", "among", "summary", "verdict", "reasons"}
+"""Parts of the evidence that the audit keeps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What `promote` did.
+    """Result of `promote`.
 
     Attributes
     ----------
     publication : Publication
-        Id, alias, what the alias named before, the file.
-    run_id, row : str
-        The run, and the short name of its row.
-    figures : dict
-        The row.
-    snapshot : dict
-        What was published, or would have been if the version had not existed.
+        Id, alias, the version that the alias named before, the file.
+    spec : PublishedServingSpec
+        The version, with today's evidence. A version that existed keeps the evidence of its first publication.
     overridden : tuple of str
-        What ``--force`` overrode; empty if nothing stood in the way.
-    gate : str
-        What is to be said about the evidence: the verdict and the figures behind it.
+        Failures of the gate that ``--force`` has overridden.
     """
 
     publication: Publication
-    run_id: str
-    row: str
-    figures: dict[str, Any]
-    snapshot: dict[str, Any]
+    spec: PublishedServingSpec
     overridden: tuple[str, ...]
-    gate: str
 
 
 def promote(
@@ -119,7 +115,7 @@ def promote(
         raise ConfigError("--force needs a reason: add --why TEXT. It is kept in the audit.")
     spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
     config = with_proposals(workspace, spec.to_harness_config())
-    serving = workspace.serving(spec.serving).resolve()
+    serving = workspace.serving(spec.serving)
     meta = workspace.results.find_run(run_id)
     if meta["status"] != "ok":
         raise ResultsError(f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}")
@@ -136,72 +132,52 @@ def promote(
         raise RefusedError(f"Not promoted: {' '.join(obstacles)} To promote all the same: --force --why TEXT.")
     files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
     prove(signal, workspace.results_dir / PROOFS, name=meta["signal_name"])
-    scoring = json.loads(meta["scoring_json"]) if meta["scoring_json"] else serving.scoring.model_dump(mode="json")
-    runtime = _plain(
-        {
-            "pipeline": {"name": config.pipeline.name, "resolved": config.pipeline.resolved_dict()},
-            "dataset": _dataset_block(latest),
-            **({"sessions": [_dataset_block(item) for item in datasets.values()]} if len(datasets) > 1 else {}),
-            "scoring": scoring,
-            "signal": _signal_block(meta, signal),
-            "projection": config.projection.model_dump(mode="json"),
-            "threshold": best["threshold"],
-            "cooldown_bins": best["cooldown_bins"],
-            "warmup_bins": config.eval.first_bin,
-            "labels": _labels(config, signal, best),
-            **_model(workspace, meta["run_id"], signal, best),
-        }
+    scoring = ScoringConfig.model_validate_json(meta["scoring_json"]) if meta["scoring_json"] else serving.scoring
+    runtime = ServingRuntime(
+        pipeline=PublishedPipeline.of(config.pipeline),
+        dataset=_dataset(latest),
+        sessions=tuple(_dataset(item) for item in datasets.values()) if len(datasets) > 1 else (),
+        scoring=scoring,
+        signal=_signal(meta, signal),
+        projection=config.projection,
+        threshold=best["threshold"],
+        cooldown_bins=best["cooldown_bins"],
+        rules=_rules(config, best),
+        model=_model(workspace, meta["run_id"], signal, best),
     )
-    gate = statement(best, about) + (f" {standing(splits)}" if splits is not None else "")
-    gate += f" {SEARCHED}" if config.searched else ""
-    unsaid = (*ROW_KEY, "row", "batch_id", *VECTORS)
-    figures = {
-        name: best[name] for name in (*RUNS, *COMPUTED, *POOLED, *SPLIT_FIGURES) if name in best and name not in unsaid
-    }
-    snapshot = {
-        "serving_id": serving_id_of(serving.name, runtime),
-        "published_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "runtime": runtime,
-        "evidence": _plain(
-            {
-                "experiment": config.name,
-                "run_id": meta["run_id"],
-                "row": best["row"],
-                "barriers": {"tp_ticks": best["tp_ticks"], "sl_ticks": best["sl_ticks"], **config.eval.run_settings()},
-                "select": {"metric": config.select_metric, "min_signals": config.min_signals},
-                "figures": figures,
-                "among": about.plain(),
-                **({"out_of_sample": splits.plain()} if splits is not None else {}),
-                "dataset_files": files if len(files) > 1 else files[meta["dataset_id"]],
-                "packages": json.loads(meta["packages_json"]),
-                "gate": gate,
-                "overridden": list(obstacles),
-            }
-        ),
-    }
-    data = yaml.safe_dump(snapshot, sort_keys=True, allow_unicode=True, width=120).encode()
+    evidence = ServingEvidence(
+        experiment=config.name,
+        run_id=meta["run_id"],
+        row=best["row"],
+        select=Selection(metric=config.select_metric, min_signals=config.min_signals),
+        null_draws=config.eval.null_draws,
+        bootstrap_draws=config.eval.bootstrap_draws,
+        seed=config.eval.seed,
+        splits=config.eval.splits,
+        figures=_figures(best),
+        among=about,
+        out_of_sample=splits,
+        dataset_files=files,
+        packages=json.loads(meta["packages_json"]),
+        summary=_summary(config, best, about, splits),
+        verdict="unproven" if obstacles else "proven",
+        reasons=tuple(obstacles),
+    )
+    published = PublishedServingSpec.of(serving.name, runtime, evidence, serving.description)
     publication = workspace.registry.publish(
-        snapshot["serving_id"],
-        data,
+        published.serving_id,
+        published.to_yaml(),
         alias,
         why=why,
         forced=force,
         who=who,
-        figures={
-            "run_id": meta["run_id"],
-            "row": best["row"],
-            **_plain(figures),
-            "among": about.plain(),
-            "gate": gate,
-            "overridden": obstacles,
-        },
+        figures=evidence.model_dump(mode="json", include=IN_AUDIT),
     )
     if publication.moved:
         workspace.plugins.hook.vp_promoted(
-            workspace=workspace, serving_id=publication.serving_id, alias=alias, snapshot=snapshot
+            workspace=workspace, serving_id=publication.serving_id, alias=alias, spec=published
         )
-    overridden = tuple(obstacles) if force else ()
-    return Promotion(publication, meta["run_id"], best["row"], figures, snapshot, overridden, gate)
+    return Promotion(publication, published, tuple(obstacles) if force else ())
 
 
 # -- what stands in the way? -------------------------------------------------------------------------------------------
@@ -229,10 +205,6 @@ def _obstacles(
     return found + (lacking(best, splits) if splits is not None else [])
 
 
-def _dataset_block(dataset: Dataset) -> dict[str, Any]:
-    return {"dataset_id": dataset.dataset_id, "sources": list(dataset.source_digests)}
-
-
 def _check_dataset(dataset: Dataset) -> dict[str, str]:
     """Return the checksums of the dataset's files, after recomputing them."""
     assert dataset.path is not None
@@ -246,42 +218,55 @@ def _check_dataset(dataset: Dataset) -> dict[str, str]:
     return {file.name: str(file.expected) for file in report.files if file.expected}
 
 
-# -- the snapshot ------------------------------------------------------------------------------------------------------
+# -- the published version ---------------------------------------------------------------------------------------------
 
 
-def _signal_block(meta: Mapping[str, Any], signal: Signal) -> dict[str, Any]:
+def _dataset(dataset: Dataset) -> PublishedDataset:
+    return PublishedDataset(dataset_id=dataset.dataset_id, sources=dataset.source_digests)
+
+
+def _signal(meta: Mapping[str, Any], signal: Signal) -> PublishedSignal:
     distribution, version = distribution_of(type(signal))
-    return {
-        "name": meta["signal_name"],
-        "version": meta["signal_version"],
-        "distribution": distribution,
-        "distribution_version": version,
-        "code_digest": meta["code_digest"],
-        "params": json.loads(meta["signal_params_json"]),
-    }
+    return PublishedSignal(
+        name=meta["signal_name"],
+        version=meta["signal_version"],
+        distribution=distribution,
+        distribution_version=version,
+        code_digest=meta["code_digest"],
+        params=json.loads(meta["signal_params_json"]),
+    )
 
 
-def _labels(config: ExperimentConfig, signal: Signal, best: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a learning signal labels its examples with: its values depend on it, so it is part of the runtime."""
-    if not isinstance(signal, MLSignal):
-        return None
-    settings = config.eval.run_settings()
-    names = ("tp_ticks", "sl_ticks")
-    labels = {name: best[name] for name in names} | {
-        name: settings[name] for name in ("max_hold_bins", "latency_bins", "price")
-    }
-    LabelSpec(**labels, tick_int=config.pipeline.tick_int)
-    return {**labels, "tick_int": config.pipeline.tick_int}
+def _rules(config: ExperimentConfig, best: Mapping[str, Any]) -> TradeRules:
+    evaluation = config.eval
+    return TradeRules(
+        tp_ticks=best["tp_ticks"],
+        sl_ticks=best["sl_ticks"],
+        max_hold_bins=evaluation.max_hold_bins,
+        latency_bins=evaluation.latency_bins,
+        price=evaluation.price,
+        fee_ticks=evaluation.fee_ticks,
+        warmup_bins=evaluation.first_bin,
+    )
 
 
-def _model(workspace: Workspace, run_id: str, signal: Signal, best: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the run fitted last, so that a server predicts without training first; nothing if none was kept."""
+def _model(workspace: Workspace, run_id: str, signal: Signal, best: Mapping[str, Any]) -> PackedModel | None:
+    """Return the last fitted model of the run, so that a server predicts without training first; None without one."""
     folder = model_folder(workspace.results_dir / MODELS, run_id, best["tp_ticks"], best["sl_ticks"])
     if not isinstance(signal, MLSignal) or not folder.is_dir():
-        return {}
-    return {"model": pack_model(folder)}
+        return None
+    return pack_model(folder)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it: lists for tuples, no types of other libraries."""
-    return json.loads(json.dumps(value, allow_nan=False))
+def _figures(best: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row's figures without its key, the vectors, and what names its place in the store."""
+    apart = {*ROW_KEY, "row", "batch_id", *VECTORS}
+    names = (*RUNS, *COMPUTED, *POOLED, *SPLIT_FIGURES)
+    return {name: best[name] for name in names if name in best and name not in apart}
+
+
+def _summary(config: ExperimentConfig, best: Mapping[str, Any], about: Evidence, splits: OutOfSample | None) -> str:
+    parts = [statement(best, about)]
+    parts += [standing(splits)] if splits is not None else []
+    parts += [SEARCHED] if config.searched else []
+    return " ".join(parts)

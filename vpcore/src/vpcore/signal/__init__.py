@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, share_in, stream
     from vpcore.signal.extent import Extent
     from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
-    from vpcore.signal.models import MODELS, keep_model, model_folder, pack_model, unpack_model
+    from vpcore.signal.models import MODELS, PackedModel, keep_model, model_folder, pack_model, unpack_model
     from vpcore.signal.params import SignalParams
 
 __getattr__ = exports(
     __name__,
-    models="MODELS keep_model model_folder pack_model unpack_model",
+    models="MODELS PackedModel keep_model model_folder pack_model unpack_model",
     base=(
         "BackgroundFit LabelSpec MLSignal PredictionMode Signal SignalContext SignalData SignalResult "
         "StatisticalSignal needs_score"
@@ -70,6 +70,7 @@ __all__ = [
     "keep_model",
     "model_folder",
     "needs_score",
+    "PackedModel",
     "pack_model",
     "read_diagnostics",
     "require_importable",

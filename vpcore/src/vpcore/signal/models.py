@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from vpcore.errors import SignalError
 from vpcore.signal.base import MLSignal
 
@@ -63,14 +65,23 @@ def keep_model(signal: MLSignal, state: Any, folder: Path) -> bool:
     return True
 
 
-def pack_model(folder: Path) -> dict[str, Any]:
-    """Return the files of a kept model as JSON values: compressed, as base64, with a digest over names and bytes."""
+class PackedModel(BaseModel):
+    """The files of a fitted model as text, with a digest over names and bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    files: dict[str, str] = Field(description="Name and content, compressed, in base64")
+
+
+def pack_model(folder: Path) -> PackedModel:
+    """Return the files of a kept model as text."""
     contents = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     files = {name: base64.b64encode(zlib.compress(data, 9)).decode() for name, data in contents.items()}
-    return {"sha256": _digest(contents), "files": files}
+    return PackedModel(sha256=_digest(contents), files=files)
 
 
-def unpack_model(packed: Mapping[str, Any], folder: Path) -> None:
+def unpack_model(packed: PackedModel, folder: Path) -> None:
     """Write the files of a packed model into an empty folder, after checking its digest.
 
     Raises
@@ -80,19 +91,18 @@ def unpack_model(packed: Mapping[str, Any], folder: Path) -> None:
     """
     contents: dict[str, bytes] = {}
     try:
-        for name, text in packed["files"].items():
+        for name, text in packed.files.items():
             if Path(name).name != name or name in ("", ".", ".."):
                 raise SignalError(f"The published model names a file outside its folder: {name!r}.")
             inflate = zlib.decompressobj()
             contents[name] = inflate.decompress(base64.b64decode(text, validate=True), MAX_FILE_BYTES)
             if not inflate.eof:
                 raise ValueError(f"'{name}' is cut off, or larger than {MAX_FILE_BYTES} bytes")
-        wanted = packed["sha256"]
-    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error, zlib.error) as error:
+    except (ValueError, binascii.Error, zlib.error) as error:
         raise SignalError(f"The published model cannot be read ({error}). Restore it from a copy.") from error
-    if _digest(contents) != wanted:
+    if _digest(contents) != packed.sha256:
         raise SignalError(
-            f"The published model was changed: its sha256 was {wanted} and is {_digest(contents)} now. "
+            f"The published model was changed: its sha256 was {packed.sha256} and is {_digest(contents)} now. "
             "Restore it from a copy, or promote again."
         )
     for name, data in contents.items():

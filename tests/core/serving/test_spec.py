@@ -1,0 +1,138 @@
+"""A published version on its way through files: written, read, refused, imported, listed, compared."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from vpcore.errors import RegistryError
+from vpcore.registry import PublishedVersion, ServingRegistry, serving_id_of
+from vpcore.serving.live_pipeline import LivePipeline
+from vpcore.serving.promote import promote
+from vpcore.serving.spec import PublishedServingSpec, import_version, list_published, published
+
+
+@pytest.fixture
+def spec(world) -> PublishedServingSpec:
+    run = world.run()
+    world.store(run)
+    return promote(world.workspace, "sweep", run.run_id, alias="prod").spec
+
+
+@pytest.fixture
+def elsewhere(tmp_path) -> ServingRegistry:
+    return ServingRegistry(tmp_path / "other" / "r.sqlite", tmp_path / "other" / "versions")
+
+
+def version_of(spec: PublishedServingSpec, edit=lambda content: None) -> PublishedVersion:
+    """Return the version's bytes after an edit, under the id that belongs to them."""
+    content = yaml.safe_load(spec.to_yaml())
+    edit(content)
+    serving_id = serving_id_of("base__level", content.get("runtime", {}))
+    if "serving_id" in content:
+        content["serving_id"] = serving_id
+    data = yaml.safe_dump(content).encode()
+    return PublishedVersion.from_bytes(serving_id, data, "edited")
+
+
+def exported(version: PublishedVersion, path):
+    path.write_bytes(version.export())
+    return path
+
+
+def test_a_version_comes_back_as_it_was_written(spec):
+    assert PublishedServingSpec.from_version(version_of(spec)) == spec
+    assert spec.to_yaml() == PublishedServingSpec.from_version(version_of(spec)).to_yaml()
+
+
+def test_the_id_covers_the_runtime_part_only(spec):
+    def later(content):
+        content["published_utc"] = "2031-01-01T00:00:00+00:00"
+        content["description"] = "another"
+        content["evidence"]["seed"] = 7
+
+    assert version_of(spec, later).serving_id == spec.serving_id
+    assert version_of(spec, lambda content: content["runtime"].update(threshold=9.5)).serving_id != spec.serving_id
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["runtime"].pop("threshold"), r"cannot be read: runtime\.threshold is missing"),
+        (lambda c: c["runtime"].update(threshold="0.5"), r"cannot be read: runtime\.threshold must be a number, was '0.5'"),
+        (lambda c: c["runtime"]["rules"].update(tp_ticks=0), r"runtime\.rules\.tp_ticks must be at least 1, was 0"),
+        (lambda c: c["runtime"]["scoring"].update(tanh_scal=1.0), r"'tanh_scal' is not a field of runtime\.scoring"),
+        (lambda c: c["evidence"].update(verdict="perhaps"), r"evidence\.verdict must be 'proven' or 'unproven', was 'perhaps'"),
+        (lambda c: c.pop("evidence"), r"cannot be read: evidence is missing.* Restore the file from a copy, or promote again"),
+        (lambda c: c.pop("spec_version"), r"file format of serving version 'base__level__\w{12}' must be 2, was 1\. Another release"),
+        (lambda c: c.update(spec_version=3), r"must be 2, was 3\. Another release .* promote its row again"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_form_is_one_error_and_moves_no_alias(spec, elsewhere, tmp_path, edit, message):
+    version = version_of(spec, edit)
+    with pytest.raises(RegistryError, match=message) as refused:
+        import_version(elsewhere, exported(version, tmp_path / "export.json"), "live")
+    assert "\n" not in str(refused.value)
+    assert elsewhere.aliases() == {}
+    assert elsewhere.versions() == []
+
+
+def test_a_file_that_names_another_version(spec):
+    content = yaml.safe_load(spec.to_yaml()) | {"serving_id": "base__level__" + "0" * 12}
+    version = PublishedVersion(spec.serving_id, yaml.safe_dump(content).encode(), "")
+    with pytest.raises(RegistryError, match=rf"serving_id must be '{spec.serving_id}', was 'base__level__0{{12}}'"):
+        PublishedServingSpec.from_version(version)
+
+
+def test_an_import_serves_what_was_exported(world, spec, elsewhere, tmp_path):
+    file = exported(world.workspace.registry.resolve("prod"), tmp_path / "export.json")
+    done = import_version(elsewhere, file, "live", why="from the research host", who="ann")
+    assert (done.created, done.serving_id) == (True, spec.serving_id)
+    (entry,) = elsewhere.history("live")
+    assert (entry.action, entry.why, entry.who) == ("import", "from the research host", "ann")
+    assert published(elsewhere, "live").spec == spec
+
+
+def test_an_unreadable_version_hides_no_other(world, spec):
+    registry = world.workspace.registry
+    old = version_of(spec, lambda content: content.pop("spec_version"))
+    other = version_of(spec, lambda content: (content.pop("spec_version"), content["runtime"].update(threshold=2.0)))
+    assert old.serving_id == spec.serving_id
+    registry.publish(other.serving_id, other.data, "old")
+    found = {info.serving_id: content for info, content in list_published(registry)}
+    assert found[spec.serving_id] == spec
+    assert "must be 2, was 1" in str(found[other.serving_id])
+    with pytest.raises(RegistryError, match="must be 2, was 1"):
+        LivePipeline.from_serving(world.workspace, "old")
+
+
+@pytest.fixture
+def vp(world, capsys):
+    from vpcore.cli.app import run
+
+    def call(*arguments: str) -> str:
+        assert run([*arguments, "--root", str(world.workspace.root)]) == 0
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_the_listing_and_the_difference_on_the_command_line(world, spec, vp, monkeypatch):
+    monkeypatch.setattr("vpcore.cli.app.Plugins", lambda: world.workspace.plugins)
+    two = world.run(gain=2.0)
+    world.store(two)
+    other = promote(world.workspace, "sweep", two.run_id, alias="next").spec
+    rows = {row["serving_id"]: row for row in json.loads(vp("serving", "list", "--json"))}
+    row = rows[spec.serving_id]
+    assert (row["aliases"], row["signal"], row["symbol"]) == (["prod"], "level", "ESZ3")
+    rules = spec.runtime.rules
+    assert (row["threshold"], row["tp_ticks"], row["sl_ticks"]) == (spec.runtime.threshold, rules.tp_ticks, 4)
+    assert row["verdict"] == "proven"
+    header, *lines = vp("serving", "list").splitlines()
+    assert header.split()[:7] == ["serving_id", "aliases", "signal", "symbol", "threshold", "tp_ticks", "sl_ticks"]
+    assert len(lines) == 2
+    differ = json.loads(vp("serving", "diff", "prod", other.serving_id, "--json"))
+    assert {"name": "signal.params.gain", "a": 1.0, "b": 2.0} in differ
+    assert vp("serving", "diff", "prod", spec.serving_id) == ""
