@@ -101,7 +101,8 @@ def test_a_foreign_file_in_the_way_is_not_adopted(registry):
     registry.versions_dir.mkdir(parents=True)
     registry.file_of(serving_id).write_bytes(make(0.9)[1])
     with pytest.raises(
-        RegistryError, match=f"{serving_id}.yaml is not the version '{serving_id}': its runtime part has"
+        RegistryError,
+        match=rf"{serving_id}.yaml is not the version '{serving_id}': the digest of its runtime part must be",
     ):
         registry.publish(serving_id, data, "prod")
     registry.file_of(serving_id).write_bytes(b"runtime: [")
@@ -121,7 +122,8 @@ def test_a_changed_file_is_an_error(registry, change):
         lambda: registry.rollback("prod", to=serving_id),
     ):
         with pytest.raises(
-            RegistryError, match=r"\.yaml was changed after it was published: its sha256 was \w+ then and is"
+            RegistryError,
+            match=r"was changed: its sha256 must be \w{64}, was \w{64} \(.*\.yaml\). Write .* vp serving restore",
         ):
             action()
     assert len(registry.history()) == 1
@@ -144,7 +146,7 @@ def test_a_missing_file(registry):
 def test_unknown_names_suggest(registry):
     serving_id, data = make()
     registry.publish(serving_id, data, "prod")
-    with pytest.raises(RegistryError, match=rf"called 'prd'. Did you mean 'prod'\? There are: {serving_id}, prod"):
+    with pytest.raises(RegistryError, match=rf"called 'prd'. Did you mean 'prod'\? Published: {serving_id}, prod"):
         registry.resolve("prd")
     with pytest.raises(RegistryError, match="No alias is called 'tets'"):
         registry.history("tets")
@@ -156,12 +158,12 @@ def test_unknown_names_suggest(registry):
 
 @pytest.mark.parametrize("alias", ["", "Prod", "a b", "x__y", "-a", "../x", "a" * 70])
 def test_aliases_have_a_form(registry, alias):
-    with pytest.raises(RegistryError, match="An alias is lower case letters"):
+    with pytest.raises(RegistryError, match="An alias must be 1 to 64 lower case letters, digits"):
         registry.publish(*make(), alias)
 
 
 def test_ids_have_a_form_and_belong_to_their_data(registry):
-    with pytest.raises(RegistryError, match="A serving id has the form NAME__HASH12, was '../x'"):
+    with pytest.raises(RegistryError, match="A serving id must be of the form NAME__HASH12, was '../x'"):
         registry.publish("../x", make()[1], "prod")
     with pytest.raises(RegistryError, match="is not the version"):
         registry.publish(make(0.7)[0], make()[1], "prod")
@@ -196,10 +198,12 @@ def test_an_export_comes_back_or_is_refused(registry, tmp_path):
 
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"yaml": content["yaml"].replace("0.5", "0.6")}))
-    with pytest.raises(RegistryError, match=r"export.json was changed after it was exported: its sha256 was"):
+    with pytest.raises(RegistryError, match=r"changed on the way: its sha256 must be \w+, was \w+ \(.*export.json\)"):
         read_export(file)
     file.write_text(json.dumps(content | {"vp_serving_export": 9}))
-    with pytest.raises(RegistryError, match="is an export of version 9"):
+    with pytest.raises(
+        RegistryError, match=r"The version of the export must be 1, was 9 \(.*export.json\). Export it again"
+    ):
         read_export(file)
     file.write_text("{}")
     with pytest.raises(RegistryError, match="is not an exported serving version"):
@@ -218,10 +222,29 @@ def test_a_full_disk_moves_no_alias(registry, monkeypatch):
     assert registry.aliases() == {}
 
 
+def test_a_full_disk_under_the_registry(registry):
+    message = r"The disk is full: could not write the serving registry \(.*\). Free there: .* MB. Nothing was changed"
+    with pytest.raises(RegistryError, match=message), database._errors(registry.path.parents[1]):
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_an_id_is_no_alias(registry):
+    serving_id, data = make()
+    registry.publish(serving_id, data, "prod")
+    with sqlite3.connect(registry.path) as connection:
+        connection.execute("INSERT INTO versions SELECT 'live', digest, data, created_utc, created_by FROM versions")
+    connection.close()
+    with pytest.raises(RegistryError, match="'live' is the id of a version. Choose another alias"):
+        registry.publish(*make(0.7), "live")
+
+
 def test_what_is_no_registry(registry):
     registry.path.parent.mkdir(parents=True)
     registry.path.write_bytes(b"not a database, but long enough to be one" * 100)
-    with pytest.raises(RegistryError, match=r"serving_registry.sqlite cannot be used: file is not a database"):
+    with pytest.raises(
+        RegistryError,
+        match=r"serving registry cannot be used: file is not a database \(.*serving_registry.sqlite\). Nothing",
+    ):
         registry.resolve("prod")
 
 
@@ -231,7 +254,9 @@ def test_a_registry_of_a_later_version(registry):
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     for action in (lambda: registry.resolve("prod"), lambda: registry.publish(*make(), "prod")):
-        with pytest.raises(RegistryError, match="has version 7; this vpcore knows version 1"):
+        with pytest.raises(
+            RegistryError, match=r"The version of the serving registry must be at most 1, was 7 \(.*sqlite\)"
+        ):
             action()
 
 

@@ -132,7 +132,7 @@ def test_wrong_questions_are_refused(db: ResultsDB, make: SimpleNamespace) -> No
     with pytest.raises(ResultsError, match=r"A run has no column 'signal'. Did you mean 'signal_name'"):
         db.query_meta(signal="ads")
     with pytest.raises(
-        ResultsError, match="A batch must hold each run once and rows of all its runs, was 1 runs and rows of 2"
+        ResultsError, match="A batch must be each run once, with rows of all its runs, was 1 runs and rows of 2"
     ):
         db.write([make.meta("r1")], pl.concat([make.rows("r1", [A]), make.rows("r2", [A])]))
 
@@ -158,7 +158,9 @@ def test_foreign_files_are_left_alone(db: ResultsDB, make: SimpleNamespace) -> N
 
 def test_results_of_a_newer_version_are_an_error(db: ResultsDB) -> None:
     table_folder(db.root, "runs", 99).mkdir(parents=True)
-    with pytest.raises(ResultsError, match="holds results of version 99; this vpcore reads up to version 2"):
+    with pytest.raises(
+        ResultsError, match=r"The version of the results must be at most 2, was 99 \(.*v99\). Install the vpcore"
+    ):
         db.query_runs()
 
 

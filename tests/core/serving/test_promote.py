@@ -234,7 +234,7 @@ def test_too_few_signals(world):
 
 
 def test_force_needs_a_reason(world):
-    with pytest.raises(ConfigError, match="--force needs a reason: add --why TEXT"):
+    with pytest.raises(ConfigError, match="--force needs a reason. Add --why TEXT; the audit keeps it."):
         promote(world.workspace, "sweep", "x", alias="a", force=True, why=" ")
 
 
@@ -341,7 +341,7 @@ def test_a_changed_dataset(world):
     path = world.workspace.datasets.path(world.config.dataset_id) / "bins.parquet"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(DatasetError, match=r"is not as it was written: bins.parquet. What was evaluated on it"):
+    with pytest.raises(DatasetError, match=r"is not as it was written: bins.parquet. Its rows cannot be promoted"):
         promote(world.workspace, "sweep", run.run_id, alias="a")
 
 

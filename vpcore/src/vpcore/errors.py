@@ -54,6 +54,7 @@ class VpError(Exception):
     exit_code: int = 2
 
     def __init__(self, what: str = "", *, where: str = "", was: str = "", required: str = "", fix: str = "") -> None:
+        fix = fix.strip()
         self.what, self.where, self.was, self.required, self.fix = what, where, was, required, fix
         text = what + (f" must be {required}" if required else "") + (f", was {was}" if was else "")
         text += f" ({where})" if where else ""

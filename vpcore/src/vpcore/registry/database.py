@@ -49,8 +49,11 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found > SCHEMA_VERSION:
         raise RegistryError(
-            f"The serving registry {path} has version {found}; this vpcore knows version {SCHEMA_VERSION}. Install the "
-            "vpcore that wrote it, or a newer one."
+            "The version of the serving registry",
+            required=f"at most {SCHEMA_VERSION}",
+            was=str(found),
+            where=str(path),
+            fix="Install the vpcore that wrote it, or a newer one.",
         )
     return found
 
@@ -61,21 +64,16 @@ def _errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         text = str(error)
+        what, fix = f"The serving registry cannot be used: {text}", "Nothing was changed."
         if "locked" in text or "busy" in text:
-            message = (
-                f"The serving registry {path} is in use: another process has held it for {BUSY_SECONDS:.0f} s. Nothing "
-                "was changed; run the command again."
-            )
+            what = f"The serving registry is in use: another process has held it for {BUSY_SECONDS:.0f} s"
+            fix += " Run the command again."
         elif "full" in text:
             free = free_bytes(path)
-            message = (
-                f"The disk is full: could not write the serving registry {path}. Free there: "
-                f"{'unknown' if free is None else f'{free / 1e6:,.1f} MB'}. Nothing was changed; make room and run the "
-                "command again."
-            )
-        else:
-            message = f"The serving registry {path} cannot be used: {text}. Nothing was changed."
-        raise RegistryError(message) from error
+            what = "The disk is full: could not write the serving registry"
+            room = "unknown" if free is None else f"{free / 1e6:,.1f} MB"
+            fix = f"Free there: {room}. Nothing was changed. Make room and run the command again."
+        raise RegistryError(what, where=str(path), fix=fix) from error
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ class ServingRegistry:
             content = self._existing(path, serving_id, row)
         with writing(self.path) as connection:
             if connection.execute("SELECT 1 FROM versions WHERE serving_id = ?", (alias,)).fetchone():
-                raise RegistryError(f"'{alias}' is the id of a version and cannot be an alias.")
+                raise RegistryError(f"'{alias}' is the id of a version", fix="Choose another alias.")
             created = self._insert(connection, serving_id, content, path, who or _user())
             previous = self._move(
                 connection, alias, serving_id, action, who or _user(), why=why, forced=forced, figures=figures or {}
@@ -115,11 +115,12 @@ class ServingRegistry:
 
     def _check_names(self, serving_id: str, alias: str) -> None:
         if not _ID.match(serving_id):
-            raise RegistryError(f"A serving id has the form NAME__HASH12, was '{serving_id}'.")
+            raise RegistryError("A serving id", required="of the form NAME__HASH12", was=f"'{serving_id}'")
         if not _ALIAS.match(alias) or "__" in alias:
             raise RegistryError(
-                "An alias is lower case letters, digits, '_', '.' or '-', at most 64 of them, without '__', was "
-                f"'{alias}'."
+                "An alias",
+                required="1 to 64 lower case letters, digits, '_', '.' or '-', without '__'",
+                was=f"'{alias}'",
             )
 
     def _existing(self, path: Path, serving_id: str, row: sqlite3.Row | None) -> bytes:
@@ -224,7 +225,8 @@ class ServingRegistry:
                 stack.append(target)
         if len(stack) < 2:
             raise RegistryError(
-                f"Alias '{alias}' has named no version before {stack[-1]}: there is nothing to roll back to."
+                f"Alias '{alias}' has named no version before {stack[-1]}: there is nothing to roll back to",
+                fix="Name a version: --to ID",
             )
         return stack[-2]
 
@@ -264,12 +266,13 @@ class ServingRegistry:
             content = path.read_bytes()
         except FileNotFoundError:
             raise RegistryError(
-                f"The file of serving version '{serving_id}' is missing ({path}). The registry holds a copy; write it "
-                f"back with: vp serving restore {serving_id}"
+                f"The file of serving version '{serving_id}' is missing",
+                where=str(path),
+                fix=f"The registry holds a copy. Write it back: vp serving restore {serving_id}",
             ) from None
         except OSError as error:
             raise RegistryError(
-                f"The file of serving version '{serving_id}' cannot be read ({path}): {error.strerror}."
+                f"The file of serving version '{serving_id}' cannot be read: {error.strerror}", where=str(path)
             ) from error
         _same_digest(path, content, row)
         return PublishedVersion.from_bytes(serving_id, content, str(path))
@@ -336,17 +339,17 @@ class ServingRegistry:
 
     def _unknown(self, name: str, names: Iterable[str], kind: str) -> NoReturn:
         known = sorted(names)
-        there = (
-            f"There are: {listed(known)}." if known else "Nothing is published yet. Publish with: vp promote EXPERIMENT"
-        )
-        raise RegistryError(f"No {kind} is called '{name}'.{did_you_mean(name, known)} {there}")
+        there = f"Published: {listed(known)}." if known else "Nothing is published yet. Publish: vp promote EXPERIMENT"
+        raise RegistryError(f"No {kind} is called '{name}'", fix=f"{did_you_mean(name, known)} {there}")
 
 
 def _same_digest(path: Path, content: bytes, row: sqlite3.Row) -> None:
     found = bytes_digest(content)
     if found != row["digest"]:
         raise RegistryError(
-            f"{path} was changed after it was published: its sha256 was {row['digest']} then and is {found} now. "
-            "Published versions never change. Write the published one back with: vp serving restore "
-            f"{row['serving_id']}"
+            f"The file of serving version '{row['serving_id']}' was changed: its sha256",
+            required=row["digest"],
+            was=found,
+            where=str(path),
+            fix=f"Write the published file back: vp serving restore {row['serving_id']}",
         )

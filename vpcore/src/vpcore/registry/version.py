@@ -59,13 +59,15 @@ class PublishedVersion:
             found = digest(version.document["runtime"])[:_ID_DIGITS]
         except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             raise RegistryError(
-                f"{where} is not a published serving version ({' '.join(str(error).split())[:120]}). Restore it from a "
-                "copy, or promote again."
+                f"{where} is not a published serving version: {' '.join(str(error).split())[:120]}",
+                fix="Restore it from a copy, or promote again.",
             ) from error
         if serving_id.rpartition("__")[2] != found:
             raise RegistryError(
-                f"{where} is not the version '{serving_id}': its runtime part has the digest {found}. It was changed "
-                "since it was published; restore it from a copy, or promote again."
+                f"{where} is not the version '{serving_id}': the digest of its runtime part",
+                required=serving_id.rpartition("__")[2],
+                was=found,
+                fix="It was changed since its publication. Restore it from a copy, or promote again.",
             )
         return version
 
@@ -100,16 +102,26 @@ def read_export(path: Path) -> PublishedVersion:
         content = json.loads(Path(path).read_bytes())
         version, serving_id, sha, text = (content[key] for key in (_EXPORT, "serving_id", "sha256", "yaml"))
     except OSError as error:
-        raise RegistryError(f"The export {path} cannot be read: {error.strerror}.") from error
+        raise RegistryError(f"The export cannot be read: {error.strerror}", where=str(path)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(
-            f"{path} is not an exported serving version. Make one with: vp serving export ID"
+            "The file is not an exported serving version", where=str(path), fix="Make one: vp serving export ID"
         ) from error
     if version != _EXPORT_VERSION:
-        raise RegistryError(f"{path} is an export of version {version}; this vpcore reads version {_EXPORT_VERSION}.")
+        raise RegistryError(
+            "The version of the export",
+            required=str(_EXPORT_VERSION),
+            was=str(version),
+            where=str(path),
+            fix="Export it again with this release.",
+        )
     data = str(text).encode()
     if bytes_digest(data) != sha:
         raise RegistryError(
-            f"{path} was changed after it was exported: its sha256 was {sha} then and is {bytes_digest(data)} now."
+            "The export was changed on the way: its sha256",
+            required=str(sha),
+            was=bytes_digest(data),
+            where=str(path),
+            fix="Copy it again.",
         )
     return PublishedVersion.from_bytes(str(serving_id), data, str(path))

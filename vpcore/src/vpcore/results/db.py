@@ -74,8 +74,11 @@ class ResultsDB:
             match = _VERSION.match(folder.name)
             if match and int(match[1]) > RESULTS_VERSION:
                 raise ResultsError(
-                    f"{folder} holds results of version {match[1]}; this vpcore reads up to version {RESULTS_VERSION}. "
-                    "Install the vpcore that wrote them, or a newer one."
+                    "The version of the results",
+                    required=f"at most {RESULTS_VERSION}",
+                    was=match[1],
+                    where=str(folder),
+                    fix="Install the vpcore that wrote them, or a newer one.",
                 )
             if match:
                 found += sorted(folder.glob("part-*.parquet"))
@@ -186,7 +189,8 @@ class ResultsDB:
         """
         if sort is not None and sort not in SORTABLE:
             raise ResultsError(
-                f"Rows cannot be sorted by '{sort}'.{did_you_mean(sort, SORTABLE)} Figures: {listed(SORTABLE)}."
+                f"Rows cannot be sorted by '{sort}'",
+                fix=f"{did_you_mean(sort, SORTABLE)} Figures: {listed(SORTABLE)}.",
             )
         conditions: list[pl.Expr] = []
         rows_conditions: list[pl.Expr] = []
@@ -251,7 +255,7 @@ class ResultsDB:
             at = rows.lazy().select(on).join(place, on=on, how="left", maintain_order="left").collect()["_at"]
             if at.null_count():
                 raise ResultsError(
-                    f"{at.null_count()} rows have gone from {self.root} while they were read. Try again."
+                    f"{at.null_count()} rows were removed while they were read", where=str(self.root), fix="Try again."
                 )
             return rows.hstack(stored.select(VECTORS)[at]).lazy()
 
@@ -268,8 +272,8 @@ class ResultsDB:
         unknown = sorted(set(equal) - set(RUNS_META))
         if unknown:
             raise ResultsError(
-                f"A run has no column '{unknown[0]}'.{did_you_mean(unknown[0], RUNS_META)} "
-                f"Columns: {listed(RUNS_META)}."
+                f"A run has no column '{unknown[0]}'",
+                fix=f"{did_you_mean(unknown[0], RUNS_META)} Columns: {listed(RUNS_META)}.",
             )
         conditions = [pl.col(name) == value for name, value in equal.items()]
         return self.read(lambda: self.meta(_all(conditions)).sort("run_id"))
@@ -285,24 +289,27 @@ class ResultsDB:
         found = self.read(lambda: self.meta(pl.col("run_id").str.starts_with(run_id)).sort("run_id"))
         if len(found) == 1 and len(run_id) < LEAST_DIGITS and run_id != found["run_id"][0]:
             raise ResultsError(
-                f"A run is named by its id or at least the first {LEAST_DIGITS} digits of it, was '{run_id}': what is "
-                "unambiguous now may not be so after the next experiment. Tables show 8 of them: vp compare"
+                "The name of a run",
+                required=f"its id, or at least the first {LEAST_DIGITS} digits of it",
+                was=f"'{run_id}'",
+                fix="A shorter name may become ambiguous with the next experiment. Tables show 8 digits: vp compare",
             )
         if len(found) == 1:
             return found.row(0, named=True)
         if len(found) > 1:
             raise ResultsError(
-                f"'{run_id}' begins {len(found)} run ids: {listed(found['run_id'].head(5))}. Write more digits."
+                f"'{run_id}' begins {len(found)} run ids: {listed(found['run_id'].head(5))}", fix="Write more digits."
             )
         of_row = self.read(
             lambda: self.runs(blocks=False).select("run_id", "row").filter(pl.col("row").str.starts_with(run_id))
         )
         if len(of_row) == 1:
             owner, row = of_row.row(0)
-            raise ResultsError(f"'{run_id}' is row {row} of run {owner}, not a run. Name the run: {owner[:8]}.")
+            raise ResultsError(f"'{run_id}' is row {row} of run {owner}, not a run", fix=f"Name the run: {owner[:8]}.")
         known = self.read(lambda: self.meta().select("run_id"))["run_id"].to_list()
         raise ResultsError(
-            f"No run is called '{run_id}'.{did_you_mean(run_id, known)} {len(known)} runs are stored; see: vp compare"
+            f"No run is called '{run_id}'",
+            fix=f"{did_you_mean(run_id, known)} {len(known)} runs are stored; see: vp compare",
         )
 
     def require_signal(self, name: str) -> None:
@@ -310,7 +317,8 @@ class ResultsDB:
         names = sorted(self.read(lambda: self.meta().select("signal_name"))["signal_name"].unique().to_list())
         if names and name not in names:
             raise ResultsError(
-                f"No row of a signal '{name}' is stored.{did_you_mean(name, names)} There are rows of: {listed(names)}."
+                f"No row of a signal '{name}' is stored",
+                fix=f"{did_you_mean(name, names)} There are rows of: {listed(names)}.",
             )
 
     def stored(self, run_ids: Iterable[str]) -> dict[str, StoredRun]:

@@ -95,8 +95,9 @@ def write_batch(root: Path, meta: Sequence[Mapping[str, Any]], runs: pl.DataFram
     ids = meta_frame["run_id"].to_list()
     if len(set(ids)) != len(ids) or set(ids) != set(runs["run_id"].unique().to_list()):
         raise ResultsError(
-            f"A batch must hold each run once and rows of all its runs, was {len(ids)} runs and rows of "
-            f"{runs['run_id'].n_unique()}."
+            "A batch",
+            required="each run once, with rows of all its runs",
+            was=f"{len(ids)} runs and rows of {runs['run_id'].n_unique()}",
         )
     batch_id = batch_id or new_batch_id()
     tag = pl.lit(batch_id).alias("batch_id")

@@ -220,7 +220,10 @@ class LivePipeline:
         """Go on with a fitted model, so that the first value does not wait for the first fit."""
         stream = self.stages.stream
         if not isinstance(self.signal, MLSignal):
-            raise SignalError(f"Signal '{type(self.signal).__name__}' was published with a model, but does not learn.")
+            raise SignalError(
+                f"Signal '{type(self.signal).__name__}' was published with a model, but does not learn",
+                fix="Promote a run of the installed signal.",
+            )
         with tempfile.TemporaryDirectory(prefix="vpcore-model-") as folder:
             unpack_model(packed, Path(folder))
             stream.state = self.signal.load_model(Path(folder), stream.context)
@@ -291,8 +294,10 @@ class LivePipeline:
             ids = np.unique(records["instrument_id"])
             if len(ids) != 1:
                 raise EngineError(
-                    f"The first records are of {len(ids)} instruments: {', '.join(map(str, ids[:8]))}. "
-                    "Say which one to follow: instrument_id=..."
+                    "The first records",
+                    required="of one instrument",
+                    was=f"{len(ids)} instruments: {', '.join(map(str, ids[:8]))}",
+                    fix="Say which one to follow: instrument_id=...",
                 )
             self.instrument_id = int(ids[0])
         if self._start_ns is None:
@@ -301,8 +306,8 @@ class LivePipeline:
             stamped = own & (((flags & F_BAD_TS_RECV) == 0) | ((flags & F_SNAPSHOT) != 0))
             if not stamped.any():
                 raise EngineError(
-                    "None of the first records has a usable receive time, so the first bin has no start. "
-                    "Say when it starts: start_ns=..."
+                    "None of the first records has a usable receive time, so the first bin has no start",
+                    fix="Say when it starts: start_ns=...",
                 )
             first = int(records["ts_recv"][int(np.argmax(stamped))])
             self._start_ns = first - first % ms_to_ns(self.params.cell_width_ms)

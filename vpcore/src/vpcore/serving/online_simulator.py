@@ -185,8 +185,9 @@ def simulate_from_raw(
             engine_done = clock()
             if len(block) != 1:
                 raise CausalityError(
-                    f"Bin {done} of {dataset.dataset_id} came out as {len(block)} bins when its records were replayed: "
-                    "live and offline differ."
+                    f"Bin {done} came out as {len(block)} bins when its records were replayed: live and offline differ",
+                    where=f"dataset {dataset.dataset_id}",
+                    fix=f"Check the dataset: vp verify --rebuild {dataset.dataset_id}",
                 )
             applied += sum(len(part) for part, _, _ in parts)
             frame = block[0]
@@ -202,8 +203,10 @@ def simulate_from_raw(
             for name, column in stored.items():
                 if frame.grid[name].tobytes() != column[done].tobytes():
                     raise CausalityError(
-                        f"Column '{name}' of bin {done} differs between the replayed records and dataset "
-                        f"{dataset.dataset_id}: live and offline are not the same. Check it: vp verify --rebuild"
+                        f"Column '{name}' of bin {done} differs between the replayed records and the dataset: live and "
+                        "offline are not the same",
+                        where=f"dataset {dataset.dataset_id}",
+                        fix=f"Check the dataset: vp verify --rebuild {dataset.dataset_id}",
                     )
             done += 1
             if on_progress is not None and done % _PROGRESS_EVERY == 0:

@@ -82,8 +82,9 @@ def compare(
     differs = np.flatnonzero((whole.view(np.int64) != scores.view(np.int64)).any(axis=1))
     if len(differs):
         raise CausalityError(
-            f"The score streamed at bin {differs[0]} of {dataset.dataset_id} is not that of the batch path "
-            f"({len(differs)} of {dataset.n_bins} bins differ)."
+            f"The streamed score of bin {differs[0]} differs from the batch score",
+            where=f"dataset {dataset.dataset_id}, {len(differs)} of {dataset.n_bins} bins differ",
+            fix="The dataset or the scorer is damaged: run vp verify --rebuild.",
         )
     expected = batch(signal, dataset.with_grid({"flow_score": whole, "flow_state_code": state}), labels).values
     both_nan = np.isnan(expected) & np.isnan(values)
@@ -93,9 +94,10 @@ def compare(
     if len(differs):
         at = int(differs[0])
         raise CausalityError(
-            f"Signal '{type(signal).__name__}' streams {values[at]!r} at bin {at} of {dataset.dataset_id}, but its "
-            f"batch value is {expected[at]!r} ({len(differs)} of {dataset.n_bins} bins differ). A live server would "
-            "not trade what research evaluated."
+            f"Signal '{type(signal).__name__}' streams {float(values[at])!r} at bin {at}, but its batch value is "
+            f"{float(expected[at])!r}",
+            where=f"dataset {dataset.dataset_id}, {len(differs)} of {dataset.n_bins} bins differ",
+            fix="A live server would not trade what research evaluated. Find the cause: vp check SIGNAL",
         )
     return late
 

@@ -112,24 +112,30 @@ def promote(
         As the registry says.
     """
     if force and not why.strip():
-        raise ConfigError("--force needs a reason: add --why TEXT. It is kept in the audit.")
+        raise ConfigError("--force needs a reason", fix="Add --why TEXT; the audit keeps it.")
     spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
     config = with_proposals(workspace, spec.to_harness_config())
     serving = workspace.serving(spec.serving)
     meta = workspace.results.find_run(run_id)
     if meta["status"] != "ok":
-        raise ResultsError(f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}")
+        raise ResultsError(
+            f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}",
+            fix=f"Compute it again: vp run {config.name}",
+        )
     datasets = {name: workspace.datasets.open(name) for name in config.dataset_ids}
     signal = signal_of(workspace, config, meta, datasets)
     family, about, splits = weighed_rows(workspace, config, list(datasets.values()))
     best = choose(family, config, meta["run_id"], row)
     if not (best["n_signals"] or 0) - (best["n_dropped"] or 0):
-        raise ResultsError(f"Row {best['row']} of run {best['run_id']} did not trade: there is nothing to promote.")
+        raise ResultsError(
+            f"Row {best['row']} of run {best['run_id']} did not trade: there is nothing to promote",
+            fix="Choose a row with trades: --row",
+        )
     meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
     latest = datasets[meta["dataset_id"]]
     obstacles = _obstacles(config, list(datasets.values()), best, about, splits)
     if obstacles and not force:
-        raise RefusedError(f"Not promoted: {' '.join(obstacles)} To promote all the same: --force --why TEXT.")
+        raise RefusedError(f"Not promoted: {' '.join(obstacles)}", fix="To promote all the same: --force --why TEXT.")
     files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
     prove(signal, workspace.results_dir / PROOFS, name=meta["signal_name"])
     scoring = ScoringConfig.model_validate_json(meta["scoring_json"]) if meta["scoring_json"] else serving.scoring
@@ -212,8 +218,8 @@ def _check_dataset(dataset: Dataset) -> dict[str, str]:
     changed = [file.name for file in report.files if file.status in ("changed", "missing")]
     if changed:
         raise DatasetError(
-            f"Dataset '{dataset.dataset_id}' is not as it was written: {listed(changed)}. What was evaluated on it "
-            f"cannot be promoted; see: vp verify {dataset.dataset_id}"
+            f"Dataset '{dataset.dataset_id}' is not as it was written: {listed(changed)}",
+            fix=f"Its rows cannot be promoted. See: vp verify {dataset.dataset_id}",
         )
     return {file.name: str(file.expected) for file in report.files if file.expected}
 

@@ -75,7 +75,8 @@ def pace_of(signal: Signal, state: Any, retrain: Retrain) -> Iterator[Pace]:
         return
     if not isinstance(signal, MLSignal):
         raise SignalError(
-            f"Signal '{type(signal).__name__}' does not learn, so there is nothing to retrain. Leave out --retrain."
+            f"Signal '{type(signal).__name__}' does not learn, so there is nothing to retrain",
+            fix="Leave out --retrain.",
         )
     with BackgroundFits() as fits:
         signal.fit_elsewhere(state, fits)
