@@ -137,10 +137,11 @@ def _choose(
     from vpcore.serving.live_pipeline import build_signal
     from vpcore.serving.spec import published
 
-    runtime = published(workspace.registry, serving).spec.runtime
+    version = published(workspace.registry, serving)
+    runtime = version.spec.runtime
     built = build_signal(runtime, load)
     rules = runtime.rules if isinstance(built, MLSignal) else None
-    return _Chosen(f"{runtime.signal.name} of {serving}", built, runtime.scoring, rules, runtime.dataset.dataset_id)
+    return _Chosen(f"{version.signal} of {version.serving_id}", built, runtime.scoring, rules, runtime.dataset.dataset_id)
 
 
 def _rules_of(
