@@ -15,6 +15,7 @@ from harness import figure
 from vpcore.cli.common import current_plugins
 from vpcore.engine import EngineParams
 from vpcore.scoring import ScoringConfig
+from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore.serving.live_pipeline import LivePipeline
 from vpcore.source.dbn.header import read_header
 from vpcore.source.dbn.records import RecordReader
@@ -27,7 +28,9 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def pipeline() -> LivePipeline:
     signal = current_plugins().load("signal", SIGNAL)()
-    return LivePipeline(EngineParams(), TICK_INT, ScoringConfig(), signal, threshold=1.0, cooldown_bins=30)
+    params = EngineParams()
+    context = context_of(params, TICK_INT)
+    return LivePipeline(params, BinStages(ScoringConfig(), signal, context, entries=EntryDetector(1.0, 30)))
 
 
 def resident() -> float:

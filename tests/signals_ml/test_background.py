@@ -10,6 +10,7 @@ import pytest
 from vpcore import ScoringConfig, SignalContext, SignalError
 from vpcore.errors import CausalityError
 from vpcore.scoring import score_arrays
+from vpcore.serving.bin_pipeline import BinStages
 from vpcore.serving.online_simulator import simulate
 from vpcore.serving.parity import compare
 from vpcore.signal import BackgroundFit, SignalStream, batch, frames
@@ -149,7 +150,7 @@ def test_an_executor_is_tried_before_the_first_bin(small_signals, session, label
 def test_another_process_makes_the_fits(session, labels):
     part = session.slice(0, 800)
     signal = Logit(**SMALL)
-    found = simulate(part, signal, ScoringConfig(), budget_ms=100.0, labels=labels, retrain="background")
+    found = simulate(part, BinStages.on(part, signal, ScoringConfig(), labels), budget_ms=100.0, retrain="background")
     expected = batch(signal, part, labels)
     assert [fit.due_bin for fit in found.late_fits] == [fit.bin_seq for fit in expected.state.retrains]
     assert len(found.retrain_us) == len(found.late_fits) > 1
@@ -166,21 +167,23 @@ def test_another_process_makes_the_fits(session, labels):
 def test_only_a_late_fit_explains_a_difference(session, labels):
     signal = PcaAd(**SMALL)
     scoring = ScoringConfig()
+    stages = BinStages.on(session, signal, scoring, labels)
     scores, _ = score_arrays(*(session.grid(f"composite_d{i}") for i in (1, 2, 3)), session.valid, scoring)
     values = batch(signal, session, labels).values.copy()
-    assert compare(session, signal, scoring, labels, values, scores) == ()
+    assert compare(session, stages, values, scores) == ()
     at = np.flatnonzero(~np.isnan(values))[[100, 103]]
     values[at] += 0.25
     fits = (BackgroundFit(int(at[0]), int(at[1]) - 1, int(at[1]) + 1, 2500), BackgroundFit(990))
-    late, running = compare(session, signal, scoring, labels, values, scores, fits)
+    late, running = compare(session, stages, values, scores, fits)
     assert (late.n_differ, late.first_differs, late.last_differs) == (2, at[0], at[1])
     assert (late.fit_us, late.had_model, running.n_differ, running.fit_us) == (2.5, True, 0, None)
-    with pytest.raises(CausalityError, match=rf"'PcaAd' streams .* at bin {at[1]} .*\(1 of 1000 bins differ\)"):
-        compare(session, signal, scoring, labels, values, scores, (fits[0]._replace(settled_bin=int(at[1])),))
+    with pytest.raises(CausalityError, match=rf"'PcaAd' streams .* at bin {at[1]}, .* 1 of 1000 bins differ\)"):
+        compare(session, stages, values, scores, (fits[0]._replace(settled_bin=int(at[1])),))
 
 
 def test_what_does_not_learn_cannot_retrain(session):
     from vpcore_signals_stat.ads import Ads
 
+    part = session.slice(0, 50)
     with pytest.raises(SignalError, match="Signal 'Ads' does not learn, so there is nothing to retrain. Leave out"):
-        simulate(session.slice(0, 50), Ads(), ScoringConfig(), budget_ms=100.0, retrain="background")
+        simulate(part, BinStages.on(part, Ads(), ScoringConfig()), budget_ms=100.0, retrain="background")

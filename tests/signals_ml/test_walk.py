@@ -12,6 +12,7 @@ import pytest
 
 from vpcore import ConfigError, PluginError, ScoringConfig, SignalContext, SignalError
 from vpcore.cli.app import run
+from vpcore.serving.bin_pipeline import BinStages
 from vpcore.serving.online_simulator import simulate
 from vpcore.signal import SignalStream, batch, frames
 from vpcore_signals_ml import require
@@ -225,6 +226,7 @@ def test_the_list_says_what_is_missing_and_how_to_install_it(monkeypatch, capsys
 
 def test_refits_are_timed_on_their_own_when_bins_are_simulated(session, labels):
     signal = Logit(min_train_bins=300, retrain_interval_bins=150, stride_bins=1)
-    found = simulate(session.slice(0, 600), signal, ScoringConfig(), budget_ms=100.0, labels=labels)
+    part = session.slice(0, 600)
+    found = simulate(part, BinStages.on(part, signal, ScoringConfig(), labels), budget_ms=100.0)
     assert len(found.retrain_us) == 2
     assert min(found.retrain_us) > 0

@@ -21,7 +21,7 @@ from vpcore.projection import ProjectionConfig, project
 from vpcore.registry import ServingRegistry
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import ScoringConfig, score_arrays
-from vpcore.serving.bin_pipeline import EntryDetector
+from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore.serving.live_pipeline import LivePipeline
 from vpcore.serving.online_simulator import simulate, simulate_from_raw
 from vpcore.serving.spec import (
@@ -99,10 +99,9 @@ def offline(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return score, batch(Tilt(), scored).values
 
 
-def live(**changes) -> LivePipeline:
-    return LivePipeline(
-        PARAMS, TICK_INT, SCORING, Tilt(), **({"start_ns": START_NS, "instrument_id": INSTRUMENT} | changes)
-    )
+def live(projection=None, entries=None, **changes) -> LivePipeline:
+    stages = BinStages(SCORING, Tilt(), context_of(PARAMS, TICK_INT), projection=projection, entries=entries)
+    return LivePipeline(PARAMS, stages, **({"start_ns": START_NS, "instrument_id": INSTRUMENT} | changes))
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
@@ -111,7 +110,7 @@ def test_pushed_records_give_the_values_of_the_dataset(size: int) -> None:
     dataset = dataset_of(records)
     score, values = offline(dataset)
     horizons = ProjectionConfig(horizons_ms=(100, 500))
-    pipeline = live(projection=horizons, threshold=0.2, cooldown_bins=3, warmup_bins=5)
+    pipeline = live(projection=horizons, entries=EntryDetector(0.2, 3, 5))
     bins = [b for i in range(0, len(records), size) for b in pipeline.push(records[i : i + size])]
     bins += pipeline.advance(END_NS)
     assert [b.bin_seq for b in bins] == list(range(N_BINS))
@@ -144,7 +143,7 @@ def test_warming_up_over_a_night_without_a_book_is_pushing_without_looking() -> 
     records = tape()
     evening = START_NS - 2000 * WIDTH_NS
     horizons = ProjectionConfig(horizons_ms=(100, 500))
-    warmed, pushed = (live(start_ns=evening, projection=horizons, threshold=0.2) for _ in range(2))
+    warmed, pushed = (live(start_ns=evening, projection=horizons, entries=EntryDetector(0.2, 0)) for _ in range(2))
     assert warmed.warm_from(records[:600]) == len(pushed.push(records[:600])) > 1900
     for one, other in zip(warmed.push(records[600:]), pushed.push(records[600:]), strict=True):
         assert (one.value, one.entry) == (other.value, other.entry) or math.isnan(one.value)
@@ -274,13 +273,13 @@ class Replay:
 def test_a_simulation_times_every_bin_and_gives_the_batch_values() -> None:
     dataset = dataset_of(tape())
     _, values = offline(dataset)
-    result = simulate(dataset, Tilt(), SCORING, budget_ms=10_000)
+    result = simulate(dataset, BinStages.on(dataset, Tilt(), SCORING), budget_ms=10_000)
     assert result.values.tobytes() == values.tobytes()
     assert result.n_bins == N_BINS
     assert result.within_budget
     for timing in result.stages.values():
         assert 0 < timing.p50 <= timing.p95 <= timing.p99 <= timing.max
-    assert not simulate(dataset, Tilt(), SCORING, budget_ms=0).within_budget
+    assert not simulate(dataset, BinStages.on(dataset, Tilt(), SCORING), budget_ms=0).within_budget
 
 
 @pytest.mark.parametrize("size", [1, 50, 10_000])
@@ -289,7 +288,9 @@ def test_records_replayed_on_their_schedule_give_the_dataset_again(size: int) ->
     dataset = dataset_of(records)
     _, values = offline(dataset)
     engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS)
-    result = simulate_from_raw(dataset, Replay(records, size), engine, Tilt(), SCORING, budget_ms=100)
+    result = simulate_from_raw(
+        dataset, Replay(records, size), engine, BinStages.on(dataset, Tilt(), SCORING), budget_ms=100
+    )
     assert result.values.tobytes() == values.tobytes()
     assert set(result.stages) == {"engine", "scoring", "signal", "total", "latency"}
     assert result.stages["latency"].max >= result.stages["total"].p50
@@ -302,7 +303,7 @@ def test_a_signal_whose_batch_is_not_its_stream_fails_loudly() -> None:
         CausalityError,
         match=r"'Forgetful' streams -?[\d.]+ at bin \d+, but its batch value is -?[\d.]+ \(dataset tape, \d+ of 60",
     ):
-        simulate(dataset, Forgetful(), SCORING, budget_ms=100)
+        simulate(dataset, BinStages.on(dataset, Forgetful(), SCORING), budget_ms=100)
 
 
 def test_other_records_than_the_datasets_fail_loudly() -> None:
@@ -313,4 +314,4 @@ def test_other_records_than_the_datasets_fail_loudly() -> None:
     changed["size"][own[60]] += 1
     engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS)
     with pytest.raises(CausalityError, match=r"Column '\w+' of bin \d+ differs between the replayed records"):
-        simulate_from_raw(dataset, Replay(changed, 100), engine, Tilt(), SCORING, budget_ms=100)
+        simulate_from_raw(dataset, Replay(changed, 100), engine, BinStages.on(dataset, Tilt(), SCORING), budget_ms=100)

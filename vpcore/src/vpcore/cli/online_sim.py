@@ -141,7 +141,9 @@ def _choose(
     runtime = version.spec.runtime
     built = build_signal(runtime, load)
     rules = runtime.rules if isinstance(built, MLSignal) else None
-    return _Chosen(f"{version.signal} of {version.serving_id}", built, runtime.scoring, rules, runtime.dataset.dataset_id)
+    return _Chosen(
+        f"{version.signal} of {version.serving_id}", built, runtime.scoring, rules, runtime.dataset.dataset_id
+    )
 
 
 def _rules_of(
@@ -194,22 +196,19 @@ def _simulate(
     from vpcore.config.serialize import pipeline_of
     from vpcore.generation.generate import make_engine
     from vpcore.generation.sources import open_source
+    from vpcore.serving.bin_pipeline import BinStages
     from vpcore.serving.online_simulator import simulate, simulate_from_raw
 
     dataset = workspace.datasets.open(dataset_id)
     labels = chosen.rules.labels(dataset.tick_int) if chosen.rules is not None else None
+    stages = BinStages.on(dataset, chosen.signal, chosen.scoring, labels)
     with progress("Simulating", total=dataset.n_bins) as update:
-        settings: dict[str, Any] = {
-            "budget_ms": budget_ms,
-            "labels": labels,
-            "retrain": retrain,
-            "on_progress": update,
-        }
+        settings: dict[str, Any] = {"budget_ms": budget_ms, "retrain": retrain, "on_progress": update}
         if not from_raw:
-            return simulate(dataset, chosen.signal, chosen.scoring, **settings)
+            return simulate(dataset, stages, **settings)
         pipeline = pipeline_of(dataset.manifest["pipeline"], workspace.raw)
         with open_source(workspace, pipeline) as records:
-            return simulate_from_raw(dataset, records, make_engine(pipeline), chosen.signal, chosen.scoring, **settings)
+            return simulate_from_raw(dataset, records, make_engine(pipeline), stages, **settings)
 
 
 def _as_json(dataset_id: str, name: str, result: Simulation, retrain: str) -> dict[str, Any]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from vpcore.backtest.entries import Mode, band
+from vpcore.dataset import Dataset
+from vpcore.engine import EngineParams
 from vpcore.kernels import barrier
 from vpcore.projection import ProjectionConfig, Projector
 from vpcore.scoring import ScoringConfig, SpectrumScorer
 from vpcore.signal import LabelSpec, Signal, SignalContext, SignalStream
+from vpcore.units import ms_to_ns
 
 SCORED = ("composite_d1", "composite_d2", "composite_d3")
 """Grid columns that the scorer reads."""
@@ -82,6 +85,7 @@ class BinStages:
         projection: ProjectionConfig | None = None,
         entries: EntryDetector | None = None,
     ) -> None:
+        self.scoring = scoring
         self.signal = signal
         self.scorer = SpectrumScorer(scoring, context.n_cells)
         self.projector = (
@@ -89,6 +93,15 @@ class BinStages:
         )
         self.entries = entries
         self.stream = SignalStream(signal, context)
+
+    @classmethod
+    def on(cls, dataset: Dataset, signal: Signal, scoring: ScoringConfig, labels: LabelSpec | None = None) -> Self:
+        """Return scorer and signal for the cells and bins of a dataset; `labels` for a signal that learns."""
+        return cls(scoring, signal, SignalContext.of(dataset, labels))
+
+    def restarted(self) -> BinStages:
+        """Return scorer and signal of the same configuration before their first bin."""
+        return BinStages(self.scoring, self.signal, self.stream.context)
 
     def score(
         self, grid: Mapping[str, npt.NDArray[Any]], valid: bool
@@ -108,7 +121,8 @@ class BinStages:
         return self.stream.push(self.stream.frame(grid, bins, score, state))
 
 
-def context_of(radius: int, cell_width_ns: int, tick_int: int, labels: LabelSpec | None = None) -> SignalContext:
-    """Return the context of a grid of ``2 * radius + 1`` cells."""
+def context_of(params: EngineParams, tick_int: int, labels: LabelSpec | None = None) -> SignalContext:
+    """Return the context of the engine's bins and cells, for a tick size in 1e-9."""
+    radius = params.grid_radius_ticks
     k = np.arange(-radius, radius + 1, dtype=np.int16)
-    return SignalContext(k=k, cell_width_ns=cell_width_ns, tick_int=tick_int, labels=labels)
+    return SignalContext(k=k, cell_width_ns=ms_to_ns(params.cell_width_ms), tick_int=tick_int, labels=labels)

@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.backtest.entries import Mode
 from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
 from vpcore.errors import EngineError, SignalError
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
-from vpcore.projection import ProjectionConfig
-from vpcore.scoring import ScoringConfig
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore.serving.spec import ServedVersion, ServingRuntime, published
-from vpcore.signal import LabelSpec, MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
+from vpcore.signal import MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
 from vpcore.units import ms_to_ns
 
 if TYPE_CHECKING:
@@ -78,28 +75,19 @@ class LivePipeline:
     Parameters
     ----------
     params : EngineParams
-    tick_int : int
-        Tick size of the instrument, in 1e-9.
-    scoring : ScoringConfig
-    signal : Signal
-    projection : ProjectionConfig, optional
-    threshold : float, optional
-        With it, entries are reported.
-    cooldown_bins, warmup_bins : int
-        See `vpcore.backtest.entries.detect`.
-    labels : LabelSpec, optional
-        For a signal that learns.
+    stages : BinStages
+        Scorer, projection, signal and entries, for the cells of `params`: see `context_of`.
     cold_book : {'refuse', 'build'}
         See `Engine`.
     instrument_id : int, optional
-        Of the records to apply. By default the one that the first records are of.
+        Instrument of the records to apply; by default the instrument of the first records.
     start_ns : int, optional
-        Start of bin 0. By default the time of the first record, rounded down to a whole bin.
+        Start of bin 0; by default the time of the first record, rounded down to a whole bin.
     symbol : str
         For messages.
     fits : Executor, optional
-        Makes the fits of a signal that learns, while the model that there is serves; by default each is made inside the
-        bin that is due, which then takes as long. It stays the caller's to shut down.
+        Makes the fits of a learning signal, while the current model serves. By default a fit runs inside its bin and
+        delays it. The caller shuts it down.
 
     Attributes
     ----------
@@ -116,15 +104,8 @@ class LivePipeline:
     def __init__(
         self,
         params: EngineParams,
-        tick_int: int,
-        scoring: ScoringConfig,
-        signal: Signal,
+        stages: BinStages,
         *,
-        projection: ProjectionConfig | None = None,
-        threshold: float | None = None,
-        cooldown_bins: int = 0,
-        warmup_bins: int = 0,
-        labels: LabelSpec | None = None,
         cold_book: ColdBook = "refuse",
         instrument_id: int | None = None,
         start_ns: int | None = None,
@@ -133,16 +114,13 @@ class LivePipeline:
     ) -> None:
         self.version: ServedVersion | None = None
         self.params = params
-        self.signal = signal
+        self.stages = stages
+        self.signal = stages.signal
         self.instrument_id = instrument_id
-        self._tick_int = tick_int
+        self._tick_int = stages.stream.context.tick_int
         self._cold_book = cold_book
         self._start_ns = start_ns
         self._symbol = symbol
-        mode: Mode = signal.prediction_mode
-        entries = EntryDetector(threshold, cooldown_bins, warmup_bins, mode) if threshold is not None else None
-        context = context_of(params.grid_radius_ticks, ms_to_ns(params.cell_width_ms), tick_int, labels)
-        self.stages = BinStages(scoring, signal, context, projection=projection, entries=entries)
         self._engine: Engine | None = None
         self._fits = fits
         self._fit_elsewhere()
@@ -196,16 +174,19 @@ class LivePipeline:
         """Return the pipeline of the runtime part of a version; `load` is ``Plugins.load``. See `from_serving`."""
         signal = build_signal(runtime, load)
         resolved = runtime.pipeline
-        pipeline = cls(
-            resolved.engine,
-            resolved.tick_int,
+        labels = runtime.rules.labels(resolved.tick_int) if isinstance(signal, MLSignal) else None
+        stages = BinStages(
             runtime.scoring,
             signal,
+            context_of(resolved.engine, resolved.tick_int, labels),
             projection=runtime.projection,
-            threshold=runtime.threshold,
-            cooldown_bins=runtime.cooldown_bins,
-            warmup_bins=runtime.rules.warmup_bins,
-            labels=runtime.rules.labels(resolved.tick_int) if isinstance(signal, MLSignal) else None,
+            entries=EntryDetector(
+                runtime.threshold, runtime.cooldown_bins, runtime.rules.warmup_bins, signal.prediction_mode
+            ),
+        )
+        pipeline = cls(
+            resolved.engine,
+            stages,
             cold_book=resolved.cold_book,
             instrument_id=instrument_id,
             start_ns=start_ns,

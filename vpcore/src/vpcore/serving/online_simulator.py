@@ -17,12 +17,11 @@ from vpcore.engine import Engine
 from vpcore.errors import CausalityError
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT, MBO_DTYPE
 from vpcore.schema import BIN_COLUMNS, GRID_SUMS
-from vpcore.scoring import ScoringConfig
 from vpcore.serving.bin_pipeline import SCORED, BinStages
 from vpcore.serving.parity import compare
 from vpcore.serving.refits import Retrain, pace_of
 from vpcore.serving.timing import Pauses, Simulation, Timing, peak_memory_mb
-from vpcore.signal import BackgroundFit, LabelSpec, Signal, SignalContext
+from vpcore.signal import Signal
 from vpcore.source.protocol import RecordStream
 
 Array = npt.NDArray[Any]
@@ -33,11 +32,9 @@ _PROGRESS_EVERY = 500
 
 def simulate(
     dataset: Dataset,
-    signal: Signal,
-    scoring: ScoringConfig,
+    stages: BinStages,
     *,
     budget_ms: float,
-    labels: LabelSpec | None = None,
     retrain: Retrain = "inline",
     on_progress: OnProgress | None = None,
 ) -> Simulation:
@@ -47,17 +44,13 @@ def simulate(
     ----------
     dataset : Dataset
         The session to stream.
-    signal : Signal
-        With its parameters.
-    scoring : ScoringConfig
-        Settings of the scorer.
+    stages : BinStages
+        Scorer and signal before their first bin, as `BinStages.on` makes them.
     budget_ms : float
-        What a bin may take.
-    labels : LabelSpec, optional
-        For a signal that learns.
+        Time that a bin may take.
     retrain : {"inline", "background"}
-        Where a learning signal fits: inside the bin, or in another process while the model that there is serves. While
-        one is under way, bins come as fast as time passes and not faster; see `vpcore.serving.refits`.
+        Where a learning signal fits: inside the bin, or in another process while the current model serves. During a
+        fit, bins come as fast as time passes and not faster; see `vpcore.serving.refits`.
     on_progress : callable, optional
         Called with bins done and bins in all.
 
@@ -66,20 +59,17 @@ def simulate(
     CausalityError
         If a streamed value differs from the batch value in a single bit, and no fit in the background explains it.
     SignalError
-        If the signal has no fits that could be made in the background.
+        If the signal has no fits for the background.
     """
-    grid, bins = _columns(dataset, signal)
+    grid, bins = _columns(dataset, stages.signal)
     valid = dataset.valid
     startup = time.perf_counter_ns()
-    _warm_up(BinStages(scoring, signal, SignalContext.of(dataset, labels)), grid, bins)
+    _warm_up(stages.restarted(), grid, bins)
     startup = time.perf_counter_ns() - startup
-    stages = BinStages(scoring, signal, SignalContext.of(dataset, labels))
     n = dataset.n_bins
-    spent = np.zeros((2, n), np.int64)
-    values = np.full(n, np.nan)
-    scores = np.zeros((n, dataset.n_cells))
+    measured = _Measured(dataset, stages, ("scoring", "signal"), budget_ms)
     clock = time.perf_counter_ns
-    with pace_of(signal, stages.stream.state, retrain) as pace, Pauses() as pauses:
+    with pace_of(stages.signal, stages.stream.state, retrain) as pace, Pauses() as pauses:
         for i in range(n):
             pace.wait_for((i + 1) * dataset.cell_width_ns)
             cells = {name: column[i] for name, column in grid.items()}
@@ -87,36 +77,21 @@ def simulate(
             begin = clock()
             score, state = stages.score(cells, bool(valid[i]))
             scored = clock()
-            values[i] = stages.value(cells, scalars, score, state)
-            spent[:, i] = scored - begin, clock() - scored
-            scores[i] = score
+            measured.values[i] = stages.value(cells, scalars, score, state)
+            measured.spent[:, i] = scored - begin, clock() - scored
+            measured.scores[i] = score
             if on_progress is not None and i % _PROGRESS_EVERY == 0:
                 on_progress(i, n)
-    late = compare(dataset, signal, scoring, labels, values, scores, _background(stages))
-    total = spent.sum(axis=0)
-    return Simulation(
-        n_bins=n,
-        values=values,
-        stages={"scoring": Timing.of(spent[0]), "signal": Timing.of(spent[1]), "total": Timing.of(total)},
-        budget_us=budget_ms * 1000.0,
-        over_budget_bins=int((total > budget_ms * 1e6).sum()),
-        retrain_us=_retrains(stages),
-        gc_us=tuple(ns / 1000.0 for ns in pauses.durations),
-        startup_us=startup / 1000.0,
-        peak_memory_mb=peak_memory_mb(),
-        late_fits=late,
-    )
+    return measured.result(startup, pauses)
 
 
 def simulate_from_raw(
     dataset: Dataset,
     records: RecordStream,
     engine: Engine,
-    signal: Signal,
-    scoring: ScoringConfig,
+    stages: BinStages,
     *,
     budget_ms: float,
-    labels: LabelSpec | None = None,
     retrain: Retrain = "inline",
     on_progress: OnProgress | None = None,
 ) -> Simulation:
@@ -131,22 +106,11 @@ def simulate_from_raw(
     dataset : Dataset
         Made from the same records: its frames must come out again.
     records : RecordStream
-        What the dataset was made from.
+        The records of the dataset.
     engine : Engine
         At the start of the dataset's window, with its parameters.
-    signal : Signal
-        With its parameters.
-    scoring : ScoringConfig
-        Settings of the scorer.
-    budget_ms : float
-        What a bin may take, from its end to its value.
-    labels : LabelSpec, optional
-        For a signal that learns.
-    retrain : {"inline", "background"}
-        Where a learning signal fits: inside the bin, or in another process while the model that there is serves. While
-        one is under way, bins come as fast as time passes and not faster; see `vpcore.serving.refits`.
-    on_progress : callable, optional
-        Called with bins done and bins in all.
+    stages, budget_ms, retrain, on_progress
+        See `simulate`. The budget runs from the end of a bin to its value.
 
     Raises
     ------
@@ -154,81 +118,112 @@ def simulate_from_raw(
         If a frame differs from the dataset's, or a value from the batch value, in a single bit, and no fit in the
         background explains it.
     SignalError
-        If the signal has no fits that could be made in the background.
+        If the signal has no fits for the background.
     """
     startup = time.perf_counter_ns()
     Engine(engine.params, tick_int=engine.tick_int, start_ns=0).advance(dataset.cell_width_ns)
     Engine(engine.params, tick_int=engine.tick_int, start_ns=0).feed(np.zeros(0, MBO_DTYPE), 0)
-    _warm_up(BinStages(scoring, signal, SignalContext.of(dataset, labels)), *_columns(dataset, signal))
+    _warm_up(stages.restarted(), *_columns(dataset, stages.signal))
     startup = time.perf_counter_ns() - startup
-    stages = BinStages(scoring, signal, SignalContext.of(dataset, labels))
     n = dataset.n_bins
     width = dataset.cell_width_ns
-    spent = np.zeros((3, n), np.int64)
+    measured = _Measured(dataset, stages, ("engine", "scoring", "signal"), budget_ms)
     latency = np.zeros(n, np.int64)
-    values = np.full(n, np.nan)
-    scores = np.zeros((n, dataset.n_cells))
     stored = {name: dataset.grid(name) for name in dataset.grid_columns if name not in GRID_SUMS}
     clock = time.perf_counter_ns
     done = 0
     free = 0  # when the worker is idle again, ns on the schedule, relative to start_ns
     applied = 0
-    with pace_of(signal, stages.stream.state, retrain) as pace, Pauses() as pauses:
+    with pace_of(stages.signal, stages.stream.state, retrain) as pace, Pauses() as pauses:
         for parts in _by_bin(records, engine.start_ns, width, n):
-            pace.wait_for((done + 1) * width)
+            due = (done + 1) * width
+            pace.wait_for(due)
             began = clock()
             for part, instrument, new_file in parts:
                 if new_file:
                     engine.begin_file()
                 engine.feed(part, instrument)
-            block = engine.advance(engine.start_ns + (done + 1) * width)
+            block = engine.advance(engine.start_ns + due)
             engine_done = clock()
             if len(block) != 1:
-                raise CausalityError(
-                    f"Bin {done} came out as {len(block)} bins when its records were replayed: live and offline differ",
-                    where=f"dataset {dataset.dataset_id}",
-                    fix=f"Check the dataset: vp verify --rebuild {dataset.dataset_id}",
+                raise _differs(
+                    f"The number of frames of bin {done}, {len(block)}, differs between the replayed records", dataset
                 )
-            applied += sum(len(part) for part, _, _ in parts)
             frame = block[0]
             score, state = stages.score(frame.grid, frame.valid)
             scored = clock()
-            values[done] = stages.value(frame.grid, frame.bins, score, state)
+            measured.values[done] = stages.value(frame.grid, frame.bins, score, state)
             ended = clock()
-            spent[:, done] = engine_done - began, scored - engine_done, ended - scored
-            due = (done + 1) * width
-            free = max(free, due) + (ended - began)
+            spent = engine_done - began, scored - engine_done, ended - scored
+            measured.spent[:, done] = spent
+            free = max(free, due) + sum(spent)
             latency[done] = free - due
-            scores[done] = score
+            measured.scores[done] = score
+            applied += sum(len(part) for part, _, _ in parts)
             for name, column in stored.items():
                 if frame.grid[name].tobytes() != column[done].tobytes():
-                    raise CausalityError(
-                        f"Column '{name}' of bin {done} differs between the replayed records and the dataset: live and "
-                        "offline are not the same",
-                        where=f"dataset {dataset.dataset_id}",
-                        fix=f"Check the dataset: vp verify --rebuild {dataset.dataset_id}",
-                    )
+                    raise _differs(f"Column '{name}' of bin {done} differs between the replayed records", dataset)
             done += 1
             if on_progress is not None and done % _PROGRESS_EVERY == 0:
                 on_progress(done, n)
-    late = compare(dataset, signal, scoring, labels, values, scores, _background(stages))
-    names = ("engine", "scoring", "signal")
-    timings = {name: Timing.of(row) for name, row in zip(names, spent, strict=True)}
-    timings["total"] = Timing.of(spent.sum(axis=0))
-    timings["latency"] = Timing.of(latency)
-    return Simulation(
-        n_bins=n,
-        values=values,
-        stages=timings,
-        budget_us=budget_ms * 1000.0,
-        over_budget_bins=int((latency > budget_ms * 1e6).sum()),
-        retrain_us=_retrains(stages),
-        gc_us=tuple(ns / 1000.0 for ns in pauses.durations),
-        startup_us=startup / 1000.0,
-        peak_memory_mb=peak_memory_mb(),
-        records=applied,
-        late_fits=late,
+    return measured.result(startup, pauses, latency, applied)
+
+
+def _differs(what: str, dataset: Dataset) -> CausalityError:
+    return CausalityError(
+        f"{what} and the dataset: live and offline are not the same",
+        where=f"dataset {dataset.dataset_id}",
+        fix=f"Check it: vp verify --rebuild {dataset.dataset_id}",
     )
+
+
+class _Measured:
+    """Values, scores and times of a simulation.
+
+    Attributes
+    ----------
+    values : float64[n_bins]
+    scores : float64[n_bins, n_cells]
+    spent : int64[n_stages, n_bins]
+        Time of every stage in every bin, ns.
+    """
+
+    def __init__(self, dataset: Dataset, stages: BinStages, names: Sequence[str], budget_ms: float) -> None:
+        self._dataset, self._stages, self._names, self._budget_ms = dataset, stages, names, budget_ms
+        self.values = np.full(dataset.n_bins, np.nan)
+        self.scores = np.zeros((dataset.n_bins, dataset.n_cells))
+        self.spent = np.zeros((len(names), dataset.n_bins), np.int64)
+
+    def result(self, startup_ns: int, pauses: Pauses, latency: Array | None = None, records: int = 0) -> Simulation:
+        """Compare with the batch path and return the simulation; `latency` is int64[n_bins], ns.
+
+        Raises
+        ------
+        CausalityError
+            If a value differs from its batch value for no reason.
+        """
+        fits = self._stages.stream.state
+        total = self.spent.sum(axis=0)
+        timings = {name: Timing.of(row) for name, row in zip(self._names, self.spent, strict=True)}
+        timings["total"] = Timing.of(total)
+        if latency is not None:
+            timings["latency"] = Timing.of(latency)
+        judged = total if latency is None else latency
+        return Simulation(
+            n_bins=self._dataset.n_bins,
+            values=self.values,
+            stages=timings,
+            budget_us=self._budget_ms * 1000.0,
+            over_budget_bins=int((judged > self._budget_ms * 1e6).sum()),
+            retrain_us=tuple(ns / 1000.0 for ns in getattr(fits, "retrain_ns", ())),
+            gc_us=tuple(ns / 1000.0 for ns in pauses.durations),
+            startup_us=startup_ns / 1000.0,
+            peak_memory_mb=peak_memory_mb(),
+            records=records,
+            late_fits=compare(
+                self._dataset, self._stages, self.values, self.scores, tuple(getattr(fits, "background", ()))
+            ),
+        )
 
 
 def _warm_up(stages: BinStages, grid: dict[str, Array], bins: dict[str, Array]) -> None:
@@ -288,13 +283,3 @@ def _columns(dataset: Dataset, signal: Signal) -> tuple[dict[str, Array], dict[s
     bins = dict.fromkeys(("bin_seq", "book_valid", *(name for name in signal.columns if name in BIN_COLUMNS)))
     grid = {name: dataset.grid(name) for name in wanted if name not in BIN_COLUMNS}
     return grid, {name: dataset.bin(name) for name in bins}
-
-
-def _retrains(stages: BinStages) -> tuple[float, ...]:
-    """Return the time of every refit, in us: a learning signal's state lists them in ns as ``retrain_ns``."""
-    return tuple(ns / 1000.0 for ns in getattr(stages.stream.state, "retrain_ns", ()))
-
-
-def _background(stages: BinStages) -> Sequence[BackgroundFit]:
-    """Return the fits that were not made inside their bins."""
-    return tuple(getattr(stages.stream.state, "background", ()))

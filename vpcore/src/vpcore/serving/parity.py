@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from vpcore.dataset import Dataset
 from vpcore.errors import CausalityError
-from vpcore.scoring import ScoringConfig, score_arrays
-from vpcore.serving.bin_pipeline import SCORED
-from vpcore.signal import BackgroundFit, LabelSpec, Signal, batch
+from vpcore.scoring import score_arrays
+from vpcore.serving.bin_pipeline import SCORED, BinStages
+from vpcore.signal import BackgroundFit, batch
 
 Values = npt.NDArray[np.float64]
 
@@ -52,25 +52,25 @@ class LateFit:
 
 def compare(
     dataset: Dataset,
-    signal: Signal,
-    scoring: ScoringConfig,
-    labels: LabelSpec | None,
+    stages: BinStages,
     values: Values,
     scores: Values,
     background: Sequence[BackgroundFit] = (),
 ) -> tuple[LateFit, ...]:
-    """Hold what was streamed against the batch path, byte for byte, and say what fits in the background have changed.
+    """Compare streamed values with the batch path, byte for byte, and report the bins that late fits have changed.
 
     Parameters
     ----------
-    dataset, signal, scoring, labels
-        As for `vpcore.serving.online_simulator`.
+    dataset : Dataset
+        The session that was streamed.
+    stages : BinStages
+        Scorer and signal of the stream; their configuration is used, not their state.
     values : float64[n_bins]
         The streamed values.
     scores : float64[n_bins, n_cells]
         The streamed scores.
     background : sequence of BackgroundFit
-        Fits that were not made inside their bins, oldest first.
+        Fits that ran beside the bins, oldest first.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def compare(
         If a score differs, or a value in a bin for which no such fit accounts.
     """
     d1, d2, d3 = (dataset.grid(name) for name in SCORED)
-    whole, state = score_arrays(d1, d2, d3, dataset.valid, scoring)
+    whole, state = score_arrays(d1, d2, d3, dataset.valid, stages.scoring)
     differs = np.flatnonzero((whole.view(np.int64) != scores.view(np.int64)).any(axis=1))
     if len(differs):
         raise CausalityError(
@@ -86,7 +86,8 @@ def compare(
             where=f"dataset {dataset.dataset_id}, {len(differs)} of {dataset.n_bins} bins differ",
             fix="The dataset or the scorer is damaged: run vp verify --rebuild.",
         )
-    expected = batch(signal, dataset.with_grid({"flow_score": whole, "flow_state_code": state}), labels).values
+    signal, scored = stages.signal, dataset.with_grid({"flow_score": whole, "flow_state_code": state})
+    expected = batch(signal, scored, stages.stream.context.labels).values
     both_nan = np.isnan(expected) & np.isnan(values)
     differ = (expected.view(np.int64) != values.view(np.int64)) & ~both_nan
     late, accounted = _late(dataset, values, differ, background)
