@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, StorageError
-from vpcore.evaluation import Trial
 from vpcore.results import ROW_KEY, ResultsDB, compact, row_id, run_id
 from vpcore.results.schema import row_ids
 from vpcore.results.writer import put_parts, table_folder
