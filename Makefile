@@ -18,7 +18,7 @@ install: $(STAMP)  ## Make .venv with the three packages, editable, and every to
 $(STAMP): $(PYPROJECTS) constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e './vpcore[dev,dask,mlflow,optuna,plot,sampling]' -e ./vpcore_signals_stat -e './vpcore_signals_ml[models]'
+		-e './vpcore[dev,dask,mlflow,optuna,plot]' -e ./vpcore_signals_stat -e './vpcore_signals_ml[models]'
 	touch $(STAMP)
 
 demo: $(STAMP)  ## The whole chain on a synthetic market, in build/demo; writes nothing else.
@@ -57,7 +57,7 @@ constraints:  ## Resolve all packages with every extra anew and write constraint
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check \
-		'./vpcore[dev,dask,mlflow,optuna,plot,sampling]' ./vpcore_signals_stat './vpcore_signals_ml[models]'
+		'./vpcore[dev,dask,mlflow,optuna,plot]' ./vpcore_signals_stat './vpcore_signals_ml[models]'
 	{ echo '# One resolution of all packages with every extra. Written by: make constraints'; \
 	  build/constraints/bin/python -m pip freeze --all | grep -Ev '^(vpcore|pip==|wheel==)'; } > constraints.txt
 

@@ -19,15 +19,17 @@ import polars as pl
 from vpcore.backtest.metrics import evaluate
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec, outcome_table
-from vpcore.experiment.propose import propose
+from vpcore.experiment.propose import OptunaSampler
 from vpcore.inference.ranking import adjusted, over_all_trials
-from vpcore.sampler.designs import Indices, sample_points
+from vpcore.sampler import Indices
+from vpcore.sampler.designs import RandomSampler
 from vpcore.statistics.permutation import Resampling
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from random_walks import persistent, walk
 
 SIDE, TRIED, ROUND = 20, 48, 16
+AXES = (range(SIDE), range(SIDE))
 MIN_TRADES = 20
 LEVELS = (0.05, 0.1, 0.2)
 
@@ -66,8 +68,10 @@ class World:
     def proposed(self) -> list[Indices]:
         known: dict[Indices, float] = {}
         while len(known) < TRIED:
-            new = propose([range(SIDE), range(SIDE)], known, ROUND, [self.seed, len(known)])
-            known |= {point: self.row(point)[0] for point in new}
+            sampler = OptunaSampler(AXES, [self.seed, len(known)])
+            for point, figure in known.items():
+                sampler.tell(point, figure)
+            known |= {point: self.row(point)[0] for point in sampler.ask(ROUND)}
         return list(known)
 
     def smallest(self, points: list[Indices], n_choices: int = 0) -> float:
@@ -86,7 +90,7 @@ def main() -> None:
         proposed = world.proposed()
         found["optuna, as if chosen beforehand"].append(world.smallest(proposed))
         found["optuna"].append(world.smallest(proposed, len(grid)))
-        found["random"].append(world.smallest(sample_points((SIDE, SIDE), "random", TRIED, seed, "noise")))
+        found["random"].append(world.smallest(RandomSampler(AXES, [seed, "noise"]).ask(TRIED)))
         found["grid"].append(world.smallest(grid))
     print(f"| {n} experiments on noise | tried | " + " | ".join(f"p_adj <= {level:g}" for level in LEVELS) + " |")
     print("|---|---|" + "---|" * len(LEVELS))

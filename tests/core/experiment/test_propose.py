@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpcore.experiment.propose import ASKS_PER_POINT, propose
-from vpcore.sampler.designs import Indices
+from vpcore.experiment.propose import ASKS_PER_POINT, OptunaSampler
+from vpcore.sampler import Indices
+
+
+def propose(axes: list[list[Any]], known: dict[Indices, float], size: int, seed: list[Any]) -> list[Indices]:
+    sampler = OptunaSampler(axes, seed)
+    for point, figure in known.items():
+        sampler.tell(point, figure)
+    return sampler.ask(size)
+
 
 AXIS = st.sampled_from([[1, 2, 3], [3, 1, 2], ["a", "b"], [True, False], [5], [[1, 2], [3]], [0.5, 1, None]])
 

@@ -43,6 +43,7 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "storage": ["local"],
         "tracker": ["jsonl", "mlflow", "none"],
         "executor": ["dask", "local", "serial"],
+        "sampler": ["grid", "lhs", "optuna", "random"],
     }
     assert plugins.components("source")["dbn"].plugin == "core"
     assert plugins.components("source")["dbn"].version == metadata.version("vpcore")

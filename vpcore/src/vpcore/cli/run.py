@@ -163,7 +163,10 @@ def _stop_if(lacking: list[str]) -> None:
 
 
 def _searching(name: str, search: Search, undecided: int) -> str:
-    text = f"Of {search.n_points:,} combinations of {name} optuna proposes {search.n:,}, {search.round} at a time"
+    text = (
+        f"Of {search.n_points:,} combinations of {name} {search.sampler} proposes {search.n:,}, {search.round} at a "
+        "time"
+    )
     if not undecided:
         return f"{text}; all of them are known."
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -17,7 +17,8 @@ from vpcore.config.resolved import Grid, Search, SignalPlan
 from vpcore.config.serving import SignalRef
 from vpcore.errors import ConfigError, did_you_mean, listed
 from vpcore.plugins.manager import Plugins
-from vpcore.sampler.designs import Indices, check_size, sample_points
+from vpcore.sampler import Indices
+from vpcore.sampler.designs import DESIGNS, check_size
 from vpcore.scoring import ScoringConfig
 
 _MAX_POINTS = 100_000
@@ -112,13 +113,15 @@ def _plan(
 
 def _search(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> Search | None:
     """Return how the combinations of a signal are searched through, if they are and there are more than are tried."""
-    if sample.method != "optuna" or sample.n is None:
+    if not sample.adaptive or sample.n is None:
         return None
     sizes = (*(scored.sizes if scored is not None else ()), *own.sizes)
     if check_size(sizes, name) <= sample.n:
         return None
     scoring = scored.grid() if scored is not None else Grid(base={}, axes={})
-    return Search(n=sample.n, seed=sample.seed, round=sample.at_a_time, scoring=scoring, params=own.grid())
+    return Search(
+        sampler=sample.method, n=sample.n, seed=sample.seed, round=sample.at_a_time, scoring=scoring, params=own.grid()
+    )
 
 
 def _choose(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> list[tuple[Indices, Indices]]:
@@ -126,9 +129,11 @@ def _choose(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> li
     if sample.method == "grid" or sample.n is None:
         return []
     first = scored.sizes if scored is not None else ()
-    # What optuna would search through is a sample of all of it if there is no more.
-    method: Literal["random", "lhs"] = "lhs" if sample.method == "lhs" else "random"
-    picked = sample_points((*first, *own.sizes), method, sample.n, sample.seed, name)
+    sizes = (*first, *own.sizes)
+    size = min(sample.n, check_size(sizes, name))
+    # An adaptive sampler that has no choice tries all combinations.
+    design = DESIGNS["random" if sample.adaptive else sample.method]
+    picked = design([range(count) for count in sizes], [sample.seed, name]).ask(size)
     return [(point[: len(first)], point[len(first) :]) for point in picked]
 
 

@@ -15,6 +15,7 @@ from vpcore.config.fields import Spec, SpecName
 from vpcore.config.resolved import ExperimentConfig
 from vpcore.config.sessions import Day
 from vpcore.errors import ConfigError
+from vpcore.sampler.designs import DESIGNS
 from vpcore.signal import Extent
 
 ALL_SIGNALS = "all"
@@ -38,17 +39,20 @@ class SelectSpec(Spec):
 class SampleSpec(Spec):
     """Which combinations of the axes are tried."""
 
-    method: Literal["grid", "random", "lhs", "optuna"] = Field(
+    method: str = Field(
         "grid",
-        description="grid: all; random: n of them; lhs: n of a Latin hypercube, each axis covered evenly; optuna: n, "
-        "each round of them proposed from the results of those before",
+        description="grid: all; random: n of them; lhs: n of a Latin hypercube, each axis covered evenly; or the name "
+        "of another sampler, see `vp plugins`: n, each round proposed from the results of the rounds before",
     )
     n: int | None = Field(
         None, ge=1, le=100_000, description="Combinations of scoring and parameters per signal; not with grid"
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Another number chooses other combinations")
     round: int | None = Field(
-        None, ge=1, le=10_000, description="Combinations per signal proposed at a time; only optuna, there 16"
+        None,
+        ge=1,
+        le=10_000,
+        description="Combinations per signal proposed at a time; not with grid, random, lhs; default 16",
     )
 
     @model_validator(mode="after")
@@ -61,15 +65,20 @@ class SampleSpec(Spec):
             raise ValueError(
                 f"must be grid unless the number of combinations is said, method was {self.method}. Add n: 50."
             )
-        if self.method != "optuna" and self.round is not None:
+        if not self.adaptive and self.round is not None:
             raise ValueError(
-                f"round must be left out with method {self.method}, it belongs to optuna, was {self.round}."
+                f"round must be left out with method {self.method}, which proposes nothing, was {self.round}."
             )
         return self
 
     @property
+    def adaptive(self) -> bool:
+        """Whether results decide which combinations are tried."""
+        return self.method not in DESIGNS
+
+    @property
     def at_a_time(self) -> int:
-        """Combinations that optuna proposes at a time."""
+        """Combinations that an adaptive sampler proposes at a time."""
         return self.round if self.round is not None else 16
 
 
@@ -162,10 +171,11 @@ class ExperimentSpec(Spec):
     @model_validator(mode="after")
     def _searched_in_sample(self) -> ExperimentSpec:
         splits = self.eval.splits
-        if self.sweep.sample.method == "optuna" and splits is not None and not splits.keeps_a_part_to_choose_on:
+        if self.sweep.sample.adaptive and splits is not None and not splits.keeps_a_part_to_choose_on:
             raise ValueError(
-                f"sweep.sample.method optuna needs a part of the time on which nothing is judged, eval.splits was "
-                f"{splits.method}, which judges on all of it. Write eval.splits: {{method: holdout}}, or method: lhs."
+                f"sweep.sample.method {self.sweep.sample.method} needs a part of the time on which nothing is judged, "
+                f"eval.splits was {splits.method}, which judges on all of it. Write eval.splits: {{method: holdout}}, "
+                "or method: lhs."
             )
         return self
 

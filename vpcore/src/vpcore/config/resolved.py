@@ -13,7 +13,7 @@ from vpcore.backtest.config import EvalConfig
 from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.errors import ConfigError
 from vpcore.projection import ProjectionConfig
-from vpcore.sampler.designs import Indices
+from vpcore.sampler import Indices
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import Extent
 
@@ -36,6 +36,7 @@ class Search(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    sampler: str
     n: int
     """How many are tried; less than there are."""
     seed: int

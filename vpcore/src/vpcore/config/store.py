@@ -207,6 +207,7 @@ class ConfigStore:
         serving = serving_spec.resolve()
         self.plugins.get("executor", spec.parallel.executor, document.place(("parallel", "executor")))
         self.plugins.get("tracker", spec.tracking.backend, document.place(("tracking", "backend")))
+        self.plugins.get("sampler", spec.sweep.sample.method, document.place(("sweep", "sample", "method")))
         plans, scorings = points(self.plugins, spec, serving_spec.signal, serving.scoring, document)
         sessions = self._sessions(spec, serving_spec, serving, document)
         check_splits(spec.eval.splits, len(sessions), document)

@@ -2,7 +2,7 @@
 
 Every round is a function of the experiment and the results of the rounds before it, so that who does the work, and how
 often it was interrupted, changes nothing. What was proposed is kept beside the results, per signal: whatever reads an
-experiment finds its runs there and needs no Optuna.
+experiment finds its runs there without asking a sampler.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +21,11 @@ from vpcore.config import ExperimentConfig, Search, SignalPlan
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError
 from vpcore.experiment.plan import Plan
-from vpcore.experiment.propose import propose, require_optuna
 from vpcore.experiment.runs import Run, signal_code
 from vpcore.experiment.session_members import pooled_rows
 from vpcore.inference.out_of_sample import in_sample
-from vpcore.sampler.designs import Indices, sample_points
+from vpcore.sampler import Indices, Sampler
+from vpcore.sampler.designs import RandomSampler
 from vpcore.storage.atomic import storage_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -95,11 +94,27 @@ def stand_ins(config: ExperimentConfig) -> ExperimentConfig:
         left = unfinished(config).get(plan.name, 0)
         if plan.search is None or not left:
             continue
-        sizes = [len(values) for values in plan.search.axes]
-        drawn = sample_points(sizes, "random", plan.search.n, plan.search.seed, plan.name)
+        drawn = RandomSampler(plan.search.axes, [plan.search.seed, plan.name]).ask(plan.search.n)
         free = [point for point in drawn if point not in set(plan.proposed)]
         found[plan.name] = random.Random(0).sample(free, left)
     return config.with_proposed(found)
+
+
+def require_samplers(workspace: Workspace, config: ExperimentConfig) -> None:
+    """Make the samplers of the combinations that are still to be proposed, to see whether they are installed.
+
+    Raises
+    ------
+    VpError
+        If one, or a library that it needs, is not.
+    """
+    for name in unfinished(config):
+        _make_sampler(workspace, searches_of(config)[name], [])
+
+
+def _make_sampler(workspace: Workspace, search: Search, seed: Sequence[Any]) -> Sampler:
+    sampler: Sampler = workspace.plugins.load("sampler", search.sampler)(search.axes, seed)
+    return sampler
 
 
 class Searches:
@@ -132,15 +147,14 @@ class Searches:
         self.config = self._at(config)
 
     def require(self) -> None:
-        """Refuse to begin without Optuna if it is needed.
+        """Refuse to begin without the sampler if a combination is still to be proposed.
 
         Raises
         ------
-        ConfigError
-            If it is not installed.
+        VpError
+            If the sampler, or a library that it needs, is not installed.
         """
-        if unfinished(self.config):
-            require_optuna()
+        require_samplers(self.workspace, self.config)
 
     def rows_to_come(self, plan: Plan) -> int:
         """Return how many rows are still to be proposed, if each combination has as many as those of a plan."""
@@ -166,8 +180,8 @@ class Searches:
 
         Raises
         ------
-        ConfigError
-            If Optuna is not installed.
+        VpError
+            If the sampler is not installed.
         ResultsError
             If what is kept cannot be read.
         StorageError
@@ -182,10 +196,11 @@ class Searches:
             if kept:
                 rounds.append(kept[0])
             else:
-                known = {point: self._figure(name, search, point) for point in _points(rounds)}
-                size = min(search.round, search.n_points - len(known))
-                new = propose(search.axes, known, size, [search.seed, name, len(rounds)])
-                rounds.append({"optuna": version("optuna"), "points": new})
+                sampler = _make_sampler(self.workspace, search, [search.seed, name, len(rounds)])
+                for point in _points(rounds):
+                    sampler.tell(point, self._figure(name, search, point))
+                new = sampler.ask(min(search.round, search.n_points - len(sampler.known)))
+                rounds.append({search.sampler: sampler.version, "points": new})
                 _write(path, name, rounds)
             asked[name] = rounds[-1]["points"][:left]
         self.config = self._at(self.config)

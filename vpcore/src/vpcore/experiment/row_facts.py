@@ -152,7 +152,7 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
 
 def _planned(config: ExperimentConfig, plan: SignalPlan) -> str:
     runs = _counted(len(config.points_of(plan)), "run")
-    proposed = "" if plan.search is None else f" of {plan.search.n:,} that optuna proposes"
+    proposed = "" if plan.search is None else f" of {plan.search.n:,} that {plan.search.sampler} proposes"
     return f"{plan.name} ({runs}{proposed})"
 
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
 from vpcore.errors import VpError
-from vpcore.experiment.adaptive_search import Searches, with_proposals
+from vpcore.experiment.adaptive_search import Searches, require_samplers, with_proposals
 from vpcore.experiment.causality import PROOFS, pass_gate
 from vpcore.experiment.dispatch import dispatch
 from vpcore.experiment.plan import Plan, make_plan, tasks
 from vpcore.experiment.preflight import require_data
 from vpcore.experiment.progress import SweepProgress
-from vpcore.experiment.propose import require_optuna
 from vpcore.experiment.recorder import Keeper, SweepReport, failed_outcome
 from vpcore.experiment.reporting import Reporter, make_tracker
 from vpcore.experiment.runs import Run, expand
@@ -142,10 +141,9 @@ def run_experiment(
     report = SweepReport(config.name, list(config.dataset_ids))
     tracker: Tracker | None = None
     if not all(workspace.datasets.exists(name) for name in config.dataset_ids):
-        # A tracker or an Optuna that is not installed shall not be noticed after the generation.
+        # A tracker or a sampler that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
-        if config.searched:
-            require_optuna()
+        require_samplers(workspace, config)
     require_data(workspace, config)
     datasets = _datasets(workspace, config, report, on_progress)
     searches = Searches(workspace, config, datasets)

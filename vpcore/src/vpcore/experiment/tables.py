@@ -49,9 +49,9 @@ LEGEND = (
 """What the columns mean, below a table."""
 
 SEARCHED = (
-    "Which combinations were tried depended on the results of others (sweep.sample, method optuna): p_adj is raised to "
-    "what it would be among all that there were to choose from. What eval.splits keeps for judging the search did not "
-    "see."
+    "Which combinations were tried depended on the results of others (sweep.sample, an adaptive method): p_adj is "
+    "raised to what it would be among all that there were to choose from. What eval.splits keeps for judging the "
+    "search did not see."
 )
 """What else is to be said of the rows of an experiment whose combinations were proposed."""
 

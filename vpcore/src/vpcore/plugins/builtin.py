@@ -50,6 +50,18 @@ def vp_executors() -> tuple[Component, ...]:
     )
 
 
+@hookimpl
+def vp_samplers() -> tuple[Component, ...]:
+    return (
+        Component("grid", "vpcore.sampler.designs:GridSampler", "Every combination."),
+        Component("random", "vpcore.sampler.designs:RandomSampler", "Combinations drawn at random."),
+        Component(
+            "lhs", "vpcore.sampler.designs:LatinHypercubeSampler", "A Latin hypercube: each axis covered evenly."
+        ),
+        Component("optuna", "vpcore.experiment.propose:OptunaSampler", "Rounds proposed from the results before."),
+    )
+
+
 _COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
         "demo": "Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.",

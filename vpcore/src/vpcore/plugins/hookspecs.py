@@ -81,6 +81,15 @@ def vp_executors() -> Iterable[Component]:
 
 
 @hookspec
+def vp_samplers() -> Iterable[Component]:
+    """Return the samplers of this plugin, named by `sweep.sample.method` of an experiment.
+
+    A target is a subclass of `vpcore.sampler.Sampler`. None means no samplers.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def vp_commands() -> Iterable[Component]:
     """Return the commands of this plugin.
 

@@ -25,9 +25,10 @@ HOOK_OF_KIND: dict[str, str] = {
     "storage": "vp_storages",
     "tracker": "vp_trackers",
     "executor": "vp_executors",
+    "sampler": "vp_samplers",
     "command": "vp_commands",
 }
-BASE_OF_KIND = {"tracker": "vpcore.tracker:Tracker"}
+BASE_OF_KIND = {"tracker": "vpcore.tracker:Tracker", "sampler": "vpcore.sampler:Sampler"}
 """By kind, the class that a target derives from. Signals have checks of their own, executors are any callable."""
 
 LIFECYCLE_HOOKS = (

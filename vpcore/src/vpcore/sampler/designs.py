@@ -1,91 +1,110 @@
-"""Which points of a grid are tried when not all of them are."""
+"""Designs: samplers that look at no result."""
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
-from typing import Literal
 
 from vpcore.canonical import digest
 from vpcore.errors import ConfigError
-
-Indices = tuple[int, ...]
-"""A point of a grid: the index of a value for every axis."""
+from vpcore.sampler.protocol import Indices, Sampler
 
 _LARGEST = 2**60
 
 
-def sample_points(
-    sizes: Sequence[int], method: Literal["random", "lhs"], n: int, seed: int, stream: str
-) -> list[Indices]:
-    """Return `n` different points of a grid, sorted; all of them if there are no more.
+class GridSampler(Sampler):
+    """Chooses in the order of the grid, the last axis fastest."""
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Number of values of each axis.
-    method : {"random", "lhs"}
-        ``random``: every set of `n` points is as likely. ``lhs``: a Latin hypercube (`scipy.stats.qmc`), in which the
-        values of every axis come equally often, as far as `n` allows; a point that it names twice is replaced by one
-        drawn at random.
-    n : int
-        At least 1.
-    seed : int
-        The same seed chooses the same points on any machine.
-    stream : str
-        Another text makes another sample: signals of one experiment do not share theirs.
+    def ask(self, size: int) -> list[Indices]:
+        """Return the first combinations that are not known."""
+        found: list[Indices] = []
+        for number in range(self.n_points):
+            if len(found) == size:
+                break
+            if (point := _point(number, self.axes)) not in self.known:
+                found.append(point)
+        return found
 
-    Raises
-    ------
-    ConfigError
-        If scipy, which a Latin hypercube needs, is not installed, or the grid has more than 2**60 points.
+
+class RandomSampler(Sampler):
+    """Chooses at random: every set of combinations is as likely."""
+
+    def ask(self, size: int) -> list[Indices]:
+        """Return unknown combinations, sorted."""
+        total = self.n_points
+        drawn = _generator(self.seed).sample(range(total), min(total, size + len(self.known)))
+        points = (_point(number, self.axes) for number in drawn)
+        return sorted([point for point in points if point not in self.known][:size])
+
+
+class LatinHypercubeSampler(Sampler):
+    """Chooses a Latin hypercube: the values of every axis come equally often, as far as the size allows.
+
+    A combination that the hypercube names twice, or that is known, is replaced by one drawn at random.
+
+    Source: McKay, Beckman and Conover (1979), "A comparison of three methods for selecting values of input variables",
+    Technometrics 21.
     """
-    total = check_size(sizes, stream)
-    if n >= total:
-        return [_point(number, sizes) for number in range(total)]
-    number = int(digest([seed, stream])[:16], 16)
-    draw = random.Random(number)
-    if method == "random":
-        return sorted(_point(i, sizes) for i in draw.sample(range(total), n))
-    chosen = set(_hypercube(sizes, n, number))
-    while len(chosen) < n:
-        chosen.add(_point(draw.randrange(total), sizes))
-    return sorted(chosen)
+
+    def ask(self, size: int) -> list[Indices]:
+        """Return unknown combinations, sorted."""
+        total = self.n_points
+        draw = _generator(self.seed)
+        if size >= total - len(self.known):
+            every = (_point(number, self.axes) for number in range(total))
+            return [point for point in every if point not in self.known]
+        chosen = set(self._hypercube(size)) - set(self.known)
+        while len(chosen) < size:
+            if (point := _point(draw.randrange(total), self.axes)) not in self.known:
+                chosen.add(point)
+        return sorted(chosen)
+
+    def _hypercube(self, size: int) -> list[Indices]:
+        import numpy as np
+
+        # Each axis is cut into `size` strata; a point lies at random within its stratum, and the strata of an axis are
+        # dealt to the points at random. The order of the draws is a promise: it decides which rows an experiment has.
+        (rng,) = np.random.default_rng(_number(self.seed)).spawn(1)
+        within = rng.uniform(size=(size, len(self.axes)))
+        strata = np.tile(np.arange(1, size + 1), (len(self.axes), 1))
+        for axis in strata:
+            rng.shuffle(axis)
+        counts = np.array([len(values) for values in self.axes])
+        indices = np.minimum(((strata.T - within) / size * counts).astype(np.int64), counts - 1)
+        return [tuple(int(i) for i in row) for row in indices]
+
+
+DESIGNS: dict[str, type[Sampler]] = {"grid": GridSampler, "random": RandomSampler, "lhs": LatinHypercubeSampler}
+"""By name; an experiment knows every combination of a design before it runs."""
 
 
 def check_size(sizes: Sequence[int], name: str) -> int:
-    """Return the number of points of a grid; `name` is of its signal.
+    """Return the number of combinations of a signal's axes.
 
     Raises
     ------
     ConfigError
-        If they are more than 2**60.
+        If there are more than 2**60.
     """
-    total = math.prod(sizes)
+    total = 1
+    for size in sizes:
+        total *= size
     if total > _LARGEST:
         raise ConfigError(f"The axes of '{name}' have more than 2^60 combinations. Take axes or values out.")
     return total
 
 
-def _point(number: int, sizes: Sequence[int]) -> Indices:
+def _number(seed: Sequence[object]) -> int:
+    return int(digest(list(seed))[:16], 16)
+
+
+def _generator(seed: Sequence[object]) -> random.Random:
+    return random.Random(_number(seed))
+
+
+def _point(number: int, axes: Sequence[Sequence[object]]) -> Indices:
     found = []
-    for size in reversed(sizes):
-        number, index = divmod(number, size)
+    for values in reversed(axes):
+        number, index = divmod(number, len(values))
         found.append(index)
     return tuple(reversed(found))
-
-
-def _hypercube(sizes: Sequence[int], n: int, seed: int) -> list[Indices]:
-    try:
-        from scipy.stats import qmc
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"sweep.sample.method: lhs needs {error.name}, which is not installed. "
-            "Run: pip install 'vpcore[sampling]', or write method: random."
-        ) from None
-    import numpy as np
-
-    unit = qmc.LatinHypercube(d=len(sizes), rng=np.random.default_rng(seed)).random(n)
-    indices = np.minimum((unit * np.array(sizes)).astype(np.int64), np.array(sizes) - 1)
-    return [tuple(int(i) for i in row) for row in indices]
