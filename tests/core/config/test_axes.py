@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from vpcore import ConfigError, PluginError, Workspace
 from vpcore.axes import MOST_VALUES, axis_values
+from vpcore.config.resolved import Grid, Search
 
 Write = Callable[[str, str], Path]
 
@@ -205,3 +206,11 @@ def test_a_value_that_lacks_another_is_refused_before_anything_is_proposed(works
           "  sample: {method: optuna, n: 3}\n")  # fmt: skip
     with pytest.raises(ConfigError, match=r"sweep\.per_signal\.plain\.window must be at most 500, was 501"):
         workspace.experiment("huge").to_harness_config()
+
+
+def test_a_search_with_optuna_keeps_the_hash_that_it_had_before_there_were_other_samplers() -> None:
+    grids = {name: Grid(base={}, axes={}) for name in ("scoring", "params")}
+    search = Search(n=3, seed=0, round=16, **grids)
+    assert "sampler" not in search.model_dump(mode="json")
+    assert Search(sampler="other", n=3, seed=0, round=16, **grids).model_dump()["sampler"] == "other"
+    assert Search.model_validate(search.model_dump()) == search

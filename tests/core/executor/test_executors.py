@@ -9,28 +9,35 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Executor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from vpcore.errors import PluginError
 from vpcore.executor import ExecutorLost, LocalExecutor, SerialExecutor, WorkerDied
 from vpcore.executor.dask import DaskExecutor
+from vpcore.testing import executor_checks
 
 
-@pytest.mark.parametrize("kind", [SerialExecutor, LocalExecutor])
-def test_results_and_errors_come_back(kind: Any) -> None:
-    with kind(2) as executor:
-        futures = [executor.submit(operator.add, i, 1) for i in range(5)]
-        broken = executor.submit(operator.truediv, 1, 0)
-        assert [future.result() for future in futures] == [1, 2, 3, 4, 5]
-        with pytest.raises(ZeroDivisionError):
-            broken.result()
-        assert list(executor.map(abs, [-1, -2])) == [1, 2]
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        executor.submit(abs, 1)
+@executor_checks(LocalExecutor)
+def test_local_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+@executor_checks(SerialExecutor)
+def test_serial_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+@executor_checks(ThreadPoolExecutor)
+def test_a_foreign_executor(check: Callable[[], None], request: pytest.FixtureRequest) -> None:
+    if "check_attributes" in request.node.name:  # its tasks run in this process, which the defaults do not say
+        with pytest.raises(AssertionError, match="in_process was False; a task ran in this process: True"):
+            check()
+    elif "check_a_death" not in request.node.name:  # which would end this process
+        check()
 
 
 def test_a_local_error_carries_the_workers_traceback() -> None:
@@ -143,12 +150,12 @@ def test_the_number_of_workers_must_be_positive() -> None:
         LocalExecutor(0)
 
 
-def test_they_are_executors() -> None:
-    assert issubclass(LocalExecutor, Executor)
-    assert issubclass(SerialExecutor, Executor)
-
-
 # -- Dask --------------------------------------------------------------------------------------------------------------
+
+
+@executor_checks(DaskExecutor)
+def test_dask_conforms(check: Callable[[], None]) -> None:
+    check()
 
 
 def test_a_dask_cluster_of_this_machine() -> None:

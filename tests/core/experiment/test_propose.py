@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -13,6 +14,12 @@ from hypothesis import strategies as st
 
 from vpcore.experiment.propose import ASKS_PER_POINT, OptunaSampler
 from vpcore.sampler import Indices
+from vpcore.testing import sampler_checks
+
+
+@sampler_checks(OptunaSampler)
+def test_conforms(check: Callable[[], None]) -> None:
+    check()
 
 
 def propose(axes: list[list[Any]], known: dict[Indices, float], size: int, seed: list[Any]) -> list[Indices]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from vpcore.canonical import digest
 from vpcore.errors import ConfigError
-from vpcore.sampler import Indices
+from vpcore.sampler import Indices, Sampler
+from vpcore.sampler.conformance import check_new_combinations
 from vpcore.sampler.designs import DESIGNS, check_size
+from vpcore.testing import sampler_checks
 
 
 def sample_points(sizes: Sequence[int], method: str, n: int, seed: int, stream: str) -> list[Indices]:
@@ -56,6 +58,31 @@ def test_a_sample_of_a_huge_grid_is_quick_and_one_that_is_too_huge_an_error() ->
     assert len(sample_points((10_000,) * 4, "random", 50, 0, "ads")) == 50
     with pytest.raises(ConfigError, match=r"The axes of 'ads' have more than 2\^60 combinations\."):
         check_size((10_000,) * 5, "ads")
+
+
+@sampler_checks(DESIGNS["grid"])
+def test_grid_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+@sampler_checks(DESIGNS["random"])
+def test_random_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+@sampler_checks(DESIGNS["lhs"])
+def test_lhs_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+class _Stubborn(Sampler):
+    def ask(self, size: int) -> list[Indices]:
+        return [(0,) * len(self.axes)] * size
+
+
+def test_the_checks_can_fail() -> None:
+    with pytest.raises(AssertionError, match=r"ask\(3\) returned a combination twice"):
+        check_new_combinations(_Stubborn)
 
 
 def test_a_grid_is_tried_in_its_order() -> None:

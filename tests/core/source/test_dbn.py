@@ -11,13 +11,41 @@ from real_data import ESH4, ESH4_OPEN_NS, ESM4, HOUR_NS, needs_esh4, needs_esm4,
 
 from vpcore.canonical import file_digest
 from vpcore.errors import SourceError
-from vpcore.source import Source, SourceRequest
+from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE
+from vpcore.source import SourceRequest
+from vpcore.source.conformance import check_unknown_option
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.source import DbnSource
+from vpcore.source.dbn.writer import encode_metadata
+from vpcore.testing import source_checks
 
 
-def test_dbn_source_is_a_source():
-    assert isinstance(DbnSource(), Source)
+def _window(folder):
+    records = np.zeros(50, MBO_DTYPE)
+    records["length"], records["rtype"], records["instrument_id"] = MBO_DTYPE.itemsize // 4, MBO_RTYPE, 7
+    start = 20_000 * 86_400 * 10**9
+    records["ts_recv"] = records["ts_event"] = start + np.arange(50, dtype=np.uint64)
+    head = encode_metadata(
+        dataset="T", start_ns=start, end_ns=start + 60, mappings=[Mapping("SYM", 7, start, start + 60)]
+    )
+    path = folder / "a.dbn"
+    path.write_bytes(head + records.tobytes())
+    return SourceRequest("SYM", start, start + 60, files=(path,), options={"chunk_records": 7})
+
+
+@source_checks(DbnSource, _window)
+def test_dbn_conforms(check):
+    check()
+
+
+class Rewriting(DbnSource):
+    def open(self, request):
+        raise SourceError("no option")
+
+
+def test_the_checks_can_fail(tmp_path):
+    with pytest.raises(AssertionError, match="the error must name the option, was: no option"):
+        check_unknown_option(Rewriting, _window(tmp_path))
 
 
 @pytest.mark.parametrize("suffix", [".dbn", ".dbn.zst"])

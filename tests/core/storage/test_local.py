@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import signal
 import subprocess
@@ -13,7 +12,8 @@ import pytest
 
 from vpcore.errors import StorageError
 from vpcore.storage import MANIFEST, LocalStorage, atomic
-from vpcore.storage.conformance import STORAGE_CHECKS, check_storage
+from vpcore.storage.conformance import check_exclusive_put
+from vpcore.testing import storage_checks
 
 DEAD_WRITER = """
     import os, sys, time
@@ -35,20 +35,9 @@ def storage(tmp_path: Path) -> LocalStorage:
     return LocalStorage(tmp_path / "lake")
 
 
-@pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
-def test_conforms(check, storage):
-    check(storage)
-
-
-def test_check_storage_runs_every_check(tmp_path):
-    made = []
-
-    def make():
-        made.append(LocalStorage(tmp_path / str(len(made))))
-        return made[-1]
-
-    check_storage(make)
-    assert len(made) == len(STORAGE_CHECKS)
+@storage_checks(LocalStorage)
+def test_conforms(check):
+    check()
 
 
 class Forgetful(LocalStorage):
@@ -58,9 +47,8 @@ class Forgetful(LocalStorage):
 
 
 def test_the_checks_can_fail(tmp_path):
-    folders = (tmp_path / str(i) for i in itertools.count())
     with pytest.raises(AssertionError, match="exactly one exclusive writer must win, 8 did"):
-        check_storage(lambda: Forgetful(next(folders)))
+        check_exclusive_put(Forgetful(tmp_path))
 
 
 def names(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,39 +15,35 @@ from typing import Any
 import pytest
 
 from vpcore.errors import PluginError, StorageError
+from vpcore.testing import tracker_checks
 from vpcore.tracker import NoTracker
+from vpcore.tracker.conformance import META, ROWS, check_files
 from vpcore.tracker.jsonl import JsonlTracker
 from vpcore.tracker.mlflow import MlflowTracker
 from vpcore.tracker.summary import Asked
 
-META: dict[str, Any] = {
-    "run_id": "00112233aabbccdd",
-    "experiment_name": "sweep",
-    "dataset_id": "ES_x",
-    "code_digest": "c0",
-    "sources_json": '["ab"]',
-    "signal_name": "ads",
-    "signal_params_json": '{"slope_windows":[10,25],"mode":"a"}',
-    "scoring_json": None,
-    "eval_json": '{"price":"touch","fee_ticks":0}',
-    "status": "ok",
-    "error": None,
-    "started_utc": datetime(2024, 1, 1, tzinfo=UTC),
-    "finished_utc": datetime(2024, 1, 1, 0, 0, 5, tzinfo=UTC),
-}
-ROWS: list[dict[str, Any]] = [
-    {
-        "row": "aaaa",
-        "threshold": 0.4,
-        "net_pnl_ticks": -1.0,
-        "tp_rate": 0.5,
-        "n_signals": 9,
-        "tp_ticks": 4,
-        "status": "ok",
-    },
-    {"row": "bbbb", "threshold": 0.6, "net_pnl_ticks": 0.5, "tp_rate": 0.4, "n_signals": 7, "tp_ticks": 4},
-    {"row": "cccc", "threshold": 0.8, "net_pnl_ticks": None, "tp_rate": None, "n_signals": 0, "tp_ticks": 4},
-]
+
+@tracker_checks(JsonlTracker)
+def test_jsonl_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+@tracker_checks(NoTracker)
+def test_no_tracker_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+class _Greedy(NoTracker):
+    def log_files(self, experiment: str, run_id: str | None, files: Any) -> None:
+        for path in files.values():
+            path.write_bytes(b"mine")
+
+
+def test_the_checks_can_fail(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="log_files must leave the files as they are"):
+        check_files(_Greedy, tmp_path)
+    with pytest.raises(AssertionError, match=r"must derive from vpcore\.tracker\.Tracker"):
+        check_files(dict, tmp_path)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -95,7 +92,7 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
     assert (run.info.start_time, run.info.end_time) == (1704067200000, 1704067260000)
     assert run.data.params == {
         "signal": "ads",
-        "dataset_id": "ES_x",
+        "dataset_id": META["dataset_id"],
         "signal.slope_windows": "[10, 25]",
         "signal.mode": "a",
         "eval.price": "touch",
@@ -105,8 +102,8 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
     steps = again.client.get_metric_history(run.info.run_id, "by_threshold/net_pnl_ticks")
     assert [(metric.step, metric.value) for metric in steps] == [(400, -1.0), (600, 0.5)]
     (given,) = run.inputs.dataset_inputs
-    assert (given.dataset.name, given.dataset.source_type) == ("ES_x", "vpcore")
-    assert json.loads(given.dataset.source) == {"dataset_id": "ES_x", "sources_sha256": ["ab"]}
+    assert (given.dataset.name, given.dataset.source_type) == (META["dataset_id"], "vpcore")
+    assert json.loads(given.dataset.source) == {"dataset_id": META["dataset_id"], "sources_sha256": ["ab"]}
     assert own == {
         "threshold": 0.6,
         "net_pnl_ticks": 0.5,

@@ -1,25 +1,39 @@
-"""Conformance checks for plugin authors, and the data to run them on.
+"""Conformance suites for plugin authors, and data to run them on.
 
-::
+Each suite is a pytest decorator that calls a test once per check::
 
     from vpcore.testing import signal_checks
 
     @signal_checks(MySignal())
     def test_conformance(check):
         check()
+
+`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks` and `source_checks` take what makes the object.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import concurrent.futures
+
+    import pytest
+
+    from vpcore.sampler import Sampler
     from vpcore.signal.conformance.check import CheckReport, CheckResult, check_signal, signal_checks
     from vpcore.signal.conformance.checks import CHECKS, GATE
     from vpcore.signal.conformance.data import SessionData
     from vpcore.signal.conformance.proof import load_proof, proof_key, prove, save_proof
     from vpcore.signal.conformance.synthetic import mirrored_dataset, synthetic_dataset
+    from vpcore.source import Source, SourceRequest
+    from vpcore.storage import Storage
+    from vpcore.tracker import Tracker
 
 _HOME = {
     **dict.fromkeys(("CheckReport", "CheckResult", "check_signal", "signal_checks"), "check"),
@@ -36,13 +50,18 @@ __all__ = [
     "CheckResult",
     "SessionData",
     "check_signal",
+    "executor_checks",
     "load_proof",
     "mirrored_dataset",
     "proof_key",
     "prove",
+    "sampler_checks",
     "save_proof",
     "signal_checks",
+    "source_checks",
+    "storage_checks",
     "synthetic_dataset",
+    "tracker_checks",
 ]
 
 
@@ -53,3 +72,83 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"vpcore.signal.conformance.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:
+    """Return a decorator that calls a test once per check of a storage.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new, empty storage; an empty folder is given.
+    """
+    from vpcore.storage.conformance import STORAGE_CHECKS
+
+    return _suite(STORAGE_CHECKS, lambda check, folder: check(make(folder)))
+
+
+def tracker_checks(make: Callable[..., Tracker]) -> pytest.MarkDecorator:
+    """Return a decorator that calls a test once per check of a tracker.
+
+    Parameters
+    ----------
+    make : callable
+        The class, or what takes the same arguments.
+    """
+    from vpcore.tracker.conformance import TRACKER_CHECKS
+
+    return _suite(TRACKER_CHECKS, lambda check, folder: check(make, folder))
+
+
+def executor_checks(make: Callable[[int], concurrent.futures.Executor]) -> pytest.MarkDecorator:
+    """Return a decorator that calls a test once per check of an executor.
+
+    Parameters
+    ----------
+    make : callable
+        The class, or what takes the number of workers.
+    """
+    from vpcore.executor.conformance import EXECUTOR_CHECKS
+
+    return _suite(EXECUTOR_CHECKS, lambda check, folder: check(make))
+
+
+def sampler_checks(make: Callable[..., Sampler]) -> pytest.MarkDecorator:
+    """Return a decorator that calls a test once per check of a sampler.
+
+    Parameters
+    ----------
+    make : callable
+        The class, or what takes axes and seed.
+    """
+    from vpcore.sampler.conformance import SAMPLER_CHECKS
+
+    return _suite(SAMPLER_CHECKS, lambda check, folder: check(make))
+
+
+def source_checks(make: Callable[[], Source], request: Callable[[Path], SourceRequest]) -> pytest.MarkDecorator:
+    """Return a decorator that calls a test once per check of a source.
+
+    Parameters
+    ----------
+    make : callable
+        The class, or what returns a source.
+    request : callable
+        Returns a capture window that the source can open; an empty folder for its files is given.
+    """
+    from vpcore.source.conformance import SOURCE_CHECKS
+
+    return _suite(SOURCE_CHECKS, lambda check, folder: check(make, request(folder)))
+
+
+def _suite(
+    checks: Iterable[Callable[..., None]], call: Callable[[Callable[..., None], Path], None]
+) -> pytest.MarkDecorator:
+    import pytest
+
+    def run(check: Callable[..., None]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            call(check, Path(folder))
+
+    cases = [pytest.param(functools.partial(run, check), id=check.__name__) for check in checks]
+    return pytest.mark.parametrize("check", cases)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from vpcore.backtest.cache import KEEP_MB
 from vpcore.backtest.config import EvalConfig
@@ -36,7 +36,7 @@ class Search(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sampler: str
+    sampler: str = "optuna"
     n: int
     """How many are tried; less than there are."""
     seed: int
@@ -45,6 +45,11 @@ class Search(BaseModel):
     scoring: Grid
     """Without axes for a signal that does not read the score."""
     params: Grid
+
+    @model_serializer(mode="wrap")
+    def _without_the_first_sampler(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Without the sampler as before there were others: hashes and kept proposals of searches with optuna stay.
+        return {name: value for name, value in dump(self).items() if (name, value) != ("sampler", "optuna")}
 
     @property
     def axes(self) -> tuple[tuple[Any, ...], ...]:

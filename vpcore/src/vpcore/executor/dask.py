@@ -7,11 +7,12 @@ import importlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from vpcore.errors import PluginError
 from vpcore.executor.local import ExecutorLost, WorkerDied, usable_cores
+from vpcore.executor.protocol import Executor
 
 T = TypeVar("T")
 
@@ -44,9 +45,7 @@ class DaskExecutor(Executor):
         If Dask is not installed, no scheduler answers, or it has no workers.
     """
 
-    in_process = False
-    isolates = False
-    """Several tasks may wait at one worker, and its death is held against all of them."""
+    # Not `isolates`: several tasks may wait at one worker, and Dask holds a death against all of them.
 
     def __init__(self, max_workers: int | None = None, *, address: str | None = None) -> None:
         try:

@@ -16,9 +16,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Future
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, TypeVar
+
+from vpcore.executor.protocol import Executor
 
 T = TypeVar("T")
 
@@ -108,13 +110,12 @@ class LocalExecutor(Executor):
         If `max_workers` is below 1.
     """
 
-    in_process = False
     isolates = True
 
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, was {max_workers}.")
-        self.max_workers = max_workers or usable_cores()
+        self._workers = max_workers or usable_cores()
         self._tasks: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._living: set[_Process] = set()
@@ -122,6 +123,11 @@ class LocalExecutor(Executor):
         self._lock = threading.Lock()
         self._open = True
         self._killed = False
+
+    @property
+    def max_workers(self) -> int:
+        """Processes."""
+        return self._workers
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Hand a task to the next free process.
@@ -139,7 +145,7 @@ class LocalExecutor(Executor):
             if not self._open:
                 raise RuntimeError("submit after shutdown")
             self._tasks.put((future, payload))
-            if not self._idle.acquire(blocking=False) and len(self._threads) < self.max_workers:
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self._workers:
                 thread = threading.Thread(target=self._serve, name=f"vp-worker-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()

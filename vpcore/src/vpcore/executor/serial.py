@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from vpcore.executor.protocol import Executor
 
 T = TypeVar("T")
 
@@ -18,11 +20,15 @@ class SerialExecutor(Executor):
         Ignored: there is one.
     """
 
-    max_workers = 1
     in_process = True
 
     def __init__(self, max_workers: int | None = None) -> None:
         self._open = True
+
+    @property
+    def max_workers(self) -> int:
+        """One."""
+        return 1
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run `fn` now and return its finished future. Ctrl-C passes through."""

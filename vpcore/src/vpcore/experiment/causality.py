@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from vpcore.canonical import canonical_json
 from vpcore.errors import CausalityError
+from vpcore.executor import Executor
 from vpcore.experiment.dispatch import dispatch
 from vpcore.experiment.runs import Run
 from vpcore.experiment.worker import describe, load_class

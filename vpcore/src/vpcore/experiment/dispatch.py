@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from typing import Any, TypeVar
 
 from vpcore.errors import PluginError
-from vpcore.executor import ExecutorLost
+from vpcore.executor import Executor, ExecutorLost
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def dispatch(
     Parameters
     ----------
     executor : Executor
-        One with the attribute `max_workers` gets that many tasks and a few spare ones at a time, another 8.
+        Gets `max_workers` tasks at a time, and `SPARE` more.
     function : callable
         What to call.
     calls : sequence of tuples
@@ -45,15 +45,14 @@ def dispatch(
 
     Notes
     -----
-    If the generator is closed early or interrupted, what waits is cancelled and, where the executor can (`kill`),
-    what is at work is ended.
+    A generator that is closed early or interrupted kills the executor.
     """
 
     def room() -> int:
         # Asked every time: workers of a cluster come and go.
         if at_once is not None:
             return at_once
-        return int(getattr(executor, "max_workers", 8)) + (0 if getattr(executor, "in_process", False) else SPARE)
+        return executor.max_workers + (0 if executor.in_process else SPARE)
 
     pending: dict[Future[T], int] = {}
     position = 0
@@ -80,17 +79,8 @@ def dispatch(
                 yield index, result
     finally:
         if pending:
-            stop(executor)
+            executor.kill()
 
 
 def _gone(error: BaseException) -> PluginError:
     return PluginError(f"The executor is gone: {error}. What was finished is stored; running again computes the rest.")
-
-
-def stop(executor: Executor) -> None:
-    """End an executor in the middle of its work."""
-    kill = getattr(executor, "kill", None)
-    if kill is not None:
-        kill()
-    else:
-        executor.shutdown(wait=False, cancel_futures=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
 from vpcore.errors import VpError
+from vpcore.executor import Executor
 from vpcore.experiment.adaptive_search import Searches, require_samplers, with_proposals
 from vpcore.experiment.causality import PROOFS, pass_gate
 from vpcore.experiment.dispatch import dispatch
@@ -164,7 +165,7 @@ def run_experiment(
                     keeper = Keeper(workspace, config, tracker, report)
                     opened.enter_context(pool)
                 keeper.take(plan, searches.rows_to_come(plan))
-                if not getattr(pool, "in_process", False):
+                if not pool.in_process:
                     for run in plan.missing:
                         require_importable(type(run.signal))
                 _work(keeper, plan, pool, datasets, fail_fast, on_progress)
@@ -259,14 +260,14 @@ def _work(
             replace(
                 task, models=models, diagnostics=looks, extent=keeper.config.diagnostics, keep_mb=keeper.config.keep_mb
             )
-            for task in tasks(left, workspace.datasets, workspace.cache_dir, getattr(pool, "max_workers", 1))
+            for task in tasks(left, workspace.datasets, workspace.cache_dir, pool.max_workers)
         ]
         show()
         died = _run_all(keeper, pool, work, fail_fast, show)
         # Which run of a task its worker died of is only seen when each has a worker to itself; where a death is held
         # against what merely waited there, nothing else may wait.
         alone = [replace(task, items=(item,)) for task in died for item in task.items]
-        at_once = None if getattr(pool, "isolates", False) else 1
+        at_once = None if pool.isolates else 1
         if not report.stopped:
             _run_all(keeper, pool, alone, fail_fast, show, at_once=at_once)
     finally:
@@ -296,7 +297,7 @@ def _run_all(
         keeper.started(*(item.run_id for item in work[index].items))
 
     died = []
-    isolated = at_once == 1 or getattr(pool, "isolates", False)
+    isolated = at_once == 1 or pool.isolates
     with closing(dispatch(pool, run_task, [(task,) for task in work], announce, at_once=at_once)) as results:
         for index, result in results:
             task = work[index]

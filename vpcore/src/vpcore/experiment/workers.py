@@ -6,7 +6,6 @@ import importlib.metadata
 import inspect
 import platform
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from vpcore.config import ExperimentConfig
 from vpcore.dataset import DatasetRegistry
 from vpcore.dataset.manifest import MANIFEST_FILE
 from vpcore.errors import ConfigError, DatasetError, PluginError, VpError, did_you_mean, listed
+from vpcore.executor import Executor, adapted
 from vpcore.experiment.runs import LIBRARIES
 from vpcore.kernels.jit import sources_digest
 
@@ -60,8 +60,7 @@ def make_pool(
         raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
     given = {**(config.executor_options if name == config.executor else {}), **(options or {})}
     check_options(make, name, given)
-    pool: Executor = make(workers, **given)
-    return pool
+    return adapted(make(workers, **given))
 
 
 def check_options(make: Any, name: str, options: Mapping[str, Any]) -> None:
@@ -112,8 +111,7 @@ def surroundings(datasets: DatasetRegistry, ids: Iterable[str]) -> dict[str, str
 def check_workers(pool: Executor, datasets: DatasetRegistry, ids: Collection[str]) -> None:
     """Refuse workers elsewhere that do not see the datasets or would compute with other code.
 
-    Only an executor whose processes may be of another machine or environment has `on_every_worker`; those of the
-    others are this one's.
+    Only an executor whose processes may be of another machine or environment answers `on_every_worker`.
 
     Raises
     ------
@@ -122,12 +120,11 @@ def check_workers(pool: Executor, datasets: DatasetRegistry, ids: Collection[str
     PluginError
         If a worker has another version of something, or does not have vpcore at all.
     """
-    ask = getattr(pool, "on_every_worker", None)
-    if ask is None:
+    if type(pool).on_every_worker is Executor.on_every_worker:
         return
     wanted = surroundings(datasets, ids)
     try:
-        answers = ask(surroundings, datasets, list(ids))
+        answers = pool.on_every_worker(surroundings, datasets, list(ids))
     except ModuleNotFoundError as error:
         raise PluginError(
             f"A worker cannot import {error.name}. Install there what is installed here, vpcore and the packages of "

@@ -14,7 +14,7 @@ from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.dataset import verify_files
 from vpcore.errors import DatasetError, SourceError, listed
 from vpcore.kernels.jit import sources_digest
-from vpcore.source.protocol import FileInfo, RecordStream, SourceRequest
+from vpcore.source.protocol import FileInfo, RecordStream, Source, SourceRequest
 from vpcore.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -26,16 +26,14 @@ CHECKED = "checked"
 
 def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStream:
     """Open the capture window of a pipeline; its files are known and hashed when this returns."""
-    source = workspace.plugins.load("source", pipeline.source)()
-    stream: RecordStream = source.open(_request(workspace, pipeline))
-    return stream
+    source: Source = workspace.plugins.load("source", pipeline.source)()
+    return source.open(_request(workspace, pipeline))
 
 
 def check_source(workspace: Workspace, pipeline: ResolvedPipeline) -> None:
-    """Raise what `open_source` would, as far as the source can tell without reading records (`check` is optional)."""
-    check = getattr(workspace.plugins.load("source", pipeline.source)(), "check", None)
-    if check is not None:
-        check(_request(workspace, pipeline))
+    """Raise what `open_source` would, as far as the source can tell without reading records."""
+    source: Source = workspace.plugins.load("source", pipeline.source)()
+    source.check(_request(workspace, pipeline))
 
 
 def _request(workspace: Workspace, pipeline: ResolvedPipeline) -> SourceRequest:

@@ -47,7 +47,7 @@ def vp_signals() -> Iterable[Component]:
 def vp_sources() -> Iterable[Component]:
     """Return the sources of this plugin, named by `capture.source` of a pipeline.
 
-    A target is a class that implements `vpcore.source.Source` and takes no arguments. None means no sources.
+    A target is a subclass of `vpcore.source.Source` that takes no arguments. None means no sources.
     """
     raise NotImplementedError
 
@@ -56,7 +56,7 @@ def vp_sources() -> Iterable[Component]:
 def vp_storages() -> Iterable[Component]:
     """Return the storage backends of this plugin.
 
-    A target is a class that implements `vpcore.storage.Storage` and takes the root of the lake. None means none.
+    A target is a subclass of `vpcore.storage.Storage` that takes the root of the lake. None means none.
     """
     raise NotImplementedError
 
@@ -74,8 +74,8 @@ def vp_trackers() -> Iterable[Component]:
 def vp_executors() -> Iterable[Component]:
     """Return the executors of this plugin, named by `parallel.executor` of an experiment.
 
-    A target is a class or function that takes `max_workers`, and by name the options that it has
-    (`parallel.options`), and returns a `concurrent.futures.Executor`. None means no executors.
+    A target is a class or function that takes `max_workers`, and by name its options (`parallel.options`), and
+    returns a `vpcore.executor.Executor` or another `concurrent.futures.Executor`. None means no executors.
     """
     raise NotImplementedError
 

@@ -28,7 +28,12 @@ HOOK_OF_KIND: dict[str, str] = {
     "sampler": "vp_samplers",
     "command": "vp_commands",
 }
-BASE_OF_KIND = {"tracker": "vpcore.tracker:Tracker", "sampler": "vpcore.sampler:Sampler"}
+BASE_OF_KIND = {
+    "source": "vpcore.source:Source",
+    "storage": "vpcore.storage:Storage",
+    "tracker": "vpcore.tracker:Tracker",
+    "sampler": "vpcore.sampler:Sampler",
+}
 """By kind, the class that a target derives from. Signals have checks of their own, executors are any callable."""
 
 LIFECYCLE_HOOKS = (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +97,7 @@ class RecordChunk:
     first_record: int
 
 
-class RecordStream(Protocol):
+class RecordStream(ABC):
     """An open capture window: a context manager, iterated once.
 
     Attributes
@@ -113,42 +114,50 @@ class RecordStream(Protocol):
     """
 
     files: list[FileInfo]
-    covered_end_ns: int | None
+    covered_end_ns: int | None = None
     warnings: list[str]
     bytes_total: int
 
     @property
+    @abstractmethod
     def bytes_done(self) -> int:
         """Bytes on disk that have been read."""
-        ...
 
-    def __enter__(self) -> Self: ...
+    @abstractmethod
+    def __iter__(self) -> Iterator[RecordChunk]:
+        """Yield the records in the order of arrival, once."""
+
+    def close(self) -> None:  # noqa: B027
+        """Close what is open; called at the end, however the reading ends."""
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
-    def __iter__(self) -> Iterator[RecordChunk]: ...
 
+class Source(ABC):
+    """A component of kind `source`; made without arguments. `vpcore.testing.source_checks` checks an implementation."""
 
-@runtime_checkable
-class Source(Protocol):
-    """A component of kind `source`; made without arguments.
-
-    It may also have ``check(request)``, which raises what `open` would as far as that is known without reading records:
-    then an experiment on many sessions says at once which of them have no data.
-    """
-
+    @abstractmethod
     def open(self, request: SourceRequest) -> RecordStream:
         """Open a capture window.
 
         Raises
         ------
         SourceError
-            If the window cannot be read as market-by-order records of the symbol. What only reading shows (a file cut
-            short, a damaged one) is raised while the stream is read.
+            If the window cannot be read as market-by-order records of the symbol. Errors that only reading shows (a
+            file cut short, a damaged one) are raised while the stream is read.
         """
-        ...
+
+    def check(self, request: SourceRequest) -> None:  # noqa: B027
+        """Raise what `open` would, as far as the source can tell without reading records.
+
+        With this, an experiment on many sessions says at once which of them have no data. The default checks nothing.
+        """
 
 
 def utc(ns: int) -> str:

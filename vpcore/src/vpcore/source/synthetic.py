@@ -37,7 +37,7 @@ from vpcore.source.calibration import (
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.source import DbnSource, DbnStream
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
-from vpcore.source.protocol import SourceRequest
+from vpcore.source.protocol import Source, SourceRequest
 from vpcore.units import NS_PER_S, tick_to_int
 
 __all__ = [
@@ -275,7 +275,7 @@ def write_synthetic(path: Path, params: SyntheticParams) -> SyntheticReport:
     )
 
 
-class SyntheticSource:
+class SyntheticSource(Source):
     """Simulates the capture window's market, keeps it as a file, and reads that file as any other.
 
     Options: the fields of `SyntheticParams`. Symbol, start and length are the window's.

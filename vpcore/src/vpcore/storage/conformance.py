@@ -1,13 +1,4 @@
-"""Conformance checks for storage backends.
-
-In a plugin's tests::
-
-    @pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
-    def test_storage(check, tmp_path):
-        check(MyStorage(...))          # a fresh, empty storage for every check
-
-or `check_storage(make)` for all of them at once. A check raises `AssertionError` with what the storage did wrong.
-"""
+"""Conformance checks for storages; `vpcore.testing.storage_checks` runs them. A check raises `AssertionError`."""
 
 from __future__ import annotations
 
@@ -36,8 +27,8 @@ def _collection(storage: Storage, prefix: str, text: bytes = b"data") -> Stage:
 
 
 def check_protocol(storage: Storage) -> None:
-    """It has the methods of `Storage`."""
-    assert isinstance(storage, Storage), f"{type(storage).__name__} lacks a method of vpcore.storage.Storage"
+    """It derives from `Storage`."""
+    assert isinstance(storage, Storage), f"{type(storage).__name__} must derive from vpcore.storage.Storage"
 
 
 def check_read_what_was_put(storage: Storage) -> None:
@@ -145,20 +136,3 @@ STORAGE_CHECKS: tuple[Callable[[Storage], None], ...] = (
     check_concurrent_commits,
 )
 """Every check; each takes a storage that is empty."""
-
-
-def check_storage(make: Callable[[], Storage]) -> None:
-    """Run every check, each on a fresh storage.
-
-    Parameters
-    ----------
-    make : callable
-        Returns a new, empty storage.
-
-    Raises
-    ------
-    AssertionError
-        With what the storage did wrong.
-    """
-    for check in STORAGE_CHECKS:
-        check(make())

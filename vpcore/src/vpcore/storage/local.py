@@ -11,10 +11,10 @@ from pathlib import Path
 
 from vpcore.errors import StorageError
 from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder, write_atomic
-from vpcore.storage.protocol import MANIFEST, TEMPORARY, Stage, check_key
+from vpcore.storage.protocol import MANIFEST, TEMPORARY, Stage, Storage, check_key
 
 
-class LocalStorage:
+class LocalStorage(Storage):
     """Files below `root` on a local file system (POSIX: Linux, macOS).
 
     A file becomes visible by renaming a finished temporary, a collection by renaming its folder. Files and folders are

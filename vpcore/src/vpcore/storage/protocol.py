@@ -1,4 +1,4 @@
-"""What a storage backend must do. `vpcore.storage.conformance` checks an implementation against it.
+"""The base class of storages. `vpcore.testing.storage_checks` checks an implementation.
 
 A *key* is a path inside the storage, written with ``/``, relative, without ``.`` or ``..``; a *prefix* is the key of a
 folder. A reader never sees half a file (`put_atomic`) nor half a collection (`commit`): a collection such as a dataset
@@ -7,10 +7,10 @@ exists when its manifest does, and the manifest appears last.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, runtime_checkable
 
 from vpcore.errors import StorageError
 
@@ -71,22 +71,26 @@ class Stage:
         self.discard()
 
 
-@runtime_checkable
-class Storage(Protocol):
-    """A place for finished files. Every failure of the medium is a `StorageError`."""
+class Storage(ABC):
+    """A place for finished files. Every failure of the medium is a `StorageError`.
 
+    The root of a workspace's storage is the only argument without a default; options are keyword arguments
+    (`storage.options` of ``configs/workspace.yaml``).
+    """
+
+    @abstractmethod
     def read(self, key: str) -> bytes:
         """Return the bytes of a file. A missing file is a `StorageError` that names the key."""
-        ...
 
+    @abstractmethod
     def exists(self, key: str) -> bool:
         """Return whether a finished file is stored under `key`."""
-        ...
 
+    @abstractmethod
     def list(self, prefix: str = "") -> list[str]:
         """Return the sorted keys of every finished file below `prefix`; none for a prefix that does not exist."""
-        ...
 
+    @abstractmethod
     def put_atomic(self, key: str, file: Path | bytes, *, exclusive: bool = False) -> bool:
         """Store a file (left where it is) or bytes under `key`, durably; readers see all of it or none.
 
@@ -96,19 +100,19 @@ class Storage(Protocol):
             True if this call stored it. False only with `exclusive`, if the key existed: then nothing is changed, and
             of several writers at once exactly one is told True.
         """
-        ...
 
+    @abstractmethod
     def delete(self, key: str) -> None:
         """Remove a file. A missing one is not an error: somebody else removed it first."""
-        ...
 
+    @abstractmethod
     def stage(self, prefix: str) -> Stage:
         """Return a local folder to write a collection into, invisible to readers.
 
         Folders left by writers that died are removed; those of living ones are not touched.
         """
-        ...
 
+    @abstractmethod
     def commit(self, prefix: str, stage: Stage, manifest_last: str = MANIFEST) -> bool:
         """Publish a staged folder as `prefix`, durably and at once; its manifest appears no earlier than the rest.
 
@@ -118,8 +122,7 @@ class Storage(Protocol):
             True if this call published it. False if the collection existed already: it is left as it is. The staged
             folder is gone in both cases.
         """
-        ...
 
     def local_path(self, key: str) -> Path | None:
-        """Return the path of a key or prefix on this machine, or None if the storage has no such thing."""
-        ...
+        """Return the path of a key or prefix on this machine, or None, the default, if there is none."""
+        return None

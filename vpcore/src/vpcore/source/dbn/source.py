@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.source.dbn.discovery import Selection, select_files
 from vpcore.source.dbn.header import SourceFile, require_complete
 from vpcore.source.dbn.records import CHUNK_RECORDS, RecordReader, Records
-from vpcore.source.protocol import FileInfo, RecordChunk, SourceRequest, utc
+from vpcore.source.protocol import FileInfo, RecordChunk, RecordStream, Source, SourceRequest, utc
 from vpcore.units import NS_PER_S
 
 FAR_NS = 60 * NS_PER_S
@@ -27,7 +26,7 @@ A file that was cut between two records cannot be told otherwise.
 _OPTIONS = {"chunk_records"}
 
 
-class DbnSource:
+class DbnSource(Source):
     """Reads Databento files.
 
     Options: `chunk_records`, how many records are decompressed at a time (default 32,768; changes no result).
@@ -73,7 +72,7 @@ def _chunk_records(options: Mapping[str, Any]) -> int:
     return value
 
 
-class DbnStream:
+class DbnStream(RecordStream):
     """A capture window of one or several files, read in order of time. See `RecordStream`.
 
     Records go as far as the first one of the instrument at or after the window's end, that one included: it tells the
@@ -101,14 +100,6 @@ class DbnStream:
     def bytes_done(self) -> int:
         """Bytes on disk that have been read."""
         return self._read_before + (self._reader.position if self._reader else 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file that is open."""
