@@ -4,7 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYPROJECTS := pyproject.toml vpcore/pyproject.toml vpcore_signals_stat/pyproject.toml vpcore_signals_ml/pyproject.toml
+PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
+PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo lint test fuzz docs constraints clean
@@ -12,13 +13,14 @@ PYPROJECTS := pyproject.toml vpcore/pyproject.toml vpcore_signals_stat/pyproject
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-install: $(STAMP)  ## Make .venv with the three packages, editable, and every tool.
+install: $(STAMP)  ## Make .venv with every package, editable, and every tool.
 
 # A new entry point or dependency is only seen after another install, so the stamp depends on what declares them.
 $(STAMP): $(PYPROJECTS) constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e './vpcore[dev,dask,mlflow,optuna,plot]' -e ./vpcore_signals_stat -e './vpcore_signals_ml[models]'
+		-e './vpcore[dev,dask,mlflow,optuna,plot]' -e ./vpcore_signals_stat -e './vpcore_signals_ml[models]' \
+		$(addprefix -e ,$(PLUGINS))
 	touch $(STAMP)
 
 demo: $(STAMP)  ## The whole chain on a synthetic market, in build/demo; writes nothing else.
@@ -57,7 +59,7 @@ constraints:  ## Resolve all packages with every extra anew and write constraint
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check \
-		'./vpcore[dev,dask,mlflow,optuna,plot]' ./vpcore_signals_stat './vpcore_signals_ml[models]'
+		'./vpcore[dev,dask,mlflow,optuna,plot]' ./vpcore_signals_stat './vpcore_signals_ml[models]' $(PLUGINS)
 	{ echo '# One resolution of all packages with every extra. Written by: make constraints'; \
 	  build/constraints/bin/python -m pip freeze --all | grep -Ev '^(vpcore|pip==|wheel==)'; } > constraints.txt
 

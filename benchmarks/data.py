@@ -10,8 +10,8 @@ import numpy as np
 
 from vpcore.source.dbn.header import read_header
 from vpcore.source.dbn.records import RecordReader
-from vpcore.source.synthetic import SyntheticParams, write_synthetic
 from vpcore.workspace import Workspace
+from vpcore_market.source import SyntheticParams, write_synthetic
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "build" / "bench"

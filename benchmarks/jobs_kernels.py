@@ -15,7 +15,7 @@ from harness import Comparison, Way
 
 from vpcore.kernels import resample, rolling, spatial
 from vpcore.kernels.random import seeded
-from vpcore.source.synthetic import SyntheticParams, write_synthetic
+from vpcore_market.source import SyntheticParams, write_synthetic
 
 WINDOW, RADIUS, DRAWS = 50, 50, 1000
 

@@ -25,8 +25,8 @@ import numpy as np
 from vpcore import Dataset, Engine, EngineParams, LabelSpec, ScoringConfig
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import score_arrays
-from vpcore.source.synthetic import Simulation, SyntheticParams
 from vpcore.units import tick_to_int
+from vpcore_market.source import Simulation, SyntheticParams
 from vpcore_signals_ml import linear_signals, walk
 from vpcore_signals_ml.anomaly_signal import PcaAd
 from vpcore_signals_ml.diagnostics import out_of_sample

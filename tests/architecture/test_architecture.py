@@ -17,7 +17,9 @@ from vpcore.plugins import hookspecs
 from vpcore.plugins.manager import HOOKS
 
 REPOSITORY = Path(__file__).parents[2]
-PACKAGES = ("vpcore", "vpcore_signals_stat", "vpcore_signals_ml")
+PACKAGES = sorted(
+    file.parent for pattern in ("vpcore*", "plugins/*") for file in REPOSITORY.glob(f"{pattern}/pyproject.toml")
+)
 HEAVY = (
     "numpy",
     "numba",
@@ -35,7 +37,7 @@ HEAVY = (
 
 
 def sources() -> list[Path]:
-    found = [path for package in PACKAGES for path in sorted((REPOSITORY / package / "src").rglob("*.py"))]
+    found = [path for package in PACKAGES for path in sorted((package / "src").rglob("*.py"))]
     assert len(found) > 50
     return found
 
@@ -236,5 +238,5 @@ def test_the_constraints_name_no_place() -> None:
 
 def test_every_package_names_its_licence_and_types() -> None:
     for package in PACKAGES:
-        assert (REPOSITORY / package / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
-        assert (REPOSITORY / package / "src" / package / "py.typed").is_file()
+        assert (package / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
+        assert (package / "src" / package.name / "py.typed").is_file()

@@ -10,7 +10,7 @@ import pytest
 
 from vpcore import Dataset, Engine, EngineParams, LabelSpec
 from vpcore.schema import GRID_VALUES
-from vpcore.source.synthetic import Simulation, SyntheticParams
+from vpcore_market.source import Simulation, SyntheticParams
 from vpcore_signals_ml import walk
 from vpcore_signals_ml.diagnostics import out_of_sample
 from vpcore_signals_ml.figures import auc, auc_across

@@ -51,9 +51,9 @@ def inspect(
 def _market(file: Path, symbol: str | None, first: str | None, last: str | None, plot: Path | None, json: bool) -> None:
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.source.protocol import utc
-    from vpcore.source.synthetic import SyntheticParams
-    from vpcore.study.figures import draw_portraits
-    from vpcore.study.portrait import portrait_of_file, portrait_of_market
+    from vpcore_market.source import SyntheticParams
+    from vpcore_market.study.figures import draw_portraits
+    from vpcore_market.study.portrait import portrait_of_file, portrait_of_market
 
     real, name, start, end = portrait_of_file(file, symbol, _utc_ns(first, "--from"), _utc_ns(last, "--to"))
     length = {"duration_s": min((end - start) / 1e9, 4 * 3600.0)}

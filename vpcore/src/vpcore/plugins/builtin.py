@@ -21,9 +21,6 @@ def vp_sources() -> tuple[Component, ...]:
         Component(
             "dbn", "vpcore.source.dbn.source:DbnSource", "Databento .dbn and .dbn.zst files of market-by-order records."
         ),
-        Component(
-            "synthetic", "vpcore.source.synthetic:SyntheticSource", "A calibrated market, simulated order by order."
-        ),
     )
 
 
@@ -75,7 +72,6 @@ _COMMANDS: dict[str, dict[str, str]] = {
     },
     "Data": {
         "inspect": "Say what a file holds: schema, symbols, span, records by action, snapshot, data quality.",
-        "synth": "Simulate a market order by order and write it as a DBN file that any reader of Databento files can read.",
         "generate": "Make the dataset of a pipeline.",
         "verify": "Recompute the checksums of a dataset; with --rebuild, generate it again from its source and compare.",
         "list-datasets": "List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made.",
@@ -91,7 +87,6 @@ _COMMANDS: dict[str, dict[str, str]] = {
     },
     "Trust": {
         "audit": "Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.",
-        "calibrate": "Study size and power on simulated markets: p-values, false winners, intervals, and what it takes to be found.",
     },
     "Serving": {
         "promote": "Publish a row of an experiment's results as a serving version, and let an alias name it.",
@@ -127,7 +122,6 @@ PACKAGES: dict[str, dict[str, str]] = {
         "plot": "vpcore-report",
         "report": "vpcore-report",
         "serve": "vpcore-server",
-        "synth": "vpcore-market",
     },
 }
 """By kind and name, the package of this project that has a component outside the core, for messages."""

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from vpcore.dataset import Dataset
 from vpcore.engine import Engine, EngineParams
 from vpcore.engine.frames import FrameBlock
-from vpcore.source.synthetic import Simulation, SyntheticParams
 from vpcore.units import ms_to_ns, tick_to_int
+from vpcore_market.source import Simulation, SyntheticParams
 
 
 def simulated_dataset(params: SyntheticParams, engine: EngineParams | None = None) -> Dataset:

@@ -5,9 +5,22 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from vpcore.kernels.jit import jit
-from vpcore.kernels.queues import DISPLAY, HEAD, HIDDEN, ID, LEVEL, NEXT, SIZE, append, join, leave, remove, resize
 from vpcore.kernels.random import below, pick, uniform
 from vpcore.kernels.records import ADD, ASK, BID, CANCEL, F_LAST, F_PUBLISHER_SPECIFIC, FILL, MODIFY, TRADE
+from vpcore_market.kernels.queues import (
+    DISPLAY,
+    HEAD,
+    HIDDEN,
+    ID,
+    LEVEL,
+    NEXT,
+    SIZE,
+    append,
+    join,
+    leave,
+    remove,
+    resize,
+)
 
 ACTION, SIDE_CODE, ROW_LEVEL, ROW_SIZE, FLAGS, ORDER, TS_EVENT, TS_RECV, SEQUENCE, DELTA = range(10)
 """Columns of `Market.rows`. A level of -1 stands for a price that is not defined."""
@@ -20,7 +33,7 @@ N_COLUMNS = 10
 N_STATE = 21
 
 N_KINDS = 6
-"""Kinds of events of the natural market, see `vpcore.kernels.natural`."""
+"""Kinds of events of the natural market, see `vpcore_market.kernels.natural`."""
 
 MOOD, PRESSURE_BID, VACUUM_BID, PRESSURE_ASK, VACUUM_ASK, STEP_PRODUCT, STEP_SQUARE, EXCITED_FAST = range(8)
 EXCITED_SLOW = EXCITED_FAST + N_KINDS
@@ -33,7 +46,7 @@ BID_SIDE, ASK_SIDE = 0, 1
 class Market(NamedTuple):
     """Everything a simulation needs between two calls.
 
-    orders, levels : see `vpcore.kernels.queues`.
+    orders, levels : see `vpcore_market.kernels.queues`.
     state : int64[N_STATE].  sums : float64[N_SUMS].  flow, walk : int64[4], random streams.
     distance : float64[n_distances], running sum of the chances that an order arrives so far from the touch.
     target : float64[n_distances], displayed size that a level at that distance tends to.

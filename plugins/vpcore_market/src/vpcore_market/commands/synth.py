@@ -12,8 +12,8 @@ from vpcore.cli.common import JsonOption, RootOption
 from vpcore.errors import ConfigError, SourceError, VpError
 
 if TYPE_CHECKING:
-    from vpcore.source.synthetic import SyntheticParams, SyntheticReport
     from vpcore.workspace import Workspace
+    from vpcore_market.source import SyntheticParams, SyntheticReport
 
 _START_TICKS = 24_800  # 6200 for a tick of 0.25
 _LONGEST_WINDOW_S = 23 * 3600
@@ -55,7 +55,7 @@ def synth(
 ) -> None:
     """Simulate a market order by order and write it as a DBN file that any reader of Databento files can read."""
     from vpcore.cli.common import emit_json, open_workspace, say
-    from vpcore.source.synthetic import parse_params
+    from vpcore_market.source import parse_params
 
     if records is not None and minutes is not None:
         raise ConfigError("--minutes and --records both say where the market ends. Leave one out.")
@@ -170,7 +170,7 @@ def _write(path: Path, params: SyntheticParams, force: bool) -> tuple[SyntheticR
     from dataclasses import replace
 
     from vpcore.canonical import file_digest
-    from vpcore.source.synthetic import write_synthetic
+    from vpcore_market.source import write_synthetic
 
     if not path.name.endswith((".dbn", ".dbn.zst")):
         raise SourceError(f"--out must end in .dbn or .dbn.zst, was {path}.")

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from vpcore.canonical import digest
 from vpcore.errors import SourceError, did_you_mean, listed
-from vpcore.kernels import matching, natural, queues
 from vpcore.kernels.random import seeded
 from vpcore.units import NS_PER_S, tick_to_int
+from vpcore_market.kernels import matching, natural, queues
 
 DEMO_ALPHA = 0.6
 """The documented strength of a planted effect that signals should find in an hour of market."""

@@ -3,10 +3,10 @@
 In mode ``exogenous`` the reference price is a symmetric walk with random numbers of its own. Makers re-centre the book
 in the event in which it moves, and ordinary flow never empties a touch, so that the mid *is* the walk: at ``alpha = 0``
 nothing that the book shows says where it goes. `alpha` tilts each step by the imbalance of pressure and vacuum near the
-touch, ``P(up) = (1 + alpha * imbalance) / 2``; see `vpcore.kernels.market.imbalance`. A latent mood of the ordinary
+touch, ``P(up) = (1 + alpha * imbalance) / 2``; see `kernels.market.imbalance`. A latent mood of the ordinary
 flow, of which the walk does not know, gives that imbalance size and memory.
 
-Mode ``natural`` is a queue market with bursts and regimes that moves itself, see `vpcore.kernels.natural`: for realism.
+Mode ``natural`` is a queue market with bursts and regimes that moves itself, see `kernels.natural`: for realism.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ from typing import Any
 import numpy as np
 
 from vpcore.errors import SourceError
-from vpcore.kernels import market as kernel
-from vpcore.kernels import matching, natural, queues
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE, UNDEF_PRICE
-from vpcore.source.calibration import (
+from vpcore.source.dbn.header import Mapping
+from vpcore.source.dbn.source import DbnSource, DbnStream
+from vpcore.source.dbn.writer import DbnWriter, encode_metadata
+from vpcore.source.protocol import Source, SourceRequest
+from vpcore.units import NS_PER_S, tick_to_int
+from vpcore_market.kernels import market as kernel
+from vpcore_market.kernels import matching, natural, queues
+from vpcore_market.params import (
     DEMO_ALPHA,
     LAST_QUIET_NS,
     ROOM_PER_HOUR,
@@ -34,11 +39,6 @@ from vpcore.source.calibration import (
     make_rates,
     parse_params,
 )
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.source import DbnSource, DbnStream
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
-from vpcore.source.protocol import Source, SourceRequest
-from vpcore.units import NS_PER_S, tick_to_int
 
 __all__ = [
     "DEMO_ALPHA",
@@ -141,7 +141,7 @@ class Simulation:
         mid : float
             Ticks.
         imbalance : float
-            See `vpcore.kernels.market.imbalance`; as of the last event before.
+            See `vpcore_market.kernels.market.imbalance`; as of the last event before.
         """
         state = self._market.state
         self._open()

@@ -22,8 +22,8 @@ from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.pbo import overfit_probability
 from vpcore.statistics.permutation import Resampling, make_ring, rotated
 from vpcore.statistics.sharpe import deflated_sharpes
-from vpcore.study.datasets import simulated_dataset
-from vpcore.study.plan import Study, World, engine_params
+from vpcore_market.datasets import simulated_dataset
+from vpcore_market.study.plan import Study, World, engine_params
 
 Columns = dict[str, npt.NDArray[Any]]
 

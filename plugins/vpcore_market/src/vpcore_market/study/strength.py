@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.source.synthetic import Simulation, SyntheticParams
 from vpcore.units import NS_PER_S
+from vpcore_market.source import Simulation, SyntheticParams
 
 HORIZON_S = 1.0
 """The move of the mid in this time after the imbalance was seen."""
@@ -19,7 +19,7 @@ HORIZON_S = 1.0
 def drift(params: SyntheticParams) -> tuple[float, float, float]:
     """Return the drift of the mid per unit of imbalance in one market, by regression.
 
-    The imbalance is the simulator's own, see `vpcore.kernels.market.imbalance`. The move of the mid in the second after
+    The imbalance is the simulator's own, see `kernels.market.imbalance`. The move of the mid in the second after
     it is regressed on it: least squares through the origin, because the walk is symmetric.
 
     Returns

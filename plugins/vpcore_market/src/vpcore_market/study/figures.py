@@ -12,9 +12,9 @@ import numpy as np
 from vpcore.errors import ConfigError
 from vpcore.inference.evidence import LEVEL
 from vpcore.storage.atomic import storage_errors, write_atomic
-from vpcore.study.experiment import Columns
-from vpcore.study.plan import NULL, Study, World
-from vpcore.study.summary import POOLED, SIZES, one_of_each, reference
+from vpcore_market.study.experiment import Columns
+from vpcore_market.study.plan import NULL, Study, World
+from vpcore_market.study.summary import POOLED, SIZES, one_of_each, reference
 
 _BAND_95 = 1.358  # of sqrt(n) times Kolmogorov's distance
 _GREY, _RED, _BLUE, _GREEN = "#999999", "#b2182b", "#2166ac", "#1b7837"

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.inference.evidence import LEVEL, MIN_TRADES
-from vpcore.source.calibration import DEMO_ALPHA
 from vpcore.statistics.intervals import wilson
-from vpcore.study.experiment import Columns
-from vpcore.study.plan import ALPHA, LENGTH, NULL, Study, World
+from vpcore_market.params import DEMO_ALPHA
+from vpcore_market.study.experiment import Columns
+from vpcore_market.study.plan import ALPHA, LENGTH, NULL, Study, World
 
 SIZES = (0.01, 0.05, 0.1)
 """Nominal sizes at which a test is held to its word."""

@@ -17,8 +17,8 @@ from vpcore.experiment.dispatch import dispatch
 from vpcore.plugins.manager import Plugins
 from vpcore.signal import Signal
 from vpcore.storage.atomic import make_folder, storage_errors, write_atomic
-from vpcore.study.experiment import Columns, run_world
-from vpcore.study.plan import Study, World, load_signals, world_key, worlds
+from vpcore_market.study.experiment import Columns, run_world
+from vpcore_market.study.plan import Study, World, load_signals, world_key, worlds
 
 MARKETS = "markets"
 """Folder of the finished markets, below that of the study."""

@@ -11,7 +11,9 @@ import math
 from typing import Any
 
 from vpcore.kernels.jit import jit
-from vpcore.kernels.matching import (
+from vpcore.kernels.random import below, exponential, pick, uniform
+from vpcore.kernels.records import CLEAR, F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MODIFY, NO_SIDE
+from vpcore_market.kernels.matching import (
     ACTION,
     ASK_SIDE,
     BEST_ASK,
@@ -49,9 +51,7 @@ from vpcore.kernels.matching import (
     match,
     move_order,
 )
-from vpcore.kernels.queues import COUNT, HEAD, HIDDEN, ID, LIVE, QUANTITY, SIZE, TAIL, nth, resize
-from vpcore.kernels.random import below, exponential, pick, uniform
-from vpcore.kernels.records import CLEAR, F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MODIFY, NO_SIDE
+from vpcore_market.kernels.queues import COUNT, HEAD, HIDDEN, ID, LIVE, QUANTITY, SIZE, TAIL, nth, resize
 
 _FULL_PRECISION = 1e9  # nanoseconds per second
 SPARE_ORDERS = 64

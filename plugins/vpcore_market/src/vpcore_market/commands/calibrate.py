@@ -10,7 +10,7 @@ import typer
 from vpcore.cli.common import EXIT_REFUSED, JsonOption
 
 if TYPE_CHECKING:
-    from vpcore.study import Study
+    from vpcore_market.study import Study
 
 
 def calibrate(
@@ -51,7 +51,7 @@ def calibrate(
     import sys
 
     from vpcore.cli.common import current_plugins, emit_json, progress, say
-    from vpcore.study.write import write_study
+    from vpcore_market.study.write import write_study
 
     study = _study(
         {
@@ -95,7 +95,7 @@ def _study(values: dict[str, Any]) -> Study:
 
     from vpcore.cli.common import current_plugins
     from vpcore.errors import ConfigError
-    from vpcore.study.plan import Study, formula_signals
+    from vpcore_market.study.plan import Study, formula_signals
 
     plugins = current_plugins()
     given = {name: value for name, value in values.items() if value is not None}
@@ -122,7 +122,7 @@ def _command(arguments: list[str]) -> str:
 def broken_promises(answers: dict[str, Any]) -> list[str]:
     """Return what does not keep its word over all signals, a sentence each."""
     from vpcore.inference.evidence import LEVEL
-    from vpcore.study.summary import POOLED
+    from vpcore_market.study.summary import POOLED
 
     found = [
         f"p_random <= {item['size']:g} too often: in {item['share']:.4f} of the rows, error {item['error']:.4f}."
@@ -139,7 +139,7 @@ def broken_promises(answers: dict[str, Any]) -> list[str]:
 
 
 def _lines(answers: dict[str, Any]) -> list[str]:
-    from vpcore.study.summary import POOLED
+    from vpcore_market.study.summary import POOLED
 
     null = answers["null"]
     best, winners = null["naive"]["net_pnl_ticks"], null["false_winners"]

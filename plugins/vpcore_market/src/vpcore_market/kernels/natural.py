@@ -12,7 +12,8 @@ import math
 from typing import Any, NamedTuple
 
 from vpcore.kernels.jit import jit
-from vpcore.kernels.market import (
+from vpcore.kernels.random import below, exponential, pick, uniform
+from vpcore_market.kernels.market import (
     SPARE_ORDERS,
     count_flow,
     decay_sums,
@@ -22,7 +23,7 @@ from vpcore.kernels.market import (
     ordinary_trade,
     rows_of_event,
 )
-from vpcore.kernels.matching import (
+from vpcore_market.kernels.matching import (
     ASK_SIDE,
     BEST_ASK,
     BEST_BID,
@@ -44,8 +45,7 @@ from vpcore.kernels.matching import (
     cancel_order,
     close_event,
 )
-from vpcore.kernels.queues import COUNT, LIVE, QUANTITY, SIZE, nth
-from vpcore.kernels.random import below, exponential, pick, uniform
+from vpcore_market.kernels.queues import COUNT, LIVE, QUANTITY, SIZE, nth
 
 BUY, SELL, ADD_BID, ADD_ASK, CANCEL_BID, CANCEL_ASK = range(N_KINDS)
 """Kinds of events. A modify is one of the last four, and leaves or joins a queue as they do."""
@@ -254,7 +254,7 @@ def happen(m: Any, r: Any, n: Any, kind: int) -> None:
 
 @jit(borrows=True)
 def begin(m: Any, n: Any, start_ns: int) -> None:
-    """Go from the snapshot, which `vpcore.kernels.market.open_book` has made, to a calm time."""
+    """Go from the snapshot, which `vpcore_market.kernels.market.open_book` has made, to a calm time."""
     m.sums[MOOD] = 0.0
     m.state[BUSY] = 0
     m.state[NEXT_REGIME] = start_ns + 1 + int(exponential(m.walk) * n.calm_s * _NS)
@@ -262,7 +262,7 @@ def begin(m: Any, n: Any, start_ns: int) -> None:
 
 @jit(borrows=True)
 def simulate(m: Any, r: Any, n: Any) -> None:
-    """Go on until `rows` or `orders` is nearly full, or the market ends. See `vpcore.kernels.market.simulate`."""
+    """Go on until `rows` or `orders` is nearly full, or the market ends. See `market.simulate`."""
     state, levels = m.state, m.levels
     reach = m.distance.shape[0] + 2 * WIDEST
     while True:

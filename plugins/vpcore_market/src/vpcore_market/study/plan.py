@@ -19,7 +19,7 @@ from vpcore.plugins.manager import Plugins
 from vpcore.schema import GRID_SUMS, GRID_VALUES, SCORE_COLUMNS
 from vpcore.scoring import CHANNELS
 from vpcore.signal import MLSignal, Signal, code_digest
-from vpcore.source.calibration import DEMO_ALPHA, SyntheticParams
+from vpcore_market.params import DEMO_ALPHA, SyntheticParams
 
 NULL, ALPHA, LENGTH = "null", "alpha", "length"
 """The parts of a study: no effect; an effect of several strengths; the documented one over several lengths."""
@@ -150,9 +150,9 @@ def engine_params(study: Study, signals: dict[str, Signal]) -> EngineParams:
 
 def world_key(study: Study, world: World, signals: dict[str, Signal]) -> str:
     """Return 24 hex digits that name what is computed on a market: its parameters, what is tried, and all the code."""
-    core = Path(vpcore.__file__).parent
+    core, own = Path(vpcore.__file__).parent, Path(__file__).parents[1]
     block: dict[str, Any] = {
-        "market": world.market.model_dump(),
+        "params": world.market.model_dump(),
         "prices": list(world.prices),
         "study": study.model_dump(
             mode="json", include={"cell_width_ms", "grid_radius_ticks", "tp_sl_ticks", "cooldown_s", "hold_s",
@@ -164,9 +164,11 @@ def world_key(study: Study, world: World, signals: dict[str, Signal]) -> str:
         },
         "core": [
             sources_digest(core / part)
-            for part in (
-                "kernels", "engine", "backtest", "statistics", "source", "signal", "scoring.py", "study/experiment.py",
-            )
+            for part in ("kernels", "engine", "backtest", "statistics", "signal", "scoring.py")
+        ],
+        "market": [
+            sources_digest(own / part)
+            for part in ("kernels", "source.py", "params.py", "datasets.py", "study/experiment.py")
         ],
     }  # fmt: skip
     return digest(block)[:24]

@@ -9,8 +9,8 @@ import pytest
 from naive_replay import replay
 
 from vpcore.cli.app import run
-from vpcore.source.synthetic import Simulation, SyntheticParams, write_synthetic
-from vpcore.study.portrait import portrait_of_market
+from vpcore_market.source import Simulation, SyntheticParams, write_synthetic
+from vpcore_market.study.portrait import portrait_of_market
 
 
 @pytest.fixture(scope="module")

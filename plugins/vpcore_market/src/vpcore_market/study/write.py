@@ -9,12 +9,12 @@ from typing import Any
 
 from vpcore.plugins.manager import Plugins
 from vpcore.storage.atomic import storage_errors, write_atomic
-from vpcore.study.figures import draw_study, require_matplotlib
-from vpcore.study.page import page
-from vpcore.study.plan import Study
-from vpcore.study.run import StudyProgress, plain_json, run_study
-from vpcore.study.strength import strengths
-from vpcore.study.summary import plain, summarise
+from vpcore_market.study.figures import draw_study, require_matplotlib
+from vpcore_market.study.page import page
+from vpcore_market.study.plan import Study
+from vpcore_market.study.run import StudyProgress, plain_json, run_study
+from vpcore_market.study.strength import strengths
+from vpcore_market.study.summary import plain, summarise
 
 RESULTS, PAGE, IMAGES, PREFIX = "results.json", "calibration.md", "images", "calibration-"
 

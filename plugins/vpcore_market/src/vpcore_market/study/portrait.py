@@ -15,8 +15,8 @@ from vpcore.kernels.records import ADD, CANCEL, F_LAST, F_SNAPSHOT, FILL, MODIFY
 from vpcore.source.dbn.source import DbnSource
 from vpcore.source.inspect import inspect_file
 from vpcore.source.protocol import SourceRequest
-from vpcore.source.synthetic import Simulation, SyntheticParams
 from vpcore.units import NS_PER_MS, NS_PER_S, tick_to_int
+from vpcore_market.source import Simulation, SyntheticParams
 
 _BIN_MS = 100
 _LEVELS = 20

@@ -15,10 +15,12 @@ from naive_replay import replay
 from vpcore.cli.app import run
 from vpcore.errors import SourceError
 from vpcore.kernels.random import below, bits32, exponential, seeded, uniform
-from vpcore.source import Source, SourceRequest, calibration
+from vpcore.source import Source, SourceRequest
 from vpcore.source.dbn.header import read_header
+from vpcore.source.dbn.source import DbnSource
 from vpcore.source.inspect import inspect_file
-from vpcore.source.synthetic import (
+from vpcore_market import params as calibration
+from vpcore_market.source import (
     DEMO_ALPHA,
     Simulation,
     SyntheticParams,
@@ -348,7 +350,7 @@ def test_bits_without_the_compiler(tmp_path, values):
     """The same lines, interpreted: no bit depends on how numba compiles them."""
     values = {"duration_s": 30, "seed": 4, "snapshot_levels": 75, **values}
     script = (
-        "import sys, pathlib; from vpcore.source.synthetic import SyntheticParams, write_synthetic\n"
+        "import sys, pathlib; from vpcore_market.source import SyntheticParams, write_synthetic\n"
         f"write_synthetic(pathlib.Path(sys.argv[1]), SyntheticParams(**{values}))"
     )
     path = tmp_path / "interpreted.dbn"
@@ -362,7 +364,7 @@ def test_bits_without_the_compiler(tmp_path, values):
     assert path.read_bytes() == compiled.read_bytes()
 
 
-def test_the_file_says_what_it_is(tmp_path, read):
+def test_the_file_says_what_it_is(tmp_path):
     path = tmp_path / "a.dbn.zst"
     report = write_synthetic(
         path, SyntheticParams(duration_s=120, symbol="CLX5", tick_size=0.01, start_price=70.0, instrument_id=12)
@@ -379,7 +381,8 @@ def test_the_file_says_what_it_is(tmp_path, read):
     )
     assert found.instruments[12].price_unit_int == 10_000_000
     assert found.buy_volume + found.sell_volume == report.volume
-    got, stream = read(path, symbol="CLX5", start=report.start_ns, end=report.end_ns)
+    with DbnSource().open(SourceRequest("CLX5", report.start_ns, report.end_ns, files=(path,))) as stream:
+        got = np.concatenate([chunk.records.copy() for chunk in stream])
     assert len(got) == report.records
     assert stream.covered_end_ns == report.end_ns
     assert got.tobytes() == np.concatenate([r.copy() for r in Simulation(report.params)]).tobytes()

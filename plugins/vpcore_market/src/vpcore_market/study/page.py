@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vpcore.inference.evidence import MIN_TRADES
-from vpcore.study.plan import Study
-from vpcore.study.summary import POOLED, SIZES
+from vpcore_market.study.plan import Study
+from vpcore_market.study.summary import POOLED, SIZES
 
 _NULL = """\
 ## What was run

@@ -17,10 +17,10 @@ from vpcore import Component, hookimpl
 from vpcore.cli.app import run
 from vpcore.errors import ConfigError, StorageError
 from vpcore.plugins.manager import Plugins
-from vpcore.study import Study, run_study, worlds
-from vpcore.study.plan import ALPHA, LENGTH, NULL, engine_params, load_signals, world_key
-from vpcore.study.run import MARKETS
-from vpcore.study.summary import (
+from vpcore_market.study import Study, run_study, worlds
+from vpcore_market.study.plan import ALPHA, LENGTH, NULL, engine_params, load_signals, world_key
+from vpcore_market.study.run import MARKETS
+from vpcore_market.study.summary import (
     POOLED,
     clustered_share,
     coverages,
@@ -32,7 +32,7 @@ from vpcore.study.summary import (
     sizes,
     summarise,
 )
-from vpcore.study.write import write_study
+from vpcore_market.study.write import write_study
 
 PLUGIN = Path(__file__).parent / "plugin"
 SMALL: dict[str, Any] = {
@@ -275,7 +275,7 @@ def test_what_the_command_refuses(capsys: pytest.CaptureFixture[str], arguments:
 
 
 def test_what_does_not_keep_its_word_is_said() -> None:
-    from vpcore.cli.calibrate import broken_promises
+    from vpcore_market.commands.calibrate import broken_promises
 
     def answers(kept: bool, share: float) -> dict[str, Any]:
         size = [

@@ -1,0 +1,1 @@
+"""Simulated markets of orders, and the study of the statistics of vpcore on them."""
