@@ -7,7 +7,6 @@ import io
 import json
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,14 +136,6 @@ def test_the_front_is_what_no_row_beats_in_both(compare: Compare) -> None:
     }
     assert [(row["events_per_hour"], row["net_pnl_ticks"]) for row in front] == sorted(best, reverse=True)
     assert compare("--pareto", "--csv")[0].count("\n") == len(best) + 1
-
-
-def test_a_table_of_two_settings_as_a_picture(compare: Compare, tmp_path: Path) -> None:
-    one, two = tmp_path / "one.png", tmp_path / "two.png"
-    assert f"Wrote {one}" in compare("--pivot", "gain", "tp_ticks", "--png", str(one))[1]
-    compare("--pivot", "gain", "tp_ticks", "--png", str(two), "--json")
-    assert one.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert one.read_bytes() == two.read_bytes()
 
 
 def test_on_a_terminal_it_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:

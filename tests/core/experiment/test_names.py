@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -60,25 +58,3 @@ def test_compare_knows_the_names_of_stored_signals(vp: Vp, capsys: pytest.Captur
     assert message in capsys.readouterr().err
     assert vp("compare", "--stale") == 0
     assert "No stored row is of other code than what is installed." in capsys.readouterr().err
-
-
-def test_a_picture_is_written_whole_or_not_at_all(
-    vp: Vp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("matplotlib")
-    vp("run", "sweep", "--json")
-    run_id = json.loads(capsys.readouterr().out)["best"][0]["run_id"]
-    (tmp_path / "pictures").mkdir()
-    out = tmp_path / "pictures" / "a.png"
-    assert vp("plot", run_id, "--out", str(out)) == 0
-    assert out.read_bytes().startswith(b"\x89PNG")
-    out.unlink()
-
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("vpcore.storage.atomic.os.write", full)
-        assert vp("plot", run_id, "--out", str(out)) == 2
-    assert "The disk is full: could not write the picture" in capsys.readouterr().err
-    assert list(out.parent.iterdir()) == []

@@ -393,11 +393,9 @@ def test_commands_before_midway_and_after(
             in err
         )
         assert "There are no such rows." in call("compare", "wave")[1]
-        assert "Nothing of experiment 'wave' is stored" in call("report", "wave", code=2)[1]
         assert "nothing to report" in call("track", "wave", "--tracker", "jsonl", code=2)[1]
     interrupted(workspace, 40)
     stored = workspace.results.query_runs()
-    out = tmp_path / "r.html"
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "optuna", None)
         assert dry()[0] == stored.height
@@ -406,19 +404,12 @@ def test_commands_before_midway_and_after(
         assert {row["run_id"] for row in answer["rows"]} == set(stored["run_id"])
         assert f"{stored['run_id'].n_unique()} of" in call("track", "wave", "--tracker", "jsonl")[0]
         assert "p_adj is raised to what it would be among all that" in call("compare", "wave")[1]
-        call("report", "wave", "--out", str(out))
-        assert "p_adj is raised to what it would be among all that" in out.read_text()
-        assert "of 12 that optuna proposes" in out.read_text()
         best = next(row for row in answer["rows"] if row["signal"] == "wave" and row["trades"])
         done = promote(workspace, "wave", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
         assert "p_adj is raised to what it would be among all that" in done.spec.evidence.summary
-    report_later = workspace.plugins.hook.vp_experiment_finished
-    out_, err = call("run", "wave")
+    out, err = call("run", "wave")
     assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
-    assert out_.splitlines()[0].split()[:2] == ["row", "run"]
-    config = harness_config(workspace, "wave")
-    report_later(workspace=workspace, experiment="wave", config=config, run_ids=(), folder=tmp_path)
-    assert "wave (12 runs of 12 that optuna proposes)" in (tmp_path / "report.html").read_text()
+    assert out.splitlines()[0].split()[:2] == ["row", "run"]
     assert dry() == [ROWS, 0, 0, 0]
     assert "all of them are known" in call("run", "wave", "--dry-run")[1]
     answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from sweep_workspace import DATES, THREE, add_dataset
 
 from vpcore import Workspace
 from vpcore.cli import app as cli
-from vpcore.dataset import DatasetWriter
-from vpcore.engine import FrameBlock
 from vpcore.errors import RefusedError
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
@@ -19,21 +17,8 @@ from vpcore.experiment.runs import expand, experiment_block
 from vpcore.experiment.session_members import members, pooled_rows
 from vpcore.serving.promote import promote
 from vpcore.serving.spec import PublishedPipeline
-from vpcore.testing import synthetic_dataset
 
 Edit = Callable[..., None]
-DATES = ("2023-12-25", "2023-12-26", "2023-12-27")
-THREE = ("serving: base\n", f"serving: base\ndates: [{', '.join(DATES)}]\n")
-
-
-def add_dataset(workspace: Workspace, dataset_id: str, seed: int, n_bins: int) -> None:
-    made = synthetic_dataset(seed=seed, n_bins=n_bins, radius=4)
-    names = [name for name in made.grid_columns if not name.endswith("rest_depth")]
-    frames = FrameBlock({name: made.bin(name) for name in made.bin_columns}, {name: made.grid(name) for name in names})
-    form: dict[str, Any] = {"n_cells": 9, "cell_width_ns": 100_000_000, "tick_int": 250_000_000}
-    with DatasetWriter(workspace.storage, dataset_id, columns=tuple(frames.grid), **form) as writer:
-        writer.append(frames)
-        writer.commit({"sources": [{"path": f"{seed}.dbn", "sha256": f"{seed:02d}" * 32, "size": 1}]})
 
 
 @pytest.fixture
@@ -243,17 +228,3 @@ def test_trackers_hear_of_the_sessions(sessions: Workspace, edit: Edit) -> None:
     ]
     assert len(lines) == 15
     assert {line["settings"]["dataset_id"] for line in lines} == set(harness_config(sessions, "three").dataset_ids)
-
-
-def test_the_report_of_several_sessions(sessions: Workspace, call: Callable[..., tuple[str, str]], tmp_path) -> None:
-    run_experiment(sessions, "three")
-    out = tmp_path / "r.html"
-    call("report", "three", "--out", str(out))
-    text = out.read_text()
-    assert "of 3 sessions" in text
-    assert ">Sessions</h2>" in text
-    assert "Out of sample" not in text
-    best = json.loads(call("compare", "three", "--json", "--limit", "1")[0])["rows"][0]
-    for name, row in zip(harness_config(sessions, "three").dataset_ids, best["session_rows"], strict=True):
-        assert name in text
-        assert row in text

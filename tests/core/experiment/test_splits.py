@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -131,24 +130,6 @@ def test_combinatorial_paths_in_the_verdict(proven: Workspace, edit: Edit, call:
     assert answer["sort"] == "net_pnl_ticks"
     assert len(answer["splits"]["paths"]) == 3
     assert "Along 3 paths it pays" in call("compare", "cut")[1]
-
-
-@pytest.mark.parametrize("method", ["method: holdout", "method: combinatorial, groups: 4"])
-def test_the_report_leads_with_the_choice(
-    proven: Workspace, edit: Edit, call: Call, tmp_path: Path, method: str
-) -> None:
-    splits(edit, method)
-    run_experiment(proven, "cut")
-    answer = json.loads(call("compare", "cut", "--json", "--limit", "1")[0])
-    out = tmp_path / "r.html"
-    call("report", "cut", "--out", str(out))
-    text = out.read_text()
-    assert ">Out of sample</h2>" in text
-    assert ">Sessions</h2>" not in text
-    assert f"{answer['rows'][0]['row']} of run {answer['rows'][0]['run_id']}" in text  # the leader is that of compare
-    for choice in answer["splits"]["choices"]:
-        assert choice["row"] in text
-        assert f"{choice['net_in']:+.2f}" in text
 
 
 def test_any_executor_stores_the_same(make_proven: Callable[[str], Workspace], edit: Edit) -> None:

@@ -258,7 +258,7 @@ def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -
         down, across = pivot
         over, lines = pivoted(ranking.rows, down, across, sort)
         if look.png is not None:
-            from vpcore.charts import heat_table
+            from vpcore_report.charts import heat_table
 
             heat_table(look.png, lines, down, over, across=across, label=f"median {figure}")
             say(f"Wrote {look.png}")

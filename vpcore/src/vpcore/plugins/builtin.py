@@ -9,10 +9,7 @@ from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from vpcore.config import ExperimentConfig
-    from vpcore.workspace import Workspace
+    pass
 
 
 @hookimpl
@@ -80,8 +77,6 @@ _COMMANDS: dict[str, dict[str, str]] = {
         "run": "Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows.",
         "compare": "Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders.",
         "results": "The results store: show a run, export rows, compact.",
-        "plot": "Draw net flow around the mid, the mid with entries, and the signal, as a PNG.",
-        "report": "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",
         "track": "Report the stored runs of an experiment to its tracker; what it has already is not doubled.",
         "mlflow-ui": "Start MLflow's user interface on this lake's store, for this machine only, until Ctrl-C.",
     },
@@ -106,12 +101,6 @@ def vp_commands() -> Iterator[Component]:
             module = name.replace("-", "_")
             target = f"vpcore.cli.{module}:{'app' if name in _GROUPS else module}"
             yield Component(name, target, summary, heading)
-
-
-@hookimpl
-def vp_experiment_finished(workspace: Workspace, config: ExperimentConfig, folder: Path | None) -> None:
-    if folder is not None:
-        Component("report", "vpcore.report.write:write_for_tracker", "HTML report.").load()(workspace, config, folder)
 
 
 PACKAGES: dict[str, dict[str, str]] = {

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from vpcore.charts import LONG_COLOUR, SHORT_COLOUR
 from vpcore.errors import ConfigError
 from vpcore.experiment.trades import Sensitivity, Trades
+from vpcore_report.charts import LONG_COLOUR, SHORT_COLOUR
 
 INK, MUTED, ACCENT, RULE = "#1c2430", "#6b7685", "#1f5fa8", "#d9dee5"
 MOST_CELLS = 30

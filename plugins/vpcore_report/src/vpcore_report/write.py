@@ -13,17 +13,17 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from vpcore.charts import busiest_window, frame_chart, zone_of
 from vpcore.errors import ConfigError, VpError
 from vpcore.experiment.row_facts import Facts, NothingToReport, gather, varied
 from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked
 from vpcore.experiment.trades import Leader, Trades
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import overfitting
-from vpcore.report import figures, held
-from vpcore.report.page import Page
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S
+from vpcore_report import figures, held
+from vpcore_report.charts import busiest_window, frame_chart, zone_of
+from vpcore_report.page import Page
 
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig

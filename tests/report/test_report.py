@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,9 @@ from vpcore.experiment.row_facts import gather, varied
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.tables import people_columns
 from vpcore.experiment.trades import Leader
-from vpcore.report.figures import MOST_CELLS, heat_map
-from vpcore.report.page import Page
-from vpcore.report.write import by_stretch, write_report
-
-pytest.importorskip("matplotlib")
+from vpcore_report.figures import MOST_CELLS, heat_map
+from vpcore_report.page import Page
+from vpcore_report.write import by_stretch, write_report
 
 SECTIONS = [
     "Summary", "The question", "Data quality", "Ranking", "Parameters", "The leader's trades", "Entries on the market",
@@ -65,10 +62,9 @@ class _Reader(HTMLParser):
 
 
 @pytest.fixture
-def done(make_proven: Callable[[str], Workspace]) -> Workspace:
-    workspace = make_proven("ws")
-    run_experiment(workspace, "sweep")
-    return workspace
+def done(proven: Workspace) -> Workspace:
+    run_experiment(proven, "sweep")
+    return proven
 
 
 def _read(path: Path) -> _Reader:
@@ -189,7 +185,7 @@ def test_other_code_is_said_and_the_rest_is_written(
 ) -> None:
     facts = gather(done, "sweep")
     monkeypatch.setattr("vpcore.experiment.trades.code_digest", lambda cls: "other")
-    from vpcore.report.write import make_page
+    from vpcore_report.write import make_page
 
     html = make_page(done, facts).html()
     assert "They cannot be shown: Run" in html

@@ -17,6 +17,6 @@ def report(
 ) -> None:
     """Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance. It needs no network."""
     from vpcore.cli.common import open_workspace
-    from vpcore.report.write import write_report
+    from vpcore_report.write import write_report
 
     print(write_report(open_workspace(root), target, out))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vpcore.experiment.row_facts import Facts, gather
-from vpcore.report.write import write_report
+from vpcore_report.write import write_report
 
 __all__ = ["Facts", "gather", "write_report"]

@@ -36,9 +36,9 @@ def draw(
 ) -> Path:
     """Draw a row of a run and return the file."""
     from vpcore.backtest.entries import detect
-    from vpcore.charts import busiest_window, frame_chart, zone_of
     from vpcore.errors import ConfigError
     from vpcore.units import NS_PER_S
+    from vpcore_report.charts import busiest_window, frame_chart, zone_of
 
     meta = workspace.results.find_run(run_id)
     best = _row(workspace, meta, row)

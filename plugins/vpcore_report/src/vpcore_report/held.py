@@ -5,7 +5,7 @@ from __future__ import annotations
 from vpcore.experiment.row_facts import Facts
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.out_of_sample import standing
-from vpcore.report.page import Page
+from vpcore_report.page import Page
 
 _MOST_CHOICES = 30
 

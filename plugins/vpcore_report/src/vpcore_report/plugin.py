@@ -1,0 +1,40 @@
+"""Components and hooks of this package. Nothing is imported before it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vpcore import Component, hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vpcore import Workspace
+    from vpcore.config import ExperimentConfig
+
+
+@hookimpl
+def vp_commands() -> tuple[Component, ...]:
+    commands = "vpcore_report.commands"
+    return (
+        Component(
+            "plot",
+            f"{commands}.plot:plot",
+            "Draw net flow around the mid, the mid with entries, and the signal, as a PNG.",
+            "Experiments",
+        ),
+        Component(
+            "report",
+            f"{commands}.report:report",
+            "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",
+            "Experiments",
+        ),
+    )
+
+
+@hookimpl
+def vp_experiment_finished(workspace: Workspace, config: ExperimentConfig, folder: Path | None) -> None:
+    if folder is not None:
+        from vpcore_report.write import write_for_tracker
+
+        write_for_tracker(workspace, config, folder)

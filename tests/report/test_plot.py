@@ -1,0 +1,44 @@
+"""Pictures of a row, and of a table of two settings."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vpcore import Workspace
+from vpcore.experiment.run import run_experiment
+
+Call = Callable[..., tuple[str, str]]
+
+
+def test_a_picture_is_written_whole_or_not_at_all(
+    proven: Workspace, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = json.loads(call("run", "sweep", "--json")[0])["best"][0]["run_id"]
+    (tmp_path / "pictures").mkdir()
+    out = tmp_path / "pictures" / "a.png"
+    call("plot", run_id, "--out", str(out))
+    assert out.read_bytes().startswith(b"\x89PNG")
+    out.unlink()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vpcore.storage.atomic.os.write", full)
+        said = call("plot", run_id, "--out", str(out), code=2)[1]
+    assert "The disk is full: could not write the picture" in said
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_table_of_two_settings_as_a_picture(proven: Workspace, call: Call, tmp_path: Path) -> None:
+    run_experiment(proven, "sweep")
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    assert f"Wrote {one}" in call("compare", "sweep", "--pivot", "gain", "tp_ticks", "--png", str(one))[1]
+    call("compare", "sweep", "--pivot", "gain", "tp_ticks", "--png", str(two), "--json")
+    assert one.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert one.read_bytes() == two.read_bytes()

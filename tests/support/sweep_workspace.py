@@ -1,0 +1,159 @@
+"""A workspace with a small dataset in its lake, and signals that behave and misbehave."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from vpcore import Component, Workspace, hookimpl
+from vpcore.dataset import DatasetWriter
+from vpcore.engine import FrameBlock
+from vpcore.plugins.manager import Plugins
+from vpcore.testing import prove, synthetic_dataset
+
+PLUGIN = Path(__file__).parent / "sweep_signals"
+
+PIPELINE = """\
+name: open
+capture: {symbol: ESH4, date: 2023-12-25, start_time: "18:00", end_time: "18:59"}
+pipeline: {grid_radius_ticks: 4}
+"""
+SERVING = """\
+name: base
+pipeline: open
+scoring: {zscore_window_bins: 60, zscore_min_periods: 20}
+signal: {name: plain}
+"""
+EXPERIMENT = """\
+name: sweep
+serving: base
+signals: [plain, scored]
+eval: {tp_ticks: [2, 4], sl_ticks: [6], max_hold_bins: 50, warmup_bins: 60, cooldown_bins: [5, 20]}
+sweep:
+  scoring: {tanh_scale: [2.0, 3.0]}
+  per_signal: {plain: {gain: [1, 2, 3]}}
+parallel: {executor: serial}
+"""
+
+NAMES = ("Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave")
+
+
+DATES = ("2023-12-25", "2023-12-26", "2023-12-27")
+THREE = ("serving: base\n", f"serving: base\ndates: [{', '.join(DATES)}]\n")
+"""Edit of the experiment: the same on three days."""
+
+
+def add_dataset(workspace: Workspace, dataset_id: str, seed: int, n_bins: int) -> None:
+    """Write another dataset of the same market into the lake."""
+    made = synthetic_dataset(seed=seed, n_bins=n_bins, radius=4)
+    names = [name for name in made.grid_columns if not name.endswith("rest_depth")]
+    frames = FrameBlock({name: made.bin(name) for name in made.bin_columns}, {name: made.grid(name) for name in names})
+    form: dict[str, Any] = {"n_cells": 9, "cell_width_ns": 100_000_000, "tick_int": 250_000_000}
+    with DatasetWriter(workspace.storage, dataset_id, columns=tuple(frames.grid), **form) as writer:
+        writer.append(frames)
+        writer.commit({"sources": [{"path": f"{seed}.dbn", "sha256": f"{seed:02d}" * 32, "size": 1}]})
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    yield
+    sys.modules.pop("vp_sweep_signals", None)
+
+
+def make_plugins() -> Plugins:
+    plugin = ModuleType("sweep_test_plugin")
+    plugin.vp_signals = hookimpl(  # type: ignore[attr-defined]
+        lambda: [Component(name.lower(), f"vp_sweep_signals:{name}", "For tests.") for name in NAMES]
+    )
+    found = Plugins([], disable=[])
+    found.register(plugin, "tests")
+    return found
+
+
+@pytest.fixture(scope="session")
+def frames() -> FrameBlock:
+    made = synthetic_dataset(seed=3, n_bins=2000, radius=4)
+    names = [name for name in made.grid_columns if not name.endswith("rest_depth")]
+    return FrameBlock({name: made.bin(name) for name in made.bin_columns}, {name: made.grid(name) for name in names})
+
+
+@pytest.fixture
+def make_workspace(tmp_path: Path, frames: FrameBlock) -> Callable[[str], Workspace]:
+    def make(name: str = "ws") -> Workspace:
+        workspace, _ = Workspace.create(tmp_path / name, plugins=make_plugins())
+        for place, text in (("pipelines/open", PIPELINE), ("serving/base", SERVING), ("experiments/sweep", EXPERIMENT)):
+            (workspace.configs / f"{place}.yaml").write_text(text)
+        dataset_id = workspace.pipeline("open").dataset_id()
+        with DatasetWriter(
+            workspace.storage,
+            dataset_id,
+            n_cells=9,
+            cell_width_ns=100_000_000,
+            tick_int=250_000_000,
+            columns=tuple(frames.grid),
+        ) as writer:
+            writer.append(frames)
+            writer.commit({"sources": [{"path": "a.dbn", "sha256": "ab" * 32, "size": 1}]})
+        return workspace
+
+    return make
+
+
+@pytest.fixture
+def workspace(make_workspace: Callable[[str], Workspace]) -> Workspace:
+    return make_workspace("ws")
+
+
+@pytest.fixture(scope="session")
+def proofs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Proofs of the signals that behave, made once."""
+    sys.path.insert(0, str(PLUGIN))
+    try:
+        folder = tmp_path_factory.mktemp("proofs")
+        plugins = make_plugins()
+        for name, gains in (("plain", (1, 2, 3)), ("scored", (1,)), ("dies", (0.5, 0.6, 2))):
+            cls = plugins.load("signal", name)
+            for gain in gains:
+                prove(cls(gain=gain), folder, name=name)
+        return folder
+    finally:
+        sys.path.remove(str(PLUGIN))
+        sys.modules.pop("vp_sweep_signals", None)
+
+
+@pytest.fixture
+def make_proven(make_workspace: Callable[[str], Workspace], proofs: Path) -> Callable[[str], Workspace]:
+    """Make workspaces in which no signal has to be proven any more."""
+
+    def make(name: str) -> Workspace:
+        workspace = make_workspace(name)
+        shutil.copytree(proofs, workspace.results_dir / "proofs")
+        return workspace
+
+    return make
+
+
+@pytest.fixture
+def edit(tmp_path: Path) -> Callable[..., None]:
+    """Replace text in an experiment of the workspace called ws."""
+
+    def change(*pairs: tuple[str, str], name: str = "sweep") -> None:
+        text = EXPERIMENT.replace("name: sweep", f"name: {name}")
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "ws" / "configs" / "experiments" / f"{name}.yaml").write_text(text)
+
+    return change
+
+
+@pytest.fixture
+def paths() -> dict[str, Any]:
+    return {"plugin": PLUGIN}
