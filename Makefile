@@ -4,8 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PACKAGES := './vpcore[dev]' ./vpcore_signals_stat './vpcore_signals_ml[models]' $(patsubst %,./%,$(sort $(wildcard plugins/*)))
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
-PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo lint test fuzz docs constraints clean
@@ -13,14 +13,12 @@ PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-install: $(STAMP)  ## Make .venv with every package, editable, and every tool.
+install: $(STAMP)  ## Make .venv with all packages, editable, and every tool.
 
 # A new entry point or dependency is only seen after another install, so the stamp depends on what declares them.
 $(STAMP): $(PYPROJECTS) constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e './vpcore[dev,dask,mlflow,optuna,plot]' -e ./vpcore_signals_stat -e './vpcore_signals_ml[models]' \
-		$(addprefix -e ,$(PLUGINS))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(foreach package,$(PACKAGES),-e $(package))
 	touch $(STAMP)
 
 demo: $(STAMP)  ## The whole chain on a synthetic market, in build/demo; writes nothing else.
@@ -58,8 +56,7 @@ docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the model
 constraints:  ## Resolve all packages with every extra anew and write constraints.txt.
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check \
-		'./vpcore[dev,dask,mlflow,optuna,plot]' ./vpcore_signals_stat './vpcore_signals_ml[models]' $(PLUGINS)
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
 	{ echo '# One resolution of all packages with every extra. Written by: make constraints'; \
 	  build/constraints/bin/python -m pip freeze --all | grep -Ev '^(vpcore|pip==|wheel==)'; } > constraints.txt
 

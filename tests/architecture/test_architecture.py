@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGES = sorted(
     file.parent for pattern in ("vpcore*", "plugins/*") for file in REPOSITORY.glob(f"{pattern}/pyproject.toml")
 )
+FOREIGN = {"mlflow", "dask", "distributed", "optuna", "scipy", "matplotlib", "jinja2"}
+"""What plugins depend on and the core does not import, not even for types."""
 HEAVY = (
     "numpy",
     "numba",
@@ -93,6 +95,16 @@ def test_the_contract_notices_a_module_that_is_in_no_layer(tmp_path: Path) -> No
     )
     assert done.returncode != 0
     assert "workspace" in done.stdout
+
+
+def test_the_core_imports_no_library_of_a_plugin() -> None:
+    for path in (REPOSITORY / "vpcore" / "src").rglob("*.py"):
+        text = path.read_text()
+        nodes = list(ast.walk(ast.parse(text)))
+        named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        named |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        named |= set(re.findall(r"import_module\(\"([\w.]+)\"", text))
+        assert not {name.partition(".")[0] for name in named} & FOREIGN, path
 
 
 @pytest.mark.parametrize(
@@ -240,3 +252,4 @@ def test_every_package_names_its_licence_and_types() -> None:
     for package in PACKAGES:
         assert (package / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
         assert (package / "src" / package.name / "py.typed").is_file()
+        assert (package / "README.md").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +45,8 @@ parallel: {executor: serial}
 NAMES = ("Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave")
 
 
+MACHINERY = ("dask", "mlflow", "optuna")
+
 DATES = ("2023-12-25", "2023-12-26", "2023-12-27")
 THREE = ("serving: base\n", f"serving: base\ndates: [{', '.join(DATES)}]\n")
 """Edit of the experiment: the same on three days."""
@@ -72,7 +75,9 @@ def make_plugins() -> Plugins:
     plugin.vp_signals = hookimpl(  # type: ignore[attr-defined]
         lambda: [Component(name.lower(), f"vp_sweep_signals:{name}", "For tests.") for name in NAMES]
     )
-    found = Plugins([], disable=[])
+    # Of the installed plugins those that hold no signals.
+    machinery = [entry for entry in metadata.entry_points(group="vpcore") if entry.name in MACHINERY]
+    found = Plugins(machinery, disable=[])
     found.register(plugin, "tests")
     return found
 

@@ -15,9 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vpcore.errors import PluginError
-from vpcore.executor import ExecutorLost, LocalExecutor, SerialExecutor, WorkerDied
-from vpcore.executor.dask import DaskExecutor
+from vpcore.executor import LocalExecutor, SerialExecutor, WorkerDied
 from vpcore.testing import executor_checks
 
 
@@ -148,70 +146,3 @@ def _alive(pid: int) -> bool:
 def test_the_number_of_workers_must_be_positive() -> None:
     with pytest.raises(ValueError, match="max_workers must be at least 1, was 0"):
         LocalExecutor(0)
-
-
-# -- Dask --------------------------------------------------------------------------------------------------------------
-
-
-@executor_checks(DaskExecutor)
-def test_dask_conforms(check: Callable[[], None]) -> None:
-    check()
-
-
-def test_a_dask_cluster_of_this_machine() -> None:
-    pytest.importorskip("distributed")
-    with DaskExecutor(2) as executor:
-        assert executor.max_workers == 2
-        assert executor.address.startswith("tcp://127.0.0.1:")
-        assert list(executor.map(abs, [-1, -2])) == [1, 2]
-        workers = set(executor.on_every_worker(os.getpid).values())
-        assert len(workers) == 2
-        assert os.getpid() not in workers
-        with pytest.raises(ZeroDivisionError):
-            executor.submit(operator.truediv, 1, 0).result()
-        with pytest.raises(WorkerDied, match="every worker process that was given it died, the last one tcp://"):
-            executor.submit(os._exit, 7).result()
-        assert executor.submit(abs, -3).result() == 3
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        executor.submit(abs, 1)
-    assert not any(_alive(pid) for pid in workers)
-
-
-def test_a_dask_cluster_ends_with_a_kill_and_with_its_parent() -> None:
-    pytest.importorskip("distributed")
-    executor = DaskExecutor(1)
-    (worker,) = executor.on_every_worker(os.getpid).values()
-    waiting = executor.submit(time.sleep, 60)
-    started = time.monotonic()
-    executor.kill()
-    assert time.monotonic() - started < 30
-    assert isinstance(waiting.exception(timeout=5), ExecutorLost)
-    assert not _alive(worker)
-
-    script = _PARENT.replace("LocalExecutor", "DaskExecutor").replace("vpcore.executor ", "vpcore.executor.dask ")
-    script = "if __name__ == '__main__':" + script.replace("\n", "\n    ")
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    for _ in range(500):
-        if not _alive(worker):
-            break
-        time.sleep(0.02)
-    assert not _alive(worker)
-
-
-def test_no_dask_and_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed")
-    for address, reason in (("tcp://127.0.0.1:1", "Connection refused"), ("nowhere", "the address has no port")):
-        with pytest.raises(
-            PluginError, match=rf"No Dask scheduler answers at {address} \(.*{reason}\)\. Start one with"
-        ):
-            DaskExecutor(address=address)
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(
-        PluginError, match=r"Executor 'dask' needs distributed, which is not installed\. Run: pip install"
-    ):
-        DaskExecutor()

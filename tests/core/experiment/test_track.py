@@ -1,9 +1,8 @@
-"""``vp track`` and ``vp mlflow-ui``: stored results, reported later and twice."""
+"""``vp track``: stored results, reported later and twice."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 from vpcore import Workspace, hookimpl
-from vpcore.cli.mlflow_ui import ui_command
 from vpcore.errors import ConfigError, PluginError, ResultsError
 from vpcore.experiment.reporting import GIVE_UP_AFTER
 from vpcore.experiment.run import run_experiment
@@ -215,29 +213,3 @@ def test_the_command(flaky: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().out == "5 of 5 runs of sweep are reported to flaky.\n"
     assert cli.run(["track", "sweep", "--tracker", "jsonl", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n_reported"] == 5
-
-
-def test_mlflow_ui(
-    make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from vpcore.cli import app as cli
-
-    pytest.importorskip("mlflow")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    workspace = make_proven("ws")
-    folder = workspace.harness_dir
-    with pytest.raises(ResultsError, match="There is no MLflow store in this lake yet .* vp track EXPERIMENT"):
-        ui_command(folder, 5000, "python")
-    folder.mkdir(parents=True, exist_ok=True)
-    sqlite3.connect(folder / "mlflow.sqlite").close()
-    (folder / "mlflow.sqlite").touch()
-    monkeypatch.setenv("VP_ROOT", str(workspace.root))
-    assert cli.run(["mlflow-ui", "--port", "5123", "--dry-run"]) == 0
-    out, err = capsys.readouterr()
-    assert out == "http://127.0.0.1:5123\n"
-    assert f"--backend-store-uri sqlite:///{folder}/mlflow.sqlite --host 127.0.0.1 --port 5123" in err
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
-    with pytest.raises(
-        ResultsError, match=r"the server that MLFLOW_TRACKING_URI names\. Open it: http://tracking:5000"
-    ):
-        ui_command(folder, 5000, "python")

@@ -27,7 +27,7 @@ Edit = Callable[..., None]
 _RUN = """
 import sys
 sys.path[:0] = sys.argv[3:]
-from conftest import make_plugins
+from sweep_workspace import make_plugins
 from vpcore import Workspace
 from vpcore.experiment.run import run_experiment
 if __name__ == "__main__":

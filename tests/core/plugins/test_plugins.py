@@ -41,9 +41,9 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "signal": [],
         "source": ["dbn", "synthetic"],
         "storage": ["local"],
-        "tracker": ["jsonl", "mlflow", "none"],
-        "executor": ["dask", "local", "serial"],
-        "sampler": ["grid", "lhs", "optuna", "random"],
+        "tracker": ["jsonl", "none"],
+        "executor": ["local", "serial"],
+        "sampler": ["grid", "lhs", "random"],
     }
     assert plugins.components("source")["dbn"].plugin == "core"
     assert plugins.components("source")["dbn"].version == metadata.version("vpcore")
@@ -292,3 +292,18 @@ def test_every_specified_hook_has_its_place() -> None:
 def test_managers_do_not_share_anything(plugins: Plugins) -> None:
     plugins.register(plugin(), "mine")
     assert [item.name for item in Plugins([], disable=[]).loaded] == ["core"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "package"),
+    [("tracker", "mlflow", "mlflow"), ("executor", "dask", "dask"), ("sampler", "optuna", "optuna")],
+)
+def test_a_component_of_a_missing_package_names_the_package(
+    plugins: Plugins, kind: str, name: str, package: str
+) -> None:
+    expected = (
+        rf"^{kind.capitalize()} '{name}' \(a.yaml:3\) needs vpcore-{package}, which is not installed. "
+        rf"Run: pip install vpcore-{package}$"
+    )
+    with pytest.raises(PluginError, match=expected):
+        plugins.get(kind, name, "a.yaml:3")

@@ -30,7 +30,6 @@ def vp_storages() -> tuple[Component, ...]:
 def vp_trackers() -> tuple[Component, ...]:
     return (
         Component("none", "vpcore.tracker.none:NoTracker", "No tracking beyond the results store."),
-        Component("mlflow", "vpcore.tracker.mlflow:MlflowTracker", "One MLflow run per experiment and per run."),
         Component("jsonl", "vpcore.tracker.jsonl:JsonlTracker", "One line of JSON per run, in the lake."),
     )
 
@@ -40,7 +39,6 @@ def vp_executors() -> tuple[Component, ...]:
     return (
         Component("serial", "vpcore.executor.serial:SerialExecutor", "One run after the other, in this process."),
         Component("local", "vpcore.executor.local:LocalExecutor", "Processes of this machine."),
-        Component("dask", "vpcore.executor.dask:DaskExecutor", "Workers of a Dask cluster, of this machine or many."),
     )
 
 
@@ -52,7 +50,6 @@ def vp_samplers() -> tuple[Component, ...]:
         Component(
             "lhs", "vpcore.sampler.designs:LatinHypercubeSampler", "A Latin hypercube: each axis covered evenly."
         ),
-        Component("optuna", "vpcore.experiment.propose:OptunaSampler", "Rounds proposed from the results before."),
     )
 
 
@@ -78,7 +75,6 @@ _COMMANDS: dict[str, dict[str, str]] = {
         "compare": "Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders.",
         "results": "The results store: show a run, export rows, compact.",
         "track": "Report the stored runs of an experiment to its tracker; what it has already is not doubled.",
-        "mlflow-ui": "Start MLflow's user interface on this lake's store, for this machine only, until Ctrl-C.",
     },
     "Trust": {
         "audit": "Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.",
@@ -112,5 +108,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "report": "vpcore-report",
         "serve": "vpcore-server",
     },
+    "executor": {"dask": "vpcore-dask"},
+    "sampler": {"optuna": "vpcore-optuna"},
+    "tracker": {"mlflow": "vpcore-mlflow"},
 }
 """By kind and name, the package of this project that has a component outside the core, for messages."""

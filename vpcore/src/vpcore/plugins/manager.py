@@ -329,6 +329,8 @@ class Plugins:
 
     def _refuse_unknown(self, kind: str, name: str, where: str, components: Mapping[str, Registered]) -> NoReturn:
         place = f" ({where})" if where else ""
+        if package := builtin.PACKAGES.get(kind, {}).get(name):
+            raise PluginError(self.missing_package(f"{kind.capitalize()} '{name}'{place}", package))
         skipped = "".join(f" Plugin '{item.name}' was skipped: {item.error.rstrip('.')}." for item in self.failed)
         disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
         raise PluginError(

@@ -21,7 +21,7 @@ from typing import Any
 from vpcore.canonical import digest
 from vpcore.errors import PluginError
 from vpcore.storage.atomic import sweep_dead, temporary_folder
-from vpcore.tracker.protocol import Tracker
+from vpcore.tracker import Tracker
 from vpcore.tracker.summary import Asked, as_text, best_of, by_threshold, figures_of, settings_of
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -84,7 +84,7 @@ class MlflowTracker(Tracker):
             client_class = importlib.import_module("mlflow").MlflowClient
         except ModuleNotFoundError as error:
             raise PluginError(
-                f"Tracker 'mlflow' needs {error.name}, which is not installed. Run: pip install 'vpcore[mlflow]', "
+                f"Tracker 'mlflow' needs {error.name}, which is not installed. Run: pip install vpcore-mlflow, "
                 "or set tracking.backend: none."
             ) from None
         uri = os.environ.get(URI_VARIABLE, "")

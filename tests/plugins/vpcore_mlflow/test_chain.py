@@ -19,7 +19,7 @@ from vpcore import Workspace
 from vpcore.canonical import digest
 from vpcore.cli.app import run
 from vpcore.results import ROW_KEY
-from vpcore.tracker.mlflow import BY_THRESHOLD
+from vpcore_mlflow.tracker import BY_THRESHOLD
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

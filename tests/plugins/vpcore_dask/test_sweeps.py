@@ -22,8 +22,6 @@ from vpcore.errors import ConfigError, DatasetError, PluginError
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.run import run_experiment
 
-pytest.importorskip("distributed")
-
 PARTS = ["--host", "127.0.0.1", "--no-dashboard"]
 
 
@@ -107,7 +105,7 @@ def test_a_scheduler_that_is_lost_is_no_failure_of_runs(
 ) -> None:
     workspace = make_proven("ws")
     cluster.worker()
-    monkeypatch.setattr("vpcore.executor.dask.PATIENCE_S", 5.0)
+    monkeypatch.setattr("vpcore_dask.executor.PATIENCE_S", 5.0)
 
     def kill_all(now: SweepProgress) -> None:
         if now.stage == "run" and now.done > 0:
@@ -128,7 +126,7 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
 ) -> None:
     workspace = make_proven("ws")
     options = {"address": cluster.address}
-    monkeypatch.setattr("vpcore.executor.dask.PATIENCE_S", 0.5)
+    monkeypatch.setattr("vpcore_dask.executor.PATIENCE_S", 0.5)
     with pytest.raises(PluginError, match=r"The Dask scheduler at tcp://.* has no workers\. Start one with: dask"):
         run_experiment(workspace, "sweep", executor="dask", executor_options=options)
     monkeypatch.undo()
@@ -141,7 +139,7 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
 
     monkeypatch.setattr(pool_module, "surroundings", elsewhere)
     monkeypatch.setattr(
-        "vpcore.executor.dask.DaskExecutor.on_every_worker", lambda self, function, *a: {"tcp://w": real(*a)}
+        "vpcore_dask.executor.DaskExecutor.on_every_worker", lambda self, function, *a: {"tcp://w": real(*a)}
     )
     changed = {"numba": "0.1"}
     with pytest.raises(PluginError, match=r"Worker tcp://w would compute other bytes: numba differs \(.*, here 0\.1\)"):

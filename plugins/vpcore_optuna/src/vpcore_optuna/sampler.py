@@ -50,7 +50,7 @@ class OptunaSampler(Sampler):
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"sweep.sample.method: optuna needs {error.name}, which is not installed. "
-                "Run: pip install 'vpcore[optuna]', or write method: lhs."
+                "Run: pip install vpcore-optuna, or write method: lhs."
             ) from None
         self.optuna = optuna
         self.version = optuna.__version__

@@ -21,7 +21,7 @@ def mlflow_ui(
     import sys
 
     from vpcore.cli.common import open_workspace, say
-    from vpcore.tracker.mlflow import ENVIRONMENT
+    from vpcore_mlflow.tracker import ENVIRONMENT
 
     workspace = open_workspace(root)
     command = ui_command(workspace.harness_dir, port, sys.executable)
@@ -48,10 +48,10 @@ def ui_command(folder: Path, port: int, python: str) -> list[str]:
     import os
 
     from vpcore.errors import PluginError, ResultsError
-    from vpcore.tracker.mlflow import ARTIFACTS, STORE, URI_VARIABLE
+    from vpcore_mlflow.tracker import ARTIFACTS, STORE, URI_VARIABLE
 
     if importlib.util.find_spec("mlflow") is None:
-        raise PluginError("vp mlflow-ui needs mlflow, which is not installed. Run: pip install 'vpcore[mlflow]'")
+        raise PluginError("vp mlflow-ui needs mlflow, which is not installed. Run: pip install vpcore-mlflow")
     uri = os.environ.get(URI_VARIABLE, "")
     if uri.startswith(("http://", "https://")):
         raise ResultsError(f"Runs are reported to the server that {URI_VARIABLE} names. Open it: {uri}")

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpcore.experiment.propose import ASKS_PER_POINT, OptunaSampler
 from vpcore.sampler import Indices
 from vpcore.testing import sampler_checks
+from vpcore_optuna.sampler import ASKS_PER_POINT, OptunaSampler
 
 
 @sampler_checks(OptunaSampler)

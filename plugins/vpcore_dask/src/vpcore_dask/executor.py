@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from vpcore.errors import PluginError
-from vpcore.executor.local import ExecutorLost, WorkerDied, usable_cores
-from vpcore.executor.protocol import Executor
+from vpcore.executor import Executor, ExecutorLost, WorkerDied
+from vpcore.executor.local import usable_cores
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class DaskExecutor(Executor):
             dask = importlib.import_module("dask")
         except ModuleNotFoundError as error:
             raise PluginError(
-                f"Executor 'dask' needs {error.name}, which is not installed. Run: pip install 'vpcore[dask]', "
+                f"Executor 'dask' needs {error.name}, which is not installed. Run: pip install vpcore-dask, "
                 "or set parallel.executor: local."
             ) from None
         self._killed_worker = distributed.KilledWorker

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import sweep_workspace
 
 import vpcore.experiment.run as run_module
 from vpcore import Workspace
@@ -125,7 +126,7 @@ def figures_of(report: SweepReport) -> tuple[int, int, int, int]:
 _RUN = """
 import sys
 sys.path[:0] = sys.argv[3:]
-from conftest import make_plugins
+from sweep_workspace import make_plugins
 import vpcore.experiment.run
 from vpcore import Workspace
 vpcore.experiment.run.pass_gate = lambda *_: {}
@@ -140,7 +141,15 @@ if __name__ == "__main__":
 
 
 def start(workspace: Workspace, workers: int, plugin: Path, seed: str = "0") -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _RUN, str(workspace.root), str(workers), str(plugin), str(plugin.parent)]
+    command = [
+        sys.executable,
+        "-c",
+        _RUN,
+        str(workspace.root),
+        str(workers),
+        str(plugin),
+        str(Path(sweep_workspace.__file__).parent),
+    ]
     return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
 
 
@@ -454,9 +463,7 @@ def test_a_run_that_was_not_proposed_is_not_promoted(make: Callable[..., Workspa
 def test_without_optuna_nothing_begins(make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = make()
     monkeypatch.setitem(sys.modules, "optuna", None)
-    message = (
-        r"sweep\.sample\.method: optuna needs optuna, which is not installed\. Run: pip install 'vpcore\[optuna\]'"
-    )
+    message = r"sweep\.sample\.method: optuna needs optuna, which is not installed\. Run: pip install vpcore-optuna"
     with pytest.raises(ConfigError, match=message):
         run_experiment(workspace, "wave")
     assert not workspace.results_dir.exists()

@@ -1,0 +1,1 @@
+"""Dask executor for vpcore."""

@@ -1,0 +1,1 @@
+"""MLflow tracker for vpcore, and vp mlflow-ui."""

@@ -1,0 +1,1 @@
+"""Optuna sampler for vpcore: combinations proposed from results."""

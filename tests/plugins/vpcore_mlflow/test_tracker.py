@@ -1,0 +1,172 @@
+"""What MLflow is told, and what is said without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpcore.errors import PluginError
+from vpcore.testing import tracker_checks
+from vpcore.tracker.conformance import META, ROWS
+from vpcore_mlflow.tracker import MlflowTracker
+
+
+@pytest.mark.filterwarnings("ignore")
+@tracker_checks(MlflowTracker)
+def test_conforms(check: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    check()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return {"folder": tmp_path / "harness", "experiment_name": "vp/sweep", "tags": {"team": "quant"}}
+
+
+def test_without_mlflow_the_message_says_what_to_do(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(
+        PluginError,
+        match=r"^Tracker 'mlflow' needs mlflow, which is not installed\. Run: pip install vpcore-mlflow, "
+        r"or set tracking\.backend: none\.$",
+    ):
+        MlflowTracker(**settings)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
+    tracker = MlflowTracker(**settings)
+    assert tracker.uri == f"sqlite:///{settings['folder']}/mlflow.sqlite"
+    tracker.log_run(META, ROWS[:1], "net_pnl_ticks")
+    failed = {**META, "run_id": "ff", "status": "failed", "error": "it broke"}
+    tracker.log_run(failed, [{"row": "dddd", "net_pnl_ticks": None}], "net_pnl_ticks")
+    again = MlflowTracker(**settings)
+    later = datetime(2024, 1, 1, 0, 1, tzinfo=UTC)
+    again.log_run({**META, "finished_utc": later}, ROWS, "net_pnl_ticks")
+    again.log_run({**META, "finished_utc": later}, ROWS, "net_pnl_ticks")
+    found = again.client.search_runs([again.experiment_id])
+    (parent,) = (run for run in found if "vp.experiment_parent" in run.data.tags)
+    runs = {run.data.tags["vp.run_id"]: run for run in found if run is not parent}
+    assert (len(found), set(runs)) == (3, {META["run_id"], "ff"})
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    assert (parent.info.run_name, parent.info.status) == ("sweep", "FINISHED")
+    run = runs[META["run_id"]]
+    assert run.info.status == "FINISHED"
+    assert (run.info.start_time, run.info.end_time) == (1704067200000, 1704067260000)
+    assert run.data.params == {
+        "signal": "ads",
+        "dataset_id": META["dataset_id"],
+        "signal.slope_windows": "[10, 25]",
+        "signal.mode": "a",
+        "eval.price": "touch",
+        "eval.fee_ticks": "0",
+    }
+    own = {name: value for name, value in run.data.metrics.items() if "/" not in name}
+    steps = again.client.get_metric_history(run.info.run_id, "by_threshold/net_pnl_ticks")
+    assert [(metric.step, metric.value) for metric in steps] == [(400, -1.0), (600, 0.5)]
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.source_type) == (META["dataset_id"], "vpcore")
+    assert json.loads(given.dataset.source) == {"dataset_id": META["dataset_id"], "sources_sha256": ["ab"]}
+    assert own == {
+        "threshold": 0.6,
+        "net_pnl_ticks": 0.5,
+        "tp_rate": 0.4,
+        "n_signals": 7.0,
+        "tp_ticks": 4.0,
+        "n_trials": 3.0,
+    }
+    assert run.data.tags["vp.best_row"] == "bbbb"
+    assert run.data.tags["team"] == "quant"
+    assert runs["ff"].info.status == "FAILED"
+    assert runs["ff"].data.tags["vp.error"] == "it broke"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_thresholds_that_are_close_are_steps_of_their_own(settings: dict[str, Any]) -> None:
+    tracker = MlflowTracker(**settings)
+    rows = [{**ROWS[1], "row": f"{i}", "threshold": value} for i, value in enumerate((0.00012, 0.00034, 0.25))]
+    tracker.log_run(META, rows, "net_pnl_ticks")
+    (child,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+    history = tracker.client.get_metric_history(child.info.run_id, "by_threshold/threshold")
+    assert [(point.step, point.value) for point in history] == [(120, 0.00012), (340, 0.00034), (250_000, 0.25)]
+    assert "the threshold times 1000000." in child.data.tags["mlflow.note.content"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_files_are_kept_once_and_again_when_they_change(settings: dict[str, Any], tmp_path: Path) -> None:
+    tracker = MlflowTracker(**settings)
+    tracker.log_run(META, ROWS, "net_pnl_ticks")
+    (child,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+    kept = settings["folder"] / "mlflow_artifacts" / child.info.run_id / "artifacts" / "models" / "tp4" / "m.json"
+    given = tmp_path / "m.json"
+    for text in ("{}", "[]"):
+        given.write_text(text)
+        for tell in (tracker, MlflowTracker(**settings)):
+            tell.log_files("sweep", META["run_id"], {"models/tp4/m.json": given})
+            assert kept.read_text() == text
+            os.utime(kept, (0, 0))
+        # The second tracker has seen by its tag that nothing has changed, and has not written.
+        tracker = MlflowTracker(**settings)
+        tracker.log_files("sweep", META["run_id"], {"models/tp4/m.json": given})
+        assert kept.stat().st_mtime == 0
+
+
+@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "mlruns", "./mlruns"])
+def test_the_file_store_is_refused(uri: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(
+        PluginError, match=r"MLFLOW_TRACKING_URI names a folder \(.*mlruns\): MLflow's file store, which"
+    ):
+        MlflowTracker(**settings)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_with_too_few_trades_are_not_the_best(settings: dict[str, Any]) -> None:
+    tracker = MlflowTracker(**settings)
+    block = {"name": "sweep", "select": {"min_signals": 8}, "scorings": [], "signals": []}
+    tracker.log_experiment("sweep", {"experiment": block})
+    tracker.log_run(META, ROWS, "net_pnl_ticks")  # 7 trades pay most, 9 are enough
+    (child,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+    assert (child.data.tags["vp.best_row"], child.data.metrics["net_pnl_ticks"]) == ("aaaa", -1.0)
+
+
+def test_a_store_whose_making_was_interrupted_is_not_left_in_the_way(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    real = mlflow.MlflowClient
+
+    class Interrupted(real):  # type: ignore[misc,valid-type]
+        def search_experiments(self, **_: Any) -> Any:
+            uri = self.tracking_uri
+            assert uri.startswith("sqlite:///")
+            Path(uri.removeprefix("sqlite:///")).write_bytes(b"half a store")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow, "MlflowClient", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        MlflowTracker(**settings)
+    assert list(settings["folder"].iterdir()) == []
+    monkeypatch.setattr(mlflow, "MlflowClient", real)
+    MlflowTracker(**settings).log_run(META, ROWS, "net_pnl_ticks")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_server_that_is_down_says_so_soon(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(Exception, match=r"(?i)connection|retries"):
+            MlflowTracker(**settings)
+        assert time.monotonic() - began < 20
