@@ -11,7 +11,7 @@ from vpcore.errors import RegistryError
 from vpcore.registry import PublishedVersion, ServingRegistry, serving_id_of
 from vpcore.serving.live_pipeline import LivePipeline
 from vpcore.serving.promote import promote
-from vpcore.serving.spec import PublishedServingSpec, import_version, list_published, published
+from vpcore.serving.spec import PublishedServingSpec, import_version, list_published, published, roll_back
 
 
 @pytest.fixture
@@ -106,6 +106,26 @@ def test_an_unreadable_version_hides_no_other(world, spec):
     assert "must be 2, was 1" in str(found[other.serving_id])
     with pytest.raises(RegistryError, match="must be 2, was 1"):
         LivePipeline.from_serving(world.workspace, "old")
+
+
+def test_a_rollback_never_names_an_unreadable_version(world, spec, elsewhere):
+    old = version_of(spec, lambda content: (content.pop("spec_version"), content["runtime"].update(threshold=2.0)))
+    elsewhere.publish(old.serving_id, old.data, "prod")
+    elsewhere.publish(spec.serving_id, spec.to_yaml(), "prod")
+    for to in (None, old.serving_id):
+        with pytest.raises(RegistryError, match="must be 2, was 1. Another release"):
+            roll_back(elsewhere, "prod", to=to)
+    assert elsewhere.aliases() == {"prod": spec.serving_id}
+    with pytest.raises(RegistryError, match="No version is called 'y'"):
+        roll_back(elsewhere, "prod", to="y")
+    with pytest.raises(RegistryError, match="No alias is called 'prodd'. Did you mean 'prod'"):
+        roll_back(elsewhere, "prodd")
+    later = version_of(spec, lambda content: content["runtime"].update(threshold=3.0))
+    elsewhere.publish(later.serving_id, later.data, "prod")
+    done = roll_back(elsewhere, "prod", why="worse")
+    assert (done.serving_id, done.previous) == (spec.serving_id, later.serving_id)
+    with pytest.raises(RegistryError, match="must be 2, was 1"):
+        roll_back(elsewhere, "prod")
 
 
 @pytest.fixture

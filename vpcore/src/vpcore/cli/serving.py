@@ -108,8 +108,9 @@ def rollback(
 ) -> None:
     """Let an alias name the version before, or a given one."""
     from vpcore.cli.common import open_workspace
+    from vpcore.serving.spec import roll_back
 
-    _moved(open_workspace(root).registry.rollback(alias, to=to, why=why), json)
+    _moved(roll_back(open_workspace(root).registry, alias, to=to, why=why), json)
 
 
 def export(

@@ -214,6 +214,20 @@ class ServingRegistry:
             )
         return Publication(target, alias, False, False, previous, self.file_of(target))
 
+    def previous(self, alias: str) -> str:
+        """Return the id of the version that a rollback of an alias would name.
+
+        Raises
+        ------
+        RegistryError
+            If the alias does not exist, or has named one version only.
+        """
+        if alias not in (names := self.aliases()):
+            self._unknown(alias, names, "alias")
+        with reading(self.path) as connection:
+            assert connection is not None
+            return self._before(connection, alias)
+
     def _before(self, connection: sqlite3.Connection, alias: str) -> str:
         stack: list[str] = []
         for row in connection.execute("SELECT action, to_id FROM audit WHERE alias = ? ORDER BY entry", (alias,)):

@@ -79,20 +79,20 @@ def promote(
     Parameters
     ----------
     workspace : Workspace
-        Where everything is.
+        Holds specs, results, datasets and the registry.
     experiment : str, Path or ExperimentSpec
         The experiment. Its current spec must make the run.
     run_id : str
-        A run, or an unambiguous beginning of its id. On several sessions, any run of the combination; what is published
-        is the one on the latest session, with the evidence of all.
+        A run, or an unambiguous beginning of its id. On several sessions, any run of the combination: the published run
+        is the run on the latest session, with the evidence of all sessions.
     alias : str
-        Made, or moved here from what it names.
+        Name for servers. A new alias is made; an existing alias moves.
     row : str, optional
-        Short name of a row, or its beginning, as `compare` prints it. By default the run's best one by the
+        Short name of a row, or its beginning, as `compare` prints it. By default the run's best row by the
         experiment's `select`.
     force : bool
-        Promote in spite of the gate: too few trades, an interval of the net PnL that reaches down to 0, a `p_adj` above
-        0.05, a cold start. Needs `why`. (Causality and streaming parity cannot be overridden.)
+        Override the gate: too few trades, an interval of the net PnL that reaches down to 0, a `p_adj` above 0.05, a
+        cold start. Requires `why`. Nothing overrides causality and streaming parity.
     why, who : str, optional
         For the audit.
 
@@ -107,9 +107,9 @@ def promote(
     CausalityError
         If the signal looks ahead, or streaming and batch differ.
     RefusedError
-        If something stands in the way that `force` would override.
+        If the gate fails and `force` is False.
     RegistryError, StorageError
-        As the registry says.
+        If the registry cannot be read or written.
     """
     if force and not why.strip():
         raise ConfigError("--force needs a reason", fix="Add --why TEXT; the audit keeps it.")
@@ -132,71 +132,71 @@ def promote(
             fix="Choose a row with trades: --row",
         )
     meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
-    latest = datasets[meta["dataset_id"]]
-    obstacles = _obstacles(config, list(datasets.values()), best, about, splits)
-    if obstacles and not force:
-        raise RefusedError(f"Not promoted: {' '.join(obstacles)}", fix="To promote all the same: --force --why TEXT.")
+    reasons = _gate_failures(config, list(datasets.values()), best, about, splits)
+    if reasons and not force:
+        raise RefusedError(f"Not promoted: {' '.join(reasons)}", fix="To promote all the same: --force --why TEXT.")
     files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
     prove(signal, workspace.results_dir / PROOFS, name=meta["signal_name"])
-    scoring = ScoringConfig.model_validate_json(meta["scoring_json"]) if meta["scoring_json"] else serving.scoring
-    runtime = ServingRuntime(
-        pipeline=PublishedPipeline.of(config.pipeline),
-        dataset=_dataset(latest),
-        sessions=tuple(_dataset(item) for item in datasets.values()) if len(datasets) > 1 else (),
-        scoring=scoring,
-        signal=_signal(meta, signal),
-        projection=config.projection,
-        threshold=best["threshold"],
-        cooldown_bins=best["cooldown_bins"],
-        rules=_rules(config, best),
-        model=_model(workspace, meta["run_id"], signal, best),
+    version = PublishedServingSpec.of(
+        serving.name,
+        ServingRuntime(
+            pipeline=PublishedPipeline.of(config.pipeline),
+            dataset=_dataset(datasets[meta["dataset_id"]]),
+            sessions=tuple(map(_dataset, datasets.values())) if len(datasets) > 1 else (),
+            scoring=ScoringConfig.model_validate_json(meta["scoring_json"])
+            if meta["scoring_json"]
+            else serving.scoring,
+            signal=_signal(meta, signal),
+            projection=config.projection,
+            threshold=best["threshold"],
+            cooldown_bins=best["cooldown_bins"],
+            rules=_rules(config, best),
+            model=_model(workspace, meta["run_id"], signal, best),
+        ),
+        ServingEvidence(
+            experiment=config.name,
+            run_id=meta["run_id"],
+            row=best["row"],
+            select=Selection(metric=config.select_metric, min_signals=config.min_signals),
+            figures=_figures(best),
+            among=about,
+            out_of_sample=splits,
+            dataset_files=files,
+            packages=json.loads(meta["packages_json"]),
+            summary=_summary(config, best, about, splits),
+            verdict="unproven" if reasons else "proven",
+            reasons=reasons,
+            **config.eval.model_dump(include={"null_draws", "bootstrap_draws", "seed", "splits"}),
+        ),
+        serving.description,
     )
-    evidence = ServingEvidence(
-        experiment=config.name,
-        run_id=meta["run_id"],
-        row=best["row"],
-        select=Selection(metric=config.select_metric, min_signals=config.min_signals),
-        null_draws=config.eval.null_draws,
-        bootstrap_draws=config.eval.bootstrap_draws,
-        seed=config.eval.seed,
-        splits=config.eval.splits,
-        figures=_figures(best),
-        among=about,
-        out_of_sample=splits,
-        dataset_files=files,
-        packages=json.loads(meta["packages_json"]),
-        summary=_summary(config, best, about, splits),
-        verdict="unproven" if obstacles else "proven",
-        reasons=tuple(obstacles),
-    )
-    published = PublishedServingSpec.of(serving.name, runtime, evidence, serving.description)
     publication = workspace.registry.publish(
-        published.serving_id,
-        published.to_yaml(),
+        version.serving_id,
+        version.to_yaml(),
         alias,
         why=why,
         forced=force,
         who=who,
-        figures=evidence.model_dump(mode="json", include=IN_AUDIT),
+        figures=version.evidence.model_dump(mode="json", include=IN_AUDIT),
     )
     if publication.moved:
         workspace.plugins.hook.vp_promoted(
-            workspace=workspace, serving_id=publication.serving_id, alias=alias, spec=published
+            workspace=workspace, serving_id=publication.serving_id, alias=alias, spec=version
         )
-    return Promotion(publication, published, tuple(obstacles) if force else ())
+    return Promotion(publication, version, reasons if force else ())
 
 
-# -- what stands in the way? -------------------------------------------------------------------------------------------
+# -- the gate ----------------------------------------------------------------------------------------------------------
 
 
-def _obstacles(
+def _gate_failures(
     config: ExperimentConfig,
     datasets: Sequence[Dataset],
     best: Mapping[str, Any],
     about: Evidence,
     splits: OutOfSample | None,
-) -> list[str]:
-    """Return what the gate finds wanting, each with its figure and what is required."""
+) -> tuple[str, ...]:
+    """Return every failure of the gate, with its figure and the required value."""
     found = []
     for dataset in datasets:
         if not dataset.cold_start:
@@ -208,7 +208,7 @@ def _obstacles(
         )
     required_by = f"select.min_signals of '{config.name}'"
     found += wanting(best, about, min_trades=config.min_signals, required_by=required_by)
-    return found + (lacking(best, splits) if splits is not None else [])
+    return tuple(found + (lacking(best, splits) if splits is not None else []))
 
 
 def _check_dataset(dataset: Dataset) -> dict[str, str]:

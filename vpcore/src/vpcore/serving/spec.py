@@ -1,7 +1,7 @@
 """`PublishedServingSpec`: the one model of a published version. `promote` writes it; a live server reads it.
 
-The `runtime` part is everything that decides what a server computes and which trades its entries stand for. The id of
-the version is a digest of this part. The `evidence` part is what research knew at the first publication.
+The `runtime` part decides the values and the trades of a server. The id of the version is a digest of this part. The
+`evidence` part holds the figures and the verdict of the row at its first publication.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class TradeRules(_Part):
 
 
 class ServingRuntime(_Part):
-    """Everything that decides what a server computes, and what its entries mean. The id is a digest of it."""
+    """Everything that decides the values and the trades of a server. The id is a digest of it."""
 
     pipeline: PublishedPipeline
     dataset: PublishedDataset = Field(description="The latest session")
@@ -118,7 +118,7 @@ class Selection(_Part):
 
 
 class ServingEvidence(_Part):
-    """What research knew about the row when the version was first published."""
+    """Figures and verdict of the row at the first publication of the version."""
 
     experiment: str
     run_id: str
@@ -209,14 +209,14 @@ class PublishedServingSpec(_Part):
 
 @dataclass(frozen=True, slots=True)
 class ServedVersion:
-    """A published version under the name that a client asked for.
+    """A published version, and the alias of the request.
 
     Attributes
     ----------
     spec : PublishedServingSpec
         The whole version.
     alias : str or None
-        The alias that was asked for; None if it was the id.
+        Alias in the request; None if the request named the id.
     """
 
     spec: PublishedServingSpec
@@ -293,6 +293,22 @@ def import_version(
     version = read_export(file)
     PublishedServingSpec.from_version(version)
     return registry.publish(version.serving_id, version.data, alias, why=why, who=who, action="import")
+
+
+def roll_back(
+    registry: ServingRegistry, alias: str, *, to: str | None = None, why: str = "", who: str | None = None
+) -> Publication:
+    """Let an alias name the version before, or the version `to`, after checking that this vpcore can serve it.
+
+    Raises
+    ------
+    RegistryError
+        If the alias or the version does not exist, there is no version before, or the version cannot be read.
+    """
+    target = registry.previous(alias) if to is None else to
+    if to is None or target in {info.serving_id for info in registry.versions()}:
+        PublishedServingSpec.from_version(registry.resolve(target))
+    return registry.rollback(alias, to=target, why=why, who=who)
 
 
 # -- comparing ---------------------------------------------------------------------------------------------------------
