@@ -28,7 +28,7 @@ def registry(tmp_path):
 
 def test_publish_and_resolve(registry):
     serving_id, data = make()
-    done = registry.publish(serving_id, data, "prod", why="first", figures={"n_signals": 12}, who="ann")
+    done = registry.publish(serving_id, data, "prod", why="first", evidence={"n_signals": 12}, who="ann")
     assert (done.created, done.adopted, done.previous) == (True, False, None)
     assert done.path.read_bytes() == data
     for name in ("prod", serving_id):
@@ -45,7 +45,7 @@ def test_publish_and_resolve(registry):
         serving_id,
         "first",
     )
-    assert entry.figures == {"n_signals": 12}
+    assert entry.evidence == {"n_signals": 12}
     assert not entry.forced
 
 

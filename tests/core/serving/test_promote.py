@@ -65,8 +65,8 @@ def test_the_best_row_is_published(world):
     assert set(files) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}
     (entry,) = world.workspace.registry.history("prod")
     assert (entry.who, entry.why, entry.forced) == ("ann", "looks fine", False)
-    assert entry.figures == evidence.model_dump(mode="json", include=promote_module.IN_AUDIT)
-    assert entry.figures["figures"]["p_adj"] == figures["p_adj"]
+    assert entry.evidence == evidence.model_dump(mode="json", include=promote_module.IN_AUDIT)
+    assert entry.evidence["figures"]["p_adj"] == figures["p_adj"]
     assert world.heard == [(version.serving_id, "prod", done.spec)]
     assert world.proved == [("level", world.workspace.results_dir / "proofs")]
 
@@ -107,9 +107,9 @@ def test_the_gate_refuses_and_says_each_figure(world, change, message):
     done = promote(world.workspace, "sweep", run.run_id, alias="a", force=True, why="a rehearsal")
     (entry,) = world.workspace.registry.history("a")
     assert (entry.forced, entry.why) == (True, "a rehearsal")
-    assert entry.figures["reasons"] == list(done.overridden) == list(done.spec.evidence.reasons)
+    assert entry.evidence["reasons"] == list(done.overridden) == list(done.spec.evidence.reasons)
     assert done.overridden
-    assert (entry.figures["verdict"], done.spec.evidence.verdict) == ("unproven", "unproven")
+    assert (entry.evidence["verdict"], done.spec.evidence.verdict) == ("unproven", "unproven")
 
 
 def test_rows_are_weighed_with_all_of_the_experiment(world):
@@ -230,7 +230,7 @@ def test_too_few_signals(world):
     (entry,) = world.workspace.registry.history("a")
     assert entry.forced
     assert entry.why == "a rehearsal"
-    assert entry.figures["reasons"] == list(done.overridden)
+    assert entry.evidence["reasons"] == list(done.overridden)
 
 
 def test_force_needs_a_reason(world):

@@ -50,7 +50,7 @@ class VersionInfo:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One move of an alias: who, when, from, to, why, and the figures it was based on."""
+    """One move of an alias: who, when, from, to, why, and the evidence at that time, as JSON holds it."""
 
     entry: int
     at_utc: str
@@ -61,4 +61,4 @@ class AuditEntry:
     to_id: str
     forced: bool
     why: str
-    figures: dict[str, Any]
+    evidence: dict[str, Any]

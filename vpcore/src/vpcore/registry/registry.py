@@ -68,7 +68,7 @@ class ServingRegistry:
         *,
         why: str = "",
         forced: bool = False,
-        figures: Mapping[str, Any] | None = None,
+        evidence: Mapping[str, Any] | None = None,
         who: str | None = None,
         action: str = "promote",
     ) -> Publication:
@@ -83,7 +83,7 @@ class ServingRegistry:
             one stays: only what the id does not cover could differ.
         alias : str
             Lower case letters, digits, ``_ . -``; made if it does not exist.
-        why, forced, figures, who
+        why, forced, evidence, who
             For the audit.
         action : {'promote', 'import'}
             For the audit.
@@ -109,7 +109,7 @@ class ServingRegistry:
                 raise RegistryError(f"'{alias}' is the id of a version", fix="Choose another alias.")
             created = self._insert(connection, serving_id, content, path, who or _user())
             previous = self._move(
-                connection, alias, serving_id, action, who or _user(), why=why, forced=forced, figures=figures or {}
+                connection, alias, serving_id, action, who or _user(), why=why, forced=forced, evidence=evidence or {}
             )
         return Publication(serving_id, alias, created, created and not written, previous, path)
 
@@ -150,7 +150,7 @@ class ServingRegistry:
         *,
         why: str,
         forced: bool,
-        figures: Mapping[str, Any],
+        evidence: Mapping[str, Any],
     ) -> str | None:
         found = connection.execute("SELECT serving_id FROM aliases WHERE alias = ?", (alias,)).fetchone()
         previous = None if found is None else str(found["serving_id"])
@@ -174,7 +174,7 @@ class ServingRegistry:
                 serving_id,
                 int(forced),
                 why,
-                json.dumps(dict(figures), sort_keys=True),
+                json.dumps(dict(evidence), sort_keys=True),
             ),
         )
         return previous
@@ -210,7 +210,7 @@ class ServingRegistry:
                 self._unknown(target, ids, "version")
             self._load(found)
             previous = self._move(
-                connection, alias, target, "rollback", who or _user(), why=why, forced=False, figures={}
+                connection, alias, target, "rollback", who or _user(), why=why, forced=False, evidence={}
             )
         return Publication(target, alias, False, False, previous, self.file_of(target))
 
@@ -347,7 +347,11 @@ class ServingRegistry:
                 "SELECT * FROM audit WHERE ?1 IS NULL OR alias = ?1 ORDER BY entry DESC", (alias,)
             ).fetchall()
         return [
-            AuditEntry(**{**dict(row), "forced": bool(row["forced"]), "figures": json.loads(row["figures"])})
+            AuditEntry(
+                **{name: value for name, value in dict(row).items() if name not in ("forced", "figures")},
+                forced=bool(row["forced"]),
+                evidence=json.loads(row["figures"]),
+            )
             for row in rows
         ]
 

@@ -177,7 +177,7 @@ def promote(
         why=why,
         forced=force,
         who=who,
-        figures=version.evidence.model_dump(mode="json", include=IN_AUDIT),
+        evidence=version.evidence.model_dump(mode="json", include=IN_AUDIT),
     )
     if publication.moved:
         workspace.plugins.hook.vp_promoted(
