@@ -8,7 +8,7 @@ PACKAGES := './vpcore[dev]' ./vpcore_signals_stat './vpcore_signals_ml[models]' 
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test fuzz docs constraints clean
+.PHONY: help install demo lint test test-fast fuzz docs constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -30,13 +30,19 @@ lint: $(STAMP)  ## Style, types and the import contract.
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-cache
 
+# Compiled tests are kept, whatever the shell says: without them collection takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One hash seed, so that runs repeat exactly; `make fuzz` takes others.
-test: export PYTHONHASHSEED = 0
+test test-fast: export PYTHONHASHSEED = 0
 
 # The second run has a cache of its own: numba's does not tell code with bounds checks from code without.
 test: $(STAMP)  ## All tests, on two processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest -n 2 tests/core/kernels tests/core/engine $(PYTEST_ARGS)
+
+test-fast: $(STAMP)  ## Every test that is not marked slow, on two processes.
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 ROUNDS ?= 10
 

@@ -31,6 +31,7 @@ def real_workspace(folder: Path, *files: Path) -> list[str]:
     return ["--root", str(folder)]
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_a_published_version_and_a_picture(tmp_path, capfd) -> None:
     vp("demo", str(tmp_path / "demo"), "--minutes", "20", "--seed", "7")
     made = capfd.readouterr().out.splitlines()[-8:]
@@ -46,6 +47,7 @@ def test_the_demo_ends_with_a_published_version_and_a_picture(tmp_path, capfd) -
     assert again["n_reused"] == again["n_trials"] > 100
 
 
+@pytest.mark.slow
 def test_a_workspace_whose_path_is_a_pattern_reads_its_own_files(tmp_path, capfd) -> None:
     """Job schedulers name folders like this one; as a pattern, its path is that of the folder beside it."""
     folder, decoy = tmp_path / "pbs.1234[7].host", tmp_path / "pbs.12347.host"
@@ -101,6 +103,7 @@ def test_a_workspace_whose_path_is_a_pattern_reads_its_own_files(tmp_path, capfd
     assert json.loads(capfd.readouterr().out)["stream_equals_batch"]
 
 
+@pytest.mark.slow
 @needs_esh4
 def test_the_real_hour_from_file_to_latency_report(tmp_path, capfd) -> None:
     root = real_workspace(tmp_path / "ws", ESH4)

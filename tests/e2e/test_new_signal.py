@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from clean_env import CleanEnvironment, make_environment
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"tilt_of_flow": "stat", "learner_of_flow": "ml"}
 
 SERVING = """\

@@ -15,6 +15,8 @@ from vpcore.plugins.manager import Plugins
 from vpcore.signal import LabelSpec
 from vpcore.testing import synthetic_dataset
 
+pytestmark = pytest.mark.slow
+
 TAKE_PROFIT, STOP_LOSS = 1, -1
 
 

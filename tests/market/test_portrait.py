@@ -18,6 +18,7 @@ def params() -> SyntheticParams:
     return SyntheticParams(duration_s=600, seed=3, mode="natural")
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_an_independent_book(params: SyntheticParams) -> None:
     found = portrait_of_market(params)
     records = np.concatenate([part.copy() for part in Simulation(params)])

@@ -98,6 +98,7 @@ def test_streams_differ():
 # -- the book ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_record_makes_sense_to_an_independent_book(quarter):
     seen = replay(quarter)
     assert (seen.unknown, seen.clipped, seen.duplicates, seen.wrong_order) == (0, 0, 0, 0)
@@ -199,6 +200,7 @@ def _prediction(alpha, seed):
     return len(signs), float(np.corrcoef(signs[20:], imbalances[20:])[0, 1])
 
 
+@pytest.mark.slow
 def test_without_alpha_nothing_in_the_book_predicts_the_walk():
     found = [_prediction(0.0, seed) for seed in range(20, 26)]
     z = np.array([n**0.5 * r for n, r in found])
@@ -285,6 +287,7 @@ def test_busy_times_are_busier():
     assert spread[0] > 1.5 * spread[1]
 
 
+@pytest.mark.slow
 def test_cancels_follow_the_size_of_the_queues():
     """A book with three times its usual orders loses them, and one with a third of them fills up."""
     depths = []
@@ -304,6 +307,7 @@ def test_cancels_follow_the_size_of_the_queues():
     assert depths[1] > 50
 
 
+@pytest.mark.slow
 def test_the_queue_that_is_smaller_runs_empty_first(natural_hours):
     """Nothing is planted, and yet the imbalance at the touch predicts the next move; in the exogenous market it cannot."""
 

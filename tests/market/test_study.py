@@ -93,6 +93,7 @@ def test_a_market_is_named_by_all_that_decides_its_rows(plugins: Plugins) -> Non
 # -- running -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_stopped_and_gives_the_same_bytes(tmp_path: Path, plugins: Plugins) -> None:
     study = Study(**SMALL)
     seen: list[float] = []

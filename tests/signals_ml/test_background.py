@@ -65,6 +65,7 @@ def models_of(signal, session, labels):
     return found
 
 
+@pytest.mark.slow
 def test_the_old_model_serves_until_the_new_one_is_ready(small_signals, session, labels):
     for signal in small_signals:
         if signal.update_interval_bins:
@@ -147,6 +148,7 @@ def test_an_executor_is_tried_before_the_first_bin(small_signals, session, label
         assert (state.model, state.background) == (None, [])
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_fits(session, labels):
     part = session.slice(0, 800)
     signal = Logit(**SMALL)

@@ -47,6 +47,7 @@ def quiet():
     return [session(seed, 0.0, 7) for seed in range(1, 7)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNALS)
 def test_no_effect_no_finding_and_a_leak_is_seen(quiet, name, monkeypatch):
     labels = LabelSpec(4, 4, 1200, 1, "mid", TICK)

@@ -146,6 +146,7 @@ def test_a_signal_is_simulated_with_the_trades_of_a_plain_experiment(world, caps
     assert "'ads' does not learn from trades: leave out --tp-ticks and --sl-ticks." in error
 
 
+@pytest.mark.slow
 def test_fits_in_the_background_are_told_of(world, capsys):
     _, run_id, _ = world
     found = vp(world, capsys, "--run-id", run_id, "--tp-ticks", "2", "--retrain", "background")

@@ -346,6 +346,7 @@ def bullish_flows():
     return columns
 
 
+@pytest.mark.slow
 def test_composite_rises_when_its_parts_do():
     signal = Composite(magnitude_ms=20_000.0)
     bull, bear = both(signal, n_bins=1500, **bullish_flows())

@@ -143,6 +143,7 @@ print([float(row[name][0]).hex() for name in ("p_random", "net_pnl_lo", "net_pnl
 """
 
 
+@pytest.mark.slow
 def test_other_processes_and_hash_seeds_get_the_same_bits() -> None:
     here = os.path.dirname(__file__)
     support = os.path.join(here, "..", "..", "support")

@@ -97,6 +97,7 @@ def test_any_array_can_be_kept(folder):
     assert ColumnCache(folder, "other").get("flow_score") is None
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_file(dataset, folder):
     code = (
         "import sys; from vpcore.dataset import Dataset\n"

@@ -184,6 +184,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_half_way_leaves_a_temporary_that_the_next_run_removes(storage, write, block):
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(KILLED), str(storage.root)],

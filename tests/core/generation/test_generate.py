@@ -295,6 +295,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_half_way(workspace, put_tape, put_pipeline):
     put_tape()
     put_pipeline()

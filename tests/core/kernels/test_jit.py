@@ -45,6 +45,7 @@ def run_package(folder: Path, value: int) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @compiled_only
 def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert run_package(tmp_path, 1) == "20"
@@ -55,6 +56,7 @@ def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache" / "vpcore-kernels").iterdir())) == 2
 
 
+@pytest.mark.slow
 @compiled_only
 def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
     code = (

@@ -276,6 +276,7 @@ for i in itertools.count():
 """
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_whole_batches_and_no_litter(db: ResultsDB, make: SimpleNamespace) -> None:
     for attempt in range(2):
         command = [sys.executable, "-c", _WRITER, str(db.root), str(Path(__file__).parent)]

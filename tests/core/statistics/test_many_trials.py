@@ -165,6 +165,7 @@ def flipped(blocks: np.ndarray, n_draws: int, seed: int) -> tuple[np.ndarray, np
     return unit.sum(1), unit @ signs
 
 
+@pytest.mark.slow
 def test_false_winners_are_as_rare_as_promised() -> None:
     """Take-profits much nearer than the stop and much farther, on noise: a winner in at most 5 % plus two errors.
 
@@ -212,6 +213,7 @@ def test_where_gains_are_paid_back_the_choice_is_always_wrong() -> None:
     assert overfit_probability(blocks) == 1.0
 
 
+@pytest.mark.slow
 def test_on_noise_the_choice_is_worth_nothing() -> None:
     found = [overfit_probability(np.random.default_rng(i).normal(size=(30, 32))) for i in range(40)]
     assert np.mean(found) == pytest.approx(0.5, abs=0.08)

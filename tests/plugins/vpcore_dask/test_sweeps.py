@@ -59,6 +59,7 @@ def cluster(tmp_path: Path, paths: dict[str, Any]) -> Iterator[Cluster]:
     made.close()
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_sweep_loses_nothing(
     make_proven: Callable[[str], Workspace], edit: Callable[..., None], cluster: Cluster
 ) -> None:

@@ -21,7 +21,7 @@ from vpcore.cli.app import run
 from vpcore.results import ROW_KEY
 from vpcore_mlflow.tracker import BY_THRESHOLD
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 TRACKED: dict[str, Any] = {
     "signals": ["logit", "ofi"],
