@@ -11,6 +11,7 @@ import pytest
 
 from vpcore import Workspace
 from vpcore.experiment.run import run_experiment
+from vpcore_report import plugin
 
 Call = Callable[..., tuple[str, str]]
 
@@ -38,7 +39,27 @@ def test_a_picture_is_written_whole_or_not_at_all(
 def test_a_table_of_two_settings_as_a_picture(proven: Workspace, call: Call, tmp_path: Path) -> None:
     run_experiment(proven, "sweep")
     one, two = tmp_path / "one.png", tmp_path / "two.png"
-    assert f"Wrote {one}" in call("compare", "sweep", "--pivot", "gain", "tp_ticks", "--png", str(one))[1]
-    call("compare", "sweep", "--pivot", "gain", "tp_ticks", "--png", str(two), "--json")
+    assert call("plot-pivot", "sweep", "gain", "tp", "--out", str(one))[0] == f"{one}\n"
+    call("plot-pivot", "sweep", "gain", "tp_ticks", "--out", str(two))
     assert one.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert one.read_bytes() == two.read_bytes()
+    assert "'gian'. Did you mean 'gain'?" in call("plot-pivot", "sweep", "gian", "tp", code=2)[1]
+
+
+@pytest.mark.parametrize("command", [("plot", "run"), ("plot-pivot", "sweep", "gain", "tp")])
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("a.jpg", "--out must be a file that ends in .png, was a.jpg."),
+        ("none/a.png", "--out names a folder that does not exist: "),
+    ],
+)
+def test_where_a_picture_cannot_go(
+    proven: Workspace, call: Call, command: tuple[str, ...], out: str, message: str
+) -> None:
+    assert message in call(*command, "--out", out, code=2)[1]
+
+
+def test_help_says_of_every_command_what_the_command_says() -> None:
+    for component in plugin.vp_commands():
+        assert component.load().__doc__.partition("\n")[0] == component.summary

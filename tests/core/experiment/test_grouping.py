@@ -150,9 +150,6 @@ def test_on_a_terminal_it_is_a_table(capsys: pytest.CaptureFixture[str]) -> None
         (("--by", "gian"), "Rows cannot be grouped by 'gian'. Did you mean 'gain'? What varies among them: cooldown_bins, "),
         (("--pivot", "gain", "gain"), "--pivot takes two settings that differ, was 'gain' twice."),
         (("--marginals", "--pareto"), "--marginals and --pareto exclude each other: leave one of them out."),
-        (("--png", "a.png"), "--png is a picture of --pivot: add --pivot DOWN ACROSS."),
-        (("--pivot", "gain", "tp_ticks", "--png", "a.jpg"), "--png must end in .png, was a.jpg."),
-        (("--pivot", "gain", "tp_ticks", "--png", "none/a.png"), "--png names a folder that is not there: "),
         (("--by", "gain", "--pivot", "gain", "tp_ticks"), "--by and --pivot exclude each other: leave one of them out."),
     ],
 )  # fmt: skip

@@ -39,7 +39,7 @@ def plugins() -> Plugins:
 def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugins) -> None:
     assert {kind: list(plugins.components(kind)) for kind in HOOK_OF_KIND if kind != "command"} == {
         "signal": [],
-        "source": ["dbn", "synthetic"],
+        "source": ["dbn"],
         "storage": ["local"],
         "tracker": ["jsonl", "none"],
         "executor": ["local", "serial"],

@@ -25,6 +25,12 @@ def vp_commands() -> tuple[Component, ...]:
             "Data",
         ),
         Component(
+            "inspect-market",
+            f"{commands}.inspect_market:inspect_market",
+            "Measure spread, depth, sizes and rhythm of a file's market, beside two simulated markets of the same length.",
+            "Data",
+        ),
+        Component(
             "calibrate",
             f"{commands}.calibrate:calibrate",
             "Study size and power on simulated markets: p-values, false winners, intervals, and what it takes to be found.",

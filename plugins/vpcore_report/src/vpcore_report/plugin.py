@@ -24,6 +24,12 @@ def vp_commands() -> tuple[Component, ...]:
             "Experiments",
         ),
         Component(
+            "plot-pivot",
+            f"{commands}.plot_pivot:plot_pivot",
+            "Draw the median figure for every pair of values of two settings of an experiment, as a PNG.",
+            "Experiments",
+        ),
+        Component(
             "report",
             f"{commands}.report:report",
             "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",

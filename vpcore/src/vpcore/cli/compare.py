@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,7 +40,6 @@ def compare(
         tuple[str, str] | None,
         typer.Option("--pivot", metavar="DOWN ACROSS", help="The median for every pair of values of two settings."),
     ] = None,
-    png: Annotated[Path | None, typer.Option("--png", help="With --pivot: write it as a picture.")] = None,
     marginal: Annotated[
         bool, typer.Option("--marginals", help="What every setting does by itself: a line per value of each.")
     ] = False,
@@ -66,7 +64,7 @@ def compare(
     by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
     if pivot is not None:
         pivot = (HEADINGS.get(pivot[0], pivot[0]), HEADINGS.get(pivot[1], pivot[1]))
-    look = Look(by, pivot, png, marginal, pareto)
+    look = Look(by, pivot, marginal, pareto)
     workspace = open_workspace(root)
     if signal is not None:
         workspace.results.require_signal(signal)
@@ -132,12 +130,11 @@ class Look:
     Raises
     ------
     ConfigError
-        If more than one is asked for, or a picture cannot be written where it shall be.
+        If more than one view is given.
     """
 
     by: str | None = None
     pivot: tuple[str, str] | None = None
-    png: Path | None = None
     marginals: bool = False
     pareto: bool = False
 
@@ -148,13 +145,6 @@ class Look:
         several = [name for name, value in given.items() if value]
         if len(several) > 1:
             raise ConfigError(f"{' and '.join(several)} exclude each other: leave one of them out.")
-        if self.png is not None:
-            if self.pivot is None:
-                raise ConfigError("--png is a picture of --pivot: add --pivot DOWN ACROSS.")
-            if self.png.suffix.lower() != ".png":
-                raise ConfigError(f"--png must end in .png, was {self.png}.")
-            if not self.png.absolute().parent.is_dir():
-                raise ConfigError(f"--png names a folder that is not there: {self.png.absolute().parent}.")
 
     @property
     def asked(self) -> bool:
@@ -236,7 +226,7 @@ def show(
 def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -> None:
     import sys
 
-    from vpcore.cli.common import emit_json, emit_table, say
+    from vpcore.cli.common import emit_json, emit_table
     from vpcore.experiment.grouping import figure_of, grouped, marginals, pivoted, print_pivot
 
     by, pivot = look.by, look.pivot
@@ -257,11 +247,6 @@ def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -
     elif pivot is not None:
         down, across = pivot
         over, lines = pivoted(ranking.rows, down, across, sort)
-        if look.png is not None:
-            from vpcore_report.charts import heat_table
-
-            heat_table(look.png, lines, down, over, across=across, label=f"median {figure}")
-            say(f"Wrote {look.png}")
         title = f"median {figure}: {down} down, {across} across"
         if json:
             emit_json({"down": down, "across": across, "figure": figure, "rows": lines})

@@ -48,6 +48,7 @@ def demo(
     from vpcore.cli.common import refuse_nested
     from vpcore.workspace import Workspace
 
+    _require_packages()
     if not nested:
         refuse_nested(folder)
     workspace, _ = Workspace.create(folder)
@@ -65,6 +66,26 @@ def demo(
     picture = workspace.root / "demo.png"
     _step("A picture of it", ["plot", run_id, "--row", row, "--out", str(picture), *root])
     _summary(workspace, picture, alpha)
+
+
+def _require_packages() -> None:
+    """Check that the packages of the demo's market, signals and picture are installed.
+
+    Raises
+    ------
+    PluginError
+        If one is missing; the message names all missing packages.
+    """
+    from vpcore.cli.common import current_plugins
+    from vpcore.errors import PluginError
+    from vpcore.plugins.builtin import PACKAGES
+
+    plugins = current_plugins()
+    commands, signals = plugins.components("command"), plugins.components("signal")
+    missing = {PACKAGES["command"][name] for name in ("synth", "plot") if name not in commands}
+    missing |= {"vpcore-signals-stat"} if "ads" not in signals else set()
+    if missing:
+        raise PluginError(plugins.missing_package("vp demo", " ".join(sorted(missing))))
 
 
 def _publish(run_id: str, alpha: float, root: list[str]) -> None:

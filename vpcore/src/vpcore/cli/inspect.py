@@ -15,27 +15,9 @@ if TYPE_CHECKING:
 
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .dbn or .dbn.zst file.", show_default=False)],
-    market: Annotated[
-        bool, typer.Option("--market", help="Instead: its spread, depth, sizes and rhythm, beside simulated markets.")
-    ] = False,
-    symbol: Annotated[
-        str | None, typer.Option("--symbol", help="With --market. [default: the only one]", show_default=False)
-    ] = None,
-    first: Annotated[
-        str | None, typer.Option("--from", help="With --market: UTC time. [default: the live span]", show_default=False)
-    ] = None,
-    last: Annotated[
-        str | None, typer.Option("--to", help="With --market: UTC time, as 2023-12-26T00:00:00.", show_default=False)
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="With --market: also draw them, a PNG.", show_default=False)
-    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say what a file holds: schema, symbols, span, records by action, snapshot, data quality."""
-    if market:
-        _market(file, symbol, first, last, plot, json)
-        return
     from vpcore.cli.common import emit_json, progress
     from vpcore.source.inspect import inspect_file
 
@@ -46,43 +28,6 @@ def inspect(
     else:
         for line in _lines(found):
             print(line)
-
-
-def _market(file: Path, symbol: str | None, first: str | None, last: str | None, plot: Path | None, json: bool) -> None:
-    from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.source.protocol import utc
-    from vpcore_market.source import SyntheticParams
-    from vpcore_market.study.figures import draw_portraits
-    from vpcore_market.study.portrait import portrait_of_file, portrait_of_market
-
-    real, name, start, end = portrait_of_file(file, symbol, _utc_ns(first, "--from"), _utc_ns(last, "--to"))
-    length = {"duration_s": min((end - start) / 1e9, 4 * 3600.0)}
-    found = {
-        name: real,
-        "exogenous": portrait_of_market(SyntheticParams(**length)),
-        "natural": portrait_of_market(SyntheticParams(mode="natural", **length)),
-    }
-    if plot is not None:
-        draw_portraits(plot, found)
-    if json:
-        emit_json({"symbol": name, "start_ns": start, "end_ns": end, "figures": found})
-        return
-    say(f"{name} from {utc(start)} to {utc(end)} (UTC), beside simulated markets of seed 1")
-    emit_table([{"figure": key, **{n: part[key] for n, part in found.items()}} for key in real], ("figure", *found))
-
-
-def _utc_ns(text: str | None, option: str) -> int | None:
-    import datetime
-
-    from vpcore.errors import ConfigError
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{option} must be a UTC time such as 2023-12-26T00:00:00, was '{text}'.") from error
-    return int(moment.replace(tzinfo=datetime.UTC).timestamp()) * 10**9
 
 
 def _lines(found: Inspection) -> list[str]:

@@ -103,10 +103,13 @@ PACKAGES: dict[str, dict[str, str]] = {
     "command": {
         "calibrate": "vpcore-market",
         "fetch": "vpcore-databento",
+        "inspect-market": "vpcore-market",
         "mlflow-ui": "vpcore-mlflow",
         "plot": "vpcore-report",
+        "plot-pivot": "vpcore-report",
         "report": "vpcore-report",
         "serve": "vpcore-server",
+        "synth": "vpcore-market",
     },
     "executor": {"dask": "vpcore-dask"},
     "sampler": {"optuna": "vpcore-optuna"},

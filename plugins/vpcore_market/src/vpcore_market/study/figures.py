@@ -181,13 +181,13 @@ def _power(figure: Any, study: Study, power: Mapping[str, Any]) -> None:
     axes[1].legend(fontsize=8, loc="upper left")
 
 
-def draw_portraits(path: Path, portraits: Mapping[str, Mapping[str, float]]) -> None:
+def draw_stylised_facts(path: Path, markets: Mapping[str, Mapping[str, float]]) -> None:
     """Write a picture of several markets side by side: spread, depth, sizes and times between events."""
 
     def draw(figure: Any) -> None:
         spread, depth, gaps = figure.subplots(1, 3)
-        width = 0.8 / len(portraits)
-        for i, (name, found) in enumerate(portraits.items()):
+        width = 0.8 / len(markets)
+        for i, (name, found) in enumerate(markets.items()):
             colour = ("black", _BLUE, _RED, _GREEN)[i % 4]
             bars = ("spread_1", "spread_2", "spread_3", "spread_wider")
             spread.bar(np.arange(4) + (i - 1) * width, [found[key] for key in bars], width, color=colour, label=name)

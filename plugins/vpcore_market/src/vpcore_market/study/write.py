@@ -12,8 +12,8 @@ from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore_market.study.figures import draw_study, require_matplotlib
 from vpcore_market.study.page import page
 from vpcore_market.study.plan import Study
+from vpcore_market.study.planted_effect import effect_sizes
 from vpcore_market.study.run import StudyProgress, plain_json, run_study
-from vpcore_market.study.strength import strengths
 from vpcore_market.study.summary import plain, summarise
 
 RESULTS, PAGE, IMAGES, PREFIX = "results.json", "calibration.md", "images", "calibration-"
@@ -57,7 +57,7 @@ def write_study(
     require_matplotlib()  # not after an hour of simulation
     found = run_study(study, folder, workers=workers, plugins=plugins, on_progress=on_progress)
     seeds = range(study.first_seed, study.first_seed + min(study.seeds, STRENGTH_MARKETS))
-    strength = strengths((0.0, *study.alphas), seeds, study.minutes) if study.power_seeds else []
+    strength = effect_sizes((0.0, *study.alphas), seeds, study.minutes) if study.power_seeds else []
     answers = plain({**summarise(study, found), "strength": strength})
     results, text = folder / RESULTS, folder / PAGE
     with storage_errors(results, "write the results of the study"):

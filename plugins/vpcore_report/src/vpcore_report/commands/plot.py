@@ -40,8 +40,10 @@ def draw(
     from vpcore.units import NS_PER_S
     from vpcore_report.charts import busiest_window, frame_chart, zone_of
 
+    png_path(out)
     meta = workspace.results.find_run(run_id)
     best = _row(workspace, meta, row)
+    path = png_path(out, f"{meta['run_id']}-{best['row']}.png")
     dataset, values, mode, warmup = _values(workspace, meta)
     found = detect(
         values,
@@ -61,11 +63,6 @@ def draw(
             length = dataset.n_bins * dataset.cell_width_ns / (60 * NS_PER_S)
             raise ConfigError(f"--from-minute must lie in the {length:g} minutes of the dataset, was {start_minute:g}.")
         stop = min(start + width, dataset.n_bins)
-    path = out if out is not None else Path(f"{meta['run_id']}-{best['row']}.png")
-    if path.suffix.lower() != ".png":
-        raise ConfigError(f"--out must end in .png, was {path}.")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--out names a folder that is not there: {path.absolute().parent}.")
     title = (
         f"{meta['signal_name']} on {dataset.symbol}, {dataset.dataset_id}\n"
         f"threshold {best['threshold']:g}, cooldown {best['cooldown_bins']} bins, TP {best['tp_ticks']} / "
@@ -74,6 +71,24 @@ def draw(
     )
     threshold, zone = best["threshold"], zone_of(dataset.manifest)
     frame_chart(path, dataset, values, found, threshold=threshold, start=start, stop=stop, title=title, zone=zone)
+    return path
+
+
+def png_path(out: Path | None, default: str = "row.png") -> Path:
+    """Return the path of a picture.
+
+    Raises
+    ------
+    ConfigError
+        If `out` has another ending than ``.png``, or its folder does not exist.
+    """
+    from vpcore.errors import ConfigError
+
+    path = out if out is not None else Path(default)
+    if path.suffix.lower() != ".png":
+        raise ConfigError("--out", was=str(path), required="a file that ends in .png")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--out names a folder that does not exist: {path.absolute().parent}.")
     return path
 
 

@@ -15,7 +15,7 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", help="The file. [default: report-NAME.html]")] = None,
     root: RootOption = None,
 ) -> None:
-    """Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance. It needs no network."""
+    """Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance."""
     from vpcore.cli.common import open_workspace
     from vpcore_report.write import write_report
 

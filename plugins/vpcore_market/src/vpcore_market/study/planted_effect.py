@@ -1,4 +1,4 @@
-"""How strong a planted effect is, in ticks: what `alpha` means to somebody who would trade on it."""
+"""Size of a planted effect in ticks: the drift of the mid that `alpha` adds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vpcore.units import NS_PER_S
 from vpcore_market.source import Simulation, SyntheticParams
 
 HORIZON_S = 1.0
-"""The move of the mid in this time after the imbalance was seen."""
+"""Horizon of the mid move, from the time of the imbalance."""
 
 
 def drift(params: SyntheticParams) -> tuple[float, float, float]:
@@ -39,7 +39,7 @@ def drift(params: SyntheticParams) -> tuple[float, float, float]:
     return slope, float(np.sqrt(np.mean(x * x))), slope * slope * float(x @ x) / float(moves @ moves)
 
 
-def strengths(alphas: Sequence[float], seeds: Sequence[int], minutes: float) -> list[dict[str, Any]]:
+def effect_sizes(alphas: Sequence[float], seeds: Sequence[int], minutes: float) -> list[dict[str, Any]]:
     """Return the drift for several strengths of the planted effect, over several markets each.
 
     Returns

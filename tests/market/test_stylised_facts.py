@@ -10,7 +10,7 @@ from naive_replay import replay
 
 from vpcore.cli.app import run
 from vpcore_market.source import Simulation, SyntheticParams, write_synthetic
-from vpcore_market.study.portrait import portrait_of_market
+from vpcore_market.stylised_facts import facts_of_market
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def params() -> SyntheticParams:
 
 @pytest.mark.slow
 def test_figures_are_those_of_an_independent_book(params: SyntheticParams) -> None:
-    found = portrait_of_market(params)
+    found = facts_of_market(params)
     records = np.concatenate([part.copy() for part in Simulation(params)])
     seen = replay(records)
     assert found["events_per_second"] == pytest.approx(seen.events / 600)
@@ -41,8 +41,8 @@ def test_figures_are_those_of_an_independent_book(params: SyntheticParams) -> No
 
 
 def test_the_natural_market_is_bursty_and_predicts_itself(params: SyntheticParams) -> None:
-    natural = portrait_of_market(params.model_copy(update={"duration_s": 3600.0}))
-    even = portrait_of_market(SyntheticParams(duration_s=3600, seed=3))
+    natural = facts_of_market(params.model_copy(update={"duration_s": 3600.0}))
+    even = facts_of_market(SyntheticParams(duration_s=3600, seed=3))
     assert natural["fano_1s"] > 10 > 2 > even["fano_1s"]
     assert natural["gap_ms_p50"] < 1 < even["gap_ms_p50"]
     assert natural["imbalance_auc"] > 0.52
@@ -52,10 +52,10 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "a.dbn.zst"
     write_synthetic(path, SyntheticParams(duration_s=60))
-    assert run(["inspect", str(path), "--market", "--plot", str(tmp_path / "a.png")]) == 0
+    assert run(["inspect-market", str(path), "--png", str(tmp_path / "a.png")]) == 0
     out = capsys.readouterr().out
     assert "ESU5" in out
     assert "spread_1" in out
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert run(["inspect", str(path), "--market", "--from", "noon"]) == 2
+    assert run(["inspect-market", str(path), "--from", "noon"]) == 2
     assert "--from must be a UTC time such as" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A market in figures, so that a simulated one can be held beside a real one."""
+"""Stylised facts of a market: spread, depth, sizes and times between events, to compare simulated and real markets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEVELS = 20
 _NS_PER_HOUR = 3600 * NS_PER_S
 
 
-def portrait(
+def stylised_facts(
     chunks: Iterable[np.ndarray[Any, Any]], instrument_id: int, tick_int: int, start_ns: int, end_ns: int
 ) -> dict[str, float]:
     """Return the figures of a market.
@@ -40,8 +40,8 @@ def portrait(
     Returns
     -------
     dict of str to float
-        In the order of reading. Spread and depth are looked at at the end of every bin; depth where the spread is one
-        tick, as contracts at the touch and behind it, both sides together. An event ends with `F_LAST`. ``fano_1s`` is
+        Spread and depth are sampled at the end of every bin. Depth is sampled where the spread is one tick: contracts
+        at the touch and behind it, the mean of both sides. An event ends with `F_LAST`. ``fano_1s`` is
         the variance of the events per second over their mean: 1 for a Poisson process.
     """
     n_bins = (end_ns - start_ns) // (_BIN_MS * NS_PER_MS)
@@ -105,7 +105,7 @@ def _of_bins(block: FrameBlock, hours: float) -> dict[str, float]:
 
 
 def _auc(bins: dict[str, Any], moves: np.ndarray[Any, Any]) -> float:
-    """Return how well the imbalance of the touches tells the direction of the next move of the mid; 0.5: not at all."""
+    """Return the AUC of the touch imbalance for the direction of the next mid move; 0.5 is no information."""
     at = np.flatnonzero(moves)
     following = np.searchsorted(at, np.arange(len(moves)))
     known = (following < len(at)) & (bins["spread_ticks"][:-1] == 1)
@@ -121,7 +121,7 @@ def _auc(bins: dict[str, Any], moves: np.ndarray[Any, Any]) -> float:
     return float((middle[ranks][up].sum() - n_up * (n_up + 1) / 2) / (n_up * (len(up) - n_up)))
 
 
-def portrait_of_file(
+def facts_of_file(
     path: Path, symbol: str | None = None, start_ns: int | None = None, end_ns: int | None = None
 ) -> tuple[dict[str, float], str, int, int]:
     """Return the figures of a file's instrument, its symbol, and the window: the live span unless another is given.
@@ -144,11 +144,11 @@ def portrait_of_file(
     with DbnSource().open(SourceRequest(symbol, start, end, files=(path,))) as stream:
         number = stream.files[0].instrument_id
         unit = found.instruments[number].price_unit_int
-        figures = portrait((chunk.records for chunk in stream), number, unit, start, end)
+        figures = stylised_facts((chunk.records for chunk in stream), number, unit, start, end)
     return figures, symbol, start, end
 
 
-def portrait_of_market(params: SyntheticParams) -> dict[str, float]:
+def facts_of_market(params: SyntheticParams) -> dict[str, float]:
     """Return the figures of a simulated market."""
     tick = tick_to_int(params.tick_size)
-    return portrait(Simulation(params), params.instrument_id, tick, params.start_ns, params.end_ns)
+    return stylised_facts(Simulation(params), params.instrument_id, tick, params.start_ns, params.end_ns)

@@ -1,0 +1,39 @@
+"""``vp plot-pivot``: the table of ``vp compare --pivot`` as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import RootOption
+
+
+def plot_pivot(
+    experiment: Annotated[str, typer.Argument(help="An experiment.")],
+    down: Annotated[str, typer.Argument(help="Setting on the vertical axis.")],
+    across: Annotated[str, typer.Argument(help="Setting on the horizontal axis.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The PNG file. [default: EXPERIMENT-pivot.png]")] = None,
+    signal: Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="Figure. [default: the experiment's]")] = None,
+    root: RootOption = None,
+) -> None:
+    """Draw the median figure for every pair of values of two settings of an experiment, as a PNG."""
+    from vpcore.cli.common import open_workspace
+    from vpcore.experiment.grouping import figure_of, pivoted
+    from vpcore.experiment.leaderboard import rank_experiment
+    from vpcore.experiment.run import harness_config
+    from vpcore.experiment.tables import HEADINGS
+    from vpcore_report.charts import heat_table
+    from vpcore_report.commands.plot import png_path
+
+    path = png_path(out, f"{experiment}-pivot.png")
+    down, across = HEADINGS.get(down, down), HEADINGS.get(across, across)
+    workspace = open_workspace(root)
+    config = harness_config(workspace, experiment)
+    sort = HEADINGS.get(sort or "", sort) or config.ranked_by
+    found = rank_experiment(workspace, config, sort=sort, min_signals=config.min_signals, signal=signal)
+    over, lines = pivoted(found.rows, down, across, sort)
+    heat_table(path, lines, down, over, across=across, label=f"median {figure_of(sort)}")
+    print(path)

@@ -1,0 +1,30 @@
+"""Registration of this package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vpcore.kernels.jit import _cache_folder, _caller_root
+from vpcore_market import plugin
+from vpcore_market.kernels import queues
+from vpcore_market.source import SyntheticSource
+
+
+def test_help_says_of_every_command_what_the_command_says() -> None:
+    for component in plugin.vp_commands():
+        assert component.load().__doc__.partition("\n")[0] == component.summary
+
+
+def test_the_source_loads() -> None:
+    (component,) = plugin.vp_sources()
+    assert component.load() is SyntheticSource
+
+
+def test_compiled_code_is_cached_below_a_digest_of_this_package() -> None:
+    root = _caller_root(queues.__name__)
+    assert root is not None
+    assert root.name == "vpcore_market"
+    queues.leave(np.zeros((1, 8), np.int64), np.zeros((1, 4), np.int64), 0)
+    folder = _cache_folder(root)
+    assert folder is not None
+    assert list(folder.rglob("queues.leave-*.nbi"))
