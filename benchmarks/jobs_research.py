@@ -11,14 +11,12 @@ import numpy as np
 from harness import Comparison, Way
 from jobs_data import dataset
 
-from vpcore.backtest.entries import Detections
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import evaluate, ring_of
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, outcome_table
 from vpcore.dataset import Dataset
 from vpcore.kernels import null
 from vpcore.scoring import CHANNELS, ScoringConfig, SpectrumScorer, score_arrays
-from vpcore.statistics.permutation import make_ring
 
 N_THREADS = len(os.sched_getaffinity(0))
 
@@ -282,10 +280,9 @@ def evaluate_net(market: Market, values: np.ndarray[Any, Any], pairs: list[tuple
 
 
 def rotations(market: Market, bins: Any, sides: Any, table: OutcomeTable) -> list[Comparison]:
-    ring = make_ring(table, warmup_bins=0, latency_bins=1)
+    ring = ring_of(table, 1)
     places, rows = np.empty((2, len(bins)), dtype=np.int64)
-    signals = Detections(bins, sides)
-    count = null.on_ring(signals.bins, signals.sides, 1, ring.place, places, rows)
+    count = null.on_ring(bins + 1, sides, ring.place, places, rows)
     places, rows = places[:count], rows[:count]
     draws = 2000
     offsets = np.sort(np.random.default_rng(3).integers(0, ring.size, draws))

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import Resampling, evaluate
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec, outcome_table
 from vpcore.inference.ranking import adjusted, over_all_trials
 from vpcore.sampler import Indices
 from vpcore.sampler.designs import RandomSampler
-from vpcore.statistics.permutation import Resampling
 from vpcore_optuna.sampler import OptunaSampler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))

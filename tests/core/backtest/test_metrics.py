@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vpcore.backtest.costs import breakeven_rate, driftless_rate
 from vpcore.backtest.metrics import evaluate
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec, Market, outcome_table
-from vpcore.statistics.intervals import breakeven_rate, driftless_rate, wilson
+from vpcore.statistics.intervals import wilson
 
 
 def naive_row(

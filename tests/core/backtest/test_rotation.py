@@ -13,17 +13,17 @@ import pytest
 from random_walks import N_BINS, persistent, signals_of, walk
 
 from vpcore.backtest.entries import Detections
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import Resampling, evaluate, ring_of
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec, Market, OutcomeTable, outcome_table
-from vpcore.statistics.multiple_testing import p_random
-from vpcore.statistics.permutation import Resampling, make_ring, mean_interval, rotated
+from vpcore.statistics.bootstrap import mean_interval
+from vpcore.statistics.permutation import p_random, rotated
 
 HOLD = 60
 
 
-def ring_of(table: OutcomeTable) -> Any:
-    return make_ring(table, warmup_bins=50, latency_bins=1)
+def rotations(table: OutcomeTable, signals: Detections, draws: int, key: str) -> Any:
+    return rotated(ring_of(table, 51), signals.bins + 1, signals.sides, draws, key)
 
 
 @pytest.mark.parametrize("price", ["mid", "touch"])
@@ -35,7 +35,7 @@ def test_p_random_has_its_size_on_noise(price: Any) -> None:
         rng = np.random.default_rng(1000 + i)
         market = walk(rng)
         table = outcome_table(market, BarrierSpec(4, 4, HOLD, price))
-        found[i] = p_random(rotated(ring_of(table), signals_of(market, persistent(rng)), 199, str(i)))
+        found[i] = p_random(rotations(table, signals_of(market, persistent(rng)), 199, str(i)))
     for a in (0.05, 0.1, 0.25):
         assert (found <= a).mean() <= a + 2 * np.sqrt(a * (1 - a) / n_markets)
     assert 0.42 < found.mean() < 0.58  # nor is it so careful that nothing could ever be found
@@ -48,7 +48,7 @@ def test_p_random_finds_an_effect() -> None:
         values = persistent(rng)
         market = walk(rng, 0.25 * np.tanh(np.roll(values, 1)))
         table = outcome_table(market, BarrierSpec(4, 4, HOLD, "mid"))
-        found.append(p_random(rotated(ring_of(table), signals_of(market, values), 199, str(i))))
+        found.append(p_random(rotations(table, signals_of(market, values), 199, str(i))))
     assert np.mean(np.array(found) <= 0.05) >= 0.9
 
 
@@ -71,15 +71,15 @@ def test_what_there_is_nothing_to_say_about_is_nan() -> None:
     table = outcome_table(market, BarrierSpec(4, 4, HOLD))
     none = Detections(np.empty(0, np.int64), np.empty(0, np.int8))
     late = Detections(np.array([N_BINS - HOLD]), np.array([1], np.int8))
-    assert np.isnan(p_random(rotated(ring_of(table), none, 99, "")))
-    assert np.isnan(p_random(rotated(ring_of(table), late, 99, "")))
-    assert np.isnan(p_random(rotated(ring_of(table), signals_of(market, persistent(rng)), 0, "")))
+    assert np.isnan(p_random(rotations(table, none, 99, "")))
+    assert np.isnan(p_random(rotations(table, late, 99, "")))
+    assert np.isnan(p_random(rotations(table, signals_of(market, persistent(rng)), 0, "")))
     assert all(np.isnan(mean_interval(np.array([4]), 99, 1)))
     assert all(np.isnan(mean_interval(np.array([4, 5]), 0, 1)))
     # All trades took their profit: what a stop would cost is not in the sample.
     assert all(np.isnan(mean_interval(np.full(40, 4), 99, 1)))
     # A session shorter than the hold has no evaluable bin.
-    assert make_ring(outcome_table(market, BarrierSpec(4, 4, N_BINS)), warmup_bins=0, latency_bins=1).size == 0
+    assert ring_of(outcome_table(market, BarrierSpec(4, 4, N_BINS)), 1).size == 0
 
 
 def test_the_smallest_p_is_one_over_draws_and_one() -> None:
@@ -88,7 +88,7 @@ def test_the_smallest_p_is_one_over_draws_and_one() -> None:
     best = np.flatnonzero(table.net[0] == table.net[0, :-HOLD].max())
     bins = best[(best > 60) & (best < N_BINS - HOLD)][:40] - 1
     signals = Detections(bins.astype(np.int64), np.ones(bins.size, np.int8))
-    found = p_random(rotated(ring_of(table), signals, 999, "1"))
+    found = p_random(rotations(table, signals, 999, "1"))
     assert 1 / 1000 <= found <= 3 / 1000  # the offset may be 0, and that draw is as good as the signals
 
 

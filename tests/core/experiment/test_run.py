@@ -13,7 +13,7 @@ import pytest
 
 import vpcore.experiment.run as run_module
 from vpcore import Workspace, hookimpl
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import Resampling, evaluate
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec, Market, outcome_table
 from vpcore.errors import CausalityError, ConfigError, PluginError, SignalError
@@ -24,7 +24,6 @@ from vpcore.experiment.worker import market_key
 from vpcore.results import RUNS, VECTORS
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
 from vpcore.signal import batch
-from vpcore.statistics.permutation import Resampling
 from vpcore.tracker import Tracker
 
 Edit = Callable[..., None]

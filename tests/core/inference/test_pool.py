@@ -22,7 +22,8 @@ from vpcore.inference.ranking import weigh
 from vpcore.kernels import resample
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
 from vpcore.statistics.intervals import wilson
-from vpcore.statistics.multiple_testing import p_random, standardised, step_down
+from vpcore.statistics.multiple_testing import standardised, step_down
+from vpcore.statistics.permutation import p_random
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 IDS = ("ES_1", "ES_2", "ES_3")

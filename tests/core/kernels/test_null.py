@@ -32,13 +32,13 @@ def test_rotations_equal_the_definition(
     sides = rng.choice(np.array([-1, 1], np.int8), bins.size)
 
     place, ring_net = np.empty(n_bins, np.int64), np.zeros((2, n_bins), np.int32)
-    size = null.ring(outcome, net, first, hold, place, ring_net)
+    size = null.ring(outcome != NO_TRADE, net, first, hold, place, ring_net)
     assert size == len(on_ring)
     assert [int(place[e]) for e in on_ring] == list(range(size))
     assert (place >= 0).sum() == size
 
     places, rows = np.empty((2, bins.size), np.int64)
-    count = null.on_ring(bins, sides, latency, place, places, rows)
+    count = null.on_ring(bins + latency, sides, place, places, rows)
     trades = [(on_ring.index(b + latency), side) for b, side in zip(bins, sides, strict=True) if b + latency in on_ring]
     assert list(zip(places[:count], 1 - 2 * rows[:count], strict=True)) == trades
     if not size:

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_walks import persistent, signals_of, walk
 
+from vpcore.backtest.metrics import ring_of
 from vpcore.backtest.triple_barrier import BarrierSpec, outcome_table
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.pbo import cross_validate, overfit_probability
-from vpcore.statistics.permutation import make_ring, rotated
+from vpcore.statistics.permutation import rotated
 from vpcore.statistics.sharpe import deflated_sharpe, deflated_sharpes, expected_best_sharpe
 
 # -- deflated Sharpe ratio ---------------------------------------------------------------------------------------------
@@ -142,11 +143,11 @@ def family(seed: int, effect: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     sums, blocks = [], []
     for tp, sl in BARRIERS:
         table = outcome_table(market, BarrierSpec(tp, sl, 60, "mid"))
-        ring = make_ring(table, warmup_bins=50, latency_bins=1)
+        ring = ring_of(table, 51)
         for values in signals:
             for threshold in (0.7, 1.5, 2.3):
                 found = signals_of(market, values, threshold)
-                sums.append(rotated(ring, found, 499, str(seed)))
+                sums.append(rotated(ring, found.bins + 1, found.sides, 499, str(seed)))
                 entries = found.bins[found.bins + 1 < market.n_bins] + 1
                 rows = (found.sides[: entries.size] < 0).astype(int)
                 blocks.append(np.bincount(entries * 12 // market.n_bins, table.net[rows, entries], 12))

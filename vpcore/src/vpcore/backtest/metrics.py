@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vpcore.backtest.costs import breakeven_rate, driftless_rate, net_ticks
 from vpcore.backtest.cross_validation import Cuts, cut_trades
 from vpcore.backtest.entries import Detections, Mode, cool_down, detect_crossings
 from vpcore.backtest.trial import PNL_BLOCK_NS, Trial
 from vpcore.backtest.triple_barrier import Market, OutcomeTable
-from vpcore.kernels import barrier
-from vpcore.statistics.intervals import breakeven_rate, driftless_rate, wilson
-from vpcore.statistics.permutation import LUCK_COLUMNS, STORED_DRAWS, Resampling, luck_of, make_ring
+from vpcore.canonical import digest
+from vpcore.kernels import barrier, resample
+from vpcore.statistics.bootstrap import mean_interval
+from vpcore.statistics.intervals import wilson
+from vpcore.statistics.permutation import STORED_DRAWS, Ring, make_ring, p_random, rotated
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS, NS_PER_S
 
 NS_PER_HOUR = 3600 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """The random draws behind a row's figures.
+
+    Attributes
+    ----------
+    null_draws, bootstrap_draws : int
+        Number of rotations and of resamples; 0 leaves their figures NaN.
+    key : str
+        Seeds the bootstrap, together with the row's own key: the run. A row has the same draws in every company, order
+        and process.
+    market : str
+        Seeds the rotations: all rows on one market share them (`vpcore.statistics.multiple_testing.step_down`).
+    """
+
+    null_draws: int = 0
+    bootstrap_draws: int = 0
+    key: str = ""
+    market: str = ""
+
+    def seed_of(self, trial: Trial) -> int:
+        """Return the seed of a row."""
+        return int(digest([self.key, *trial])[:16], 16)
 
 
 def pnl_blocks(market: Market) -> tuple[npt.NDArray[np.int64], int]:
@@ -83,7 +112,7 @@ def evaluate(
         - ``median_time_to_outcome_ms``: from the entry to the bin that closes the trade (timeouts: to the end of the
           hold or of the data).
         - ``max_concurrent``: most trades open at once. int64.
-        - ``breakeven_rate``, ``driftless_rate``: see `vpcore.statistics.intervals`.
+        - ``breakeven_rate``, ``driftless_rate``: see `vpcore.backtest.costs`.
         - ``net_pnl_sd`` (ticks, n - 1), ``net_pnl_skew``, ``net_pnl_kurtosis`` (3 for a normal): of single trades.
         - ``net_pnl_lo``, ``net_pnl_hi``: 95 % stationary bootstrap of the mean; ``block_length`` in trades.
         - ``p_random``: how often random entry pays as much, see `vpcore.statistics.permutation`.
@@ -106,7 +135,7 @@ def evaluate(
     n_eff = np.zeros(n_rows, dtype=np.float64)
     block_net = np.zeros((n_rows, n_blocks), dtype=np.int64)
     block_trades = np.zeros((n_rows, n_blocks), dtype=np.int64)
-    luck = np.full((n_rows, len(LUCK_COLUMNS)), np.nan)
+    resampled = np.full((n_rows, len(RESAMPLED)), np.nan)
     resampling = resampling or Resampling()
     n_rotated = 1 + min(resampling.null_draws, STORED_DRAWS) if resampling.null_draws else 0
     rotated_net = np.zeros((n_rows, n_rotated), dtype=np.int32)
@@ -152,9 +181,9 @@ def evaluate(
         if cuts is not None:
             for name, some in _cut(table, cuts, bins, sides, offsets, latency_bins, fee_ticks).items():
                 split.setdefault(name, np.zeros((n_rows, some.shape[1]), dtype=some.dtype))[rows] = some
-        ring = make_ring(table, warmup_bins=warmup_bins, latency_bins=latency_bins) if resampling.null_draws else None
+        ring = ring_of(table, warmup_bins + latency_bins) if resampling.null_draws else None
         for row, key in zip(rows, keys, strict=True):
-            luck[row], rotated_net[row] = luck_of(
+            resampled[row], rotated_net[row] = _resampled(
                 table, ring, found[key], latency_bins, fee_ticks, resampling, wanted[row]
             )
 
@@ -193,11 +222,66 @@ def evaluate(
             "n_eff": n_eff,
             "breakeven_rate": breakeven_rate(tp_ticks, sl_ticks, fee_ticks),
             "driftless_rate": np.where(none, np.nan, driftless_rate(tp_ticks, sl_ticks, mean_spread, price)),
-            **{name: np.ascontiguousarray(luck[:, i]) for i, name in enumerate(LUCK_COLUMNS)},
+            **{name: np.ascontiguousarray(resampled[:, i]) for i, name in enumerate(RESAMPLED)},
             "block_pnl_ticks": block_net / HALF_TICKS_PER_TICK - fee_ticks * block_trades,
             "rotated_net": rotated_net,
             **split,
         }
+
+
+RESAMPLED = (
+    "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "net_pnl_lo", "net_pnl_hi", "block_length", "p_random",
+)  # fmt: skip
+"""Figures of `_resampled`, in order."""
+
+
+def ring_of(table: OutcomeTable, first: int) -> Ring:
+    """Return the ring of a table's evaluable bins from the entry bin `first` on."""
+    return make_ring(table.outcome[0] != barrier.NO_TRADE, table.net, first=first, hold=table.spec.max_hold_bins)
+
+
+def traded_net(table: OutcomeTable, signals: Detections, latency_bins: int) -> npt.NDArray[np.int64]:
+    """Return the PnL of each trade before fees, in order of entry, half-ticks."""
+    entries = signals.bins + latency_bins
+    inside = entries < table.outcome.shape[1]
+    entries, rows = entries[inside], (signals.sides[inside] < 0).astype(np.int64)
+    traded = table.outcome[rows, entries] != barrier.NO_TRADE
+    net: npt.NDArray[np.int64] = table.net[rows[traded], entries[traded]].astype(np.int64)
+    return net
+
+
+def _resampled(
+    table: OutcomeTable,
+    ring: Ring | None,
+    signals: Detections,
+    latency_bins: int,
+    fee_ticks: float,
+    resampling: Resampling,
+    trial: Trial,
+) -> tuple[tuple[float, ...], npt.NDArray[np.int64]]:
+    """Return the figures named by `RESAMPLED` of one row, in ticks after fees, and its rotations to store.
+
+    `ring` is None without rotations.
+    """
+    net = traded_net(table, signals, latency_bins)
+    seed = resampling.seed_of(trial) if resampling.bootstrap_draws else 0
+    shape = np.empty(4, dtype=np.float64)
+    resample.moments(net, shape)
+    lo, hi, length = mean_interval(net, resampling.bootstrap_draws, seed)
+    sums = np.empty(0, dtype=np.int64)
+    if ring is not None:
+        entries = signals.bins + latency_bins
+        sums = rotated(ring, entries, signals.sides, resampling.null_draws, resampling.market)
+    figures = (
+        float(shape[1]) / HALF_TICKS_PER_TICK,
+        float(shape[2]),
+        float(shape[3]),
+        net_ticks(lo, fee_ticks),
+        net_ticks(hi, fee_ticks),
+        length,
+        p_random(sums),
+    )
+    return figures, sums[: 1 + STORED_DRAWS]
 
 
 def _cut(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.backtest.entries import Detections, detect
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import Resampling, evaluate
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec
 from vpcore.dataset import Dataset
@@ -21,7 +21,6 @@ from vpcore.inference.blocks import datasets_of
 from vpcore.kernels import barrier
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import LabelSpec, MLSignal, batch, code_digest
-from vpcore.statistics.permutation import Resampling
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_S
 
 if TYPE_CHECKING:

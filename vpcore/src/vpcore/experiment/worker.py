@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vpcore.backtest.cache import KEEP_MB, Shared
 from vpcore.backtest.cross_validation import Cuts, SplitSpec, make_cuts
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import Resampling, evaluate
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, outcome_table
 from vpcore.canonical import canonical_json
@@ -38,7 +38,6 @@ from vpcore.signal import (
     model_folder,
     share_in,
 )
-from vpcore.statistics.permutation import Resampling
 
 Columns = dict[str, npt.NDArray[Any]]
 

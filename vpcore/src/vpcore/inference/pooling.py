@@ -19,7 +19,7 @@ from vpcore.inference.moments import pooled_moments
 from vpcore.inference.out_of_sample import split_vectors
 from vpcore.results import ROW_KEY, RUNS
 from vpcore.statistics.intervals import Z_95, wilson
-from vpcore.statistics.multiple_testing import p_random
+from vpcore.statistics.permutation import p_random
 
 POOLED = (
     "sessions", "sessions_paid", "worst_session_net", "session_net_pnl_ticks", "session_trades", "session_rows",

@@ -17,8 +17,7 @@ from vpcore.dataset import ColumnCache
 from vpcore.inference.blocks import datasets_of, pnl_matrix
 from vpcore.inference.moments import pooled_moments
 from vpcore.results import COMBINATION, ROW_KEY, VECTORS, ResultsDB
-from vpcore.statistics.false_discovery import benjamini_hochberg
-from vpcore.statistics.multiple_testing import standardised, step_down
+from vpcore.statistics.multiple_testing import benjamini_hochberg, standardised, step_down
 from vpcore.statistics.pbo import overfit_probability
 from vpcore.statistics.sharpe import deflated_sharpes, expected_best_sharpe
 

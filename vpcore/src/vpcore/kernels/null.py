@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.kernels.barrier import NO_TRADE
 from vpcore.kernels.jit import jit
 from vpcore.kernels.random import bits32
 
@@ -18,13 +17,13 @@ TILE = 512
 
 
 @jit
-def ring(outcome: _Array, net: _Array, first: int, hold: int, place: _Array, ring_net: _Array) -> int:
+def ring(enterable: _Array, net: _Array, first: int, hold: int, place: _Array, ring_net: _Array) -> int:
     """Write the ring of evaluable bins and return how many there are.
 
     Parameters
     ----------
-    outcome : int8[n_bins]
-        Of either side: where a long can be entered, a short can.
+    enterable : bool[n_bins]
+        Whether a trade can be entered at the end of each bin; the same for both sides.
     net : int32[2, n_bins]
         What a long and a short entered at the end of each bin pay.
     first : int
@@ -36,11 +35,11 @@ def ring(outcome: _Array, net: _Array, first: int, hold: int, place: _Array, rin
     ring_net : int32[2, n_bins], written
         `net` by place; what lies beyond the ring is left as it was.
     """
-    n_bins = outcome.shape[0]
+    n_bins = enterable.shape[0]
     count = 0
     for e in range(n_bins):
         place[e] = -1
-        if e >= first and e + hold < n_bins and outcome[e] != NO_TRADE:
+        if e >= first and e + hold < n_bins and enterable[e]:
             place[e] = count
             ring_net[0, count] = net[0, e]
             ring_net[1, count] = net[1, e]
@@ -49,15 +48,23 @@ def ring(outcome: _Array, net: _Array, first: int, hold: int, place: _Array, rin
 
 
 @jit
-def on_ring(bins: _Array, sides: _Array, latency: int, place: _Array, places: _Array, rows: _Array) -> int:
-    """Write where on the ring signals enter, and their row of the table, and return how many enter there.
+def on_ring(entries: _Array, sides: _Array, place: _Array, places: _Array, rows: _Array) -> int:
+    """Write the places of trades on the ring and their rows of the table, and return their number.
 
-    `bins` (int64) and `sides` (int8) are decisions, `place` is from `ring`; `places` and `rows` (0 long, 1 short) are
-    int64[n_signals].
+    Parameters
+    ----------
+    entries : int64[n_trades]
+        Entry bins. Entries outside the ring or past its last bin are left out.
+    sides : int8[n_trades]
+        +1 long, -1 short.
+    place : int64[n_bins]
+        From `ring`.
+    places, rows : int64[n_trades], written
+        Places on the ring; 0 for a long, 1 for a short.
     """
     count = 0
-    for s in range(bins.shape[0]):
-        e = bins[s] + latency
+    for s in range(entries.shape[0]):
+        e = entries[s]
         if e < place.shape[0] and place[e] >= 0:
             places[count] = place[e]
             rows[count] = 0 if sides[s] > 0 else 1

@@ -1,8 +1,6 @@
-"""Intervals and reference rates of a take-profit rate."""
+"""Intervals of a proportion."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,23 +39,3 @@ def wilson(hits: npt.ArrayLike, trades: npt.ArrayLike) -> tuple[npt.NDArray[np.f
     hi = np.where(k == n, 1.0, centre + half)
     none = n == 0
     return np.where(none, np.nan, lo), np.where(none, np.nan, hi)
-
-
-def breakeven_rate(tp_ticks: Any, sl_ticks: Any, fee_ticks: float) -> Any:
-    """Return the take-profit rate, of the trades that reach a barrier, at which they pay nothing after fees.
-
-    At touch prices the spread is inside the barriers already; at mid prices the fee is the only cost. A stop that fills
-    at its adverse extreme loses more than `sl_ticks`, so the true one is a little higher.
-    """
-    return (sl_ticks + fee_ticks) / (tp_ticks + sl_ticks)
-
-
-def driftless_rate(tp_ticks: Any, sl_ticks: Any, mean_spread_ticks: Any, price: str) -> Any:
-    """Return the take-profit rate, of the trades that reach a barrier, on a market without drift.
-
-    At touch prices the trade starts a spread nearer to its stop: ``(sl - spread) / (tp + sl)``, with the mean spread at
-    entry. At mid prices ``sl / (tp + sl)``. Never 0.5 by itself.
-    """
-    if price == "mid":
-        return mean_spread_ticks * 0.0 + sl_ticks / (tp_ticks + sl_ticks)
-    return (sl_ticks - mean_spread_ticks) / (tp_ticks + sl_ticks)

@@ -1,4 +1,4 @@
-"""P-values that know how many rows were looked at."""
+"""P-values and q-values of many rows: step-down over the maximum, false discovery rate."""
 
 from __future__ import annotations
 
@@ -8,30 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 _CHUNK_ROWS = 4096
-
-
-def p_random(sums: npt.NDArray[np.int64]) -> float:
-    """Return how often random entry pays at least as much as the signals did.
-
-    Parameters
-    ----------
-    sums : int64[1 + draws]
-        From `vpcore.statistics.permutation.rotated`.
-
-    Returns
-    -------
-    float
-        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN without draws, or where rotating changes nothing,
-        as without a trade.
-
-    Notes
-    -----
-    As every rotation has the same number of trades, sums of half-ticks are compared: exactly, ties included. Fees
-    cancel. Source: Phipson and Smyth (2010) for the estimate.
-    """
-    if not sums.any():
-        return float("nan")
-    return (1 + int(np.count_nonzero(sums[1:] >= sums[0]))) / len(sums)
 
 
 def standardised(rotated: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -102,3 +78,30 @@ def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArra
     answer = np.empty(n_rows)
     answer[order] = np.maximum.accumulate(p[::-1])[::-1]  # no row's is below that of a better one
     return answer
+
+
+def benjamini_hochberg(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the q-value of each p-value: the lowest false discovery rate at which it is among the discoveries.
+
+    Parameters
+    ----------
+    p : float64[n]
+        NaN where there is none; those do not count.
+
+    Returns
+    -------
+    float64[n]
+        NaN where `p` is.
+
+    Notes
+    -----
+    Source: Benjamini and Hochberg (1995). It holds for independent tests and for those that depend positively on each
+    other, as rows of one experiment on one market mostly do.
+    """
+    q = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    if known.size:
+        order = known[np.argsort(p[known], kind="stable")]
+        scaled = p[order] * known.size / np.arange(1, known.size + 1)
+        q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.entries import detect
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import Resampling, evaluate, ring_of
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec, OutcomeTable, Price
 from vpcore.dataset import Dataset
@@ -20,7 +20,7 @@ from vpcore.scoring import ScoringConfig
 from vpcore.signal import LabelSpec, MLSignal, Signal, batch, needs_score
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.pbo import overfit_probability
-from vpcore.statistics.permutation import Resampling, make_ring, rotated
+from vpcore.statistics.permutation import rotated
 from vpcore.statistics.sharpe import deflated_sharpes
 from vpcore_market.datasets import simulated_dataset
 from vpcore_market.study.plan import Study, World, engine_params
@@ -124,7 +124,7 @@ def _ties_broken(
     resampling: Resampling,
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return the p-values of rows with ties broken at random, and what a trade without knowledge is worth, ticks."""
-    ring = make_ring(table, warmup_bins=config.first_bin, latency_bins=config.latency_bins)
+    ring = ring_of(table, config.first_bin + config.latency_bins)
     found = np.full(len(rows["threshold"]), np.nan)
     for i in range(len(found)):
         trial = Trial(
@@ -142,7 +142,8 @@ def _ties_broken(
             warmup_bins=config.first_bin,
             mode=signal.prediction_mode,
         )
-        sums = rotated(ring, detections, resampling.null_draws, resampling.market)
+        entries = detections.bins + config.latency_bins
+        sums = rotated(ring, entries, detections.sides, resampling.null_draws, resampling.market)
         if sums.any():
             above, equal = np.count_nonzero(sums[1:] > sums[0]), np.count_nonzero(sums[1:] == sums[0])
             # The observed one is one of the equals, at a random place among them.
