@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
@@ -24,6 +23,10 @@ os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental fun
 import numba
 import numba.core.event
 import numba.core.options
+
+from vpcore.kernels.cache_folder import writable_cache
+
+_FOLDER = "vpcore-kernels"
 
 _CAN_BORROW = hasattr(numba.core.options.DefaultOptions, "_nrt")
 """Whether this numba can leave reference counts alone; without, the same code is right and slower."""
@@ -44,7 +47,7 @@ class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is u
         """Called when a function is compiled, not when it is taken from the cache."""
         if not self._said:
             self._said = True
-            kept = _cache_root()
+            kept = writable_cache(_FOLDER)
             where = f"kept for later in {kept}" if kept is not None else "not kept: no cache directory can be written"
             _log.info("Compiling on first use; all of it takes about half a minute, and is %s.", where)
 
@@ -89,30 +92,8 @@ def _caller_root(module_name: str) -> Path | None:
 
 
 @cache
-def _cache_root() -> Path | None:
-    """Return a writable folder for compiled code, or None."""
-    base = os.environ.get("NUMBA_CACHE_DIR")
-    candidates = [Path(base)] if base else []
-    home_cache = os.environ.get("XDG_CACHE_HOME")
-    try:
-        candidates.append(Path(home_cache) if home_cache else Path.home() / ".cache")
-    except RuntimeError:  # no home directory
-        pass
-    candidates.append(Path(tempfile.gettempdir()) / f"vpcore-cache-{os.getuid() if hasattr(os, 'getuid') else 0}")
-    for candidate in candidates:
-        folder = candidate / "vpcore-kernels"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    return None
-
-
-@cache
 def _cache_folder(root: Path) -> Path | None:
-    base = _cache_root()
+    base = writable_cache(_FOLDER)
     if base is None:
         return None
     kernels = Path(__file__).resolve().parent
