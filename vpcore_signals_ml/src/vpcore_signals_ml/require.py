@@ -1,10 +1,8 @@
-"""Libraries that only fits need, imported when the first one happens."""
+"""Libraries that only fits need: whether they are installed."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from typing import Any
 
 from vpcore import PluginError
 
@@ -21,8 +19,3 @@ def check(library: str, signal: str) -> None:
     needed = missing(library)
     if needed:
         raise PluginError(f"Signal '{signal}' needs {needed}")
-
-
-def require(library: str) -> Any:
-    """Return a library."""
-    return importlib.import_module(library)

@@ -15,7 +15,6 @@ from vpcore import SignalError
 from vpcore.kernels.jit import jit
 from vpcore_signals_ml.labels import Floats, Ints
 from vpcore_signals_ml.linear import sigmoid
-from vpcore_signals_ml.require import require
 from vpcore_signals_ml.selection import Training
 
 NUMERICAL_BITS = (0, 2, 8, 10)
@@ -152,7 +151,8 @@ def fit_trees(
     settings : dict
         Further parameters of LightGBM.
     """
-    lightgbm = require("lightgbm")
+    import lightgbm
+
     options = {
         "objective": "binary",
         "metric": "binary_logloss",
