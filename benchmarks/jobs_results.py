@@ -17,7 +17,7 @@ from harness import figure
 
 from vpcore.cli.common import current_plugins
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
-from vpcore.signal import code_digest
+from vpcore.signal import code_digest, core_digest
 from vpcore.workspace import Workspace
 
 
@@ -25,7 +25,7 @@ def many_runs(n_runs: int, *, n_thresholds: int = 5, draws: int = 500) -> Path:
     """Return a workspace whose lake holds so many runs of two rows per threshold, in batches of a thousand."""
     root = BENCH / f"lake-{n_runs}-{n_thresholds}-{draws}"
     digest = code_digest(current_plugins().load("signal", "ads"))
-    done = root / f"{digest}.done"
+    done = root / f"{digest[:32]}{core_digest()[:32]}.done"
     if done.exists():
         return root
     shutil.rmtree(root, ignore_errors=True)
@@ -51,8 +51,8 @@ def many_runs(n_runs: int, *, n_thresholds: int = 5, draws: int = 500) -> Path:
                 {
                     "run_id": run, "experiment_name": "many", "dataset_id": "D", "sources_json": "[]",
                     "signal_name": "ads", "signal_distribution": "vpcore-signals-stat", "signal_version": 1,
-                    "code_digest": digest, "signal_params_json": f'{{"n":{i}}}', "scoring_json": None,
-                    "eval_json": "{}",
+                    "code_digest": digest, "core_digest": core_digest(),
+                    "signal_params_json": f'{{"n":{i}}}', "scoring_json": None, "eval_json": "{}",
                     "config_hash": "h", "packages_json": "{}", "host": "h", "started_utc": now, "finished_utc": now,
                     "elapsed_seconds": 1.0, "status": "ok", "error": None, "traceback": None,
                 }

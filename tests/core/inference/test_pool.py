@@ -69,6 +69,9 @@ def rows_of(run_id: str, several: list[dict[str, Any]]) -> pl.DataFrame:
     for name, dtype in RUNS.items():
         if name in columns or name in ("run_id", "row", "batch_id", *SPLIT_COLUMNS):
             continue
+        if dtype == pl.String:
+            columns[name] = np.array([row.get(name, f"d{i}") for i, row in enumerate(several)])
+            continue
         values = [row.get(name, np.nan if dtype == pl.Float64 else 0) for row in several]
         columns[name] = np.stack(values) if name in VECTORS else np.array(values)
     return runs_frame(run_id, columns)
@@ -264,3 +267,16 @@ def test_the_combined_p_is_uniform_on_noise(db: ResultsDB, datasets: Any) -> Non
     for level in (0.01, 0.05, 0.1, 0.5):
         assert np.mean(p <= level) == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / n) + 0.005)
     assert 0.0 < p.min() < p.max() <= 1.0
+
+
+def test_the_digest_of_a_pooled_row_is_one_of_its_sessions_digests(db: ResultsDB, datasets: Any) -> None:
+    def pooled(*of_rows: tuple[str, str, str]) -> list[str]:
+        own = ResultsDB(db.root / "-".join(sum(of_rows, ())))
+        figures = figures_of(np.array([1, 2, 3]), 1, np.ones(2))
+        made = {name: [{**figures, "trades_digest": digests[i]} for digests in of_rows] for i, name in enumerate(IDS)}
+        return pool(store(own, made), members(len(of_rows)), datasets)[0]["trades_digest"].to_list()
+
+    one, other, again, swapped = pooled(("a", "b", "c"), ("a", "b", "d"), ("a", "b", "c"), ("b", "a", "c"))
+    assert one == again
+    assert len({one, other, swapped}) == 3
+    assert len(one) == 16

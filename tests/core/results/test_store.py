@@ -20,6 +20,7 @@ from vpcore.errors import ResultsError, StorageError
 from vpcore.results import ROW_KEY, ResultsDB, compact, row_id, run_id
 from vpcore.results.schema import row_ids
 from vpcore.results.writer import put_parts, table_folder
+from vpcore.signal import InstalledCode
 
 A, B = (0.5, 20, 4, 4), (0.6, 20, 4, 4)
 
@@ -103,12 +104,12 @@ def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> 
     assert db.query_runs(sort="tie_rate", limit=1)["run_id"].to_list() == ["r1"]
     assert db.query_runs(signal="s1")["run_id"].unique().to_list() == ["r2"]
     assert db.query_runs(run_ids=["r1", "r3"], trials=[Trial(*A)]).select(ROW_KEY).rows() == [("r1", *A), ("r3", *A)]
-    assert db.query_runs(code_digests={"s0": "c0", "s1": "old"})["run_id"].unique().to_list() == ["r1"]
-    assert db.query_runs(code_digests={}).is_empty()
-    assert db.query_runs(code_digests={"s0": "c0", "s1": "old"}, stale=True)["run_id"].unique().sort().to_list() == [
-        "r2",
-        "r3",
-    ]
+    code = InstalledCode("k0", {"s0": "c0", "s1": "old"})
+    assert db.query_runs(code=code)["run_id"].unique().to_list() == ["r1"]
+    assert db.query_runs(code=InstalledCode("k0", {})).is_empty()
+    assert db.query_runs(code=code, stale=True)["run_id"].unique().sort().to_list() == ["r2", "r3"]
+    assert db.query_runs(code=InstalledCode("other core", code.signals)).is_empty()
+    assert db.query_runs(code=InstalledCode("other core", code.signals), stale=True).height == 6
     assert db.query_runs(keys=[("r2", Trial(*B)), ("r3", Trial(*A))]).select(ROW_KEY).rows() == [("r2", *B), ("r3", *A)]
     assert db.query_runs(keys=[]).is_empty()
     assert db.query_runs(min_signals=10).is_empty()  # ten signals, but one of them did not trade
@@ -159,7 +160,7 @@ def test_foreign_files_are_left_alone(db: ResultsDB, make: SimpleNamespace) -> N
 def test_results_of_a_newer_version_are_an_error(db: ResultsDB) -> None:
     table_folder(db.root, "runs", 99).mkdir(parents=True)
     with pytest.raises(
-        ResultsError, match=r"The version of the results must be at most 2, was 99 \(.*v99\). Install the vpcore"
+        ResultsError, match=r"The version of the results must be at most 3, was 99 \(.*v99\). Install the vpcore"
     ):
         db.query_runs()
 
@@ -315,12 +316,12 @@ def test_parts_of_the_first_version_are_read_for_ever(db: ResultsDB, make: Simpl
         part.unlink()
     assert {path.parent.name for path in db.parts("runs")} == {"v1"}
     db.write([make.meta("r2")], make.rows("r2", [A]))
-    assert {path.parent.name for path in db.parts("runs")} == {"v1", "v2"}
+    assert {path.parent.name for path in db.parts("runs")} == {"v1", "v3"}
     frame = db.query_runs(blocks=True)
     assert frame.select(ROW_KEY).rows() == [("r1", *A), ("r1", *B), ("r2", *A)]
     assert frame["block_pnl_ticks"].null_count() == 0
     assert frame["train_trades"].null_count() == frame["rotated_net"].null_count() == 2
     before = db.canonical_bytes()
     compact(db)
-    assert {path.parent.name for path in db.parts("runs")} == {"v2"}
+    assert {path.parent.name for path in db.parts("runs")} == {"v3"}
     assert db.canonical_bytes() == before

@@ -34,7 +34,7 @@ from vpcore.serving.spec import (
     ServingRuntime,
     TradeRules,
 )
-from vpcore.signal import SignalParams, SignalResult, StatisticalSignal, batch, code_digest
+from vpcore.signal import SignalParams, SignalResult, StatisticalSignal, batch, code_digest, core_digest
 
 PARAMS = EngineParams(grid_radius_ticks=6, band_margin_ticks=3, flow_windows=(2, 3))
 SCORING = ScoringConfig(zscore_window_bins=9, zscore_min_periods=4)
@@ -187,6 +187,7 @@ def runtime(**changes) -> ServingRuntime:
             name="tilt", version=1, params={"memory": 0.5}, distribution="tests", distribution_version="1",
             code_digest=code_digest(Tilt),
         ),
+        core_digest=core_digest(),
         projection=ProjectionConfig(horizons_ms=(200,)),
         threshold=0.2, cooldown_bins=3,
         rules=TradeRules(
@@ -203,7 +204,7 @@ def evidence() -> ServingEvidence:
     )  # fmt: skip
 
 
-def test_a_published_version_serves_what_was_evaluated(tmp_path) -> None:
+def test_a_published_version_serves_what_was_evaluated(tmp_path, caplog) -> None:
     records = tape()
     _, values = offline(dataset_of(records))
     workspace = SimpleNamespace(
@@ -222,6 +223,14 @@ def test_a_published_version_serves_what_was_evaluated(tmp_path) -> None:
     assert (version.barriers.tp_ticks, version.barriers.sl_ticks) == (8, 4)
     assert version.evidence == evidence()
     assert LivePipeline.from_serving(workspace, spec.serving_id).version.alias is None
+    assert version.warning == caplog.text == ""
+    other = PublishedServingSpec.of("es", runtime(core_digest="0" * 64), evidence())
+    workspace.registry.publish(other.serving_id, other.to_yaml(), "champion")
+    version = LivePipeline.from_serving(workspace, "champion").version
+    assert version.warning.startswith(
+        f"Other code of vpcore (000000000000) than the installed code ({core_digest()[:12]}) evaluated serving version"
+    )
+    assert version.warning in caplog.text
     assert live().version is None
 
 

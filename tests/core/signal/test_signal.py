@@ -312,38 +312,6 @@ class S(StatisticalSignal):
 """
 
 
-def test_the_digest_covers_every_source_of_the_package(tmp_path):
-    package = tmp_path / "somesignals"
-    (package / "sub").mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "sub" / "__init__.py").write_text("")
-    (package / "sub" / "s.py").write_text(SIGNAL)
-    (package / "helper.py").write_text("A = 1\n")
-    code = "from vpcore.signal import code_digest; from somesignals.sub.s import S; print(code_digest(S))"
-    first = run(code, tmp_path, tmp_path)
-    assert run(code, tmp_path, tmp_path) == first
-    assert len(first) == 64
-    (package / "notes.txt").write_text("not a source")
-    assert run(code, tmp_path, tmp_path) == first
-    (package / "helper.py").write_text("A = 2\n")
-    second = run(code, tmp_path, tmp_path)
-    assert second != first
-    (package / "helper.py").rename(package / "renamed.py")
-    assert run(code, tmp_path, tmp_path) not in (first, second)
-
-
-def test_the_digest_of_a_lone_module_is_its_file(tmp_path):
-    (tmp_path / "lone.py").write_text(SIGNAL)
-    (tmp_path / "other.py").write_text("A = 1\n")
-    code = "from vpcore.signal import code_digest, distribution_of; from lone import S; print(code_digest(S), distribution_of(S))"
-    first = run(code, tmp_path, tmp_path)
-    assert first.endswith("('lone', '')")
-    (tmp_path / "other.py").write_text("A = 2\n")
-    assert run(code, tmp_path, tmp_path) == first
-    (tmp_path / "lone.py").write_text(SIGNAL + "#\n")
-    assert run(code, tmp_path, tmp_path) != first
-
-
 def test_a_class_without_source_or_home(tmp_path):
     code = SIGNAL + textwrap.dedent(
         """

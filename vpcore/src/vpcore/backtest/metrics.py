@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vpcore.backtest.costs import breakeven_rate, driftless_rate, net_ticks
 from vpcore.backtest.cross_validation import Cuts, cut_trades
 from vpcore.backtest.entries import Detections, Mode, cool_down, detect_crossings
+from vpcore.backtest.trades_digest import DIGITS, trades_digests
 from vpcore.backtest.trial import PNL_BLOCK_NS, Trial
 from vpcore.backtest.triple_barrier import Market, OutcomeTable
 from vpcore.canonical import digest
@@ -33,8 +34,8 @@ class Resampling:
     null_draws, bootstrap_draws : int
         Number of rotations and of resamples; 0 leaves their figures NaN.
     key : str
-        Seeds the bootstrap, together with the row's own key: the run. A row has the same draws in every company, order
-        and process.
+        Seeds the bootstrap, together with the row's own key: the run's settings. A row has the same draws in every
+        company, order and process, under any code.
     market : str
         Seeds the rotations: all rows on one market share them (`vpcore.statistics.multiple_testing.step_down`).
     """
@@ -116,6 +117,7 @@ def evaluate(
         - ``net_pnl_sd`` (ticks, n - 1), ``net_pnl_skew``, ``net_pnl_kurtosis`` (3 for a normal): of single trades.
         - ``net_pnl_lo``, ``net_pnl_hi``: 95 % stationary bootstrap of the mean; ``block_length`` in trades.
         - ``p_random``: how often random entry pays as much, see `vpcore.statistics.permutation`.
+        - ``trades_digest``: see `vpcore.backtest.trades_digest`. str.
         - ``block_pnl_ticks``, of shape (n_trials, n_blocks): net PnL per 5-minute block, by the bin of entry.
         - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks before fees: what the trades with a
           full horizon pay, then what they pay after each of the first rotations behind ``p_random``, which all rows on
@@ -139,6 +141,7 @@ def evaluate(
     resampling = resampling or Resampling()
     n_rotated = 1 + min(resampling.null_draws, STORED_DRAWS) if resampling.null_draws else 0
     rotated_net = np.zeros((n_rows, n_rotated), dtype=np.int32)
+    digests = np.empty(n_rows, dtype=f"U{DIGITS}")
     split: dict[str, npt.NDArray[Any]] = {}
 
     found: dict[tuple[float, int], Detections] = {}
@@ -177,6 +180,7 @@ def evaluate(
             table.outcome, table.tie, table.exit_bin, table.net, table.gross,
             some_sums, some_eff, some_net, some_trades,
         )  # fmt: skip
+        digests[rows] = trades_digests(market, table, bins, sides, offsets, latency_bins)
         sums[rows], n_eff[rows], block_net[rows], block_trades[rows] = some_sums, some_eff, some_net, some_trades
         if cuts is not None:
             for name, some in _cut(table, cuts, bins, sides, offsets, latency_bins, fee_ticks).items():
@@ -223,6 +227,7 @@ def evaluate(
             "breakeven_rate": breakeven_rate(tp_ticks, sl_ticks, fee_ticks),
             "driftless_rate": np.where(none, np.nan, driftless_rate(tp_ticks, sl_ticks, mean_spread, price)),
             **{name: np.ascontiguousarray(resampled[:, i]) for i, name in enumerate(RESAMPLED)},
+            "trades_digest": digests,
             "block_pnl_ticks": block_net / HALF_TICKS_PER_TICK - fee_ticks * block_trades,
             "rotated_net": rotated_net,
             **split,

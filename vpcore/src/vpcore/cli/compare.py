@@ -13,6 +13,7 @@ from vpcore.cli.common import CsvOption, JsonOption, RootOption
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig
     from vpcore.experiment.leaderboard import Ranking
+    from vpcore.signal import InstalledCode
     from vpcore.workspace import Workspace
 
 
@@ -104,7 +105,7 @@ def compare(
 def _rows_of(workspace: Workspace, config: ExperimentConfig | None, stale: bool) -> dict[str, Any]:
     """Return the filters that name the rows of an experiment, or all, of the current code or of other code."""
     if config is None or stale:
-        found: dict[str, Any] = {"code_digests": current_code(workspace), "stale": stale}
+        found: dict[str, Any] = {"code": installed_code(workspace), "stale": stale}
         return found | ({"experiment": config.name} if config is not None else {})
     from vpcore.experiment.run import plan_experiment
 
@@ -112,15 +113,21 @@ def _rows_of(workspace: Workspace, config: ExperimentConfig | None, stale: bool)
     return {"keys": [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan is not None else []}
 
 
-def current_code(workspace: Workspace) -> dict[str, str]:
-    """Return the code digest of every installed signal. Importing them all would take longer than the ranking."""
-    from vpcore.signal import code_digest, declared_digests
+def installed_code(workspace: Workspace) -> InstalledCode:
+    """Return the digests of the core and of the installed signals, which are read as files, not imported."""
+    from contextlib import suppress
+
+    from vpcore.errors import SignalError
+    from vpcore.signal import InstalledCode, code_digest, core_digest, declared_digests
 
     components = workspace.plugins.components("signal")
     found = declared_digests({name: registered.component.target for name, registered in components.items()})
     others = [name for name in components if name not in found]
     loaded = workspace.plugins.resolve("signal", others) if others else ()
-    return found | {registered.component.name: code_digest(cls) for registered, cls, _ in loaded if cls is not None}
+    for registered, cls, _ in loaded:
+        with suppress(SignalError):
+            found |= {registered.component.name: code_digest(cls)} if cls is not None else {}
+    return InstalledCode(core_digest(), found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ def work_item(run: Run) -> WorkItem:
         signal_name=run.signal_name,
         target=run.target,
         code_digest=run.meta["code_digest"],
+        core_digest=run.meta["core_digest"],
         params=run.params,
         scoring=run.scoring,
         settings=run.settings,

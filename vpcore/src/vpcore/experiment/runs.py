@@ -16,7 +16,7 @@ from vpcore.dataset import Dataset
 from vpcore.experiment.quantile_thresholds import Calibration
 from vpcore.plugins.manager import Plugins
 from vpcore.results import run_id
-from vpcore.signal import Signal, code_digest, distribution_of
+from vpcore.signal import Signal, code_digest, core_digest, distribution_of, imported_distributions
 
 LIBRARIES = ("numba", "numpy", "polars", "vpcore")
 """Distributions whose version is recorded with a run."""
@@ -106,9 +106,8 @@ def expand(
             continue
         cls: type[Signal] = plugins.load("signal", plan.name)
         target = plugins.get("signal", plan.name).component.target
-        distribution, version = distribution_of(cls)
         code = signal_code(plan.name, cls)
-        packages = _packages(distribution, version)
+        packages = _packages(cls)
         for params, scoring in config.points_of(plan):
             signal = cls(cls.Params.parse(params, plan.name))
             thresholds = config.eval.thresholds or quantiles or signal.thresholds()
@@ -132,9 +131,10 @@ def expand(
                 "dataset_id": dataset_id,
                 "sources_json": _text(list(sources)),
                 "signal_name": plan.name,
-                "signal_distribution": distribution,
+                "signal_distribution": code["distribution"],
                 "signal_version": cls.version,
                 "code_digest": code["code_digest"],
+                "core_digest": code["core_digest"],
                 "signal_params_json": _text(values),
                 "scoring_json": None if scored is None else _text(scored),
                 "eval_json": _text(settings),
@@ -170,9 +170,14 @@ def _plan_block(plan: SignalPlan) -> dict[str, Any]:
 
 
 def signal_code(name: str, cls: type[Signal]) -> dict[str, Any]:
-    """Return what identifies the code of a signal."""
-    distribution, _ = distribution_of(cls)
-    return {"name": name, "distribution": distribution, "version": cls.version, "code_digest": code_digest(cls)}
+    """Return what identifies the code behind the rows of a signal: its own and the core's."""
+    return {
+        "name": name,
+        "distribution": distribution_of(cls)[0],
+        "version": cls.version,
+        "code_digest": code_digest(cls),
+        "core_digest": core_digest(),
+    }
 
 
 def _trials(thresholds: Sequence[float], config: ExperimentConfig) -> list[Trial]:
@@ -203,8 +208,9 @@ def _text(value: Any) -> str:
     return canonical_json(value).decode()
 
 
-def _packages(distribution: str, version: str) -> str:
+def _packages(cls: type[Signal]) -> str:
+    """Return the versions recorded with a run: Python, `LIBRARIES`, the signal's distribution and those it imports."""
+    distribution, version = distribution_of(cls)
     found = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
-    if version:
-        found[distribution] = version
-    return _text(found)
+    found |= {distribution: version} if version else {}
+    return _text(found | imported_distributions(cls))

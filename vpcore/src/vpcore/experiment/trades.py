@@ -16,11 +16,11 @@ from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import BarrierSpec
 from vpcore.dataset import Dataset
 from vpcore.errors import SignalError
-from vpcore.experiment.worker import Session
+from vpcore.experiment.worker import Session, bootstrap_key
 from vpcore.inference.blocks import datasets_of
 from vpcore.kernels import barrier
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import LabelSpec, MLSignal, batch, code_digest
+from vpcore.signal import LabelSpec, MLSignal, batch, code_digest, core_digest
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_S
 
 if TYPE_CHECKING:
@@ -90,17 +90,18 @@ class Leader:
     Raises
     ------
     SignalError
-        If the installed code of the signal is not the one that made the row.
+        If the installed code of the signal or of the core differs from the code that made the row.
     DatasetError
         If the dataset is gone.
     """
 
     def __init__(self, workspace: Workspace, row: Mapping[str, Any]) -> None:
         cls = workspace.plugins.load("signal", row["signal_name"])
-        if code_digest(cls) != row["code_digest"]:
+        if (code_digest(cls), core_digest()) != (row["code_digest"], row["core_digest"]):
+            changed = f"'{row['signal_name']}'" if code_digest(cls) != row["code_digest"] else "vpcore"
             raise SignalError(
-                f"Run {row['run_id']} was made by other code of '{row['signal_name']}' than what is installed, so its "
-                "values are gone. Run the experiment again: its runs get new ids."
+                f"Run {row['run_id']} was made by other code of {changed} than what is installed, so its values are "
+                "gone. Run the experiment again: its runs get new ids."
             )
         self.row = dict(row)
         self.trial = Trial(row["threshold"], row["cooldown_bins"], row["tp_ticks"], row["sl_ticks"])
@@ -166,6 +167,10 @@ class Leader:
     def sensitivity(self) -> list[Sensitivity]:
         """Return the row with other delays and fees; a learning signal's values stay as they were learnt."""
         own, fee = self.settings["latency_bins"], self.settings["fee_ticks"]
+        scoring = self.scoring.model_dump(mode="json") if self.scoring is not None else None
+        key = bootstrap_key(
+            self.dataset.dataset_id, self.row["signal_name"], self.signal.params.plain(), scoring, self.settings
+        )
         found = []
         for latency in sorted({*LATENCIES, own}):
             for extra in FEES:
@@ -178,7 +183,7 @@ class Leader:
                     warmup_bins=self.settings["warmup_bins"],
                     latency_bins=latency,
                     fee_ticks=fee + extra,
-                    resampling=Resampling(0, _DRAWS, self.row["run_id"]),
+                    resampling=Resampling(0, _DRAWS, key),
                 )
                 found.append(
                     Sensitivity(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 import time
@@ -23,7 +22,7 @@ from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, outcome_table
 from vpcore.canonical import canonical_json
 from vpcore.dataset import Dataset, DatasetRegistry
-from vpcore.errors import DatasetError, SignalError, VpError
+from vpcore.errors import DatasetError, VpError
 from vpcore.plugins.component import Component
 from vpcore.scoring import CHANNELS, ScoringConfig, ZNode, score_arrays, score_from_z, z_nodes, zscore_arrays
 from vpcore.signal import (
@@ -32,10 +31,11 @@ from vpcore.signal import (
     MLSignal,
     Signal,
     batch,
-    code_digest,
     keep_diagnostics,
     keep_model,
     model_folder,
+    require_core,
+    require_loaded_as,
     share_in,
 )
 
@@ -50,6 +50,7 @@ class WorkItem:
     signal_name: str
     target: str
     code_digest: str
+    core_digest: str
     params: dict[str, Any]
     scoring: dict[str, Any] | None
     settings: dict[str, Any]
@@ -155,6 +156,14 @@ def market_key(dataset: Dataset, settings: Mapping[str, Any]) -> str:
     return canonical_json([symbol, *dataset.source_digests, *first, settings["seed"]]).decode()
 
 
+def bootstrap_key(dataset_id: str, signal_name: str, *settings: Mapping[str, Any] | None) -> str:
+    """Return the seed text of a run's bootstrap: its parameters, scoring and evaluation settings, but no code.
+
+    A change of code that changes no trade leaves the intervals as they are.
+    """
+    return canonical_json([dataset_id, signal_name, *settings]).decode()
+
+
 class Session:
     """A dataset with everything that runs over it share.
 
@@ -199,8 +208,9 @@ class Session:
         def table_of(tp: int, sl: int) -> OutcomeTable:
             return self.table(BarrierSpec(tp, sl, settings["max_hold_bins"], settings["price"]))
 
+        key = bootstrap_key(self.dataset.dataset_id, item.signal_name, item.params, item.scoring, settings)
         resampling = Resampling(
-            settings["null_draws"], settings["bootstrap_draws"], item.run_id, market_key(self.dataset, settings)
+            settings["null_draws"], settings["bootstrap_draws"], key, market_key(self.dataset, settings)
         )
         rows = lambda: evaluate(  # noqa: E731
             self.market,
@@ -272,31 +282,13 @@ def _session(folder: Path, cache: str, keep_mb: int) -> Session:
 
 @lru_cache(maxsize=64)
 def load_class(target: str, expected: str) -> type[Signal]:
-    """Import a signal's class; an error if its sources are not those that were expected, or were edited since."""
+    """Import a signal's class; an error if its code is not the expected one, or was edited after it was loaded."""
     cls: type[Signal] = Component("signal", target, "A signal.").load()
-    package = cls.__module__.partition(".")[0]
-    known = _LOADED.setdefault(package, {})
-    if known and cls not in known and any(other.__qualname__ == cls.__qualname__ for other in known):
-        known.clear()  # its module was loaded anew
-    if code_digest(cls) != expected:
-        raise SignalError(
-            f"The sources of {target} were changed while the experiment was running. Run it again: the edited signal "
-            "is a run of its own."
-        )
-    if set(known.values()) - {expected}:
-        # What is in memory was read from the sources as they were: its results are not those of the new ones.
-        raise SignalError(
-            f"The sources of {target} were changed since process {os.getpid()} on {platform.node()} has loaded them. "
-            "Restart the workers (or this notebook's kernel), and run again."
-        )
-    known[cls] = expected
+    require_loaded_as(cls, expected)
     return cls
 
 
-_LOADED: dict[str, dict[type[Signal], str]] = {}
-"""By package, the classes that this process has loaded, and the digest of their sources when it did."""
-
-
 def _signal(item: WorkItem) -> Signal:
+    require_core(item.core_digest)
     cls = load_class(item.target, item.code_digest)
     return cls(cls.Params.parse(item.params, item.signal_name))

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from vpcore.backtest.cross_validation import SplitSpec
+from vpcore.backtest.trades_digest import DIGITS
+from vpcore.canonical import digest
 from vpcore.dataset import DatasetRegistry
 from vpcore.inference.blocks import JOINT, lists, pnl_matrix
 from vpcore.inference.moments import pooled_moments
@@ -37,7 +39,7 @@ _AVERAGED = (
 _AS_LAST = (
     "run_id", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "row", "breakeven_rate", "batch_id", "status",
     "error", "experiment_name", "signal_name", "signal_distribution", "signal_version", "code_digest",
-    "signal_params_json", "scoring_json", "eval_json", "config_hash",
+    "core_digest", "signal_params_json", "scoring_json", "eval_json", "config_hash",
 )  # fmt: skip
 
 
@@ -92,6 +94,7 @@ def pool(
     - ``rotated_net``: the sums of the sessions, draw by draw: in each draw every session is rotated by a share of its
       own. ``p_random`` is that of these sums. Null where a session has no draws.
     - ``block_pnl_ticks``: the vectors one after the other.
+    - ``trades_digest``: a digest of the sessions' digests.
     """
     n_sessions = len(members.dataset_ids)
     key = list(ROW_KEY)
@@ -121,8 +124,14 @@ def pool(
             np.concatenate([pnl_matrix(_of(long, i, "block_pnl_ticks")) for i in range(n_sessions)], axis=1),
             RUNS["block_pnl_ticks"],
         ),
+        trades_digest=pl.Series([_joint(found) for found in pooled["trades_digest"]], dtype=pl.String),
     ).with_columns(split_vectors(long, n_sessions, splits))
     return pooled.select(*rows.columns, *POOLED), n_incomplete
+
+
+def _joint(digests: pl.Series) -> str | None:
+    """Return one digest of the sessions' digests, in order of time; None if a session has none."""
+    return None if digests.null_count() else digest(digests.to_list())[:DIGITS]
 
 
 def _weighted(name: str) -> pl.Expr:
@@ -161,6 +170,7 @@ def _figures(long: pl.DataFrame) -> pl.DataFrame:
             net.alias("session_net_pnl_ticks"),
             pl.col("trades").alias("session_trades"),
             pl.col("row").alias("session_rows"),
+            pl.col("trades_digest"),
             pl.col("run_id").alias("session_runs"),
         )
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars.exceptions import ComputeError
@@ -27,6 +27,9 @@ from vpcore.results.schema import (
     VECTORS,
 )
 from vpcore.results.writer import TABLES, table_folder, write_batch
+
+if TYPE_CHECKING:
+    from vpcore.signal import InstalledCode
 
 _VERSION = re.compile(r"v(\d+)\Z")
 
@@ -139,7 +142,7 @@ class ResultsDB:
         signal: str | None = None,
         dataset_id: str | None = None,
         run_ids: Iterable[str] | None = None,
-        code_digests: Mapping[str, str] | None = None,
+        code: InstalledCode | None = None,
         stale: bool = False,
         status: str | None = "ok",
         min_signals: int = 0,
@@ -157,10 +160,10 @@ class ResultsDB:
             Only rows of these.
         run_ids : iterable of str, optional
             Only rows of these runs.
-        code_digests : mapping of signal name to code digest, optional
-            Only rows of signals in it whose code was this.
+        code : InstalledCode, optional
+            Only rows that this code of the core and of their signal made.
         stale : bool
-            Turn `code_digests` around: only the other rows.
+            With `code`: only the other rows.
         status : {"ok", "failed"} or None
             Only rows of runs that ended so.
         min_signals : int
@@ -203,9 +206,10 @@ class ResultsDB:
             ids = sorted(set(run_ids))
             conditions.append(pl.col("run_id").is_in(ids))
             rows_conditions.append(pl.col("run_id").is_in(ids))
-        if code_digests is not None:
-            code = pl.col("signal_name").replace_strict(dict(code_digests), default="", return_dtype=pl.String)
-            conditions.append((code == pl.col("code_digest")) != stale)
+        if code is not None:
+            own = pl.col("signal_name").replace_strict(dict(code.signals), default="", return_dtype=pl.String)
+            made = (own == pl.col("code_digest")) & pl.col("core_digest").eq_missing(code.core)
+            conditions.append(made != stale)
 
         def query() -> pl.LazyFrame:
             scan, meta = self._scan("runs"), self._scan("runs_meta")  # in this order: see `runs`

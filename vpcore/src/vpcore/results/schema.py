@@ -9,7 +9,7 @@ import polars as pl
 
 from vpcore.canonical import bytes_digest, canonical_json, digest
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Version of the tables and of what a run id is made of."""
 
 TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
@@ -56,6 +56,7 @@ RUNS: dict[str, Any] = {
     "net_pnl_skew": pl.Float64,
     "net_pnl_kurtosis": pl.Float64,
     "block_length": pl.Float64,
+    "trades_digest": pl.String,
     "block_pnl_ticks": pl.List(pl.Float64),
     "rotated_net": pl.List(pl.Int32),
     "group_trades": pl.List(pl.Int64),
@@ -71,7 +72,7 @@ RUNS: dict[str, Any] = {
 }
 """One row per trial. `row` is the short name of its key; `batch_id` joins it to the row of `RUNS_META` it came with. A
 figure is null where there was no trade, and all are null in a row of a run that failed. Since version 2: `rotated_net`,
-and what splits cut (null in runs without)."""
+and what splits cut (null in runs without). Since version 3: `trades_digest`."""
 
 VECTORS = tuple(name for name, dtype in RUNS.items() if isinstance(dtype, pl.List))
 """Columns of lists, which are most of the data; what they hold is said by `vpcore.backtest.metrics.evaluate`."""
@@ -85,6 +86,7 @@ RUNS_META: dict[str, Any] = {
     "signal_distribution": pl.String,
     "signal_version": pl.Int64,
     "code_digest": pl.String,
+    "core_digest": pl.String,
     "signal_params_json": pl.String,
     "scoring_json": pl.String,
     "eval_json": pl.String,
@@ -99,7 +101,8 @@ RUNS_META: dict[str, Any] = {
     "traceback": pl.String,
     "batch_id": pl.String,
 }
-"""One row per run and batch. `scoring_json` is null for a signal that does not read the score."""
+"""One row per run and batch. `scoring_json` is null for a signal that does not read the score. Since
+version 3: `core_digest`."""
 
 CIRCUMSTANCES = ("host", "started_utc", "finished_utc", "elapsed_seconds", "traceback", "batch_id")
 """Columns that say how a result came about, not what it is. The canonical read leaves them out."""
@@ -143,7 +146,7 @@ def run_id(parts: dict[str, Any]) -> str:
     Parameters
     ----------
     parts : dict
-        What canonical JSON can hold: dataset id and source digests, signal, parameters, code digest, scoring if the
-        signal reads the score, evaluation settings. The version of the tables is added.
+        What canonical JSON can hold: dataset id and source digests, signal, parameters, digests of its code and of
+        the core's, scoring if the signal reads the score, evaluation settings. The version of the tables is added.
     """
     return digest({"results_version": RESULTS_VERSION, **parts})[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
 Records = npt.NDArray[Any]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class LivePipeline:
             version.spec.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns, fits=fits
         )
         pipeline.version = version
+        if version.warning:
+            _log.warning("%s", version.warning)
         return pipeline
 
     @classmethod

@@ -147,6 +147,7 @@ def promote(
             if meta["scoring_json"]
             else serving.scoring,
             signal=_signal(meta, signal),
+            core_digest=meta["core_digest"],
             projection=config.projection,
             threshold=best["threshold"],
             cooldown_bins=best["cooldown_bins"],

@@ -19,7 +19,7 @@ from vpcore.inference.blocks import JOINT
 from vpcore.inference.out_of_sample import OutOfSample, out_of_sample
 from vpcore.inference.ranking import Evidence, weigh
 from vpcore.results import LOWER_IS_BETTER, ROW_KEY
-from vpcore.signal import Signal, code_digest, distribution_of
+from vpcore.signal import Signal, code_digest, core_digest, distribution_of
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -55,6 +55,7 @@ def signal_of(
         ("the distribution of its signal", meta["signal_distribution"], distribution),
         ("the version of its signal", meta["signal_version"], cls.version),
         ("the digest of its signal's code", meta["code_digest"], code_digest(cls)),
+        ("the digest of the core's code", meta["core_digest"], core_digest()),
         ("its evaluation", json.loads(meta["eval_json"]), config.eval.run_settings()),
     )
     for what, was, now in checks:

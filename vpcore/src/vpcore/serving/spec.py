@@ -28,7 +28,7 @@ from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig
 from vpcore.registry import Publication, PublishedVersion, ServingRegistry, VersionInfo, read_export, serving_id_of
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import LabelSpec, PackedModel
+from vpcore.signal import LabelSpec, PackedModel, core_digest
 from vpcore.units import PRICE_SCALE
 
 SPEC_VERSION = 2
@@ -103,6 +103,7 @@ class ServingRuntime(_Part):
     sessions: tuple[PublishedDataset, ...] = Field((), description="All sessions, if there are several")
     scoring: ScoringConfig
     signal: PublishedSignal
+    core_digest: str = Field(description="Code of vpcore that evaluated the row")
     projection: ProjectionConfig
     threshold: float = Field(allow_inf_nan=False)
     cooldown_bins: int = Field(ge=0)
@@ -251,6 +252,17 @@ class ServedVersion:
     def barriers(self) -> TradeRules:
         """Take-profit, stop, hold, latency and price of the evaluated trades."""
         return self.spec.runtime.rules
+
+    @property
+    def warning(self) -> str:
+        """Warning to show beside the version; empty if the installed core code evaluated its row."""
+        published_by = self.spec.runtime.core_digest
+        if published_by == core_digest():
+            return ""
+        return (
+            f"Other code of vpcore ({published_by[:12]}) than the installed code ({core_digest()[:12]}) evaluated "
+            f"serving version '{self.serving_id}'. Run its experiment again and promote the row."
+        )
 
     @property
     def evidence(self) -> ServingEvidence:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
         StatisticalSignal,
         needs_score,
     )
-    from vpcore.signal.code import code_digest, declared_digests, distribution_of, require_importable
+    from vpcore.signal.code import (
+        InstalledCode,
+        code_digest,
+        code_of,
+        core_digest,
+        declared_digests,
+        distribution_of,
+        imported_distributions,
+        require_core,
+        require_importable,
+        require_loaded_as,
+    )
     from vpcore.signal.diagnostics import DIAGNOSTICS, keep_diagnostics, read_diagnostics
     from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, share_in, stream
     from vpcore.signal.extent import Extent
@@ -39,7 +50,10 @@ __getattr__ = exports(
     extent="Extent",
     frame="COLUMN_NAMES GRID_NAMES SignalFrame",
     params="SignalParams",
-    code="code_digest declared_digests distribution_of require_importable",
+    code=(
+        "InstalledCode code_digest code_of core_digest declared_digests distribution_of imported_distributions "
+        "require_core require_importable require_loaded_as"
+    ),
 )
 
 __all__ = [
@@ -49,6 +63,7 @@ __all__ = [
     "BackgroundFit",
     "DeclaredData",
     "Extent",
+    "InstalledCode",
     "MODELS",
     "LabelSpec",
     "MLSignal",
@@ -63,9 +78,12 @@ __all__ = [
     "StatisticalSignal",
     "batch",
     "code_digest",
+    "code_of",
+    "core_digest",
     "declared_digests",
     "distribution_of",
     "frames",
+    "imported_distributions",
     "keep_diagnostics",
     "keep_model",
     "model_folder",
@@ -73,7 +91,9 @@ __all__ = [
     "PackedModel",
     "pack_model",
     "read_diagnostics",
+    "require_core",
     "require_importable",
+    "require_loaded_as",
     "share_in",
     "stream",
     "unpack_model",

@@ -196,6 +196,8 @@ class Signal(ABC):
     """Raise it when the meaning of the values changes."""
     columns: ClassVar[tuple[str, ...]] = ()
     """Grid and bin columns that the signal reads."""
+    data_files: ClassVar[tuple[str, ...]] = ()
+    """Files that the signal reads, relative to the folder of its module. Their bytes are part of its code."""
     Params: ClassVar[type[SignalParams]] = SignalParams
     prediction_mode: ClassVar[PredictionMode] = "value"
 
@@ -225,6 +227,9 @@ class Signal(ABC):
             raise SignalError(f"columns of signal '{cls.__name__}' must be a tuple of names, was {columns!r}.")
         cls.columns = tuple(columns)
         check_columns(cls.columns, cls.__name__)
+        data: object = cls.data_files
+        if not isinstance(data, (tuple, list)) or not all(isinstance(name, str) for name in data):
+            raise SignalError(f"data_files of signal '{cls.__name__}' must be a tuple of file names, was {data!r}.")
         if not (isinstance(cls.Params, type) and issubclass(cls.Params, SignalParams)):
             raise SignalError(f"Params of signal '{cls.__name__}' must derive from SignalParams.")
         if cls.prediction_mode not in get_args(PredictionMode):

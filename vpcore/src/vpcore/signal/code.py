@@ -1,76 +1,133 @@
-"""Where a signal's code comes from: its distribution, a digest of its sources, and whether a worker can import it."""
+"""Identity of code: digests of a signal and of the core, its distribution, and whether a worker can import it."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import inspect
-import re
+import os
+import platform
 import sys
+import textwrap
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpcore.errors import SignalError
+from vpcore.signal.module_graph import ModuleGraph, data_digest, parse_source
 
 if TYPE_CHECKING:
     from vpcore.signal.base import Signal
 
 
-def _top_level(cls: type[Signal]) -> str:
-    return cls.__module__.partition(".")[0]
+CORE = ("vpcore.experiment.worker", "vpcore.kernels.rolling", "vpcore.kernels.robust_z", "vpcore.kernels.spatial")
+"""Modules from which the core code of a row is reached: the evaluation session, and the compiled steps of signals."""
 
 
-def _source_root(cls: type[Signal]) -> Path | None:
-    """Return the folder of the class's top-level package, or the file of its lone module; None without a file."""
-    for name in (_top_level(cls), cls.__module__):
-        path = getattr(sys.modules.get(name), "__file__", None)
-        if path and Path(path).is_file():
-            return _root_of(path)
-    return None
+@dataclass(frozen=True, slots=True)
+class SignalCode:
+    """Source behind a signal's values.
+
+    Attributes
+    ----------
+    digest : str
+        64 hex digits.
+    modules : dict of str to str
+        Digest of each module, by name.
+    imported : frozenset of str
+        Top-level modules of other distributions that these modules import, the standard library left out.
+    """
+
+    digest: str
+    modules: dict[str, str]
+    imported: frozenset[str]
 
 
-def _root_of(path: str) -> Path:
-    file = Path(path).resolve()
-    return file.parent if file.name == "__init__.py" else file
+@dataclass(frozen=True, slots=True)
+class InstalledCode:
+    """Digests of the installed code: of the core, and of each signal by name."""
+
+    core: str
+    signals: Mapping[str, str]
 
 
-def _digest(root: Path) -> str:
-    hasher = hashlib.sha256()
-    for file in [root] if root.is_file() else sorted(root.rglob("*.py")):
-        name = file.name if root.is_file() else file.relative_to(root).as_posix()
-        hasher.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return hasher.hexdigest()
+@cache
+def core_digest() -> str:
+    """Return 64 hex digits over the source of the core's modules that decide a row, comments and docstrings removed.
+
+    A process computes it once: it runs the code that it has loaded, whatever is edited later.
+    """
+    graph = ModuleGraph(lambda top: top == "vpcore")
+    for root in CORE:
+        graph.add(root)
+    return graph.digest()
 
 
 def code_digest(cls: type[Signal]) -> str:
-    """Return the sha256, as 64 hex digits, over the sources of a signal's top-level package.
+    """Return 64 hex digits over the source and the data files behind a signal; see `code_of`."""
+    return code_of(cls).digest
 
-    Every ``.py`` file of the package counts, by its path within it and its bytes, because a signal's values may depend
-    on any of them. Of a class in a lone module it is that file, of one in a notebook the text of the class.
+
+def code_of(cls: type[Signal]) -> SignalCode:
+    """Return the modules that a signal's module reaches by import inside its own distribution, and their digest.
+
+    Comments and docstrings do not count. The bytes of the data files that classes of these modules declare
+    (``data_files``) do. For a script, or a module that is not found by its name, only its own file counts; for a class
+    of a notebook the text of the class.
 
     Raises
     ------
     SignalError
-        If the class has no source at all.
+        If the class has no source, or a declared data file is missing.
     """
-    root = _source_root(cls)
-    if root is None:
-        try:
-            return hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()
-        except (OSError, TypeError):
-            raise SignalError(
-                f"Signal '{cls.__name__}' has no source ({cls.__module__}), so its results could not be "
-                "told from those of "
-                "another version. Put the class into a file."
-            ) from None
-    return _digest(root)
+    module = cls.__module__
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    file = Path(loaded) if loaded and Path(loaded).is_file() else None
+    graph = _graph_of(module)
+    place = graph.place(module)
+    if place is not None and place.file is not None and (file is None or place.file.samefile(file)):
+        graph.add(module)
+    elif file is not None:
+        graph.add_file(file.stem, file)
+    else:
+        return _code_of_text(cls)
+    missed = set(cls.data_files) - {entry for source in graph.sources.values() for entry in source.data_files}
+    if missed:
+        raise SignalError(
+            f"data_files of signal '{cls.__name__}' must be written out in its class statement, but '{min(missed)}' is "
+            "not. Write the names there: data_files = ('table.csv',)."
+        )
+    return _code(graph)
+
+
+def _code(graph: ModuleGraph) -> SignalCode:
+    modules = {name: source.digest for name, source in graph.sources.items()}
+    return SignalCode(graph.digest(), modules, frozenset(graph.foreign))
+
+
+def _code_of_text(cls: type[Signal]) -> SignalCode:
+    try:
+        text = textwrap.dedent(inspect.getsource(cls))
+    except (OSError, TypeError):
+        raise SignalError(
+            f"Signal '{cls.__name__}' has no source ({cls.__module__}), so its results could not be told from those of "
+            "another version. Put the class into a file."
+        ) from None
+    data = [data_digest(Path.cwd(), entry) for entry in cls.data_files]
+    digest = hashlib.sha256("\n".join([parse_source(text).digest, *data]).encode()).hexdigest()
+    return SignalCode(digest, {}, frozenset())
+
+
+def _graph_of(module: str) -> ModuleGraph:
+    top = module.partition(".")[0]
+    return ModuleGraph(lambda other: other == top or (other not in sys.stdlib_module_names and other in _beside(top)))
 
 
 def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
-    """Return the `code_digest` of classes that a file says are there, without importing them.
+    """Return the `code_digest` of signals by their declared places, without importing anything.
 
     Parameters
     ----------
@@ -80,31 +137,101 @@ def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
     Returns
     -------
     dict
-        By name; without those whose module does not hold the class statement itself.
+        By name. A signal whose class statement is not found, or whose data file is missing, is left out.
     """
-    roots: dict[str, Path] = {}
+    found: dict[str, str] = {}
     for name, target in targets.items():
         module, _, attribute = target.partition(":")
-        try:  # a submodule is found through its package, which is imported for it and may be broken
-            file = _file_of(module)
-            top = _file_of(module.partition(".")[0])
-        except Exception:
+        graph = _graph_of(module)
+        home = graph.home(module, attribute)
+        if home is None:
             continue
-        if file is not None and re.search(rf"^class {attribute}\b", file.read_text(errors="replace"), re.MULTILINE):
-            roots[name] = _root_of(str(top or file))
-    digests = {root: _digest(root) for root in set(roots.values())}
-    return {name: digests[root] for name, root in roots.items()}
+        graph = _graph_of(home)
+        with contextlib.suppress(SignalError):
+            graph.add(home)
+            found[name] = graph.digest()
+    return found
 
 
-def _file_of(module: str) -> Path | None:
-    spec = importlib.util.find_spec(module)
-    file = Path(spec.origin) if spec is not None and spec.origin else None
-    return file if file is not None and file.suffix == ".py" and file.is_file() else None
+# -- code of this process ----------------------------------------------------------------------------------------------
+
+_LOADED: dict[str, tuple[object, str]] = {}
+"""By module, the import that loaded it (its spec) and the digest of its source when a signal first used it here."""
 
 
-@lru_cache(maxsize=1)
-def _owners() -> dict[str, list[str]]:
+def require_loaded_as(cls: type[Signal], expected: str) -> None:
+    """Raise `SignalError` if the modules of a signal were edited since they were loaded, or are not those expected.
+
+    Parameters
+    ----------
+    cls : type
+        The signal.
+    expected : str
+        The `code_digest` for which a run was planned.
+    """
+    where = f"{cls.__module__}:{cls.__qualname__}"
+    code = code_of(cls)
+    if code.digest != expected:
+        raise SignalError(
+            f"The sources of {where} were changed while the experiment was running. Run it again: the edited signal "
+            "is a run of its own."
+        )
+    for name, digest in code.modules.items():
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if spec is None:
+            continue
+        then, was = _LOADED.setdefault(name, (spec, digest))
+        if then is not spec:  # imported anew
+            _LOADED[name] = (spec, digest)
+        elif was != digest:
+            raise SignalError(
+                f"The sources of {where} were changed since process {os.getpid()} on {platform.node()} has loaded "
+                "them. Restart the workers (or this notebook's kernel), and run again."
+            )
+
+
+def require_core(expected: str) -> None:
+    """Raise `SignalError` if the core code of this process is not `expected`, the `core_digest` of a planned run."""
+    if core_digest() != expected:
+        raise SignalError(
+            f"Process {os.getpid()} on {platform.node()} has other code of vpcore ({core_digest()[:12]}) than the "
+            f"process that planned the run ({expected[:12]}). Install the same vpcore on every host, restart the "
+            "workers, and run again."
+        )
+
+
+# -- distributions -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
     return {name: sorted(set(owners)) for name, owners in importlib.metadata.packages_distributions().items()}
+
+
+@cache
+def _distribution(top: str) -> importlib.metadata.Distribution | None:
+    """Return the distribution of a top-level module; one of the same name is found 100 times faster."""
+    try:
+        named = importlib.metadata.distribution(top)
+        if top in _top_levels(named):
+            return named
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    owners = _owners().get(top)
+    return importlib.metadata.distribution(owners[0]) if owners else None
+
+
+def _top_levels(distribution: importlib.metadata.Distribution) -> frozenset[str]:
+    declared = (distribution.read_text("top_level.txt") or "").split()
+    files = () if declared else distribution.files or ()
+    return frozenset(declared) | {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
+
+
+@cache
+def _beside(top: str) -> frozenset[str]:
+    """Return the top-level modules of the distribution of `top`."""
+    distribution = _distribution(top)
+    return frozenset() if distribution is None else _top_levels(distribution)
 
 
 def distribution_of(cls: type[Signal]) -> tuple[str, str]:
@@ -112,10 +239,15 @@ def distribution_of(cls: type[Signal]) -> tuple[str, str]:
 
     A class that no distribution owns has its top-level module's name and the version ``""``.
     """
-    owners = _owners().get(_top_level(cls))
-    if not owners:
-        return _top_level(cls), ""
-    return owners[0], importlib.metadata.version(owners[0])
+    top = cls.__module__.partition(".")[0]
+    found = _distribution(top)
+    return (found.name, found.version) if found is not None else (top, "")
+
+
+def imported_distributions(cls: type[Signal]) -> dict[str, str]:
+    """Return the versions of the other distributions that a signal's modules import, by name."""
+    names = {owner for top in code_of(cls).imported for owner in _owners().get(top, [])}
+    return {name: importlib.metadata.version(name) for name in sorted(names)}
 
 
 def require_importable(cls: type[Signal]) -> None:
