@@ -117,6 +117,16 @@ def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> 
     assert db.query_runs(experiment="other").is_empty()
 
 
+def test_a_combination_counts_once_whatever_the_core_code(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A, B]))
+    assert db.count_trials("D") == 2
+    db.write([make.meta("r2", core_digest="k1")], make.rows("r2", [A, B]))
+    assert db.count_trials("D") == db.count_trials() == db.count_combinations(["D"]) == 2
+    db.write([make.meta("r3", core_digest="k1", code_digest="c1")], make.rows("r3", [A]))
+    db.write([make.meta("r4", core_digest="k1", dataset_id="E")], make.rows("r4", [A]))
+    assert (db.count_trials("D"), db.count_trials()) == (3, 4)
+
+
 def test_wrong_questions_are_refused(db: ResultsDB, make: SimpleNamespace) -> None:
     db.write([make.meta("aab1"), make.meta("aab2")], pl.concat([make.rows("aab1", [A]), make.rows("aab2", [A])]))
     db.write([make.meta("c0ffee11")], make.rows("c0ffee11", [A]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,15 +14,7 @@ def writable_cache(name: str) -> Path | None:
 
     It lies in ``NUMBA_CACHE_DIR`` if that is set, else in the user's cache directory, else beside the temporary files.
     """
-    base = os.environ.get("NUMBA_CACHE_DIR")
-    candidates = [Path(base)] if base else []
-    home_cache = os.environ.get("XDG_CACHE_HOME")
-    try:
-        candidates.append(Path(home_cache) if home_cache else Path.home() / ".cache")
-    except RuntimeError:  # no home directory
-        pass
-    candidates.append(Path(tempfile.gettempdir()) / f"vpcore-cache-{os.getuid() if hasattr(os, 'getuid') else 0}")
-    for candidate in candidates:
+    for candidate in _candidates():
         folder = candidate / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -31,3 +23,16 @@ def writable_cache(name: str) -> Path | None:
         if os.access(folder, os.W_OK):
             return folder
     return None
+
+
+def _candidates() -> Iterator[Path]:
+    if base := os.environ.get("NUMBA_CACHE_DIR"):
+        yield Path(base)
+    try:
+        home_cache = os.environ.get("XDG_CACHE_HOME")
+        yield Path(home_cache) if home_cache else Path.home() / ".cache"
+    except RuntimeError:  # no home directory
+        pass
+    import tempfile  # 3 ms that most processes save
+
+    yield Path(tempfile.gettempdir()) / f"vpcore-cache-{os.getuid() if hasattr(os, 'getuid') else 0}"

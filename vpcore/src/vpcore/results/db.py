@@ -339,9 +339,16 @@ class ResultsDB:
         return found
 
     def count_trials(self, *dataset_ids: str) -> int:
-        """Return how many combinations were ever evaluated (on these datasets), failed ones included, each once."""
+        """Return the number of combinations ever evaluated (on these datasets), failed ones included.
+
+        A combination that was evaluated again under other core code counts once.
+        """
         condition = pl.col("dataset_id").is_in(dataset_ids) if dataset_ids else None
-        return int(self.read(lambda: self.runs(condition, blocks=False).select(pl.len())).item())
+        meta = self._scan("runs_meta") if condition is None else self._scan("runs_meta").filter(condition)
+        rows = self.runs(condition, blocks=False)
+        if self.read(lambda: meta.select(pl.col("core_digest").n_unique())).item() > 1:
+            rows = rows.select("dataset_id", *COMBINATION).unique()
+        return int(self.read(lambda: rows.select(pl.len())).item())
 
     def count_combinations(self, dataset_ids: Collection[str]) -> int:
         """Return how many combinations were evaluated on any of some datasets, each once for all of them.

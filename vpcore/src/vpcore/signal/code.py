@@ -1,4 +1,4 @@
-"""Identity of code: digests of a signal and of the core, its distribution, and whether a worker can import it."""
+"""Identity of code: digests of a signal and of the core, the signal's distribution, and checks of worker processes."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def code_digest(cls: type[Signal]) -> str:
 def code_of(cls: type[Signal]) -> SignalCode:
     """Return the modules that a signal's module reaches by import inside its own distribution, and their digest.
 
-    Comments and docstrings do not count. The bytes of the data files that classes of these modules declare
-    (``data_files``) do. For a script, or a module that is not found by its name, only its own file counts; for a class
-    of a notebook the text of the class.
+    Comments and docstrings are left out; the bytes of the data files that classes of these modules declare
+    (``data_files``) are included. A script, or a module outside the import path, is its own file alone; a class of a
+    notebook is the text of its class statement.
 
     Raises
     ------
@@ -121,9 +121,10 @@ def _code_of_text(cls: type[Signal]) -> SignalCode:
     return SignalCode(digest, {}, frozenset())
 
 
-def _graph_of(module: str) -> ModuleGraph:
+def _graph_of(module: str, like: ModuleGraph | None = None) -> ModuleGraph:
     top = module.partition(".")[0]
-    return ModuleGraph(lambda other: other == top or (other not in sys.stdlib_module_names and other in _beside(top)))
+    stdlib = sys.stdlib_module_names
+    return ModuleGraph(lambda other: other == top or (other not in stdlib and other in _beside(top)), like)
 
 
 def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
@@ -137,16 +138,16 @@ def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
     Returns
     -------
     dict
-        By name. A signal whose class statement is not found, or whose data file is missing, is left out.
+        By name, without signals whose class statement or data file is missing.
     """
     found: dict[str, str] = {}
+    files = _graph_of("")
     for name, target in targets.items():
         module, _, attribute = target.partition(":")
-        graph = _graph_of(module)
-        home = graph.home(module, attribute)
+        home = files.home(module, attribute)
         if home is None:
             continue
-        graph = _graph_of(home)
+        graph = _graph_of(home, files)
         with contextlib.suppress(SignalError):
             graph.add(home)
             found[name] = graph.digest()
@@ -167,7 +168,7 @@ def require_loaded_as(cls: type[Signal], expected: str) -> None:
     cls : type
         The signal.
     expected : str
-        The `code_digest` for which a run was planned.
+        `code_digest` of the planned run.
     """
     where = f"{cls.__module__}:{cls.__qualname__}"
     code = code_of(cls)

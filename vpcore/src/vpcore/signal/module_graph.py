@@ -1,9 +1,9 @@
 """The import graph of Python source, read without importing anything.
 
-A module reaches what its import statements name, those inside functions included, and the ``__init__`` of every
-package on the way. Imports under ``if TYPE_CHECKING`` do not run and do not count, with one exception: a package with a
-module-level ``__getattr__`` exports lazily, and such imports say where its names come from. A module that takes a
-name from it reaches that place only. An import of a computed name cannot be seen.
+A module reaches the modules of its import statements, inside functions too, and the ``__init__`` of every package on
+the way. Imports under ``if TYPE_CHECKING`` never run and are left out, with one exception: a package with a
+module-level ``__getattr__`` exports lazily, and these imports give the homes of its names. A module that takes a name
+from such a package reaches the home of this name only. Imports of computed names are invisible.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Import(NamedTuple):
     module : str
         Name behind ``import`` or ``from``.
     names : list of [str, str] or None
-        Imported names and the names they are bound to; None for ``import module``.
+        Pairs of imported and bound names; None for ``import module``.
     typing : bool
-        Whether it stands under ``if TYPE_CHECKING``.
+        True under ``if TYPE_CHECKING``.
     """
 
     level: int
@@ -53,7 +53,7 @@ class Import(NamedTuple):
 
 @dataclass(slots=True)
 class ModuleSource:
-    """Facts of one source file that do not depend on its place.
+    """Facts of one source file, wherever it lies.
 
     Attributes
     ----------
@@ -61,13 +61,13 @@ class ModuleSource:
         sha256 of the syntax tree without comments, docstrings and line numbers, 64 hex digits.
     imports : list of Import
     names : list of str
-        Names that the module binds itself, at its top level.
+        Names bound by the module at its top level.
     classes : list of str
         Its top-level classes.
     data_files : list of str
         Literal entries of the `DATA_FILES` of its classes.
     lazy : bool
-        Whether it has a module-level ``__getattr__``.
+        True with a module-level ``__getattr__``.
     """
 
     digest: str
@@ -92,7 +92,7 @@ class ModuleSource:
 
 
 def parse_source(text: bytes | str) -> ModuleSource:
-    """Return the facts of a source text; of a text that does not parse only the digest of its bytes."""
+    """Return the facts of a source text; for a text with a syntax error only the digest of its bytes."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
@@ -129,12 +129,12 @@ def _write(value: Any, pieces: list[str]) -> None:
 
 
 def _is_text(node: ast.AST) -> bool:
-    """Return whether a statement is a docstring, or another string without effect."""
+    """True for a docstring or another string that stands alone."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _collect(body: Iterable[ast.AST], source: ModuleSource, *, typing: bool, inside: bool) -> None:
-    """Write the imports and names of statements to `source`; `inside` a function or class no name is bound."""
+    """Write the imports and names of statements to `source`; names only at the top level, not `inside` a definition."""
     for node in body:
         if isinstance(node, ast.Import):
             source.imports += [Import(0, alias.name, None, typing) for alias in node.names]
@@ -207,7 +207,7 @@ def data_digest(folder: Path, entry: str) -> str:
 class _Sources:
     """Facts of source files by the sha256 of their bytes, kept between processes. Parsing the core takes 0.2 s.
 
-    The key is the content, so that an entry is right for ever. A cache that cannot be read or written is no error.
+    The key is the content, so that an entry stays right. An unreadable or read-only cache only costs time.
     """
 
     def __init__(self) -> None:
@@ -215,7 +215,7 @@ class _Sources:
         self._new = False
 
     def of(self, file: Path) -> ModuleSource:
-        """Return the facts of a file; of a compiled module only the digest of its bytes."""
+        """Return the facts of a file; for a compiled module only the digest of its bytes."""
         data = file.read_bytes()
         if file.suffix != ".py":
             return ModuleSource(hashlib.sha256(data).hexdigest())
@@ -228,9 +228,9 @@ class _Sources:
         return ModuleSource.from_plain(self._kept[key])
 
     def save(self) -> None:
-        """Write what is new; of two processes that write at once, one wins."""
-        path = self._path()
-        if not self._new or self._kept is None or path is None:
+        """Write new entries. The last of several processes wins; the others' entries are parsed again."""
+        path = self._path() if self._new else None
+        if path is None or self._kept is None:
             return
         kept = self._read() | self._kept
         newest = dict(list(kept.items())[-_KEPT_MODULES:])
@@ -264,7 +264,7 @@ _SOURCES = _Sources()
 
 
 class Place(NamedTuple):
-    """Where a module is: its file, None for a namespace package, and the folders of its submodules."""
+    """Place of a module: its file (None for a namespace package) and the folders of its submodules."""
 
     file: Path | None
     folders: tuple[Path, ...]
@@ -297,12 +297,14 @@ def _place_below(parent: Place, name: str) -> Place | None:
 
 
 class ModuleGraph:
-    """Modules reached from some roots, as long as they belong to the same code.
+    """Modules of one code that are reached from some roots.
 
     Parameters
     ----------
     owns : callable
-        Whether a top-level module belongs to it.
+        True for a top-level module of this code.
+    like : ModuleGraph, optional
+        Shares the files that it has read. For graphs that are made at one moment.
 
     Attributes
     ----------
@@ -311,20 +313,20 @@ class ModuleGraph:
     files : dict of str to Path
         Its file.
     foreign : set of str
-        Top-level modules of other code that are imported, the standard library left out.
+        Imported top-level modules of other code, without the standard library.
     """
 
-    def __init__(self, owns: Callable[[str], bool]) -> None:
+    def __init__(self, owns: Callable[[str], bool], like: ModuleGraph | None = None) -> None:
         self._owns = owns
-        self._places: dict[str, Place | None] = {}
-        self._read: dict[Path, ModuleSource] = {}
+        self._places: dict[str, Place | None] = like._places if like is not None else {}
+        self._read: dict[Path, ModuleSource] = like._read if like is not None else {}
         self._followed: set[tuple[str, str | None]] = set()
         self.sources: dict[str, ModuleSource] = {}
         self.files: dict[str, Path] = {}
         self.foreign: set[str] = set()
 
     def add(self, name: str) -> None:
-        """Add a module, its packages, and what they reach."""
+        """Add a module, its packages, and all modules that they reach."""
         waiting = [name]
         while waiting:
             module = waiting.pop()
@@ -337,7 +339,7 @@ class ModuleGraph:
         _SOURCES.save()
 
     def add_file(self, name: str, file: Path) -> None:
-        """Add one file under a name, without what it reaches."""
+        """Add one file alone under a name."""
         self.sources[name] = self._source(file)
         self.files[name] = file
 
@@ -347,7 +349,7 @@ class ModuleGraph:
         return self._read[file]
 
     def place(self, name: str) -> Place | None:
-        """Return where a module is, or None."""
+        """Return the place of a module, or None."""
         if name not in self._places:
             package, _, own = name.rpartition(".")
             above = self.place(package) if package else None
@@ -424,7 +426,7 @@ class ModuleGraph:
                 yield from self._lazily(target, None if name == _ALL else name)
 
     def _lazily(self, package: str, name: str | None) -> Iterator[str]:
-        """Yield where a package that exports lazily takes a name from; every name without one."""
+        """Yield the home of a name that a package exports lazily; without a name, all homes."""
         if (package, name) in self._followed:
             return
         self._followed.add((package, name))
@@ -443,7 +445,7 @@ class ModuleGraph:
             if self._owns(home.partition(".")[0]):
                 yield home
                 yield from self._named(home, [[original, ""]])
-        if not found:  # nothing says where its names come from: anywhere below it
+        if not found:  # without declared homes, any module below the package may be one
             for folder in place.folders:
                 for file in sorted(folder.rglob("*.py")):
                     parts = file.relative_to(folder).with_suffix("").parts
