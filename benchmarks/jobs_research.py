@@ -11,11 +11,12 @@ import numpy as np
 from harness import Comparison, Way
 from jobs_data import dataset
 
-from vpcore.backtest.metrics import evaluate, ring_of
+from vpcore.backtest.metrics import ring_of, trial_figures
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, OutcomeTable, outcome_table
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, Market, OutcomeTable, outcome_table
 from vpcore.dataset import Dataset
 from vpcore.kernels import null
+from vpcore.rules import TradeRules
 from vpcore.scoring import CHANNELS, ScoringConfig, SpectrumScorer, score_arrays
 
 N_THREADS = len(os.sched_getaffinity(0))
@@ -168,20 +169,11 @@ def barriers(small: bool) -> list[Comparison]:
     values = np.zeros(data.n_bins)
     values[bins] = sides.astype(np.float64)
 
-    def spec(tp: int, sl: int) -> BarrierSpec:
-        return BarrierSpec(tp, sl, hold, "touch")
+    rules = TradeRules(tp_ticks=1, sl_ticks=1, max_hold_bins=hold, warmup_bins=0)
 
     def ours() -> dict[str, Any]:
         fresh = replace(market)  # which has no touch times yet
-        return evaluate(
-            market,
-            values,
-            [Trial(0.5, 0, tp, sl) for tp, sl in pairs],
-            lambda tp, sl: outcome_table(fresh, spec(tp, sl)),
-            warmup_bins=0,
-            latency_bins=1,
-            fee_ticks=0.0,
-        )
+        return trial_figures(fresh, values, [Trial(0.5, 0, tp, sl) for tp, sl in pairs], rules)
 
     def scans() -> list[int]:
         return [scan_pair(bins, sides, *prices, tp, sl, hold) for tp, sl in pairs]
@@ -193,13 +185,13 @@ def barriers(small: bool) -> list[Comparison]:
 
     random = np.tanh(rng.normal(size=data.n_bins).cumsum() / 100)
     few_pairs = [(tp, sl) for tp in (2, 4, 6, 8) for sl in (3, 4, 6, 8, 12)]
-    tables: dict[tuple[int, int], OutcomeTable] = {}
+    tables: dict[TradeRules, OutcomeTable] = {}
     fresh = [market]
 
-    def table_of(tp: int, sl: int) -> OutcomeTable:
-        if (tp, sl) not in tables:
-            tables[tp, sl] = outcome_table(fresh[-1], spec(tp, sl))
-        return tables[tp, sl]
+    def table_of(pair: TradeRules) -> OutcomeTable:
+        if pair not in tables:
+            tables[pair] = outcome_table(fresh[-1], pair)
+        return tables[pair]
 
     trials = [
         Trial(threshold, cooldown, tp, sl)
@@ -212,7 +204,7 @@ def barriers(small: bool) -> list[Comparison]:
         if not keep:
             tables.clear()
             fresh[:] = [replace(market)]
-        return evaluate(market, random, trials, table_of, warmup_bins=0, latency_bins=1, fee_ticks=0.0)
+        return trial_figures(market, random, trials, rules, table_of=table_of)
 
     return [
         Comparison(
@@ -254,7 +246,7 @@ def barriers(small: bool) -> list[Comparison]:
             ],
             target_rate=20_000,
         ),
-        *rotations(market, bins, sides, table_of(4, 4)),
+        *rotations(market, bins, sides, table_of(rules.at(4, 4)), rules),
     ]
 
 
@@ -270,17 +262,15 @@ def evaluate_net(market: Market, values: np.ndarray[Any, Any], pairs: list[tuple
     """Return the net sums, in ticks, as the evaluation has them."""
     sums = []
     for tp, sl in pairs:
-        table = outcome_table(market, BarrierSpec(tp, sl, hold, "touch"))
-        row = evaluate(
-            market, values, [Trial(0.5, 0, tp, sl)], lambda *_, t=table: t, warmup_bins=0, latency_bins=1, fee_ticks=0.0
-        )
+        rules = TradeRules(tp_ticks=tp, sl_ticks=sl, max_hold_bins=hold, warmup_bins=0)
+        row = trial_figures(market, values, [Trial(0.5, 0, tp, sl)], rules)
         trades = row["n_signals"] - row["n_dropped"]
         sums.append(round(float(row["net_pnl_ticks"][0] * trades[0])))
     return sums
 
 
-def rotations(market: Market, bins: Any, sides: Any, table: OutcomeTable) -> list[Comparison]:
-    ring = ring_of(table, 1)
+def rotations(market: Market, bins: Any, sides: Any, table: OutcomeTable, rules: TradeRules) -> list[Comparison]:
+    ring = ring_of(table, rules)
     places, rows = np.empty((2, len(bins)), dtype=np.int64)
     count = null.on_ring(bins + 1, sides, ring.place, places, rows)
     places, rows = places[:count], rows[:count]

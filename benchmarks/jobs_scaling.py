@@ -10,10 +10,11 @@ import numpy as np
 from data import START_NS, TICK_INT, records
 from jobs_data import INSTRUMENT, dataset
 
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import trial_figures
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, outcome_table
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, Market
 from vpcore.engine import Engine, EngineParams
+from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig, score_arrays
 
 
@@ -62,15 +63,7 @@ def scaling(small: bool) -> dict[str, Any]:
         trials = [
             Trial(t, 30, tp, sl) for t in np.linspace(0.01, 0.99, n // 20) for tp in (2, 4, 6, 8) for sl in range(4, 9)
         ]
-        return lambda: evaluate(
-            market,
-            values,
-            trials,
-            lambda tp, sl: outcome_table(market, BarrierSpec(tp, sl, 1200, "touch")),
-            warmup_bins=0,
-            latency_bins=1,
-            fee_ticks=0.0,
-        )
+        return lambda: trial_figures(market, values, trials, TradeRules(tp_ticks=1, sl_ticks=1, warmup_bins=0))
 
     top = len(rows)
     sizes = [top // 16, top // 8, top // 4, top // 2, top]

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from vpcore import Dataset, Engine, EngineParams, LabelSpec, ScoringConfig
+from vpcore import Dataset, Engine, EngineParams, ScoringConfig, TradeRules
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import score_arrays
 from vpcore.units import tick_to_int
@@ -102,9 +102,9 @@ UNSUPERVISED = ("pca_ad",)
 """They learn from no labels: there is nothing to purge."""
 
 
-def predictions(signal: walk.WalkForward, data: Dataset, labels: LabelSpec) -> Session:
+def predictions(signal: walk.WalkForward, data: Dataset, rules: TradeRules) -> Session:
     """Return what a signal said out of sample over a session, and what happened."""
-    result = signal.compute(data, labels)
+    result = signal.compute(data, rules)
     p, y, rows = out_of_sample(result.state, result.values[np.flatnonzero(data.valid)])
     return p, y, result.state.seq[rows] // BLOCK_BINS
 
@@ -121,7 +121,7 @@ def main() -> None:
     null = args.case == "null"
     # Long trades make a leak large, short ones give an effect many examples.
     barrier, hold = (4, 1200) if null else (2, 600)
-    labels = LabelSpec(barrier, barrier, hold, 1, "mid", tick_to_int(0.25))
+    rules = TradeRules(tp_ticks=barrier, sl_ticks=barrier, max_hold_bins=hold, price="mid")
     found: dict[tuple[str, str], list[Session]] = {}
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         began = time.perf_counter()
@@ -130,10 +130,10 @@ def main() -> None:
         for name, signal in signals(tight=null).items():
             if name not in wanted:
                 continue
-            found.setdefault(("no effect" if null else "effect", name), []).append(predictions(signal, data, labels))
+            found.setdefault(("no effect" if null else "effect", name), []).append(predictions(signal, data, rules))
             if null and name not in UNSUPERVISED:
                 with without_purge():
-                    found.setdefault(("no purge", name), []).append(predictions(signal, data, labels))
+                    found.setdefault(("no purge", name), []).append(predictions(signal, data, rules))
         print(f"seed {seed}: {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
     print("| market | signal | sessions | AUC across | standard error | from 1/2 | within | above 1/2 | found |")
     print("|---|---|---|---|---|---|---|---|---|")

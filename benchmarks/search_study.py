@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vpcore.backtest.metrics import Resampling, evaluate
+from vpcore.backtest.metrics import Draws, trial_figures
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import BarrierSpec, outcome_table
+from vpcore.backtest.triple_barrier import outcome_table
 from vpcore.inference.ranking import adjusted, over_all_trials
+from vpcore.rules import TradeRules
 from vpcore.sampler import Indices
 from vpcore.sampler.designs import RandomSampler
 from vpcore_optuna.sampler import OptunaSampler
@@ -40,7 +41,8 @@ class World:
         rng = np.random.default_rng(seed)
         self.seed, self.market = seed, walk(rng)
         self.noises = [persistent(rng, 0.9) for _ in range(3)]
-        self.table = outcome_table(self.market, BarrierSpec(4, 4, 50))
+        self.rules = TradeRules(tp_ticks=4, sl_ticks=4, max_hold_bins=50, warmup_bins=60)
+        self.table = outcome_table(self.market, self.rules)
         self.rows: dict[Indices, Any] = {}
 
     def row(self, point: Indices) -> tuple[float, list[int]]:
@@ -49,15 +51,13 @@ class World:
             first, second = (np.pi * place / SIDE for place in point)
             one, two, three = self.noises
             values = np.cos(first) * one + np.sin(first) * (np.cos(second) * two + np.sin(second) * three)
-            found = evaluate(
+            found = trial_figures(
                 self.market,
                 values,
                 [Trial(0.9, 5, 4, 4)],
-                lambda tp, sl: self.table,
-                warmup_bins=60,
-                latency_bins=1,
-                fee_ticks=0.0,
-                resampling=Resampling(999, 0, str(point), str(self.seed)),
+                self.rules,
+                table_of=lambda rules: self.table,
+                draws=Draws(999, 0, str(point), str(self.seed)),
             )
             trades = int(found["n_signals"][0] - found["n_dropped"][0])
             net = float(found["net_pnl_ticks"][0]) if trades >= MIN_TRADES else -np.inf

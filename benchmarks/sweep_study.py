@@ -25,10 +25,11 @@ import numpy as np
 from data import BENCH, WORKSPACE, workspace
 from jobs_research import numpy_pair
 
+from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.experiment.plan import work_item
 from vpcore.experiment.run import plan_experiment
-from vpcore.experiment.worker import Session, Task
+from vpcore.experiment.worker import Task, rows_of
 from vpcore.results import ResultsDB
 
 VP = str(Path(sys.executable).with_name("vp"))
@@ -123,7 +124,7 @@ def compute(session: Session, items: list[Any], off: tuple[str, ...]) -> tuple[f
     found: dict[Any, float] = {}
     began = time.process_time()
     for item in items:
-        columns = session.evaluate(item, Task(None, "", "", ()))
+        columns = rows_of(session, item, Task(None, "", "", ()))
         for i, net in enumerate(columns["net_pnl_ticks"].tolist()):
             found[item.run_id, Trial(*(columns[name][i].item() for name in Trial._fields))] = net
     return time.process_time() - began, found
@@ -180,12 +181,12 @@ def numpy_loop(session: Session, items: list[Any], rows: dict[Any, float]) -> No
             crossed = np.flatnonzero((side[1:] != 0) & (side[1:] != side[:-1])) + 1
             bins, last = [], -HOLD * data.n_bins
             for i in crossed:
-                if i - last >= trial.cooldown_bins and i >= item.settings["warmup_bins"]:
+                if i - last >= trial.cooldown_bins and i >= item.eval.first_bin:
                     bins.append(i)
                     last = i
             at = np.array(bins, dtype=np.int64)
             total = numpy_pair(at, side[at], market, trial.tp_ticks, trial.sl_ticks, HOLD)
-            entry = at + item.settings["latency_bins"]
+            entry = at + item.eval.latency_bins
             inside = entry[entry < market.n_bins]
             trades = int((market.spread[inside] < trial.sl_ticks).sum())
             done += 1

@@ -24,9 +24,10 @@ import data
 import jobs_data
 from harness import human
 
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import trial_figures
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, outcome_table
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, Market
+from vpcore.rules import TradeRules
 
 ENVIRONMENT = data.ROOT / "build" / "peers"
 PYTHON = ENVIRONMENT / "bin" / "python"
@@ -83,8 +84,8 @@ def market_arrays() -> tuple[Path, Any]:
 
     def ours() -> Any:
         fresh = replace(market)  # which has no touch times yet
-        tables = lambda tp, sl: outcome_table(fresh, BarrierSpec(tp, sl, HOLD, "mid"))  # noqa: E731
-        return evaluate(market, values, trials, tables, warmup_bins=0, latency_bins=0, fee_ticks=0.0)
+        rules = TradeRules(tp_ticks=1, sl_ticks=1, max_hold_bins=HOLD, latency_bins=0, price="mid", warmup_bins=0)
+        return trial_figures(fresh, values, trials, rules)
 
     return path, (ours, len(trials))
 

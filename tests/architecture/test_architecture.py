@@ -129,10 +129,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_the_public_api_is_pinned() -> None:
     assert vpcore.__all__ == [
         "BackgroundFit", "CausalityError", "Component", "ConfigError", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
-        "Frame", "FrameBlock", "LabelSpec", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "RefusedError",
+        "Evaluation", "Frame", "FrameBlock", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "RefusedError",
         "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
-        "VpError", "Workspace", "__version__", "hookimpl", "score_dataset",
+        "TradeRules", "VpError", "Workspace", "__version__", "evaluate", "hookimpl", "score_dataset",
     ]  # fmt: skip
 
 

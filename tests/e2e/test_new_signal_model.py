@@ -8,11 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from trade_rules import rules_of
 
-from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, Market, outcome_table
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, Market, outcome_table
 from vpcore.cli.new_signal import Kind, write_package
 from vpcore.plugins.manager import Plugins
-from vpcore.signal import LabelSpec
 from vpcore.testing import synthetic_dataset
 
 pytestmark = pytest.mark.slow
@@ -50,23 +50,22 @@ def features(dataset, reach):
     return np.stack([share(*sizes), depth, share(building, draining)], axis=1)
 
 
-def expected(dataset, labels, params):
+def expected(dataset, rules, params):
     """Return the values by the evaluation's own outcomes: of every bin, the trades that are resolved in it, in order."""
     market = Market.from_bins({name: dataset.bin(name) for name in MARKET_COLUMNS}, dataset.tick_int)
-    spec = BarrierSpec(labels.tp_ticks, labels.sl_ticks, labels.max_hold_bins, labels.price)
-    table = outcome_table(market, spec)
+    table = outcome_table(market, rules)
     x, w, b, learned = features(dataset, params.reach_ticks), np.zeros(3), 0.0, 0
     ends: dict[int, list[tuple[int, int]]] = {}
     for i in np.flatnonzero(dataset.valid):
-        entry = i + labels.latency_bins
+        entry = i + rules.latency_bins
         for row in (0, 1):
             if entry < dataset.n_bins and table.outcome[row, entry] in (TAKE_PROFIT, STOP_LOSS):
                 ends.setdefault(int(table.resolved_at[row, entry]), []).append((i, row))
     values = np.full(dataset.n_bins, math.nan)
     for i in np.flatnonzero(dataset.valid):
         for decided, row in sorted(ends.get(int(i), [])):
-            assert decided + labels.latency_bins < i
-            won = table.outcome[row, decided + labels.latency_bins] == TAKE_PROFIT
+            assert decided + rules.latency_bins < i
+            won = table.outcome[row, decided + rules.latency_bins] == TAKE_PROFIT
             side = 1.0 - 2.0 * row
             error = won - 1 / (1 + math.exp(-(b + side * (w @ x[decided]))))
             w += params.learning_rate * (error * side * x[decided] - params.shrinkage * w)
@@ -89,10 +88,10 @@ def expected(dataset, labels, params):
 )
 def test_its_labels_are_those_of_the_evaluation(model, tp, sl, hold, latency, price):
     data = synthetic_dataset(seed=tp + sl, n_bins=700)
-    labels = LabelSpec(tp, sl, hold, latency, price, data.tick_int)
+    rules = rules_of(tp, sl, hold, price, latency=latency)
     signal = model(learning_rate=0.05, shrinkage=0.01, min_examples=10, reach_ticks=4)
-    result = signal.compute(data, labels)
-    values, learned = expected(data, labels, signal.params)
+    result = signal.compute(data, rules)
+    values, learned = expected(data, rules, signal.params)
     assert learned > 20
     assert result.state.learner.counts[0] == learned
     assert np.allclose(result.values, values, rtol=1e-9, atol=1e-12, equal_nan=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from vpcore import LabelSpec
+from vpcore import TradeRules
 from vpcore.testing import synthetic_dataset
 from vpcore_signals_ml.anomaly_signal import PcaAd
 from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
 from vpcore_signals_ml.neighbour_signal import KnnCl
 from vpcore_signals_ml.tree_signals import GbmMf, GbmSnap
 
-TICK = 250_000_000
 SMALL = {"min_train_bins": 300, "retrain_interval_bins": 150, "stride_bins": 1}
 TREES = {"rounds": 40, "min_leaf": 10, "patience": 2, "learning_rate": 0.3}
 
 
 @pytest.fixture(scope="session")
-def labels():
-    return LabelSpec(tp_ticks=2, sl_ticks=5, max_hold_bins=40, latency_bins=1, price="touch", tick_int=TICK)
+def rules():
+    return TradeRules(tp_ticks=2, sl_ticks=5, max_hold_bins=40)
 
 
 @pytest.fixture(scope="session")

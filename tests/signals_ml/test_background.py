@@ -41,9 +41,9 @@ class Later(Executor):
         self.waiting = [item for item in self.waiting if item[0] > now]
 
 
-def streamed(signal, session, labels, delay):
+def streamed(signal, session, rules, delay):
     """Return the values and the state of a stream whose fits come `delay` bins late."""
-    driver = SignalStream(signal, SignalContext.of(session, labels))
+    driver = SignalStream(signal, SignalContext.of(session, rules))
     later = Later(0)
     signal.fit_elsewhere(driver.state, later)
     later.delay = delay
@@ -54,9 +54,9 @@ def streamed(signal, session, labels, delay):
     return np.array(values), driver.state
 
 
-def models_of(signal, session, labels):
+def models_of(signal, session, rules):
     """Return the model of every fit of an inline stream, by its bin."""
-    driver = SignalStream(signal, SignalContext.of(session, labels))
+    driver = SignalStream(signal, SignalContext.of(session, rules))
     found = {}
     for frame in frames(signal, session):
         driver.push(frame)
@@ -66,13 +66,13 @@ def models_of(signal, session, labels):
 
 
 @pytest.mark.slow
-def test_the_old_model_serves_until_the_new_one_is_ready(small_signals, session, labels):
+def test_the_old_model_serves_until_the_new_one_is_ready(small_signals, session, rules):
     for signal in small_signals:
         if signal.update_interval_bins:
             continue
-        values, state = streamed(signal, session, labels, 30)
-        expected = batch(signal, session, labels).values.copy()
-        models = models_of(signal, session, labels)
+        values, state = streamed(signal, session, rules, 30)
+        expected = batch(signal, session, rules).values.copy()
+        models = models_of(signal, session, rules)
         assert [fit.due_bin for fit in state.background] == list(models)
         older = [None, *models.values()]
         for fit, old in zip(state.background, older, strict=False):
@@ -84,13 +84,13 @@ def test_the_old_model_serves_until_the_new_one_is_ready(small_signals, session,
                     signal.predict(old, state.x[row : row + 1], one)
                 expected[state.seq[row]] = one[0]
         assert values.tobytes() == expected.tobytes()
-        assert (values != batch(signal, session, labels).values)[session.valid].any()
+        assert (values != batch(signal, session, rules).values)[session.valid].any()
 
 
-def test_partial_fits_that_were_missed_are_made_up_for(session, labels):
+def test_partial_fits_that_were_missed_are_made_up_for(session, rules):
     signal = LsvmDer(**SMALL, update_interval_bins=40)
-    values, state = streamed(signal, session, labels, 55)
-    expected = batch(signal, session, labels)
+    values, state = streamed(signal, session, rules, 55)
+    expected = batch(signal, session, rules)
     differ = (values != expected.values) & ~(np.isnan(values) & np.isnan(expected.values))
     assert len(state.background) == 5
     assert state.background.pop().ready_bin is None  # still under way when the data ended
@@ -105,21 +105,21 @@ def test_partial_fits_that_were_missed_are_made_up_for(session, labels):
     assert not (differ & ~explained).any()
 
 
-def test_a_fit_that_is_never_ready_leaves_the_old_model(session, labels):
+def test_a_fit_that_is_never_ready_leaves_the_old_model(session, rules):
     signal = Logit(**{**SMALL, "retrain_interval_bins": 400})
-    values, state = streamed(signal, session, labels, 10_000)
+    values, state = streamed(signal, session, rules, 10_000)
     assert np.isnan(values).all()
     assert [fit.ready_bin for fit in state.background] == [None, None]
     assert state.retrains == []
 
 
-def test_fits_of_the_same_time_are_taken_in_their_order(session, labels):
+def test_fits_of_the_same_time_are_taken_in_their_order(session, rules):
     signal = Logit(**{**SMALL, "retrain_interval_bins": 20})
-    _, state = streamed(signal, session, labels, 200)
+    _, state = streamed(signal, session, rules, 200)
     due = [fit.bin_seq for fit in state.retrains]
     assert due == sorted(due)
     assert len(due) > 10
-    expected = batch(signal, session, labels)
+    expected = batch(signal, session, rules)
     assert state.background[-1].ready_bin is None
     assert len(state.background) == len(expected.state.retrains)
 
@@ -137,9 +137,9 @@ class Notes(Later):
         return future
 
 
-def test_an_executor_is_tried_before_the_first_bin(small_signals, session, labels):
+def test_an_executor_is_tried_before_the_first_bin(small_signals, session, rules):
     for signal in small_signals:
-        state = signal.start(SignalContext.of(session, labels))
+        state = signal.start(SignalContext.of(session, rules))
         executor = Notes()
         signal.fit_elsewhere(state, executor)
         ((model, spent),) = executor.made
@@ -149,11 +149,11 @@ def test_an_executor_is_tried_before_the_first_bin(small_signals, session, label
 
 
 @pytest.mark.slow
-def test_another_process_makes_the_fits(session, labels):
+def test_another_process_makes_the_fits(session, rules):
     part = session.slice(0, 800)
     signal = Logit(**SMALL)
-    found = simulate(part, BinStages.on(part, signal, ScoringConfig(), labels), budget_ms=100.0, retrain="background")
-    expected = batch(signal, part, labels)
+    found = simulate(part, BinStages.on(part, signal, ScoringConfig(), rules), budget_ms=100.0, retrain="background")
+    expected = batch(signal, part, rules)
     assert [fit.due_bin for fit in found.late_fits] == [fit.bin_seq for fit in expected.state.retrains]
     assert len(found.retrain_us) == len(found.late_fits) > 1
     differ = (found.values != expected.values) & ~(np.isnan(found.values) & np.isnan(expected.values))
@@ -166,12 +166,12 @@ def test_another_process_makes_the_fits(session, labels):
     assert all(fit.had_model for fit in found.late_fits[1:])
 
 
-def test_only_a_late_fit_explains_a_difference(session, labels):
+def test_only_a_late_fit_explains_a_difference(session, rules):
     signal = PcaAd(**SMALL)
     scoring = ScoringConfig()
-    stages = BinStages.on(session, signal, scoring, labels)
+    stages = BinStages.on(session, signal, scoring, rules)
     scores, _ = score_arrays(*(session.grid(f"composite_d{i}") for i in (1, 2, 3)), session.valid, scoring)
-    values = batch(signal, session, labels).values.copy()
+    values = batch(signal, session, rules).values.copy()
     assert compare(session, stages, values, scores) == ()
     at = np.flatnonzero(~np.isnan(values))[[100, 103]]
     values[at] += 0.25

@@ -81,12 +81,12 @@ def test_across_sessions_only_pairs_of_different_ones_count():
     assert 0 < error < 0.2
 
 
-def test_the_report_of_a_run(small_signals, session, labels):
+def test_the_report_of_a_run(small_signals, session, rules):
     for signal in small_signals:
-        result = batch(signal, session, labels)
-        found = diagnose(signal, session, labels, result)
+        result = batch(signal, session, rules)
+        found = diagnose(signal, session, rules, result)
         json.dumps(found, allow_nan=False)
-        again = diagnose(signal, session, labels)
+        again = diagnose(signal, session, rules)
         assert len(found.pop("circumstances")["fit_ms"]) == len(again.pop("circumstances")["fit_ms"])
         assert found == again
         assert found["n"] == sum(step["n"] for step in found["calibration"]) > 100
@@ -102,10 +102,10 @@ def test_the_report_of_a_run(small_signals, session, labels):
         assert max(lost) > 0.0
 
 
-def test_what_costs_little_is_said_without_shuffling(small_signals, session, labels):
+def test_what_costs_little_is_said_without_shuffling(small_signals, session, rules):
     for signal in small_signals:
-        result = batch(signal, session, labels)
-        basic, full = (signal.diagnose(session, labels, result, full=extent) for extent in (False, True))
+        result = batch(signal, session, rules)
+        basic, full = (signal.diagnose(session, rules, result, full=extent) for extent in (False, True))
         kind = {"linear": "weight", "tree": "gain"}.get(type(signal).__module__.split(".")[1].split("_")[0])
         assert [set(item) for item in basic["importance"]] == ([{"feature", kind}] * len(full["drift"]) if kind else [])
         sizes = [abs(item[kind]) for item in basic["importance"]]
@@ -113,31 +113,31 @@ def test_what_costs_little_is_said_without_shuffling(small_signals, session, lab
         assert {**basic, "importance": None} == {**full, "importance": None}
 
 
-def test_a_confidence_counts_as_a_probability(session, labels):
+def test_a_confidence_counts_as_a_probability(session, rules):
     signal = KnnCl(min_train_bins=300, stride_bins=1)
-    result = batch(signal, session, labels)
-    found = diagnose(signal, session, labels, result)
+    result = batch(signal, session, rules)
+    found = diagnose(signal, session, rules, result)
     values, y, _ = out_of_sample(result.state, result.values[session.valid])
     assert values.min() < 0.0
     assert found["brier"][0] == pytest.approx(((values + 1) / 2 - y).__pow__(2).mean())
     assert found["auc"][0] == pytest.approx(auc(values, y))
 
 
-def test_importance_names_the_feature_that_decides(session, labels):
+def test_importance_names_the_feature_that_decides(session, rules):
     signal = Logit(min_train_bins=300, stride_bins=1)
-    result = batch(signal, session, labels)
+    result = batch(signal, session, rules)
     model = result.state.model
     at = signal.features.names.index("touch_20")
     model.weights[:] = 0.0
     model.weights[at] = 1.0
-    found = diagnose(signal, session, labels, result)
+    found = diagnose(signal, session, rules, result)
     lost = {item["feature"]: item["auc_lost"] for item in found["importance"]}
     assert lost["touch_20"] != 0.0
     assert all(value == 0.0 for name, value in lost.items() if name != "touch_20")
 
 
-def test_a_session_without_a_fit(session, labels):
-    found = diagnose(Logit(), session, labels)
+def test_a_session_without_a_fit(session, rules):
+    found = diagnose(Logit(), session, rules)
     assert (found["n"], found["auc"], found["retrains"], found["importance"]) == (0, [None] * 3, [], [])
-    empty = diagnose(Logit(), session.slice(0, 50), labels)
+    empty = diagnose(Logit(), session.slice(0, 50), rules)
     assert empty["drift"] == []

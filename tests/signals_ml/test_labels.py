@@ -6,23 +6,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trade_rules import rules_of
 
-from vpcore import LabelSpec
-from vpcore.backtest.triple_barrier import MARKET_COLUMNS, BarrierSpec, outcome_table
+from vpcore import TradeRules
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, outcome_table
 from vpcore.testing import synthetic_dataset
 from vpcore_signals_ml.labels import DOWN, NEVER, NONE, OPEN, UNKNOWN, UP, new_book, prices_of, resolve
 
 TICK = 250_000_000
 
 
-def resolved(data, labels, stop=None, one_by_one=False):
+def resolved(data, rules, stop=None, one_by_one=False):
     """Return seq, outcomes, ends, labels and their times after the bins up to `stop`."""
     rows = np.flatnonzero(data.valid[:stop])
     seq = np.array(data.bin("bin_seq")[rows])
     n = len(rows)
     arrays = np.full((n, 2), OPEN, np.int8), np.zeros((n, 2), np.int64), np.full(n, UNKNOWN, np.int8), np.full(n, NEVER)
-    book = new_book(labels)
-    prices = prices_of(lambda name: data.bin(name)[rows], labels)
+    book = new_book(rules, TICK)
+    prices = prices_of(lambda name: data.bin(name)[rows], rules.price, TICK)
     if one_by_one:
         for i in range(n):
             resolve(book, i, i + 1, seq, prices[i : i + 1], *arrays)
@@ -31,27 +32,25 @@ def resolved(data, labels, stop=None, one_by_one=False):
     return seq, *arrays
 
 
-labels_of = st.builds(
-    LabelSpec,
+rules_drawn = st.builds(
+    TradeRules,
     tp_ticks=st.integers(1, 5),
     sl_ticks=st.integers(1, 5),
     max_hold_bins=st.integers(1, 60),
     latency_bins=st.integers(0, 4),
     price=st.sampled_from(["touch", "mid"]),
-    tick_int=st.just(TICK),
 )
 
 
 @settings(max_examples=40)
-@given(seed=st.integers(0, 1000), labels=labels_of, invalid=st.sampled_from([0.0, 0.02, 0.3]))
-def test_they_equal_the_outcome_table(seed, labels, invalid):
+@given(seed=st.integers(0, 1000), rules=rules_drawn, invalid=st.sampled_from([0.0, 0.02, 0.3]))
+def test_they_equal_the_outcome_table(seed, rules, invalid):
     data = synthetic_dataset(seed, 300, invalid=invalid)
-    spec = BarrierSpec(labels.tp_ticks, labels.sl_ticks, labels.max_hold_bins, labels.price)
-    table = outcome_table({name: data.bin(name) for name in MARKET_COLUMNS}, spec, TICK)
-    seq, outcome, ends, y, known = resolved(data, labels)
+    table = outcome_table({name: data.bin(name) for name in MARKET_COLUMNS}, rules, TICK)
+    seq, outcome, ends, y, known = resolved(data, rules)
     last = int(seq[-1])
     for row, bin_ in enumerate(seq):
-        entry = bin_ + labels.latency_bins
+        entry = bin_ + rules.latency_bins
         if entry >= data.n_bins or table.outcome[0, entry] == 2:
             assert (y[row], known[row]) == (UNKNOWN, NEVER)
             continue
@@ -75,11 +74,11 @@ def test_they_equal_the_outcome_table(seed, labels, invalid):
 
 
 @settings(max_examples=20)
-@given(seed=st.integers(0, 1000), labels=labels_of, stop=st.integers(50, 299))
-def test_what_is_known_at_a_bin_is_what_a_shorter_session_knows(seed, labels, stop):
+@given(seed=st.integers(0, 1000), rules=rules_drawn, stop=st.integers(50, 299))
+def test_what_is_known_at_a_bin_is_what_a_shorter_session_knows(seed, rules, stop):
     data = synthetic_dataset(seed, 300)
-    _, _, _, y, known = resolved(data, labels)
-    part, _, _, y_part, known_part = resolved(data, labels, stop, one_by_one=True)
+    _, _, _, y, known = resolved(data, rules)
+    part, _, _, y_part, known_part = resolved(data, rules, stop, one_by_one=True)
     then = known[: len(part)] <= (part[-1] if len(part) else 0)
     assert (np.where(then, y[: len(part)], UNKNOWN) == y_part).all()
     assert (np.where(then, known[: len(part)], NEVER) == known_part).all()
@@ -87,12 +86,12 @@ def test_what_is_known_at_a_bin_is_what_a_shorter_session_knows(seed, labels, st
 
 def test_some_of_every_label_occur():
     data = synthetic_dataset(3, 1000)
-    labels = LabelSpec(2, 2, 20, 1, "mid", TICK)
-    y = resolved(data, labels)[3]
+    rules = rules_of(2, 2, 20, "mid")
+    y = resolved(data, rules)[3]
     assert {UNKNOWN, DOWN, UP, NONE} <= set(y.tolist())
 
 
 @pytest.mark.parametrize(("price", "unit"), [("touch", TICK), ("mid", 2)])
 def test_barriers_are_those_of_the_experiment(price, unit):
-    book = new_book(LabelSpec(3, 7, 11, 2, price, TICK))
+    book = new_book(rules_of(3, 7, 11, price, latency=2), TICK)
     assert (book.take_profit, book.stop_loss, book.hold, book.latency) == (3 * unit, 7 * unit, 11, 2)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from trade_rules import rules_of
 
-from vpcore import Dataset, Engine, EngineParams, LabelSpec
+from vpcore import Dataset, Engine, EngineParams
 from vpcore.schema import GRID_VALUES
 from vpcore_market.source import Simulation, SyntheticParams
 from vpcore_signals_ml import walk
@@ -35,8 +36,8 @@ def session(seed, alpha, minutes):
     return Dataset.from_arrays(bins, grid, dataset_id=f"s{seed}", cell_width_ns=10**8, tick_int=TICK)
 
 
-def predictions(signal, data, labels):
-    result = signal.compute(data, labels)
+def predictions(signal, data, rules):
+    result = signal.compute(data, rules)
     p, y, _ = out_of_sample(result.state, result.values[np.flatnonzero(data.valid)])
     return p, y
 
@@ -50,18 +51,18 @@ def quiet():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNALS)
 def test_no_effect_no_finding_and_a_leak_is_seen(quiet, name, monkeypatch):
-    labels = LabelSpec(4, 4, 1200, 1, "mid", TICK)
-    honest, error = auc_across([predictions(SIGNALS[name], data, labels) for data in quiet])
+    rules = rules_of(4, 4, 1200, "mid")
+    honest, error = auc_across([predictions(SIGNALS[name], data, rules) for data in quiet])
     assert abs(honest - 0.5) < 2 * error
     choose = walk.choose
     monkeypatch.setattr(walk, "choose", lambda x, seq, y, resolved, **rest: choose(x, seq, y, seq, **rest))
-    leaking, error = auc_across([predictions(SIGNALS[name], data, labels) for data in quiet])
+    leaking, error = auc_across([predictions(SIGNALS[name], data, rules) for data in quiet])
     assert leaking > 0.5 + 3 * error
     assert leaking > honest + 0.1
 
 
 def test_an_effect_is_found():
-    labels = LabelSpec(1, 1, 600, 1, "mid", TICK)
+    rules = rules_of(1, 1, 600, "mid")
     signal = Logit(min_train_bins=3000, retrain_interval_bins=1500)
     for seed in (1, 2):
-        assert auc(*predictions(signal, session(seed, 0.6, 12), labels)) > 0.55
+        assert auc(*predictions(signal, session(seed, 0.6, 12), rules)) > 0.55

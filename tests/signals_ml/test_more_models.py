@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ml_examples import training
+from trade_rules import rules_of
 
 from vpcore.signal import batch
 from vpcore_signals_ml.anomaly_signal import PcaAd
@@ -96,10 +97,10 @@ def test_an_order_holds_every_example_once():
     assert abs(np.corrcoef(order, np.arange(500))[0, 1]) < 0.2
 
 
-def test_partial_fits_happen_between_full_ones(session, labels):
+def test_partial_fits_happen_between_full_ones(session, rules):
     schedule = {"min_train_bins": 300, "retrain_interval_bins": 10_000, "stride_bins": 1}
-    never = batch(LsvmDer(**schedule, update_interval_bins=10_000), session, labels)
-    often = batch(LsvmDer(**schedule, update_interval_bins=50), session, labels)
+    never = batch(LsvmDer(**schedule, update_interval_bins=10_000), session, rules)
+    often = batch(LsvmDer(**schedule, update_interval_bins=50), session, rules)
     rows = np.flatnonzero(session.valid)
     first = rows[LsvmDer.features.warmup + 300 - 1]
     assert often.values[: first + 1].tobytes() == never.values[: first + 1].tobytes()
@@ -146,14 +147,14 @@ def test_neighbours_whose_weight_has_decayed_say_nothing():
     assert out[0] == 0.0
 
 
-def test_examples_without_a_side_vote_for_neither(session, labels):
+def test_examples_without_a_side_vote_for_neither(session, rules):
     """Confidences are P(up) - P(down): with neutral examples their sizes shrink."""
     schedule = {"min_train_bins": 300, "retrain_interval_bins": 10_000, "stride_bins": 1, "k": 25}
 
     class Sided(KnnCl):
         neutral_examples = False
 
-    with_them, without = (batch(signal(**schedule), session, labels) for signal in (KnnCl, Sided))
+    with_them, without = (batch(signal(**schedule), session, rules) for signal in (KnnCl, Sided))
     assert len(with_them.state.model.z) > len(without.state.model.z)
     assert set(np.unique(with_them.state.model.side)) == {-1.0, 0.0, 1.0}
     values = with_them.values[~np.isnan(with_them.values)]
@@ -219,14 +220,14 @@ def test_profiles_that_do_not_vary_are_no_problem():
     assert out[1] == pytest.approx(0.7)
 
 
-def test_the_window_rolls_and_labels_do_not_matter(session, labels):
+def test_the_window_rolls_and_labels_do_not_matter(session, rules):
     signal = PcaAd(min_train_bins=300, retrain_interval_bins=100, train_window_bins=200, stride_bins=1)
-    result = batch(signal, session, labels)
+    result = batch(signal, session, rules)
     assert max(fit.n_train for fit in result.state.retrains) <= 200
     assert len(result.state.retrains) > 3
-    other = batch(signal, session, type(labels)(9, 9, 5, 1, "mid", labels.tick_int))
+    other = batch(signal, session, rules_of(9, 9, 5, "mid"))
     assert other.values.tobytes() == result.values.tobytes()
     strict, lax = (
-        batch(PcaAd(signal.params, train_window_bins=0, quantile=q), session, labels).values for q in (0.99, 0.2)
+        batch(PcaAd(signal.params, train_window_bins=0, quantile=q), session, rules).values for q in (0.99, 0.2)
     )
     assert (lax == 0.0).sum() < (strict == 0.0).sum() < np.isfinite(strict).sum()

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpcore_signals_ml.labels import DOWN, NEVER, NONE, UNKNOWN, UP
-from vpcore_signals_ml.selection import MIN_PER_CLASS, Rules, balanced, choose, uniqueness
+from vpcore_signals_ml.selection import MIN_PER_CLASS, Selection, balanced, choose, uniqueness
 
 
-def rules(**changes):
+def selection(**changes):
     plain = {
         "window_bins": 0,
         "stride_bins": 1,
@@ -20,7 +20,7 @@ def rules(**changes):
         "validation_share": 0.0,
         "latency_bins": 1,
     }
-    return Rules(**(plain | changes))
+    return Selection(**(plain | changes))
 
 
 def market(n=400, seed=0):
@@ -36,7 +36,7 @@ def market(n=400, seed=0):
 @given(seed=st.integers(0, 99), row=st.integers(150, 399), share=st.sampled_from([0.0, 0.2, 0.5]))
 def test_only_the_resolved_is_learned_and_the_validation_part_is_purged(seed, row, share):
     x, seq, y, resolved = market(seed=seed)
-    chosen = choose(x, seq, y, resolved, first_row=20, row=row, rules=rules(validation_share=share))
+    chosen = choose(x, seq, y, resolved, first_row=20, row=row, selection=selection(validation_share=share))
     train, valid = chosen.x[:, 0].astype(int), chosen.x_valid[:, 0].astype(int)
     usable = [i for i in range(20, row + 1) if y[i] in (UP, DOWN) and resolved[i] <= seq[row]]
     n_valid = int(len(usable) * share)
@@ -51,19 +51,23 @@ def test_only_the_resolved_is_learned_and_the_validation_part_is_purged(seed, ro
 
 def test_the_future_does_not_matter():
     x, seq, y, resolved = market()
-    first = choose(x, seq, y, resolved, first_row=0, row=250, rules=rules(validation_share=0.3, uniqueness=True))
+    first = choose(
+        x, seq, y, resolved, first_row=0, row=250, selection=selection(validation_share=0.3, uniqueness=True)
+    )
     y, resolved, x = y.copy(), resolved.copy(), x.copy()
     later = resolved > seq[250]
     y[later], x[251:] = UP, -1.0
     resolved[later] += 1000 * (resolved[later] < NEVER)
-    again = choose(x, seq, y, resolved, first_row=0, row=250, rules=rules(validation_share=0.3, uniqueness=True))
+    again = choose(
+        x, seq, y, resolved, first_row=0, row=250, selection=selection(validation_share=0.3, uniqueness=True)
+    )
     for name in ("x", "y", "weight", "x_valid", "y_valid", "weight_valid"):
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
 
 
 def test_window_and_stride():
     x, seq, y, resolved = market()
-    chosen = choose(x, seq, y, resolved, first_row=0, row=399, rules=rules(window_bins=200, stride_bins=3))
+    chosen = choose(x, seq, y, resolved, first_row=0, row=399, selection=selection(window_bins=200, stride_bins=3))
     rows = chosen.x[:, 0].astype(int)
     assert rows.min() >= 200
     assert (seq[rows] % 3 == 0).all()
@@ -74,14 +78,14 @@ def test_too_few_of_a_class_is_no_fit():
     y[:] = DOWN
     y[: MIN_PER_CLASS - 1] = UP
     resolved[:] = seq + 1
-    assert choose(x, seq, y, resolved, first_row=0, row=399, rules=rules()) is None
+    assert choose(x, seq, y, resolved, first_row=0, row=399, selection=selection()) is None
     y[MIN_PER_CLASS - 1] = UP
-    assert choose(x, seq, y, resolved, first_row=0, row=399, rules=rules()) is not None
+    assert choose(x, seq, y, resolved, first_row=0, row=399, selection=selection()) is not None
 
 
 def test_both_classes_weigh_the_same_and_old_examples_less():
     x, seq, y, resolved = market()
-    chosen = choose(x, seq, y, resolved, first_row=0, row=399, rules=rules(half_life_bins=50))
+    chosen = choose(x, seq, y, resolved, first_row=0, row=399, selection=selection(half_life_bins=50))
     w, up = chosen.weight, chosen.y == 1.0
     assert w.mean() == pytest.approx(1.0)
     assert w[up].sum() == pytest.approx(w[~up].sum())

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import yaml
 from learning_world import EXPERIMENT, SMALL, make_learning_workspace
+from trade_rules import rules_of
 
-from vpcore import LabelSpec, LivePipeline, SignalContext, SignalError
+from vpcore import LivePipeline, SignalContext, SignalError
 from vpcore.cli.app import run
 from vpcore.experiment.run import run_experiment
 from vpcore.serving.promote import promote
@@ -58,8 +59,8 @@ def test_every_run_says_how_right_it_was(world, capsys):
     looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / run_id)
     assert [(look["tp_ticks"], look["sl_ticks"]) for look in looks] == [(1, 5), (2, 5)]
     signal = workspace.plugins.load("signal", "logit")(**SMALL)
-    labels = LabelSpec(2, 5, 40, 1, "touch", dataset.tick_int)
-    expected = diagnose(signal, dataset, labels, full=False)
+    rules = rules_of(2, 5, 40)
+    expected = diagnose(signal, dataset, rules, full=False)
     assert {name: value for name, value in looks[1].items() if name in expected and name != "circumstances"} == {
         name: value for name, value in expected.items() if name != "circumstances"
     }
@@ -95,9 +96,9 @@ def test_a_server_predicts_with_the_published_model_at_once(world):
     workspace, _, dataset = world
     live = LivePipeline.from_serving(workspace, "best")
     stream = live.stages.stream
-    labels = stream.context.labels
-    assert (labels.tp_ticks, labels.sl_ticks) == (2, 5)
-    trained = batch(live.signal, dataset, labels).state
+    rules = stream.context.rules
+    assert (rules.tp_ticks, rules.sl_ticks) == (2, 5)
+    trained = batch(live.signal, dataset, rules).state
     values = [stream.push(frame) for frame in frames(live.signal, dataset.slice(0, 300))]
     assert stream.state.retrain_ns == []
     warm = np.flatnonzero(dataset.valid)[live.signal.features.warmup]
@@ -122,7 +123,7 @@ def vp(world, capsys, *arguments, code=0):
 def test_a_run_is_simulated_with_the_barriers_that_are_meant(world, capsys):
     _, run_id, dataset = world
     found = vp(world, capsys, "--run-id", run_id, "--tp-ticks", "2")
-    expected = batch(Logit(**SMALL), dataset, LabelSpec(2, 5, 40, 1, "touch", dataset.tick_int)).state
+    expected = batch(Logit(**SMALL), dataset, rules_of(2, 5, 40)).state
     assert found["stream_equals_batch"]
     assert found["retrain"] == "inline"
     assert found["late_fits"] == []
@@ -138,8 +139,8 @@ def test_a_signal_is_simulated_with_the_trades_of_a_plain_experiment(world, caps
     *_, dataset = world
     parameters = ("--params-json", json.dumps({**SMALL, "min_train_bins": 200}))
     found = vp(world, capsys, "--signal", "logit", "--dataset-id", "open", *parameters, "--sl-ticks", "6")
-    labels = LabelSpec(4, 6, 1200, 1, "touch", dataset.tick_int)
-    expected = batch(Logit(**{**SMALL, "min_train_bins": 200}), dataset, labels)
+    rules = rules_of(4, 6, 1200)
+    expected = batch(Logit(**{**SMALL, "min_train_bins": 200}), dataset, rules)
     assert found["stream_equals_batch"]
     assert found["retrains"] == len(expected.state.retrains)
     error = vp(world, capsys, "--signal", "ads", "--dataset-id", "open", "--tp-ticks", "2", code=2)
@@ -240,14 +241,14 @@ def test_a_packed_model_comes_back(tmp_path):
         unpack_model(packed, out)
 
 
-def test_what_was_never_fitted_is_not_kept(session, labels, tmp_path):
+def test_what_was_never_fitted_is_not_kept(session, rules, tmp_path):
     signal = Logit()
     folder = tmp_path / "models" / "m"
     assert not keep_model(signal, None, folder)
-    assert not keep_model(signal, signal.start(SignalContext.of(session, labels)), folder)
+    assert not keep_model(signal, signal.start(SignalContext.of(session, rules)), folder)
     assert not folder.exists()
     signal = Logit(**SMALL)
-    state = batch(signal, session, labels).state
+    state = batch(signal, session, rules).state
     assert keep_model(signal, state, folder)
     first = pack_model(folder)
     assert keep_model(signal, state, folder)  # again: the same bytes

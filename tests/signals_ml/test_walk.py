@@ -21,9 +21,9 @@ from vpcore_signals_ml.linear_signals import Logit
 from vpcore_signals_ml.tree_signals import GbmMf
 
 
-def test_fits_happen_on_the_schedule(session, labels):
+def test_fits_happen_on_the_schedule(session, rules):
     signal = Logit(min_train_bins=300, retrain_interval_bins=150, stride_bins=1)
-    result = batch(signal, session, labels)
+    result = batch(signal, session, rules)
     seq = session.bin("bin_seq")[session.valid]
     due = list(range(100 + 300 - 1, len(seq), 150))
     assert [fit.bin_seq for fit in result.state.retrains] == [seq[row] for row in due]
@@ -32,40 +32,40 @@ def test_fits_happen_on_the_schedule(session, labels):
     assert first == seq[due[0]]
     sizes = [fit.n_train for fit in result.state.retrains]
     assert sizes == sorted(sizes)
-    rolling = batch(Logit(signal.params, train_window_bins=200), session, labels).state.retrains
+    rolling = batch(Logit(signal.params, train_window_bins=200), session, rules).state.retrains
     assert max(fit.n_train for fit in rolling) < 200
 
 
-def test_a_fit_changes_nothing_before_it(session, labels):
-    often = batch(Logit(min_train_bins=300, retrain_interval_bins=150, stride_bins=1), session, labels).values
-    once = batch(Logit(min_train_bins=300, retrain_interval_bins=10_000, stride_bins=1), session, labels).values
+def test_a_fit_changes_nothing_before_it(session, rules):
+    often = batch(Logit(min_train_bins=300, retrain_interval_bins=150, stride_bins=1), session, rules).values
+    once = batch(Logit(min_train_bins=300, retrain_interval_bins=10_000, stride_bins=1), session, rules).values
     second = np.flatnonzero(session.valid)[100 + 300 - 1 + 150]
     assert once[:second].tobytes() == often[:second].tobytes()
     assert once[second] != often[second]
 
 
-def test_features_of_a_dataset_are_made_once(session, labels, monkeypatch):
+def test_features_of_a_dataset_are_made_once(session, rules, monkeypatch):
     data = session.slice(0, 600)
     made = []
     real = type(Logit.features).matrix
     monkeypatch.setattr(type(Logit.features), "matrix", lambda self, dataset: made.append(1) or real(self, dataset))
     settings = {"min_train_bins": 200, "stride_bins": 1}
     for signal in (Logit(**settings), Logit(c=1.0, **settings), GbmMf(rounds=2, **settings)):
-        batch(signal, data, labels)
+        batch(signal, data, rules)
     assert made == [1]
 
 
-def test_a_saved_model_goes_on_where_it_was(small_signals, session, labels, tmp_path):
+def test_a_saved_model_goes_on_where_it_was(small_signals, session, rules, tmp_path):
     for number, signal in enumerate(small_signals):
         folder = tmp_path / str(number)
         folder.mkdir()
-        context = SignalContext.of(session, labels)
+        context = SignalContext.of(session, rules)
         driver = SignalStream(signal, context)
         values = [driver.push(frame) for frame in frames(signal, session)]
         signal.save_model(driver.state, folder)
         batched = tmp_path / f"{number}b"
         batched.mkdir()
-        signal.save_model(batch(signal, session, labels).state, batched)
+        signal.save_model(batch(signal, session, rules).state, batched)
         for file in sorted(folder.iterdir()):
             assert file.read_bytes() == (batched / file.name).read_bytes()
         state = signal.load_model(folder, context)
@@ -91,24 +91,24 @@ def test_a_saved_model_goes_on_where_it_was(small_signals, session, labels, tmp_
         assert not np.isnan(again[-1])
 
 
-def test_nothing_is_pickled(session, labels, tmp_path, monkeypatch):
+def test_nothing_is_pickled(session, rules, tmp_path, monkeypatch):
     def refuse(*arguments, **keywords):
         raise AssertionError("pickle was used")
 
     signal = Logit(min_train_bins=300, stride_bins=1)
-    state = batch(signal, session, labels).state
+    state = batch(signal, session, rules).state
     for name in ("dump", "dumps", "load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, refuse)
     signal.save_model(state, tmp_path)
-    signal.load_model(tmp_path, SignalContext.of(session, labels))
+    signal.load_model(tmp_path, SignalContext.of(session, rules))
 
 
 @pytest.fixture
-def kept(session, labels, tmp_path):
+def kept(session, rules, tmp_path):
     """A signal, its context, and a folder with its model."""
     signal = Logit(min_train_bins=300, stride_bins=1)
-    signal.save_model(batch(signal, session, labels).state, tmp_path)
-    return signal, SignalContext.of(session, labels), tmp_path
+    signal.save_model(batch(signal, session, rules).state, tmp_path)
+    return signal, SignalContext.of(session, rules), tmp_path
 
 
 def rewrite(folder, **changes):
@@ -135,7 +135,7 @@ def test_a_foreign_model_is_refused(kept):
         signal.load_model(folder, context)
     rewrite(folder, version=1)
     signal.load_model(folder, context)
-    other = replace(context, labels=replace(context.labels, tp_ticks=3))
+    other = replace(context, rules=context.rules.at(3, 5))
     with pytest.raises(SignalError, match="its labels is .*'tp_ticks': 2.* not .*'tp_ticks': 3"):
         signal.load_model(folder, other)
 
@@ -189,13 +189,13 @@ def test_arrays_with_objects_or_nan_are_refused(kept):
             signal.load_model(folder, context)
 
 
-def test_what_cannot_work_is_refused(session, labels, tmp_path, monkeypatch):
+def test_what_cannot_work_is_refused(session, rules, tmp_path, monkeypatch):
     signal = Logit()
-    with pytest.raises(SignalError, match="its context needs a LabelSpec"):
+    with pytest.raises(SignalError, match="its context needs TradeRules"):
         signal.start(SignalContext.of(session))
     with pytest.raises(SignalError, match="'Logit' has no model to save: nothing was fitted yet"):
-        signal.save_model(signal.start(SignalContext.of(session, labels)), tmp_path)
-    small = replace(SignalContext.of(session, labels), k=np.arange(-5, 6, dtype=np.int16))
+        signal.save_model(signal.start(SignalContext.of(session, rules)), tmp_path)
+    small = replace(SignalContext.of(session, rules), k=np.arange(-5, 6, dtype=np.int16))
     with pytest.raises(ConfigError, match="Signal 'Logit' reads cells up to 10 ticks"):
         signal.start(small)
     monkeypatch.setattr(require.importlib.util, "find_spec", lambda name: None)
@@ -203,8 +203,8 @@ def test_what_cannot_work_is_refused(session, labels, tmp_path, monkeypatch):
         PluginError,
         match=r"Signal 'GbmMf' needs lightgbm, which is not installed. Run: pip install 'vpcore-signals-ml\[models\]'",
     ):
-        GbmMf().start(SignalContext.of(session, labels))
-    signal.start(SignalContext.of(session, labels))  # needs none
+        GbmMf().start(SignalContext.of(session, rules))
+    signal.start(SignalContext.of(session, rules))  # needs none
     assert GbmMf.missing().startswith("lightgbm, which is not installed. Run: pip install")
     assert Logit.missing() == ""
 
@@ -224,9 +224,9 @@ def test_the_list_says_what_is_missing_and_how_to_install_it(monkeypatch, capsys
     assert logit["missing"] == ""
 
 
-def test_refits_are_timed_on_their_own_when_bins_are_simulated(session, labels):
+def test_refits_are_timed_on_their_own_when_bins_are_simulated(session, rules):
     signal = Logit(min_train_bins=300, retrain_interval_bins=150, stride_bins=1)
     part = session.slice(0, 600)
-    found = simulate(part, BinStages.on(part, signal, ScoringConfig(), labels), budget_ms=100.0)
+    found = simulate(part, BinStages.on(part, signal, ScoringConfig(), rules), budget_ms=100.0)
     assert len(found.retrain_us) == 2
     assert min(found.retrain_us) > 0

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trade_rules import rules_of
 
 from vpcore.backtest.costs import breakeven_rate, driftless_rate
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import trial_figures
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import BarrierSpec, Market, outcome_table
+from vpcore.backtest.triple_barrier import Market
 from vpcore.statistics.intervals import wilson
 
 
@@ -101,16 +102,8 @@ def test_rows_equal_sums_over_the_oracles_trades(
     values = np.where(rng.random(n_bins) < 0.1, np.nan, rng.normal(size=n_bins))
     market = Market.from_bins(bins, naive.tick)
     trials = [Trial(t, c, tp, sl) for t in (0.5, 1.0) for c in (0, 7) for tp in (2, 5) for sl in (3, 6)]
-    tables = {(tp, sl): outcome_table(market, BarrierSpec(tp, sl, hold, price)) for tp in (2, 5) for sl in (3, 6)}
-    got = evaluate(
-        market,
-        values,
-        reversed(trials),
-        lambda tp, sl: tables[tp, sl],
-        warmup_bins=warmup,
-        latency_bins=latency,
-        fee_ticks=fee,
-    )
+    rules = rules_of(1, 1, hold, price, latency, warmup_bins=warmup, fee_ticks=fee)
+    got = trial_figures(market, values, reversed(trials), rules)
     for row, trial in enumerate(sorted(trials)):
         assert Trial(*(got[name][row] for name in Trial._fields)) == trial
         want = naive_row(naive, bins, values, trial, hold, price, warmup, latency, fee)
@@ -122,12 +115,11 @@ def test_a_row_does_not_depend_on_its_company(naive: SimpleNamespace) -> None:
     bins = naive.market(5, 400)
     market = Market.from_bins(bins, naive.tick)
     values = np.random.default_rng(5).normal(size=400)
-    table = outcome_table(market, BarrierSpec(4, 4, 50))
-    options: dict[str, Any] = {"warmup_bins": 10, "latency_bins": 1, "fee_ticks": 0.1}
+    rules = rules_of(4, 4, 50, warmup_bins=10, fee_ticks=0.1)
     trials = [Trial(thr, 5, 4, 4) for thr in (0.25, 0.5, 1.0)]
-    together = evaluate(market, values, trials, lambda tp, sl: table, **options)
+    together = trial_figures(market, values, trials, rules)
     for row, trial in enumerate(trials):
-        alone = evaluate(market, values, [trial], lambda tp, sl: table, **options)
+        alone = trial_figures(market, values, [trial], rules)
         assert {name: column[0].tobytes() for name, column in alone.items()} == {
             name: column[row].tobytes() for name, column in together.items()
         }
@@ -173,11 +165,8 @@ def test_the_driftless_rate_is_that_of_a_random_walk(price: Any) -> None:
         "mid2_high": 2 * high + spread, "mid2_low": 2 * low + spread,
     }  # fmt: skip
     market = Market.from_bins(bins, 1)
-    table = outcome_table(market, BarrierSpec(6, 3, 3000, price))
     values = np.tile([0.0, 1.0, 0.0, -1.0], n_bins // 4)
-    row = evaluate(
-        market, values, [Trial(0.5, 0, 6, 3)], lambda tp, sl: table, warmup_bins=0, latency_bins=1, fee_ticks=0.0
-    )
+    row = trial_figures(market, values, [Trial(0.5, 0, 6, 3)], rules_of(6, 3, 3000, price))
     resolved = row["tp_rate"][0] / (row["tp_rate"][0] + row["sl_rate"][0])
     error = math.sqrt(resolved * (1 - resolved) / row["n_eff"][0])
     assert abs(resolved - row["driftless_rate"][0]) < 4 * error

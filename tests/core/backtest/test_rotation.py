@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from random_walks import N_BINS, persistent, signals_of, walk
+from trade_rules import rules_of
 
 from vpcore.backtest.entries import Detections
-from vpcore.backtest.metrics import Resampling, evaluate, ring_of
+from vpcore.backtest.metrics import Draws, ring_of, trial_figures
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import BarrierSpec, Market, OutcomeTable, outcome_table
+from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
 from vpcore.statistics.bootstrap import mean_interval
 from vpcore.statistics.permutation import p_random, rotated
 
@@ -23,7 +24,8 @@ HOLD = 60
 
 
 def rotations(table: OutcomeTable, signals: Detections, draws: int, key: str) -> Any:
-    return rotated(ring_of(table, 51), signals.bins + 1, signals.sides, draws, key)
+    ring = ring_of(table, rules_of(4, 4, HOLD, warmup_bins=50))
+    return rotated(ring, signals.bins + 1, signals.sides, draws, key)
 
 
 @pytest.mark.parametrize("price", ["mid", "touch"])
@@ -34,7 +36,7 @@ def test_p_random_has_its_size_on_noise(price: Any) -> None:
     for i in range(n_markets):
         rng = np.random.default_rng(1000 + i)
         market = walk(rng)
-        table = outcome_table(market, BarrierSpec(4, 4, HOLD, price))
+        table = outcome_table(market, rules_of(4, 4, HOLD, price))
         found[i] = p_random(rotations(table, signals_of(market, persistent(rng)), 199, str(i)))
     for a in (0.05, 0.1, 0.25):
         assert (found <= a).mean() <= a + 2 * np.sqrt(a * (1 - a) / n_markets)
@@ -47,7 +49,7 @@ def test_p_random_finds_an_effect() -> None:
         rng = np.random.default_rng(2000 + i)
         values = persistent(rng)
         market = walk(rng, 0.25 * np.tanh(np.roll(values, 1)))
-        table = outcome_table(market, BarrierSpec(4, 4, HOLD, "mid"))
+        table = outcome_table(market, rules_of(4, 4, HOLD, "mid"))
         found.append(p_random(rotations(table, signals_of(market, values), 199, str(i))))
     assert np.mean(np.array(found) <= 0.05) >= 0.9
 
@@ -68,7 +70,7 @@ def test_the_interval_covers_the_mean() -> None:
 def test_what_there_is_nothing_to_say_about_is_nan() -> None:
     rng = np.random.default_rng(0)
     market = walk(rng)
-    table = outcome_table(market, BarrierSpec(4, 4, HOLD))
+    table = outcome_table(market, rules_of(4, 4, HOLD))
     none = Detections(np.empty(0, np.int64), np.empty(0, np.int8))
     late = Detections(np.array([N_BINS - HOLD]), np.array([1], np.int8))
     assert np.isnan(p_random(rotations(table, none, 99, "")))
@@ -79,12 +81,13 @@ def test_what_there_is_nothing_to_say_about_is_nan() -> None:
     # All trades took their profit: what a stop would cost is not in the sample.
     assert all(np.isnan(mean_interval(np.full(40, 4), 99, 1)))
     # A session shorter than the hold has no evaluable bin.
-    assert ring_of(outcome_table(market, BarrierSpec(4, 4, N_BINS)), 1).size == 0
+    whole = rules_of(4, 4, N_BINS)
+    assert ring_of(outcome_table(market, whole), whole).size == 0
 
 
 def test_the_smallest_p_is_one_over_draws_and_one() -> None:
     market = walk(np.random.default_rng(1))
-    table = outcome_table(market, BarrierSpec(4, 4, HOLD))
+    table = outcome_table(market, rules_of(4, 4, HOLD))
     best = np.flatnonzero(table.net[0] == table.net[0, :-HOLD].max())
     bins = best[(best > 60) & (best < N_BINS - HOLD)][:40] - 1
     signals = Detections(bins.astype(np.int64), np.ones(bins.size, np.int8))
@@ -95,24 +98,21 @@ def test_the_smallest_p_is_one_over_draws_and_one() -> None:
 def test_rows_do_not_depend_on_their_company_and_runs_have_their_own_draws() -> None:
     rng = np.random.default_rng(5)
     market, values = walk(rng), persistent(rng)
-    table = outcome_table(market, BarrierSpec(4, 4, HOLD))
-    options: dict[str, Any] = {"warmup_bins": 50, "latency_bins": 1, "fee_ticks": 0.1}
+    rules = rules_of(4, 4, HOLD, warmup_bins=50, fee_ticks=0.1)
     trials = [Trial(threshold, 5, 4, 4) for threshold in (0.25, 0.5, 1.0)]
-    resampling = Resampling(199, 199, "a run")
-    together = evaluate(market, values, trials, lambda tp, sl: table, resampling=resampling, **options)
+    draws = Draws(199, 199, "a run")
+    together = trial_figures(market, values, trials, rules, draws=draws)
     for row, trial in enumerate(trials):
-        alone = evaluate(market, values, [trial], lambda tp, sl: table, resampling=resampling, **options)
+        alone = trial_figures(market, values, [trial], rules, draws=draws)
         assert {name: column[0].tobytes() for name, column in alone.items()} == {
             name: column[row].tobytes() for name, column in together.items()
         }
     assert (together["net_pnl_lo"] < together["net_pnl_ticks"]).all()
     assert (together["net_pnl_hi"] > together["net_pnl_ticks"]).all()
     assert ((together["p_random"] > 0) & (together["p_random"] <= 1)).all()
-    other = evaluate(
-        market, values, trials, lambda tp, sl: table, resampling=Resampling(199, 199, "another"), **options
-    )
+    other = trial_figures(market, values, trials, rules, draws=Draws(199, 199, "another"))
     assert (other["net_pnl_lo"] != together["net_pnl_lo"]).any()
-    without = evaluate(market, values, trials, lambda tp, sl: table, **options)
+    without = trial_figures(market, values, trials, rules)
     assert np.isnan(without["p_random"]).all()
     assert np.isnan(without["net_pnl_lo"]).all()
     assert (without["net_pnl_sd"] == together["net_pnl_sd"]).all()
@@ -122,10 +122,7 @@ def test_moments_are_of_the_trades(naive: SimpleNamespace) -> None:
     bins = naive.market(8, 300)
     market = Market.from_bins(bins, naive.tick)
     values = np.random.default_rng(8).normal(size=300)
-    table = outcome_table(market, BarrierSpec(3, 5, 20))
-    row = evaluate(
-        market, values, [Trial(0.5, 0, 3, 5)], lambda tp, sl: table, warmup_bins=0, latency_bins=1, fee_ticks=0.3
-    )
+    row = trial_figures(market, values, [Trial(0.5, 0, 3, 5)], rules_of(3, 5, 20, fee_ticks=0.3))
     signals = naive.detect(values, bins["book_valid"], bins["bin_seq"], 0.5, 0, 0, "value")
     net = [trade["net"] for i, side in signals if (trade := naive.trade(bins, i + 1, side, 3, 5, 20, "touch"))]
     assert row["net_pnl_sd"][0] == pytest.approx(np.std(net, ddof=1))
@@ -136,9 +133,8 @@ import sys; sys.path[:0] = sys.argv[1:]
 import numpy as np, test_rotation as t
 rng = np.random.default_rng(11)
 market, values = t.walk(rng), t.persistent(rng)
-table = t.outcome_table(market, t.BarrierSpec(4, 4, t.HOLD))
-row = t.evaluate(market, values, [t.Trial(0.5, 5, 4, 4)], lambda tp, sl: table, warmup_bins=50, latency_bins=1,
-                 fee_ticks=0.0, resampling=t.Resampling(199, 199, "run"))
+rules = t.rules_of(4, 4, t.HOLD, warmup_bins=50)
+row = t.trial_figures(market, values, [t.Trial(0.5, 5, 4, 4)], rules, draws=t.Draws(199, 199, "run"))
 print([float(row[name][0]).hex() for name in ("p_random", "net_pnl_lo", "net_pnl_hi", "block_length")])
 """
 

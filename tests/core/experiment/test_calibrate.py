@@ -40,7 +40,7 @@ def test_thresholds_are_quantiles_of_the_magnitude_in_the_first_bins(workspace: 
         whole = batch(run.signal, data).values  # the value of a bin does not know how long the session is
         expected = np.nanquantile(np.abs(whole[:FIRST]), (0.5, 0.9))
         assert sorted({trial.threshold for trial in run.trials}) == expected.tolist()
-        assert run.settings["warmup_bins"] == FIRST
+        assert run.eval.first_bin == FIRST
 
 
 def test_what_is_calibrated_on_is_not_evaluated(workspace: Workspace, edit) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from vpcore import Workspace
 from vpcore.backtest.cache import Shared, size_of
+from vpcore.backtest.session import Session
 from vpcore.dataset import Dataset
-from vpcore.experiment.worker import Session
 from vpcore.scoring import ScoringConfig
 from vpcore.signal.drivers import shared_of
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from trade_rules import rules_of
 
-from vpcore import LabelSpec, MLSignal, SignalParams, StorageError
+from vpcore import MLSignal, SignalParams, StorageError
 from vpcore.signal import batch, keep_diagnostics, read_diagnostics
 from vpcore.testing import synthetic_dataset
 
-LABELS = LabelSpec(2, 3, 5, 1, "mid", 250_000_000)
+RULES = rules_of(2, 3, 5, "mid")
 
 
 class Says(MLSignal):
@@ -37,23 +38,23 @@ class Says(MLSignal):
     def load_model(self, folder, context):
         return {}
 
-    def diagnose(self, dataset, labels, result, *, full):
+    def diagnose(self, dataset, rules, result, *, full):
         if isinstance(self.said, Exception):
             raise self.said
         dataset.bin("mid_price")
         return self.said and {**self.said, "full": full, "bins": len(result.values)}
 
 
-def kept(folder, said, extent="basic", labels=LABELS):
+def kept(folder, said, extent="basic", rules=RULES):
     data = synthetic_dataset(n_bins=20)
     signal = type("Now", (Says,), {"said": said})()
-    keep_diagnostics(signal, data, labels, batch(signal, data, labels), folder, extent)
+    keep_diagnostics(signal, data, rules, batch(signal, data, rules), folder, extent)
     return read_diagnostics(folder)
 
 
 def test_what_is_said_is_kept_by_barriers_and_replaced(tmp_path):
     assert kept(tmp_path / "r", {"n": 3}) == [{"tp_ticks": 2, "sl_ticks": 3, "n": 3, "full": False, "bins": 20}]
-    other = LabelSpec(1, 1, 5, 1, "mid", 250_000_000)
+    other = rules_of(1, 1, 5, "mid")
     both = kept(tmp_path / "r", {"n": 4}, "full", other)
     assert [(look["tp_ticks"], look["n"], look["full"]) for look in both] == [(1, 4, True), (2, 3, False)]
     assert kept(tmp_path / "r", {"n": 5}, "full")[1]["n"] == 5
@@ -63,7 +64,7 @@ def test_nothing_is_kept_of_what_is_not_said(tmp_path):
     assert kept(tmp_path / "silent", None) == []
     assert kept(tmp_path / "off", {"n": 3}, "none") == []
     assert not any(tmp_path.iterdir())
-    assert MLSignal.diagnose(Says(), None, LABELS, None, full=True) is None
+    assert MLSignal.diagnose(Says(), None, RULES, None, full=True) is None
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,11 @@ def test_what_goes_wrong_is_kept_in_its_place(tmp_path, said, why):
 
 def test_only_declared_columns_are_seen(tmp_path):
     class Reads(Says):
-        def diagnose(self, dataset, labels, result, *, full):
+        def diagnose(self, dataset, rules, result, *, full):
             return {"seen": dataset.bin("best_bid_size").tolist()}
 
     data = synthetic_dataset(n_bins=20)
-    keep_diagnostics(Reads(), data, LABELS, batch(Reads(), data, LABELS), tmp_path, "basic")
+    keep_diagnostics(Reads(), data, RULES, batch(Reads(), data, RULES), tmp_path, "basic")
     assert "best_bid_size" in read_diagnostics(tmp_path)[0]["error"]
 
 

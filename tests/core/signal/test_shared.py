@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import pytest
+from trade_rules import rules_of
 
 from vpcore.signal import DeclaredData, SignalContext, stream
 from vpcore.signal.drivers import _SHARED, shared_of
@@ -35,7 +36,7 @@ def test_shared_lives_as_long_as_the_dataset(make):
 
 
 def test_a_learning_signal_returns_its_state(tmp_path):
-    from vpcore import LabelSpec, MLSignal
+    from vpcore import MLSignal
 
     class Counting(MLSignal):
         columns = ("v_add",)
@@ -57,6 +58,6 @@ def test_a_learning_signal_returns_its_state(tmp_path):
             raise NotImplementedError
 
     data = synthetic_dataset(n_bins=50)
-    result = stream(Counting(), data, LabelSpec(1, 1, 1, 1, "mid", data.tick_int))
+    result = stream(Counting(), data, rules_of(1, 1, 1, "mid"))
     assert result.state == [int(data.valid.sum())]
     assert "state" not in repr(result)

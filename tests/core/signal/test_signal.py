@@ -11,11 +11,11 @@ import textwrap
 import numpy as np
 import pytest
 from pydantic import Field
+from trade_rules import rules_of
 
 from vpcore.dataset import Dataset
 from vpcore.errors import ConfigError, SignalError
 from vpcore.signal import (
-    LabelSpec,
     MLSignal,
     Signal,
     SignalContext,
@@ -225,17 +225,6 @@ def test_context_of_a_dataset(dataset):
     assert context.k.tolist() == list(range(-4, 5))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"tp_ticks": 0}, "tp_ticks must be at least 1, was 0"), ({"price": "last"}, "'touch' or 'mid', was 'last'")],
-)
-def test_label_spec_is_checked(change, message):
-    good = {"tp_ticks": 4, "sl_ticks": 4, "max_hold_bins": 10, "latency_bins": 0, "price": "touch", "tick_int": 1}
-    assert LabelSpec(**good).latency_bins == 0
-    with pytest.raises(ConfigError, match=message):
-        LabelSpec(**{**good, **change})
-
-
 class Learner(MLSignal):
     columns = ("mid_price",)
 
@@ -243,7 +232,7 @@ class Learner(MLSignal):
         return 0
 
     def start(self, context):
-        return context.labels
+        return context.rules
 
     def step(self, state, frame):
         return state.tp_ticks / 10
@@ -252,16 +241,16 @@ class Learner(MLSignal):
         (folder / "model").write_text("")
 
     def load_model(self, folder, context):
-        return context.labels
+        return context.rules
 
 
-def test_a_learning_signal_gets_its_labels(dataset):
-    labels = LabelSpec(6, 4, 10, 1, "touch", dataset.tick_int)
-    values = Learner().compute(dataset, labels).values
+def test_a_learning_signal_gets_its_rules(dataset):
+    rules = rules_of(6, 4, 10)
+    values = Learner().compute(dataset, rules).values
     assert (values[dataset.valid] == 0.6).all()
-    assert batch(Learner(), dataset, labels).values.tobytes() == values.tobytes()
+    assert batch(Learner(), dataset, rules).values.tobytes() == values.tobytes()
     assert Learner().thresholds()[0] > 0.5
-    with pytest.raises(SignalError, match=r"'Learner' learns: compute\(dataset, labels\) needs a LabelSpec"):
+    with pytest.raises(SignalError, match=r"'Learner' learns: compute\(dataset, rules\) needs TradeRules"):
         Learner().compute(dataset)
     with pytest.raises(TypeError, match="abstract"):
         type("Half", (MLSignal,), {"columns": ("mid_price",)})()

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_walks import persistent, signals_of, walk
+from trade_rules import rules_of
 
 from vpcore.backtest.metrics import ring_of
-from vpcore.backtest.triple_barrier import BarrierSpec, outcome_table
+from vpcore.backtest.triple_barrier import outcome_table
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.pbo import cross_validate, overfit_probability
 from vpcore.statistics.permutation import rotated
@@ -142,8 +143,9 @@ def family(seed: int, effect: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     market = walk(rng, effect * np.tanh(np.roll(signals[3], 1)) if effect else None)
     sums, blocks = [], []
     for tp, sl in BARRIERS:
-        table = outcome_table(market, BarrierSpec(tp, sl, 60, "mid"))
-        ring = ring_of(table, 51)
+        rules = rules_of(tp, sl, 60, "mid", warmup_bins=50)
+        table = outcome_table(market, rules)
+        ring = ring_of(table, rules)
         for values in signals:
             for threshold in (0.7, 1.5, 2.3):
                 found = signals_of(market, values, threshold)

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vpcore.backtest.evaluate import Evaluation, evaluate
     from vpcore.dataset import Dataset
     from vpcore.engine import Engine, EngineParams, Frame, FrameBlock
     from vpcore.errors import (
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from vpcore.plugins.hookspecs import hookimpl
     from vpcore.projection import ProjectionConfig
     from vpcore.results import ResultsDB
+    from vpcore.rules import TradeRules
     from vpcore.scoring import ScoringConfig, SpectrumScorer, score_dataset
     from vpcore.serving.live_pipeline import LiveBin, LivePipeline
     from vpcore.signal import (
         BackgroundFit,
-        LabelSpec,
         MLSignal,
         Signal,
         SignalContext,
@@ -58,9 +59,9 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineParams",
+    "Evaluation",
     "Frame",
     "FrameBlock",
-    "LabelSpec",
     "LiveBin",
     "LivePipeline",
     "MLSignal",
@@ -81,9 +82,11 @@ __all__ = [
     "SpectrumScorer",
     "StatisticalSignal",
     "StorageError",
+    "TradeRules",
     "VpError",
     "Workspace",
     "__version__",
+    "evaluate",
     "hookimpl",
     "score_dataset",
 ]
@@ -94,14 +97,15 @@ _HOME = {
     "hookimpl": "plugins.hookspecs",
     "ProjectionConfig": "projection",
     "ResultsDB": "results",
+    "TradeRules": "rules",
     "Workspace": "workspace",
     **dict.fromkeys(("LiveBin", "LivePipeline"), "serving.live_pipeline"),
+    **dict.fromkeys(("Evaluation", "evaluate"), "backtest.evaluate"),
     **dict.fromkeys(("Engine", "EngineParams", "Frame", "FrameBlock"), "engine"),
     **dict.fromkeys(("ScoringConfig", "SpectrumScorer", "score_dataset"), "scoring"),
     **dict.fromkeys(
         (
             "BackgroundFit",
-            "LabelSpec",
             "MLSignal",
             "Signal",
             "SignalContext",

@@ -12,14 +12,13 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vpcore import LabelSpec, SignalError
+from vpcore import SignalError, TradeRules
 
 HEAD = "model.json"
 FORMAT = 1
@@ -27,12 +26,18 @@ MAX_BYTES = 256 << 20
 """A model file larger than this is refused unread."""
 
 
+def label_block(rules: TradeRules, tick_int: int) -> dict[str, Any]:
+    """Return the part of the rules that decides labels, with the tick: a model belongs to it."""
+    names = ("tp_ticks", "sl_ticks", "max_hold_bins", "latency_bins", "price")
+    return {**{name: getattr(rules, name) for name in names}, "tick_int": tick_int}
+
+
 def describe(
     name: str,
     version: int,
     features: tuple[str, ...],
     params: Mapping[str, Any],
-    labels: LabelSpec,
+    labels: Mapping[str, Any],
     library: str,
     retrains: Sequence[Any],
 ) -> dict[str, Any]:
@@ -45,7 +50,7 @@ def describe(
         "version": version,
         "features": list(features),
         "params": dict(params),
-        "labels": asdict(labels),
+        "labels": dict(labels),
         "libraries": {package: importlib.metadata.version(package) for package in packages},
         "fit": {"bin_seq": last.bin_seq, "n_train": last.n_train, "n_valid": last.n_valid} if last else None,
     }
@@ -61,7 +66,7 @@ def write_artifact(folder: Path, facts: Mapping[str, Any], files: Mapping[str, b
 
 
 def read_artifact(
-    folder: Path, name: str, version: int, features: tuple[str, ...], labels: LabelSpec
+    folder: Path, name: str, version: int, features: tuple[str, ...], labels: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """Return the files of a model, after checking that it is unchanged and belongs to a signal.
 
@@ -80,7 +85,7 @@ def read_artifact(
         raise SignalError(f"{where} is no model of signal '{name}': {error}.") from None
     if _digest(content) != digest:
         raise SignalError(f"{where} was changed after it was saved: its digest does not match. Restore it from a copy.")
-    expected = {"format": FORMAT, "signal": name, "version": version, "labels": asdict(labels)}
+    expected = {"format": FORMAT, "signal": name, "version": version, "labels": dict(labels)}
     for key, value in expected.items():
         if facts[key] != value:
             raise SignalError(f"{where} is no model for signal '{name}': its {key} is {facts[key]!r}, not {value!r}.")

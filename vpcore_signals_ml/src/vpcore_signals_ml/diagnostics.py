@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vpcore import LabelSpec, SignalResult
+from vpcore import SignalResult, TradeRules
 from vpcore_signals_ml.figures import auc, auc_estimate, brier_losses, log_losses, mean_estimate
 from vpcore_signals_ml.labels import DOWN, UP, Floats, Ints
 
@@ -43,7 +43,7 @@ def out_of_sample(state: WalkState, values: Floats) -> tuple[Floats, Floats, Int
 
 
 def diagnose(
-    signal: WalkForward, dataset: Any, labels: LabelSpec, result: SignalResult | None = None, *, full: bool = True
+    signal: WalkForward, dataset: Any, rules: TradeRules, result: SignalResult | None = None, *, full: bool = True
 ) -> dict[str, Any]:
     """Return the diagnostics of a signal over a dataset, as JSON values.
 
@@ -53,7 +53,7 @@ def diagnose(
         With its parameters.
     dataset : Dataset
         With the score attached, if the signal reads it.
-    labels : LabelSpec
+    rules : TradeRules
         The experiment's barriers.
     result : SignalResult, optional
         What `signal.compute` returned, if it is at hand.
@@ -73,7 +73,7 @@ def diagnose(
         first; ``circumstances``: what another computation would not repeat, the time of every fit. Undefined figures
         are None.
     """
-    result = result or signal.compute(dataset, labels)
+    result = result or signal.compute(dataset, rules)
     state: WalkState = result.state
     scores, y, rows = out_of_sample(state, result.values[np.flatnonzero(dataset.valid)])
     p = (1.0 + scores) / 2.0 if signal.prediction_mode == "confidence" else scores

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vpcore import LabelSpec
+from vpcore import TradeRules
 from vpcore.kernels.jit import jit
 
 Floats = npt.NDArray[np.float64]
@@ -82,25 +82,25 @@ class LabelBook(NamedTuple):
     trades: Ints
 
 
-def new_book(labels: LabelSpec) -> LabelBook:
+def new_book(rules: TradeRules, tick_int: int) -> LabelBook:
     """Return a book without trades."""
-    unit = labels.tick_int if labels.price == "touch" else 2
+    unit = tick_int if rules.price == "touch" else 2
     return LabelBook(
-        take_profit=labels.tp_ticks * unit,
-        stop_loss=labels.sl_ticks * unit,
-        hold=labels.max_hold_bins,
-        latency=labels.latency_bins,
+        take_profit=rules.tp_ticks * unit,
+        stop_loss=rules.sl_ticks * unit,
+        hold=rules.max_hold_bins,
+        latency=rules.latency_bins,
         n_open=np.zeros(1, dtype=np.int64),
-        trades=np.zeros((labels.max_hold_bins + 2, 4), dtype=np.int64),
+        trades=np.zeros((rules.max_hold_bins + 2, 4), dtype=np.int64),
     )
 
 
-def prices_of(read: Callable[[str], Any], labels: LabelSpec) -> Ints:
+def prices_of(read: Callable[[str], Any], price: str, tick_int: int) -> Ints:
     """Return int64[..., 6], of one bin or of all of them: fixed-point prices at the touch, half-ticks at the mid."""
     buy, sell = read("best_ask_price_int"), read("best_bid_price_int")
-    if labels.price == "mid":
-        buy = sell = (buy + sell) // labels.tick_int
-    columns = (buy, sell, *(read(name) for name in _EXTREMES[labels.price]))
+    if price == "mid":
+        buy = sell = (buy + sell) // tick_int
+    columns = (buy, sell, *(read(name) for name in _EXTREMES[price]))
     return np.stack([np.asarray(column, dtype=np.int64) for column in columns], axis=-1)
 
 

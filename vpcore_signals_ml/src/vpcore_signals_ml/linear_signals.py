@@ -130,7 +130,7 @@ class LsvmDer(WalkForward):
 
     def update(self, state: WalkState, row: int) -> None:
         """Take one step per example that was resolved since the model last learned."""
-        p, labels = self.params, state.labels
+        p, rules = self.params, state.rules
         rows = fresh(
             state.seq,
             state.y,
@@ -139,7 +139,7 @@ class LsvmDer(WalkForward):
             row=row,
             after=state.learned,
             stride_bins=p.stride_bins,
-            longest_bins=labels.latency_bins + labels.max_hold_bins,
+            longest_bins=rules.longest_bins,
         )
         if len(rows):
             state.model = learn(state.model, state.x[rows], TARGET[state.y[rows]], alpha=p.alpha, eta=p.eta)

@@ -53,7 +53,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Selection:
     """How examples are chosen; fields as in `vpcore_signals_ml.schedule`, `neutral`: also those without a side."""
 
     window_bins: int
@@ -119,7 +119,7 @@ def balanced(weight: Floats, y: Floats) -> Floats:
 
 
 def choose(
-    x: Floats, seq: Ints, y: Codes, resolved: Ints, *, first_row: int, row: int, rules: Rules
+    x: Floats, seq: Ints, y: Codes, resolved: Ints, *, first_row: int, row: int, selection: Selection
 ) -> Training | None:
     """Return the examples for a fit at the end of a bin, None if there are too few of a class.
 
@@ -134,16 +134,16 @@ def choose(
         The first row whose features are there.
     row : int
         The row at whose end the fit happens.
-    rules : Rules
+    selection : Selection
         How examples are chosen.
     """
     now = int(seq[row])
     rows = np.arange(first_row, row + 1)
-    labelled = (y[rows] == UP) | (y[rows] == DOWN) | (rules.neutral & (y[rows] == NONE))
+    labelled = (y[rows] == UP) | (y[rows] == DOWN) | (selection.neutral & (y[rows] == NONE))
     known = resolved[rows] <= now
-    recent = seq[rows] > now - rules.window_bins if rules.window_bins else np.ones(len(rows), dtype=bool)
-    rows = rows[labelled & known & recent & (seq[rows] % rules.stride_bins == 0)]
-    n_valid = int(len(rows) * rules.validation_share)
+    recent = seq[rows] > now - selection.window_bins if selection.window_bins else np.ones(len(rows), dtype=bool)
+    rows = rows[labelled & known & recent & (seq[rows] % selection.stride_bins == 0)]
+    n_valid = int(len(rows) * selection.validation_share)
     valid = rows[len(rows) - n_valid :]
     train = rows[: len(rows) - n_valid]
     if n_valid:
@@ -155,10 +155,10 @@ def choose(
     return Training(
         x=np.ascontiguousarray(x[train]),
         y=target,
-        weight=_weights(seq[train], resolved[train], target, now, rules),
+        weight=_weights(seq[train], resolved[train], target, now, selection),
         x_valid=np.ascontiguousarray(x[valid]),
         y_valid=target_valid,
-        weight_valid=_weights(seq[valid], resolved[valid], target_valid, now, rules),
+        weight_valid=_weights(seq[valid], resolved[valid], target_valid, now, selection),
     )
 
 
@@ -176,7 +176,7 @@ def fresh(
     after : int
         The bin; -1 for all.
     stride_bins : int
-        As in `Rules`.
+        As in `Selection`.
     longest_bins : int
         Bins from a decision to the end of its longest trade.
 
@@ -195,10 +195,10 @@ def fresh(
     return ordered
 
 
-def _weights(seq: Ints, resolved: Ints, y: Floats, now: int, rules: Rules) -> Floats:
+def _weights(seq: Ints, resolved: Ints, y: Floats, now: int, selection: Selection) -> Floats:
     weight: npt.NDArray[np.float64] = np.ones(len(seq))
-    if rules.uniqueness:
-        weight = uniqueness(seq + rules.latency_bins + 1, np.maximum(resolved, seq + rules.latency_bins + 1))
-    if rules.half_life_bins:
-        weight = weight * np.exp2(-(now - seq) / rules.half_life_bins)
+    if selection.uniqueness:
+        weight = uniqueness(seq + selection.latency_bins + 1, np.maximum(resolved, seq + selection.latency_bins + 1))
+    if selection.half_life_bins:
+        weight = weight * np.exp2(-(now - seq) / selection.half_life_bins)
     return balanced(weight, y)

@@ -23,14 +23,14 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from vpcore import BackgroundFit, LabelSpec, MLSignal, SignalContext, SignalError, SignalFrame, SignalResult
+from vpcore import BackgroundFit, MLSignal, SignalContext, SignalError, SignalFrame, SignalResult, TradeRules
 from vpcore_signals_ml import require
 from vpcore_signals_ml.artifact import describe, read_artifact, write_artifact
 from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.features import BIN_COLUMNS, FeatureSet
 from vpcore_signals_ml.labels import PRICE_COLUMNS, Floats, prices_of
 from vpcore_signals_ml.schedule import ScheduleParams, ValidatedParams, WalkParams
-from vpcore_signals_ml.selection import Rules, Training, choose, uniqueness
+from vpcore_signals_ml.selection import Selection, Training, choose, uniqueness
 from vpcore_signals_ml.walk_state import Pending, Retrain, WalkState
 
 
@@ -101,19 +101,19 @@ class WalkForward(MLSignal):
         Raises
         ------
         SignalError
-            If the context has no labels.
+            If the context has no rules.
         ConfigError
             If the grid does not reach as far as the features.
         PluginError
             If the library of the fits is not installed.
         """
         name = type(self).__name__
-        if context.labels is None:
-            raise SignalError(f"Signal '{name}' learns from trades: its context needs a LabelSpec.")
+        if context.rules is None:
+            raise SignalError(f"Signal '{name}' learns from trades: its context needs TradeRules.")
         self.features.require(context, name)
         if self.library:
             require.check(self.library, name)
-        return WalkState(self.features, context.labels, context.tick_int)
+        return WalkState(self.features, context.rules, context.tick_int)
 
     def warmup_bins(self, context: SignalContext) -> int:
         """Return the valid bins before the first fit; the first value may come later, when labels are few."""
@@ -122,7 +122,7 @@ class WalkForward(MLSignal):
     def step(self, state: WalkState, frame: SignalFrame) -> float:
         """Return the value of one bin, after learning what is due."""
         row = state.append(self.features.row(state.progress, frame, state.tick_int), frame.bin_seq)
-        state.label(row, prices_of(frame.__getitem__, state.labels).reshape(1, -1))
+        state.label(row, prices_of(frame.__getitem__, state.rules.price, state.tick_int).reshape(1, -1))
         self._adopt(state, frame.bin_seq)
         if self._due(row) or self._update_due(state, row):
             self._learn(state, row)
@@ -131,12 +131,12 @@ class WalkForward(MLSignal):
         self.predict(state.model, state.x[row : row + 1], state.value)
         return float(state.value[0])
 
-    def compute(self, dataset: Any, labels: LabelSpec | None = None) -> SignalResult:
+    def compute(self, dataset: Any, rules: TradeRules | None = None) -> SignalResult:
         """Return the values of every bin, and with them the last state."""
-        state = self.start(SignalContext.of(dataset, labels))
+        state = self.start(SignalContext.of(dataset, rules))
         rows = np.flatnonzero(dataset.valid)
         state.hold(self._matrix(dataset).copy(), dataset.bin("bin_seq")[rows])
-        state.label(0, prices_of(lambda name: dataset.bin(name)[rows], state.labels))
+        state.label(0, prices_of(lambda name: dataset.bin(name)[rows], state.rules.price, state.tick_int))
         out = np.full(state.n, math.nan)
         at = min(self.features.warmup, state.n)
         for row in self._learning_rows(state.n):
@@ -198,16 +198,17 @@ class WalkForward(MLSignal):
     def examples(self, state: WalkState, row: int) -> Examples | None:
         """Return what a fit at the end of a row may see; None for no fit."""
         p = self.params
-        rules = Rules(
+        selection = Selection(
             window_bins=p.train_window_bins,
             stride_bins=p.stride_bins,
             half_life_bins=p.half_life_bins,
             uniqueness=p.uniqueness if isinstance(p, WalkParams) else False,
             validation_share=p.validation_share if isinstance(p, ValidatedParams) else 0.0,
-            latency_bins=state.labels.latency_bins,
+            latency_bins=state.rules.latency_bins,
             neutral=self.neutral_examples,
         )
-        return choose(state.x, state.seq, state.y, state.resolved, first_row=self.features.warmup, row=row, rules=rules)
+        first = self.features.warmup
+        return choose(state.x, state.seq, state.y, state.resolved, first_row=first, row=row, selection=selection)
 
     def _refit(self, state: WalkState, row: int) -> bool:
         """Fit, or have it done; whether the state has a new model now."""
@@ -266,9 +267,9 @@ class WalkForward(MLSignal):
             for fit in state.background
         ]
 
-    def diagnose(self, dataset: Any, labels: LabelSpec, result: SignalResult, *, full: bool) -> Any:
+    def diagnose(self, dataset: Any, rules: TradeRules, result: SignalResult, *, full: bool) -> Any:
         """Return what a run was worth apart from its trades; see `vpcore_signals_ml.diagnostics`."""
-        return diagnose(self, dataset, labels, result, full=full)
+        return diagnose(self, dataset, rules, result, full=full)
 
     # -- keeping the model -----------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vpcore import BackgroundFit, LabelSpec
+from vpcore import BackgroundFit, TradeRules
+from vpcore_signals_ml.artifact import label_block
 from vpcore_signals_ml.features import FeatureSet
 from vpcore_signals_ml.labels import NEVER, OPEN, UNKNOWN, Floats, new_book, resolve
 
@@ -59,11 +60,11 @@ class WalkState:
         Fits that the executor was given.
     """
 
-    def __init__(self, features: FeatureSet, labels: LabelSpec, tick_int: int) -> None:
-        self.labels = labels
+    def __init__(self, features: FeatureSet, rules: TradeRules, tick_int: int) -> None:
+        self.rules = rules
         self.tick_int = tick_int
         self.progress = features.start()
-        self.book = new_book(labels)
+        self.book = new_book(rules, tick_int)
         self.n = 0
         self.model: Any = None
         self.learned = -1
@@ -74,6 +75,11 @@ class WalkState:
         self.background: list[BackgroundFit] = []
         self.value = np.empty(1)
         self._allocate(np.empty((FIRST_CAPACITY, len(features.names))))
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The part of the rules that decides labels; see `vpcore_signals_ml.artifact.label_block`."""
+        return label_block(self.rules, self.tick_int)
 
     def _allocate(self, x: Floats) -> None:
         self.x = x

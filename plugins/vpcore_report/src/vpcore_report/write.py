@@ -237,7 +237,7 @@ def _trades(page: Page, facts: Facts, leader: Leader) -> None:
 
     page.section("Costs and delay")
     tried = leader.sensitivity()
-    own = (leader.settings["latency_bins"], float(leader.settings["fee_ticks"]))
+    own = (leader.rules.latency_bins, leader.rules.fee_ticks)
     page.figure(figures.sensitivity(tried, own), "The same signal with another delay and another fee, evaluated anew.")
     fees = sorted({item.fee_ticks for item in tried})
     latencies = sorted({item.latency_bins for item in tried})

@@ -11,11 +11,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from pydantic import ConfigDict, Field
+from trade_rules import rules_of
 
 from vpcore.errors import CausalityError, ConfigError, SignalError
 from vpcore.kernels.jit import jit
 from vpcore.plugins.manager import Plugins
-from vpcore.signal import LabelSpec, MLSignal, SignalParams, SignalResult, StatisticalSignal, stream
+from vpcore.signal import MLSignal, SignalParams, SignalResult, StatisticalSignal, stream
 from vpcore.signal.conformance.check import _message
 from vpcore.testing import CHECKS, check_signal, signal_checks, synthetic_dataset
 
@@ -439,7 +440,7 @@ class Counts(MLSignal):
         return 3
 
     def start(self, context):
-        return {"n": 0, "hold": context.labels.max_hold_bins}
+        return {"n": 0, "hold": context.rules.max_hold_bins}
 
     def step(self, state, frame):
         state["n"] += 1
@@ -464,9 +465,9 @@ class LooksUp(Counts):
 
     columns = ("mid_price",)
 
-    def compute(self, dataset, labels=None):
+    def compute(self, dataset, rules=None):
         mid = dataset.bin("mid_price")
-        later = np.roll(mid, -labels.max_hold_bins)  # the outcome of a trade, before it has ended
+        later = np.roll(mid, -rules.max_hold_bins)  # the outcome of a trade, before it has ended
         values = np.where(dataset.valid, self.params.offset * (np.sign(later - mid) + 1) / 2, np.nan)
         return SignalResult(values, self.prediction_mode)
 
@@ -551,7 +552,7 @@ class Careful(Counts):
 
 
 def test_a_learning_signal_is_checked_but_for_the_mirror():
-    report = check_signal(Careful(), labels=LabelSpec(2, 2, 7, 1, "touch", 1))
+    report = check_signal(Careful(), rules=rules_of(2, 2, 7))
     assert report.passed, report.failures
     assert "mirror" not in [result.check for result in report.results]
     assert check_signal(Careful()).passed
@@ -562,12 +563,12 @@ def test_a_given_dataset_is_labelled_in_its_own_ticks():
 
     class Notes(Counts):
         def start(self, context):
-            seen.append(context.labels)
+            seen.append((context.tick_int, context.rules.price))
             return super().start(context)
 
     dataset = synthetic_dataset(n_bins=300)
     check_signal(Notes(), dataset, checks=["shape"])
-    assert {(labels.tick_int, labels.price) for labels in seen} == {(dataset.tick_int, "mid")}
+    assert set(seen) == {(dataset.tick_int, "mid")}
 
 
 @signal_checks(Good(), Good(reach=2))

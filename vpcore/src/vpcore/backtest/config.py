@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vpcore.axes import axis_values
 from vpcore.backtest.cross_validation import SplitSpec
-from vpcore.backtest.triple_barrier import Price
+from vpcore.rules import Price, TradeRules
 
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 _Bins = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
@@ -122,8 +122,25 @@ class EvalConfig(BaseModel):
             raise ValueError(f"must be 0 (none) or at least {FEWEST_DRAWS}, was {value}.")
         return value
 
+    @classmethod
+    def of_row(cls, eval_json: str) -> Self:
+        """Return the settings of a stored run, from its `run_settings` as JSON. Its axes are not in them."""
+        return cls.model_validate_json(eval_json)
+
+    def rules(self, tp_ticks: int, sl_ticks: int) -> TradeRules:
+        """Return the rules of the trades with one pair of barriers."""
+        return TradeRules(
+            tp_ticks=tp_ticks,
+            sl_ticks=sl_ticks,
+            max_hold_bins=self.max_hold_bins,
+            latency_bins=self.latency_bins,
+            price=self.price,
+            fee_ticks=self.fee_ticks,
+            warmup_bins=self.first_bin,
+        )
+
     def run_settings(self) -> dict[str, Any]:
-        """Return what decides the outcomes of a run beside its trials' own keys; it is hashed into the run id."""
+        """Return the settings that decide the outcomes of a run, as JSON values; they are hashed into the run id."""
         return {
             "price": self.price,
             "fee_ticks": self.fee_ticks,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vpcore.backtest.costs import breakeven_rate, driftless_rate, net_ticks
-from vpcore.backtest.cross_validation import Cuts, cut_trades
+from vpcore.backtest.cross_validation import SPLIT_COLUMNS, Cuts, cut_trades
 from vpcore.backtest.entries import Detections, Mode, cool_down, detect_crossings
-from vpcore.backtest.trades_digest import DIGITS, trades_digests
+from vpcore.backtest.trades_digest import trades_digests
 from vpcore.backtest.trial import PNL_BLOCK_NS, Trial
-from vpcore.backtest.triple_barrier import Market, OutcomeTable
+from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
 from vpcore.canonical import digest
 from vpcore.kernels import barrier, resample
+from vpcore.rules import TradeRules
 from vpcore.statistics.bootstrap import mean_interval
 from vpcore.statistics.intervals import wilson
 from vpcore.statistics.permutation import STORED_DRAWS, Ring, make_ring, p_random, rotated
@@ -24,53 +26,96 @@ from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS, NS_PER_S
 
 NS_PER_HOUR = 3600 * NS_PER_S
 
+Columns = dict[str, npt.NDArray[Any]]
+_Ints = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
-class Resampling:
-    """The random draws behind a row's figures.
+class Draws:
+    """The random draws behind the figures of trials.
 
     Attributes
     ----------
-    null_draws, bootstrap_draws : int
-        Number of rotations and of resamples; 0 leaves their figures NaN.
-    key : str
-        Seeds the bootstrap, together with the row's own key: the run's settings. A row has the same draws in every
-        company, order and process, under any code.
-    market : str
-        Seeds the rotations: all rows on one market share them (`vpcore.statistics.multiple_testing.step_down`).
+    rotations : int
+        Rotations behind ``p_random``; 0 leaves it NaN.
+    resamples : int
+        Bootstrap resamples behind the interval of the net PnL; 0 leaves it NaN.
+    run_key : str
+        Seeds the bootstrap, together with the trial. A trial has the same draws in every company, order and process.
+    market_key : str
+        Seeds the rotations: all trials on one market share them (`vpcore.statistics.multiple_testing.step_down`).
     """
 
-    null_draws: int = 0
-    bootstrap_draws: int = 0
-    key: str = ""
-    market: str = ""
+    rotations: int = 0
+    resamples: int = 0
+    run_key: str = ""
+    market_key: str = ""
 
     def seed_of(self, trial: Trial) -> int:
-        """Return the seed of a row."""
-        return int(digest([self.key, *trial])[:16], 16)
+        """Return the bootstrap seed of a trial."""
+        return int(digest([self.run_key, *trial])[:16], 16)
 
 
-def pnl_blocks(market: Market) -> tuple[npt.NDArray[np.int64], int]:
-    """Return the block of each bin (by the start of the bin) and the number of blocks."""
-    if not market.n_bins:
-        return np.empty(0, dtype=np.int64), 0
-    block_of = (market.bin_seq * market.cell_width_ns) // PNL_BLOCK_NS
-    return block_of, int(block_of[-1]) + 1
+NO_DRAWS = Draws()
 
 
-def evaluate(
+class Signals:
+    """The accepted signals of a vector of values, detected once per threshold and cooldown.
+
+    Parameters
+    ----------
+    market : Market
+        The bins.
+    values : float64[n_bins]
+        The signal at the end of each bin, NaN without a value.
+    warmup_bins : int
+        Bins at the start without accepted signals.
+    mode : {"value", "probability", "confidence"}
+        How a threshold reads the values.
+    """
+
+    def __init__(self, market: Market, values: npt.NDArray[np.float64], warmup_bins: int, mode: Mode) -> None:
+        self._market, self._warmup_bins, self._mode = market, warmup_bins, mode
+        self._values = np.ascontiguousarray(values, dtype=np.float64)
+        self._crossings: dict[float, Detections] = {}
+        self._accepted: dict[tuple[float, int], Detections] = {}
+        self._joined: dict[tuple[tuple[float, int], ...], tuple[_Ints, npt.NDArray[np.int8], _Ints]] = {}
+
+    def of(self, threshold: float, cooldown_bins: int) -> Detections:
+        """Return the accepted signals of one threshold and cooldown."""
+        key = (threshold, cooldown_bins)
+        if key not in self._accepted:
+            seq = self._market.bin_seq
+            if threshold not in self._crossings:
+                self._crossings[threshold] = detect_crossings(
+                    self._values, self._market.valid, seq, threshold, warmup_bins=self._warmup_bins, mode=self._mode
+                )
+            self._accepted[key] = cool_down(self._crossings[threshold], seq, cooldown_bins)
+        return self._accepted[key]
+
+    def joined(self, trials: Sequence[Trial]) -> tuple[_Ints, npt.NDArray[np.int8], _Ints]:
+        """Return bins and sides of many trials, one after the other, and int64[n_trials + 1] with their bounds."""
+        keys = tuple((trial.threshold, trial.cooldown_bins) for trial in trials)
+        if keys not in self._joined:
+            parts = [self.of(*key) for key in keys]
+            offsets = np.zeros(len(parts) + 1, dtype=np.int64)
+            offsets[1:] = np.cumsum([len(part) for part in parts])
+            bins, sides = (np.concatenate([getattr(part, name) for part in parts]) for name in ("bins", "sides"))
+            self._joined[keys] = (bins, sides, offsets)
+        return self._joined[keys]
+
+
+def trial_figures(
     market: Market,
     values: npt.NDArray[np.float64],
     trials: Iterable[Trial],
-    table_of: Callable[[int, int], OutcomeTable],
+    rules: TradeRules,
     *,
     mode: Mode = "value",
-    warmup_bins: int,
-    latency_bins: int,
-    fee_ticks: float,
-    resampling: Resampling | None = None,
+    table_of: Callable[[TradeRules], OutcomeTable] | None = None,
+    draws: Draws = NO_DRAWS,
     cuts: Cuts | None = None,
-) -> dict[str, npt.NDArray[Any]]:
+) -> Columns:
     """Return the figures of many trials of one run, one row per trial, sorted by trial.
 
     Parameters
@@ -78,20 +123,16 @@ def evaluate(
     market : Market
         The bins.
     values : float64[n_bins]
-        The signal at the end of each bin, NaN where it has none.
+        The signal at the end of each bin, NaN without a value.
     trials : iterable of Trial
-        Without duplicates.
-    table_of : callable
-        Gives the outcome table of (tp_ticks, sl_ticks). All have one hold and one price.
+        At least one, without duplicates.
+    rules : TradeRules
+        The rules of every trade, except for take-profit and stop, which each trial states.
     mode : {"value", "probability", "confidence"}
         How a threshold reads the values.
-    warmup_bins : int
-        Bins at the start in which no signal is accepted.
-    latency_bins : int
-        Bins from decision to entry.
-    fee_ticks : float
-        Per round trip.
-    resampling : Resampling, optional
+    table_of : callable, optional
+        Returns the outcome table of rules, for instance from a cache. By default each table is made here.
+    draws : Draws, optional
         The draws behind ``p_random`` and the interval of the net PnL; by default none, which leaves them NaN.
     cuts : Cuts, optional
         In-sample and out-of-sample parts.
@@ -108,7 +149,7 @@ def evaluate(
           was touched too.
         - ``tp_rate_lo``, ``tp_rate_hi``: Wilson 95 %. ``n_eff``: what the overlapping trades are worth as separate
           ones, the sum of each one's mean share of the bins it is open.
-        - ``mean_pnl_ticks``: mid to mid, without costs. ``net_pnl_ticks``: what the trades pay, less the fee. Means.
+        - ``mean_pnl_ticks``: mid to mid, without costs. ``net_pnl_ticks``: after spread and fee. Means.
         - ``events_per_hour``: signals per hour after the warm-up.
         - ``median_time_to_outcome_ms``: from the entry to the bin that closes the trade (timeouts: to the end of the
           hold or of the data).
@@ -129,83 +170,76 @@ def evaluate(
     -----
     Sums are of whole half-ticks and therefore exact; a trial's figures do not depend on the other trials.
     """
+    make_table = table_of or partial(outcome_table, market)
+    signals = Signals(market, values, rules.warmup_bins, mode)
     wanted = sorted({Trial(float(t[0]) + 0.0, int(t[1]), int(t[2]), int(t[3])) for t in trials})
-    values = np.ascontiguousarray(values, dtype=np.float64)
+    pairs: dict[tuple[int, int], list[Trial]] = {}
+    for trial in wanted:
+        pairs.setdefault((trial.tp_ticks, trial.sl_ticks), []).append(trial)
+    parts, order = [], []
+    for (tp, sl), some in sorted(pairs.items()):
+        pair = rules.at(tp, sl)
+        parts.append(_totals(market, signals, some, make_table(pair), pair, draws, cuts))
+        order += some
+    place = np.array([row for row, _ in sorted(enumerate(order), key=lambda item: item[1])])
+    totals = {name: np.concatenate([part[name] for part in parts])[place] for name in parts[0]}
+    return _columns(market, wanted, totals, rules)
+
+
+def _totals(
+    market: Market,
+    signals: Signals,
+    trials: Sequence[Trial],
+    table: OutcomeTable,
+    rules: TradeRules,
+    draws: Draws,
+    cuts: Cuts | None,
+) -> Columns:
+    """Return the sums of trials that share one outcome table, one row per trial."""
+    bins, sides, offsets = signals.joined(trials)
     block_of, n_blocks = pnl_blocks(market)
-    n_rows = len(wanted)
-    sums = np.zeros((n_rows, barrier.N_SUMS), dtype=np.int64)
-    n_eff = np.zeros(n_rows, dtype=np.float64)
-    block_net = np.zeros((n_rows, n_blocks), dtype=np.int64)
-    block_trades = np.zeros((n_rows, n_blocks), dtype=np.int64)
-    resampled = np.full((n_rows, len(RESAMPLED)), np.nan)
-    resampling = resampling or Resampling()
-    n_rotated = 1 + min(resampling.null_draws, STORED_DRAWS) if resampling.null_draws else 0
-    rotated_net = np.zeros((n_rows, n_rotated), dtype=np.int32)
-    digests = np.empty(n_rows, dtype=f"U{DIGITS}")
-    split: dict[str, npt.NDArray[Any]] = {}
+    n_rows = len(trials)
+    sums, n_eff = np.empty((n_rows, barrier.N_SUMS), dtype=np.int64), np.empty(n_rows, dtype=np.float64)
+    block_net, block_trades = np.empty((2, n_rows, n_blocks), dtype=np.int64)
+    barrier.tally(
+        bins, sides, offsets, rules.latency_bins, rules.max_hold_bins, market.spread, block_of,
+        table.outcome, table.tie, table.exit_bin, table.net, table.gross,
+        sums, n_eff, block_net, block_trades,
+    )  # fmt: skip
+    ring = ring_of(table, rules) if draws.rotations else None
+    resampled = np.empty((n_rows, len(RESAMPLED)))
+    rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)
+    for row, trial in enumerate(trials):
+        found = signals.of(trial.threshold, trial.cooldown_bins)
+        resampled[row], rotated_net[row] = _resampled(table, ring, found, rules, draws, trial)
+    return {
+        "sums": sums,
+        "n_eff": n_eff,
+        "block_net": block_net,
+        "block_trades": block_trades,
+        "resampled": resampled,
+        "rotated_net": rotated_net,
+        "trades_digest": np.array(trades_digests(market, table, bins, sides, offsets, rules.latency_bins)),
+        **(_cut(table, rules, cuts, bins, sides, offsets) if cuts is not None else {}),
+    }
 
-    found: dict[tuple[float, int], Detections] = {}
-    crossings: dict[float, Detections] = {}
-    rows_of: dict[tuple[int, int], list[int]] = {}
-    for row, trial in enumerate(wanted):
-        rows_of.setdefault((trial.tp_ticks, trial.sl_ticks), []).append(row)
-        key = (trial.threshold, trial.cooldown_bins)
-        if key in found:
-            continue
-        if trial.threshold not in crossings:
-            crossings[trial.threshold] = detect_crossings(
-                values, market.valid, market.bin_seq, trial.threshold, warmup_bins=warmup_bins, mode=mode
-            )
-        found[key] = cool_down(crossings[trial.threshold], market.bin_seq, trial.cooldown_bins)
 
-    joined: dict[tuple[tuple[float, int], ...], tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = {}
-    hold, price = 0, "touch"
-    for (tp, sl), rows in sorted(rows_of.items()):
-        table = table_of(tp, sl)
-        hold, price = table.spec.max_hold_bins, table.spec.price
-        keys = tuple((wanted[row].threshold, wanted[row].cooldown_bins) for row in rows)
-        if keys not in joined:
-            parts = [found[key] for key in keys]
-            offsets = np.zeros(len(parts) + 1, dtype=np.int64)
-            offsets[1:] = np.cumsum([len(part) for part in parts])
-            joined[keys] = (np.concatenate([p.bins for p in parts]), np.concatenate([p.sides for p in parts]), offsets)
-        bins, sides, offsets = joined[keys]
-        some_sums, some_eff = (
-            np.empty((len(rows), barrier.N_SUMS), dtype=np.int64),
-            np.empty(len(rows), dtype=np.float64),
-        )
-        some_net, some_trades = np.empty((2, len(rows), n_blocks), dtype=np.int64)
-        barrier.tally(
-            bins, sides, offsets, latency_bins, hold, market.spread, block_of,
-            table.outcome, table.tie, table.exit_bin, table.net, table.gross,
-            some_sums, some_eff, some_net, some_trades,
-        )  # fmt: skip
-        digests[rows] = trades_digests(market, table, bins, sides, offsets, latency_bins)
-        sums[rows], n_eff[rows], block_net[rows], block_trades[rows] = some_sums, some_eff, some_net, some_trades
-        if cuts is not None:
-            for name, some in _cut(table, cuts, bins, sides, offsets, latency_bins, fee_ticks).items():
-                split.setdefault(name, np.zeros((n_rows, some.shape[1]), dtype=some.dtype))[rows] = some
-        ring = ring_of(table, warmup_bins + latency_bins) if resampling.null_draws else None
-        for row, key in zip(rows, keys, strict=True):
-            resampled[row], rotated_net[row] = _resampled(
-                table, ring, found[key], latency_bins, fee_ticks, resampling, wanted[row]
-            )
-
-    hours = max(market.n_bins - warmup_bins, 0) * market.cell_width_ns / NS_PER_HOUR
-    tp_ticks = np.array([trial.tp_ticks for trial in wanted], dtype=np.int64)
-    sl_ticks = np.array([trial.sl_ticks for trial in wanted], dtype=np.int64)
+def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: TradeRules) -> Columns:
+    """Return the columns of `trial_figures` from the sums of every trial."""
+    sums = totals["sums"]
+    key = {name: np.array([getattr(trial, name) for trial in trials]) for name in Trial._fields}
+    tp_ticks, sl_ticks = key["tp_ticks"], key["sl_ticks"]
+    hours = max(market.n_bins - rules.warmup_bins, 0) * market.cell_width_ns / NS_PER_HOUR
     n_signals = sums[:, barrier.N_UP] + sums[:, barrier.N_DOWN]
     trades = n_signals - sums[:, barrier.N_DROPPED]
     lo, hi = wilson(sums[:, barrier.N_TP], trades)
     none = trades == 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        rows_net = sums[:, barrier.SUM_NET] / HALF_TICKS_PER_TICK / trades - fee_ticks
-        mean_spread = sums[:, barrier.SUM_SPREAD] / trades
+        mean_net = sums[:, barrier.SUM_NET] / HALF_TICKS_PER_TICK / trades - rules.fee_ticks
+        driftless = driftless_rate(tp_ticks, sl_ticks, sums[:, barrier.SUM_SPREAD] / trades, rules.price)
+        twice_median = sums[:, barrier.TWICE_MEDIAN] * (market.cell_width_ns / NS_PER_MS)
         return {
-            "threshold": np.array([trial.threshold for trial in wanted], dtype=np.float64),
-            "cooldown_bins": np.array([trial.cooldown_bins for trial in wanted], dtype=np.int64),
-            "tp_ticks": tp_ticks,
-            "sl_ticks": sl_ticks,
+            **key,
             "n_signals": n_signals,
             "n_up": sums[:, barrier.N_UP],
             "n_down": sums[:, barrier.N_DOWN],
@@ -214,24 +248,36 @@ def evaluate(
             "sl_rate": sums[:, barrier.N_SL] / trades,
             "timeout_rate": sums[:, barrier.N_TIMEOUT] / trades,
             "mean_pnl_ticks": sums[:, barrier.SUM_GROSS] / HALF_TICKS_PER_TICK / trades,
-            "net_pnl_ticks": np.where(none, np.nan, rows_net),
-            "events_per_hour": n_signals / hours if hours > 0 else np.full(n_rows, np.nan),
-            "median_time_to_outcome_ms": np.where(
-                none, np.nan, sums[:, barrier.TWICE_MEDIAN] * (market.cell_width_ns / NS_PER_MS) / 2.0
-            ),
+            "net_pnl_ticks": np.where(none, np.nan, mean_net),
+            "events_per_hour": n_signals / hours if hours > 0 else np.full(len(trials), np.nan),
+            "median_time_to_outcome_ms": np.where(none, np.nan, twice_median / 2.0),
             "tie_rate": sums[:, barrier.N_TIE] / trades,
             "max_concurrent": sums[:, barrier.MAX_OPEN],
             "tp_rate_lo": lo,
             "tp_rate_hi": hi,
-            "n_eff": n_eff,
-            "breakeven_rate": breakeven_rate(tp_ticks, sl_ticks, fee_ticks),
-            "driftless_rate": np.where(none, np.nan, driftless_rate(tp_ticks, sl_ticks, mean_spread, price)),
-            **{name: np.ascontiguousarray(resampled[:, i]) for i, name in enumerate(RESAMPLED)},
-            "trades_digest": digests,
-            "block_pnl_ticks": block_net / HALF_TICKS_PER_TICK - fee_ticks * block_trades,
-            "rotated_net": rotated_net,
-            **split,
+            "n_eff": totals["n_eff"],
+            "breakeven_rate": breakeven_rate(tp_ticks, sl_ticks, rules.fee_ticks),
+            "driftless_rate": np.where(none, np.nan, driftless),
+            **{name: np.ascontiguousarray(totals["resampled"][:, i]) for i, name in enumerate(RESAMPLED)},
+            "trades_digest": totals["trades_digest"],
+            "block_pnl_ticks": totals["block_net"] / HALF_TICKS_PER_TICK - rules.fee_ticks * totals["block_trades"],
+            "rotated_net": totals["rotated_net"],
+            **{name: totals[name] for name in SPLIT_COLUMNS if name in totals},
         }
+
+
+def pnl_blocks(market: Market) -> tuple[_Ints, int]:
+    """Return the block of each bin (by the start of the bin) and the number of blocks."""
+    if not market.n_bins:
+        return np.empty(0, dtype=np.int64), 0
+    block_of = (market.bin_seq * market.cell_width_ns) // PNL_BLOCK_NS
+    return block_of, int(block_of[-1]) + 1
+
+
+def ring_of(table: OutcomeTable, rules: TradeRules) -> Ring:
+    """Return the ring of a table's evaluable bins; the first is the entry of a decision right after the warm-up."""
+    first = rules.warmup_bins + rules.latency_bins
+    return make_ring(table.outcome[0] != barrier.NO_TRADE, table.net, first=first, hold=rules.max_hold_bins)
 
 
 RESAMPLED = (
@@ -240,70 +286,54 @@ RESAMPLED = (
 """Figures of `_resampled`, in order."""
 
 
-def ring_of(table: OutcomeTable, first: int) -> Ring:
-    """Return the ring of a table's evaluable bins from the entry bin `first` on."""
-    return make_ring(table.outcome[0] != barrier.NO_TRADE, table.net, first=first, hold=table.spec.max_hold_bins)
-
-
-def traded_net(table: OutcomeTable, signals: Detections, latency_bins: int) -> npt.NDArray[np.int64]:
-    """Return the PnL of each trade before fees, in order of entry, half-ticks."""
-    entries = signals.bins + latency_bins
-    inside = entries < table.outcome.shape[1]
-    entries, rows = entries[inside], (signals.sides[inside] < 0).astype(np.int64)
-    traded = table.outcome[rows, entries] != barrier.NO_TRADE
-    net: npt.NDArray[np.int64] = table.net[rows[traded], entries[traded]].astype(np.int64)
-    return net
-
-
 def _resampled(
-    table: OutcomeTable,
-    ring: Ring | None,
-    signals: Detections,
-    latency_bins: int,
-    fee_ticks: float,
-    resampling: Resampling,
-    trial: Trial,
-) -> tuple[tuple[float, ...], npt.NDArray[np.int64]]:
-    """Return the figures named by `RESAMPLED` of one row, in ticks after fees, and its rotations to store.
+    table: OutcomeTable, ring: Ring | None, signals: Detections, rules: TradeRules, draws: Draws, trial: Trial
+) -> tuple[tuple[float, ...], _Ints]:
+    """Return the figures named by `RESAMPLED` of one trial, in ticks after fees, and its rotations to store.
 
     `ring` is None without rotations.
     """
-    net = traded_net(table, signals, latency_bins)
-    seed = resampling.seed_of(trial) if resampling.bootstrap_draws else 0
+    _, entries, side = entered(table, signals, rules.latency_bins)
+    net = table.net[side, entries].astype(np.int64)
     shape = np.empty(4, dtype=np.float64)
     resample.moments(net, shape)
-    lo, hi, length = mean_interval(net, resampling.bootstrap_draws, seed)
+    lo, hi, length = mean_interval(net, draws.resamples, draws.seed_of(trial) if draws.resamples else 0)
     sums = np.empty(0, dtype=np.int64)
     if ring is not None:
-        entries = signals.bins + latency_bins
-        sums = rotated(ring, entries, signals.sides, resampling.null_draws, resampling.market)
+        sums = rotated(ring, signals.bins + rules.latency_bins, signals.sides, draws.rotations, draws.market_key)
     figures = (
         float(shape[1]) / HALF_TICKS_PER_TICK,
         float(shape[2]),
         float(shape[3]),
-        net_ticks(lo, fee_ticks),
-        net_ticks(hi, fee_ticks),
+        net_ticks(lo, rules.fee_ticks),
+        net_ticks(hi, rules.fee_ticks),
         length,
         p_random(sums),
     )
     return figures, sums[: 1 + STORED_DRAWS]
 
 
+def entered(table: OutcomeTable, signals: Detections, latency_bins: int) -> tuple[_Ints, _Ints, _Ints]:
+    """Return the trades of signals: index of the signal, entry bin, and row of the table, int64[n_trades] each.
+
+    Signals without a trade are left out: the entry bin is past the end, or nothing can be entered there.
+    """
+    entries, side = signals.bins + latency_bins, (signals.sides < 0).astype(np.int64)
+    which = np.flatnonzero(entries < table.outcome.shape[1])
+    which = which[table.outcome[side[which], entries[which]] != barrier.NO_TRADE]
+    return which, entries[which], side[which]
+
+
 def _cut(
-    table: OutcomeTable,
-    cuts: Cuts,
-    bins: npt.NDArray[np.int64],
-    sides: npt.NDArray[np.int8],
-    offsets: npt.NDArray[np.int64],
-    latency_bins: int,
-    fee_ticks: float,
-) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns of rows whose signals lie one row after the other, by group and training part."""
-    entries = np.minimum(bins + latency_bins, table.outcome.shape[1] - 1)
+    table: OutcomeTable, rules: TradeRules, cuts: Cuts, bins: _Ints, sides: npt.NDArray[np.int8], offsets: _Ints
+) -> Columns:
+    """Return `SPLIT_COLUMNS` of trials whose signals are joined one after the other."""
+    n_bins = table.outcome.shape[1]
+    entries = np.minimum(bins + rules.latency_bins, n_bins - 1)
     side = (sides < 0).astype(np.int64)
     outcome = table.outcome[side, entries]
-    traded = (bins + latency_bins < table.outcome.shape[1]) & (outcome != barrier.NO_TRADE)
-    net = table.net[side, entries] / HALF_TICKS_PER_TICK - fee_ticks
+    traded = (bins + rules.latency_bins < n_bins) & (outcome != barrier.NO_TRADE)
+    net = net_ticks(table.net[side, entries], rules.fee_ticks)
     values = {
         "trades": traded.astype(np.int64),
         "tp": (traded & (outcome == barrier.TAKE_PROFIT)).astype(np.int64),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.errors import ConfigError, DatasetError
+from vpcore.errors import DatasetError
 from vpcore.kernels import barrier
+from vpcore.rules import TradeRules
 from vpcore.units import HALF_TICKS_PER_TICK
-
-Price = Literal["touch", "mid"]
-"""Whether trades pay the spread (entry and barriers at the touch) or are measured on the mid."""
 
 MARKET_COLUMNS = (
     "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int", "spread_ticks",
@@ -26,30 +24,6 @@ _HIGHEST = np.iinfo(np.int64).max
 
 TOUCH_BYTES = 128 << 20
 """Memory that the touch times of one market may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class BarrierSpec:
-    """What closes a trade. Distances in whole ticks, time in bins.
-
-    Raises
-    ------
-    ConfigError
-        If a distance or the hold is below 1, or the price is neither touch nor mid.
-    """
-
-    tp_ticks: int
-    sl_ticks: int
-    max_hold_bins: int
-    price: Price = "touch"
-
-    def __post_init__(self) -> None:
-        for name in ("tp_ticks", "sl_ticks", "max_hold_bins"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1, was {value}.")
-        if self.price not in get_args(Price):
-            raise ConfigError(f"price must be touch or mid, was {self.price!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +173,6 @@ class OutcomeTable:
 
     Attributes
     ----------
-    spec : BarrierSpec
     outcome : int8[2, n_bins]
         `TAKE_PROFIT` (1), `STOP_LOSS` (-1), `TIMEOUT` (0), or `NO_TRADE` (2): the bin is invalid or, at touch prices,
         the stop is not wider than its spread.
@@ -211,12 +184,11 @@ class OutcomeTable:
         The bin at whose end the outcome is known. For a trade that the data cut short this lies beyond the last bin:
         a longer capture may still change it, so no label of it may be used.
     net : int32[2, n_bins]
-        What the trade pays before fees, half-ticks.
+        PnL of the trade before fees, half-ticks.
     gross : int32[2, n_bins]
         From mid at entry to mid at the end of the exit bin, in the trade's direction, half-ticks.
     """
 
-    spec: BarrierSpec
     outcome: npt.NDArray[np.int8]
     tie: npt.NDArray[np.bool_]
     exit_bin: npt.NDArray[np.int32]
@@ -232,7 +204,7 @@ class OutcomeTable:
 
 
 def outcome_table(
-    bins: Market | Mapping[str, npt.NDArray[Any]], spec: BarrierSpec, tick_int: int | None = None
+    bins: Market | Mapping[str, npt.NDArray[Any]], rules: TradeRules, tick_int: int | None = None
 ) -> OutcomeTable:
     """Return what becomes of a long and of a short entered at the end of every bin.
 
@@ -244,8 +216,8 @@ def outcome_table(
     ----------
     bins : Market or mapping of name to array
         A prepared market, or bin columns, which need `tick_int`.
-    spec : BarrierSpec
-        What closes a trade.
+    rules : TradeRules
+        Barriers, hold and price decide the table; the rest is for whoever looks it up.
     tick_int : int, optional
         Tick size in fixed point (1e-9).
 
@@ -268,7 +240,6 @@ def outcome_table(
     n_bins = market.n_bins
     shape = (2, n_bins)
     table = OutcomeTable(
-        spec=spec,
         outcome=np.empty(shape, dtype=np.int8),
         tie=np.empty(shape, dtype=np.bool_),
         exit_bin=np.empty(shape, dtype=np.int32),
@@ -276,12 +247,12 @@ def outcome_table(
         net=np.empty(shape, dtype=np.int32),
         gross=np.empty(shape, dtype=np.int32),
     )
-    touch = spec.price == "touch"
+    touch = rules.price == "touch"
     scale = 1 if touch else HALF_TICKS_PER_TICK
-    tp, sl, hold = spec.tp_ticks * scale, spec.sl_ticks * scale, spec.max_hold_bins
+    tp, sl, hold = rules.tp_ticks * scale, rules.sl_ticks * scale, rules.max_hold_bins
     m = market
     if touch:
-        widest = spec.sl_ticks
+        widest = rules.sl_ticks
         long = (m.ask, "bid_high", "bid_low", m.bid)
         short = (m.bid, "ask_low", "ask_high", m.ask)
     else:

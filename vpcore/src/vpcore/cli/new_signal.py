@@ -140,7 +140,7 @@ def _render(name: str, kind: Kind) -> dict[str, str]:
     }
     cls = "".join(part.capitalize() for part in name.split("_"))
     if keyword.iskeyword(cls) or any(re.search(rf"\b{cls}\b", text) for text in texts.values()):
-        cls += "Signal"  # State, LabelSpec, ...: the module has one of that name
+        cls += "Signal"  # State, TradeRules, ...: the module has one of that name
     values = {
         "name": name,
         "package": package,

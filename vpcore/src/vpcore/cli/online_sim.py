@@ -10,9 +10,10 @@ import typer
 from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
 
 if TYPE_CHECKING:
+    from vpcore.backtest.config import EvalConfig
+    from vpcore.rules import TradeRules
     from vpcore.scoring import ScoringConfig
     from vpcore.serving.parity import LateFit
-    from vpcore.serving.spec import TradeRules
     from vpcore.serving.timing import Simulation
     from vpcore.signal import Signal
     from vpcore.workspace import Workspace
@@ -120,7 +121,7 @@ def _choose(
     built: Signal
     if signal is not None:
         built = load("signal", signal)(**parameters(params_json))
-        rules = _rules_of(signal, built, EvalConfig().run_settings(), None, barriers)
+        rules = _rules_of(signal, built, EvalConfig(), None, barriers)
         return _Chosen(signal, built, ScoringConfig(), rules, None)
     if run_id is not None:
         meta = workspace.results.find_run(run_id)
@@ -131,7 +132,7 @@ def _choose(
         if isinstance(built, MLSignal):
             rows = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None)
             pairs = rows.select("tp_ticks", "sl_ticks").unique().sort("tp_ticks", "sl_ticks").rows()
-        rules = _rules_of(name, built, loads(meta["eval_json"]), pairs, barriers)
+        rules = _rules_of(name, built, EvalConfig.of_row(meta["eval_json"]), pairs, barriers)
         return _Chosen(f"{name} of run {meta['run_id']}", built, scoring, rules, meta["dataset_id"])
     assert serving is not None
     from vpcore.serving.live_pipeline import build_signal
@@ -149,7 +150,7 @@ def _choose(
 def _rules_of(
     name: str,
     signal: Signal,
-    settings: dict[str, Any],
+    config: EvalConfig,
     known: list[tuple[int, int]] | None,
     wanted: tuple[int | None, int | None],
 ) -> TradeRules | None:
@@ -159,16 +160,14 @@ def _rules_of(
     ----------
     name, signal
         The signal.
-    settings : dict
-        `EvalConfig.run_settings`.
+    config : EvalConfig
+        The evaluation.
     known : list of (take-profit, stop) or None
         Pairs of the run; without a run any may be wanted, and the defaults of an experiment stand for what is not said.
     wanted : (take-profit or None, stop or None)
         What was asked for.
     """
-    from vpcore.backtest.config import EvalConfig
     from vpcore.errors import ConfigError
-    from vpcore.serving.spec import TradeRules
     from vpcore.signal import MLSignal
 
     if not isinstance(signal, MLSignal):
@@ -177,16 +176,14 @@ def _rules_of(
         return None
     tp, sl = wanted
     if known is None:
-        usual = EvalConfig()
-        tp, sl = tp if tp is not None else usual.tp_ticks[0], sl if sl is not None else usual.sl_ticks[0]
+        tp, sl = tp if tp is not None else config.tp_ticks[0], sl if sl is not None else config.sl_ticks[0]
     else:
         meant = [pair for pair in known if tp in (None, pair[0]) and sl in (None, pair[1])]
         if len(meant) != 1:
             there = ", ".join(f"--tp-ticks {pair[0]} --sl-ticks {pair[1]}" for pair in known)
             raise ConfigError(f"'{name}' has a model for each take-profit and stop of its run. Say which one: {there}.")
         tp, sl = meant[0]
-    shared = {key: settings[key] for key in ("max_hold_bins", "latency_bins", "price", "fee_ticks", "warmup_bins")}
-    return TradeRules(tp_ticks=tp, sl_ticks=sl, **shared)
+    return config.rules(tp, sl)
 
 
 def _simulate(
@@ -200,8 +197,7 @@ def _simulate(
     from vpcore.serving.online_simulator import simulate, simulate_from_raw
 
     dataset = workspace.datasets.open(dataset_id)
-    labels = chosen.rules.labels(dataset.tick_int) if chosen.rules is not None else None
-    stages = BinStages.on(dataset, chosen.signal, chosen.scoring, labels)
+    stages = BinStages.on(dataset, chosen.signal, chosen.scoring, chosen.rules)
     with progress("Simulating", total=dataset.n_bins) as update:
         settings: dict[str, Any] = {"budget_ms": budget_ms, "retrain": retrain, "on_progress": update}
         if not from_raw:

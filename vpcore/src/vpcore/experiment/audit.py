@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.backtest.metrics import evaluate
 from vpcore.errors import ResultsError, did_you_mean, listed
 from vpcore.experiment.row_facts import gather
 from vpcore.experiment.trades import Leader, Sensitivity
@@ -158,18 +157,9 @@ def _some(lengths: list[int], leader: Leader) -> list[int]:
 
 
 def _stored(leader: Leader, row: dict[str, Any]) -> Iterator[Finding]:
-    now = evaluate(
-        leader.session.market,
-        leader.values,
-        [leader.trial],
-        lambda tp, sl: leader.session.table(leader.barriers()),
-        mode=leader.mode,
-        warmup_bins=leader.settings["warmup_bins"],
-        latency_bins=leader.settings["latency_bins"],
-        fee_ticks=leader.settings["fee_ticks"],
-    )
+    now = leader.evaluate().figures
     for name in FIGURES:
-        was, found = row[name], float(now[name][0])
+        was, found = row[name], float(getattr(now, name))
         yield Finding(f"stored {name}", was == found, None, None if was is None else float(was), found)
 
 

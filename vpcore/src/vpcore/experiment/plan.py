@@ -83,7 +83,7 @@ def shared_work(runs: Sequence[Run]) -> list[SharedWork]:
         rows += len(run.trials)
         barriers = {(trial.tp_ticks, trial.sl_ticks) for trial in run.trials}
         values += len(barriers) if isinstance(run.signal, MLSignal) else 1
-        hold = (run.settings["max_hold_bins"], run.settings["price"])
+        hold = (run.eval.max_hold_bins, run.eval.price)
         tables |= {(dataset, *pair, *hold) for pair in barriers}
         if run.scoring is not None:
             scoring = ScoringConfig.model_validate(run.scoring)
@@ -165,6 +165,6 @@ def work_item(run: Run) -> WorkItem:
         core_digest=run.meta["core_digest"],
         params=run.params,
         scoring=run.scoring,
-        settings=run.settings,
+        eval=run.eval,
         trials=run.trials,
     )

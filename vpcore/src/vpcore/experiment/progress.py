@@ -72,7 +72,7 @@ class Leader:
                 self.best = Best(self.metric, row[self.metric], row["signal_name"], row["run_id"], trial)
 
     def see(self, run_id: str, signal: str, columns: dict[str, Any]) -> None:
-        """Take in the rows of a run, as `vpcore.backtest.metrics.evaluate` gives them."""
+        """Take in the rows of a run, as `vpcore.backtest.metrics.trial_figures` gives them."""
         if self.metric not in columns:  # the run failed
             return
         figures = np.asarray(columns[self.metric], dtype=np.float64)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.entries import band
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import canonical_json, digest
@@ -39,8 +40,8 @@ class Run:
         Every parameter, as JSON holds them.
     scoring : dict or None
         Every scoring setting; None for a signal that does not read the score.
-    settings : dict
-        `EvalConfig.run_settings`.
+    eval : EvalConfig
+        The rules of its trades, its draws and its splits.
     trials : tuple of Trial
         Sorted.
     thresholds : tuple of float
@@ -54,7 +55,7 @@ class Run:
     target: str
     params: dict[str, Any]
     scoring: dict[str, Any] | None
-    settings: dict[str, Any]
+    eval: EvalConfig
     trials: tuple[Trial, ...]
     thresholds: tuple[float, ...] = ()
 
@@ -143,7 +144,8 @@ def expand(
             }
             trials = tuple(_trials(thresholds, config))
             asked = tuple(float(threshold) + 0.0 for threshold in thresholds)
-            runs.append(Run(meta["run_id"], meta, signal, plan.name, target, values, scored, settings, trials, asked))
+            found = Run(meta["run_id"], meta, signal, plan.name, target, values, scored, config.eval, trials, asked)
+            runs.append(found)
     return tuple(sorted(_unique(runs), key=_nearness))
 
 

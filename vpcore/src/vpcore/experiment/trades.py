@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from vpcore.backtest.entries import Detections, detect
-from vpcore.backtest.metrics import Resampling, evaluate
+from vpcore.backtest.config import EvalConfig
+from vpcore.backtest.entries import Detections
+from vpcore.backtest.evaluate import REASONS, Evaluation, evaluate_trial
+from vpcore.backtest.metrics import NO_DRAWS, Draws, Signals, trial_figures
+from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import BarrierSpec
 from vpcore.dataset import Dataset
 from vpcore.errors import SignalError
-from vpcore.experiment.worker import Session, bootstrap_key
 from vpcore.inference.blocks import datasets_of
-from vpcore.kernels import barrier
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import LabelSpec, MLSignal, batch, code_digest, core_digest
-from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_S
+from vpcore.signal import MLSignal, batch, code_digest, core_digest
+from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -90,7 +91,7 @@ class Leader:
     Raises
     ------
     SignalError
-        If the installed code of the signal or of the core differs from the code that made the row.
+        If the installed code of the signal is not the one that made the row.
     DatasetError
         If the dataset is gone.
     """
@@ -105,85 +106,58 @@ class Leader:
             )
         self.row = dict(row)
         self.trial = Trial(row["threshold"], row["cooldown_bins"], row["tp_ticks"], row["sl_ticks"])
-        self.settings: dict[str, Any] = json.loads(row["eval_json"])
+        self.rules = EvalConfig.of_row(row["eval_json"]).rules(self.trial.tp_ticks, self.trial.sl_ticks)
         stored = workspace.datasets.open(datasets_of(row["dataset_id"])[-1])
         path = stored.path
         self.dataset = stored if path is None else Dataset.open(path, cache_dir=workspace.cache_dir)
         self.session = Session(self.dataset)
-        signal = cls(cls.Params.parse(json.loads(row["signal_params_json"]), row["signal_name"]))
-        self.mode = signal.prediction_mode
-        self.signal = signal
+        self.signal = cls(cls.Params.parse(json.loads(row["signal_params_json"]), row["signal_name"]))
+        self.mode = self.signal.prediction_mode
         self.scoring = ScoringConfig.model_validate(json.loads(row["scoring_json"])) if row["scoring_json"] else None
-        self.labels: LabelSpec | None = None
-        if isinstance(signal, MLSignal):
-            settings = self.settings
-            self.labels = LabelSpec(
-                self.trial.tp_ticks, self.trial.sl_ticks, settings["max_hold_bins"], settings["latency_bins"],
-                settings["price"], self.dataset.tick_int,
-            )  # fmt: skip
+        self.labels = self.rules if isinstance(self.signal, MLSignal) else None
         data = self.session.scored(self.scoring) if self.scoring is not None else self.dataset
-        self.values = batch(signal, data, self.labels).values
-
-    def barriers(self) -> BarrierSpec:
-        """Return what closes the row's trades."""
-        return BarrierSpec(
-            self.trial.tp_ticks, self.trial.sl_ticks, self.settings["max_hold_bins"], self.settings["price"]
-        )
+        self.values = batch(self.signal, data, self.labels).values
 
     def detections(self) -> Detections:
-        """Return where the row trades."""
-        return detect(
-            self.values,
-            self.dataset.valid,
-            self.dataset.bin("bin_seq"),
-            self.trial.threshold,
-            cooldown_bins=self.trial.cooldown_bins,
-            warmup_bins=self.settings["warmup_bins"],
-            mode=self.mode,
-        )
+        """Return the accepted signals of the row."""
+        market, trial = self.session.market, self.trial
+        return Signals(market, self.values, self.rules.warmup_bins, self.mode).of(trial.threshold, trial.cooldown_bins)
+
+    def evaluate(self, draws: Draws = NO_DRAWS) -> Evaluation:
+        """Return the trades and figures of the row, computed anew."""
+        return evaluate_trial(self.session, self.values, self.trial, self.rules, mode=self.mode, draws=draws)
 
     def trades(self) -> Trades:
-        """Return what became of its trades; those that could not be entered are left out."""
-        found = self.detections()
-        table = self.session.table(self.barriers())
-        entered = found.bins + self.settings["latency_bins"]
-        inside = entered < self.dataset.n_bins
-        decided, entered, sides = found.bins[inside], entered[inside], found.sides[inside]
-        side = np.where(sides > 0, 0, 1)
-        outcome = table.outcome[side, entered]
-        traded = outcome != barrier.NO_TRADE
-        decided, entered, sides, side = decided[traded], entered[traded], sides[traded], side[traded]
-        left = table.exit_bin[side, entered].astype(np.int64)
+        """Return the trades of the row as arrays."""
+        frame = self.evaluate().trades
+        first = int(self.session.market.bin_seq[0]) if self.dataset.n_bins else 0
+        codes = {name: code for code, name in REASONS.items()}
         return Trades(
-            decided,
-            entered,
-            left,
-            sides,
-            outcome[traded],
-            table.net[side, entered] / HALF_TICKS_PER_TICK - self.settings["fee_ticks"],
-            (left - entered) * (self.dataset.cell_width_ns / NS_PER_S),
+            decided=frame["bin"].to_numpy() - first,
+            entered=frame["entry_bin"].to_numpy() - first,
+            left=frame["exit_bin"].to_numpy() - first,
+            sides=frame["side"].to_numpy(),
+            outcome=frame["reason"].replace_strict(codes, return_dtype=pl.Int8).to_numpy(),
+            net=frame["net_pnl_ticks"].to_numpy(),
+            seconds=frame["bins_held"].to_numpy() * (self.dataset.cell_width_ns / NS_PER_S),
         )
 
     def sensitivity(self) -> list[Sensitivity]:
         """Return the row with other delays and fees; a learning signal's values stay as they were learnt."""
-        own, fee = self.settings["latency_bins"], self.settings["fee_ticks"]
-        scoring = self.scoring.model_dump(mode="json") if self.scoring is not None else None
-        key = bootstrap_key(
-            self.dataset.dataset_id, self.row["signal_name"], self.signal.params.plain(), scoring, self.settings
-        )
+        own, fee = self.rules.latency_bins, self.rules.fee_ticks
         found = []
         for latency in sorted({*LATENCIES, own}):
             for extra in FEES:
-                figures = evaluate(
+                # Without validation: a row without a fee is also shown with a negative one.
+                rules = self.rules.model_copy(update={"latency_bins": latency, "fee_ticks": fee + extra})
+                figures = trial_figures(
                     self.session.market,
                     self.values,
                     [self.trial],
-                    lambda tp, sl: self.session.table(self.barriers()),
+                    rules,
                     mode=self.mode,
-                    warmup_bins=self.settings["warmup_bins"],
-                    latency_bins=latency,
-                    fee_ticks=fee + extra,
-                    resampling=Resampling(0, _DRAWS, key),
+                    table_of=self.session.table,
+                    draws=Draws(resamples=_DRAWS, run_key=self.row["run_id"]),
                 )
                 found.append(
                     Sensitivity(

@@ -12,7 +12,7 @@ def pooled_moments(long: pl.DataFrame, *by: str) -> pl.DataFrame:
     ----------
     long : DataFrame
         With ``trades`` and the four figures ``net_pnl_ticks``, ``net_pnl_sd``, ``net_pnl_skew``, ``net_pnl_kurtosis``
-        as `vpcore.backtest.metrics.evaluate` gives them, null where they are not defined.
+        as `vpcore.backtest.metrics.trial_figures` gives them, null where they are not defined.
     by : str
         Columns that tell groups apart; null is a value.
 

@@ -75,7 +75,7 @@ figure is null where there was no trade, and all are null in a row of a run that
 and what splits cut (null in runs without). Since version 3: `trades_digest`."""
 
 VECTORS = tuple(name for name, dtype in RUNS.items() if isinstance(dtype, pl.List))
-"""Columns of lists, which are most of the data; what they hold is said by `vpcore.backtest.metrics.evaluate`."""
+"""Columns of lists, which are most of the data; what they hold is said by `vpcore.backtest.metrics.trial_figures`."""
 
 RUNS_META: dict[str, Any] = {
     "run_id": pl.String,

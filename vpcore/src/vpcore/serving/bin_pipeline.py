@@ -14,8 +14,9 @@ from vpcore.dataset import Dataset
 from vpcore.engine import EngineParams
 from vpcore.kernels import barrier
 from vpcore.projection import ProjectionConfig, Projector
+from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig, SpectrumScorer
-from vpcore.signal import LabelSpec, Signal, SignalContext, SignalStream
+from vpcore.signal import Signal, SignalContext, SignalStream
 from vpcore.units import ms_to_ns
 
 SCORED = ("composite_d1", "composite_d2", "composite_d3")
@@ -71,7 +72,7 @@ class BinStages:
     scoring : ScoringConfig
     signal : Signal
     context : SignalContext
-        Cells, bin width, tick and, for a learning signal, the labels.
+        Cells, bin width, tick and, for a learning signal, the rules of its trades.
     projection : ProjectionConfig, optional
     entries : EntryDetector, optional
     """
@@ -95,9 +96,9 @@ class BinStages:
         self.stream = SignalStream(signal, context)
 
     @classmethod
-    def on(cls, dataset: Dataset, signal: Signal, scoring: ScoringConfig, labels: LabelSpec | None = None) -> Self:
-        """Return scorer and signal for the cells and bins of a dataset; `labels` for a signal that learns."""
-        return cls(scoring, signal, SignalContext.of(dataset, labels))
+    def on(cls, dataset: Dataset, signal: Signal, scoring: ScoringConfig, rules: TradeRules | None = None) -> Self:
+        """Return scorer and signal for the cells and bins of a dataset; `rules` for a signal that learns."""
+        return cls(scoring, signal, SignalContext.of(dataset, rules))
 
     def restarted(self) -> BinStages:
         """Return scorer and signal of the same configuration before their first bin."""
@@ -121,8 +122,8 @@ class BinStages:
         return self.stream.push(self.stream.frame(grid, bins, score, state))
 
 
-def context_of(params: EngineParams, tick_int: int, labels: LabelSpec | None = None) -> SignalContext:
+def context_of(params: EngineParams, tick_int: int, rules: TradeRules | None = None) -> SignalContext:
     """Return the context of the engine's bins and cells, for a tick size in 1e-9."""
     radius = params.grid_radius_ticks
     k = np.arange(-radius, radius + 1, dtype=np.int16)
-    return SignalContext(k=k, cell_width_ns=ms_to_ns(params.cell_width_ms), tick_int=tick_int, labels=labels)
+    return SignalContext(k=k, cell_width_ns=ms_to_ns(params.cell_width_ms), tick_int=tick_int, rules=rules)

@@ -179,11 +179,11 @@ class LivePipeline:
         """Return the pipeline of the runtime part of a version; `load` is ``Plugins.load``. See `from_serving`."""
         signal = build_signal(runtime, load)
         resolved = runtime.pipeline
-        labels = runtime.rules.labels(resolved.tick_int) if isinstance(signal, MLSignal) else None
+        rules = runtime.rules if isinstance(signal, MLSignal) else None
         stages = BinStages(
             runtime.scoring,
             signal,
-            context_of(resolved.engine, resolved.tick_int, labels),
+            context_of(resolved.engine, resolved.tick_int, rules),
             projection=runtime.projection,
             entries=EntryDetector(
                 runtime.threshold, runtime.cooldown_bins, runtime.rules.warmup_bins, signal.prediction_mode

@@ -87,7 +87,7 @@ def compare(
             fix="The dataset or the scorer is damaged: run vp verify --rebuild.",
         )
     signal, scored = stages.signal, dataset.with_grid({"flow_score": whole, "flow_state_code": state})
-    expected = batch(signal, scored, stages.stream.context.labels).values
+    expected = batch(signal, scored, stages.stream.context.rules).values
     both_nan = np.isnan(expected) & np.isnan(values)
     differ = (expected.view(np.int64) != values.view(np.int64)) & ~both_nan
     late, accounted = _late(dataset, values, differ, background)

@@ -29,7 +29,6 @@ from vpcore.serving.spec import (
     Selection,
     ServingEvidence,
     ServingRuntime,
-    TradeRules,
 )
 from vpcore.signal import MODELS, MLSignal, PackedModel, Signal, distribution_of, model_folder, pack_model
 from vpcore.signal.conformance.proof import prove
@@ -151,7 +150,7 @@ def promote(
             projection=config.projection,
             threshold=best["threshold"],
             cooldown_bins=best["cooldown_bins"],
-            rules=_rules(config, best),
+            rules=config.eval.rules(best["tp_ticks"], best["sl_ticks"]),
             model=_model(workspace, meta["run_id"], signal, best),
         ),
         ServingEvidence(
@@ -241,19 +240,6 @@ def _signal(meta: Mapping[str, Any], signal: Signal) -> PublishedSignal:
         distribution_version=version,
         code_digest=meta["code_digest"],
         params=json.loads(meta["signal_params_json"]),
-    )
-
-
-def _rules(config: ExperimentConfig, best: Mapping[str, Any]) -> TradeRules:
-    evaluation = config.eval
-    return TradeRules(
-        tp_ticks=best["tp_ticks"],
-        sl_ticks=best["sl_ticks"],
-        max_hold_bins=evaluation.max_hold_bins,
-        latency_bins=evaluation.latency_bins,
-        price=evaluation.price,
-        fee_ticks=evaluation.fee_ticks,
-        warmup_bins=evaluation.first_bin,
     )
 
 

@@ -16,7 +16,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from vpcore.backtest.cross_validation import SplitSpec
-from vpcore.backtest.triple_barrier import Price
 from vpcore.canonical import canonical_json
 from vpcore.config.loader import Document
 from vpcore.config.messages import validate_value
@@ -27,8 +26,9 @@ from vpcore.inference.out_of_sample import OutOfSample
 from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig
 from vpcore.registry import Publication, PublishedVersion, ServingRegistry, VersionInfo, read_export, serving_id_of
+from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import LabelSpec, PackedModel, core_digest
+from vpcore.signal import PackedModel, core_digest
 from vpcore.units import PRICE_SCALE
 
 SPEC_VERSION = 2
@@ -77,22 +77,6 @@ class PublishedSignal(_Part):
     distribution_version: str
     code_digest: str
     params: dict[str, JsonValue]
-
-
-class TradeRules(_Part):
-    """How an entry becomes a trade."""
-
-    tp_ticks: int = Field(ge=1, description="Take-profit distance, ticks")
-    sl_ticks: int = Field(ge=1, description="Stop distance, ticks")
-    max_hold_bins: int = Field(ge=1, description="Bins after entry until a timeout")
-    latency_bins: int = Field(ge=0, description="Bins from the end of the decision's bin to the entry")
-    price: Price
-    fee_ticks: float = Field(ge=0, description="Cost per round trip, ticks")
-    warmup_bins: int = Field(ge=0, description="Bins at the start in which no signal is accepted")
-
-    def labels(self, tick_int: int) -> LabelSpec:
-        """Return the trades that a learning signal labels its examples with."""
-        return LabelSpec(self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.latency_bins, self.price, tick_int)
 
 
 class ServingRuntime(_Part):

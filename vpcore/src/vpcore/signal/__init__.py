@@ -9,7 +9,6 @@ from vpcore._lazy import exports
 if TYPE_CHECKING:
     from vpcore.signal.base import (
         BackgroundFit,
-        LabelSpec,
         MLSignal,
         PredictionMode,
         Signal,
@@ -42,8 +41,8 @@ __getattr__ = exports(
     __name__,
     models="MODELS PackedModel keep_model model_folder pack_model unpack_model",
     base=(
-        "BackgroundFit LabelSpec MLSignal PredictionMode Signal SignalContext SignalData SignalResult "
-        "StatisticalSignal needs_score"
+        "BackgroundFit MLSignal PredictionMode Signal SignalContext SignalData SignalResult StatisticalSignal "
+        "needs_score"
     ),
     diagnostics="DIAGNOSTICS keep_diagnostics read_diagnostics",
     drivers="DeclaredData SignalStream batch frames share_in stream",
@@ -65,7 +64,6 @@ __all__ = [
     "Extent",
     "InstalledCode",
     "MODELS",
-    "LabelSpec",
     "MLSignal",
     "PredictionMode",
     "Signal",

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.errors import ConfigError, SignalError
+from vpcore.rules import TradeRules
 from vpcore.schema import SCORE_COLUMNS
 from vpcore.signal.frame import SignalFrame, check_columns
 from vpcore.signal.params import SignalParams
 from vpcore.units import NS_PER_S
 
 PredictionMode = Literal["value", "probability", "confidence"]
-PriceMode = Literal["touch", "mid"]
 
 
 class SignalData(Protocol):
@@ -56,50 +56,6 @@ class SignalData(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LabelSpec:
-    """How trades are resolved: what a learning signal labels its own examples with.
-
-    Parameters
-    ----------
-    tp_ticks, sl_ticks : int
-        Distance of the take-profit and stop-loss barrier from the entry, in ticks; at least 1.
-    max_hold_bins : int
-        Bins after the entry in which barriers are tested; at least 1.
-    latency_bins : int
-        Bins between decision and entry; at least 0.
-    price : {"touch", "mid"}
-        Entry and barriers at the touch, or at the mid in half-ticks.
-    tick_int : int
-        Tick size, fixed point 1e-9.
-
-    Raises
-    ------
-    ConfigError
-        If a value is out of range.
-    """
-
-    tp_ticks: int
-    sl_ticks: int
-    max_hold_bins: int
-    latency_bins: int
-    price: PriceMode
-    tick_int: int
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("tp_ticks", 1),
-            ("sl_ticks", 1),
-            ("max_hold_bins", 1),
-            ("latency_bins", 0),
-            ("tick_int", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"LabelSpec.{name} must be at least {least}, was {getattr(self, name)}.")
-        if self.price not in get_args(PriceMode):
-            raise ConfigError(f"LabelSpec.price must be 'touch' or 'mid', was {self.price!r}.")
-
-
-@dataclass(frozen=True, slots=True)
 class SignalContext:
     """What a signal is told before its first bin.
 
@@ -111,19 +67,19 @@ class SignalContext:
         Width of a bin.
     tick_int : int
         Tick size, fixed point 1e-9.
-    labels : LabelSpec, optional
-        For signals that learn.
+    rules : TradeRules, optional
+        The trades that a learning signal labels its examples with.
     """
 
     k: npt.NDArray[np.int16]
     cell_width_ns: int
     tick_int: int
-    labels: LabelSpec | None = field(default=None)
+    rules: TradeRules | None = field(default=None)
 
     @classmethod
-    def of(cls, dataset: SignalData, labels: LabelSpec | None = None) -> Self:
+    def of(cls, dataset: SignalData, rules: TradeRules | None = None) -> Self:
         """Return the context of a dataset's bins."""
-        return cls(np.asarray(dataset.k, dtype=np.int16), int(dataset.cell_width_ns), int(dataset.tick_int), labels)
+        return cls(np.asarray(dataset.k, dtype=np.int16), int(dataset.cell_width_ns), int(dataset.tick_int), rules)
 
     @property
     def n_cells(self) -> int:
@@ -317,7 +273,7 @@ class BackgroundFit(NamedTuple):
 class MLSignal(Signal):
     """A signal that learns from labels it resolves itself, and predicts only from what was resolved by then.
 
-    `context.labels` says what a trade is; the frames' touches tell the state when one has ended. A model that must
+    `context.rules` says what a trade is; the frames' touches tell the state when one has ended. A model that must
     stream predicts row by row in `compute` too.
     """
 
@@ -354,15 +310,15 @@ class MLSignal(Signal):
             "background. Leave out --retrain background."
         )
 
-    def diagnose(self, dataset: SignalData, labels: LabelSpec, result: SignalResult, *, full: bool) -> Any:
+    def diagnose(self, dataset: SignalData, rules: TradeRules, result: SignalResult, *, full: bool) -> Any:
         """Return what `result` was worth apart from its trades, as JSON values; None if the signal does not say.
 
         Parameters
         ----------
         dataset : Dataset
             What `result` was computed on.
-        labels : LabelSpec
-            The barriers.
+        rules : TradeRules
+            The trades that it learned from.
         result : SignalResult
             With the state.
         full : bool
@@ -374,19 +330,19 @@ class MLSignal(Signal):
         """Return the thresholds to try by default: of a probability above 1/2, of a confidence above 0."""
         return (0.55, 0.6, 0.65, 0.7) if self.prediction_mode == "probability" else (0.1, 0.2, 0.3, 0.4)
 
-    def compute(self, dataset: SignalData, labels: LabelSpec | None = None) -> SignalResult:
+    def compute(self, dataset: SignalData, rules: TradeRules | None = None) -> SignalResult:
         """Return the predictions of every bin; see `Signal.compute`.
 
         Raises
         ------
         SignalError
-            If `labels` is not given.
+            If `rules` are not given.
         """
         from vpcore.signal.drivers import stream
 
-        if labels is None:
-            raise SignalError(f"Signal '{type(self).__name__}' learns: compute(dataset, labels) needs a LabelSpec.")
-        return stream(self, dataset, labels)
+        if rules is None:
+            raise SignalError(f"Signal '{type(self).__name__}' learns: compute(dataset, rules) needs TradeRules.")
+        return stream(self, dataset, rules)
 
 
 def needs_score(signal: Signal | type[Signal]) -> bool:

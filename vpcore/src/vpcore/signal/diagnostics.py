@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vpcore.errors import StorageError
-from vpcore.signal.base import LabelSpec, MLSignal, SignalData, SignalResult
+from vpcore.rules import TradeRules
+from vpcore.signal.base import MLSignal, SignalData, SignalResult
 from vpcore.signal.drivers import DeclaredData
 from vpcore.signal.extent import Extent
 from vpcore.storage.atomic import storage_errors, write_atomic
@@ -21,7 +22,7 @@ DIAGNOSTICS = "diagnostics"
 
 
 def keep_diagnostics(
-    signal: MLSignal, dataset: SignalData, labels: LabelSpec, result: SignalResult, folder: Path, extent: Extent
+    signal: MLSignal, dataset: SignalData, rules: TradeRules, result: SignalResult, folder: Path, extent: Extent
 ) -> None:
     """Write what a signal says of its result into a folder; nothing if it says nothing.
 
@@ -29,7 +30,7 @@ def keep_diagnostics(
     ----------
     signal : MLSignal
         Says it.
-    dataset, labels, result
+    dataset, rules, result
         As for `MLSignal.diagnose`.
     folder : Path
         Of the run; a file per take-profit and stop.
@@ -43,15 +44,15 @@ def keep_diagnostics(
     """
     if extent == "none":
         return
-    barriers = {"tp_ticks": labels.tp_ticks, "sl_ticks": labels.sl_ticks}
+    barriers = {"tp_ticks": rules.tp_ticks, "sl_ticks": rules.sl_ticks}
     try:
-        found = signal.diagnose(DeclaredData(dataset, signal), labels, result, full=extent == "full")
+        found = signal.diagnose(DeclaredData(dataset, signal), rules, result, full=extent == "full")
         text = None if found is None else _text({**found, **barriers})
     except Exception as error:  # looking back must not cost the run its results
         text = _text({**barriers, "error": f"{type(error).__name__}: {error}"})
     if text is None:
         return
-    path = folder / f"tp{labels.tp_ticks}_sl{labels.sl_ticks}.json"
+    path = folder / f"tp{rules.tp_ticks}_sl{rules.sl_ticks}.json"
     with storage_errors(path, "write the diagnostics of a run"):
         write_atomic(path, text.encode(), durable=False)
 

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.errors import SignalError
+from vpcore.rules import TradeRules
 from vpcore.schema import BIN_COLUMNS
-from vpcore.signal.base import LabelSpec, MLSignal, Signal, SignalContext, SignalData, SignalResult
+from vpcore.signal.base import MLSignal, Signal, SignalContext, SignalData, SignalResult
 from vpcore.signal.frame import SignalFrame, undeclared
 
 
@@ -108,9 +109,9 @@ def frames(signal: Signal, dataset: SignalData) -> Iterator[SignalFrame]:
         )
 
 
-def stream(signal: Signal, dataset: SignalData, labels: LabelSpec | None = None) -> SignalResult:
+def stream(signal: Signal, dataset: SignalData, rules: TradeRules | None = None) -> SignalResult:
     """Return a signal's values over a dataset by its step, one bin at a time."""
-    driver = SignalStream(signal, SignalContext.of(dataset, labels))
+    driver = SignalStream(signal, SignalContext.of(dataset, rules))
     values = np.full(dataset.n_bins, math.nan)
     for i, frame in enumerate(frames(signal, dataset)):
         values[i] = driver.push(frame)
@@ -171,7 +172,7 @@ class DeclaredData:
         return _read_only(self._dataset.grid(name))
 
 
-def batch(signal: Signal, dataset: SignalData, labels: LabelSpec | None = None) -> SignalResult:
+def batch(signal: Signal, dataset: SignalData, rules: TradeRules | None = None) -> SignalResult:
     """Return a signal's values over a dataset by its `compute`, holding it to its contract.
 
     Raises
@@ -180,7 +181,7 @@ def batch(signal: Signal, dataset: SignalData, labels: LabelSpec | None = None) 
         If it reads an undeclared column, or returns another shape, mode, an infinity, or a value for an invalid bin.
     """
     data = DeclaredData(dataset, signal)
-    result = signal.compute(data, labels) if isinstance(signal, MLSignal) else signal.compute(data)
+    result = signal.compute(data, rules) if isinstance(signal, MLSignal) else signal.compute(data)
     owner = type(signal).__name__
     if not isinstance(result, SignalResult):
         raise SignalError(f"compute of signal '{owner}' must return a SignalResult, was {type(result).__name__}.")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.backtest.config import EvalConfig
-from vpcore.backtest.entries import detect
-from vpcore.backtest.metrics import Resampling, evaluate, ring_of
+from vpcore.backtest.metrics import Draws, Signals, ring_of, trial_figures
+from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import BarrierSpec, OutcomeTable, Price
-from vpcore.dataset import Dataset
-from vpcore.experiment.worker import Session
+from vpcore.backtest.triple_barrier import OutcomeTable
 from vpcore.inference.evidence import MIN_TRADES
 from vpcore.kernels.random import seeded, uniform
+from vpcore.rules import Price, TradeRules
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import LabelSpec, MLSignal, Signal, batch, needs_score
+from vpcore.signal import MLSignal, Signal, batch, needs_score
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.pbo import overfit_probability
 from vpcore.statistics.permutation import rotated
@@ -31,7 +30,7 @@ FIGURES = (
     "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "n_signals", "n_dropped", "tp_rate", "timeout_rate",
     "breakeven_rate", "tp_rate_lo", "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random",
 )  # fmt: skip
-"""Columns of `evaluate` that a study keeps."""
+"""Columns of `trial_figures` that a study keeps."""
 
 _TIES = 2  # a random stream of its own
 
@@ -65,25 +64,16 @@ def _experiment(study: Study, world: World, price: Price, session: Session, sign
         data = session.scored(ScoringConfig()) if needs_score(signal) else session.dataset
         values: npt.NDArray[np.float64] | None = None
         for tp, sl in study.tp_sl_ticks:
-            spec = BarrierSpec(tp, sl, config.max_hold_bins, price)
+            rules = config.rules(tp, sl)
             if values is None or isinstance(signal, MLSignal):  # what is learnt depends on the barriers
-                values = _values(signal, data, spec, config.latency_bins, session.dataset.tick_int)
+                values = batch(signal, data, rules if isinstance(signal, MLSignal) else None).values
             trials = [Trial(thr, cooldown, tp, sl) for thr in signal.thresholds() for cooldown in config.cooldown_bins]
             key = f"{world.alpha} {world.minutes} {world.seed}"
-            resampling = Resampling(study.draws, study.draws, f"{key} {price} {name}", key)
-            table = session.table(spec)
-            found = evaluate(
-                session.market,
-                values,
-                trials,
-                lambda tp, sl, table=table: table,  # type: ignore[misc]
-                mode=signal.prediction_mode,
-                warmup_bins=config.first_bin,
-                latency_bins=config.latency_bins,
-                fee_ticks=config.fee_ticks,
-                resampling=resampling,
-            )
-            uniform_p, fair = _ties_broken(session, table, values, found, signal, config, resampling)
+            draws = Draws(study.draws, study.draws, f"{key} {price} {name}", key)
+            mode = signal.prediction_mode
+            found = trial_figures(session.market, values, trials, rules, mode=mode, table_of=session.table, draws=draws)
+            signals_of = Signals(session.market, values, rules.warmup_bins, mode)
+            uniform_p, fair = _ties_broken(session.table(rules), signals_of, sorted(trials), rules, draws)
             n = len(trials)
             levels = {threshold: level for level, threshold in enumerate(sorted(set(signal.thresholds())))}
             rows.append(
@@ -105,49 +95,20 @@ def _experiment(study: Study, world: World, price: Price, session: Session, sign
     return joined | _together(joined, np.concatenate(blocks), np.concatenate(sums))
 
 
-def _values(
-    signal: Signal, data: Dataset, spec: BarrierSpec, latency_bins: int, tick_int: int
-) -> npt.NDArray[np.float64]:
-    if not isinstance(signal, MLSignal):
-        return batch(signal, data).values
-    labels = LabelSpec(spec.tp_ticks, spec.sl_ticks, spec.max_hold_bins, latency_bins, spec.price, tick_int)
-    return batch(signal, data, labels).values
-
-
 def _ties_broken(
-    session: Session,
-    table: OutcomeTable,
-    values: npt.NDArray[np.float64],
-    rows: Columns,
-    signal: Signal,
-    config: EvalConfig,
-    resampling: Resampling,
+    table: OutcomeTable, signals: Signals, trials: Sequence[Trial], rules: TradeRules, draws: Draws
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the p-values of rows with ties broken at random, and what a trade without knowledge is worth, ticks."""
-    ring = ring_of(table, config.first_bin + config.latency_bins)
-    found = np.full(len(rows["threshold"]), np.nan)
-    for i in range(len(found)):
-        trial = Trial(
-            float(rows["threshold"][i]),
-            int(rows["cooldown_bins"][i]),
-            int(rows["tp_ticks"][i]),
-            int(rows["sl_ticks"][i]),
-        )
-        detections = detect(
-            values,
-            session.market.valid,
-            session.market.bin_seq,
-            trial.threshold,
-            cooldown_bins=trial.cooldown_bins,
-            warmup_bins=config.first_bin,
-            mode=signal.prediction_mode,
-        )
-        entries = detections.bins + config.latency_bins
-        sums = rotated(ring, entries, detections.sides, resampling.null_draws, resampling.market)
+    """Return the p-values of rows with ties broken at random, and the mean net PnL of a trade without knowledge."""
+    ring = ring_of(table, rules)
+    found = np.full(len(trials), np.nan)
+    for i, trial in enumerate(trials):
+        accepted = signals.of(trial.threshold, trial.cooldown_bins)
+        entries = accepted.bins + rules.latency_bins
+        sums = rotated(ring, entries, accepted.sides, draws.rotations, draws.market_key)
         if sums.any():
             above, equal = np.count_nonzero(sums[1:] > sums[0]), np.count_nonzero(sums[1:] == sums[0])
             # The observed one is one of the equals, at a random place among them.
-            place = uniform(seeded(resampling.seed_of(trial), _TIES))
+            place = uniform(seeded(draws.seed_of(trial), _TIES))
             found[i] = (above + place * (equal + 1)) / len(sums)
     fair = float(ring.net[:, : ring.size].mean()) / 2.0 if ring.size else np.nan
     return found, fair

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import vpcore
 from vpcore.backtest.config import EvalConfig
-from vpcore.backtest.triple_barrier import Price
 from vpcore.canonical import digest
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.kernels.jit import sources_digest
 from vpcore.plugins.manager import Plugins
+from vpcore.rules import Price
 from vpcore.schema import GRID_SUMS, GRID_VALUES, SCORE_COLUMNS
 from vpcore.scoring import CHANNELS
 from vpcore.signal import MLSignal, Signal, code_digest

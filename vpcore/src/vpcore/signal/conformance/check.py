@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vpcore.errors import CausalityError, ConfigError, SignalError, VpError, did_you_mean
+from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import LabelSpec, MLSignal, Signal, SignalContext, SignalData
+from vpcore.signal import MLSignal, Signal, SignalContext, SignalData
 from vpcore.signal.conformance.checks import CAUSAL, CHECKS, Subject, applies, run_check
 from vpcore.signal.conformance.data import SessionData
-from vpcore.signal.conformance.synthetic import TICK_INT, synthetic_dataset
+from vpcore.signal.conformance.synthetic import synthetic_dataset
 
 if TYPE_CHECKING:
     import pytest
@@ -24,14 +25,12 @@ AFTER_WARMUP = 600
 CHECK_SCORING = ScoringConfig(zscore_window_bins=60, zscore_min_periods=20)
 """Scoring of the synthetic session: the default windows would leave a short one mostly silent."""
 
-CHECK_LABELS = LabelSpec(tp_ticks=2, sl_ticks=5, max_hold_bins=40, latency_bins=1, price="touch", tick_int=TICK_INT)
-"""Labels for signals that learn, when no others are given. The stop is wider than every spread of the synthetic
-session: trades are entered in most bins, and most of them are resolved, so that there is something to learn from."""
+CHECK_RULES = TradeRules(tp_ticks=2, sl_ticks=5, max_hold_bins=40)
+"""Default trades of learning signals on the synthetic session. The stop is wider than every spread of the session:
+trades enter in most bins and most of them end, so that there is something to learn."""
 
-
-def dataset_labels(tick_int: int) -> LabelSpec:
-    """Return labels for signals that learn on a given dataset: near barriers on the mid, so quiet hours resolve too."""
-    return LabelSpec(tp_ticks=2, sl_ticks=2, max_hold_bins=600, latency_bins=1, price="mid", tick_int=tick_int)
+DATASET_RULES = TradeRules(tp_ticks=2, sl_ticks=2, max_hold_bins=600, price="mid")
+"""Default trades of learning signals on a given dataset: near barriers on the mid, so that quiet hours end them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def check_signal(
     *,
     name: str = "",
     checks: Iterable[str] | None = None,
-    labels: LabelSpec | None = None,
+    rules: TradeRules | None = None,
 ) -> CheckReport:
     """Hold a signal to its contract.
 
@@ -100,7 +99,7 @@ def check_signal(
         The signal's name, for messages; its class's name if not given.
     checks : iterable of str, optional
         Names of `CHECKS`; all that apply if not given.
-    labels : LabelSpec, optional
+    rules : TradeRules, optional
         For signals that learn.
 
     Returns
@@ -113,7 +112,7 @@ def check_signal(
         If a check is unknown.
     """
     wanted = _names(checks, signal)
-    subject, dataset_id = subject_of(signal, dataset, labels)
+    subject, dataset_id = subject_of(signal, dataset, rules)
     results = []
     for check in wanted:
         started = time.perf_counter()
@@ -125,21 +124,21 @@ def check_signal(
 
 
 def subject_of(
-    signal: Signal, dataset: SignalData | None = None, labels: LabelSpec | None = None
+    signal: Signal, dataset: SignalData | None = None, rules: TradeRules | None = None
 ) -> tuple[Subject, str]:
     """Return a signal with the data to check it on, and the data's id. See `check_signal`."""
     scoring = None
     if dataset is None:
         # The warm-up may depend on the bin width, which every synthetic session shares.
-        context = SignalContext.of(synthetic_dataset(n_bins=1), CHECK_LABELS)
+        context = SignalContext.of(synthetic_dataset(n_bins=1), CHECK_RULES)
         dataset = _session(int(signal.warmup_bins(context)) + AFTER_WARMUP)
         scoring = CHECK_SCORING
-        if labels is None and isinstance(signal, MLSignal):
-            labels = CHECK_LABELS
-    if labels is None and isinstance(signal, MLSignal):
-        labels = dataset_labels(dataset.tick_int)
+        if rules is None and isinstance(signal, MLSignal):
+            rules = CHECK_RULES
+    if rules is None and isinstance(signal, MLSignal):
+        rules = DATASET_RULES
     data = SessionData.collect(dataset, signal.columns, scoring)
-    return Subject(signal, data, labels), str(getattr(dataset, "dataset_id", ""))
+    return Subject(signal, data, rules), str(getattr(dataset, "dataset_id", ""))
 
 
 @functools.lru_cache(maxsize=4)

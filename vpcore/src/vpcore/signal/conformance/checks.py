@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from vpcore.canonical import canonical_json
 from vpcore.errors import ConfigError, SignalError, VpError
+from vpcore.rules import TradeRules
 from vpcore.signal import (
-    LabelSpec,
     MLSignal,
     Signal,
     SignalContext,
@@ -43,20 +43,20 @@ class Subject:
     signal : Signal
         The signal, with its parameters.
     data : SessionData
-    labels : LabelSpec, optional
+    rules : TradeRules, optional
         For signals that learn.
     """
 
-    def __init__(self, signal: Signal, data: SessionData, labels: LabelSpec | None = None) -> None:
+    def __init__(self, signal: Signal, data: SessionData, rules: TradeRules | None = None) -> None:
         self.signal = signal
         self.data = data
-        self.labels = labels
+        self.rules = rules
         self._values: Values | None = None
 
     @property
     def context(self) -> SignalContext:
         """What the signal is told at its start."""
-        return SignalContext.of(self.data, self.labels)
+        return SignalContext.of(self.data, self.rules)
 
     @property
     def values(self) -> Values:
@@ -67,11 +67,11 @@ class Subject:
 
     def compute(self, data: SessionData, signal: Signal | None = None) -> Values:
         """Return a copy of the batch values over some data."""
-        return batch(signal or self.signal, data, self.labels).values.copy()
+        return batch(signal or self.signal, data, self.rules).values.copy()
 
     def stream(self, data: SessionData) -> Values:
         """Return the streamed values over some data."""
-        return stream_values(self.signal, data, self.labels).values
+        return stream_values(self.signal, data, self.rules).values
 
     @property
     def warmup(self) -> int:

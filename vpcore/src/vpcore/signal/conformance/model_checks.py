@@ -30,7 +30,7 @@ def model_problem(subject: Subject) -> str:
     assert isinstance(signal, MLSignal)
     if np.isnan(subject.values).all():  # nothing was fitted: there is no model
         return ""
-    state = batch(signal, subject.data, subject.labels).state
+    state = batch(signal, subject.data, subject.rules).state
     if state is None:
         driver = SignalStream(signal, subject.context)
         for frame in frames(signal, subject.data):

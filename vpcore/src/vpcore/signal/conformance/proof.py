@@ -11,7 +11,8 @@ import vpcore
 from vpcore.canonical import digest
 from vpcore.errors import StorageError
 from vpcore.kernels.jit import sources_digest
-from vpcore.signal import LabelSpec, Signal, SignalData, code_digest
+from vpcore.rules import TradeRules
+from vpcore.signal import Signal, SignalData, code_digest
 from vpcore.signal.conformance.check import CheckReport, check_signal
 from vpcore.signal.conformance.checks import GATE
 from vpcore.storage.atomic import storage_errors, write_atomic
@@ -74,7 +75,7 @@ def save_proof(folder: Path, signal: Signal, report: CheckReport) -> Path:
 
 
 def prove(
-    signal: Signal, folder: Path, *, name: str = "", dataset: SignalData | None = None, labels: LabelSpec | None = None
+    signal: Signal, folder: Path, *, name: str = "", dataset: SignalData | None = None, rules: TradeRules | None = None
 ) -> dict[str, Any]:
     """Return a signal's proof of causality and streaming parity: the stored one, or a new one after running the checks.
 
@@ -88,7 +89,7 @@ def prove(
         The signal's name, for messages.
     dataset : Dataset, optional
         By default a synthetic session.
-    labels : LabelSpec, optional
+    rules : TradeRules, optional
         For signals that learn.
 
     Raises
@@ -101,7 +102,7 @@ def prove(
     stored = load_proof(folder, signal)
     if stored is not None:
         return stored
-    report = check_signal(signal, dataset, name=name, checks=GATE, labels=labels)
+    report = check_signal(signal, dataset, name=name, checks=GATE, rules=rules)
     report.raise_for_failure()
     save_proof(folder, signal, report)
     proof = load_proof(folder, signal)

@@ -1,0 +1,222 @@
+"""Any vector of values to trades and figures, without a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from vpcore.backtest.costs import net_ticks
+from vpcore.backtest.entries import Detections, Mode, detect
+from vpcore.backtest.metrics import Draws, entered, trial_figures
+from vpcore.backtest.session import Session
+from vpcore.backtest.trial import Trial
+from vpcore.backtest.triple_barrier import OutcomeTable
+from vpcore.dataset import Dataset
+from vpcore.errors import ConfigError
+from vpcore.kernels import barrier
+from vpcore.rules import TradeRules
+from vpcore.signal import SignalResult
+from vpcore.units import HALF_TICKS_PER_TICK, PRICE_SCALE
+
+REASONS = {barrier.TAKE_PROFIT: "take-profit", barrier.STOP_LOSS: "stop", barrier.TIMEOUT: "timeout"}
+"""Exit reasons, by outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one evaluation; names and definitions are those of `vpcore.backtest.metrics.trial_figures`.
+
+    NaN where a figure is undefined, for instance without trades.
+    """
+
+    n_signals: int
+    n_up: int
+    n_down: int
+    n_dropped: int
+    tp_rate: float
+    sl_rate: float
+    timeout_rate: float
+    mean_pnl_ticks: float
+    net_pnl_ticks: float
+    events_per_hour: float
+    median_time_to_outcome_ms: float
+    tie_rate: float
+    max_concurrent: int
+    tp_rate_lo: float
+    tp_rate_hi: float
+    n_eff: float
+    breakeven_rate: float
+    driftless_rate: float
+    net_pnl_sd: float
+    net_pnl_skew: float
+    net_pnl_kurtosis: float
+    net_pnl_lo: float
+    net_pnl_hi: float
+    block_length: float
+    p_random: float
+
+    @property
+    def n_trades(self) -> int:
+        """Number of trades: accepted signals without the dropped ones."""
+        return self.n_signals - self.n_dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Trades and figures of one vector of values.
+
+    Attributes
+    ----------
+    rules : TradeRules
+    trial : Trial
+        Threshold, cooldown and barriers.
+    figures : Figures
+    trades : polars.DataFrame
+        One row per trade, in order of decision:
+
+        - ``bin``, ``time``: `bin_seq` and end of the decision's bin. ``side``: +1 long, -1 short. ``value``: at `bin`.
+        - ``entry_bin``, ``entry_time``, ``entry_price``, ``exit_bin``, ``exit_time``, ``exit_price``: times are ends of
+          bins, prices are points.
+        - ``reason``: take-profit, stop or timeout. ``bins_held``: from entry to exit.
+        - ``mid_pnl_ticks``: mid to mid, without costs. ``net_pnl_ticks``: after spread and fee.
+        - ``net_pnl_currency``: of one contract, in the instrument's currency; only if the dataset knows the multiplier.
+    """
+
+    rules: TradeRules
+    trial: Trial
+    figures: Figures
+    trades: pl.DataFrame = field(repr=False)
+
+
+def evaluate(
+    dataset: Dataset | Session,
+    values: npt.ArrayLike | SignalResult,
+    rules: TradeRules,
+    *,
+    threshold: float,
+    cooldown_bins: int = 30,
+    mode: Mode | None = None,
+    draws: int = 999,
+    seed: int = 0,
+) -> Evaluation:
+    """Return the trades and figures of a vector of values. Nothing is stored.
+
+    Parameters
+    ----------
+    dataset : Dataset or Session
+        The market. A `vpcore.backtest.session.Session` keeps outcome tables for the next call.
+    values : float[n_bins] or SignalResult
+        The value at the end of each bin, positive for a rise, NaN without a value.
+    rules : TradeRules
+        Barriers, hold, latency, price, fee and warm-up.
+    threshold : float
+        A long is signalled where the values cross the threshold upwards, a short where they cross the mirrored one.
+    cooldown_bins : int
+        Smallest distance of two accepted signals.
+    mode : {"value", "probability", "confidence"}, optional
+        How the threshold reads the values; by default the mode of the `SignalResult`, else ``"value"``.
+    draws : int
+        Rotations behind ``p_random`` and resamples behind ``net_pnl_lo`` and ``net_pnl_hi``; 0 leaves them NaN.
+    seed : int
+        Another seed gives other draws.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ConfigError
+        If the values are not one number per bin, or the threshold, the cooldown or the draws are out of range.
+    DatasetError
+        If the dataset lacks a price column.
+
+    Notes
+    -----
+    The same code computes the rows of ``vp run``: figures without random draws are equal, bit for bit. ``p_random`` is
+    equal for the same number of draws and seed; the bootstrap of a stored row is seeded by its run.
+    """
+    if isinstance(values, SignalResult):
+        mode, values = mode or values.prediction_mode, values.values
+    if draws < 0:
+        raise ConfigError("draws", required="at least 0", was=str(draws))
+    session = dataset if isinstance(dataset, Session) else Session(dataset)
+    vector = _vector(values, session.market.n_bins)
+    trial = Trial(float(threshold) + 0.0, int(cooldown_bins), rules.tp_ticks, rules.sl_ticks)
+    chosen = Draws(draws, draws, "", session.market_key(seed))
+    return evaluate_trial(session, vector, trial, rules, mode=mode or "value", draws=chosen)
+
+
+def evaluate_trial(
+    session: Session, values: npt.NDArray[np.float64], trial: Trial, rules: TradeRules, *, mode: Mode, draws: Draws
+) -> Evaluation:
+    """Return the trades and figures of one trial on a session; parameters as in `evaluate`."""
+    columns = trial_figures(session.market, values, [trial], rules, mode=mode, table_of=session.table, draws=draws)
+    figures = Figures(**{item.name: columns[item.name][0].item() for item in fields(Figures)})
+    signals = detect(
+        values,
+        session.market.valid,
+        session.market.bin_seq,
+        trial.threshold,
+        cooldown_bins=trial.cooldown_bins,
+        warmup_bins=rules.warmup_bins,
+        mode=mode,
+    )
+    trades = _trades(session, values, signals, session.table(rules), rules)
+    return Evaluation(rules, trial, figures, trades)
+
+
+def tick_value(dataset: Dataset) -> float | None:
+    """Return the worth of one tick of one contract in the instrument's currency; None if the dataset does not say."""
+    multiplier = dataset.manifest.get("pipeline", {}).get("instrument", {}).get("multiplier")
+    return None if multiplier is None else dataset.tick_int * float(multiplier) / PRICE_SCALE
+
+
+def _vector(values: Any, n_bins: int) -> npt.NDArray[np.float64]:
+    try:
+        vector = np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError("values", required="numbers, one per bin", was=type(values).__name__) from None
+    if vector.shape != (n_bins,):
+        raise ConfigError("values", required=f"one number per bin, {n_bins} in all", was=f"of shape {vector.shape}")
+    return vector
+
+
+def _trades(
+    session: Session, values: npt.NDArray[np.float64], signals: Detections, table: OutcomeTable, rules: TradeRules
+) -> pl.DataFrame:
+    dataset, market = session.dataset, session.market
+    which, entry, row = entered(table, signals, rules.latency_bins)
+    decided, sides = signals.bins[which], signals.sides[which].astype(np.int64)
+    left = table.exit_bin[row, entry].astype(np.int64)
+    net = table.net[row, entry].astype(np.int64)
+    touch = np.where(sides > 0, market.ask[entry], market.bid[entry])
+    paid = market.mid2[entry] if rules.price == "mid" else touch * HALF_TICKS_PER_TICK  # half-ticks
+    point = dataset.tick_int / PRICE_SCALE / HALF_TICKS_PER_TICK
+    end_ns = dataset.bin("bin_end_ns")
+    pnl = net_ticks(net, rules.fee_ticks)
+    columns: dict[str, Any] = {
+        "bin": market.bin_seq[decided],
+        "time": end_ns[decided],
+        "side": signals.sides[which],
+        "value": values[decided],
+        "entry_bin": market.bin_seq[entry],
+        "entry_time": end_ns[entry],
+        "entry_price": paid * point,
+        "exit_bin": market.bin_seq[left],
+        "exit_time": end_ns[left],
+        "exit_price": (paid + sides * net) * point,
+        "reason": pl.Series([REASONS[code] for code in table.outcome[row, entry].tolist()], dtype=pl.String),
+        "bins_held": left - entry,
+        "mid_pnl_ticks": table.gross[row, entry] / HALF_TICKS_PER_TICK,
+        "net_pnl_ticks": pnl,
+    }
+    worth = tick_value(dataset)
+    if worth is not None:
+        columns["net_pnl_currency"] = pnl * worth
+    times = pl.col("time", "entry_time", "exit_time").cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+    return pl.DataFrame(columns).with_columns(times)

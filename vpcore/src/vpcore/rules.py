@@ -1,0 +1,111 @@
+"""The rules of a trade: entry, barriers, costs. They decide outcomes, and the labels that learning signals train on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from vpcore.errors import ConfigError, did_you_mean
+
+Price = Literal["touch", "mid"]
+"""Prices of a trade: touch pays the spread, mid measures on the mid."""
+
+_REQUIRED = {
+    "tp_ticks": "a whole number of ticks from 1 to 1,000,000",
+    "sl_ticks": "a whole number of ticks from 1 to 1,000,000",
+    "max_hold_bins": "a whole number of bins from 1 to 100,000,000",
+    "latency_bins": "a whole number of bins from 0 to 100,000,000",
+    "price": "'touch' or 'mid'",
+    "fee_ticks": "a finite number of ticks, at least 0",
+    "warmup_bins": "a whole number of bins from 0 to 100,000,000",
+}
+
+
+class TradeRules(BaseModel):
+    """How a decision becomes a trade, and how the trade ends.
+
+    A trade decided at the end of bin i enters at the end of bin ``i + latency_bins`` as a taker. The barriers are
+    tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin.
+
+    Parameters
+    ----------
+    tp_ticks, sl_ticks : int
+        Distances of take-profit and stop from the entry price, whole ticks, at least 1.
+    max_hold_bins : int
+        Bins after the entry until a timeout, at least 1.
+    latency_bins : int
+        Bins from decision to entry, at least 0.
+    price : {"touch", "mid"}
+        At touch prices a long enters at the ask and exits at the bid; at mid prices both are the mid.
+    fee_ticks : float
+        Cost per round trip, ticks.
+    warmup_bins : int
+        Bins at the start of the session without entries.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range or unknown, with one line per value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tp_ticks: int = Field(strict=True, ge=1, le=1_000_000, description="Take-profit distance, ticks")
+    sl_ticks: int = Field(strict=True, ge=1, le=1_000_000, description="Stop distance, ticks")
+    max_hold_bins: int = Field(1200, strict=True, ge=1, le=100_000_000, description="Bins after entry until a timeout")
+    latency_bins: int = Field(
+        1, strict=True, ge=0, le=100_000_000, description="Bins from the end of the decision's bin to the entry"
+    )
+    price: Price = Field("touch", description="touch: pays the spread; mid: measured on the mid")
+    fee_ticks: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="Cost per round trip, ticks")
+    warmup_bins: int = Field(
+        300, strict=True, ge=0, le=100_000_000, description="Bins at the start in which no signal is accepted"
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first, *more = (_problem(details) for details in error.errors(include_url=False))
+            raise (ConfigError("\n".join(map(str, (first, *more)))) if more else first) from None
+
+    # pydantic calls this `__init__` for a TradeRules nested in another model, unless it is marked as its own.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        """Return a scalar of numpy as Python's own number."""
+        item = getattr(value, "item", None)
+        return item() if callable(item) else value
+
+    def at(self, tp_ticks: int, sl_ticks: int) -> Self:
+        """Return the same rules with other barriers, which are not validated."""
+        return self.model_copy(update={"tp_ticks": tp_ticks, "sl_ticks": sl_ticks})
+
+    @property
+    def barriers(self) -> tuple[int, int, int, Price]:
+        """The part that decides outcome tables: take-profit, stop, hold and price."""
+        return self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.price
+
+    @property
+    def longest_bins(self) -> int:
+        """Bins from a decision to the last possible exit."""
+        return self.latency_bins + self.max_hold_bins
+
+
+def _problem(details: Any) -> ConfigError:
+    name, was = str(details["loc"][0]), details["input"]
+    if details["type"] == "extra_forbidden":
+        return ConfigError(
+            f"TradeRules has no '{name}'.{did_you_mean(name, _REQUIRED)} It has: {', '.join(_REQUIRED)}."
+        )
+    if details["type"] == "missing":
+        return ConfigError(f"TradeRules.{name}", required=_REQUIRED[name], was="left out")
+    fix = f"It is a distance: write {-was}." if name in ("tp_ticks", "sl_ticks") and _negative(was) else ""
+    return ConfigError(f"TradeRules.{name}", required=_REQUIRED[name], was=repr(was), fix=fix)
+
+
+def _negative(value: Any) -> bool:
+    return isinstance(value, int) and value < 0
