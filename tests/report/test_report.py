@@ -139,7 +139,7 @@ def test_sensitivity_holds_the_row_itself_and_a_fee_costs_what_it_is(done: Works
         assert found[latency, -1.0].net == pytest.approx(found[latency, 0.0].net + 1.0)
     # Against another way: the same bins looked up so many bins later.
     detections = leader.detections()
-    table = leader.session.table(leader.barriers())
+    table = leader.session.table(leader.rules)
     for latency in (0, 5):
         entered = detections.bins + latency
         side = np.where(detections.sides > 0, 0, 1)[entered < leader.dataset.n_bins]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from trade_rules import rules_of
 
+import vpcore as vp
 import vpcore.experiment.run as run_module
 from vpcore import Workspace, hookimpl
+from vpcore.backtest.evaluate import Figures
 from vpcore.backtest.metrics import Draws, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
@@ -22,6 +27,7 @@ from vpcore.errors import CausalityError, ConfigError, PluginError, SignalError
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import expand
+from vpcore.experiment.trades import Leader
 from vpcore.results import RUNS, VECTORS
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
 from vpcore.signal import batch
@@ -92,6 +98,38 @@ def test_results_are_those_of_the_parts_called_by_hand(workspace: Workspace) -> 
             if name in want:  # those of splits are not, without splits
                 assert got[name].to_list() == want[name].tolist()
         assert want["rotated_net"].shape == (8, 500)
+
+
+def test_evaluate_and_stored_rows_are_one_computation(workspace: Workspace) -> None:
+    """Every figure of a stored row, bit for bit, by hand from the values; and its trades add up to it."""
+    run_experiment(workspace, "sweep")
+    rows = workspace.results.query_runs().filter(pl.col("n_signals") > pl.col("n_dropped"))
+    dataset = workspace.datasets.open(rows["dataset_id"][0])
+    names = [item.name for item in fields(Figures)]
+    for row in rows.sort("n_signals", descending=True).head(6).iter_rows(named=True):
+        leader = Leader(workspace, row)
+        again = leader.evaluate(leader.draws).figures
+        # Of a shared session or of the plain dataset; only the bootstrap is seeded by the run.
+        by_hand = vp.evaluate(
+            dataset,
+            leader.values,
+            leader.rules,
+            threshold=row["threshold"],
+            cooldown_bins=row["cooldown_bins"],
+            mode=leader.mode,
+        )
+        for name in names:
+            stored = math.nan if row[name] is None else row[name]
+            np.testing.assert_array_equal(getattr(again, name), stored, name)
+            if name not in ("net_pnl_lo", "net_pnl_hi"):
+                np.testing.assert_array_equal(getattr(by_hand.figures, name), stored, name)
+        trades = by_hand.trades
+        assert trades.height == row["n_signals"] - row["n_dropped"]
+        assert trades["net_pnl_ticks"].sum() / trades.height == row["net_pnl_ticks"]  # the fee is 0
+        assert trades["mid_pnl_ticks"].sum() / trades.height == row["mean_pnl_ticks"]
+        for reason, rate in (("take-profit", "tp_rate"), ("stop", "sl_rate"), ("timeout", "timeout_rate")):
+            assert (trades["reason"] == reason).sum() / trades.height == row[rate]
+        assert np.median(trades["bins_held"]) * dataset.cell_width_ns / 1e6 == row["median_time_to_outcome_ms"]
 
 
 def test_meta_says_what_made_a_run(workspace: Workspace) -> None:

@@ -70,9 +70,13 @@ class Session:
             config.rules(config.tp_ticks[0], config.sl_ticks[0]),
             mode=mode,
             table_of=self.table,
-            draws=Draws(config.null_draws, config.bootstrap_draws, run_key, self.market_key(config.seed)),
+            draws=self.draws(config, run_key),
             cuts=self._cuts(config),
         )
+
+    def draws(self, config: EvalConfig, run_key: str) -> Draws:
+        """Return the random draws of a run on this dataset."""
+        return Draws(config.null_draws, config.bootstrap_draws, run_key, self.market_key(config.seed))
 
     def market_key(self, seed: int) -> str:
         """Return the seed of the rotations: one for all rows on this dataset, and on others of the same prices."""

@@ -106,11 +106,13 @@ class Leader:
             )
         self.row = dict(row)
         self.trial = Trial(row["threshold"], row["cooldown_bins"], row["tp_ticks"], row["sl_ticks"])
-        self.rules = EvalConfig.of_row(row["eval_json"]).rules(self.trial.tp_ticks, self.trial.sl_ticks)
+        config = EvalConfig.of_row(row["eval_json"])
+        self.rules = config.rules(self.trial.tp_ticks, self.trial.sl_ticks)
         stored = workspace.datasets.open(datasets_of(row["dataset_id"])[-1])
         path = stored.path
         self.dataset = stored if path is None else Dataset.open(path, cache_dir=workspace.cache_dir)
         self.session = Session(self.dataset)
+        self.draws = self.session.draws(config, row["run_id"])
         self.signal = cls(cls.Params.parse(json.loads(row["signal_params_json"]), row["signal_name"]))
         self.mode = self.signal.prediction_mode
         self.scoring = ScoringConfig.model_validate(json.loads(row["scoring_json"])) if row["scoring_json"] else None
@@ -124,7 +126,7 @@ class Leader:
         return Signals(market, self.values, self.rules.warmup_bins, self.mode).of(trial.threshold, trial.cooldown_bins)
 
     def evaluate(self, draws: Draws = NO_DRAWS) -> Evaluation:
-        """Return the trades and figures of the row, computed anew."""
+        """Return the trades and figures of the row, computed anew; with `draws` of the row, all figures are equal."""
         return evaluate_trial(self.session, self.values, self.trial, self.rules, mode=self.mode, draws=draws)
 
     def trades(self) -> Trades:
