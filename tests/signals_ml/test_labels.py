@@ -11,7 +11,7 @@ from trade_rules import rules_of
 from vpcore import TradeRules
 from vpcore.backtest.triple_barrier import MARKET_COLUMNS, outcome_table
 from vpcore.testing import synthetic_dataset
-from vpcore_signals_ml.labels import DOWN, NEVER, NONE, OPEN, UNKNOWN, UP, new_book, prices_of, resolve
+from vpcore_signals_ml.labels import DOWN, NEVER, NONE, OPEN, UNKNOWN, UP, Labels, new_book, prices_of, resolve
 
 TICK = 250_000_000
 
@@ -21,15 +21,16 @@ def resolved(data, rules, stop=None, one_by_one=False):
     rows = np.flatnonzero(data.valid[:stop])
     seq = np.array(data.bin("bin_seq")[rows])
     n = len(rows)
-    arrays = np.full((n, 2), OPEN, np.int8), np.zeros((n, 2), np.int64), np.full(n, UNKNOWN, np.int8), np.full(n, NEVER)
+    outcome, ends = np.full((n, 2), OPEN, np.int8), np.zeros((n, 2), np.int64)
+    found = Labels(outcome, ends, np.full(n, UNKNOWN, np.int8), np.full(n, NEVER))
     book = new_book(rules, TICK)
     prices = prices_of(lambda name: data.bin(name)[rows], rules.price, TICK)
     if one_by_one:
         for i in range(n):
-            resolve(book, i, i + 1, seq, prices[i : i + 1], *arrays)
+            resolve(book, i, i + 1, seq, prices[i : i + 1], found)
     else:
-        resolve(book, 0, n, seq, prices, *arrays)
-    return seq, *arrays
+        resolve(book, 0, n, seq, prices, found)
+    return seq, *found
 
 
 rules_drawn = st.builds(

@@ -9,7 +9,7 @@ from trade_rules import rules_of
 
 from vpcore.signal import batch
 from vpcore_signals_ml.anomaly_signal import PcaAd
-from vpcore_signals_ml.incremental import descend, fit_incremental, learn, shuffle
+from vpcore_signals_ml.incremental import Path, descend, fit_incremental, learn, shuffle
 from vpcore_signals_ml.linear import predict_linear, standardise
 from vpcore_signals_ml.linear_signals import LsvmDer
 from vpcore_signals_ml.neighbour_signal import KnnCl
@@ -43,7 +43,7 @@ def test_the_steps_are_those_of_the_formula():
     z, s, v = rng.standard_normal((30, 3)), rng.choice([-1.0, 1.0], 30), rng.uniform(0.5, 1.5, 30)
     order = rng.permutation(30)
     iterate, average, counters = np.zeros(4), np.zeros(4), np.array([5.0, 0.0, 10.0, 1.0, 1.0])
-    descend(z, s, v, order, 0.1, 0.2, iterate, average, counters)
+    descend(z, s, v, order, 0.1, 0.2, Path(iterate, average, counters))
     b, b0, kept = np.zeros(3), 0.0, []
     for t, i in enumerate(order):
         rate = 0.2 / (1 + 0.1 * 0.2 * (5 + t))

@@ -50,10 +50,24 @@ class Incremental(NamedTuple):
     counters: Floats
 
 
+class Path(NamedTuple):
+    """Where a descent has come to; every array is written.
+
+    Attributes
+    ----------
+    iterate, average : float64[m + 1]
+        Weights and b0; `average` only where the horizon is above 0.
+    counters : float64[5]
+        See `Incremental.counters`.
+    """
+
+    iterate: Floats
+    average: Floats
+    counters: Floats
+
+
 @jit
-def descend(
-    z: Floats, s: Floats, v: Floats, order: Ints, alpha: float, eta: float, iterate: Floats, average: Floats, c: Floats
-) -> None:
+def descend(z: Floats, s: Floats, v: Floats, order: Ints, alpha: float, eta: float, path: Path) -> None:
     """Take one step per example; see the module.
 
     Parameters
@@ -66,12 +80,11 @@ def descend(
         Which examples, in which order.
     alpha, eta : float
         Penalty, and rate of the first step.
-    iterate, average : float64[m + 1], written
-        Weights and b0; `average` only where the horizon is above 0.
-    c : float64[5], written
-        See `Incremental.counters`.
+    path : Path, written
+        Where it starts and ends.
     """
     m = z.shape[1]
+    iterate, average, c = path.iterate, path.average, path.counters
     for o in range(order.shape[0]):
         i = order[o]
         rate = eta / (1.0 + alpha * eta * c[STEPS])
@@ -124,7 +137,7 @@ def fit_incremental(training: Training, *, alpha: float, eta: float, epochs: int
     for epoch in range(epochs):
         counters[HORIZON] = n if epoch == epochs - 1 else 0
         shuffle(order, random)
-        descend(z, signs, training.weight, order, alpha, eta, iterate, average, counters)
+        descend(z, signs, training.weight, order, alpha, eta, Path(iterate, average, counters))
     counters[DOWN_WEIGHT] = training.weight[training.y == 0.0].mean()
     counters[UP_WEIGHT] = training.weight[training.y == 1.0].mean()
     linear = Linear(mean, scale, np.ascontiguousarray(average[:m]), np.array([average[m], 1.0, 0.0]))
@@ -156,6 +169,7 @@ def learn(model: Incremental, x: Floats, y: Floats, *, alpha: float, eta: float)
     iterate, counters = model.iterate.copy(), model.counters.copy()
     weight = np.where(y == 1.0, counters[UP_WEIGHT], counters[DOWN_WEIGHT])
     z = standardise(np.ascontiguousarray(x), linear.mean, linear.scale)
-    descend(z, np.where(y == 1.0, 1.0, -1.0), weight, np.arange(len(y)), alpha, eta, iterate, average, counters)
+    signs, path = np.where(y == 1.0, 1.0, -1.0), Path(iterate, average, counters)
+    descend(z, signs, weight, np.arange(len(y)), alpha, eta, path)
     rest = np.array([average[m], linear.rest[1], linear.rest[2]])
     return Incremental(linear._replace(weights=np.ascontiguousarray(average[:m]), rest=rest), iterate, counters)

@@ -82,6 +82,27 @@ class LabelBook(NamedTuple):
     trades: Ints
 
 
+class Labels(NamedTuple):
+    """The outcomes and labels of decisions.
+
+    Attributes
+    ----------
+    outcome : int8[n_rows, 2]
+        Of the long and of the short decided at each row: `OPEN` until it ended. Starts as `OPEN`.
+    ends : int64[n_rows, 2]
+        Bin at whose end the outcome was known.
+    y : int8[n_rows]
+        `UP`, `DOWN` or `NONE`. Starts as `UNKNOWN`.
+    resolved : int64[n_rows]
+        Bin at whose end `y` was known. Starts as `NEVER`.
+    """
+
+    outcome: Codes
+    ends: Ints
+    y: Codes
+    resolved: Ints
+
+
 def new_book(rules: TradeRules, tick_int: int) -> LabelBook:
     """Return a book without trades."""
     unit = tick_int if rules.price == "touch" else 2
@@ -122,10 +143,7 @@ def resolve(
     stop: int,
     seq: Ints,
     prices: Ints,
-    outcome: Codes,
-    ends: Ints,
-    y: Codes,
-    resolved: Ints,
+    found: Labels,
 ) -> None:
     """Follow the open trades through valid bins, and enter those whose time has come.
 
@@ -139,16 +157,10 @@ def resolve(
         Number of each valid bin. Bins that are missing had no valid book: they close nothing, but time passes.
     prices : int64[stop - first, 6]
         Of these bins, from `prices_of`.
-    outcome : int8[n_rows, 2], written
-        Of the long and of the short decided at each row: `OPEN` until it ended. Starts as `OPEN`.
-    ends : int64[n_rows, 2], written
-        Bin at whose end that was known.
-    y : int8[n_rows], written
-        `UP`, `DOWN` or `NONE`. Starts as `UNKNOWN`.
-    resolved : int64[n_rows], written
-        Bin at whose end `y` was known. Starts as `NEVER`.
+    found : Labels, written
+        Of the decisions at the end of each bin.
     """
-    trades = book.trades
+    trades, outcome, ends = book.trades, found.outcome, found.ends
     for row in range(first, stop):
         now = seq[row]
         price = prices[row - first]
@@ -177,8 +189,8 @@ def resolve(
                         outcome[d, side] = 0
                         ends[d, side] = last
             if outcome[d, 0] != OPEN and outcome[d, 1] != OPEN:
-                y[d] = _direction(outcome[d], ends[d])
-                resolved[d] = max(ends[d, 0], ends[d, 1])
+                found.y[d] = _direction(outcome[d], ends[d])
+                found.resolved[d] = max(ends[d, 0], ends[d, 1])
                 continue
             if kept != t:
                 for c in range(4):

@@ -11,7 +11,7 @@ import numpy as np
 from vpcore import BackgroundFit, TradeRules
 from vpcore_signals_ml.artifact import label_block
 from vpcore_signals_ml.features import FeatureSet
-from vpcore_signals_ml.labels import NEVER, OPEN, UNKNOWN, Floats, new_book, resolve
+from vpcore_signals_ml.labels import NEVER, OPEN, UNKNOWN, Floats, Labels, new_book, resolve
 
 FIRST_CAPACITY = 4096
 
@@ -42,7 +42,7 @@ class WalkState:
     x : float64[capacity, n_features]
         Features of the valid bins so far.
     seq, outcome, ends, y, resolved : arrays of `capacity` rows
-        Their numbers and labels; see `vpcore_signals_ml.labels.resolve`.
+        Their numbers and labels; see `vpcore_signals_ml.labels.Labels`.
     n : int
         Valid bins so far.
     model : object
@@ -117,7 +117,7 @@ class WalkState:
 
     def label(self, first: int, prices: Any) -> None:
         """Let the bins from row `first` on resolve labels."""
-        resolve(self.book, first, self.n, self.seq, prices, self.outcome, self.ends, self.y, self.resolved)
+        resolve(self.book, first, self.n, self.seq, prices, Labels(self.outcome, self.ends, self.y, self.resolved))
 
     def take(self, model: Any, fit: Retrain) -> None:
         """Go on with a new model."""
