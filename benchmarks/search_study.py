@@ -57,7 +57,7 @@ class World:
                 [Trial(0.9, 5, 4, 4)],
                 self.rules,
                 table_of=lambda rules: self.table,
-                draws=Draws(999, 0, str(point), str(self.seed)),
+                draws=Draws(999, 0, str(self.seed)),
             )
             trades = int(found["n_signals"][0] - found["n_dropped"][0])
             net = float(found["net_pnl_ticks"][0]) if trades >= MIN_TRADES else -np.inf

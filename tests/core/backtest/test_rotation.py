@@ -95,7 +95,7 @@ def test_the_smallest_p_is_one_over_draws_and_one() -> None:
     assert 1 / 1000 <= found <= 3 / 1000  # the offset may be 0, and that draw is as good as the signals
 
 
-def test_rows_do_not_depend_on_their_company_and_runs_have_their_own_draws() -> None:
+def test_rows_do_not_depend_on_their_company_and_identical_trades_have_identical_intervals() -> None:
     rng = np.random.default_rng(5)
     market, values = walk(rng), persistent(rng)
     rules = rules_of(4, 4, HOLD, warmup_bins=50, fee_ticks=0.1)
@@ -112,6 +112,10 @@ def test_rows_do_not_depend_on_their_company_and_runs_have_their_own_draws() -> 
     assert ((together["p_random"] > 0) & (together["p_random"] <= 1)).all()
     other = trial_figures(market, values, trials, rules, draws=Draws(199, 199, "another"))
     assert (other["net_pnl_lo"] != together["net_pnl_lo"]).any()
+    # Twice the values at twice the threshold: other trials with the same trades.
+    double = trial_figures(market, 2 * values, [Trial(2 * t[0], 5, 4, 4) for t in trials], rules, draws=draws)
+    for name in ("trades_digest", "net_pnl_lo", "net_pnl_hi", "block_length", "p_random"):
+        assert double[name].tolist() == together[name].tolist()
     without = trial_figures(market, values, trials, rules)
     assert np.isnan(without["p_random"]).all()
     assert np.isnan(without["net_pnl_lo"]).all()

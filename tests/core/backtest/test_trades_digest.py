@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trade_rules import rules_of
 
-from vpcore.backtest.metrics import evaluate
+from vpcore.backtest.metrics import trial_figures
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import BarrierSpec, Market, outcome_table
+from vpcore.backtest.triple_barrier import Market
 
 HOLD, LATENCY = 30, 2
 
 
 def digests(bins: Any, values: Any, trials: list[Trial], naive: SimpleNamespace, **other: Any) -> dict[Trial, str]:
     market = Market.from_bins(bins, naive.tick)
-    settings = {"warmup_bins": 0, "latency_bins": LATENCY, "fee_ticks": 0.0} | other
-    found = evaluate(
-        market, values, trials, lambda tp, sl: outcome_table(market, BarrierSpec(tp, sl, HOLD)), **settings
-    )
+    found = trial_figures(market, values, trials, rules_of(4, 6, HOLD, latency=LATENCY, **other))
     keys = zip(*(found[name].tolist() for name in Trial._fields), strict=True)
     return {Trial(*key): digest for key, digest in zip(keys, found["trades_digest"].tolist(), strict=True)}
 

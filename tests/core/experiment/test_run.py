@@ -85,14 +85,15 @@ def test_results_are_those_of_the_parts_called_by_hand(workspace: Workspace) -> 
             values,
             run.trials,
             rules_of(1, 1, 50, warmup_bins=60),
-            draws=Draws(999, 999, run.run_id, Session(dataset).market_key(run.eval.seed)),
+            draws=Draws(999, 999, Session(dataset).market_key(run.eval.seed)),
         )
         assert np.isfinite(want["p_random"]).any()
         got = workspace.results.query_runs(run_ids=[run.run_id], blocks=True)
         assert got.height == 8
         assert want["n_signals"].sum() > 50
+        assert got["trades_digest"].to_list() == want["trades_digest"].tolist()
         for name in RUNS:
-            if name in want and name not in VECTORS:
+            if name in want and name not in (*VECTORS, "trades_digest"):
                 np.testing.assert_array_equal(got[name].cast(float).fill_null(np.nan).to_numpy(), want[name], name)
         for name in VECTORS:
             if name in want:  # those of splits are not, without splits
@@ -149,7 +150,9 @@ def test_meta_says_what_made_a_run(workspace: Workspace) -> None:
     }
     assert json.loads(meta["sources_json"]) == ["ab" * 32]
     assert meta["signal_distribution"] == "vp_sweep_signals"
-    assert set(json.loads(meta["packages_json"])) == {"numba", "numpy", "polars", "python", "vpcore"}
+    assert set(json.loads(meta["packages_json"])) == {
+        "numba", "numpy", "polars", "pydantic", "python", "vpcore",
+    }  # fmt: skip
     assert (meta["status"], meta["experiment_name"]) == ("ok", "sweep")
 
 
@@ -349,6 +352,7 @@ def test_a_signal_of_a_notebook_needs_the_serial_executor(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["vpcore.experiment.runs"], "code_digest", lambda cls: "f" * 64)
+    monkeypatch.setattr(sys.modules["vpcore.experiment.runs"], "imported_distributions", lambda cls: {})
     cls = workspace.plugins.load("signal", "plain")
     sys.modules["vp_sweep_signals"].Plain = type("Plain", (cls,), {"__module__": "__main__"})  # type: ignore[attr-defined]
     with pytest.raises(SignalError, match=r"cannot import it\. Set parallel\.executor to serial"):

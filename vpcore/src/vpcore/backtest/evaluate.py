@@ -147,7 +147,7 @@ def evaluate(
     session = dataset if isinstance(dataset, Session) else Session(dataset)
     vector = _vector(values, session.market.n_bins)
     trial = Trial(float(threshold) + 0.0, int(cooldown_bins), rules.tp_ticks, rules.sl_ticks)
-    chosen = Draws(draws, draws, "", session.market_key(seed))
+    chosen = Draws(draws, draws, session.market_key(seed))
     return evaluate_trial(session, vector, trial, rules, mode=mode or "value", draws=chosen)
 
 

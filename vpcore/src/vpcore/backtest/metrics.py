@@ -40,20 +40,19 @@ class Draws:
         Rotations behind ``p_random``; 0 leaves it NaN.
     resamples : int
         Bootstrap resamples behind the interval of the net PnL; 0 leaves it NaN.
-    run_key : str
-        Seeds the bootstrap, together with the trial. A trial has the same draws in every company, order and process.
     market_key : str
         Seeds the rotations: all trials on one market share them (`vpcore.statistics.multiple_testing.step_down`).
+        Together with the digest of a trial's trades it seeds the bootstrap: identical trades have identical intervals,
+        in every company, order and process.
     """
 
     rotations: int = 0
     resamples: int = 0
-    run_key: str = ""
     market_key: str = ""
 
-    def seed_of(self, trial: Trial) -> int:
+    def seed_of(self, trades_digest: str) -> int:
         """Return the bootstrap seed of a trial."""
-        return int(digest([self.run_key, *trial])[:16], 16)
+        return int(digest([self.market_key, trades_digest])[:16], 16)
 
 
 NO_DRAWS = Draws()
@@ -206,12 +205,13 @@ def _totals(
         table.outcome, table.tie, table.exit_bin, table.net, table.gross,
         sums, n_eff, block_net, block_trades,
     )  # fmt: skip
+    digests = trades_digests(market, table, bins, sides, offsets, rules.latency_bins)
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
     rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)
     for row, trial in enumerate(trials):
         found = signals.of(trial.threshold, trial.cooldown_bins)
-        resampled[row], rotated_net[row] = _resampled(table, ring, found, rules, draws, trial)
+        resampled[row], rotated_net[row] = _resampled(table, ring, found, rules, draws, digests[row])
     return {
         "sums": sums,
         "n_eff": n_eff,
@@ -219,7 +219,7 @@ def _totals(
         "block_trades": block_trades,
         "resampled": resampled,
         "rotated_net": rotated_net,
-        "trades_digest": np.array(trades_digests(market, table, bins, sides, offsets, rules.latency_bins)),
+        "trades_digest": np.array(digests),
         **(_cut(table, rules, cuts, bins, sides, offsets) if cuts is not None else {}),
     }
 
@@ -287,7 +287,7 @@ RESAMPLED = (
 
 
 def _resampled(
-    table: OutcomeTable, ring: Ring | None, signals: Detections, rules: TradeRules, draws: Draws, trial: Trial
+    table: OutcomeTable, ring: Ring | None, signals: Detections, rules: TradeRules, draws: Draws, trades_digest: str
 ) -> tuple[tuple[float, ...], _Ints]:
     """Return the figures named by `RESAMPLED` of one trial, in ticks after fees, and its rotations to store.
 
@@ -297,7 +297,7 @@ def _resampled(
     net = table.net[side, entries].astype(np.int64)
     shape = np.empty(4, dtype=np.float64)
     resample.moments(net, shape)
-    lo, hi, length = mean_interval(net, draws.resamples, draws.seed_of(trial) if draws.resamples else 0)
+    lo, hi, length = mean_interval(net, draws.resamples, draws.seed_of(trades_digest) if draws.resamples else 0)
     sums = np.empty(0, dtype=np.int64)
     if ring is not None:
         sums = rotated(ring, signals.bins + rules.latency_bins, signals.sides, draws.rotations, draws.market_key)

@@ -46,7 +46,6 @@ class Session:
         config: EvalConfig,
         *,
         mode: Mode = "value",
-        run_key: str = "",
     ) -> Columns:
         """Return the figures of trials, as `vpcore.backtest.metrics.trial_figures` does.
 
@@ -60,8 +59,6 @@ class Session:
             Everything but the trials' own axes.
         mode : {"value", "probability", "confidence"}
             How a threshold reads the values.
-        run_key : str
-            Seeds the bootstrap: the run.
         """
         return trial_figures(
             self.market,
@@ -70,13 +67,13 @@ class Session:
             config.rules(config.tp_ticks[0], config.sl_ticks[0]),
             mode=mode,
             table_of=self.table,
-            draws=self.draws(config, run_key),
+            draws=self.draws(config),
             cuts=self._cuts(config),
         )
 
-    def draws(self, config: EvalConfig, run_key: str) -> Draws:
+    def draws(self, config: EvalConfig) -> Draws:
         """Return the random draws of a run on this dataset."""
-        return Draws(config.null_draws, config.bootstrap_draws, run_key, self.market_key(config.seed))
+        return Draws(config.null_draws, config.bootstrap_draws, self.market_key(config.seed))
 
     def market_key(self, seed: int) -> str:
         """Return the seed of the rotations: one for all rows on this dataset, and on others of the same prices."""

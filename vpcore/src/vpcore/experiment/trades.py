@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +112,7 @@ class Leader:
         path = stored.path
         self.dataset = stored if path is None else Dataset.open(path, cache_dir=workspace.cache_dir)
         self.session = Session(self.dataset)
-        self.draws = self.session.draws(config, row["run_id"])
+        self.draws = self.session.draws(config)
         self.signal = cls(cls.Params.parse(json.loads(row["signal_params_json"]), row["signal_name"]))
         self.mode = self.signal.prediction_mode
         self.scoring = ScoringConfig.model_validate(json.loads(row["scoring_json"])) if row["scoring_json"] else None
@@ -159,7 +159,7 @@ class Leader:
                     rules,
                     mode=self.mode,
                     table_of=self.session.table,
-                    draws=Draws(resamples=_DRAWS, run_key=self.row["run_id"]),
+                    draws=replace(self.draws, rotations=0, resamples=_DRAWS),
                 )
                 found.append(
                     Sensitivity(

@@ -151,7 +151,7 @@ def rows_of(session: Session, item: WorkItem, task: Task) -> Columns:
     data = session.scored(ScoringConfig.model_validate(item.scoring)) if item.scoring is not None else session.dataset
 
     def rows(values: npt.NDArray[np.float64], trials: tuple[Trial, ...]) -> Columns:
-        make = lambda: session.figures(values, trials, config, mode=signal.prediction_mode, run_key=item.run_id)  # noqa: E731
+        make = lambda: session.figures(values, trials, config, mode=signal.prediction_mode)  # noqa: E731
         return shared.timed(f"rows of {item.signal_name}", make)
 
     if not isinstance(signal, MLSignal):

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     from vpcore.signal.base import Signal
 
 
-CORE = ("vpcore.experiment.worker", "vpcore.kernels.rolling", "vpcore.kernels.robust_z", "vpcore.kernels.spatial")
-"""Modules from which the core code of a row is reached: the evaluation session, and the compiled steps of signals."""
+CORE = (
+    "vpcore.backtest.session",
+    "vpcore.signal.drivers",
+    "vpcore.kernels.rolling",
+    "vpcore.kernels.robust_z",
+    "vpcore.kernels.spatial",
+)
+"""Roots of the core code of a row: the evaluation session, the drivers, and the compiled steps of signals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from vpcore.backtest.metrics import Draws, Signals, ring_of, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import OutcomeTable
+from vpcore.canonical import digest
 from vpcore.inference.evidence import MIN_TRADES
 from vpcore.kernels.random import seeded, uniform
 from vpcore.rules import Price, TradeRules
@@ -69,7 +70,7 @@ def _experiment(study: Study, world: World, price: Price, session: Session, sign
                 values = batch(signal, data, rules if isinstance(signal, MLSignal) else None).values
             trials = [Trial(thr, cooldown, tp, sl) for thr in signal.thresholds() for cooldown in config.cooldown_bins]
             key = f"{world.alpha} {world.minutes} {world.seed}"
-            draws = Draws(study.draws, study.draws, f"{key} {price} {name}", key)
+            draws = Draws(study.draws, study.draws, key)
             mode = signal.prediction_mode
             found = trial_figures(session.market, values, trials, rules, mode=mode, table_of=session.table, draws=draws)
             signals_of = Signals(session.market, values, rules.warmup_bins, mode)
@@ -108,7 +109,7 @@ def _ties_broken(
         if sums.any():
             above, equal = np.count_nonzero(sums[1:] > sums[0]), np.count_nonzero(sums[1:] == sums[0])
             # The observed one is one of the equals, at a random place among them.
-            place = uniform(seeded(draws.seed_of(trial), _TIES))
+            place = uniform(seeded(int(digest([draws.market_key, *trial])[:16], 16), _TIES))
             found[i] = (above + place * (equal + 1)) / len(sums)
     fair = float(ring.net[:, : ring.size].mean()) / 2.0 if ring.size else np.nan
     return found, fair
