@@ -129,10 +129,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_the_public_api_is_pinned() -> None:
     assert vpcore.__all__ == [
         "BackgroundFit", "CausalityError", "Component", "ConfigError", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
-        "Evaluation", "Frame", "FrameBlock", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "RefusedError",
-        "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
+        "Evaluation", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "RankedRow",
+        "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
-        "TradeRules", "VpError", "Workspace", "__version__", "evaluate", "hookimpl", "score_dataset",
+        "TradeRules", "VpError", "Workspace", "__version__", "evaluate", "hookimpl", "leaderboard", "score_dataset",
     ]  # fmt: skip
 
 

@@ -43,7 +43,9 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert "40 rows of 5 runs; 0 were stored already, 40 computed" in err
     assert "combinations were tried on ESH4_" in err
-    assert "p_random: how often random entry, the same trades shifted in time, pays as much" in err
+    assert "Columns: vp compare --legend, or docs/evaluation.md." in err
+    assert vp("compare", "sweep", "--legend") == 0
+    assert "p_random: share of random entries (the same trades shifted in time)" in capsys.readouterr().err
     verdict = r"^{} [0-9a-f]{{8}}: .*(random entry|did not trade).*\.$"
     assert re.search(verdict.format("plain"), err, re.MULTILINE)
     assert re.search(verdict.format("scored"), err, re.MULTILINE)

@@ -37,7 +37,7 @@ PROGRAM = """
 import json, logging, sys
 from types import ModuleType
 from vpcore import Component, LivePipeline, VpError, Workspace, hookimpl
-from vpcore.cli.compare import installed_code
+from vpcore.experiment.leaderboard import installed_code
 from vpcore.experiment.run import run_experiment
 from vpcore.plugins.manager import Plugins
 from vpcore.serving.promote import promote

@@ -185,7 +185,7 @@ def test_stored_runs_become_lines(make_proven: Callable[[str], Workspace]) -> No
         assert track_experiment(workspace, "sweep", tracker="jsonl").n_reported == 5
     lines = (workspace.harness_dir / "tracking" / "vp_sweep.jsonl").read_text().splitlines()
     assert [json.loads(line)["run_id"] for line in lines] == sorted(report.run_ids)
-    assert all(json.loads(line)["n_trials"] == 8 for line in lines)
+    assert all(json.loads(line)["n_rows"] == 8 for line in lines)
 
 
 def test_a_tracker_that_cannot_be_opened(flaky: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from families import evidence_by_dataset
 
 from vpcore.experiment.tables import ranked
+from vpcore.inference import ranking
 from vpcore.inference.blocks import pnl_matrix
-from vpcore.inference.evidence import overfitting, too_few, verdict, wanting
-from vpcore.inference.ranking import Evidence, adjusted, by_evidence, weigh
+from vpcore.inference.evidence import gate_failures, overfitting, too_few, verdict
+from vpcore.inference.ranking import Evidence, adjusted, by_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.sharpe import deflated_sharpe
 
-weigh_module = importlib.import_module("vpcore.inference.ranking")
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -75,13 +75,13 @@ def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
     db.write([meta("r1"), meta("r2")], pl.concat([rows("r1", first), rows("r2", second)]))
     db.write([meta("r9", dataset_id="ES_2")], rows("r9", rng.normal(0, 2, (4, 12))))
     found = db.query_runs(dataset_id="ES_1", sort="net_pnl_ticks", blocks=True)
-    weighed, evidence = weigh(db, found, min_trades=5)
+    weighed, evidence = evidence_by_dataset(db, found, min_trades=5)
     assert weighed["row"].to_list() == found["row"].to_list()
     assert "block_pnl_ticks" not in weighed.columns
     about = evidence["ES_1"]
     assert (about.n_rows, about.n_trials) == (5, 9)
     assert about.pbo is not None
-    assert about.best_by_luck is not None
+    assert about.expected_best_sharpe is not None
     in_order = weighed.sort("run_id", "threshold")
     scores = standardised(np.concatenate([rotations(first), rotations(second)]))
     among_five = step_down(scores[:, 0], scores[:, 1:])
@@ -92,7 +92,7 @@ def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
     sharpe = first[0].sum() / 20 / 2.0
     assert in_order["dsr"][0] == pytest.approx(deflated_sharpe(sharpe, 15.0, 0.0, 3.0, variance=variance, n_trials=9))
     assert weighed["n_trials"].to_list() == [9] * 5
-    again, _ = weigh(db, found, min_trades=5)
+    again, _ = evidence_by_dataset(db, found, min_trades=5)
     assert again.equals(weighed)
 
 
@@ -101,8 +101,8 @@ def test_rows_without_draws_have_no_p_adj_and_of_others_the_common_draws_count()
     lists = pl.Series([sums[0].tolist(), None, sums[1].tolist()[:200], [], sums[2].tolist()], dtype=pl.List(pl.Int32))
     scores = standardised(sums[:, :200])
     expected = step_down(scores[:, 0], scores[:, 1:])
-    assert adjusted(lists) == [expected[0], None, expected[1], None, expected[2]]
-    assert adjusted(lists.head(0)) == []
+    np.testing.assert_array_equal(adjusted(lists), [expected[0], np.nan, expected[1], np.nan, expected[2]])
+    assert adjusted(lists.head(0)).tolist() == []
 
 
 def test_what_is_kept_is_what_would_be_computed(db: ResultsDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +111,12 @@ def test_what_is_kept_is_what_would_be_computed(db: ResultsDB, tmp_path: Path, m
     for i in range(3):
         db.write([meta(f"r{i}")], rows(f"r{i}", rng.normal(0, 2, (2, 12)), rotated_net=drawn[2 * i : 2 * i + 2]))
     db.write([meta("r9")], rows("r9", np.zeros((1, 12)), rotated_net=np.zeros((1, 0))))  # without draws
-    plain, evidence = weigh(db, db.query_runs(blocks=True, sort="net_pnl_ticks"), min_trades=5)
+    plain, evidence = evidence_by_dataset(db, db.query_runs(blocks=True, sort="net_pnl_ticks"), min_trades=5)
     assert plain["p_adj"].null_count() == 1
     found = db.query_runs(sort="net_pnl_ticks")
     cache = tmp_path / "cache"
     for attempt in range(2):
-        weighed, about = weigh(db, found, min_trades=5, cache_dir=cache)
+        weighed, about = evidence_by_dataset(db, found, min_trades=5, cache_dir=cache)
         assert weighed.equals(plain)
         assert about == evidence
         if attempt == 0:
@@ -124,29 +124,29 @@ def test_what_is_kept_is_what_would_be_computed(db: ResultsDB, tmp_path: Path, m
     monkeypatch.undo()
     (kept,) = (cache / "evidence").iterdir()
     kept.write_bytes(kept.read_bytes()[:-1] + b"x")  # damaged: made anew
-    assert weigh(db, found, min_trades=5, cache_dir=cache)[0].equals(plain)
+    assert evidence_by_dataset(db, found, min_trades=5, cache_dir=cache)[0].equals(plain)
     # Other rows, or another number of trades, are something else.
-    assert weigh(db, found, min_trades=1000, cache_dir=cache)[1]["ES_1"].pbo is None
+    assert evidence_by_dataset(db, found, min_trades=1000, cache_dir=cache)[1]["ES_1"].pbo is None
     db.write([meta("r1", finished_utc=datetime(2025, 1, 1, tzinfo=UTC))], rows("r1", np.ones((2, 12))))
     again = db.query_runs(sort="net_pnl_ticks")
-    other, _ = weigh(db, again, min_trades=5, cache_dir=cache)
-    assert other.equals(weigh(db, db.with_vectors(again), min_trades=5)[0])
+    other, _ = evidence_by_dataset(db, again, min_trades=5, cache_dir=cache)
+    assert other.equals(evidence_by_dataset(db, db.with_vectors(again), min_trades=5)[0])
     assert len(list((cache / "evidence").iterdir())) == 3
-    weigh_module.prune(cache / "evidence")
+    ranking.prune(cache / "evidence")
     assert len(list((cache / "evidence").iterdir())) == 3
-    monkeypatch.setattr(weigh_module, "_KEPT", 1)
-    weigh_module.prune(cache / "evidence")
+    monkeypatch.setattr(ranking, "_MOST_CACHED", 1)
+    ranking.prune(cache / "evidence")
     assert len(list((cache / "evidence").iterdir())) == 1
 
 
-def test_nothing_to_weigh(db: ResultsDB) -> None:
-    weighed, evidence = weigh(db, db.query_runs(blocks=True), min_trades=5)
+def test_nothing_to_evidence_by_dataset(db: ResultsDB) -> None:
+    weighed, evidence = evidence_by_dataset(db, db.query_runs(blocks=True), min_trades=5)
     assert (weighed.height, evidence) == (0, {})
     assert {"p_adj", "dsr", "n_trials"} <= set(weighed.columns)
     db.write(
         [meta("r1")], rows("r1", np.zeros((2, 0)), net_pnl_sd=np.full(2, np.nan), rotated_net=np.zeros((2, 0), int))
     )
-    weighed, evidence = weigh(db, db.query_runs(blocks=True), min_trades=5)
+    weighed, evidence = evidence_by_dataset(db, db.query_runs(blocks=True), min_trades=5)
     assert weighed["p_adj"].to_list() == [None, None]
     assert weighed["dsr"].to_list() == [None, None]
     assert evidence["ES_1"].pbo is None
@@ -172,12 +172,11 @@ def test_the_order_of_evidence() -> None:
 
 def test_overfitting_says_what_it_means_where_nothing_pays() -> None:
     paying, losing = (pl.DataFrame({"net_pnl_ticks": values}) for values in ([0.5, -1.0, None], [-0.5, 0.0, None]))
-    assert overfitting(Evidence("D", 2, 2, 0.25, 0.1), paying) == "Probability of backtest overfitting: 25%."
-    assert overfitting(Evidence("D", 2, 2, 0.0, 0.1), losing) == (
-        "Probability of backtest overfitting: 0%; as no row pays, that is how surely the one that loses least is told, "
-        "not that anything is earned."
+    assert overfitting(Evidence("sweep", "D", 2, 2, 0.25, 0.1), paying) == "Probability of backtest overfitting: 25%."
+    assert overfitting(Evidence("sweep", "D", 2, 2, 0.0, 0.1), losing) == (
+        "Probability of backtest overfitting: 0%. Every row loses money; this is the stability of the least bad one."
     )
-    assert overfitting(Evidence("D", 1, 1, None, None), paying) == ""
+    assert overfitting(Evidence("sweep", "D", 1, 1, None, None), paying) == ""
 
 
 def test_why_no_row_has_enough_trades() -> None:
@@ -189,7 +188,7 @@ def test_why_no_row_has_enough_trades() -> None:
     assert too_few(rows[2:], 5) == "No row has 5 trades."  # it failed, and was never counted
 
 
-ABOUT = Evidence("D", 512, 2048, 0.4, 0.1)
+ABOUT = Evidence("sweep", "D", 512, 2048, 0.4, 0.1)
 GOOD: dict[str, Any] = {
     "net_pnl_ticks": 0.8, "p_random": 0.002, "p_adj": 0.01, "net_pnl_lo": 0.3, "net_pnl_hi": 1.4,
 }  # fmt: skip
@@ -233,14 +232,16 @@ def test_a_setting_of_two_texts_varies_only_if_the_one_that_counts_does() -> Non
 
 
 def test_words_count_what_a_search_chose_from() -> None:
-    searched = Evidence("D", 512, 2048, None, None, 4096)
+    searched = Evidence("sweep", "D", 512, 2048, None, None, 4096)
     assert verdict(GOOD, searched) == "beats random entry, survives 4,096 trials"
-    row = {**GOOD, "row": "r", "n_signals": 40, "n_dropped": 0, "p_adj": 0.2}
-    assert any("of 4096 trials on pure noise" in why for why in wanting(row, searched, min_trades=5, required_by="x"))
+    row = {**GOOD, "row": "r", "trades": 40, "p_adj": 0.2}
+    assert any(
+        "of 4096 trials on pure noise" in why for why in gate_failures(row, searched, min_trades=5, required_by="x")
+    )
 
 
 def test_the_verdict_on_a_single_trial() -> None:
-    alone = Evidence("D", 1, 1, None, None)
+    alone = Evidence("sweep", "D", 1, 1, None, None)
     assert verdict(GOOD, alone) == "beats random entry, survives 1 trial"
     assert "may be a lucky draw: 31 % of such trials on pure noise do better" in verdict({**GOOD, "p_adj": 0.31}, alone)
 

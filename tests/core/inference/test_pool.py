@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from families import evidence_by_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from vpcore.backtest.cross_validation import SPLIT_COLUMNS
 from vpcore.inference.blocks import pnl_matrix
 from vpcore.inference.moments import pooled_moments
 from vpcore.inference.pooling import MemberTable, pool
-from vpcore.inference.ranking import weigh
 from vpcore.kernels import resample
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
 from vpcore.statistics.intervals import wilson
@@ -182,7 +182,7 @@ def test_combinations_are_weighed_in_their_joint_draws(db: ResultsDB, datasets: 
     rng = np.random.default_rng(2)
     made = {name: [figures_of(rng.integers(-8, 11, 30), 5, np.zeros(2)) for _ in range(5)] for name in IDS}
     rows, _ = pool(store(db, made), members(5), datasets)
-    weighed, evidence = weigh(db, rows, min_trades=5)
+    weighed, evidence = evidence_by_dataset(db, rows, min_trades=5)
     scores = standardised(sum(np.stack([row["rotated_net"] for row in made[name]]).astype(int) for name in IDS))
     np.testing.assert_array_equal(weighed["p_adj"], step_down(scores[:, 0], scores[:, 1:]))
     (about,) = evidence.values()
@@ -210,13 +210,13 @@ def test_a_trial_on_three_sessions_is_one_trial(db: ResultsDB, datasets: Any) ->
 
     rows = store(db, {name: some(4) for name in IDS})
     pooled, _ = pool(rows, members(4), datasets)
-    _, evidence = weigh(db, pooled, min_trades=5)
+    _, evidence = evidence_by_dataset(db, pooled, min_trades=5)
     assert evidence["ES_1 + ES_2 + ES_3"].n_trials == 4
     db.write([meta("other", "ES_2", signal_params_json='{"a":1}')], rows_of("other", some(3)))
     db.write([meta("more", "ES_4", sources_json='["ES_1"]')], rows_of("more", some(2)))  # of the same market
-    _, evidence = weigh(db, pooled, min_trades=5)
+    _, evidence = evidence_by_dataset(db, pooled, min_trades=5)
     assert evidence["ES_1 + ES_2 + ES_3"].n_trials == 4 + 3 + 2
-    _, single = weigh(db, rows.filter(pl.col("dataset_id") == "ES_2"), min_trades=5)
+    _, single = evidence_by_dataset(db, rows.filter(pl.col("dataset_id") == "ES_2"), min_trades=5)
     assert single["ES_2"].n_trials == 4 + 3
 
 
@@ -231,7 +231,7 @@ def test_combinations_that_lack_a_session_are_left_out_and_counted(db: ResultsDB
     nothing, n_incomplete = pool(db.query_runs(run_ids=["none"], blocks=True), members(3), datasets)
     assert (nothing.height, n_incomplete) == (0, 3)
     assert nothing.columns == found.columns
-    weighed, evidence = weigh(db, nothing, min_trades=5)
+    weighed, evidence = evidence_by_dataset(db, nothing, min_trades=5)
     assert (weighed.height, evidence) == (0, {})
 
 

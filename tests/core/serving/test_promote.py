@@ -203,15 +203,19 @@ def test_a_row_by_name(world):
         promote(world.workspace, "sweep", run.run_id, alias="a", row="")
 
 
-def test_a_tie_is_an_error(world):
+def test_of_tied_rows_the_first_by_key_is_published_and_the_others_are_named(world):
     run = world.run()
     world.store(run, [1, 3, 3] + [0] * (len(run.trials) - 3))
-    names = sorted(row_id(run.run_id, *run.trials[i]) for i in (1, 2))
+    names = [row_id(run.run_id, *run.trials[i]) for i in (1, 2)]
+    done = promote(world.workspace, "sweep", run.run_id, alias="a")
+    assert (done.row, done.tied) == (names[0], (names[1],))
+    assert promote(world.workspace, "sweep", alias="a").row == names[0]  # the best of the experiment
+    other = promote(world.workspace, "sweep", alias="a", row=names[1])  # a row id needs no run
+    assert (other.row, other.run_id, other.tied) == (names[1], run.run_id, ())
     with pytest.raises(
-        ResultsError, match=rf"2 rows of run {run.run_id} share the best net_pnl_ticks, 3: {names[0]}, {names[1]}"
+        ResultsError, match=r"Experiment 'sweep' has no row 'zzz' that experiment 'sweep' would make now"
     ):
-        promote(world.workspace, "sweep", run.run_id, alias="a")
-    assert promote(world.workspace, "sweep", run.run_id, alias="a", row=names[1]).spec.evidence.row == names[1]
+        promote(world.workspace, "sweep", alias="a", row="zzz")
 
 
 def test_too_few_signals(world):

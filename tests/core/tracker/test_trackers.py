@@ -85,7 +85,7 @@ def test_one_line_per_run_and_one_more_when_more_is_known(settings: dict[str, An
     again.log_run({**META, "run_id": "ff", "status": "failed", "error": "it broke"}, [], "net_pnl_ticks")
     again.log_run(META, ROWS, "net_pnl_ticks")
     first, failed, last = (json.loads(line) for line in tracker.path.read_text().splitlines())
-    assert (first["n_trials"], first["best_row"], last["n_trials"], last["best_row"]) == (1, "aaaa", 3, "bbbb")
+    assert (first["n_rows"], first["best_row"], last["n_rows"], last["best_row"]) == (1, "aaaa", 3, "bbbb")
     assert last["by_threshold"] == [[0.4, -1], [0.6, 0.5]]
     assert last["settings"]["signal.slope_windows"] == [10, 25]
     assert last["best"] == {"net_pnl_ticks": 0.5, "tp_rate": 0.4, "n_signals": 7, "threshold": 0.6, "tp_ticks": 4}
@@ -114,7 +114,7 @@ def test_a_line_that_is_not_written_whole_is_an_error(
         tracker.log_run(META, ROWS, "net_pnl_ticks")
     monkeypatch.undo()
     tracker.log_run(META, ROWS, "net_pnl_ticks")
-    assert json.loads(tracker.path.read_bytes().splitlines()[-1])["n_trials"] == 3
+    assert json.loads(tracker.path.read_bytes().splitlines()[-1])["n_rows"] == 3
 
 
 def test_rows_with_too_few_trades_are_not_the_best(settings: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ class Told:
                 {
                     name: [(point.step, point.value, point.timestamp) for point in self.history(run, name)]
                     for name in sorted(run.data.metrics)
-                    if name.endswith(("net_pnl_ticks", "n_trials", "p_random"))
+                    if name.endswith(("net_pnl_ticks", "n_rows", "p_random"))
                 },
             )
             for run in sorted(runs, key=lambda run: run.info.run_id)
@@ -107,9 +107,9 @@ def test_an_experiment_is_one_run_with_its_runs_below(
     for run_id, child in told.children.items():
         best = max(rows[run_id], key=lambda row: (row["net_pnl_ticks"], row["row"]))
         assert child.data.tags["vp.best_row"] == best["row"]
-        assert {name: child.data.metrics[name] for name in ("net_pnl_ticks", "tp_ticks", "threshold", "n_trials")} == {
+        assert {name: child.data.metrics[name] for name in ("net_pnl_ticks", "tp_ticks", "threshold", "n_rows")} == {
             "net_pnl_ticks": best["net_pnl_ticks"], "tp_ticks": best["tp_ticks"], "threshold": 0.5,
-            "n_trials": len(rows[run_id]),
+            "n_rows": len(rows[run_id]),
         }  # fmt: skip
         (point,) = told.history(child, "by_threshold/net_pnl_ticks")
         assert (point.step, point.value) == (500, best["net_pnl_ticks"])
@@ -163,7 +163,7 @@ def test_more_rows_of_the_same_runs_add_only_what_changed(
             assert set(latest) <= {500, 600}
             if name == "by_threshold/net_pnl_ticks":
                 assert latest[500] == max(row["net_pnl_ticks"] for row in rows[run_id] if row["threshold"] == 0.5)
-        assert child.data.metrics["n_trials"] == 6.0
+        assert child.data.metrics["n_rows"] == 6.0
     (again,) = (item for item in after.client.list_artifacts(after.parent.info.run_id) if item.path == report.path)
     assert again.file_size != report.file_size
     everything = after.everything()

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 import sweep_workspace
+from families import evidence_by_dataset
 
 import vpcore.experiment.run as run_module
 from vpcore import Workspace
@@ -27,7 +28,6 @@ from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.recorder import SweepReport
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import experiment_block
-from vpcore.inference.ranking import weigh
 from vpcore.serving.promote import promote
 from vpcore.testing import synthetic_dataset
 
@@ -434,7 +434,7 @@ def test_p_adj_counts_all_that_there_was_to_choose_from(
     path.write_text(path.read_text().replace("null_draws: 0", "null_draws: 199"))
     report = run_experiment(workspace, "wave")
     among = 64 * 7 * 2 + 6 * 3 * 4 + 3 * 4
-    rows, _ = weigh(workspace.results, workspace.results.query_runs(blocks=True), min_trades=5)
+    rows, _ = evidence_by_dataset(workspace.results, workspace.results.query_runs(blocks=True), min_trades=5)
     alone = dict(rows.select("row", "p_adj").iter_rows())
     capsys.readouterr()
     assert vp(workspace, monkeypatch, "compare", "wave", "--json", "--min-signals", "0", "--limit", "1000") == 0

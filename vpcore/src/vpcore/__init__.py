@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         StorageError,
         VpError,
     )
+    from vpcore.experiment.leaderboard import Leaderboard, RankedRow, leaderboard
     from vpcore.plugins.component import Component
     from vpcore.plugins.hookspecs import hookimpl
     from vpcore.projection import ProjectionConfig
@@ -62,11 +63,13 @@ __all__ = [
     "Evaluation",
     "Frame",
     "FrameBlock",
+    "Leaderboard",
     "LiveBin",
     "LivePipeline",
     "MLSignal",
     "PluginError",
     "ProjectionConfig",
+    "RankedRow",
     "RefusedError",
     "RegistryError",
     "ResultsDB",
@@ -88,6 +91,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "hookimpl",
+    "leaderboard",
     "score_dataset",
 ]
 
@@ -101,6 +105,7 @@ _HOME = {
     "Workspace": "workspace",
     **dict.fromkeys(("LiveBin", "LivePipeline"), "serving.live_pipeline"),
     **dict.fromkeys(("Evaluation", "evaluate"), "backtest.evaluate"),
+    **dict.fromkeys(("Leaderboard", "RankedRow", "leaderboard"), "experiment.leaderboard"),
     **dict.fromkeys(("Engine", "EngineParams", "Frame", "FrameBlock"), "engine"),
     **dict.fromkeys(("ScoringConfig", "SpectrumScorer", "score_dataset"), "scoring"),
     **dict.fromkeys(

@@ -167,7 +167,7 @@ class MlflowTracker(Tracker):
         """Report a run: settings as parameters, the figures of its best row, and of the best at every threshold."""
         least = self._asked.min_signals
         best = best_of(rows, select_metric, least)
-        figures = {"n_trials": float(len(rows)), **figures_of(best)}
+        figures = {"n_rows": float(len(rows)), **figures_of(best)}
         leaders = by_threshold(rows, select_metric, least)
         scale = _scale(leaders)
         steps = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vpcore.experiment.row_facts import Facts
 from vpcore.inference.blocks import datasets_of
-from vpcore.inference.out_of_sample import standing
+from vpcore.inference.out_of_sample import split_summary
 from vpcore_report.page import Page
 
 _MOST_CHOICES = 30
@@ -41,7 +41,7 @@ def out_of_sample(page: Page, facts: Facts) -> None:
     if found is None:
         return
     page.section("Out of sample")
-    page.text(standing(found))
+    page.text(split_summary(found))
     if not found.choices:
         return
     shown = found.choices[:_MOST_CHOICES]

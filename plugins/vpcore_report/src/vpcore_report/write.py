@@ -125,7 +125,7 @@ def _summary(page: Page, facts: Facts) -> None:
         [
             ("net PnL per trade, ticks", f"{row['net_pnl_ticks']:+.2f}"),
             ("95 % interval, ticks", _interval(row["net_pnl_lo"], row["net_pnl_hi"])),
-            ("trades (worth independent)", f"{_n_trades(row):,} ({row['n_eff']:.0f})"),
+            ("trades (worth independent)", f"{row['trades']:,} ({row['n_eff']:.0f})"),
             ("p against random entry", _p(row["p_random"])),
             (f"p adjusted for {about.n_adjusted:,} trials", _p(row["p_adj"])),
             ("deflated Sharpe ratio", "–" if row["dsr"] is None else f"{row['dsr']:.2f}"),
@@ -169,7 +169,8 @@ def _ranking(page: Page, facts: Facts) -> None:
     rows = facts.rows.head(SHOWN_ROWS).to_dicts()
     few = f"; {facts.n_few:,} more have fewer" if facts.n_few else ""
     page.text(
-        f"The first {len(rows)} of {facts.rows.height:,} rows with at least {facts.min_signals} trades{few}, "
+        f"The first {len(rows)} of {facts.rows.height:,} rows with at least {facts.min_signals} "
+        f"trade{'' if facts.min_signals == 1 else 's'}{few}, "
         f"by {facts.select}."
     )
     labels = [f"{row['signal_name']}  {row['row']}" for row in rows]
@@ -305,10 +306,6 @@ def _provenance(page: Page, facts: Facts) -> None:
             "Computed": f"{meta['finished_utc']:%Y-%m-%d %H:%M:%S} UTC on {meta['host']}",
         }
     )
-
-
-def _n_trades(row: dict[str, Any]) -> int:
-    return int(row["n_signals"] - row["n_dropped"])
 
 
 def _interval(lo: float | None, hi: float | None) -> str:

@@ -31,6 +31,7 @@ def audit(
         emit_json(found.plain())
     else:
         say(f"Row {found.row} of run {found.run_id} ({found.signal}) on {found.dataset_id}, {found.n_bins:,} bins")
+        say(f"It {found.verdict}.")
         rows = [
             {"compared": f.what, "result": "equal" if f.equal else "DIFFERS", "bin": f.bin, "was": f.was, "now": f.now}
             for f in found.findings

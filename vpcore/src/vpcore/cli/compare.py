@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,10 +10,9 @@ import typer
 from vpcore.cli.common import CsvOption, JsonOption, RootOption
 
 if TYPE_CHECKING:
-    from vpcore.config import ExperimentConfig
-    from vpcore.experiment.leaderboard import Ranking
-    from vpcore.signal import InstalledCode
-    from vpcore.workspace import Workspace
+    import polars as pl
+
+    from vpcore.experiment.leaderboard import Leaderboard
 
 
 def compare(
@@ -51,15 +49,14 @@ def compare(
         bool, typer.Option("--per-session", help="Of an experiment on several sessions: rows of each, not of all.")
     ] = False,
     stale: Annotated[bool, typer.Option("--stale", help="The rows of signals whose code was another.")] = False,
+    legend: Annotated[bool, typer.Option("--legend", help="Say what every column means.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
     """Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders."""
-    from functools import partial
-
     from vpcore.cli.common import open_workspace
-    from vpcore.experiment.leaderboard import rank, rank_experiment
+    from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
 
     by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
@@ -73,28 +70,18 @@ def compare(
         from vpcore.generation.generate import find_dataset
 
         dataset_id = find_dataset(workspace, dataset_id)
+        per_session = True
     config = None
     if experiment is not None:
         from vpcore.experiment.run import harness_config
 
         config = harness_config(workspace, experiment)
-    sort = sort or (config.ranked_by if config is not None else "net_pnl_ticks")
-    if min_signals is None:
-        min_signals = config.min_signals if config is not None else 5
-    find: Callable[..., Ranking]
-    if config is not None and not stale and dataset_id is None:
-        find = partial(rank_experiment, workspace, config, signal=signal, per_session=per_session)
-    else:
-        filters: dict[str, Any] = {"signal": signal, "dataset_id": dataset_id}
-        filters |= _rows_of(workspace, config, stale)
-        find = partial(rank, workspace, filters)
     show(
-        find(sort=sort, min_signals=min_signals),
-        sort=sort,
-        min_signals=min_signals,
-        limit=limit,
+        leaderboard(workspace, config, per_session=per_session, stale=stale),
+        View(sort, min_signals, signal, dataset_id, limit),
         json=json,
         csv=csv,
+        legend=legend,
         nothing="No stored row is of other code than what is installed."
         if stale
         else f"There are no such rows. Make some with: vp run {experiment or 'EXPERIMENT'}",
@@ -102,32 +89,15 @@ def compare(
     )
 
 
-def _rows_of(workspace: Workspace, config: ExperimentConfig | None, stale: bool) -> dict[str, Any]:
-    """Return the filters that name the rows of an experiment, or all, of the current code or of other code."""
-    if config is None or stale:
-        found: dict[str, Any] = {"code": installed_code(workspace), "stale": stale}
-        return found | ({"experiment": config.name} if config is not None else {})
-    from vpcore.experiment.run import plan_experiment
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which rows are shown, and in which order; None is the leaderboard's own choice."""
 
-    plan = plan_experiment(workspace, config)
-    return {"keys": [(run.run_id, trial) for run in plan.runs for trial in run.trials] if plan is not None else []}
-
-
-def installed_code(workspace: Workspace) -> InstalledCode:
-    """Return the digests of the core and of the installed signals, which are read as files, not imported."""
-    from contextlib import suppress
-
-    from vpcore.errors import SignalError
-    from vpcore.signal import InstalledCode, code_digest, core_digest, declared_digests
-
-    components = workspace.plugins.components("signal")
-    found = declared_digests({name: registered.component.target for name, registered in components.items()})
-    others = [name for name in components if name not in found]
-    loaded = workspace.plugins.resolve("signal", others) if others else ()
-    for registered, cls, _ in loaded:
-        with suppress(SignalError):
-            found |= {registered.component.name: code_digest(cls)} if cls is not None else {}
-    return InstalledCode(core_digest(), found)
+    sort: str | None = None
+    min_signals: int | None = None
+    signal: str | None = None
+    dataset_id: str | None = None
+    limit: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,78 +129,88 @@ class Look:
         return bool(self.by or self.pivot or self.marginals or self.pareto)
 
 
-LEADERS = 5
-"""Verdicts that are printed: the best row of each signal, in the order of the ranking."""
-
-
 def show(
-    ranking: Ranking,
+    board: Leaderboard,
+    view: View,
     *,
-    sort: str,
-    min_signals: int,
-    limit: int,
     json: bool = False,
     csv: bool = False,
+    legend: bool = False,
     nothing: str = "There are no rows.",
     look: Look | None = None,
 ) -> None:
-    """Print ranked rows, what to think of the leaders, and what a reader must know."""
-    from vpcore.cli.common import emit_json, emit_table, say
-    from vpcore.experiment.leaderboard import EXPORTED, SPARE
-    from vpcore.experiment.tables import for_people, people_columns, ranked
-    from vpcore.inference.out_of_sample import standing
+    """Print ranked rows, the verdicts on the leaders, and the cautions of a reader."""
+    from vpcore.cli.common import emit_table, say
+    from vpcore.experiment.tables import EXPORTED, LEGEND, SPARE, for_people, people_columns, ranked
+    from vpcore.inference.evidence import too_few
+    from vpcore.inference.out_of_sample import split_summary
 
-    if look is not None and look.asked and not ranking.rows.is_empty():
+    sort = view.sort or board.select
+    least = board.min_signals if view.min_signals is None else view.min_signals
+    every = board.rows(sort=sort, min_signals=0, signal=view.signal, dataset_id=view.dataset_id)
+    found = every.filter(every["trades"] >= least) if least > 0 else every
+    n_few = every.height - found.height
+    if look is not None and look.asked and not found.is_empty():
         if look.pareto:
             from vpcore.experiment.grouping import pareto
 
-            ranking = replace(ranking, rows=pareto(ranking.rows))
+            found = pareto(found)
             sort = "events_per_hour"
         else:
-            _groups(ranking, sort, look, json=json, csv=csv)
-    if look is not None and look.asked and not look.pareto and not ranking.rows.is_empty():
-        if not json and not csv:
-            say(caution(ranking, ranking.rows.height, min_signals).splitlines()[0])
-        return
-    rows = ranked(ranking.rows.head(limit), ranking.rows)
+            _groups(found, sort, look, json=json, csv=csv)
+            if not json and not csv:
+                say(_counted(found.height, found.height, least, n_few))
+            return
+    rows = ranked(found.head(view.limit), found)
     if json:
-        emit_json(
-            {
-                "sort": sort,
-                "min_signals": min_signals,
-                "rows": rows,
-                "n_rows": ranking.rows.height,
-                "n_too_few_trades": ranking.n_few,
-                "n_incomplete": ranking.n_incomplete,
-                "n_trials": {name: about.n_trials for name, about in ranking.evidence.items()},
-                "evidence": [about.plain() for about in ranking.evidence.values()],
-                "verdicts": verdicts(ranking),
-                **({"splits": ranking.splits.plain()} if ranking.splits is not None else {}),
-            }
-        )
+        _emit_json(board, found, rows, sort, least, n_few)
         return
-    none = ranking.rows.is_empty() and not ranking.n_few and not ranking.n_incomplete
-    empty = nothing if none else ranking.why_few
+    none = every.is_empty() and not board.n_incomplete
+    empty = nothing if none else too_few(every, least)
     if csv:
         emit_table(rows, EXPORTED, csv=True, empty=empty)
         return
-    columns = people_columns(sort, pooled=ranking.pooled, split=ranking.splits is not None)
+    columns = people_columns(sort, pooled=board.pooled, split=board.splits is not None)
     emit_table(for_people(rows, sort), columns, title=f"By {sort}", empty=empty, spare=SPARE)
-    if ranking.n_incomplete:
+    if board.n_incomplete:
         say(
-            f"{ranking.n_incomplete} combinations are not ranked: a session of theirs is not stored, or failed. "
+            f"{board.n_incomplete} combinations are not ranked: a session of theirs is not stored, or failed. "
             "See them with --per-session, and compute what is missing with vp run."
         )
     if not rows:
         return
-    say(caution(ranking, len(rows), min_signals))
-    for found in verdicts(ranking):
-        say(f"{found['signal']} {found['row']}: {found['verdict']}.")
-    if ranking.splits is not None:
-        say(standing(ranking.splits))
+    say(_counted(len(rows), found.height, least, n_few))
+    for text in cautions(board, found):
+        say(text)
+    for leader in board.leaders(found):
+        say(f"{leader.signal} {leader.row}: {leader.verdict}.")
+    if board.splits is not None:
+        say(split_summary(board.splits))
+    say(LEGEND if legend else "Columns: vp compare --legend, or docs/evaluation.md.")
 
 
-def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -> None:
+def _emit_json(
+    board: Leaderboard, found: pl.DataFrame, rows: list[dict[str, Any]], sort: str, least: int, n_few: int
+) -> None:
+    from vpcore.cli.common import emit_json
+
+    emit_json(
+        {
+            "sort": sort,
+            "min_signals": least,
+            "rows": rows,
+            "n_rows": found.height,
+            "n_too_few_trades": n_few,
+            "n_incomplete": board.n_incomplete,
+            "n_trials": {about.dataset_id: about.n_trials for about in board.evidence.values()},
+            "evidence": [about.plain() for about in board.evidence.values()],
+            "verdicts": verdicts(board, found),
+            **({"splits": board.splits.plain()} if board.splits is not None else {}),
+        }
+    )
+
+
+def _groups(rows: pl.DataFrame, sort: str, look: Look, *, json: bool, csv: bool) -> None:
     import sys
 
     from vpcore.cli.common import emit_json, emit_table
@@ -239,13 +219,13 @@ def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -
     by, pivot = look.by, look.pivot
     figure = figure_of(sort)
     if by is not None:
-        lines = grouped(ranking.rows, by, sort)
+        lines = grouped(rows, by, sort)
         if json:
             emit_json({"by": by, "figure": figure, "groups": lines})
             return
         emit_table(lines, (by, "best", "median", "rows", "best_row"), csv=csv, title=f"{figure} by {by}")
     elif look.marginals:
-        lines = marginals(ranking.rows, sort)
+        lines = marginals(rows, sort)
         if json:
             emit_json({"figure": figure, "marginals": lines})
             return
@@ -253,7 +233,7 @@ def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -
         emit_table(lines, columns, csv=csv, title=f"{figure} by every setting", empty="No setting varies.")
     elif pivot is not None:
         down, across = pivot
-        over, lines = pivoted(ranking.rows, down, across, sort)
+        over, lines = pivoted(rows, down, across, sort)
         title = f"median {figure}: {down} down, {across} across"
         if json:
             emit_json({"down": down, "across": across, "figure": figure, "rows": lines})
@@ -263,48 +243,49 @@ def _groups(ranking: Ranking, sort: str, look: Look, *, json: bool, csv: bool) -
             print_pivot(lines, down, over, title)
 
 
-def verdicts(ranking: Ranking) -> list[dict[str, Any]]:
-    """Return what to think of the leaders: the best row of each signal on each dataset, the best first."""
-    from vpcore.inference.evidence import verdict
-
-    leaders = ranking.rows.unique(["dataset_id", "signal_name"], keep="first", maintain_order=True).head(LEADERS)
+def verdicts(board: Leaderboard, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the verdicts on the leaders of a view as JSON values."""
     return [
-        {
-            "signal": row["signal_name"],
-            "row": row["row"],
-            "run_id": row["run_id"],
-            "dataset_id": row["dataset_id"],
-            "verdict": verdict(row, ranking.evidence[row["dataset_id"]]),
-        }
-        for row in leaders.to_dicts()
+        {name: getattr(leader, name) for name in ("signal", "row", "run_id", "dataset_id", "verdict")}
+        for leader in board.leaders(rows)
     ]
 
 
-def caution(ranking: Ranking, n_shown: int, min_signals: int) -> str:
-    """Return what a reader of a ranking must know."""
-    from vpcore.experiment.tables import LEGEND, SEARCHED
+def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
+    trades = f"{min_signals} trade{'' if min_signals == 1 else 's'}"
+    fewer = f"; {n_few} {'row has' if n_few == 1 else 'rows have'} fewer." if n_few else "."
+    return f"{n_shown} of {n_rows} rows with at least {trades}{fewer}"
+
+
+def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
+    """Return the sentences that a reader of these rows of a leaderboard must know."""
+    from vpcore.experiment.tables import SEARCHED
     from vpcore.inference.evidence import overfitting
 
-    fewer = f"; {ranking.n_few} rows have fewer." if ranking.n_few else "."
-    lines = [f"{n_shown} of {ranking.rows.height} rows with at least {min_signals} trades{fewer}"]
-    for name, about in ranking.evidence.items():
-        overfit = overfitting(about, ranking.rows.filter(ranking.rows["dataset_id"] == name))
+    lines = []
+    shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}
+    for dataset_id, n_trials in {about.dataset_id: about.n_trials for about in shown.values()}.items():
         lines.append(
-            f"{about.n_trials} combinations were tried on {name} and datasets of the same market: the best of them is "
-            f"partly luck.{' ' if overfit else ''}{overfit}"
+            f"{n_trials} combinations were tried on {dataset_id} and datasets of the same market: the best of them is "
+            "partly luck."
         )
-    if ranking.searched:
+        for name, about in shown.items():
+            overfit = overfitting(
+                about, board.frame.select("family", "net_pnl_ticks").filter(board.frame["family"] == name)
+            )
+            if about.dataset_id == dataset_id and overfit:
+                lines.append(f"{about.experiment}: {overfit[0].lower()}{overfit[1:]}" if len(shown) > 1 else overfit)
+    if board.searched:
         lines.append(SEARCHED)
-    if ranking.splits is not None:
+    if board.splits is not None:
         lines.append(
-            "net in and net out are what a trade pays in the parts that are chosen on and in those that are not; the "
-            "row that is best by net out is chosen by it, which makes it another net in."
+            "net in and net out are the net PnL per trade in the parts that the choice uses and in the other parts. "
+            "Choosing the best row by net out turns its net out into another net in."
         )
-    if ranking.pooled:
+    if board.pooled:
         lines.append(
-            "A row is a combination over all sessions: trades are added up, paid says in how many sessions it pays, "
-            "worst what a trade pays in the worst. It goes by the name of its row on the latest session. "
-            "--per-session shows the rows one by one."
+            "A row is a combination over all sessions: trades are added up, paid is the number of sessions with a net "
+            "PnL above 0, worst the net PnL per trade of the worst session. It has the name of its row on the latest "
+            "session. --per-session shows the rows one by one."
         )
-    lines.append(LEGEND)
-    return "\n".join(lines)
+    return lines

@@ -11,10 +11,16 @@ from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
 
 def promote(
     experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
-    run_id: Annotated[str, typer.Option("--run-id", metavar="RUN", help="A run, or the beginning of its id.")],
     alias: Annotated[str, typer.Option("--alias", help="Name that servers ask for. Made, or moved to this version.")],
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run-id", metavar="RUN", help="A run, or the beginning of its id. [default: that of the row]"),
+    ] = None,
     row: Annotated[
-        str | None, typer.Option("--row", help="Row, as vp compare prints it. [default: the run's best by select]")
+        str | None,
+        typer.Option(
+            "--row", help="Row, as vp compare prints it. [default: the best of the run or experiment by select]"
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Promote in spite of what stands in the way.")] = False,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in the audit.")] = "",
@@ -26,6 +32,7 @@ def promote(
     from dataclasses import asdict
 
     from vpcore.cli.common import emit_json, open_workspace, say, shown
+    from vpcore.errors import listed
     from vpcore.serving.promote import promote as publish
 
     workspace = open_workspace(root)
@@ -40,12 +47,19 @@ def promote(
     if json:
         parts = {"run_id", "row", "figures", "summary", "verdict", "reasons"}
         emit_json(
-            {**asdict(publication), "moved": publication.moved, **evidence.model_dump(mode="json", include=parts)}
+            {
+                **asdict(publication),
+                "moved": publication.moved,
+                "tied": list(done.tied),
+                **evidence.model_dump(mode="json", include=parts),
+            }
         )
     else:
         metric = evidence.select.metric
         chosen = "as asked for" if row is not None else f"the best by {metric}"
         say(f"Row {evidence.row} of run {evidence.run_id}, {chosen}: {metric} {shown(evidence.figures.get(metric))}.")
+        if done.tied:
+            say(f"The first by key of {len(done.tied) + 1} tied rows. The others: {listed(done.tied[:10])}.")
         what = "Published" if publication.created else "Was published already"
         before = f", which named {publication.previous} before" if publication.previous else ""
         now = f"It is now '{publication.alias}'{before}."

@@ -24,14 +24,15 @@ def show(
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
-    from vpcore.experiment.leaderboard import EXPORTED, SPARE
-    from vpcore.experiment.tables import for_people, people_columns, ranked
+    from vpcore.experiment.tables import EXPORTED, SPARE, for_people, people_columns, ranked, with_rates
     from vpcore.results import VECTORS
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
 
     workspace = open_workspace(root)
     meta = workspace.results.find_run(run)
-    found = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
+    found = with_rates(
+        workspace.results.query_runs(run_ids=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
+    )
     rows = ranked(found, found)
     about = {name: value for name, value in meta.items() if name != "batch_id"}
     for name in ("started_utc", "finished_utc"):

@@ -177,22 +177,23 @@ def _searching(name: str, search: Search, undecided: int) -> str:
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.cli.common import emit_json, say
-    from vpcore.cli.compare import show, verdicts
-    from vpcore.experiment.leaderboard import rank_experiment
+    from vpcore.cli.compare import View, show, verdicts
+    from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import ranked
 
-    ranking = rank_experiment(workspace, config, sort=config.ranked_by, min_signals=config.min_signals)
+    board = leaderboard(workspace, config)
     if json:
+        rows = board.rows()
         emit_json(
             {
                 **report.summary(),
-                "sort": config.ranked_by,
-                "best": ranked(ranking.rows.head(10), ranking.rows.head(10)),
-                "evidence": [about.plain() for about in ranking.evidence.values()],
-                "verdicts": verdicts(ranking),
-                **({"splits": ranking.splits.plain()} if ranking.splits is not None else {}),
+                "sort": board.select,
+                "best": ranked(rows.head(10), rows.head(10)),
+                "evidence": [about.plain() for about in board.evidence.values()],
+                "verdicts": verdicts(board, rows),
+                **({"splits": board.splits.plain()} if board.splits is not None else {}),
             }
         )
         return
-    show(ranking, sort=config.ranked_by, min_signals=config.min_signals, limit=10)
+    show(board, View(limit=10))
     say(f"More: vp compare {name}")

@@ -24,6 +24,7 @@ from vpcore.experiment.plan import Plan
 from vpcore.experiment.runs import Run, signal_code
 from vpcore.experiment.session_members import pooled_rows
 from vpcore.inference.out_of_sample import in_sample
+from vpcore.results import traded
 from vpcore.sampler import Indices, Sampler
 from vpcore.sampler.designs import RandomSampler
 from vpcore.storage.atomic import storage_errors, write_atomic
@@ -246,9 +247,9 @@ def figures(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run])
     if splits is not None:
         scores = in_sample(rows, metric=config.select_metric, min_trades=config.min_signals)[:, 0]
     else:
-        traded = (rows["n_signals"] - rows["n_dropped"] >= config.min_signals).to_numpy()
+        enough = rows.select(traded(config.min_signals)).to_series().to_numpy()
         figure = rows[config.select_metric].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        scores = np.where(traded & ~np.isnan(figure), figure, -np.inf)
+        scores = np.where(enough & ~np.isnan(figure), figure, -np.inf)
     best = pl.DataFrame({"run_id": rows["run_id"], "score": scores}).group_by("run_id").agg(pl.col("score").max())
     return dict(best.iter_rows())
 

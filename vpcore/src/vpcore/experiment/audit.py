@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.errors import ResultsError, did_you_mean, listed
-from vpcore.experiment.row_facts import gather
+from vpcore.experiment.leaderboard import RankedRow, leaderboard
 from vpcore.experiment.trades import Leader, Sensitivity
 from vpcore.inference.blocks import datasets_of
+from vpcore.inference.evidence import STATED, too_few
+from vpcore.inference.ranking import COMPUTED
 from vpcore.signal import MLSignal
 from vpcore.signal.conformance.checks import Subject, cuts, first_difference
 from vpcore.signal.conformance.data import SessionData
@@ -56,13 +58,29 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found of a row; `figures` are the row with other delays and costs."""
+    """Findings about one row.
+
+    Attributes
+    ----------
+    run_id, row, signal, dataset_id : str
+    n_bins : int
+        Bins of the dataset.
+    verdict : str
+        One sentence without a full stop.
+    evidence : dict
+        `vpcore.inference.evidence.STATED` and `vpcore.inference.ranking.COMPUTED` of the row.
+    findings : tuple of Finding
+    figures : tuple of Sensitivity
+        The row with other delays and costs.
+    """
 
     run_id: str
     row: str
     signal: str
     dataset_id: str
     n_bins: int
+    verdict: str
+    evidence: dict[str, Any]
     findings: tuple[Finding, ...]
     figures: tuple[Sensitivity, ...]
 
@@ -104,33 +122,37 @@ def audit(
         If the signal's code is not the one that made the row, or the dataset is gone.
     """
     chosen = _choose(workspace, target, row)
-    leader = Leader(workspace, chosen)
+    leader = Leader(workspace, chosen.figures)
     subject = Subject(
         leader.signal, SessionData.collect(leader.dataset, leader.signal.columns, leader.scoring), leader.labels
     )
-    findings = list(_findings(leader, subject, chosen, on_progress))
+    findings = list(_findings(leader, subject, chosen.figures, on_progress))
     on_progress("other delays and costs")
     return Audit(
-        run_id=chosen["run_id"],
-        row=chosen["row"],
-        signal=chosen["signal_name"],
+        run_id=chosen.run_id,
+        row=chosen.row,
+        signal=chosen.signal,
         dataset_id=leader.dataset.dataset_id,
         n_bins=leader.dataset.n_bins,
+        verdict=chosen.verdict,
+        evidence={name: chosen.figures[name] for name in dict.fromkeys((*STATED, *COMPUTED))},
         findings=tuple(findings),
         figures=tuple(leader.sensitivity()),
     )
 
 
-def _choose(workspace: Workspace, target: str, row: str | None) -> dict[str, Any]:
-    facts = gather(workspace, target)
+def _choose(workspace: Workspace, target: str, row: str | None) -> RankedRow:
+    board = leaderboard(workspace, target)
     if row is None:
-        return facts.leader
-    names = facts.rows["row"].to_list()
+        if board.best is None:
+            raise ResultsError(f"There is nothing to audit of '{target}'. {too_few(board.frame, board.min_signals)}")
+        return board.best
+    names = board.frame["row"].to_list()
     found = [i for i, name in enumerate(names) if name.startswith(row)]
     if len(found) != 1:
         hint = did_you_mean(row, names) if not found else f" It begins {listed(names[i] for i in found[:10])}."
         raise ResultsError(f"'{target}' has {'no' if not found else 'more than one'} row '{row}'.{hint}")
-    return facts.rows.row(found[0], named=True)
+    return board.ranked_row(board.frame.row(found[0], named=True))
 
 
 def _findings(

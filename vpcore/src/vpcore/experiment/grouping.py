@@ -57,7 +57,7 @@ def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
     from vpcore.results import LOWER_IS_BETTER
 
     figure = figure_of(sort)
-    lower = figure in LOWER_IS_BETTER or figure in ("p_adj", "q_random")
+    lower = figure in LOWER_IS_BETTER
     best = pl.col(figure).min() if lower else pl.col(figure).max()
     at = pl.col(figure).arg_min() if lower else pl.col(figure).arg_max()
     found = (

@@ -1,189 +1,437 @@
-"""Rows as commands show them: which, in which order, and weighed against each other."""
+"""The leaderboard: stored rows, ranked, each with the evidence of its family.
+
+Every command that ranks rows or speaks of their evidence reads it here, so that a row has one `p_adj`, one `dsr` and
+one `pbo` at a time.
+
+**The family of a row** is decided by the row. A row belongs to the experiment that computed it. Its family is every row
+of the installed code that this experiment stored on the same dataset with the same evaluation settings, whichever
+experiment, run or filter leads to the row. `select.min_signals` of that experiment decides which rows of the family
+have enough trades. A combination over several sessions belongs to the experiment that pools it; its family is every
+combination of that experiment. Rows of other code than the installed one are families of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from vpcore.backtest.cross_validation import SplitSpec
-    from vpcore.config import ExperimentConfig
+    from vpcore.config import ExperimentConfig, ExperimentSpec
+    from vpcore.experiment.run import Experiment
+    from vpcore.experiment.runs import Run
     from vpcore.inference.out_of_sample import OutOfSample
-    from vpcore.inference.ranking import Evidence
+    from vpcore.inference.ranking import Evidence, Family
+    from vpcore.signal import InstalledCode
     from vpcore.workspace import Workspace
 
-EXPORTED = (
-    "row", "run_id", "signal", "dataset_id", "varied", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "trades",
-    "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "q_random", "n_trials", "dsr", "tp_rate",
-    "tp_rate_lo", "tp_rate_hi", "timeout_rate", "tp_resolved", "tp_resolved_lo", "tp_resolved_hi", "breakeven_rate",
-    "driftless_rate", "mean_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "block_length",
-    "events_per_hour", "sl_rate", "tie_rate",
-    "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped",
-    "experiment_name", "code_digest", "in_sample", "net_in_sample", "net_out_of_sample", "trades_out_of_sample",
-    "sessions", "sessions_paid", "worst_session_net", "threshold_quantile",
-)  # fmt: skip
-"""Columns of a CSV."""
+METRIC = "net_pnl_ticks"
+"""Figure by which rows are ranked where no experiment decides."""
 
-SPARE = (
-    "driftless", "timeouts", "mean", "resolved 95 %", "n_trials", "dsr", "n_eff", "breakeven", "resolved", "net 95 %",
-    "run",
-)  # fmt: skip
-"""Those that a narrow terminal goes without, in this order."""
+MIN_SIGNALS = 5
+"""Least number of trades of a ranked row where no experiment decides."""
+
+LEADERS = 5
+"""Number of verdicts that commands print."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
-    """Rows in order, weighed against each other.
+class RankedRow:
+    """One row of a leaderboard.
 
     Attributes
     ----------
-    rows : DataFrame
-        Those with enough trades.
-    n_few : int
-        How many have fewer.
-    why_few : str
-        What is to be said if none has enough.
-    evidence : dict
-        By dataset.
-    n_incomplete : int
-        Combinations on several sessions that are not stored on all of them, and therefore not ranked.
-    splits : OutOfSample or None
-        What choosing in-sample comes to, of an experiment with `eval.splits`.
-    searched : bool
-        Whether which combinations were tried hung on the results of others.
+    row, run_id, signal, dataset_id : str
+        Short name of the row, its run, signal and dataset.
+    verdict : str
+        One sentence without a full stop.
+    figures : dict
+        Every column of `Leaderboard.frame`.
     """
 
-    rows: pl.DataFrame
-    n_few: int
-    why_few: str
+    row: str
+    run_id: str
+    signal: str
+    dataset_id: str
+    verdict: str
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Ranked rows with their evidence.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Every row, the best by `select` first: the columns of `ResultsDB.query_runs`, ``trades``, the rates of
+        `vpcore.experiment.tables.with_rates`, `vpcore.inference.ranking.COMPUTED`, ``family``; of combinations over
+        sessions also `vpcore.inference.pooling.POOLED`, and with `eval.splits`
+        `vpcore.inference.out_of_sample.SPLIT_FIGURES`.
+    evidence : dict of str to Evidence
+        By ``family``.
+    select : str
+        Figure by which rows are ranked.
+    min_signals : int
+        Least number of trades of a ranked row.
+    splits : OutOfSample or None
+        Result of choosing in-sample, of an experiment with `eval.splits`.
+    searched : bool
+        Whether a search proposed combinations from the results of others.
+    n_incomplete : int
+        Combinations that lack a session, and are therefore not in `frame`.
+    """
+
+    frame: pl.DataFrame
     evidence: dict[str, Evidence]
-    n_incomplete: int = 0
+    select: str = METRIC
+    min_signals: int = MIN_SIGNALS
     splits: OutOfSample | None = None
     searched: bool = False
+    n_incomplete: int = 0
+    title: str = field(default="", repr=False)
 
     @property
     def pooled(self) -> bool:
         """Whether a row is a combination over several sessions."""
-        return "sessions" in self.rows.columns
+        return "sessions" in self.frame.columns
+
+    @property
+    def best(self) -> RankedRow | None:
+        """The best row by `select` with enough trades; of tied rows the first by key. None without such a row."""
+        import polars as pl
+
+        rows = self.rows().filter(pl.col(self.select).is_not_null())
+        return self.ranked_row(rows.row(0, named=True)) if rows.height else None
+
+    def ranked_row(self, figures: Mapping[str, Any]) -> RankedRow:
+        """Return a row of `frame` with its verdict."""
+        return RankedRow(
+            figures["row"],
+            figures["run_id"],
+            figures["signal_name"],
+            figures["dataset_id"],
+            self.verdict(figures),
+            dict(figures),
+        )
+
+    def evidence_of(self, row: Mapping[str, Any]) -> Evidence:
+        """Return the evidence of a row's family."""
+        return self.evidence[row["family"]]
+
+    def verdict(self, row: Mapping[str, Any]) -> str:
+        """Return the verdict on a row of `frame`: one sentence without a full stop."""
+        from vpcore.inference.evidence import verdict
+
+        return verdict(row, self.evidence_of(row))
+
+    def rows(
+        self,
+        *,
+        sort: str | None = None,
+        min_signals: int | None = None,
+        signal: str | None = None,
+        dataset_id: str | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return a view of the rows. No argument changes a figure of a row.
+
+        Parameters
+        ----------
+        sort : str, optional
+            A figure, best first, or ``evidence``; by default `select`. Null comes last; ties are sorted by key.
+        min_signals : int, optional
+            Least number of trades; by default that of the leaderboard.
+        signal, dataset_id : str, optional
+            Only rows of this signal or dataset.
+        limit : int, optional
+            Number of rows.
+
+        Raises
+        ------
+        ResultsError
+            If `sort` is not a figure.
+        """
+        import polars as pl
+
+        from vpcore.inference.ranking import EVIDENCE, by_evidence
+        from vpcore.results import in_order
+
+        least = self.min_signals if min_signals is None else min_signals
+        frame = self.frame
+        self.require_figure(sort or self.select)
+        for column, value in (("signal_name", signal), ("dataset_id", dataset_id)):
+            if value is not None:
+                frame = frame.filter(pl.col(column) == value)
+        if least > 0:
+            frame = frame.filter(pl.col("trades") >= least)
+        if sort == EVIDENCE:
+            frame = by_evidence(frame)
+        elif sort is not None and sort != self.select:
+            frame = in_order(frame, sort)
+        return frame if limit is None else frame.head(limit)
+
+    def require_figure(self, sort: str) -> None:
+        """Refuse a name that is no figure of the rows."""
+        from vpcore.errors import ResultsError, did_you_mean, listed
+        from vpcore.experiment.tables import HEADINGS
+        from vpcore.inference.out_of_sample import SPLIT_FIGURES
+        from vpcore.inference.ranking import COMPUTED, EVIDENCE
+        from vpcore.results import SORTABLE
+
+        more = (*COMPUTED, "trades", "tp_resolved", "sessions_paid", "worst_session_net", *SPLIT_FIGURES)
+        names = (*SORTABLE, EVIDENCE, *(name for name in more if name in self.frame.columns))
+        if sort not in names:
+            near = did_you_mean(sort, (*names, *(name for name, column in HEADINGS.items() if column in names)))
+            raise ResultsError(f"Rows cannot be sorted by '{sort}'.{near} Figures: {listed(names)}.")
+
+    def leaders(self, rows: pl.DataFrame) -> list[RankedRow]:
+        """Return the first row of each signal on each dataset of a view, at most `LEADERS`."""
+        first = rows.unique(["dataset_id", "signal_name"], keep="first", maintain_order=True).head(LEADERS)
+        return [self.ranked_row(row) for row in first.to_dicts()]
 
 
-def rank_experiment(
-    workspace: Workspace,
-    config: ExperimentConfig,
-    *,
-    sort: str,
-    min_signals: int,
-    signal: str | None = None,
-    per_session: bool = False,
-) -> Ranking:
-    """Return the rows of an experiment as it is now, ranked; of one on several sessions its combinations.
+def leaderboard(
+    workspace: Workspace, target: Experiment | None = None, *, per_session: bool = False, stale: bool = False
+) -> Leaderboard:
+    """Return the stored rows of an experiment, of a run, or of the workspace, with their evidence.
 
     Parameters
     ----------
     workspace : Workspace
-        Where they are stored.
-    config : ExperimentConfig
-        The experiment.
-    sort, min_signals, signal
-        As in `rank`.
+        Where the rows are stored.
+    target : str, path, ExperimentSpec or ExperimentConfig, optional
+        An experiment: the rows that its spec asks for now, combinations over its sessions if it has several. Or a run:
+        its id, or the beginning of it. By default every row.
     per_session : bool
-        Rows and not combinations.
-    """
-    from vpcore.experiment.adaptive_search import choices
-    from vpcore.experiment.run import plan_experiment
-    from vpcore.experiment.session_members import pooled_rows
-
-    plan = plan_experiment(workspace, config)
-    runs = plan.runs if plan is not None else ()
-    cut = None if config.eval.splits is None else (config.eval.splits, config.select_metric)
-    if len(config.sessions) == 1 or per_session:
-        keys = [(run.run_id, trial) for run in runs for trial in run.trials]
-        filters = {"keys": keys, "signal": signal}
-        whole = len(config.sessions) == 1
-        found = rank(
-            workspace,
-            filters,
-            sort=sort,
-            min_signals=min_signals,
-            cut=cut if whole else None,
-            n_choices=choices(config, runs),
-        )
-        return replace(found, searched=config.searched)
-    family, n_incomplete = pooled_rows(workspace, config, runs)
-    found = rank(
-        workspace,
-        {"signal": signal},
-        sort=sort,
-        min_signals=min_signals,
-        family=family,
-        cut=cut,
-        n_choices=choices(config, runs),
-    )
-    return replace(found, n_incomplete=n_incomplete, searched=config.searched)
-
-
-def rank(
-    workspace: Workspace,
-    filters: Mapping[str, Any],
-    *,
-    sort: str,
-    min_signals: int,
-    family: pl.DataFrame | None = None,
-    cut: tuple[SplitSpec, str] | None = None,
-    n_choices: int = 0,
-) -> Ranking:
-    """Return the rows of a query, or of `family`, ranked, with what depends on the other rows.
-
-    A filter by signal is applied after weighing: leaving rows out does not make the others less lucky. `cut` says how
-    they were split, and by which figure is chosen in-sample; `n_choices` as `weigh` takes it.
+        Rows instead of combinations, for an experiment on several sessions.
+    stale : bool
+        Only the rows of other code than the installed one; of an experiment, the rows that it computed.
 
     Raises
     ------
     ResultsError
-        If `sort` is neither a figure nor ``evidence``.
+        If there is no such run.
+    ConfigError
+        If the experiment's specs are wrong.
+
+    Notes
+    -----
+    Cost: one read of the rows without their vectors. The figures that depend on the vectors are kept in
+    ``lake/cache/evidence``; the vectors are read for new rows, and for an experiment with `eval.splits` or several
+    sessions.
     """
+    if target is None:
+        return _board(workspace, _stored(workspace, stale), stale=stale)
+    if isinstance(target, str) and not is_experiment(workspace, target):
+        return _of_run(workspace, target)
+    from vpcore.experiment.run import harness_config
+
+    config = harness_config(workspace, target)
+    if stale:
+        import polars as pl
+
+        rows = _stored(workspace, True, config.select_metric).filter(pl.col("experiment_name") == config.name)
+        return _board(workspace, rows, config, stale=True)
+    return _of_experiment(workspace, config, per_session)
+
+
+def is_experiment(workspace: Workspace, target: str) -> bool:
+    """Return whether a text names an experiment, by name or path, and not a run."""
+    by_path = os.sep in target or target.endswith((".yaml", ".yml"))
+    return by_path or target in workspace.specs.names("experiment")
+
+
+def installed_code(workspace: Workspace) -> InstalledCode:
+    """Return the digests of the core and of the installed signals, read as files without import."""
+    from contextlib import suppress
+
+    from vpcore.errors import SignalError
+    from vpcore.signal import InstalledCode, code_digest, core_digest, declared_digests
+
+    components = workspace.plugins.components("signal")
+    found = declared_digests({name: registered.component.target for name, registered in components.items()})
+    others = [name for name in components if name not in found]
+    loaded = workspace.plugins.resolve("signal", others) if others else ()
+    for registered, cls, _ in loaded:
+        with suppress(SignalError):
+            found |= {registered.component.name: code_digest(cls)} if cls is not None else {}
+    return InstalledCode(core_digest(), found)
+
+
+def _stored(workspace: Workspace, stale: bool, select: str = METRIC) -> pl.DataFrame:
+    """Return all rows of the installed or of other code, best first, without their vectors."""
+    return workspace.results.query_runs(code=installed_code(workspace), stale=stale, sort=select)
+
+
+def _of_run(workspace: Workspace, run_id: str) -> Leaderboard:
     import polars as pl
 
-    from vpcore.errors import ResultsError, did_you_mean, listed
-    from vpcore.experiment.tables import HEADINGS
-    from vpcore.inference.evidence import too_few
-    from vpcore.inference.out_of_sample import SPLIT_FIGURES, out_of_sample
-    from vpcore.inference.ranking import COMPUTED, EVIDENCE, by_evidence, weigh
-    from vpcore.results import ROW_KEY, SORTABLE, in_order
+    meta = workspace.results.find_run(run_id)
+    code = installed_code(workspace)
+    stale = (code.core, code.signals.get(meta["signal_name"])) != (meta["core_digest"], meta["code_digest"])
+    spec = _spec(workspace, meta["experiment_name"])
+    select = spec.select.metric if spec is not None else METRIC
+    return _board(
+        workspace,
+        _stored(workspace, stale, select),
+        stale=stale,
+        shown=pl.DataFrame({"run_id": [meta["run_id"]]}),
+        select=select,
+        min_signals=1,
+        title=f"{meta['signal_name']} {meta['run_id'][:8]}",
+    )
 
-    derived = {
-        "trades": pl.col("n_signals") - pl.col("n_dropped"),
-        "tp_resolved": pl.col("tp_rate") / (pl.col("tp_rate") + pl.col("sl_rate")),
-    }
-    pooled = ("sessions_paid", "worst_session_net") if family is not None else ()
-    weighed_figures = (*COMPUTED, EVIDENCE, *(SPLIT_FIGURES if cut is not None else ()), *derived, *pooled)
-    if sort not in (*SORTABLE, *weighed_figures):
-        names = (*SORTABLE, *weighed_figures)
-        near = did_you_mean(sort, (*names, *(name for name, column in HEADINGS.items() if column in names)))
-        raise ResultsError(f"Rows cannot be sorted by '{sort}'.{near} Figures: {listed(names)}.")
-    stored = None if sort in weighed_figures else sort
-    if family is None:
-        others = {name: value for name, value in filters.items() if name != "signal"}
-        found = workspace.results.query_runs(**others, sort=stored, blocks=cut is not None)
-    else:
-        found = in_order(family, stored)
-    splits = None
-    if cut is not None:
-        found, splits = out_of_sample(found, cut[0], metric=cut[1], min_trades=min_signals)
-    kept = workspace.cache_dir
-    weighed, evidence = weigh(workspace.results, found, min_trades=min_signals, cache_dir=kept, n_choices=n_choices)
-    if filters.get("signal") is not None:
-        weighed = weighed.filter(pl.col("signal_name") == filters["signal"])
-    if sort == EVIDENCE:
-        weighed = by_evidence(weighed)
-    elif sort in weighed_figures:
-        if sort in derived:
-            weighed = weighed.with_columns(derived[sort].fill_nan(None).alias(sort))
-        order, low = [sort, *ROW_KEY], sort in ("p_adj", "q_random", "n_trials")
-        weighed = weighed.sort(order, descending=[not low] + [False] * len(ROW_KEY), nulls_last=True)
-    enough = weighed.filter(weighed["n_signals"] - weighed["n_dropped"] >= min_signals)
-    why = too_few(weighed, min_signals)
-    return Ranking(enough, weighed.height - enough.height, why, evidence, splits=splits)
+
+def _of_experiment(workspace: Workspace, config: ExperimentConfig, per_session: bool) -> Leaderboard:
+    from vpcore.experiment.run import runs_of
+    from vpcore.results import ROW_KEY
+    from vpcore.results.frames import key_frame
+
+    runs = runs_of(workspace, config)
+    if len(config.sessions) > 1 and not per_session:
+        return _of_combinations(workspace, config, runs)
+    keys = key_frame(ROW_KEY, [(run.run_id, *trial) for run in runs for trial in run.trials]).collect()
+    board = _board(workspace, _stored(workspace, False, config.select_metric), config, shown=keys, runs=runs)
+    if config.eval.splits is None or len(config.sessions) > 1:
+        return board
+    return _with_splits(workspace, board, config)
+
+
+def _of_combinations(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run]) -> Leaderboard:
+    import polars as pl
+
+    from vpcore.experiment.session_members import pooled_rows
+    from vpcore.inference.out_of_sample import out_of_sample
+    from vpcore.results import in_order
+
+    rows, n_incomplete = pooled_rows(workspace, config, runs)
+    splits, select = None, config.select_metric
+    if config.eval.splits is not None:
+        metric, least, select = config.select_metric, config.min_signals, config.ranked_by
+        rows, splits = out_of_sample(rows, config.eval.splits, metric=metric, min_trades=least)
+    rows = in_order(rows.with_columns(experiment_name=pl.lit(config.name)), select)
+    return _board(workspace, rows, config, runs=runs, splits=splits, n_incomplete=n_incomplete)
+
+
+def _with_splits(workspace: Workspace, board: Leaderboard, config: ExperimentConfig) -> Leaderboard:
+    from dataclasses import replace
+
+    from vpcore.inference.out_of_sample import SPLIT_FIGURES, out_of_sample
+    from vpcore.results import in_order
+
+    assert config.eval.splits is not None
+    full, splits = out_of_sample(
+        workspace.results.with_vectors(board.frame),
+        config.eval.splits,
+        metric=config.select_metric,
+        min_trades=config.min_signals,
+    )
+    frame = board.frame.hstack(full.select(SPLIT_FIGURES).get_columns())
+    return replace(board, frame=in_order(frame, config.ranked_by), select=config.ranked_by, splits=splits)
+
+
+def _board(
+    workspace: Workspace,
+    rows: pl.DataFrame,
+    config: ExperimentConfig | None = None,
+    *,
+    stale: bool = False,
+    shown: pl.DataFrame | None = None,
+    runs: Sequence[Run] = (),
+    splits: OutOfSample | None = None,
+    **about: Any,
+) -> Leaderboard:
+    """Return the leaderboard of rows in their order; with `shown` (keys to join with), of some of the rows.
+
+    Their families are whole in any case.
+    """
+    from vpcore.experiment.tables import with_rates
+    from vpcore.inference.ranking import FAMILY, with_evidence
+
+    rows, families = _with_families(workspace, rows, stale, config, runs, shown)
+    ranked, evidence = with_evidence(workspace.results, rows, families, cache_dir=workspace.cache_dir)
+    if shown is not None:
+        ranked = ranked.join(shown, on=shown.columns, how="semi", maintain_order="left")
+        evidence = {name: evidence[name] for name in ranked[FAMILY].unique(maintain_order=True)}
+    if config is not None:
+        select = config.ranked_by if splits is not None else config.select_metric
+        about = {"select": select, "min_signals": config.min_signals, "title": config.name, **about}
+    searched = any(family.n_choices for family in families.values())
+    return Leaderboard(with_rates(ranked), evidence, splits=splits, searched=searched, **about)
+
+
+def _with_families(
+    workspace: Workspace,
+    rows: pl.DataFrame,
+    stale: bool,
+    config: ExperimentConfig | None,
+    runs: Sequence[Run],
+    shown: pl.DataFrame | None,
+) -> tuple[pl.DataFrame, dict[str, Family]]:
+    """Return the rows of every family that has a shown row, with their families."""
+    import polars as pl
+
+    from vpcore.canonical import digest
+    from vpcore.inference.ranking import FAMILY
+
+    together = ["experiment_name", "dataset_id", "eval_json"]
+    asked = rows if shown is None else rows.join(shown, on=shown.columns, how="semi")
+    keys = asked.select(together).unique().sort(together)
+    names = [digest([*key, stale])[:8] for key in keys.iter_rows()]
+    keyed = keys.with_columns(pl.Series(FAMILY, names, dtype=pl.String))
+    least: dict[str, tuple[int, int]] = {}
+    families = {}
+    for name, (experiment, dataset_id, _) in zip(names, keys.iter_rows(), strict=True):
+        if experiment not in least:
+            mine = config if config is not None and config.name == experiment else None
+            least[experiment] = _selection(workspace, experiment, mine, runs)
+        families[name] = _family(experiment, dataset_id, *least[experiment])
+    named = rows.select(together).join(keyed, on=together, how="left", maintain_order="left")[FAMILY]
+    rows = rows.with_columns(named)
+    return rows if shown is None else rows.filter(pl.col(FAMILY).is_not_null()), families
+
+
+def _family(experiment: str, dataset_id: str, min_trades: int, n_choices: int) -> Family:
+    from vpcore.inference.ranking import Family
+
+    return Family(experiment, dataset_id, min_trades, n_choices)
+
+
+def _selection(
+    workspace: Workspace, experiment: str, config: ExperimentConfig | None, runs: Sequence[Run]
+) -> tuple[int, int]:
+    """Return `select.min_signals` of an experiment, and the number of rows that its search could have chosen."""
+    from vpcore.errors import VpError
+
+    if config is None:
+        spec = _spec(workspace, experiment)
+        if spec is None:
+            return MIN_SIGNALS, 0
+        if spec.sweep.sample.method != "optuna":
+            return spec.select.min_signals, 0
+        from vpcore.experiment.run import harness_config, runs_of
+
+        try:
+            config = harness_config(workspace, spec)
+            runs = runs_of(workspace, config)
+        except VpError:
+            return spec.select.min_signals, 0
+    from vpcore.experiment.adaptive_search import choices
+
+    return config.min_signals, choices(config, runs)
+
+
+def _spec(workspace: Workspace, experiment: str) -> ExperimentSpec | None:
+    """Return the spec of an experiment, None if its file is gone or no longer valid."""
+    from vpcore.errors import VpError
+
+    if not (workspace.configs / "experiments" / f"{experiment}.yaml").is_file():
+        return None
+    try:
+        return workspace.experiment(experiment)
+    except VpError:
+        return None

@@ -13,11 +13,13 @@ from vpcore.config import ExperimentConfig
 from vpcore.config.serialize import pipeline_block
 from vpcore.experiment.runs import experiment_block
 from vpcore.experiment.worker import describe
+from vpcore.inference.ranking import COMPUTED
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.signal import DIAGNOSTICS, MODELS
 from vpcore.tracker import NoTracker, Tracker
 
 if TYPE_CHECKING:
+    from vpcore.experiment.leaderboard import Leaderboard
     from vpcore.workspace import Workspace
 
 GIVE_UP_AFTER = 3
@@ -63,17 +65,25 @@ class Reporter:
         self._introduced = False
         self._in_a_row = 0
 
-    def report(self, metas: Sequence[Mapping[str, Any]]) -> None:
-        """Report runs, given by their rows of `runs_meta`, with every stored row of theirs."""
+    def report(self, metas: Sequence[Mapping[str, Any]], board: Leaderboard | None = None) -> None:
+        """Report runs, given by their rows of `runs_meta`, with all their stored rows.
+
+        With `board`, rows have the figures that depend on other rows too. While an experiment runs these are unknown.
+        """
         if isinstance(self.tracker, NoTracker) or self._in_a_row >= GIVE_UP_AFTER or not metas:
             return
         if not self._introduced:
             self._introduced = True
             self._introduce()
         ids = [meta["run_id"] for meta in metas]
-        rows = self.workspace.results.query_runs(run_ids=ids, status=None).sort(ROW_KEY)
+        rows = self.workspace.results.query_runs(run_ids=ids, status=None)
+        names = list(_FIGURES)
+        if board is not None:
+            rows = rows.join(board.frame.select(*ROW_KEY, *COMPUTED), on=list(ROW_KEY), how="left")
+            names += COMPUTED
+        rows = rows.sort(ROW_KEY)
         for meta in metas:
-            mine = rows.filter(pl.col("run_id") == meta["run_id"]).select(_FIGURES).to_dicts()
+            mine = rows.filter(pl.col("run_id") == meta["run_id"]).select(names).to_dicts()
             try:
                 self.tracker.log_run(meta, mine, self.config.select_metric)
                 if files := self._files_of(meta["run_id"]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,15 +12,14 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
-from vpcore.experiment.adaptive_search import choices
-from vpcore.experiment.run import harness_config, plan_experiment
-from vpcore.experiment.session_members import pooled_rows
+from vpcore.experiment.leaderboard import Leaderboard, is_experiment, leaderboard
+from vpcore.experiment.run import harness_config, runs_of
 from vpcore.experiment.tables import SEARCHED
 from vpcore.inference.blocks import datasets_of
-from vpcore.inference.evidence import too_few, verdict
-from vpcore.inference.out_of_sample import OutOfSample, out_of_sample
-from vpcore.inference.ranking import Evidence, weigh
-from vpcore.results import ROW_KEY, in_order
+from vpcore.inference.evidence import too_few
+from vpcore.inference.out_of_sample import OutOfSample
+from vpcore.inference.ranking import Evidence
+from vpcore.results import ROW_KEY
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -43,13 +41,13 @@ class Facts:
     question : dict of str to str
         What was asked, in the order of reading.
     rows : DataFrame
-        Ranked rows with enough trades, with what `vpcore.inference.ranking` adds; best first.
+        Rows of the leaderboard with enough trades, best first.
     n_few : int
         Rows with too few trades.
     select, min_signals
         How rows are ranked.
     evidence : Evidence
-        Of the rows on the leader's dataset.
+        Evidence of the leader's family.
     verdict : str
         Of the leader, one sentence.
     manifest : dict
@@ -94,60 +92,45 @@ def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
     Raises
     ------
     ResultsError
-        If nothing is stored of it, or no row has enough trades.
+        If nothing of it is stored, or no row has enough trades.
     ConfigError
         If the experiment's specs are wrong.
     """
-    if isinstance(target, ExperimentConfig):
-        return _of_experiment(workspace, target)
-    if target in workspace.specs.names("experiment") or os.sep in target or target.endswith((".yaml", ".yml")):
-        return _of_experiment(workspace, harness_config(workspace, target))
-    meta = workspace.results.find_run(target)
-    rows = workspace.results.query_runs(run_ids=[meta["run_id"]], sort="net_pnl_ticks", blocks=True)
-    question = {"Run": meta["run_id"], "Of experiment": meta["experiment_name"], "Signal": meta["signal_name"]}
-    question |= _settings_lines(meta)
-    return _facts(workspace, f"{meta['signal_name']} {meta['run_id'][:8]}", question, rows, "net_pnl_ticks", 1)
-
-
-def _of_experiment(workspace: Workspace, config: ExperimentConfig) -> Facts:
-    plan = plan_experiment(workspace, config)
-    runs = plan.runs if plan is not None else ()
-    keys = [(run.run_id, trial) for run in runs for trial in run.trials]
-    if len(config.sessions) > 1:
-        rows, _ = pooled_rows(workspace, config, runs)
-        rows = in_order(rows, config.select_metric)
-    else:
-        rows = workspace.results.query_runs(keys=keys, sort=config.select_metric, blocks=True)
-    if rows.is_empty():
+    if isinstance(target, str) and not is_experiment(workspace, target):
+        meta = workspace.results.find_run(target)
+        question = {"Run": meta["run_id"], "Of experiment": meta["experiment_name"], "Signal": meta["signal_name"]}
+        return _facts(workspace, leaderboard(workspace, target), question | _settings_lines(meta))
+    config = harness_config(workspace, target)
+    board = leaderboard(workspace, config)
+    if board.frame.is_empty():
         raise ResultsError(f"Nothing of experiment '{config.name}' is stored. Run: vp run {config.name}")
+    return _facts(workspace, board, _of_experiment(workspace, config, board))
+
+
+def _of_experiment(workspace: Workspace, config: ExperimentConfig, board: Leaderboard) -> dict[str, str]:
     shown, n_sessions = config.eval, len(config.sessions)
     stored = (
-        f"{rows.height:,} of them are stored"
+        f"{board.frame.height:,} of them are stored"
         if n_sessions == 1
-        else f"{rows.height:,} combinations are stored on all {n_sessions} sessions"
+        else f"{board.frame.height:,} combinations are stored on all {n_sessions} sessions"
     )
+    n_rows = sum(len(run.trials) for run in runs_of(workspace, config))
     question = {
         "Experiment": f"{config.name}, over serving spec {config.serving_name}",
         "Signals": ", ".join(_planned(config, plan) for plan in config.signals),
-        "Combinations": f"{len(keys):,} rows of {config.n_runs:,} runs; {stored}",
+        "Combinations": f"{n_rows:,} rows of {config.n_runs:,} runs; {stored}",
         "Take-profit / stop": f"{_listed(shown.tp_ticks)} / {_listed(shown.sl_ticks)} ticks",
         "Longest hold": f"{shown.max_hold_bins} bins",
         "Cooldown": f"{_listed(shown.cooldown_bins)} bins",
         "Entry": f"{_counted(shown.latency_bins, 'bin')} after the decision, at {shown.price} prices",
         "Fee": f"{shown.fee_ticks:g} ticks per round trip",
-        "Ranked by": f"{config.select_metric}, rows with at least {config.min_signals} trades",
+        "Ranked by": f"{config.select_metric}, rows with at least {_counted(config.min_signals, 'trade')}",
     }
     if config.searched:
         question["Proposed"] = SEARCHED
-    splits = None
     if shown.splits is not None:
         question["Ranked by"] += f"; chosen in-sample by {shown.splits.method}"
-        rows, splits = out_of_sample(rows, shown.splits, metric=config.select_metric, min_trades=config.min_signals)
-        if config.ranked_by == "in_sample":
-            order = ["in_sample", *ROW_KEY]
-            rows = rows.sort(order, descending=[True] + [False] * len(ROW_KEY), nulls_last=True)
-    least, among = config.min_signals, choices(config, runs)
-    return _facts(workspace, config.name, question, rows, config.ranked_by, least, splits, among)
+    return question
 
 
 def _planned(config: ExperimentConfig, plan: SignalPlan) -> str:
@@ -165,37 +148,25 @@ def _settings_lines(meta: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _facts(
-    workspace: Workspace,
-    title: str,
-    question: dict[str, str],
-    rows: pl.DataFrame,
-    select: str,
-    least: int,
-    splits: OutOfSample | None = None,
-    n_choices: int = 0,
-) -> Facts:
-    weighed, evidence = weigh(workspace.results, rows, min_trades=least, n_choices=n_choices)
-    enough = weighed.filter(
-        (pl.col("n_signals") - pl.col("n_dropped") >= least) & pl.col(select).is_not_null()
-    )  # in the order of the query: the best first
-    if enough.is_empty():
-        raise NothingToReport(f"There is nothing to report of '{title}'. {too_few(weighed, least)}")
-    best = enough.row(0, named=True)
-    about = evidence[best["dataset_id"]]
+def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str]) -> Facts:
+    rows = board.rows().filter(pl.col(board.select).is_not_null())
+    best = board.best
+    if best is None:
+        why = too_few(board.frame, board.min_signals)
+        raise NothingToReport(f"There is nothing to report of '{board.title}'. {why}")
     return Facts(
-        title=title,
+        title=board.title,
         question=question,
-        rows=enough,
-        n_few=weighed.height - enough.height,
-        select=select,
-        min_signals=least,
-        evidence=about,
-        verdict=verdict(best, about),
-        manifest=workspace.datasets.open(datasets_of(best["dataset_id"])[-1]).manifest,
-        meta=workspace.results.find_run(best["run_id"]),
-        until=_computed(workspace, enough),
-        splits=splits,
+        rows=rows,
+        n_few=board.frame.height - rows.height,
+        select=board.select,
+        min_signals=board.min_signals,
+        evidence=board.evidence_of(best.figures),
+        verdict=best.verdict,
+        manifest=workspace.datasets.open(datasets_of(best.dataset_id)[-1]).manifest,
+        meta=workspace.results.find_run(best.run_id),
+        until=_computed(workspace, rows),
+        splits=board.splits,
     )
 
 

@@ -53,12 +53,17 @@ def plan_experiment(
     Nothing is computed or written. Of a dataset that is not there nothing is known, see `Plan.absent`.
     """
     config = harness_config(workspace, experiment)
-    there = [name for name in config.dataset_ids if workspace.datasets.exists(name)]
-    if not there:
+    absent = tuple(name for name in config.dataset_ids if not workspace.datasets.exists(name))
+    if len(absent) == len(config.dataset_ids):
         return None
-    runs = expand_sessions(workspace, config, [workspace.datasets.open(name) for name in there])
-    absent = tuple(name for name in config.dataset_ids if name not in there)
+    runs = runs_of(workspace, config)
     return replace(make_plan(runs, workspace.results, force=force, retry_failed=retry_failed), absent=absent)
+
+
+def runs_of(workspace: Workspace, config: ExperimentConfig) -> tuple[Run, ...]:
+    """Return the runs of an experiment on the sessions whose datasets have been generated."""
+    there = [workspace.datasets.open(name) for name in config.dataset_ids if workspace.datasets.exists(name)]
+    return expand_sessions(workspace, config, there)
 
 
 def expand_sessions(

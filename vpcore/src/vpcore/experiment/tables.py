@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from vpcore.results import VECTORS
+from vpcore.results import TRADES, VECTORS
 from vpcore.statistics.intervals import wilson
 
 TABLE = (
@@ -27,6 +28,24 @@ HEADINGS = {
 }  # fmt: skip
 """What a heading of the table is called in the store, where that is another name."""
 
+EXPORTED = (
+    "row", "run_id", "signal", "dataset_id", "varied", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "trades",
+    "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "q_random", "n_trials", "dsr", "tp_rate",
+    "tp_rate_lo", "tp_rate_hi", "timeout_rate", "tp_resolved", "tp_resolved_lo", "tp_resolved_hi", "breakeven_rate",
+    "driftless_rate", "mean_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "block_length",
+    "events_per_hour", "sl_rate", "tie_rate",
+    "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped",
+    "experiment_name", "code_digest", "in_sample", "net_in_sample", "net_out_of_sample", "trades_out_of_sample",
+    "sessions", "sessions_paid", "worst_session_net", "threshold_quantile", "pbo",
+)  # fmt: skip
+"""Columns of a CSV."""
+
+SPARE = (
+    "driftless", "timeouts", "mean", "resolved 95 %", "n_trials", "dsr", "n_eff", "breakeven", "resolved", "net 95 %",
+    "run",
+)  # fmt: skip
+"""Columns that a narrow terminal goes without, in this order."""
+
 _SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
 """Columns that hold the settings of a run; of one name the last counts."""
 
@@ -39,14 +58,15 @@ _IN_TABLE = frozenset(
 )  # fmt: skip
 
 LEGEND = (
-    "net is what a trade pays, mean the same trades from mid to mid without costs; both in ticks. p_random: how often "
-    "random entry, the same trades shifted in time, pays as much. p_adj: how often the best of these rows does as well "
-    "at random times. q_random: of the rows with this p_random or a lower one, the share that is expected to be no "
-    "better than random. dsr: how sure one may be that the row is better than the best of n_trials lucky ones. "
-    "'resolved' is the take-profit rate of trades that reached a barrier, and so are breakeven and driftless: hold its "
-    "interval against them. That interval takes trades as independent; n_eff says how many they are worth."
+    "net: net PnL per trade after costs; mean: the same trades from mid to mid without costs; both in ticks. "
+    "p_random: share of random entries (the same trades shifted in time) with at least this net PnL. "
+    "p_adj: share of random times at which the best row of the experiment does as well. "
+    "q_random: expected share of rows no better than random among the rows with this p_random or a lower one. "
+    "dsr: probability that the row is better than the best of n_trials lucky rows. "
+    "resolved: take-profit rate of the trades that reached a barrier, to compare with breakeven and driftless. Its "
+    "interval treats trades as independent; n_eff is the number of independent trades that they are worth."
 )
-"""What the columns mean, below a table."""
+"""Meaning of the columns."""
 
 SEARCHED = (
     "Which combinations were tried depended on the results of others (sweep.sample, an adaptive method): p_adj is "
@@ -120,13 +140,30 @@ def _quantile(row: Mapping[str, Any]) -> str:
     return f"q {row['threshold_quantile']:g}"
 
 
+def with_rates(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the columns ``trades``, ``tp_resolved``, ``tp_resolved_lo`` and ``tp_resolved_hi``.
+
+    ``tp_resolved`` is the share of take-profits among the trades that reached a barrier, with its Wilson interval.
+    """
+    trades = rows.select(TRADES.cast(pl.Float64)).to_series().fill_null(0.0).to_numpy()
+    hits, stops = (
+        np.rint(rows[name].cast(pl.Float64).fill_null(0.0).fill_nan(0.0).to_numpy() * trades)
+        for name in ("tp_rate", "sl_rate")
+    )
+    resolved = hits + stops
+    share = np.divide(hits, resolved, out=np.full(len(trades), np.nan), where=resolved > 0.0)
+    lo, hi = (np.where(resolved > 0.0, bound, np.nan) for bound in wilson(hits, resolved))
+    rates = {"tp_resolved": share, "tp_resolved_lo": lo, "tp_resolved_hi": hi}
+    return rows.with_columns(TRADES, *(pl.Series(name, values).fill_nan(None) for name, values in rates.items()))
+
+
 def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return rows as they are shown: with trades, parsed settings, and which settings vary among the runs of a signal.
+    """Return rows as they are shown: with parsed settings, and which settings vary among the runs of a signal.
 
     Parameters
     ----------
     rows, among : DataFrame
-        Rows of `ResultsDB.query_runs`: those to return, and those among which settings may vary.
+        Rows of `with_rates` to return, and the rows among which settings may vary.
     """
     seen: dict[tuple[str, str], set[str]] = {}
     # Of ten thousand runs most differ in one of the three texts: each of them is read once.
@@ -140,19 +177,11 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     result = []
     for row in rows.to_dicts():
         varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
-        trades = None if row["n_signals"] is None else row["n_signals"] - row["n_dropped"]
-        hits = round(row["tp_rate"] * trades) if trades else 0
-        resolved = hits + round(row["sl_rate"] * trades) if trades else 0
-        lo, hi = (float(bound) for bound in wilson(hits, resolved))
         result.append(
             {
                 **{name: v for name, v in row.items() if not name.endswith("_json") and name not in VECTORS},
                 "signal": row["signal_name"],
                 "varied": " ".join(f"{name}={_short(value)}" for name, value in varied.items()),
-                "trades": trades,
-                "tp_resolved": hits / resolved if resolved else None,
-                "tp_resolved_lo": lo if resolved else None,
-                "tp_resolved_hi": hi if resolved else None,
                 "signal_params": json_module.loads(row["signal_params_json"]),
                 "scoring": json_module.loads(row["scoring_json"]) if row["scoring_json"] else None,
                 "eval": json_module.loads(row["eval_json"]),

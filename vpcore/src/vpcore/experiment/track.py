@@ -10,8 +10,9 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig
 from vpcore.errors import ConfigError, PluginError, ResultsError, VpError
+from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.reporting import Reporter, make_tracker
-from vpcore.experiment.run import Experiment, harness_config, plan_experiment
+from vpcore.experiment.run import Experiment, harness_config, runs_of
 from vpcore.experiment.worker import describe
 from vpcore.tracker import Tracker
 
@@ -50,7 +51,7 @@ def track_experiment(
     tracker: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrackReport:
-    """Report every stored run of an experiment; doing it again changes nothing.
+    """Report every stored run of an experiment, each row with its evidence; doing it again changes nothing.
 
     Parameters
     ----------
@@ -78,8 +79,7 @@ def track_experiment(
         raise ConfigError(
             f"Experiment '{config.name}' names no tracker. Set tracking.backend in its spec, or write --tracker mlflow."
         )
-    plan = plan_experiment(workspace, config)
-    ids = [run.run_id for run in plan.runs] if plan is not None else []
+    ids = [run.run_id for run in runs_of(workspace, config)]
     found = workspace.results.read(lambda: workspace.results.meta(pl.col("run_id").is_in(ids)).sort("run_id"))
     if found.is_empty():
         raise ResultsError(
@@ -88,8 +88,9 @@ def track_experiment(
     # Runs may be shared: another experiment stored them, and here they are reported as this one's.
     metas = found.with_columns(experiment_name=pl.lit(config.name)).to_dicts()
     reporter = Reporter(workspace, config, open_tracker(workspace, config, name))
+    board = leaderboard(workspace, config, per_session=True)
     for start in range(0, len(metas), _PORTION):
-        reporter.report(metas[start : start + _PORTION])
+        reporter.report(metas[start : start + _PORTION], board)
         on_progress(min(start + _PORTION, len(metas)), len(metas))
     before = len(workspace.plugins.hook_failures)
     reporter.finish(config, found["run_id"].to_list())

@@ -1,4 +1,4 @@
-"""What rows are worth, in words: verdicts, and what stands in the way of a promotion."""
+"""The verdict on a row, and the reasons against its promotion."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from typing import Any
 import polars as pl
 
 from vpcore.inference.ranking import Evidence
+from vpcore.results import TRADES
 
 LEVEL = 0.05
 """A p-value up to this counts as evidence."""
 
 MIN_TRADES = 30
-"""Rows with fewer trades are not promoted, whatever an experiment requires: their intervals mean little."""
+"""Least number of trades of a promoted row, whatever an experiment requires: intervals of fewer mean little."""
 
 STATED = ("net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "dsr")
-"""Figures that are said with every promotion."""
+"""Figures that `statement` names."""
 
 
 def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
-    """Return in words what is to be thought of a row of `weigh`: one sentence without a full stop."""
+    """Return the verdict on a row: one sentence without a full stop.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of `vpcore.experiment.leaderboard.Leaderboard.frame`.
+    evidence : Evidence
+        Evidence of its family.
+    """
     net, by_chance, p_adj, lo = (row[name] for name in ("net_pnl_ticks", "p_random", "p_adj", "net_pnl_lo"))
     if net is None:
         return "did not trade"
@@ -56,20 +65,20 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
 def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
     """Return the probability of backtest overfitting as a sentence, empty where it is not defined.
 
-    It tells whether the choice among `rows` holds, and not that what is chosen earns anything: of rows that all lose,
-    the one that loses least may be the same in every half of the time.
+    It judges the choice among `rows` and says nothing about earnings: where all rows lose, the least bad row may be
+    the same in every half of the time.
     """
     if evidence.pbo is None:
         return ""
     text = f"Probability of backtest overfitting: {evidence.pbo:.0%}"
     if (rows["net_pnl_ticks"] > 0.0).any():
         return f"{text}."
-    return f"{text}; as no row pays, that is how surely the one that loses least is told, not that anything is earned."
+    return f"{text}. Every row loses money; this is the stability of the least bad one."
 
 
 def too_few(rows: pl.DataFrame, min_trades: int) -> str:
-    """Return why none of `rows` has `min_trades` trades: how many the best of them has, or that none ever entered."""
-    most: Any = (rows["n_signals"] - rows["n_dropped"]).max()
+    """Return a sentence for a table without rows: the largest number of trades, or that no signal ever entered."""
+    most: Any = rows.select(TRADES.max()).item()
     if most is None:
         return f"No row has {min_trades} trades."
     if not (rows["n_signals"] > 0).any():
@@ -83,29 +92,27 @@ def too_few(rows: pl.DataFrame, min_trades: int) -> str:
 
 
 def _across(row: Mapping[str, Any]) -> str:
-    """Return on how many sessions a pooled row pays."""
+    """Return the number of sessions on which a pooled row earns money, as a clause."""
     if row.get("sessions") is None:
         return ""
     worst = row["worst_session_net"]
     return f"; it pays in {row['sessions_paid']} of {row['sessions']} sessions, {worst:+.2f} ticks a trade in the worst"
 
 
-def wanting(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:
-    """Return why a row of `weigh` is not to be promoted, each reason with its figure and what is required.
+def gate_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:
+    """Return the reasons against a promotion, each with its figure and the required value.
 
     Parameters
     ----------
-    row : mapping
-        The row.
-    evidence : Evidence
-        Of its dataset.
+    row, evidence
+        As in `verdict`.
     min_trades : int
-        What the experiment requires; `MIN_TRADES` are required in any case.
+        Trades that the experiment requires; `MIN_TRADES` are required in any case.
     required_by : str
-        Where that is written.
+        Name of that requirement, for messages.
     """
     found, name = [], f"row {row['row']}"
-    traded = (row["n_signals"] or 0) - (row["n_dropped"] or 0)
+    traded = row["trades"] or 0
     if traded < min_trades:
         found.append(f"{name} has {traded} signals that traded; {required_by} requires {min_trades}.")
     elif traded < MIN_TRADES:
@@ -131,10 +138,10 @@ def wanting(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, requ
 
 
 def statement(row: Mapping[str, Any], evidence: Evidence) -> str:
-    """Return the verdict on a row of `weigh` with the figures behind it."""
+    """Return the verdict on a row with the figures behind it, as sentences."""
     figures = (f"{name} {'none' if row[name] is None else format(row[name], '.4g')}" for name in STATED)
     return (
-        f"Row {row['row']} {verdict(row, evidence)}. {', '.join(figures)}; {evidence.n_rows} rows in the experiment, "
+        f"Row {row['row']} {verdict(row, evidence)}. {', '.join(figures)}; {evidence.n_rows} rows in its experiment, "
         f"{evidence.n_trials} trials on this market in all."
     )
 

@@ -281,8 +281,8 @@ def _sums(rows: pl.DataFrame) -> dict[str, _Floats]:
     return sums
 
 
-def standing(summary: OutOfSample) -> str:
-    """Return in words what came of choosing in-sample: sentences."""
+def split_summary(summary: OutOfSample) -> str:
+    """Return the result of choosing in-sample, as sentences."""
     if not summary.choices:
         return "In-sample no row has enough trades to be chosen, so nothing is known out of sample."
     net_in, net_out = _ticks(summary.net_in), _ticks(summary.net_out)
@@ -311,8 +311,8 @@ def standing(summary: OutOfSample) -> str:
     return " ".join(found)
 
 
-def lacking(row: Mapping[str, Any], summary: OutOfSample) -> list[str]:
-    """Return why a row is not to be promoted, as far as splits tell."""
+def split_failures(row: Mapping[str, Any], summary: OutOfSample) -> list[str]:
+    """Return the reasons against a promotion that the splits give."""
     if not summary.choices:
         return ["in-sample no row has enough trades to be chosen (eval.splits)."]
     found = []

@@ -19,7 +19,7 @@ from vpcore.dataset import DatasetRegistry
 from vpcore.inference.blocks import JOINT, lists, pnl_matrix
 from vpcore.inference.moments import pooled_moments
 from vpcore.inference.out_of_sample import split_vectors
-from vpcore.results import ROW_KEY, RUNS
+from vpcore.results import ROW_KEY, RUNS, TRADES
 from vpcore.statistics.intervals import Z_95, wilson
 from vpcore.statistics.permutation import p_random
 
@@ -98,7 +98,7 @@ def pool(
     """
     n_sessions = len(members.dataset_ids)
     key = list(ROW_KEY)
-    long = members.frame.join(rows, on=key, how="inner").with_columns(trades=pl.col("n_signals") - pl.col("n_dropped"))
+    long = members.frame.join(rows, on=key, how="inner").with_columns(TRADES)
     counted = long.group_by("combination").agg(pl.len().alias("found"))
     complete = counted.filter(pl.col("found") == n_sessions).select("combination")
     n_incomplete = members.frame["combination"].n_unique() - complete.height

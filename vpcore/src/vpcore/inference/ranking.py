@@ -1,11 +1,16 @@
-"""The figures of a row that depend on the other rows, and on what else was ever tried on the same market."""
+"""Figures of a row that depend on the other rows of its family and on every trial of its market.
+
+The *family* of a row is every row that was chosen from together with it. `with_evidence` takes rows whose family is
+known and adds the figures; `vpcore.experiment.leaderboard` decides the families.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,266 +21,346 @@ import polars as pl
 from vpcore.dataset import ColumnCache
 from vpcore.inference.blocks import datasets_of, pnl_matrix
 from vpcore.inference.moments import pooled_moments
-from vpcore.results import COMBINATION, ROW_KEY, VECTORS, ResultsDB
+from vpcore.results import COMBINATION, ROW_KEY, TRADES, VECTORS, ResultsDB, traded
 from vpcore.statistics.multiple_testing import benjamini_hochberg, standardised, step_down
 from vpcore.statistics.pbo import overfit_probability
 from vpcore.statistics.sharpe import deflated_sharpes, expected_best_sharpe
 
-COMPUTED = ("p_adj", "q_random", "dsr", "n_trials")
-"""Columns that `weigh` adds."""
+COMPUTED = ("p_adj", "q_random", "dsr", "pbo", "n_trials")
+"""Columns that `with_evidence` adds."""
+
+FAMILY = "family"
+"""Column with the id of a row's family."""
 
 EVIDENCE = "evidence"
-"""The order of `by_evidence`, where a figure is asked for."""
+"""Name of the order of `by_evidence`, where a figure is expected."""
 
 _ENOUGH_TO_COMPARE = 2
-_KEPT = 32
-_NEEDED = frozenset(
-    (*ROW_KEY, "batch_id", "dataset_id", "n_signals", "n_dropped", "n_eff", "net_pnl_ticks", "net_pnl_sd",
-     "net_pnl_skew", "net_pnl_kurtosis", "p_random", *VECTORS)
-)  # fmt: skip
+_MOST_CACHED = 256
+_TYPES = {name: pl.Int64 if name == "n_trials" else pl.Float64 for name in COMPUTED}
+_MOMENTS = ("net_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis")
+_NEEDED = frozenset((*ROW_KEY, FAMILY, "batch_id", "n_signals", "n_dropped", "n_eff", "p_random", *_MOMENTS, *VECTORS))
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the rows of a family have in common.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment that computed the rows.
+    dataset_id : str
+        Dataset of the rows; several datasets in one id for combinations over sessions.
+    min_trades : int
+        `select.min_signals` of the experiment. Rows with fewer trades take no part in `pbo` and in the spread of
+        Sharpe ratios. Every row counts for `p_adj`.
+    n_choices : int
+        Number of rows that a search could have chosen, untried ones included; 0 without a search.
+    """
+
+    experiment: str
+    dataset_id: str
+    min_trades: int
+    n_choices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of the rows on one dataset together.
+    """What is known of the rows of a family together.
 
     Attributes
     ----------
-    dataset_id : str
+    experiment, dataset_id : str
+        As in `Family`.
     n_rows : int
-        Rows that were read.
+        Rows of the family.
     n_trials : int
-        Combinations ever evaluated on this market, failed ones and those of other experiments included.
+        Combinations ever evaluated on this market, failed ones and other experiments included.
     pbo : float or None
         Probability of backtest overfitting, of the rows with enough trades.
-    best_by_luck : float or None
-        Sharpe ratio per trade that the best of so many worthless trials is expected to show.
+    expected_best_sharpe : float or None
+        Expected Sharpe ratio per trade of the best of `n_trials` worthless trials.
     n_choices : int
-        Rows that a search chose from, those that it did not try included; 0 where nothing was searched.
+        As in `Family`.
     """
 
+    experiment: str
     dataset_id: str
     n_rows: int
     n_trials: int
     pbo: float | None
-    best_by_luck: float | None
+    expected_best_sharpe: float | None
     n_choices: int = 0
 
     @property
     def n_adjusted(self) -> int:
-        """How many trials `p_adj` is adjusted for."""
+        """Number of trials that `p_adj` is adjusted for."""
         return max(self.n_rows, self.n_trials, self.n_choices)
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
+        """Return the evidence as JSON values."""
         return asdict(self)
 
 
-def weigh(
-    results: ResultsDB, rows: pl.DataFrame, *, min_trades: int, cache_dir: Path | None = None, n_choices: int = 0
+def with_evidence(
+    results: ResultsDB, rows: pl.DataFrame, families: Mapping[str, Family], *, cache_dir: Path | None = None
 ) -> tuple[pl.DataFrame, dict[str, Evidence]]:
-    """Add to rows what depends on the other rows.
+    """Add the figures that depend on other rows.
 
     Parameters
     ----------
     results : ResultsDB
-        Where the trials are counted.
+        Store in which the trials of the market are counted.
     rows : DataFrame
-        All rows of an experiment, from `ResultsDB.query_runs`, or of `pool`. Rows on several datasets are weighed by
-        dataset. The vectors, which are nearly all of the data, are read where rows do not have them.
-    min_trades : int
-        Rows with fewer take no part in `pbo` and in the spread of Sharpe ratios; `p_adj` is adjusted for all.
+        All rows of the families, from `ResultsDB.query_runs` or `pool`, with the column `FAMILY`. The vectors, which
+        are most of the data, are read if `rows` does not have them.
+    families : mapping of str to Family
+        By the values of `FAMILY`.
     cache_dir : Path, optional
-        Where what depends on the vectors (`p_adj`, `pbo`) is kept, for the same rows to be weighed again without
-        reading them. Nothing in it is needed.
-    n_choices : int
-        How many rows there were to choose from on a dataset, if which were tried hung on the results of others. A
-        search goes where figures are high, so its rows count as the best of all of them.
+        Cache of the figures that depend on the vectors (`p_adj`, `pbo`). Any file in it may be deleted.
 
     Returns
     -------
     rows : DataFrame
         In the same order, without the columns of lists, with
 
-        - ``p_adj``: Romano-Wolf step-down p-value over all the rows in the draws behind `p_random`: how often the best
-          of all these rows does as well at random times. If more than these rows was tried on the market, it is
-          raised to what so many independent trials would make of it (`over_all_trials`): a row that was found among
-          many is no better for being read alone, and neither is one that a search found. Null without draws;
-        - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over all the rows: of those with this one or a lower,
-          the share that is expected to be no better than random entry;
-        - ``dsr``: deflated Sharpe ratio over all trials on the market, null where it is not defined;
-        - ``n_trials``: number of those.
+        - ``p_adj``: Romano-Wolf step-down p-value over the family, in the draws behind `p_random`: how often the best
+          row of the family does as well at random times. `over_all_trials` raises it if the market saw more trials
+          than the family has rows, or a search had more to choose from. Null without draws;
+        - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over the family: of the rows with this ``p_random``
+          or a lower one, the expected share that is no better than random entry;
+        - ``dsr``: deflated Sharpe ratio over all trials of the market, null where it is not defined;
+        - ``pbo``: probability of backtest overfitting of the family, the same in all its rows;
+        - ``n_trials``: number of trials of the market.
     evidence : dict
-        By `dataset_id` of the rows.
+        By family.
 
     Notes
     -----
-    Rotations and not a bootstrap or sign flips of the PnL of blocks: those take what a block pays as symmetric about
-    its mean. With a stop wider than the take-profit it is not (most trades win a little), and among sixty rows of such
-    barriers, flips of twelve blocks found a winner in noise in 13 % of cases at a level of 5 %; with two ticks against
-    twelve alone in nearly all. What an entry at another time would have paid has the skewness that it has.
+    Rotations, and neither a bootstrap nor sign flips of block PnL: both treat the PnL of a block as symmetric about
+    its mean. A stop wider than the take-profit makes it skewed (most trades win a little). Among sixty rows of such
+    barriers, flips of twelve blocks found a winner in noise in 13 % of cases at a level of 5 %; with barriers of two
+    against twelve ticks alone in nearly all. Entries at another time have the skewness of the market itself.
     """
-    parts, evidence = [], {}
-    # Only what is weighed is sorted and put back: rows have thirty columns more, which need not move.
+    market = _Market(results)
+    # Sorting and joining the columns that are needed is faster: rows have thirty columns more.
     numbered = rows.select(name for name in rows.columns if name in _NEEDED).with_row_index("_order")
-    for name in sorted(set(rows["dataset_id"].to_list())):
-        part = numbered.filter(pl.col("dataset_id") == name).sort(*ROW_KEY, "_order")
-        figures, evidence[name] = _weigh_one(results, name, part, min_trades, cache_dir, n_choices)
-        parts.append(part.select("_order").with_columns(figures))
+    parts = {
+        str(name): part.sort(*ROW_KEY, "_order")
+        for (name,), part in numbered.partition_by(FAMILY, as_dict=True, maintain_order=True).items()
+    }
     if not parts:
-        empty = (pl.lit(None, dtype=pl.Int64 if name == "n_trials" else pl.Float64).alias(name) for name in COMPUTED)
-        return rows.drop(VECTORS, strict=False).with_columns(*empty), {}
-    figures_of_all = pl.concat(parts).sort("_order").drop("_order")
-    return rows.drop(VECTORS, strict=False).with_columns(figures_of_all.get_columns()), evidence
+        return rows.drop(VECTORS, strict=False).with_columns(
+            pl.lit(None, dtype=_TYPES[name]).alias(name) for name in COMPUTED
+        ), {}
+    of_vectors = _vector_figures(results, parts, families, cache_dir)
+    evidence, figures = {}, []
+    for name, part in parts.items():
+        evidence[name], columns = _figures(market, families[name], part, *of_vectors[name])
+        figures.append(part.select("_order").with_columns(columns))
+    found = pl.concat(figures).sort("_order").drop("_order")
+    return rows.drop(VECTORS, strict=False).with_columns(found.get_columns()), evidence
 
 
-def _weigh_one(
-    results: ResultsDB, name: str, rows: pl.DataFrame, min_trades: int, cache_dir: Path | None, n_choices: int
-) -> tuple[list[pl.Series], Evidence]:
-    names = datasets_of(name)
-    lineage = sorted({other for one in names for other in results.lineage(one)})
-    enough = (rows["n_signals"] - rows["n_dropped"] >= min_trades).fill_null(False)
+def _figures(
+    market: _Market, family: Family, rows: pl.DataFrame, p_adj: _Floats, pbo: float | None
+) -> tuple[Evidence, list[pl.Series]]:
+    names, least = datasets_of(family.dataset_id), family.min_trades
     if len(names) == 1:
-        n_trials = results.count_trials(*lineage)
-        variance = _spread_of_sharpe(results, lineage, min_trades)
+        n_trials, variance = market.n_trials(names[0]), market.spread(names[0], least)
     else:
-        others = sorted({*lineage} - {*names})
-        n_trials = results.count_combinations(names) + (results.count_trials(*others) if others else 0)
-        variance = max(_variance(_sharpe(rows.filter(enough))), _spread_over_sessions(results, names, min_trades))
-    net, sd, n_eff, skew, kurtosis = (
-        rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        for name in ("net_pnl_ticks", "net_pnl_sd", "n_eff", "net_pnl_skew", "net_pnl_kurtosis")
+        own = _variance(_sharpe(rows.filter(traded(least))))
+        n_trials, variance = market.n_joint_trials(names), max(own, market.joint_spread(names, least))
+    dsr = _deflated(rows, variance, n_trials)
+    best = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
+    about = Evidence(family.experiment, family.dataset_id, rows.height, n_trials, pbo, best, family.n_choices)
+    columns = {
+        "p_adj": over_all_trials(p_adj, about.n_rows, about.n_adjusted),
+        "q_random": benjamini_hochberg(rows["p_random"].cast(pl.Float64).fill_null(np.nan).to_numpy()),
+        "dsr": dsr,
+        "pbo": np.full(rows.height, np.nan if pbo is None else pbo),
+        "n_trials": np.full(rows.height, float(n_trials)),
+    }
+    return about, [pl.Series(name, columns[name]).fill_nan(None).cast(_TYPES[name]) for name in COMPUTED]
+
+
+def _deflated(rows: pl.DataFrame, variance: float, n_trials: int) -> _Floats:
+    net, sd, skew, kurtosis, n_eff = (
+        rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (*_MOMENTS, "n_eff")
     )
     sharpe = np.divide(net, sd, out=np.full(net.shape, np.nan), where=sd != 0.0)
-    dsr = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
-    p_adj, pbo = _of_vectors(results, rows, enough, cache_dir)
-    luck = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
-    about = Evidence(name, rows.height, n_trials, pbo, luck, n_choices)
-    p_adj = over_all_trials(p_adj, about.n_rows, about.n_adjusted)
-    figures = [
-        p_adj,
-        pl.Series(
-            "q_random",
-            benjamini_hochberg(rows["p_random"].cast(pl.Float64).fill_null(np.nan).to_numpy()),
-            dtype=pl.Float64,
-        ).fill_nan(None),
-        pl.Series("dsr", dsr, dtype=pl.Float64),
-        pl.Series("n_trials", [n_trials] * rows.height, dtype=pl.Int64),
-    ]
-    return figures, about
+    found = deflated_sharpes(sharpe, n_eff, skew, kurtosis, variance=variance, n_trials=n_trials)
+    return np.array([np.nan if value is None else value for value in found])
 
 
-def over_all_trials(p_adj: pl.Series, n_rows: int, n_trials: int) -> pl.Series:
+def alone(rows: pl.DataFrame, *, min_trades: int) -> dict[str, _Floats]:
+    """Return `p_adj`, `dsr` and `pbo` of rows that are all the trials of their market; NaN where not defined.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With ``n_signals``, ``n_dropped``, ``n_eff``, the moments of the net PnL and the vectors.
+    min_trades : int
+        As in `Family`.
+    """
+    enough = rows.select(traded(min_trades)).to_series()
+    p_adj, pbo = _of_vectors(rows, enough)
+    dsr = _deflated(rows, _variance(_sharpe(rows.filter(enough))), rows.height)
+    return {"p_adj": p_adj, "dsr": dsr, "pbo": np.full(rows.height, np.nan if pbo is None else pbo)}
+
+
+def over_all_trials(p: _Floats, n_rows: int, n_trials: int) -> _Floats:
     """Return p-values adjusted for `n_rows` rows as they are among `n_trials` trials: ``1 - (1 - p)^(trials / rows)``.
 
-    Trials that are not among the rows are taken as independent of them (Sidak 1967), which makes the answer too high
-    rather than too low. With no others it is what it was.
+    The other trials count as independent (Sidak 1967), which makes the answer too high rather than too low. Without
+    other trials the p-values are unchanged.
     """
     if n_trials <= n_rows:
-        return p_adj
-    p = p_adj.fill_null(np.nan).to_numpy()
+        return p
     with np.errstate(divide="ignore"):
-        raised = -np.expm1(n_trials / n_rows * np.log1p(-p))
-    return pl.Series(p_adj.name, raised, dtype=pl.Float64).fill_nan(None)
+        raised: _Floats = -np.expm1(n_trials / n_rows * np.log1p(-p))
+    return raised
 
 
-def _of_vectors(
-    results: ResultsDB, rows: pl.DataFrame, enough: pl.Series, cache_dir: Path | None
-) -> tuple[pl.Series, float | None]:
-    """Return `p_adj` of rows and their `pbo`, from the cache if the same rows were weighed before."""
+# -- figures of the vectors --------------------------------------------------------------------------------------------
 
-    def make() -> npt.NDArray[np.float64]:
-        full = rows if set(VECTORS) <= set(rows.columns) else results.with_vectors(rows)
-        pbo = overfit_probability(np.ascontiguousarray(pnl_matrix(full["block_pnl_ticks"])[enough.to_numpy()]))
-        found = [*adjusted(full["rotated_net"]), pbo]
-        return np.array([np.nan if value is None else value for value in found])
 
-    if cache_dir is None or set(VECTORS) <= set(rows.columns):
-        found = make()
-    else:
-        cache = ColumnCache(cache_dir / EVIDENCE, _identity(rows, enough))
-        found = cache.get_or_make("vectors", make)
-        prune(cache.folder)
-    pbo = float(found[-1])
-    return pl.Series("p_adj", found[:-1], dtype=pl.Float64).fill_nan(None), None if math.isnan(pbo) else pbo
+def _vector_figures(
+    results: ResultsDB, parts: Mapping[str, pl.DataFrame], families: Mapping[str, Family], cache_dir: Path | None
+) -> dict[str, tuple[_Floats, float | None]]:
+    """Return `p_adj` and `pbo` of every family, from the cache if the same rows were there before."""
+    enough = {name: part.select(traded(families[name].min_trades)).to_series() for name, part in parts.items()}
+    found: dict[str, tuple[_Floats, float | None]] = {}
+    stores: dict[str, ColumnCache] = {}
+    for name, part in parts.items():
+        if cache_dir is None or set(VECTORS) <= set(part.columns):
+            continue
+        stores[name] = ColumnCache(cache_dir / EVIDENCE, _identity(part, enough[name]))
+        kept = stores[name].get("vectors")
+        if kept is not None:
+            found[name] = np.array(kept[:-1]), None if np.isnan(kept[-1]) else float(kept[-1])
+    for name, part in _with_vectors(results, {name: part for name, part in parts.items() if name not in found}).items():
+        p_adj, pbo = _of_vectors(part, enough[name])
+        found[name] = p_adj, pbo
+        if name in stores:
+            kept = np.array([*p_adj, np.nan if pbo is None else pbo])
+            stores[name].get_or_make("vectors", lambda kept=kept: kept)  # type: ignore[misc]
+            prune(stores[name].folder)
+    return found
+
+
+def _with_vectors(results: ResultsDB, parts: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Return rows with their vectors. The store is read once: most of its data are vectors."""
+    if not parts or all(set(VECTORS) <= set(part.columns) for part in parts.values()):
+        return dict(parts)
+    full = results.with_vectors(pl.concat(parts.values()))
+    starts = np.cumsum([0, *(part.height for part in parts.values())])
+    return {name: full.slice(starts[i], part.height) for i, (name, part) in enumerate(parts.items())}
+
+
+def _of_vectors(rows: pl.DataFrame, enough: pl.Series) -> tuple[_Floats, float | None]:
+    pbo = overfit_probability(np.ascontiguousarray(pnl_matrix(rows["block_pnl_ticks"])[enough.to_numpy()]))
+    return adjusted(rows["rotated_net"]), pbo
 
 
 def _identity(rows: pl.DataFrame, enough: pl.Series) -> str:
-    """Return the sha256 of which stored rows these are, in order, which have enough trades, and of what computes."""
+    """Return the sha256 of the keys of stored rows, of which have enough trades, and of the code that computes."""
     hasher = hashlib.sha256()
-    for module in (weigh, step_down, overfit_probability, pnl_matrix):
+    for module in (with_evidence, step_down, overfit_probability, pnl_matrix):
         hasher.update(Path(module.__code__.co_filename).read_bytes())
-    # A batch is never changed, so that its id stands for what is in it.
+    # A batch is never changed: its id stands for its content.
     text = rows.select(pl.concat_str(pl.col(*ROW_KEY, "batch_id"), enough.rename("_enough"), separator=" ").alias("of"))
     hasher.update(text["of"].str.join("\n").item().encode())
     return hasher.hexdigest()
 
 
 def prune(folder: Path) -> None:
-    """Delete all but the latest `_KEPT` files of the cache."""
+    """Delete all but the latest `_MOST_CACHED` files of the cache."""
     with contextlib.suppress(OSError):  # another process prunes
         files = sorted(folder.glob("vectors.*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in files[_KEPT:]:
+        for old in files[_MOST_CACHED:]:
             old.unlink()
 
 
-def adjusted(rotated: pl.Series) -> list[float | None]:
-    """Return the step-down p-value of each row, None for one without draws.
+def adjusted(rotated: pl.Series) -> _Floats:
+    """Return the step-down p-value of each row, NaN for a row without draws.
 
-    Of rows with more and fewer draws, those count that all have.
+    Rows with different numbers of draws are compared in the draws that all of them have.
     """
     lengths = rotated.list.len().fill_null(0)
     drawn = lengths > 1
-    answer: list[float | None] = [None] * len(rotated)
+    answer = np.full(len(rotated), np.nan)
     if drawn.any():
         width = int(lengths.filter(drawn).min())  # type: ignore[arg-type]
         sums = rotated.filter(drawn).list.head(width).explode().to_numpy().reshape(-1, width)
         scores = standardised(sums)
-        for at, p in zip(drawn.arg_true(), step_down(scores[:, 0], scores[:, 1:]), strict=True):
-            answer[at] = float(p)
+        answer[drawn.to_numpy()] = step_down(scores[:, 0], scores[:, 1:])
     return answer
 
 
-def _spread_of_sharpe(results: ResultsDB, lineage: list[str], min_trades: int) -> float:
-    """Return the variance of the Sharpe ratios of all trials with enough trades, 0 if there are too few."""
-    traded = pl.col("n_signals") - pl.col("n_dropped")
-    found = results.read(
-        lambda: (
-            results.runs(pl.col("dataset_id").is_in(lineage), blocks=False)
-            .filter(traded >= min_trades)
-            .select(*ROW_KEY, "net_pnl_ticks", "net_pnl_sd")
-            .sort(ROW_KEY)
+# -- trials of the market ----------------------------------------------------------------------------------------------
+
+
+class _Market:
+    """Trials of markets, counted once per question.
+
+    The number of trials and the spread of their Sharpe ratios decide `dsr` and how far `p_adj` is raised.
+    """
+
+    def __init__(self, results: ResultsDB) -> None:
+        self._results = results
+        self._lineage = cache(results.lineage)
+        self.n_trials = cache(self._n_trials)
+        self.spread = cache(self._spread)
+
+    def _n_trials(self, dataset_id: str) -> int:
+        return self._results.count_trials(*self._lineage(dataset_id))
+
+    def n_joint_trials(self, names: list[str]) -> int:
+        """Return the trials on several sessions; a combination counts once for all of them."""
+        others = sorted({other for name in names for other in self._lineage(name)} - {*names})
+        return self._results.count_combinations(names) + (self._results.count_trials(*others) if others else 0)
+
+    def _spread(self, dataset_id: str, min_trades: int) -> float:
+        """Return the variance of the Sharpe ratios of all trials with enough trades, 0 for fewer than two."""
+        lineage = self._lineage(dataset_id)
+        found = self._results.read(
+            lambda: (
+                self._results.runs(pl.col("dataset_id").is_in(lineage), blocks=False)
+                .filter(traded(min_trades))
+                .select(*ROW_KEY, "net_pnl_ticks", "net_pnl_sd")
+                .sort(ROW_KEY)
+            )
         )
-    )
-    return _variance(_sharpe(found))
+        return _variance(_sharpe(found))
 
-
-def _spread_over_sessions(results: ResultsDB, names: list[str], min_trades: int) -> float:
-    """Return the same of what was tried on several sessions, by any experiment: of all trades of a combination."""
-    moments = ("net_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis")
-    traded = (pl.col("n_signals") - pl.col("n_dropped")).alias("trades")
-    stored = results.read(
-        lambda: (
-            results.runs(pl.col("dataset_id").is_in(names), blocks=False)
-            .filter(traded > 0)
-            .select(*COMBINATION, "dataset_id", traded, *moments)
-            .sort(*COMBINATION, "dataset_id")
+    def joint_spread(self, names: list[str], min_trades: int) -> float:
+        """Return the variance over all trials on several sessions, of all trades of a combination."""
+        stored = self._results.read(
+            lambda: (
+                self._results.runs(pl.col("dataset_id").is_in(names), blocks=False)
+                .filter(TRADES > 0)
+                .select(*COMBINATION, "dataset_id", TRADES, *_MOMENTS)
+                .sort(*COMBINATION, "dataset_id")
+            )
         )
-    )
-    enough = pl.col("trades").sum().over(COMBINATION) >= min_trades
-    return _variance(_sharpe(pooled_moments(stored.filter(enough), *COMBINATION)))
+        enough = pl.col("trades").sum().over(COMBINATION) >= min_trades
+        return _variance(_sharpe(pooled_moments(stored.filter(enough), *COMBINATION)))
 
 
-def _sharpe(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
+def _sharpe(rows: pl.DataFrame) -> _Floats:
     found = rows.filter(pl.col("net_pnl_sd") > 0.0)
     return (found["net_pnl_ticks"] / found["net_pnl_sd"]).to_numpy()
 
 
-def _variance(values: npt.NDArray[np.float64]) -> float:
+def _variance(values: _Floats) -> float:
     return float(np.var(values, ddof=1)) if values.size >= _ENOUGH_TO_COMPARE else 0.0
 
 
 def by_evidence(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of `weigh`, the most evidence first: p_adj, then p_random, then the lower end of the net PnL."""
+    """Return rows with the most evidence first: by p_adj, then p_random, then the lower end of the net PnL."""
     order = ["p_adj", "p_random", "net_pnl_lo", *ROW_KEY]
     return rows.sort(order, descending=[name == "net_pnl_lo" for name in order], nulls_last=True)

@@ -11,10 +11,12 @@ from vpcore.results.schema import (
     RUNS,
     RUNS_META,
     SORTABLE,
+    TRADES,
     TRIAL_KEY,
     VECTORS,
     row_id,
     run_id,
+    traded,
 )
 from vpcore.results.writer import runs_frame
 
@@ -26,6 +28,7 @@ __all__ = [
     "RUNS",
     "RUNS_META",
     "SORTABLE",
+    "TRADES",
     "TRIAL_KEY",
     "VECTORS",
     "CompactReport",
@@ -37,4 +40,5 @@ __all__ = [
     "row_id",
     "run_id",
     "runs_frame",
+    "traded",
 ]

@@ -25,6 +25,7 @@ from vpcore.results.schema import (
     SORTABLE,
     TRIAL_KEY,
     VECTORS,
+    traded,
 )
 from vpcore.results.writer import TABLES, table_folder, write_batch
 
@@ -231,7 +232,7 @@ class ResultsDB:
             if status is not None:
                 frame = frame.filter(pl.col("status") == status)
             if min_signals > 0:
-                frame = frame.filter(pl.col("n_signals") - pl.col("n_dropped") >= min_signals)
+                frame = frame.filter(traded(min_signals))
             if trials is not None:
                 frame = frame.join(key_frame(TRIAL_KEY, list(trials)), on=list(TRIAL_KEY), how="semi")
             if keys is not None:

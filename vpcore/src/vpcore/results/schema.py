@@ -77,6 +77,9 @@ and what splits cut (null in runs without). Since version 3: `trades_digest`."""
 VECTORS = tuple(name for name, dtype in RUNS.items() if isinstance(dtype, pl.List))
 """Columns of lists, which are most of the data; what they hold is said by `vpcore.backtest.metrics.trial_figures`."""
 
+TRADES = (pl.col("n_signals") - pl.col("n_dropped")).alias("trades")
+"""Number of trades of a row: signals that entered the market. Null in a row of a failed run."""
+
 RUNS_META: dict[str, Any] = {
     "run_id": pl.String,
     "experiment_name": pl.String,
@@ -117,12 +120,22 @@ LOWER_IS_BETTER = frozenset(
         "n_dropped",
         "breakeven_rate",
         "p_random",
+        "p_adj",
+        "q_random",
+        "pbo",
+        "n_trials",
         "net_pnl_sd",
     }
 )
+"""Figures of a row of which less is better, those of `vpcore.inference.ranking` included."""
 
 SORTABLE = tuple(name for name, dtype in RUNS.items() if dtype in (pl.Float64, pl.Int64) and name not in TRIAL_KEY[1:])
 """Figures by which rows can be ranked, and the threshold."""
+
+
+def traded(min_trades: int) -> pl.Expr:
+    """Return whether a row has at least so many trades; False in a row of a failed run."""
+    return TRADES.ge(min_trades).fill_null(False).alias("traded")
 
 
 def row_id(run_id: str, threshold: float, cooldown_bins: int, tp_ticks: int, sl_ticks: int) -> str:

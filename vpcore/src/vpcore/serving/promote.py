@@ -12,15 +12,16 @@ from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset, verify_files
 from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, listed
 from vpcore.experiment.adaptive_search import with_proposals
+from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.tables import SEARCHED
-from vpcore.inference.evidence import statement, wanting
-from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, lacking, standing
+from vpcore.inference.evidence import gate_failures, statement
+from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_failures, split_summary
 from vpcore.inference.pooling import POOLED
 from vpcore.inference.ranking import COMPUTED, Evidence
 from vpcore.registry import Publication
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.scoring import ScoringConfig
-from vpcore.serving.selection import choose, signal_of, weighed_rows
+from vpcore.serving.selection import choose, signal_of
 from vpcore.serving.spec import (
     PublishedDataset,
     PublishedPipeline,
@@ -55,17 +56,20 @@ class Promotion:
         The version, with today's evidence. A version that existed keeps the evidence of its first publication.
     overridden : tuple of str
         Failures of the gate that ``--force`` has overridden.
+    tied : tuple of str
+        Other rows with the same best figure.
     """
 
     publication: Publication
     spec: PublishedServingSpec
     overridden: tuple[str, ...]
+    tied: tuple[str, ...] = ()
 
 
 def promote(
     workspace: Workspace,
     experiment: str | Path | ExperimentSpec,
-    run_id: str,
+    run_id: str | None = None,
     *,
     alias: str,
     row: str | None = None,
@@ -81,14 +85,14 @@ def promote(
         Holds specs, results, datasets and the registry.
     experiment : str, Path or ExperimentSpec
         The experiment. Its current spec must make the run.
-    run_id : str
-        A run, or an unambiguous beginning of its id. On several sessions, any run of the combination: the published run
-        is the run on the latest session, with the evidence of all sessions.
+    run_id : str, optional
+        A run, or an unambiguous beginning of its id. On several sessions, any run of the combination; the run on the
+        latest session is published, with the evidence of all sessions.
     alias : str
         Name for servers. A new alias is made; an existing alias moves.
     row : str, optional
-        Short name of a row, or its beginning, as `compare` prints it. By default the run's best row by the
-        experiment's `select`.
+        Short name of a row, or its beginning, as `compare` prints it; it needs no `run_id`. By default the best row of
+        the run, or of the experiment, by the experiment's `select`; of tied rows the first by key.
     force : bool
         Override the gate: too few trades, an interval of the net PnL that reaches down to 0, a `p_adj` above 0.05, a
         cold start. Requires `why`. Nothing overrides causality and streaming parity.
@@ -100,7 +104,7 @@ def promote(
     ConfigError
         If `force` comes without `why`, or the experiment does not resolve.
     ResultsError
-        If there is no such run or row, the run failed, the experiment would not make it, or the best row is tied.
+        If there is no such run or row, the run failed, or the experiment would not make it.
     DatasetError
         If the dataset is missing or was changed.
     CausalityError
@@ -115,22 +119,19 @@ def promote(
     spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
     config = with_proposals(workspace, spec.to_harness_config())
     serving = workspace.serving(spec.serving)
-    meta = workspace.results.find_run(run_id)
-    if meta["status"] != "ok":
-        raise ResultsError(
-            f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}",
-            fix=f"Compute it again: vp run {config.name}",
-        )
     datasets = {name: workspace.datasets.open(name) for name in config.dataset_ids}
-    signal = signal_of(workspace, config, meta, datasets)
-    family, about, splits = weighed_rows(workspace, config, list(datasets.values()))
-    best = choose(family, config, meta["run_id"], row)
-    if not (best["n_signals"] or 0) - (best["n_dropped"] or 0):
+    if run_id is not None:
+        run_id = _checked_run(workspace, config, run_id, datasets)["run_id"]
+    board = leaderboard(workspace, config)
+    chosen, tied = choose(board, config.name, run_id, row)
+    best, about, splits = chosen.figures, board.evidence_of(chosen.figures), board.splits
+    if not best["trades"]:
         raise ResultsError(
             f"Row {best['row']} of run {best['run_id']} did not trade: there is nothing to promote",
             fix="Choose a row with trades: --row",
         )
     meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
+    signal = signal_of(workspace, config, meta, datasets)
     reasons = _gate_failures(config, list(datasets.values()), best, about, splits)
     if reasons and not force:
         raise RefusedError(f"Not promoted: {' '.join(reasons)}", fix="To promote all the same: --force --why TEXT.")
@@ -183,7 +184,21 @@ def promote(
         workspace.plugins.hook.vp_promoted(
             workspace=workspace, serving_id=publication.serving_id, alias=alias, spec=version
         )
-    return Promotion(publication, version, reasons if force else ())
+    return Promotion(publication, version, reasons if force else (), tied)
+
+
+def _checked_run(
+    workspace: Workspace, config: ExperimentConfig, run_id: str, datasets: Mapping[str, Dataset]
+) -> dict[str, Any]:
+    """Return the row of `runs_meta` of a run that succeeded and that the experiment would make now."""
+    meta = workspace.results.find_run(run_id)
+    if meta["status"] != "ok":
+        raise ResultsError(
+            f"Run {meta['run_id']} failed and cannot be promoted: {meta['error']}",
+            fix=f"Compute it again: vp run {config.name}",
+        )
+    signal_of(workspace, config, meta, datasets)
+    return meta
 
 
 # -- the gate ----------------------------------------------------------------------------------------------------------
@@ -207,8 +222,8 @@ def _gate_failures(
             "the cancels and modifies were of orders it did not know."
         )
     required_by = f"select.min_signals of '{config.name}'"
-    found += wanting(best, about, min_trades=config.min_signals, required_by=required_by)
-    return tuple(found + (lacking(best, splits) if splits is not None else []))
+    found += gate_failures(best, about, min_trades=config.min_signals, required_by=required_by)
+    return tuple(found + (split_failures(best, splits) if splits is not None else []))
 
 
 def _check_dataset(dataset: Dataset) -> dict[str, str]:
@@ -260,6 +275,6 @@ def _figures(best: Mapping[str, Any]) -> dict[str, Any]:
 
 def _summary(config: ExperimentConfig, best: Mapping[str, Any], about: Evidence, splits: OutOfSample | None) -> str:
     parts = [statement(best, about)]
-    parts += [standing(splits)] if splits is not None else []
+    parts += [split_summary(splits)] if splits is not None else []
     parts += [SEARCHED] if config.searched else []
     return " ".join(parts)

@@ -12,13 +12,7 @@ from vpcore.canonical import canonical_json
 from vpcore.config import ExperimentConfig
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError, did_you_mean, listed
-from vpcore.experiment.adaptive_search import choices
-from vpcore.experiment.run import expand_sessions
-from vpcore.experiment.session_members import pooled_rows
-from vpcore.inference.blocks import JOINT
-from vpcore.inference.out_of_sample import OutOfSample, out_of_sample
-from vpcore.inference.ranking import Evidence, weigh
-from vpcore.results import LOWER_IS_BETTER, ROW_KEY
+from vpcore.experiment.leaderboard import Leaderboard, RankedRow
 from vpcore.signal import Signal, code_digest, core_digest, distribution_of
 
 if TYPE_CHECKING:
@@ -108,70 +102,58 @@ def _nearest(was: Any, possible: Sequence[Any]) -> tuple[str, str]:
 # -- which row? --------------------------------------------------------------------------------------------------------
 
 
-def weighed_rows(
-    workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]
-) -> tuple[pl.DataFrame, Evidence, OutOfSample | None]:
-    """Return what the experiment asks for and is stored, weighed against each other: rows, or their combinations.
+def choose(
+    board: Leaderboard, experiment: str, run_id: str | None, row: str | None
+) -> tuple[RankedRow, tuple[str, ...]]:
+    """Return the row that is meant, and the rows that are tied with it.
 
-    On several sessions a combination is a row; every row of its sessions names it.
+    Parameters
+    ----------
+    board : Leaderboard
+        Of the experiment.
+    experiment : str
+        Its name, for messages.
+    run_id : str or None
+        Only rows of this run. On several sessions, any run of a combination names it.
+    row : str or None
+        Short name of a row, or its beginning; on several sessions that of any session. By default the best row, of
+        tied rows the first by key.
+
+    Raises
+    ------
+    ResultsError
+        If there is no such row, more than one, or none has enough trades.
     """
-    runs = expand_sessions(workspace, config, datasets)
-    if len(datasets) > 1:
-        rows, _ = pooled_rows(workspace, config, runs)
-    else:
-        keys = [(run.run_id, trial) for run in runs for trial in run.trials]
-        rows = workspace.results.query_runs(keys=keys, blocks=True)
-    splits = None
-    if config.eval.splits is not None:
-        rows, splits = out_of_sample(
-            rows, config.eval.splits, metric=config.select_metric, min_trades=config.min_signals
+    rows = board.frame
+    if "session_rows" not in rows.columns:
+        rows = rows.with_columns(session_rows=pl.concat_list("row"), session_runs=pl.concat_list("run_id"))
+    place = f"experiment '{experiment}'"
+    if run_id is not None:
+        rows, place = rows.filter(pl.col("session_runs").list.contains(run_id)), f"run {run_id}"
+    if row is not None:
+        return board.ranked_row(_named(rows, row, place, experiment)), ()
+    metric, least = board.select, board.min_signals
+    ranked = rows.filter((pl.col("trades") >= least) & pl.col(metric).is_not_null())
+    if ranked.is_empty():
+        most: Any = rows["trades"].max()
+        raise ResultsError(
+            f"No row of {place} has {least} signals that traded and a {metric} (select.min_signals of '{experiment}'): "
+            f"the largest number among its {len(rows)} rows is {most or 0}. Name one with --row to promote it all the "
+            "same."
         )
-    weighed, evidence = weigh(workspace.results, rows, min_trades=config.min_signals, n_choices=choices(config, runs))
-    if len(datasets) == 1:
-        weighed = weighed.with_columns(session_rows=pl.concat_list("row"), session_runs=pl.concat_list("run_id"))
-    (about,) = evidence.values() or (Evidence(JOINT.join(config.dataset_ids), 0, 0, None, None),)
-    return weighed, about, splits
+    tied = ranked.filter(pl.col(metric) == ranked[metric][0])["row"].to_list()
+    return board.ranked_row(ranked.row(0, named=True)), tuple(tied[1:])
 
 
-def choose(family: pl.DataFrame, config: ExperimentConfig, run_id: str, row: str | None) -> dict[str, Any]:
-    """Return the row of a run that is meant: the named one, else the best; of several sessions the combination."""
-    rows = family.filter(pl.col("session_runs").list.contains(run_id))
-    return _named(rows, row, run_id, config) if row is not None else _best(rows, run_id, config)
-
-
-def _named(rows: pl.DataFrame, row: str, run_id: str, config: ExperimentConfig) -> dict[str, Any]:
+def _named(rows: pl.DataFrame, row: str, place: str, experiment: str) -> dict[str, Any]:
     named = pl.col("session_rows").list.eval(pl.element().str.starts_with(row)).list.any()
     found = rows.filter(named)
     if len(found) == 1:
         return found.row(0, named=True)
     known = rows["row"].to_list()
     if len(found) > 1:
-        raise ResultsError(
-            f"'{row}' begins {len(found)} rows of run {run_id}: {listed(found['row'])}. Write more digits."
-        )
+        raise ResultsError(f"'{row}' begins {len(found)} rows of {place}: {listed(found['row'])}. Write more digits.")
     raise ResultsError(
-        f"Run {run_id} has no row '{row}' that experiment '{config.name}' would make now.{did_you_mean(row, known)} It "
-        f"has {len(known)}: {listed(known[:10])}{', ...' if len(known) > 10 else ''}."
+        f"{place[0].upper()}{place[1:]} has no row '{row}' that experiment '{experiment}' would make now."
+        f"{did_you_mean(row, known)} It has {len(known)}: {listed(known[:10])}{', ...' if len(known) > 10 else ''}."
     )
-
-
-def _best(rows: pl.DataFrame, run_id: str, config: ExperimentConfig) -> dict[str, Any]:
-    metric = config.ranked_by
-    descending = metric not in LOWER_IS_BETTER
-    traded = pl.col("n_signals") - pl.col("n_dropped")
-    ranked = rows.filter((traded >= config.min_signals) & pl.col(metric).is_not_null()).sort(
-        metric, *ROW_KEY, descending=[descending] + [False] * len(ROW_KEY)
-    )
-    if ranked.is_empty():
-        raise ResultsError(
-            f"No row of run {run_id} has {config.min_signals} signals that traded and a {metric} (select.min_signals "
-            f"of '{config.name}'): the largest number among its {len(rows)} rows is "
-            f"{rows.select(traded.max()).item() if len(rows) else 0}. Name one with --row to promote it all the same."
-        )
-    tied = ranked.filter(pl.col(metric) == ranked[metric][0])
-    if len(tied) > 1:
-        raise ResultsError(
-            f"{len(tied)} rows of run {run_id} share the best {metric}, {ranked[metric][0]:g}: {listed(tied['row'])}. "
-            "Choose one with --row."
-        )
-    return ranked.row(0, named=True)

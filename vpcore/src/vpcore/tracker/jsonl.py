@@ -64,7 +64,7 @@ class JsonlTracker(Tracker):
                 "finished_utc": meta["finished_utc"].isoformat(),
                 "code_digest": meta["code_digest"],
                 "settings": settings_of(meta),
-                "n_trials": len(rows),
+                "n_rows": len(rows),
                 "select_metric": select_metric,
                 "best_row": best.get("row"),
                 "best": figures_of(best),

@@ -41,7 +41,7 @@ class Tracker(ABC):
         meta : mapping
             The run's row of `runs_meta`; `status` is ``"ok"`` or ``"failed"``.
         rows : sequence of mappings
-            Every stored row of the run, sorted by key.
+            Every stored row of the run, sorted by key; `vp track` adds the figures that depend on other rows.
         select_metric : str
             The figure by which the experiment ranks its rows.
         """

@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from vpcore.backtest.metrics import Draws, Signals, ring_of, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import OutcomeTable
 from vpcore.canonical import digest
+from vpcore.inference.blocks import lists
 from vpcore.inference.evidence import MIN_TRADES
+from vpcore.inference.ranking import alone
 from vpcore.kernels.random import seeded, uniform
+from vpcore.results import RUNS
 from vpcore.rules import Price, TradeRules
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import MLSignal, Signal, batch, needs_score
-from vpcore.statistics.multiple_testing import standardised, step_down
-from vpcore.statistics.pbo import overfit_probability
 from vpcore.statistics.permutation import rotated
-from vpcore.statistics.sharpe import deflated_sharpes
 from vpcore_market.datasets import simulated_dataset
 from vpcore_market.study.plan import Study, World, engine_params
 
@@ -32,6 +33,11 @@ FIGURES = (
     "breakeven_rate", "tp_rate_lo", "n_eff", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random",
 )  # fmt: skip
 """Columns of `trial_figures` that a study keeps."""
+
+DECIDING = (
+    "n_signals", "n_dropped", "n_eff", "net_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis",
+)  # fmt: skip
+"""Columns that the figures of all rows together need."""
 
 _TIES = 2  # a random stream of its own
 
@@ -78,16 +84,13 @@ def _experiment(study: Study, world: World, price: Price, session: Session, sign
             n = len(trials)
             levels = {threshold: level for level, threshold in enumerate(sorted(set(signal.thresholds())))}
             rows.append(
-                {name: found[name] for name in FIGURES}
+                {name: found[name] for name in dict.fromkeys((*FIGURES, *DECIDING))}
                 | {
                     "price": np.full(n, price),
                     "signal": np.full(n, name),
                     "level": np.array([levels[float(threshold)] for threshold in found["threshold"]]),
                     "p_uniform": uniform_p,
                     "fair_ticks": np.full(n, fair),
-                    "sharpe": found["net_pnl_ticks"] / np.where(found["net_pnl_sd"] > 0, found["net_pnl_sd"], np.nan),
-                    "skew": found["net_pnl_skew"],
-                    "kurtosis": found["net_pnl_kurtosis"],
                 }
             )
             blocks.append(found["block_pnl_ticks"])
@@ -116,17 +119,10 @@ def _ties_broken(
 
 
 def _together(rows: Columns, blocks: npt.NDArray[np.float64], sums: npt.NDArray[np.int32]) -> Columns:
-    """Return the figures of an experiment that its rows decide together, as `vpcore.inference.ranking` does."""
-    enough = rows["n_signals"] - rows["n_dropped"] >= MIN_TRADES
-    scores = standardised(sums)
-    pbo = overfit_probability(np.ascontiguousarray(blocks[enough]))
-    known = enough & np.isfinite(rows["sharpe"])
-    variance = float(np.var(rows["sharpe"][known], ddof=1)) if known.sum() > 1 else 0.0
-    dsr = deflated_sharpes(
-        rows["sharpe"], rows["n_eff"], rows["skew"], rows["kurtosis"], variance=variance, n_trials=len(enough)
+    """Return the figures of an experiment that its rows decide together: the rows are all the trials of the market."""
+    frame = pl.DataFrame({name: rows[name] for name in DECIDING}).fill_nan(None)
+    frame = frame.with_columns(
+        lists(blocks, RUNS["block_pnl_ticks"]).alias("block_pnl_ticks"),
+        lists(sums, RUNS["rotated_net"]).alias("rotated_net"),
     )
-    return {
-        "p_adj": step_down(scores[:, 0], scores[:, 1:]),
-        "dsr": np.array([np.nan if value is None else value for value in dsr]),
-        "pbo": np.full(len(enough), np.nan if pbo is None else pbo),
-    }
+    return dict(alone(frame, min_trades=MIN_TRADES))

@@ -22,18 +22,15 @@ def plot_pivot(
     """Draw the median figure for every pair of values of two settings of an experiment, as a PNG."""
     from vpcore.cli.common import open_workspace
     from vpcore.experiment.grouping import figure_of, pivoted
-    from vpcore.experiment.leaderboard import rank_experiment
-    from vpcore.experiment.run import harness_config
+    from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
     from vpcore_report.charts import heat_table
     from vpcore_report.commands.plot import png_path
 
     path = png_path(out, f"{experiment}-pivot.png")
     down, across = HEADINGS.get(down, down), HEADINGS.get(across, across)
-    workspace = open_workspace(root)
-    config = harness_config(workspace, experiment)
-    sort = HEADINGS.get(sort or "", sort) or config.ranked_by
-    found = rank_experiment(workspace, config, sort=sort, min_signals=config.min_signals, signal=signal)
-    over, lines = pivoted(found.rows, down, across, sort)
+    board = leaderboard(open_workspace(root), experiment)
+    sort = HEADINGS.get(sort or "", sort) or board.select
+    over, lines = pivoted(board.rows(sort=sort, signal=signal), down, across, sort)
     heat_table(path, lines, down, over, across=across, label=f"median {figure_of(sort)}")
     print(path)
