@@ -82,6 +82,9 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
             Component("scored", "config_test_signals:Scored", "Reads the score."),
         ]
     )
+    # Specs name them, and nothing in these tests imports them.
+    plugin.vp_samplers = hookimpl(lambda: [Component("guided", "nowhere:Sampler", "Looks at results.")])  # type: ignore[attr-defined]
+    plugin.vp_sources = hookimpl(lambda: [Component("other", "nowhere:Source", "Another source.")])  # type: ignore[attr-defined]
     found = Plugins([], disable=[])
     found.register(plugin, "tests")
     return found

@@ -111,13 +111,13 @@ def test_ranges_in_an_experiment(workspace: Workspace, write: Write) -> None:
          "sweep.sample.n must be at least 1, was 0 (configs/experiments/sweep.yaml:6)."),
         ("sweep:\n", "sweep:\n  sample: {method: lhs}\n",
          "sweep.sample.method must be grid unless the number of combinations is said, method was lhs (configs/experiments/sweep.yaml:6). Add n: 50."),
-        ("sweep:\n", "sweep:\n  sample: {method: optuna}\n",
-         "sweep.sample.method must be grid unless the number of combinations is said, method was optuna (configs/experiments/sweep.yaml:6). Add n: 50."),
-        ("sweep:\n", "sweep:\n  sample: {method: optuna, n: 2, round: 0}\n",
+        ("sweep:\n", "sweep:\n  sample: {method: guided}\n",
+         "sweep.sample.method must be grid unless the number of combinations is said, method was guided (configs/experiments/sweep.yaml:6). Add n: 50."),
+        ("sweep:\n", "sweep:\n  sample: {method: guided, n: 2, round: 0}\n",
          "sweep.sample.round must be at least 1, was 0 (configs/experiments/sweep.yaml:6)."),
         ("sweep:\n", "sweep:\n  sample: {method: lhs, n: 2, round: 8}\n",
          "sweep.sample.round must be left out with method lhs, which proposes nothing, was 8 (configs/experiments/sweep.yaml:6)."),
-        ("sweep:\n  scoring: {tanh_scale: [2.0, 3.0]}\n", "sweep:\n  sample: {method: optuna, n: 1}\n  scoring: {tanh_scale: [2.0, -3.0]}\n",
+        ("sweep:\n  scoring: {tanh_scale: [2.0, 3.0]}\n", "sweep:\n  sample: {method: guided, n: 1}\n  scoring: {tanh_scale: [2.0, -3.0]}\n",
          "sweep.scoring.tanh_scale must be greater than 0, was -3 (configs/experiments/sweep.yaml:7)."),
         ("sweep:\n", "sweep:\n  sample: {n: 5}\n",
          "sweep.sample.n must be left out with method grid, which tries everything, n was 5 (configs/experiments/sweep.yaml:6). Or write method: lhs."),
@@ -137,7 +137,7 @@ def test_a_sampler_that_is_not_installed(workspace: Workspace) -> None:
     path.write_text(path.read_text().replace("sweep:\n", "sweep:\n  sample: {method: lsh, n: 5}\n"))
     expected = (
         "No sampler is called 'lsh' (configs/experiments/sweep.yaml:6, sweep.sample.method). Did you mean 'lhs'? "
-        "Installed: grid, lhs, optuna, random."
+        "Installed: grid, guided, lhs, random."
     )
     with pytest.raises(PluginError, match=re.escape(expected)):
         workspace.experiment("sweep").to_harness_config()
@@ -168,7 +168,7 @@ def test_a_sampled_experiment(workspace: Workspace, write: Write, method: str) -
     assert all(scoring is None for _, scoring in some.points_of(some.signals[1]))
 
 
-@pytest.mark.parametrize("method", ["random", "optuna"])
+@pytest.mark.parametrize("method", ["random", "guided"])
 def test_a_sample_as_large_as_the_grid_is_the_grid(workspace: Workspace, method: str) -> None:
     whole = workspace.experiment("sweep").to_harness_config()
     path = workspace.configs / "experiments" / "sweep.yaml"
@@ -178,11 +178,11 @@ def test_a_sample_as_large_as_the_grid_is_the_grid(workspace: Workspace, method:
         assert sorted(map(repr, whole.points_of(a))) == sorted(map(repr, some.points_of(b)))
 
 
-def test_what_optuna_proposes_is_a_combination_of_the_grid(workspace: Workspace, write: Write) -> None:
+def test_what_a_sampler_proposes_is_a_combination_of_the_grid(workspace: Workspace, write: Write) -> None:
     """Signals with more combinations than are tried have none yet; what they hold makes those of the grid."""
     path = workspace.configs / "experiments" / "sweep.yaml"
     whole = workspace.experiment("sweep").to_harness_config()
-    path.write_text(path.read_text().replace("sweep:\n", "sweep:\n  sample: {method: optuna, n: 3, seed: 8}\n"))
+    path.write_text(path.read_text().replace("sweep:\n", "sweep:\n  sample: {method: guided, n: 3, seed: 8}\n"))
     some = workspace.experiment("sweep").to_harness_config()
     scored, plain = some.signals
     assert scored.search is None  # two scorings
@@ -203,7 +203,7 @@ def test_a_value_that_lacks_another_is_refused_before_anything_is_proposed(works
     """Every value of a grid of millions is looked at, not every combination."""
     axes = "{window: {from: 2, to: 501, step: 1}, gain: {from: 0.001, to: 9.999, step: 0.001}}"
     write("experiments/huge", f"name: huge\nserving: base\nsignals: [plain]\nsweep:\n  per_signal: {{plain: {axes}}}\n"
-          "  sample: {method: optuna, n: 3}\n")  # fmt: skip
+          "  sample: {method: guided, n: 3}\n")  # fmt: skip
     with pytest.raises(ConfigError, match=r"sweep\.per_signal\.plain\.window must be at most 500, was 501"):
         workspace.experiment("huge").to_harness_config()
 

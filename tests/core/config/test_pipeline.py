@@ -111,7 +111,7 @@ def test_every_engine_parameter_changes_the_hash_wherever_it_is_written(
         {"start_time": "18:00:00.1"},
         {"end_time": "18:58"},
         {"timezone": "UTC"},
-        {"source": "synthetic"},
+        {"source": "other"},
         {"files": ["a.dbn"]},
         {"cold_book": "build"},
         {"options": {"seed": 1}},
@@ -225,7 +225,7 @@ def test_ids_are_safe_as_file_names(workspace: Workspace, write: Write) -> None:
             ConfigError,
             "No instrument has the symbol 'XXH4' .*symbol\\)?. Roots: CL, ES, GC, MCL, MES, MNQ, NQ",
         ),
-        ({"source": "dbm"}, PluginError, "No source is called 'dbm' .*Did you mean 'dbn'\\? Installed: dbn, synthetic"),
+        ({"source": "dbm"}, PluginError, "No source is called 'dbm' .*Did you mean 'dbn'\\? Installed: dbn, other"),
     ],
 )
 def test_references_that_do_not_exist(
