@@ -207,7 +207,9 @@ def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:
     from vpcore.config import markdown as reference
 
     fields = [
-        field for kind in ("instrument", "pipeline", "serving", "experiment") for field in reference.fields_of(kind)
+        field
+        for kind in ("instrument", "pipeline", "serving", "experiment", "workspace")
+        for field in reference.fields_of(kind)
     ]
     assert [field.name for field in fields if not field.meaning] == []
     assert set(reference._UNITS) <= {field.name for field in fields}

@@ -383,7 +383,9 @@ def test_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert set(wanted) == set(schema["properties"])
     assert run(["schema", "--out", "schemas"]) == 0
     written = capsys.readouterr().out.split()
-    assert written == [f"schemas/{kind}.schema.json" for kind in ("instrument", "pipeline", "serving", "experiment")]
+    assert written == [
+        f"schemas/{kind}.schema.json" for kind in ("instrument", "pipeline", "serving", "experiment", "workspace")
+    ]
     pipeline = json.loads((tmp_path / "schemas" / "pipeline.schema.json").read_text())
     assert "cell_width_ms" in pipeline["properties"]["pipeline"]["properties"]
     assert run(["schema", "pipline"]) == 2

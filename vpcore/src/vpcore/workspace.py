@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpcore.errors import ConfigError
+from vpcore.plugins.component import check_options
 from vpcore.plugins.manager import Plugins
 
 if TYPE_CHECKING:
@@ -182,8 +183,21 @@ class Workspace:
 
     @cached_property
     def storage(self) -> Any:
-        """The storage of the lake."""
-        return self.plugins.load("storage", "local")(self.lake)
+        """The storage of the lake: the one that ``configs/workspace.yaml`` names, else the folder ``lake``.
+
+        Raises
+        ------
+        ConfigError
+            If ``configs/workspace.yaml`` is wrong, or the storage has no such option.
+        PluginError
+            If the storage is not installed.
+        """
+        if not (self.configs / "workspace.yaml").is_file():  # without importing what specs need
+            return self.plugins.load("storage", "local")(self.lake)
+        chosen = self.specs.workspace().storage
+        make = self.plugins.load("storage", chosen.backend)
+        check_options(make, "storage", chosen.backend, chosen.options, "storage.options of configs/workspace.yaml")
+        return make(self.lake, **chosen.options)
 
     @cached_property
     def datasets(self) -> DatasetRegistry:

@@ -11,7 +11,9 @@ import typer
 def schema(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help="instrument, pipeline, serving or experiment. [default: all, by kind]"),
+        typer.Argument(
+            metavar="[KIND]", help="instrument, pipeline, serving, experiment or workspace. [default: all, by kind]"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write <kind>.schema.json files there.")

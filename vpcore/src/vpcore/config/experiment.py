@@ -97,8 +97,12 @@ class SweepSpec(Spec):
 class ParallelSpec(Spec):
     """Who does the work."""
 
-    executor: str = Field("local", description="Name of an executor, see `vp plugins`")
-    max_workers: int | None = Field(None, ge=1, le=4096, description="Processes; default: one per core")
+    executor: str | None = Field(
+        None, description="Name of an executor, see `vp plugins`; default: the executor of configs/workspace.yaml"
+    )
+    max_workers: int | None = Field(
+        None, ge=1, le=4096, description="Processes; default: those of configs/workspace.yaml, else one per core"
+    )
     keep_mb: int = Field(
         KEEP_MB,
         ge=1,
@@ -116,7 +120,9 @@ TrackedFile = Literal["report", "models", "diagnostics"]
 class TrackingSpec(Spec):
     """Where runs are reported beside the results store."""
 
-    backend: str = Field("none", description="Name of a tracker, see `vp plugins`")
+    backend: str | None = Field(
+        None, description="Name of a tracker, see `vp plugins`; default: the tracker of configs/workspace.yaml"
+    )
     experiment_name: str | None = Field(None, min_length=1, description="Name there; default: vp/<name>")
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of every run")
     files: tuple[TrackedFile, ...] = Field(

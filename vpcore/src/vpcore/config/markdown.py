@@ -15,6 +15,7 @@ from vpcore.config.fields import allowed_range, default_of, field_at, type_of
 from vpcore.config.instruments import InstrumentSpec
 from vpcore.config.pipeline import PipelineSpec
 from vpcore.config.serving import ServingSpec
+from vpcore.config.workspace import WorkspaceSpec
 from vpcore.engine import EngineParams
 
 _SPECS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -22,6 +23,7 @@ _SPECS: dict[str, tuple[str, type[BaseModel]]] = {
     "pipeline": ("Pipeline: `configs/pipelines/<name>.yaml`", PipelineSpec),
     "serving": ("Serving: `configs/serving/<name>.yaml`", ServingSpec),
     "experiment": ("Experiment: `configs/experiments/<name>.yaml`", ExperimentSpec),
+    "workspace": ("Workspace: `configs/workspace.yaml`", WorkspaceSpec),
 }
 
 _UNIT_OF_SUFFIX = {"_ms": "ms", "_ns": "ns", "_bins": "bins", "_ticks": "ticks"}
@@ -47,6 +49,7 @@ _UNITS = {
     "sweep.sample.n": "combinations",
     "sweep.sample.round": "combinations",
     "parallel.max_workers": "processes",
+    "executor.max_workers": "processes",
     "parallel.keep_mb": "MB",
 }
 """Units that the name of a field does not say. A number in neither table has none."""

@@ -18,6 +18,7 @@ from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipel
 from vpcore.config.resolved import ExperimentConfig
 from vpcore.config.serving import ResolvedServing, ServingSpec
 from vpcore.config.sessions import check_splits, resolve_sessions
+from vpcore.config.workspace import WORKSPACE_FILE, WorkspaceSpec
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError, listed
 from vpcore.plugins.manager import Plugins
@@ -154,6 +155,28 @@ class ConfigStore:
                 document = load_document(packaged[root], name=f"vpcore/data/instruments/{root}.yaml")
                 yield validate(InstrumentSpec, document), document
 
+    # -- the workspace -------------------------------------------------------------------------------------------------
+
+    def workspace(self) -> WorkspaceSpec:
+        """Return the defaults of the workspace: those of ``configs/workspace.yaml``, if the file is there.
+
+        Raises
+        ------
+        ConfigError
+            If a field is wrong.
+        PluginError
+            If a name is not installed.
+        """
+        path = self.configs / WORKSPACE_FILE
+        if not path.is_file():
+            return WorkspaceSpec()
+        document = self.document(path)
+        spec = validate(WorkspaceSpec, document)
+        self.plugins.get("storage", spec.storage.backend, document.place(("storage", "backend")))
+        self.plugins.get("executor", spec.executor.name, document.place(("executor", "name")))
+        self.plugins.get("tracker", spec.tracker.backend, document.place(("tracker", "backend")))
+        return spec
+
     # -- the three layers ----------------------------------------------------------------------------------------------
 
     def pipeline(self, name_or_path: NameOrPath | PipelineSpec, place: str = "") -> PipelineSpec:
@@ -205,8 +228,13 @@ class ConfigStore:
     def _resolve_experiment(self, spec: ExperimentSpec, document: Document) -> ExperimentConfig:
         serving_spec = self.serving(spec.serving, document.place(("serving",)))
         serving = serving_spec.resolve()
-        self.plugins.get("executor", spec.parallel.executor, document.place(("parallel", "executor")))
-        self.plugins.get("tracker", spec.tracking.backend, document.place(("tracking", "backend")))
+        defaults = self.workspace()
+        executor = spec.parallel.executor or defaults.executor.name
+        tracker = spec.tracking.backend or defaults.tracker.backend
+        # Options of the workspace belong to the executor of the workspace.
+        options = defaults.executor.options if executor == defaults.executor.name else {}
+        self.plugins.get("executor", executor, document.place(("parallel", "executor")))
+        self.plugins.get("tracker", tracker, document.place(("tracking", "backend")))
         self.plugins.get("sampler", spec.sweep.sample.method, document.place(("sweep", "sample", "method")))
         plans, scorings = points(self.plugins, spec, serving_spec.signal, serving.scoring, document)
         sessions = self._sessions(spec, serving_spec, serving, document)
@@ -223,11 +251,11 @@ class ConfigStore:
             eval=spec.eval,
             select_metric=spec.select.metric,
             min_signals=spec.select.min_signals,
-            executor=spec.parallel.executor,
-            max_workers=spec.parallel.max_workers,
+            executor=executor,
+            max_workers=spec.parallel.max_workers or defaults.executor.max_workers,
             keep_mb=spec.parallel.keep_mb,
-            executor_options=dict(spec.parallel.options),
-            tracker=spec.tracking.backend,
+            executor_options={**options, **spec.parallel.options},
+            tracker=tracker,
             tracking_experiment=spec.tracking.experiment_name or f"vp/{spec.name}",
             tags=dict(spec.tracking.tags),
             tracking_files=spec.tracking.files,
@@ -258,7 +286,8 @@ class ConfigStore:
 
     def files(self) -> list[tuple[str, Path]]:
         """Return every spec file of the workspace as (kind, path), lowest layer first, sorted within a layer."""
-        return [
+        own = self.configs / WORKSPACE_FILE
+        return [("workspace", own)] * own.is_file() + [
             (kind, find_by_name(self.configs / folder, kind, name))
             for kind, folder in FOLDERS.items()
             for name in names_in(self.configs / folder)
@@ -272,6 +301,8 @@ class ConfigStore:
         VpError
             With every problem of the first stage that has one.
         """
+        if kind == "workspace":
+            return self.workspace()
         if kind == "pipeline":
             pipeline = self.pipeline(path)
             pipeline.resolve()
@@ -303,6 +334,8 @@ def _require_kind(kind: str, document: Document) -> None:
 def kind_of(document: Document) -> str:
     """Return which kind of spec a document is meant to be, by its folder, else by the fields that only one kind has."""
     if document.path is not None:
+        if (document.path.parent.name, document.path.name) == ("configs", WORKSPACE_FILE):
+            return "workspace"
         for kind, folder in FOLDERS.items():
             if document.path.parent.name == folder:
                 return kind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import platform
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -14,10 +13,11 @@ from vpcore.canonical import file_digest
 from vpcore.config import ExperimentConfig
 from vpcore.dataset import DatasetRegistry
 from vpcore.dataset.manifest import MANIFEST_FILE
-from vpcore.errors import ConfigError, DatasetError, PluginError, VpError, did_you_mean, listed
+from vpcore.errors import ConfigError, DatasetError, PluginError, VpError
 from vpcore.executor import Executor, adapted
 from vpcore.experiment.runs import LIBRARIES
 from vpcore.kernels.jit import sources_digest
+from vpcore.plugins.component import check_options
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -59,28 +59,8 @@ def make_pool(
     if workers is not None and workers < 1:
         raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
     given = {**(config.executor_options if name == config.executor else {}), **(options or {})}
-    check_options(make, name, given)
+    check_options(make, "executor", name, given, "parallel.options")
     return adapted(make(workers, **given))
-
-
-def check_options(make: Any, name: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that an executor does not have. Those that it has are the parameters of its class or function.
-
-    Raises
-    ------
-    ConfigError
-        The message lists the valid ones.
-    """
-    parameters = inspect.signature(make).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    valid = [parameter.name for parameter in parameters][1:]  # the first one is max_workers
-    for option in options:
-        if option not in valid:
-            raise ConfigError(
-                f"The executor '{name}' has no option '{option}' (parallel.options).{did_you_mean(option, valid)} "
-                f"Options: {listed(valid)}."
-            )
 
 
 # -- the workers -------------------------------------------------------------------------------------------------------

@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vpcore.errors import ConfigError, did_you_mean, listed
+
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
+
+
+def check_options(make: Any, kind: str, name: str, options: Mapping[str, Any], key: str) -> None:
+    """Refuse options that a component does not have.
+
+    Parameters
+    ----------
+    make : callable
+        The class or function; its parameters after the first are the options.
+    kind, name : str
+        Of the component.
+    options : mapping
+        As the user gave them.
+    key : str
+        Where, as ``parallel.options``.
+
+    Raises
+    ------
+    ConfigError
+        The message lists the valid options.
+    """
+    parameters = inspect.signature(make).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    valid = [parameter.name for parameter in parameters][1:]
+    for option in options:
+        if option not in valid:
+            raise ConfigError(
+                f"The {kind} '{name}' has no option '{option}' ({key}).{did_you_mean(option, valid)} "
+                f"Options: {listed(valid)}."
+            )
 
 
 @dataclass(frozen=True, slots=True)

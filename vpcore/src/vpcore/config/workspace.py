@@ -1,0 +1,43 @@
+"""What holds for a whole workspace: its storage, and the executor and tracker of experiments that name none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from vpcore.config.fields import Spec
+
+WORKSPACE_FILE = "workspace.yaml"
+"""Name of the file below ``configs/``. A workspace without the file has the defaults."""
+
+
+class StorageSpec(Spec):
+    """Where datasets are kept."""
+
+    backend: str = Field("local", description="Name of a storage, see `vp plugins`")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the storage")
+
+
+class ExecutorSpec(Spec):
+    """Who does the work of experiments that name no executor."""
+
+    name: str = Field("local", description="Name of an executor, see `vp plugins`")
+    max_workers: int | None = Field(None, ge=1, le=4096, description="Processes; default: one per core")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the executor")
+
+
+class TrackerSpec(Spec):
+    """Where runs of experiments that name no tracker are reported."""
+
+    backend: str = Field("none", description="Name of a tracker, see `vp plugins`")
+
+
+class WorkspaceSpec(Spec):
+    """The defaults of a workspace; an experiment overrides executor and tracker."""
+
+    storage: StorageSpec = Field(StorageSpec(), description="Where datasets are kept")
+    executor: ExecutorSpec = Field(ExecutorSpec(), description="Who does the work of experiments that name no executor")
+    tracker: TrackerSpec = Field(
+        TrackerSpec(), description="Where runs of experiments that name no tracker are reported"
+    )
