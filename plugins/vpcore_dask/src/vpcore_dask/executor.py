@@ -22,6 +22,13 @@ PATIENCE_S = 10.0
 CONFIGURED = "scheduler-address"
 """Dask's own setting, as from the variable DASK_SCHEDULER_ADDRESS."""
 
+LOST_WORKER_TIMEOUT = "distributed.deploy.lost-worker-timeout"
+"""Dask's own setting: seconds until a cluster of this machine gives up a worker whose process ended (15).
+
+The worker's nanny starts another process, which may take longer on a busy machine; a given-up worker is never replaced,
+and its tasks wait for ever.
+"""
+
 
 class DaskExecutor(Executor):
     """Runs tasks on the workers of a Dask cluster.
@@ -60,16 +67,17 @@ class DaskExecutor(Executor):
         self._most = max_workers
         self._open = True
         self._threads = 1
-        self._cluster: Any = None
+        self._own = contextlib.ExitStack()
         self.address = address or dask.config.get(CONFIGURED, None)
         if self.address is None:
-            self._cluster = _processes(distributed, max_workers or usable_cores())
-            self.address = self._cluster.scheduler_address
+            self._own.enter_context(dask.config.set({LOST_WORKER_TIMEOUT: "1 day"}))
+            cluster = self._own.enter_context(_processes(distributed, max_workers or usable_cores()))
+            self.address = cluster.scheduler_address
         try:
             _knock(self.address)
             self._client = distributed.Client(self.address, timeout=PATIENCE_S, set_as_default=False)
         except (OSError, ValueError) as error:
-            self._end_cluster()
+            self._own.close()
             raise PluginError(
                 f"No Dask scheduler answers at {self.address} ({error}). Start one with: dask scheduler. Its address, "
                 "tcp://HOST:PORT, is parallel.options.address, or DASK_SCHEDULER_ADDRESS."
@@ -146,7 +154,7 @@ class DaskExecutor(Executor):
                 with self._forgiving():
                     self._client.close()
             finally:
-                self._end_cluster()
+                self._own.close()
 
     @contextlib.contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -160,11 +168,6 @@ class DaskExecutor(Executor):
     def kill(self) -> None:
         """Cancel what waits; what is at work is ended where the workers are our own, and elsewhere left to end."""
         self.shutdown(wait=False)
-
-    def _end_cluster(self) -> None:
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None:
-            cluster.close()
 
 
 def _knock(address: str) -> None:
