@@ -15,7 +15,7 @@ import pytest
 
 from vpcore import Component, hookimpl
 from vpcore.cli.app import run
-from vpcore.errors import ConfigError, StorageError
+from vpcore.errors import PluginError, StorageError
 from vpcore.plugins.manager import Plugins
 from vpcore_market.study import Study, run_study, worlds
 from vpcore_market.study.plan import ALPHA, LENGTH, NULL, engine_params, load_signals, world_key
@@ -290,11 +290,12 @@ def test_what_does_not_keep_its_word_is_said() -> None:
     assert "0.0900 of the experiments have a winner" in broken_promises(answers(True, 0.09))[0]
 
 
-def test_without_matplotlib_nothing_is_simulated(
+def test_without_the_package_that_draws_nothing_is_simulated(
     tmp_path: Path, plugins: Plugins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
-    with pytest.raises(ConfigError, match="A picture needs matplotlib"):
-        write_study(Study(**SMALL), tmp_path / "out", command="", plugins=plugins)
-    assert not (tmp_path / "out").exists()
+    monkeypatch.setitem(sys.modules, "vpcore_report.style", None)
+    monkeypatch.delitem(sys.modules, "vpcore_market.study.figures", raising=False)
+    message = "Pictures of simulated markets need vpcore-report, which is not installed. Run: pip install vpcore-report"
+    with pytest.raises(PluginError, match=message):
+        write_study(Study(**SMALL), tmp_path, command="x", plugins=plugins)
+    assert not list(tmp_path.iterdir())

@@ -49,7 +49,7 @@ def test_the_natural_market_is_bursty_and_predicts_itself(params: SyntheticParam
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("vpcore_report")
     path = tmp_path / "a.dbn.zst"
     write_synthetic(path, SyntheticParams(duration_s=60))
     assert run(["inspect-market", str(path), "--png", str(tmp_path / "a.png")]) == 0

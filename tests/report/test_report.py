@@ -18,9 +18,9 @@ from vpcore.experiment.row_facts import gather, varied
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.tables import people_columns
 from vpcore.experiment.trades import Leader
-from vpcore_report.figures import MOST_CELLS, heat_map
+from vpcore_report import chart_data
 from vpcore_report.page import Page
-from vpcore_report.write import by_stretch, write_report
+from vpcore_report.write import heat_maps, make_page, write_report
 
 SECTIONS = [
     "Summary", "The question", "Data quality", "Ranking", "Parameters", "The leader's trades", "Entries on the market",
@@ -97,9 +97,11 @@ def test_the_report_of_an_experiment(done: Workspace, tmp_path: Path) -> None:
 def test_the_ranking_has_the_columns_of_compare(done: Workspace, tmp_path: Path) -> None:
     text = write_report(done, "sweep", tmp_path / "report.html").read_text()
     section = text.partition("<h2>Ranking</h2>")[2].partition("</section>")[0]
-    headings = re.findall(r"<th[^>]*>([^<]*)</th>", section)
-    assert headings == list(people_columns("net_pnl_ticks"))
-    assert {"resolved", "breakeven", "n_eff"} <= set(headings)
+    first, second = (re.findall(r"<th[^>]*>([^<]*)</th>", table) for table in section.split("</table>")[:2])
+    assert first[:3] == ["row", "signal", "varied"]  # the settings that tell rows apart come first
+    assert second[:2] == ["row", "signal"]
+    assert {*first, *second} == set(people_columns("net_pnl_ticks"))
+    assert {"resolved", "breakeven"} <= set(second)
     maps = text.partition("<h2>Parameters</h2>")[2].partition("</section>")[0]
     shown = {caption.partition(":")[0] for caption in re.findall(r"<figcaption>([^<]*)</figcaption>", maps)}
     assert shown == {"plain", "scored"}  # every signal that has settings to compare
@@ -154,10 +156,9 @@ def test_outcomes_by_time_add_up(done: Workspace) -> None:
     leader = Leader(done, done.results.query_best(min_signals=5, limit=1).row(0, named=True))
     trades = leader.trades()
     times = [datetime.fromtimestamp(int(ns) / 1e9, UTC) for ns in leader.dataset.bin("bin_end_ns")]
-    labels, means, _, counts = by_stretch(leader, trades, times)
-    assert sum(counts) == len(trades)
-    assert len(labels) == len(means) == len(counts)
-    assert np.nansum(means * np.array(counts)) == pytest.approx(trades.net.sum())
+    found = chart_data.stretches(trades, times)
+    assert found.count.sum() == len(trades)
+    assert np.nansum(found.mean * found.count) == pytest.approx(trades.net.sum())
 
 
 def test_what_varies(done: Workspace) -> None:
@@ -170,14 +171,14 @@ def test_what_varies(done: Workspace) -> None:
     assert sorted(set(table["tanh_scale"])) == [2.0, 3.0]
 
 
-def test_a_heat_map_that_cannot_be_read_is_left_out() -> None:
-    rows = pl.DataFrame({"a": list(range(MOST_CELLS + 1)) * 2, "b": [1, 2] * (MOST_CELLS + 1), "net_pnl_ticks": 0.5})
-    assert heat_map(rows, "a", "b") is None
-    few = rows.filter(pl.col("a") < 4)
-    image = heat_map(few, "a", "b")
-    assert image is not None
-    assert image == heat_map(few, "a", "b")  # the same picture has the same bytes
-    assert b"<svg" in image
+def test_a_setting_with_too_many_values_has_no_heat_map(done: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = done.results.query_runs().filter(pl.col("signal_name") == "plain")
+    pairs = [(data.across, data.down) for data in heat_maps(rows, 10)]
+    assert pairs[0] == ("gain", "threshold")
+    assert len(pairs) == 6
+    assert len(heat_maps(rows, 2)) == 2
+    monkeypatch.setattr("vpcore_report.write._MOST_CELLS", 2)  # gain has three
+    assert all("gain" not in (data.across, data.down) for data in heat_maps(rows, 10))
 
 
 def test_other_code_is_said_and_the_rest_is_written(
@@ -185,8 +186,6 @@ def test_other_code_is_said_and_the_rest_is_written(
 ) -> None:
     facts = gather(done, "sweep")
     monkeypatch.setattr("vpcore.experiment.trades.code_digest", lambda cls: "other")
-    from vpcore_report.write import make_page
-
     html = make_page(done, facts).html()
     assert "They cannot be shown: Run" in html
     assert "was made by other code of" in html
@@ -199,9 +198,11 @@ def test_text_is_escaped() -> None:
     page.text("1 < 2 & 3")
     page.table(("x<",), [("<script>",)])
     page.facts({"<k>": "<v>"})
-    page.figure(b"<svg/>", 'say "<this>"')
+    page.figure(b"<svg/>", 'say "<this>"', (1, 1))
+    page.verdict("<i>")
+    page.tiles([("<u>", "<s>")])
     html = page.html()
-    assert not re.search(r"<(script|k|v|this)>", html)
+    assert not re.search(r"<(script|k|v|this|i|u|s)>", html)
     assert "1 &lt; 2 &amp; 3" in html
 
 

@@ -1,204 +1,212 @@
-"""Pictures: the frame as a heat map around the mid, the signal, and where it trades."""
+"""Drawing: each function paints one object of `chart_data` on a figure and computes nothing else."""
 
 from __future__ import annotations
 
-import datetime
-import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from typing import Any
 
+import matplotlib.dates
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
 
-from vpcore.errors import ConfigError
-from vpcore.storage.atomic import storage_errors, write_atomic
-from vpcore.units import NS_PER_S
+from vpcore_report.chart_data import (
+    OUTCOMES,
+    Calibration,
+    Costs,
+    Distributions,
+    Equity,
+    Intervals,
+    MarketWindow,
+    Pivot,
+    Stretches,
+    signed_ticks,
+)
+from vpcore_report.style import ACCENT, INK, LONG, MUTED, NEUTRAL, SHADES, SHORT, SMALL, WIDTH, legend_above
 
-if TYPE_CHECKING:
-    from vpcore.backtest.entries import Detections
-    from vpcore.dataset import Dataset
-
-LONG_COLOUR, SHORT_COLOUR = "#1b7837", "#b2182b"
-
-
-def busiest_window(detections: Detections, n_bins: int, width: int) -> tuple[int, int]:
-    """Return the bins ``[start, stop)`` of the window of `width` bins with the most entries, the first of equals."""
-    width = min(width, n_bins)
-    if not len(detections):
-        return 0, width
-    starts = np.clip(detections.bins - width // 20, 0, n_bins - width)
-    ends = np.searchsorted(detections.bins, starts + width)
-    count = ends - np.searchsorted(detections.bins, starts)
-    start = int(starts[int(np.argmax(count))])
-    return start, start + width
+_OUTCOME_COLOURS = {1: LONG, -1: SHORT, 0: NEUTRAL}
+_MOST_NUMBERS = 400
+"""Cells of a pivot up to which each shows its number."""
 
 
-def zone_of(manifest: Mapping[str, Any]) -> str:
-    """Return the time zone in which a dataset's session is spoken of: its instrument's."""
-    return str(manifest.get("pipeline", {}).get("instrument", {}).get("timezone") or "UTC")
+def intervals_size(data: Intervals) -> tuple[float, float]:
+    """Return the size of `intervals`, inches."""
+    return WIDTH, 0.9 + 0.27 * len(data.net)
 
 
-def frame_chart(
-    path: Path,
-    dataset: Dataset,
-    values: npt.NDArray[np.float64],
-    detections: Detections,
-    *,
-    threshold: float,
-    start: int,
-    stop: int,
-    title: str,
-    zone: str = "UTC",
-) -> None:
-    """Write a PNG of bins ``[start, stop)``: net flow around the mid, the mid with entries, and the signal.
+def intervals(figure: Figure, data: Intervals) -> None:
+    """Draw net PnL per trade with its interval, the first row on top."""
+    axes = figure.subplots()
+    y = np.arange(len(data.net))[::-1]
+    axes.hlines(y, data.lo, data.hi, color=ACCENT, alpha=0.45, linewidth=3)
+    axes.scatter(data.net, y, color=ACCENT, s=26, zorder=3)
+    axes.axvline(0, color=INK, linewidth=0.9)
+    axes.set_yticks(y, data.labels, fontsize=SMALL)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("net PnL per trade, ticks (bar: 95 % interval)")
 
-    Parameters
-    ----------
-    path : Path
-        The file; its folder exists.
-    dataset : Dataset
-        With the columns ``pressure`` and ``vacuum``.
-    values : float64[n_bins]
-        The signal over the whole dataset, NaN where it has no value.
-    detections : Detections
-        Entries over the whole dataset.
-    threshold : float
-        Drawn on both sides of zero.
-    start, stop : int
-        The bins to draw.
-    title : str
-        Above the picture.
-    zone : str
-        IANA time zone in which the time of the first bin is written.
 
-    Raises
-    ------
-    ConfigError
-        If matplotlib is not installed, or the window is empty.
-    StorageError
-        If the file cannot be written; nothing is left of it then.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.colors import SymLogNorm
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(
-            "A picture needs matplotlib, which is not installed. Run: pip install 'vpcore[plot]'"
-        ) from error
-    if not 0 <= start < stop <= dataset.n_bins:
-        raise ConfigError(f"The window must lie in the {dataset.n_bins} bins of the dataset, was {start} to {stop}.")
-    part = slice(start, stop)
-    net = dataset.grid("pressure")[part].astype(np.float64) - dataset.grid("vacuum")[part]
-    valid = dataset.valid[part]
-    net[~valid] = np.nan
-    minutes = (dataset.bin("bin_end_ns")[part] - dataset.bin("bin_end_ns")[start]) / (60 * NS_PER_S)
-    mid = np.where(valid, dataset.bin("mid_price")[part], np.nan)
-    inside = (detections.bins >= start) & (detections.bins < stop)
-    at, sides = detections.bins[inside] - start, detections.sides[inside]
+def pivot_size(data: Pivot) -> tuple[float, float]:
+    """Return the size of `pivot`, inches."""
+    return min(WIDTH, 3.2 + 0.62 * len(data.values_across)), 1.5 + 0.42 * len(data.values_down)
 
-    figure = Figure(figsize=(12, 8.5), layout="constrained")
-    FigureCanvasAgg(figure)
+
+def pivot(figure: Figure, data: Pivot) -> None:
+    """Draw a table of two settings, blue above 0 and red below."""
+    axes, known = figure.subplots(), np.isfinite(data.median)
+    limit = max(float(np.abs(data.median[known]).max()) if known.any() else 0.0, 1e-9)
+    image = axes.imshow(data.median, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", origin="lower")
+    many = len(data.values_across) > 10
+    axes.set_xticks(range(len(data.values_across)), data.values_across, rotation=90 if many else 0)
+    axes.set_yticks(range(len(data.values_down)), data.values_down)
+    axes.set_xlabel(named(data.across))
+    axes.set_ylabel(named(data.down))
+    axes.grid(visible=False)
+    if data.median.size <= _MOST_NUMBERS:
+        for i, j in np.argwhere(known):
+            ink = "white" if abs(data.median[i, j]) > 0.6 * limit else INK
+            axes.text(j, i, f"{data.median[i, j]:+.2f}", ha="center", va="center", fontsize=SMALL, color=ink)
+    figure.colorbar(image, ax=axes, label=f"median {named(data.figure)}", shrink=0.9)
+
+
+def equity(figure: Figure, data: Equity) -> None:
+    """Draw cumulative net PnL by time of exit, with its drawdown."""
+    axes, zone = figure.subplots(), data.times[0].tzinfo
+    times: Any = data.times
+    axes.fill_between(times, data.total, data.peak, step="post", color=SHORT, alpha=0.12, linewidth=0, label="drawdown")
+    axes.step(times, data.total, where="post", color=ACCENT, linewidth=1.5, label="net")
+    axes.axhline(0, color=INK, linewidth=0.9)
+    axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M", tz=zone))
+    axes.set_ylabel("cumulative ticks")
+    axes.set_xlabel(f"time of exit ({zone})")
+    legend_above(axes)
+
+
+def distributions(figure: Figure, data: Distributions) -> None:
+    """Draw the histograms of net PnL and holding time, by outcome."""
+    pnl, hold = figure.subplots(1, 2)
+    for axes, edges, counts in ((pnl, data.pnl_edges, data.pnl_counts), (hold, data.hold_edges, data.hold_counts)):
+        below = np.zeros(counts.shape[1])
+        for (code, name), row in zip(OUTCOMES, counts, strict=True):
+            colour = _OUTCOME_COLOURS[code]
+            axes.bar(edges[:-1], row, np.diff(edges), below, align="edge", color=colour, label=name)
+            below = below + row
+        axes.set_ylabel("trades")
+    pnl.axvline(data.pnl_mean, color=INK, linewidth=1, linestyle="--")
+    pnl.set_xlabel(f"net PnL of a trade, ticks (dashed: mean {data.pnl_mean:+.2f})")
+    hold.axvline(data.hold_median, color=INK, linewidth=1, linestyle="--")
+    hold.set_xlabel(f"holding time, s (dashed: median {data.hold_median:.1f} s)")
+    legend_above(pnl)
+
+
+def stretches(figure: Figure, data: Stretches) -> None:
+    """Draw net PnL per trade by time of entry, with standard errors and numbers of trades."""
+    axes, at = figure.subplots(), np.arange(len(data.mean))
+    colours = [LONG if mean >= 0 else SHORT for mean in np.nan_to_num(data.mean)]
+    axes.bar(at, data.mean, yerr=data.error, color=colours, alpha=0.8, width=0.72, ecolor=MUTED, capsize=2)
+    axes.axhline(0, color=INK, linewidth=0.9)
+    labels = [f"{label}\n{count}" for label, count in zip(data.labels, data.count, strict=True)]
+    axes.set_xticks(at, labels, fontsize=SMALL)
+    axes.set_ylabel("net PnL per trade, ticks")
+    axes.set_xlabel("start of the stretch and number of trades (whisker: one standard error)")
+    axes.grid(axis="x", visible=False)
+
+
+def costs(figure: Figure, data: Costs) -> None:
+    """Draw net PnL per trade over the delay, one line per fee, a ring around the evaluated point."""
+    axes, at = figure.subplots(), np.arange(len(data.latency_bins))
+    own_fee, own_latency = data.own
+    for i, label in enumerate(data.fee_labels):
+        x = at + (i - 1) * 0.07
+        reach = [data.net[i] - data.lo[i], data.hi[i] - data.net[i]]
+        axes.errorbar(
+            x, data.net[i], yerr=reach, color=SHADES[i % len(SHADES)], marker="o", markersize=4, linewidth=1.3,
+            elinewidth=0.9, capsize=2, label=label,
+        )  # fmt: skip
+        if i == own_fee:
+            ring = (x[own_latency], data.net[i, own_latency])
+            axes.scatter(*ring, s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
+    axes.axhline(0, color=INK, linewidth=0.9)
+    axes.set_xticks(at, data.latency_labels)
+    axes.set_xlabel("bins from decision to entry (ring: as evaluated; whisker: 95 % interval)")
+    axes.set_ylabel("net PnL per trade, ticks")
+    legend_above(axes)
+
+
+def calibration(figure: Figure, data: Calibration) -> None:
+    """Draw observed shares over predicted probabilities, with the line of a calibrated signal."""
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle="--", label="calibrated")
+    axes.plot(data.predicted, data.observed, color=ACCENT, marker="o", markersize=4, linewidth=1.3, label="observed")
+    for x, y, count in zip(data.predicted, data.observed, data.count, strict=True):
+        axes.annotate(f"{count:,}", (x, y), fontsize=SMALL, color=MUTED, xytext=(0, 6), textcoords="offset points")
+    axes.set_xlabel("predicted probability of up (number: predictions)")
+    axes.set_ylabel("observed share of up")
+    legend_above(axes)
+
+
+def market_window(figure: Figure, data: MarketWindow, title: str) -> None:
+    """Draw net flow around the mid, the mid with entries and exits, and the signal with its levels."""
     heat, price, line = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.2, 1.0))
-    radius = dataset.radius
-    limit = float(np.nanpercentile(np.abs(net), 99.5)) if valid.any() else 1.0
-    image = heat.imshow(
-        net.T,
-        aspect="auto",
-        origin="lower",
-        extent=(0.0, float(minutes[-1]) if len(minutes) > 1 else 1.0, -radius - 0.5, radius + 0.5),
-        cmap="PuOr_r",
-        norm=SymLogNorm(linthresh=max(limit / 100, 1e-6), vmin=-max(limit, 1e-6), vmax=max(limit, 1e-6)),
-        interpolation="nearest",
-    )
-    figure.colorbar(image, ax=heat, label="pressure − vacuum (contracts/s)", pad=0.01)
-    heat.axhline(0, color="black", linewidth=0.6)
-    heat.set_ylabel("cell k (ticks from the mid)\n← bid side    ask side →")
-
-    price.plot(minutes, mid, color="black", linewidth=0.9, label="mid")
-    _entries(price, minutes, mid, at, sides)
+    _net_flow(figure, heat, data)
+    price.plot(data.minutes, data.mid, color=INK, linewidth=0.9, label="mid")
+    inside = data.exits < len(data.minutes)
+    for entry, left in zip(data.entries[inside], data.exits[inside], strict=True):
+        price.plot(data.minutes[[entry, left]], data.mid[[entry, left]], color=MUTED, linewidth=0.8, linestyle=":")
+    _sides(price, data.minutes, data.mid, data.entries, data.sides)
+    for code, name in OUTCOMES:
+        at = data.exits[inside & (data.outcomes == code)]
+        colour = _OUTCOME_COLOURS[code]
+        price.scatter(data.minutes[at], data.mid[at], marker="x", s=30, color=colour, zorder=4, label=f"exit: {name}")
     price.set_ylabel("mid price")
-    # Above the axes, where it hides no entry.
-    price.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, frameon=False, fontsize=8, ncols=3)
     price.ticklabel_format(axis="y", useOffset=False)
+    legend_above(price)
 
-    line.plot(minutes, values[part], color="#2166ac", linewidth=0.9)
-    for level in (threshold, -threshold):
-        line.axhline(level, color="grey", linewidth=0.8, linestyle="--")
-    _entries(line, minutes, values[part], at, sides)
-    line.set_ylabel("signal")
-    first = datetime.datetime.fromtimestamp(int(dataset.bin("bin_end_ns")[start]) // NS_PER_S, ZoneInfo(zone))
-    line.set_xlabel(f"minutes after {first:%Y-%m-%d %H:%M:%S} ({zone})")
+    line.plot(data.minutes, data.values, color=ACCENT, linewidth=0.9)
+    for level in (data.long_level, data.short_level):
+        line.axhline(level, color=MUTED, linewidth=0.8, linestyle="--")
+    _sides(line, data.minutes, data.values, data.decisions, data.decision_sides)
+    line.set_ylabel("signal (dashed: threshold)")
+    line.set_xlabel(f"minutes after {data.first:%Y-%m-%d %H:%M:%S} ({data.first.tzinfo})")
     for axes in (price, line):
-        axes.grid(alpha=0.25)
         axes.margins(x=0)
     figure.suptitle(title, fontsize=11)
-    picture = io.BytesIO()
-    # Without the name of the software the same picture has the same bytes.
-    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
-    with storage_errors(path, "write the picture"):
-        write_atomic(Path(path).absolute(), picture.getvalue(), durable=False)
 
 
-def _entries(
-    axes: Any, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], at: npt.NDArray[Any], sides: npt.NDArray[Any]
+def _net_flow(figure: Figure, axes: Any, data: MarketWindow) -> None:
+    radius = data.net_flow.shape[1] // 2
+    last = float(data.minutes[-1]) if len(data.minutes) > 1 else 1.0
+    image = axes.imshow(
+        data.net_flow.T,
+        aspect="auto",
+        origin="lower",
+        extent=(0.0, last, -radius - 0.5, radius + 0.5),
+        cmap="PuOr_r",
+        norm=SymLogNorm(linthresh=data.limit / 100, vmin=-data.limit, vmax=data.limit),
+        interpolation="nearest",
+    )
+    bar = figure.colorbar(image, ax=axes, pad=0.01, ticks=signed_ticks(data.limit), format="{x:g}")
+    bar.ax.minorticks_off()
+    bar.set_label("pressure − vacuum, contracts/s\norange: liquidity builds · purple: liquidity drains")
+    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.grid(visible=False)
+    axes.set_ylabel("cell k (ticks from the mid)\n← bid side    ask side →")
+
+
+def _sides(
+    axes: Any, x: npt.NDArray[Any], y: npt.NDArray[Any], at: npt.NDArray[np.int64], sides: npt.NDArray[np.int8]
 ) -> None:
-    for side, marker, colour, label in ((1, "^", LONG_COLOUR, "long"), (-1, "v", SHORT_COLOUR, "short")):
+    for side, marker, colour, label in ((1, "^", LONG, "long"), (-1, "v", SHORT, "short")):
         rows = at[sides == side]
         axes.scatter(x[rows], y[rows], marker=marker, s=46, color=colour, zorder=3, label=label, edgecolors="white")
 
 
-def heat_table(
-    path: Path, rows: Sequence[Mapping[str, Any]], down: str, over: Sequence[str], *, across: str, label: str
-) -> None:
-    """Write a PNG of a table of two settings, blue where the figure is above 0 and red where it is below.
+_UNITS = {
+    "cooldown_bins": "cooldown (bins)", "tp_ticks": "take-profit (ticks)", "sl_ticks": "stop (ticks)",
+    "net_pnl_ticks": "net PnL per trade, ticks",
+}  # fmt: skip
 
-    Parameters
-    ----------
-    path : Path
-        The file; its folder exists.
-    rows : sequence of mappings
-        One per value of the setting `down`, with that and the figure under each of `over`.
-    down, across : str
-        The settings.
-    over : sequence of str
-        Values of the setting across.
-    label : str
-        Of the figure.
 
-    Raises
-    ------
-    ConfigError
-        If matplotlib is not installed.
-    StorageError
-        If the file cannot be written.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(
-            "A picture needs matplotlib, which is not installed. Run: pip install 'vpcore[plot]'"
-        ) from error
-    grid = np.array([[np.nan if row[name] is None else row[name] for name in over] for row in rows], dtype=np.float64)
-    limit = float(np.nanmax(np.abs(grid))) if np.isfinite(grid).any() else 1.0
-    figure = Figure(figsize=(2.6 + 0.7 * len(over), 1.6 + 0.42 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    image = axes.imshow(grid, cmap="RdBu", vmin=-(limit or 1.0), vmax=limit or 1.0, aspect="auto")
-    axes.set_xticks(range(len(over)), over, rotation=0 if len(over) <= 10 else 90)
-    values = [row[down] for row in rows]
-    axes.set_yticks(range(len(rows)), [f"{v:g}" if isinstance(v, (int, float)) else str(v) for v in values])
-    axes.set_xlabel(across)
-    axes.set_ylabel(down)
-    if grid.size <= 400:
-        for i, j in np.argwhere(np.isfinite(grid)):
-            ink = "white" if abs(grid[i, j]) > 0.6 * limit else "black"
-            axes.text(j, i, f"{grid[i, j]:.3g}", ha="center", va="center", fontsize=8, color=ink)
-    figure.colorbar(image, ax=axes, label=label)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
-    with storage_errors(path, "write the picture"):
-        write_atomic(Path(path).absolute(), picture.getvalue(), durable=False)
+def named(setting: str) -> str:
+    """Return a setting or a figure as an axis calls it."""
+    return _UNITS.get(setting, setting)

@@ -20,7 +20,7 @@ def vp_commands() -> tuple[Component, ...]:
         Component(
             "plot",
             f"{commands}.plot:plot",
-            "Draw net flow around the mid, the mid with entries, and the signal, as a PNG.",
+            "Draw net flow around the mid, the mid with entries and exits, and the signal, as a PNG.",
             "Experiments",
         ),
         Component(

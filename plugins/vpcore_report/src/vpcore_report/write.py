@@ -5,40 +5,55 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import tempfile
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from vpcore.errors import ConfigError, VpError
 from vpcore.experiment.row_facts import Facts, NothingToReport, gather, varied
 from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked
-from vpcore.experiment.trades import Leader, Trades
+from vpcore.experiment.trades import Leader
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import overfitting
+from vpcore.signal import DIAGNOSTICS, read_diagnostics
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S
-from vpcore_report import figures, held
-from vpcore_report.charts import busiest_window, frame_chart, zone_of
+from vpcore_report import chart_data, charts, robustness
 from vpcore_report.page import Page
+from vpcore_report.style import WIDTH, Paint, render
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from vpcore.config import ExperimentConfig
     from vpcore.workspace import Workspace
 
 SHOWN_ROWS = 15
+_SECOND_TABLE = (
+    "run", "q_random", "n_trials", "resolved", "resolved 95 %", "breakeven", "driftless", "timeouts", "mean",
+    "trades out", "worst",
+)  # fmt: skip
+"""Columns of the ranking's second table."""
+
+_SCORES = (("AUC", "auc"), ("log loss", "log_loss"), ("Brier score", "brier"))
+_CALIBRATION_SIZE = (5.2, 4.2)
+_MOST_FITS = 12
 _MOST_MAPS, _MOST_SIGNALS = 3, 5
-_STRETCHES_S = (300, 600, 900, 1800, 3600)
-_MOST_STRETCHES = 14
 _CHART_S = 240
+_MOST_CELLS = 30
+"""Values of a setting on an axis of a heat map, at most."""
+
+_WINDOW_SIZE = (12.0, 8.5)
 
 _QUALITY = {
     "records": "records",
     "events": "events",
     "trade_events": "trade events",
+    "unbalanced_trade_events": "trade events whose fills differ from the trade",
     "add_contracts": "contracts added",
     "pull_contracts": "contracts pulled",
     "fill_contracts": "contracts filled",
@@ -79,7 +94,7 @@ def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path
     ResultsError
         If nothing of it is stored, or no row has enough trades.
     ConfigError
-        If matplotlib is not installed, `out` is a folder, or its folder is not there.
+        If `out` is a folder, or its folder does not exist.
     """
     if out is not None and out.is_dir():
         raise ConfigError(f"--out names a folder: {out}. Name the file, as {out / 'report.html'}.")
@@ -101,8 +116,8 @@ def make_page(workspace: Workspace, facts: Facts) -> Page:
     _question(page, facts)
     _quality(page, facts)
     _ranking(page, facts)
-    held.out_of_sample(page, facts)
-    held.sessions(page, facts)
+    robustness.out_of_sample(page, facts)
+    robustness.sessions(page, facts)
     _maps(page, facts)
     try:
         leader = Leader(workspace, row)
@@ -111,6 +126,7 @@ def make_page(workspace: Workspace, facts: Facts) -> Page:
         page.text(f"They cannot be shown: {error}")
     else:
         _trades(page, facts, leader)
+    _learning(page, workspace, row)
     _provenance(page, facts)
     return page
 
@@ -118,9 +134,7 @@ def make_page(workspace: Workspace, facts: Facts) -> Page:
 def _summary(page: Page, facts: Facts) -> None:
     row, about = facts.leader, facts.evidence
     page.section("Summary")
-    page.add('<div class="verdict">')
-    page.text(f"The best row, {row['signal_name']} at threshold {row['threshold']:g}, {facts.verdict}.")
-    page.add("</div>")
+    page.verdict(f"The best row, {row['signal_name']} at threshold {row['threshold']:g}, {facts.verdict}.")
     page.tiles(
         [
             ("net PnL per trade, ticks", f"{row['net_pnl_ticks']:+.2f}"),
@@ -173,40 +187,58 @@ def _ranking(page: Page, facts: Facts) -> None:
         f"trade{'' if facts.min_signals == 1 else 's'}{few}, "
         f"by {facts.select}."
     )
-    labels = [f"{row['signal_name']}  {row['row']}" for row in rows]
-    page.figure(figures.ranking(rows, labels), "Net PnL per trade after costs, in ticks, with its bootstrap interval.")
+    data = chart_data.intervals(rows)
+    size = charts.intervals_size(data)
+    caption = "Net PnL per trade after costs, in ticks, with its bootstrap interval."
+    page.figure(render(partial(charts.intervals, data=data), size), caption, size)
     columns = people_columns(facts.select, pooled="sessions" in facts.rows.columns, split=facts.splits is not None)
     shown = for_people(ranked(facts.rows.head(SHOWN_ROWS), facts.rows), facts.select)
-    page.table(columns, [[row.get(name) for name in columns] for row in shown], lead=0)
+    for part in table_parts(columns):
+        page.table(part, [[row.get(name) for name in part] for row in shown], lead=0)
     page.text(LEGEND, note=True)
 
 
+def table_parts(columns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns of the ranking as two tables that fit a page: settings with net PnL, then the other figures.
+
+    Each begins with the row and its signal; the settings that vary stand beside them.
+    """
+    names = ("row", "signal")
+    others = tuple(name for name in columns if name in _SECOND_TABLE)
+    first = (name for name in columns if name not in (*names, "varied", *others))
+    return (*names, "varied", *first), (*names, *others)
+
+
 def _maps(page: Page, facts: Facts) -> None:
-    """Add heat maps of the leader's signal, and fewer of each other one that has settings to compare."""
+    """Add heat maps of the leader's signal, and one of each other signal with at least two varied settings."""
     begun = False
     signals = facts.rows["signal_name"].unique(maintain_order=True).to_list()
     for place, name in enumerate(signals[:_MOST_SIGNALS]):
-        table, names = varied(facts.rows.filter(facts.rows["signal_name"] == name))
-        made = []
-        for x, y in itertools.combinations(names, 2):
-            image = figures.heat_map(table, x, y)
-            if image is not None:
-                made.append((x, y, image))
-            if len(made) == (1 if place else _MOST_MAPS):
-                break
-        if made and not begun:
-            begun = True
-            page.section("Parameters")
-            page.text(
-                "Settings of a signal, two at a time, those of the leader's signal first. A cell is the median over "
-                "everything else that was tried, so that one lucky row does not colour it: look for broad areas, not "
-                "for the best cell."
-            )
-        for x, y, image in made:
-            across = f"{figures.named(y)} against {figures.named(x)}"
-            page.figure(image, f"{name}: {across}; rows with enough trades.")
+        for data in heat_maps(facts.rows.filter(facts.rows["signal_name"] == name), 1 if place else _MOST_MAPS):
+            if not begun:
+                begun = True
+                page.section("Parameters")
+                page.text(
+                    "Settings of a signal, two at a time, the leader's signal first. A cell is the median over all "
+                    "other settings, so that one lucky row does not colour it: look for broad areas, not for the best "
+                    "cell."
+                )
+            size = charts.pivot_size(data)
+            caption = f"{name}: {charts.named(data.down)} against {charts.named(data.across)}; rows with enough trades."
+            page.figure(render(partial(charts.pivot, data=data), size), caption, size)
     if len(signals) > _MOST_SIGNALS and begun:
         page.text(f"Of the {len(signals)} signals, the {_MOST_SIGNALS} with the best rows are shown.", note=True)
+
+
+def heat_maps(rows: pl.DataFrame, most: int) -> list[chart_data.Pivot]:
+    """Return net PnL over pairs of settings that vary among the rows of a signal, at most `most`.
+
+    A setting with more than 30 values is left out: its axis could not be read.
+    """
+    table, names = varied(rows)
+    names = [name for name in names if table[name].n_unique() <= _MOST_CELLS]
+    pairs = itertools.islice(itertools.combinations(names, 2), most)
+    return [chart_data.pivot(rows, down, across, "net_pnl_ticks") for across, down in pairs]
 
 
 def _trades(page: Page, facts: Facts, leader: Leader) -> None:
@@ -216,63 +248,104 @@ def _trades(page: Page, facts: Facts, leader: Leader) -> None:
     times = [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in data.bin("bin_end_ns")]
     page.section("The leader's trades")
     page.facts(_leader_lines(row))
-    page.figure(figures.equity(times, trades, zone), f"Sum of the net PnL of {len(trades):,} trades, in ticks.")
-    page.figure(figures.distributions(trades), "What trades paid, and how long they were held, by what ended them.")
-    labels, means, errors, counts = by_stretch(leader, trades, times)
-    page.figure(figures.by_time(labels, means, errors, counts), f"Outcomes by time of the session ({zone.key}).")
-
-    page.section("Entries on the market")
-    found = leader.detections()
-    start, stop = busiest_window(found, data.n_bins, round(_CHART_S * NS_PER_S / data.cell_width_ns))
-    with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "chart.png"
-        frame_chart(
-            picture, data, leader.values, found, threshold=row["threshold"], start=start, stop=stop,
-            zone=zone.key, title=f"{row['signal_name']} on {data.symbol}: where it trades most",
-        )  # fmt: skip
-        page.figure(
-            picture.read_bytes(),
-            "Net flow around the mid, the mid with entries, and the signal with its threshold.",
-            kind="png",
-        )
-
-    page.section("Costs and delay")
-    tried = leader.sensitivity()
-    own = (leader.rules.latency_bins, leader.rules.fee_ticks)
-    page.figure(figures.sensitivity(tried, own), "The same signal with another delay and another fee, evaluated anew.")
-    fees = sorted({item.fee_ticks for item in tried})
-    latencies = sorted({item.latency_bins for item in tried})
-    by_key = {(item.latency_bins, item.fee_ticks): item for item in tried}
-    page.table(
-        ("delay, bins", "trades", *(f"net at fee {fee:g}, ticks" for fee in fees)),
-        [
-            (
-                latency,
-                by_key[latency, fees[0]].n_trades,
-                *(f"{by_key[latency, fee].net:+.2f} ({_interval(by_key[latency, fee].lo, by_key[latency, fee].hi)})"
-                  for fee in fees),
-            )
-            for latency in latencies
-        ],
-        lead=latencies.index(own[0]),
-    )  # fmt: skip
+    pictures: list[tuple[Paint, float, str]] = [
+        (
+            partial(charts.equity, data=chart_data.equity(trades, times)),
+            3.0,
+            f"Cumulative net PnL of {len(trades):,} trades, in ticks.",
+        ),
+        (
+            partial(charts.distributions, data=chart_data.distributions(trades)),
+            2.8,
+            "Net PnL and holding time of the trades, by outcome.",
+        ),
+        (
+            partial(charts.stretches, data=chart_data.stretches(trades, times)),
+            2.9,
+            f"Outcomes by time of the session ({zone.key}).",
+        ),
+    ]
+    for paint, height, caption in pictures:
+        page.figure(render(paint, (WIDTH, height)), caption, (WIDTH, height))
+    _market(page, leader, zone.key)
+    _costs(page, leader)
 
 
-def by_stretch(leader: Leader, trades: Trades, times: list[datetime]) -> tuple[list[str], Any, Any, list[int]]:
-    """Return the stretches of the session: labels, mean net PnL of the trades entered, its standard error, counts."""
-    start, end = times[0], times[-1]
-    length = (end - start).total_seconds()
-    width = next((s for s in _STRETCHES_S if length / s <= _MOST_STRETCHES), _STRETCHES_S[-1])
-    seconds = np.array([(times[i] - start).total_seconds() for i in trades.entered])
-    of = (seconds // width).astype(np.int64)
-    n = int(length // width) + 1
-    labels = [datetime.fromtimestamp(start.timestamp() + i * width, start.tzinfo).strftime("%H:%M") for i in range(n)]
-    groups = [trades.net[of == i] for i in range(n)]
-    means = np.array([float(group.mean()) if group.size else np.nan for group in groups])
-    errors = np.array(
-        [float(group.std(ddof=1) / np.sqrt(group.size)) if group.size > 1 else np.nan for group in groups]
+def _market(page: Page, leader: Leader, zone: str) -> None:
+    """Add the minutes with the most entries."""
+    row, data = leader.row, leader.dataset
+    signal = on_market(leader)
+    start, stop = chart_data.busiest_window(
+        signal.detections, data.n_bins, round(_CHART_S * NS_PER_S / data.cell_width_ns)
     )
-    return labels, means, errors, [int(group.size) for group in groups]
+    window = chart_data.market_window(signal, start, stop, zone)
+    title = f"{row['signal_name']} on {data.symbol}: the minutes with the most entries"
+    page.section("Entries on the market")
+    page.figure(
+        render(partial(charts.market_window, data=window, title=title), _WINDOW_SIZE, "png"),
+        "Net flow around the mid, the mid with entries and exits, and the signal with its threshold.",
+        _WINDOW_SIZE,
+        kind="png",
+    )
+
+
+def on_market(leader: Leader) -> chart_data.SignalOnMarket:
+    """Return a row's signal over its dataset, for pictures."""
+    return chart_data.SignalOnMarket(
+        leader.dataset, leader.values, leader.detections(), leader.trades(), leader.row["threshold"], leader.mode
+    )
+
+
+def _costs(page: Page, leader: Leader) -> None:
+    """Add the row's net PnL with other delays and fees."""
+    latency, fee = leader.rules.latency_bins, leader.rules.fee_ticks
+    data = chart_data.costs(leader.sensitivity(), latency, fee, leader.dataset.cell_width_ns)
+    page.section("Costs and delay")
+    caption = "The same signal with other delays and fees, evaluated anew."
+    page.figure(render(partial(charts.costs, data=data), (WIDTH, 3.0)), caption, (WIDTH, 3.0))
+    rows = []
+    for j, label in enumerate(data.latency_labels):
+        bounds = (data.net[:, j], data.lo[:, j], data.hi[:, j])
+        nets = [f"{net:+.2f} ({_interval(lo, hi)})" for net, lo, hi in zip(*bounds, strict=True)]
+        rows.append((label, data.n_trades[j], *nets))
+    columns = ("delay, bins", "trades", *(f"net at {label}, ticks" for label in data.fee_labels))
+    page.table(columns, rows, lead=data.own[1])
+
+
+def _learning(page: Page, workspace: Workspace, row: dict[str, Any]) -> None:
+    """Add the diagnostics of a learning signal: AUC, losses, calibration and refits."""
+    found = read_diagnostics(workspace.results_dir / DIAGNOSTICS / row["run_id"])
+    barriers = (row["tp_ticks"], row["sl_ticks"])
+    look = next((item for item in found if (item["tp_ticks"], item["sl_ticks"]) == barriers), None)
+    if look is None:
+        return
+    page.section("Predictions")
+    if "error" in look:
+        page.text(f"The diagnostics of this run failed: {look['error']}")
+        return
+    page.text("Predictions out of sample: each bin is predicted by a model that saw resolved labels only.")
+    figures = [(title, look[name]) for title, name in _SCORES if name in look]
+    page.table(
+        ("figure", "value", "95 % interval"),
+        [(title, _p(value), _interval(lo, hi, "")) for title, (value, lo, hi) in figures],
+    )
+    data = chart_data.calibration(look)
+    if data is not None:
+        caption = f"Calibration of {look['n']:,} predictions with a resolved label."
+        page.figure(render(partial(charts.calibration, data=data), _CALIBRATION_SIZE), caption, _CALIBRATION_SIZE)
+    fits = look.get("retrains") or []
+    page.text(f"The signal was fitted {len(fits)} times." if len(fits) != 1 else "The signal was fitted once.")
+    page.table(
+        ("fit at bin", "training examples", "validation examples"),
+        [(fit["bin_seq"], fit["n_train"], fit["n_valid"]) for fit in fits[:_MOST_FITS]],
+    )
+    if len(fits) > _MOST_FITS:
+        page.text(f"The first {_MOST_FITS} of {len(fits)} fits.", note=True)
+
+
+def zone_of(manifest: Mapping[str, Any]) -> str:
+    """Return the time zone of a dataset's instrument."""
+    return str(manifest.get("pipeline", {}).get("instrument", {}).get("timezone") or "UTC")
 
 
 def _leader_lines(row: dict[str, Any]) -> dict[str, str]:
@@ -308,8 +381,10 @@ def _provenance(page: Page, facts: Facts) -> None:
     )
 
 
-def _interval(lo: float | None, hi: float | None) -> str:
-    return "–" if lo is None or hi is None or not np.isfinite([lo, hi]).all() else f"{lo:+.2f} to {hi:+.2f}"
+def _interval(lo: float | None, hi: float | None, sign: str = "+") -> str:
+    known = lo is not None and hi is not None and math.isfinite(lo) and math.isfinite(hi)
+    digits = 2 if sign else 3
+    return f"{lo:{sign}.{digits}f} to {hi:{sign}.{digits}f}" if known else "–"
 
 
 def _p(value: float | None) -> str:

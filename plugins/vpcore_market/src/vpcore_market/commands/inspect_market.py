@@ -43,9 +43,9 @@ def inspect_market(
         "natural": facts_of_market(SyntheticParams(mode="natural", duration_s=length)),
     }
     if png is not None:
-        from vpcore_market.study.figures import draw_stylised_facts
+        from vpcore_market.study.write import import_figures
 
-        draw_stylised_facts(png, found)
+        import_figures().draw_stylised_facts(png, found)
     if json:
         emit_json({"symbol": name, "start_ns": start, "end_ns": end, "figures": found})
         return

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vpcore.errors import ConfigError
 from vpcore.inference.evidence import LEVEL
-from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore_market.study.experiment import Columns
 from vpcore_market.study.plan import NULL, Study, World
 from vpcore_market.study.summary import POOLED, SIZES, one_of_each, reference
+from vpcore_report.style import ACCENT, INK, LONG, NEUTRAL, SHORT, SMALL, write_png
 
 _BAND_95 = 1.358  # of sqrt(n) times Kolmogorov's distance
-_GREY, _RED, _BLUE, _GREEN = "#999999", "#b2182b", "#2166ac", "#1b7837"
-
-
-def require_matplotlib() -> None:
-    """Raise a `ConfigError` that says what to install if there is no matplotlib."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "A picture needs matplotlib, which is not installed. Run: pip install 'vpcore[plot]'"
-        ) from error
+_SIZE = (11.0, 4.2)
 
 
 def draw_study(
@@ -46,23 +34,8 @@ def draw_study(
     paths = {}
     for name, draw in subjects.items():
         paths[name] = folder / f"{prefix}{name}.png"
-        save(paths[name], draw)
+        write_png(paths[name], draw, _SIZE)
     return paths
-
-
-def save(path: Path, draw: Any, size: tuple[float, float] = (11, 4.2)) -> None:
-    """Write a picture that `draw` makes on a matplotlib figure; the same picture has the same bytes."""
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    draw(figure)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=90, metadata={"Software": None})
-    with storage_errors(path, "write the picture"):
-        write_atomic(Path(path).absolute(), picture.getvalue(), durable=False)
 
 
 def _size(figure: Any, study: Study, rows: Columns, null: Mapping[str, Any]) -> None:
@@ -73,12 +46,12 @@ def _size(figure: Any, study: Study, rows: Columns, null: Mapping[str, Any]) -> 
         p = np.sort(rows["p_uniform"][one & (rows["signal"] == signal)])
         if len(p):
             share = np.searchsorted(p, grid, side="right") / len(p)
-            left.plot(grid, share - grid, color=_GREY, linewidth=0.8)
+            left.plot(grid, share - grid, color=NEUTRAL, linewidth=0.8)
     p = np.sort(one_of_each(rows))
-    left.plot(grid, np.searchsorted(p, grid, side="right") / len(p) - grid, color=_BLUE, linewidth=1.8)
+    left.plot(grid, np.searchsorted(p, grid, side="right") / len(p) - grid, color=ACCENT, linewidth=1.8)
     band = _BAND_95 / np.sqrt(null["markets"])
-    left.axhspan(-band, band, color=_GREY, alpha=0.18, linewidth=0)
-    left.axhline(0, color="black", linewidth=0.7)
+    left.axhspan(-band, band, color=NEUTRAL, alpha=0.18, linewidth=0)
+    left.axhline(0, color=INK, linewidth=0.7)
     left.set_xlabel("p_random, ties broken at random")
     left.set_ylabel("share of markets at or below, less p")
     left.set_title(
@@ -86,35 +59,35 @@ def _size(figure: Any, study: Study, rows: Columns, null: Mapping[str, Any]) -> 
     )
 
     names = [*study.signals, POOLED]
-    for size, marker, colour in zip(SIZES, "os^", (_RED, _BLUE, _GREEN), strict=True):
+    for size, marker, colour in zip(SIZES, "os^", (SHORT, ACCENT, LONG), strict=True):
         points = [item for item in null["size"] if item["size"] == size]
         y = np.arange(len(names)) + {0.01: -0.22, 0.05: 0.0, 0.1: 0.22}[size]
         x = np.array([item["share"] if item["share"] is not None else np.nan for item in points])
         error = np.array([item["error"] if item["error"] is not None else np.nan for item in points])
         right.errorbar(x, y, xerr=2 * error, fmt=marker, color=colour, markersize=4, linewidth=1.1, label=f"{size:.0%}")
         right.axvline(size, color=colour, linewidth=0.8, linestyle="--")
-    right.set_yticks(np.arange(len(names)), names, fontsize=8)
+    right.set_yticks(np.arange(len(names)), names, fontsize=SMALL)
     right.invert_yaxis()
     right.set_xlim(left=0)
     right.set_xlabel("share of rows with p_random at or below, ± 2 errors")
-    right.legend(title="nominal", fontsize=8, loc="lower right")
+    right.legend(title="nominal", fontsize=SMALL, loc="lower right")
     right.set_title("Size, on markets without any effect", fontsize=9)
 
 
 def _selection(figure: Any, null: Mapping[str, Any]) -> None:
     left, right = figure.subplots(1, 2)
     for metric, colour, text in (
-        ("net_pnl_ticks", _BLUE, "best by net PnL"),
-        ("tp_rate", _RED, "best by take-profit rate"),
+        ("net_pnl_ticks", ACCENT, "best by net PnL"),
+        ("tp_rate", SHORT, "best by take-profit rate"),
     ):
         values = np.array(null["naive"][metric]["values"])
         edges = np.linspace(min(-0.5, values.min()), values.max(), 40)
         left.hist(values, bins=edges, histtype="step", color=colour, linewidth=1.4, label=text)
         left.axvline(float(np.median(values)), color=colour, linestyle="--", linewidth=0.9)
-    left.axvline(0, color="black", linewidth=0.8)
+    left.axvline(0, color=INK, linewidth=0.8)
     left.set_xlabel("net PnL of the best row, ticks a trade (worth: 0)")
     left.set_ylabel("experiments")
-    left.legend(fontsize=8)
+    left.legend(fontsize=SMALL)
     left.set_title("What choosing the best of many finds where there is nothing", fontsize=9)
 
     winners, best = null["false_winners"], null["naive"]["net_pnl_ticks"]
@@ -131,10 +104,10 @@ def _selection(figure: Any, null: Mapping[str, Any]) -> None:
     y = np.arange(len(bars))
     share = np.array([item["share"] for _, item in bars])
     reach = np.array([[item["share"] - item["lo"], item["hi"] - item["share"]] for _, item in bars]).T
-    colours = [_RED] * 5 + [_GREY] + [_GREEN] * 2
+    colours = [SHORT] * 5 + [NEUTRAL] + [LONG] * 2
     right.barh(y, share, xerr=np.clip(reach, 0, None), color=colours, height=0.65, error_kw={"linewidth": 0.9})
-    right.axvline(LEVEL, color="black", linestyle="--", linewidth=0.9)
-    right.set_yticks(y, [text for text, _ in bars], fontsize=8)
+    right.axvline(LEVEL, color=INK, linestyle="--", linewidth=0.9)
+    right.set_yticks(y, [text for text, _ in bars], fontsize=SMALL)
     right.invert_yaxis()
     right.set_xlim(0, 1)
     right.set_xlabel("share of experiments; dashed: 5 %")
@@ -156,16 +129,16 @@ def _power(figure: Any, study: Study, power: Mapping[str, Any]) -> None:
             known = [value for value in y if value is not None]
             strong = bool(known) and known[-1] >= 0.9
             axis.plot(x, [np.nan if value is None else value for value in y],
-                      color=_BLUE if strong else _GREY, linewidth=0.9, alpha=0.9)  # fmt: skip
+                      color=ACCENT if strong else NEUTRAL, linewidth=0.9, alpha=0.9)  # fmt: skip
             if strong and axis is axes[0]:
                 axis.annotate(
-                    signal, (x[-1], y[-1]), fontsize=7, color=_BLUE, xytext=(3, 0), textcoords="offset points"
+                    signal, (x[-1], y[-1]), fontsize=7, color=ACCENT, xytext=(3, 0), textcoords="offset points"
                 )
         for price, style in (("mid", "-"), ("touch", ":")):
             y = [point[price]["winner"]["share"] for point in points]
-            axis.plot(x, y, color=_GREEN, linewidth=2, linestyle=style, label=f"a winner by p_adj, {price} prices")
-        axis.axhline(0.9, color="black", linewidth=0.7, linestyle="--")
-        axis.axhline(LEVEL, color=_RED, linewidth=0.7, linestyle="--")
+            axis.plot(x, y, color=LONG, linewidth=2, linestyle=style, label=f"a winner by p_adj, {price} prices")
+        axis.axhline(0.9, color=INK, linewidth=0.7, linestyle="--")
+        axis.axhline(LEVEL, color=SHORT, linewidth=0.7, linestyle="--")
         axis.set_xlabel(label)
         axis.set_ylim(-0.02, 1.02)
         axis.grid(alpha=0.25)
@@ -178,7 +151,7 @@ def _power(figure: Any, study: Study, power: Mapping[str, Any]) -> None:
     axes[0].set_title(
         "lines: p_random ≤ 5 % in a signal's reference row\n(blue: at least 90 % at the right end)", fontsize=9
     )
-    axes[1].legend(fontsize=8, loc="upper left")
+    axes[1].legend(fontsize=SMALL, loc="upper left")
 
 
 def draw_stylised_facts(path: Path, markets: Mapping[str, Mapping[str, float]]) -> None:
@@ -188,7 +161,7 @@ def draw_stylised_facts(path: Path, markets: Mapping[str, Mapping[str, float]]) 
         spread, depth, gaps = figure.subplots(1, 3)
         width = 0.8 / len(markets)
         for i, (name, found) in enumerate(markets.items()):
-            colour = ("black", _BLUE, _RED, _GREEN)[i % 4]
+            colour = (INK, ACCENT, SHORT, LONG)[i % 4]
             bars = ("spread_1", "spread_2", "spread_3", "spread_wider")
             spread.bar(np.arange(4) + (i - 1) * width, [found[key] for key in bars], width, color=colour, label=name)
             behind = [int(key[6:]) for key in found if key.startswith("depth_")]
@@ -200,7 +173,7 @@ def draw_stylised_facts(path: Path, markets: Mapping[str, Mapping[str, float]]) 
         spread.set_xticks(range(4), ["1", "2", "3", "more"])
         spread.set_xlabel("spread, ticks")
         spread.set_ylabel("share of time")
-        spread.legend(fontsize=8)
+        spread.legend(fontsize=SMALL)
         depth.set_xlabel("ticks behind the touch")
         depth.set_ylabel("contracts")
         depth.set_ylim(bottom=0)
@@ -208,4 +181,4 @@ def draw_stylised_facts(path: Path, markets: Mapping[str, Mapping[str, float]]) 
         gaps.set_xlabel("time between events, ms")
         gaps.set_ylabel("percentile")
 
-    save(path, draw)
+    write_png(path, draw, _SIZE)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from vpcore.errors import PluginError
 from vpcore.plugins.manager import Plugins
 from vpcore.storage.atomic import storage_errors, write_atomic
-from vpcore_market.study.figures import draw_study, require_matplotlib
 from vpcore_market.study.page import page
 from vpcore_market.study.plan import Study
 from vpcore_market.study.planted_effect import effect_sizes
@@ -54,7 +56,7 @@ def write_study(
     workers, plugins, on_progress
         See `run_study`.
     """
-    require_matplotlib()  # not after an hour of simulation
+    draw_study = import_figures().draw_study  # before an hour of simulation
     found = run_study(study, folder, workers=workers, plugins=plugins, on_progress=on_progress)
     seeds = range(study.first_seed, study.first_seed + min(study.seeds, STRENGTH_MARKETS))
     strength = effect_sizes((0.0, *study.alphas), seeds, study.minutes) if study.power_seeds else []
@@ -67,3 +69,20 @@ def write_study(
     with storage_errors(text, "write the page of the study"):
         write_atomic(text, page(study, answers, pictures, command, folder).encode(), durable=False)
     return Written(answers, results, text, tuple(pictures.values()))
+
+
+def import_figures() -> ModuleType:
+    """Return the module that draws, `vpcore_market.study.figures`.
+
+    Raises
+    ------
+    PluginError
+        If vpcore-report is not installed: its style is that of every picture.
+    """
+    try:
+        return importlib.import_module("vpcore_market.study.figures")
+    except ModuleNotFoundError as error:
+        raise PluginError(
+            "Pictures of simulated markets need vpcore-report, which is not installed",
+            fix="Run: pip install vpcore-report",
+        ) from error

@@ -20,17 +20,19 @@ def plot_pivot(
     root: RootOption = None,
 ) -> None:
     """Draw the median figure for every pair of values of two settings of an experiment, as a PNG."""
+    from functools import partial
+
     from vpcore.cli.common import open_workspace
-    from vpcore.experiment.grouping import figure_of, pivoted
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
-    from vpcore_report.charts import heat_table
+    from vpcore_report import chart_data, charts
     from vpcore_report.commands.plot import png_path
+    from vpcore_report.style import write_png
 
     path = png_path(out, f"{experiment}-pivot.png")
     down, across = HEADINGS.get(down, down), HEADINGS.get(across, across)
     board = leaderboard(open_workspace(root), experiment)
     sort = HEADINGS.get(sort or "", sort) or board.select
-    over, lines = pivoted(board.rows(sort=sort, signal=signal), down, across, sort)
-    heat_table(path, lines, down, over, across=across, label=f"median {figure_of(sort)}")
+    data = chart_data.pivot(board.rows(sort=sort, signal=signal), down, across, sort)
+    write_png(path, partial(charts.pivot, data=data), charts.pivot_size(data))
     print(path)

@@ -1,0 +1,370 @@
+"""The data behind every picture: small frozen objects, made by functions without any drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from vpcore.backtest.entries import Detections, Mode, band
+from vpcore.experiment.trades import Sensitivity, Trades
+from vpcore.units import NS_PER_MS, NS_PER_S
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from vpcore.dataset import Dataset
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+OUTCOMES = ((1, "take-profit"), (-1, "stop"), (0, "timeout"))
+"""Codes of outcomes with their names, in the order of drawing."""
+
+_STRETCHES_S = (300, 600, 900, 1800, 3600)
+_MOST_STRETCHES = 14
+_HOLD_STEPS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Net PnL per trade of rows in ticks, each with its 95 % interval; NaN bounds where there is none."""
+
+    labels: tuple[str, ...]
+    net: Floats
+    lo: Floats
+    hi: Floats
+
+
+def intervals(rows: Sequence[Mapping[str, Any]]) -> Intervals:
+    """Return net PnL and interval of rows of the ranking, in their order."""
+
+    def column(name: str) -> Floats:
+        return np.array([math.nan if row[name] is None else row[name] for row in rows], np.float64)
+
+    labels = tuple(f"{row['signal_name']}  {row['row']}" for row in rows)
+    return Intervals(labels, column("net_pnl_ticks"), column("net_pnl_lo"), column("net_pnl_hi"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot:
+    """Median of a figure for every pair of values of two settings.
+
+    Attributes
+    ----------
+    down, across, figure : str
+        Names of the settings and of the figure.
+    values_down, values_across : tuple of str
+        Values of the settings as an axis shows them.
+    median : float64[n_down, n_across]
+        NaN where no row has the pair.
+    """
+
+    down: str
+    across: str
+    figure: str
+    values_down: tuple[str, ...]
+    values_across: tuple[str, ...]
+    median: Floats
+
+
+def pivot(rows: pl.DataFrame, down: str, across: str, sort: str) -> Pivot:
+    """Return the table of two settings of ranked rows; see `vpcore.experiment.grouping.pivoted`."""
+    from vpcore.experiment.grouping import figure_of, pivoted
+
+    over, lines = pivoted(rows, down, across, sort)
+    median = [[math.nan if line[name] is None else line[name] for name in over] for line in lines]
+    shown = tuple(f"{v:g}" if isinstance(v, (int, float)) else str(v) for v in (line[down] for line in lines))
+    return Pivot(down, across, figure_of(sort), shown, tuple(over), np.array(median, np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Equity:
+    """Cumulative net PnL in ticks after every exit, and its running maximum, at least 0."""
+
+    times: tuple[datetime, ...]
+    total: Floats
+    peak: Floats
+
+
+def equity(trades: Trades, times: Sequence[datetime]) -> Equity:
+    """Return the equity curve of trades; `times` are the ends of all bins of the session."""
+    order = np.argsort(trades.left, kind="stable")
+    total = np.cumsum(trades.net[order])
+    peak = np.maximum.accumulate(np.maximum(total, 0.0))
+    return Equity(tuple(times[i] for i in trades.left[order]), total, peak)
+
+
+@dataclass(frozen=True, slots=True)
+class Distributions:
+    """Histograms of net PnL (ticks) and holding time (seconds), one row of counts per entry of `OUTCOMES`.
+
+    Attributes
+    ----------
+    pnl_edges : float64[n_pnl + 1]
+    pnl_counts : int64[3, n_pnl]
+    pnl_mean : float
+    hold_edges : float64[n_hold + 1]
+    hold_counts : int64[3, n_hold]
+    hold_median : float
+    """
+
+    pnl_edges: Floats
+    pnl_counts: Ints
+    pnl_mean: float
+    hold_edges: Floats
+    hold_counts: Ints
+    hold_median: float
+
+
+def distributions(trades: Trades) -> Distributions:
+    """Return the histograms of at least one trade."""
+    step = 0.5 if np.ptp(trades.net) <= 20 else 1.0
+    low, high = np.floor(trades.net.min() / step) * step, np.ceil(trades.net.max() / step) * step
+    pnl_edges = np.arange(low - step / 2, high + step, step)
+    hold_edges = np.linspace(0.0, max(float(trades.seconds.max()), 1e-3), _HOLD_STEPS + 1)
+
+    def counts(values: Floats, edges: Floats) -> Ints:
+        parts = [np.histogram(values[trades.outcome == code], edges)[0] for code, _ in OUTCOMES]
+        return np.array(parts, np.int64)
+
+    return Distributions(
+        pnl_edges,
+        counts(trades.net, pnl_edges),
+        float(trades.net.mean()),
+        hold_edges,
+        counts(trades.seconds, hold_edges),
+        float(np.median(trades.seconds)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """Net PnL per trade by time of entry.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Start of each stretch of the session.
+    mean : float64[n]
+        Ticks; NaN without a trade.
+    error : float64[n]
+        Standard error of the mean; NaN with fewer than two trades.
+    count : int64[n]
+        Number of trades.
+    """
+
+    labels: tuple[str, ...]
+    mean: Floats
+    error: Floats
+    count: Ints
+
+
+def stretches(trades: Trades, times: Sequence[datetime]) -> Stretches:
+    """Return the outcomes of trades by time of entry, in stretches of 5 to 60 minutes from the first of `times`."""
+    start, length = times[0], (times[-1] - times[0]).total_seconds()
+    width = next((s for s in _STRETCHES_S if length / s <= _MOST_STRETCHES), _STRETCHES_S[-1])
+    n = int(length // width) + 1
+    of = np.array([int((times[i] - start).total_seconds() // width) for i in trades.entered], np.int64)
+    labels = tuple(
+        datetime.fromtimestamp(start.timestamp() + i * width, start.tzinfo).strftime("%H:%M") for i in range(n)
+    )
+    count = np.bincount(of, minlength=n)
+    mean, error = np.full(n, np.nan), np.full(n, np.nan)
+    for i in np.flatnonzero(count):
+        net = trades.net[of == i]
+        mean[i] = net.mean()
+        if count[i] > 1:
+            error[i] = net.std(ddof=1) / math.sqrt(count[i])
+    return Stretches(labels, mean, error, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Net PnL per trade in ticks over delays and fees, with its 95 % interval.
+
+    Attributes
+    ----------
+    latency_bins : tuple of int
+    latency_labels, fee_labels : tuple of str
+        As a picture or a table shows them.
+    n_trades : tuple of int
+        By delay.
+    net, lo, hi : float64[n_fees, n_latencies]
+    own : (int, int)
+        Places of the evaluated fee and delay.
+    """
+
+    latency_bins: tuple[int, ...]
+    latency_labels: tuple[str, ...]
+    fee_labels: tuple[str, ...]
+    n_trades: tuple[int, ...]
+    net: Floats
+    lo: Floats
+    hi: Floats
+    own: tuple[int, int]
+
+
+def costs(found: Sequence[Sensitivity], latency_bins: int, fee_ticks: float, cell_width_ns: int) -> Costs:
+    """Return the table of a row's sensitivity; `latency_bins` and `fee_ticks` are as evaluated."""
+    by_key = {(item.fee_ticks, item.latency_bins): item for item in found}
+    fees = sorted({item.fee_ticks for item in found})
+    latencies = sorted({item.latency_bins for item in found})
+
+    def grid(name: str) -> Floats:
+        return np.array([[getattr(by_key[fee, latency], name) for latency in latencies] for fee in fees], np.float64)
+
+    return Costs(
+        tuple(latencies),
+        tuple(f"{latency} ({latency * cell_width_ns / NS_PER_MS:g} ms)" for latency in latencies),
+        tuple(_fee_label(fee, fee_ticks) for fee in fees),
+        tuple(by_key[fees[0], latency].n_trades for latency in latencies),
+        grid("net"),
+        grid("lo"),
+        grid("hi"),
+        (fees.index(fee_ticks), latencies.index(latency_bins)),
+    )
+
+
+def _fee_label(fee: float, own: float) -> str:
+    if fee == own:
+        return f"fee {fee:g} as evaluated"
+    more = abs(fee - own)
+    return f"fee {more:g} tick{'' if more == 1 else 's'} {'higher' if fee > own else 'lower'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Predicted probability of an up move and its observed share, by tenths of the prediction."""
+
+    predicted: Floats
+    observed: Floats
+    count: Ints
+
+
+def calibration(look: Mapping[str, Any]) -> Calibration | None:
+    """Return the calibration of a learning signal's diagnostics, None where they hold none."""
+    steps = look.get("calibration") or ()
+    if not steps:
+        return None
+    predicted, observed = (np.array([step[name] for step in steps], np.float64) for name in ("mean", "up"))
+    return Calibration(predicted, observed, np.array([step["n"] for step in steps], np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class MarketWindow:
+    """A part of a session: net flow around the mid, the mid with entries and exits, and the signal.
+
+    Attributes
+    ----------
+    first : datetime
+        End of the first bin.
+    minutes : float64[n]
+        Time of each bin after `first`.
+    net_flow : float64[n, n_cells]
+        Pressure less vacuum, contracts per second; NaN in invalid bins.
+    limit : float
+        Magnitude at which the colours end: the 99.5th percentile, above 0.
+    mid : float64[n]
+        NaN in invalid bins.
+    values : float64[n]
+        The signal.
+    long_level, short_level : float
+        Values at which the signal goes long and short.
+    decisions, decision_sides : int64[n_decisions], int8[n_decisions]
+        Bins of the window and sides.
+    entries, exits : int64[n_trades]
+        Bins of the window; an exit may lie behind its end.
+    sides, outcomes : int8[n_trades]
+        See `Trades`.
+    """
+
+    first: datetime
+    minutes: Floats
+    net_flow: Floats
+    limit: float
+    mid: Floats
+    values: Floats
+    long_level: float
+    short_level: float
+    decisions: Ints
+    decision_sides: npt.NDArray[np.int8]
+    entries: Ints
+    exits: Ints
+    sides: npt.NDArray[np.int8]
+    outcomes: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalOnMarket:
+    """A row's signal over its whole dataset: values, decisions, trades, and what a threshold means."""
+
+    dataset: Dataset
+    values: Floats
+    detections: Detections
+    trades: Trades
+    threshold: float
+    mode: Mode = "value"
+
+
+def busiest_window(detections: Detections, n_bins: int, width: int) -> tuple[int, int]:
+    """Return the bins ``[start, stop)`` of the window of `width` bins with the most entries, the first of equals."""
+    width = min(width, n_bins)
+    if not len(detections):
+        return 0, width
+    starts = np.clip(detections.bins - width // 20, 0, n_bins - width)
+    ends = np.searchsorted(detections.bins, starts + width)
+    count = ends - np.searchsorted(detections.bins, starts)
+    start = int(starts[int(np.argmax(count))])
+    return start, start + width
+
+
+def market_window(signal: SignalOnMarket, start: int, stop: int, zone: str = "UTC") -> MarketWindow:
+    """Return bins ``[start, stop)`` of a session.
+
+    Parameters
+    ----------
+    signal : SignalOnMarket
+        Its dataset has the columns ``pressure`` and ``vacuum``.
+    start, stop : int
+        At least one bin of the dataset.
+    zone : str
+        IANA time zone of `MarketWindow.first`.
+    """
+    data, part = signal.dataset, slice(start, stop)
+    net = data.grid("pressure")[part].astype(np.float64) - data.grid("vacuum")[part]
+    valid = data.valid[part]
+    net[~valid] = np.nan
+    ends = data.bin("bin_end_ns")[part]
+    limit = float(np.nanpercentile(np.abs(net), 99.5)) if valid.any() else 1.0
+    decided = (signal.detections.bins >= start) & (signal.detections.bins < stop)
+    entered = (signal.trades.entered >= start) & (signal.trades.entered < stop)
+    long_level, short_level = band(signal.threshold, signal.mode)
+    return MarketWindow(
+        first=datetime.fromtimestamp(int(ends[0]) / NS_PER_S, ZoneInfo(zone)),
+        minutes=(ends - ends[0]) / (60 * NS_PER_S),
+        net_flow=net,
+        limit=max(limit, 1e-6),
+        mid=np.where(valid, data.bin("mid_price")[part], np.nan),
+        values=signal.values[part],
+        long_level=long_level,
+        short_level=short_level,
+        decisions=signal.detections.bins[decided] - start,
+        decision_sides=signal.detections.sides[decided],
+        entries=signal.trades.entered[entered] - start,
+        exits=signal.trades.left[entered] - start,
+        sides=signal.trades.sides[entered],
+        outcomes=signal.trades.outcome[entered],
+    )
+
+
+def signed_ticks(limit: float) -> list[float]:
+    """Return ticks of a colour bar from ``-limit`` to ``limit``: 0 and two decades on each side."""
+    top = 10.0 ** math.floor(math.log10(limit))
+    return [-top, -top / 10, 0.0, top / 10, top]
