@@ -88,7 +88,7 @@ class Asker:
         traded = board.rows(min_signals=1)["row"].to_list()
         for name in (traded[0], traded[-1]):
             done = promote(self.workspace, experiment, row=name, alias="a", force=True, why="to see")
-            add("promote", {"row": name, **done.figures})
+            add("promote", {"row": name, **done.spec.evidence.figures})
         checked = audit(self.workspace, experiment, row=traded[-1])
         add("audit", {"row": checked.row, **checked.evidence})
         if not pooled:
@@ -108,7 +108,7 @@ class Asker:
         checked = audit(self.workspace, best.run_id, row=best.row)
         add("audit of the run", {"row": best.row, **checked.evidence})
         done = promote(self.workspace, experiment, best.run_id, alias="a", force=True, why="to see")
-        add("promote the run", {"row": done.row, **done.figures})
+        add("promote the run", {"row": done.spec.evidence.row, **done.spec.evidence.figures})
         for row in vpcore.leaderboard(self.workspace).frame.to_dicts():
             add("leaderboard of all", row)
         track_experiment(self.workspace, experiment, tracker="jsonl")

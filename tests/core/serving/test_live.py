@@ -199,7 +199,7 @@ def runtime(**changes) -> ServingRuntime:
 def evidence() -> ServingEvidence:
     return ServingEvidence(
         experiment="e", run_id="r", row="w", select=Selection(metric="net_pnl_ticks", min_signals=5), null_draws=999,
-        bootstrap_draws=999, seed=0, splits=None, figures={"p_adj": 0.2}, among=Evidence("tape", 1, 1, None, None),
+        bootstrap_draws=999, seed=0, splits=None, figures={"p_adj": 0.2}, among=Evidence("sweep", "tape", 1, 1, None, None),
         out_of_sample=None, dataset_files={}, packages={}, summary="", verdict="unproven", reasons=("p_adj",),
     )  # fmt: skip
 

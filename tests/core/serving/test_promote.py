@@ -208,10 +208,10 @@ def test_of_tied_rows_the_first_by_key_is_published_and_the_others_are_named(wor
     world.store(run, [1, 3, 3] + [0] * (len(run.trials) - 3))
     names = [row_id(run.run_id, *run.trials[i]) for i in (1, 2)]
     done = promote(world.workspace, "sweep", run.run_id, alias="a")
-    assert (done.row, done.tied) == (names[0], (names[1],))
-    assert promote(world.workspace, "sweep", alias="a").row == names[0]  # the best of the experiment
+    assert (done.spec.evidence.row, done.tied) == (names[0], (names[1],))
+    assert promote(world.workspace, "sweep", alias="a").spec.evidence.row == names[0]  # the best of the experiment
     other = promote(world.workspace, "sweep", alias="a", row=names[1])  # a row id needs no run
-    assert (other.row, other.run_id, other.tied) == (names[1], run.run_id, ())
+    assert (other.spec.evidence.row, other.spec.evidence.run_id, other.tied) == (names[1], run.run_id, ())
     with pytest.raises(
         ResultsError, match=r"Experiment 'sweep' has no row 'zzz' that experiment 'sweep' would make now"
     ):

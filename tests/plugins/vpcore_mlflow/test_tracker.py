@@ -83,7 +83,7 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
         "tp_rate": 0.4,
         "n_signals": 7.0,
         "tp_ticks": 4.0,
-        "n_trials": 3.0,
+        "n_rows": 3.0,
     }
     assert run.data.tags["vp.best_row"] == "bbbb"
     assert run.data.tags["team"] == "quant"
