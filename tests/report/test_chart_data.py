@@ -12,10 +12,10 @@ import pytest
 
 from vpcore import Dataset
 from vpcore.backtest.entries import Detections, detect
-from vpcore.experiment.trades import Sensitivity, Trades
+from vpcore.experiment.trades import Sensitivity
 from vpcore.testing import synthetic_dataset
 from vpcore_report import chart_data
-from vpcore_report.chart_data import SignalOnMarket, busiest_window, market_window
+from vpcore_report.chart_data import SignalOnMarket, Trades, busiest_window, market_window
 
 START = datetime(2024, 3, 1, 14, 30, tzinfo=UTC)
 

@@ -122,11 +122,13 @@ def test_the_trades_are_those_of_the_stored_row(done: Workspace) -> None:
             leader = Leader(done, row)
             trades = leader.trades()
             assert len(trades) == row["n_signals"] - row["n_dropped"]
-            assert trades.net.mean() == pytest.approx(row["net_pnl_ticks"], abs=1e-12)
-            assert np.mean(trades.outcome == 1) == pytest.approx(row["tp_rate"])
-            assert np.mean(trades.outcome == 0) == pytest.approx(row["timeout_rate"])
-            assert np.median(trades.seconds) * 1000 == pytest.approx(row["median_time_to_outcome_ms"])
-            assert np.count_nonzero(trades.sides > 0) <= row["n_up"]
+            assert trades["net_pnl_ticks"].mean() == pytest.approx(row["net_pnl_ticks"], abs=1e-12)
+            assert (trades["reason"] == "take-profit").mean() == pytest.approx(row["tp_rate"])
+            assert (trades["reason"] == "timeout").mean() == pytest.approx(row["timeout_rate"])
+            assert trades["bins_held"].median() * leader.dataset.cell_width_ns / 1e6 == pytest.approx(
+                row["median_time_to_outcome_ms"]
+            )
+            assert (trades["side"] > 0).sum() <= row["n_up"]
 
 
 def test_sensitivity_holds_the_row_itself_and_a_fee_costs_what_it_is(done: Workspace) -> None:
@@ -154,7 +156,7 @@ def test_outcomes_by_time_add_up(done: Workspace) -> None:
     from datetime import UTC, datetime
 
     leader = Leader(done, done.results.query_best(min_signals=5, limit=1).row(0, named=True))
-    trades = leader.trades()
+    trades = chart_data.Trades.of(leader)
     times = [datetime.fromtimestamp(int(ns) / 1e9, UTC) for ns in leader.dataset.bin("bin_end_ns")]
     found = chart_data.stretches(trades, times)
     assert found.count.sum() == len(trades)

@@ -54,17 +54,19 @@ def test_the_figures_are_those_of_the_trades(proven: Workspace, edit: Edit) -> N
     for row in rows.to_dicts()[::5]:
         leader = Leader(proven, row)
         trades = leader.trades()
+        decided, left, net = (trades[name].to_numpy() for name in ("bin", "exit_bin", "net_pnl_ticks"))
+        took = (trades["reason"] == "take-profit").to_numpy()
         for g in range(4):
             a, b = bounds[g], bounds[g + 1]
-            inside = (trades.decided >= a) & (trades.decided < b)
+            inside = (decided >= a) & (decided < b)
             assert row["group_trades"][g] == int(inside.sum())
-            assert row["group_tp"][g] == int((trades.outcome[inside] == 1).sum())
-            assert row["group_net_ticks"][g] == pytest.approx(float(trades.net[inside].sum()))
-            assert row["group_net_ticks2"][g] == pytest.approx(float((trades.net[inside] ** 2).sum()))
+            assert row["group_tp"][g] == int(took[inside].sum())
+            assert row["group_net_ticks"][g] == pytest.approx(float(net[inside].sum()))
+            assert row["group_net_ticks2"][g] == pytest.approx(float((net[inside] ** 2).sum()))
             reach = b + 1 + 50  # latency and the longest hold
-            kept = ~inside & ~((trades.left >= a) & (trades.decided < reach + 7))
+            kept = ~inside & ~((left >= a) & (decided < reach + 7))
             assert row["train_trades"][g] == int(kept.sum())
-            assert row["train_net_ticks"][g] == pytest.approx(float(trades.net[kept].sum()))
+            assert row["train_net_ticks"][g] == pytest.approx(float(net[kept].sum()))
             checked += int((~inside & ~kept).sum())
         assert sum(row["group_trades"]) == row["n_signals"] - row["n_dropped"]
     assert checked > 10  # purging had something to do

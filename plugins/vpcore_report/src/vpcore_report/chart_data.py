@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.backtest.entries import Detections, Mode, band
-from vpcore.experiment.trades import Sensitivity, Trades
+from vpcore.backtest.evaluate import REASONS
+from vpcore.experiment.trades import Leader, Sensitivity
 from vpcore.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
@@ -30,6 +31,52 @@ OUTCOMES = ((1, "take-profit"), (-1, "stop"), (0, "timeout"))
 _STRETCHES_S = (300, 600, 900, 1800, 3600)
 _MOST_STRETCHES = 14
 _HOLD_STEPS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Trades:
+    """The trades of a row as arrays, in order of decision.
+
+    Attributes
+    ----------
+    decided, entered, left : int64[n_trades]
+        Bins of decision, entry and exit, from the first bin of the dataset.
+    sides : int8[n_trades]
+        +1 long, -1 short.
+    outcome : int8[n_trades]
+        +1 take-profit, -1 stop, 0 timeout.
+    net : float64[n_trades]
+        Net PnL, ticks.
+    seconds : float64[n_trades]
+        Holding time.
+    """
+
+    decided: Ints
+    entered: Ints
+    left: Ints
+    sides: npt.NDArray[np.int8]
+    outcome: npt.NDArray[np.int8]
+    net: Floats
+    seconds: Floats
+
+    def __len__(self) -> int:
+        return int(self.net.shape[0])
+
+    @classmethod
+    def of(cls, leader: Leader) -> Trades:
+        """Return the trades of a row, from the frame of `vpcore.backtest.evaluate.Evaluation`."""
+        frame, market = leader.trades(), leader.session.market
+        first = int(market.bin_seq[0]) if market.n_bins else 0
+        codes = {name: code for code, name in REASONS.items()}
+        return cls(
+            decided=frame["bin"].to_numpy() - first,
+            entered=frame["entry_bin"].to_numpy() - first,
+            left=frame["exit_bin"].to_numpy() - first,
+            sides=frame["side"].to_numpy(),
+            outcome=np.array([codes[reason] for reason in frame["reason"].to_list()], dtype=np.int8),
+            net=frame["net_pnl_ticks"].to_numpy(),
+            seconds=frame["bins_held"].to_numpy() * (market.cell_width_ns / NS_PER_S),
+        )
 
 
 @dataclass(frozen=True, slots=True)

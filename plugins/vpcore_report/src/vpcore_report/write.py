@@ -243,7 +243,7 @@ def heat_maps(rows: pl.DataFrame, most: int) -> list[chart_data.Pivot]:
 
 def _trades(page: Page, facts: Facts, leader: Leader) -> None:
     row, data = facts.leader, leader.dataset
-    trades = leader.trades()
+    trades = chart_data.Trades.of(leader)
     zone = ZoneInfo(zone_of(facts.manifest))
     times = [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in data.bin("bin_end_ns")]
     page.section("The leader's trades")
@@ -292,7 +292,12 @@ def _market(page: Page, leader: Leader, zone: str) -> None:
 def on_market(leader: Leader) -> chart_data.SignalOnMarket:
     """Return a row's signal over its dataset, for pictures."""
     return chart_data.SignalOnMarket(
-        leader.dataset, leader.values, leader.detections(), leader.trades(), leader.row["threshold"], leader.mode
+        leader.dataset,
+        leader.values,
+        leader.detections(),
+        chart_data.Trades.of(leader),
+        leader.row["threshold"],
+        leader.mode,
     )
 
 

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.entries import Detections
-from vpcore.backtest.evaluate import REASONS, Evaluation, evaluate_trial
+from vpcore.backtest.evaluate import Evaluation, evaluate_trial
 from vpcore.backtest.metrics import NO_DRAWS, Draws, Signals, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
@@ -22,7 +20,6 @@ from vpcore.errors import SignalError
 from vpcore.inference.blocks import datasets_of
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import MLSignal, batch, code_digest, core_digest
-from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -34,36 +31,6 @@ LATENCIES = (0, 1, 2, 5)
 """Bins from the decision's bin to the entry, beside the row's own."""
 
 _DRAWS = 999
-
-
-@dataclass(frozen=True, slots=True)
-class Trades:
-    """What became of every trade of a row, in the order of the entries.
-
-    Attributes
-    ----------
-    decided, entered, left : int64[n_trades]
-        Bins.
-    sides : int8[n_trades]
-        +1 long, -1 short.
-    outcome : int8[n_trades]
-        +1 take-profit, -1 stop, 0 timeout.
-    net : float64[n_trades]
-        Ticks after costs.
-    seconds : float64[n_trades]
-        From entry to exit.
-    """
-
-    decided: npt.NDArray[np.int64]
-    entered: npt.NDArray[np.int64]
-    left: npt.NDArray[np.int64]
-    sides: npt.NDArray[np.int8]
-    outcome: npt.NDArray[np.int8]
-    net: npt.NDArray[np.float64]
-    seconds: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return int(self.net.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +96,9 @@ class Leader:
         """Return the trades and figures of the row, computed anew; with `draws` of the row, all figures are equal."""
         return evaluate_trial(self.session, self.values, self.trial, self.rules, mode=self.mode, draws=draws)
 
-    def trades(self) -> Trades:
-        """Return the trades of the row as arrays."""
-        frame = self.evaluate().trades
-        first = int(self.session.market.bin_seq[0]) if self.dataset.n_bins else 0
-        codes = {name: code for code, name in REASONS.items()}
-        return Trades(
-            decided=frame["bin"].to_numpy() - first,
-            entered=frame["entry_bin"].to_numpy() - first,
-            left=frame["exit_bin"].to_numpy() - first,
-            sides=frame["side"].to_numpy(),
-            outcome=frame["reason"].replace_strict(codes, return_dtype=pl.Int8).to_numpy(),
-            net=frame["net_pnl_ticks"].to_numpy(),
-            seconds=frame["bins_held"].to_numpy() * (self.dataset.cell_width_ns / NS_PER_S),
-        )
+    def trades(self) -> pl.DataFrame:
+        """Return the trades of the row, as `vpcore.backtest.evaluate.Evaluation` has them."""
+        return self.evaluate().trades
 
     def sensitivity(self) -> list[Sensitivity]:
         """Return the row with other delays and fees; a learning signal's values stay as they were learnt."""
