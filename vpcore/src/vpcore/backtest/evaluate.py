@@ -28,7 +28,7 @@ REASONS = {barrier.TAKE_PROFIT: "take-profit", barrier.STOP_LOSS: "stop", barrie
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one evaluation; names and definitions are those of `vpcore.backtest.metrics.trial_figures`.
+    """The figures of one evaluation, as defined by `vpcore.backtest.metrics.trial_figures`.
 
     NaN where a figure is undefined, for instance without trades.
     """
@@ -137,8 +137,7 @@ def evaluate(
 
     Notes
     -----
-    The same code computes the rows of ``vp run``: figures without random draws are equal, bit for bit. ``p_random`` is
-    equal for the same number of draws and seed; the bootstrap of a stored row is seeded by its run.
+    The same code computes the rows of ``vp run``: every figure is equal, bit for bit, for the same draws and seed.
     """
     if isinstance(values, SignalResult):
         mode, values = mode or values.prediction_mode, values.values
@@ -171,7 +170,7 @@ def evaluate_trial(
 
 
 def tick_value(dataset: Dataset) -> float | None:
-    """Return the worth of one tick of one contract in the instrument's currency; None if the dataset does not say."""
+    """Return the value of one tick of one contract in the instrument's currency; None without a known multiplier."""
     multiplier = dataset.manifest.get("pipeline", {}).get("instrument", {}).get("multiplier")
     return None if multiplier is None else dataset.tick_int * float(multiplier) / PRICE_SCALE
 

@@ -141,13 +141,13 @@ def trial_figures(
     dict of arrays of shape (n_trials,)
         The four columns of `Trial`, and:
 
-        - ``n_signals``, ``n_up``, ``n_down``: accepted signals, of which long and short. int64.
+        - ``n_signals``, ``n_up``, ``n_down``: accepted signals, and the long and short ones among them. int64.
         - ``n_dropped``: signals without a trade: the entry bin is invalid or past the end, or the stop not wider than
-          its spread. Trades are ``n_signals - n_dropped``; all that follows is of trades, NaN where there are none.
+          its spread. Trades are ``n_signals - n_dropped``; the figures below are of trades, NaN without a trade.
         - ``tp_rate``, ``sl_rate``, ``timeout_rate``: they add up to 1. ``tie_rate``: stops in whose bin the take-profit
           was touched too.
-        - ``tp_rate_lo``, ``tp_rate_hi``: Wilson 95 %. ``n_eff``: what the overlapping trades are worth as separate
-          ones, the sum of each one's mean share of the bins it is open.
+        - ``tp_rate_lo``, ``tp_rate_hi``: Wilson 95 %. ``n_eff``: effective number of independent trades, the
+          sum over trades of their mean share of the bins in which they are open.
         - ``mean_pnl_ticks``: mid to mid, without costs. ``net_pnl_ticks``: after spread and fee. Means.
         - ``events_per_hour``: signals per hour after the warm-up.
         - ``median_time_to_outcome_ms``: from the entry to the bin that closes the trade (timeouts: to the end of the
@@ -156,12 +156,12 @@ def trial_figures(
         - ``breakeven_rate``, ``driftless_rate``: see `vpcore.backtest.costs`.
         - ``net_pnl_sd`` (ticks, n - 1), ``net_pnl_skew``, ``net_pnl_kurtosis`` (3 for a normal): of single trades.
         - ``net_pnl_lo``, ``net_pnl_hi``: 95 % stationary bootstrap of the mean; ``block_length`` in trades.
-        - ``p_random``: how often random entry pays as much, see `vpcore.statistics.permutation`.
+        - ``p_random``: p-value against random entry, see `vpcore.statistics.permutation`.
         - ``trades_digest``: see `vpcore.backtest.trades_digest`. str.
         - ``block_pnl_ticks``, of shape (n_trials, n_blocks): net PnL per 5-minute block, by the bin of entry.
-        - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks before fees: what the trades with a
-          full horizon pay, then what they pay after each of the first rotations behind ``p_random``, which all rows on
-          a market share. Of shape (n_trials, 0) without draws.
+        - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks: PnL of trades with a full horizon
+          before fees, then their PnL after each of the first rotations behind ``p_random``. All rows on a market share
+          the rotations. Of shape (n_trials, 0) without draws.
         - with `cuts`, `SPLIT_COLUMNS` of `vpcore.backtest.cross_validation`, of shape (n_trials, n_groups) or
           (n_trials, n_folds).
 

@@ -1,4 +1,4 @@
-"""The trades of one row, computed anew from its dataset, and what they become with other costs and delays."""
+"""The trades of one row, computed anew from its dataset, and the row with other costs and delays."""
 
 from __future__ import annotations
 

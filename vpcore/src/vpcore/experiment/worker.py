@@ -1,4 +1,4 @@
-"""What a worker does: portions of runs over one dataset. Whatever two runs share is computed once per worker."""
+"""The worker: portions of runs over one dataset. A worker computes shared work of its runs once."""
 
 from __future__ import annotations
 
@@ -53,10 +53,9 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Runs over one dataset that a worker does one after the other; it gets the dataset from `datasets`.
+    """Runs over one dataset, for one worker, in order. The worker opens the dataset from `datasets`.
 
-    Of learning signals the fitted models are kept below `models`, if given, and what they say of their runs below
-    `diagnostics`.
+    The worker writes fitted models of learning signals below `models`, if given, and diagnostics below `diagnostics`.
     """
 
     datasets: DatasetRegistry | None
@@ -71,15 +70,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one run.
+    """The result of one run.
 
     Attributes
     ----------
     run_id : str
     columns : dict of arrays
-        As from `vpcore.backtest.metrics.trial_figures`; of a run that failed only the key columns.
+        From `vpcore.backtest.metrics.trial_figures`; a failed run has the key columns only.
     error, traceback : str or None
-        Of a run that failed.
+        Of a failed run.
     started : float
         Seconds since the epoch.
     elapsed : float
@@ -99,7 +98,7 @@ class DatasetUnseen(DatasetError):
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""What runs share is not made for threads, and a worker of a cluster may have several."""
+"""Shared work of runs is not thread-safe, and a worker of a cluster may have several threads."""
 
 
 def run_task(task: Task) -> list[Outcome]:
@@ -156,7 +155,7 @@ def rows_of(session: Session, item: WorkItem, task: Task) -> Columns:
 
     if not isinstance(signal, MLSignal):
         return rows(shared.timed(f"values of {item.signal_name}", lambda: batch(signal, data).values), item.trials)
-    # What a learning signal learns from depends on the barriers, so its values do.
+    # The labels of a learning signal depend on the barriers, and so do its values.
     parts = []
     for tp, sl in sorted({(trial.tp_ticks, trial.sl_ticks) for trial in item.trials}):
         rules = config.rules(tp, sl)

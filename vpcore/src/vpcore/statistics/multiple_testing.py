@@ -11,18 +11,18 @@ _CHUNK_ROWS = 4096
 
 
 def standardised(rotated: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return what each row's trades pay, and what they pay after each rotation, in standard deviations from the mean.
+    """Return the PnL of each row, observed and after each rotation, in standard deviations from the row's mean.
 
     Parameters
     ----------
     rotated : int32[n_rows, 1 + n_draws]
-        As rows are stored: first what the trades pay, then what they pay after each of the shared rotations.
+        As stored: first the observed PnL of the row, then its PnL after each of the shared rotations.
 
     Returns
     -------
     float32[n_rows, 1 + n_draws]
-        0 in a row whose values are all the same. Mean and deviation are over all columns, the first one included: under
-        the null it is one of them.
+        0 in a row with equal values. Mean and deviation include the first column: under the null it is one of the
+        draws.
     """
     values = rotated.astype(np.float32)
     values -= rotated.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
@@ -34,8 +34,8 @@ def standardised(rotated: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the p-value of each row adjusted for all rows, by step-down over the maximum.
 
-    The p-value of the best row is the share of draws in which *any* row does as well, that of the next the share in
-    which any other than the best does, and so on.
+    The p-value of the best row is the share of draws in which *any* row does as well. The p-value of the next row
+    leaves out the best row, and so on.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArra
     Returns
     -------
     float64[n_rows]
-        ``(1 + #{draws as good}) / (n_draws + 1)``, and not below that of a better row. The answer does not depend on
-        the order of the rows.
+        ``(1 + #{draws as good}) / (n_draws + 1)``, and at least the p-value of every better row. The order of the rows
+        has no influence.
 
     Notes
     -----
@@ -81,12 +81,12 @@ def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArra
 
 
 def benjamini_hochberg(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the q-value of each p-value: the lowest false discovery rate at which it is among the discoveries.
+    """Return the q-value of each p-value: the lowest false discovery rate that accepts it as a discovery.
 
     Parameters
     ----------
     p : float64[n]
-        NaN where there is none; those do not count.
+        NaN without a p-value; NaN does not count.
 
     Returns
     -------
@@ -95,8 +95,8 @@ def benjamini_hochberg(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
     Notes
     -----
-    Source: Benjamini and Hochberg (1995). It holds for independent tests and for those that depend positively on each
-    other, as rows of one experiment on one market mostly do.
+    Source: Benjamini and Hochberg (1995). It holds for independent and for positively dependent tests; rows of one
+    experiment on one market mostly depend positively.
     """
     q = np.full(p.shape, np.nan)
     known = np.flatnonzero(~np.isnan(p))
