@@ -189,7 +189,7 @@ def _trades(
     session: Session, values: npt.NDArray[np.float64], signals: Detections, table: OutcomeTable, rules: TradeRules
 ) -> pl.DataFrame:
     dataset, market = session.dataset, session.market
-    which, entry, row = entered(table, signals, rules.latency_bins)
+    which, entry, row = entered(table, signals.bins, signals.sides, rules.latency_bins)
     decided, sides = signals.bins[which], signals.sides[which].astype(np.int64)
     left = table.exit_bin[row, entry].astype(np.int64)
     net = table.net[row, entry].astype(np.int64)

@@ -209,9 +209,13 @@ def _totals(
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
     rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)
-    for row, trial in enumerate(trials):
-        found = signals.of(trial.threshold, trial.cooldown_bins)
-        resampled[row], rotated_net[row] = _resampled(table, ring, found, rules, draws, digests[row])
+    which, entries, side = entered(table, bins, sides, rules.latency_bins)
+    net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
+    for row in range(n_rows):
+        sequence = slice(offsets[row], offsets[row + 1])
+        pnl = net[bounds[row] : bounds[row + 1]]
+        decided = (bins[sequence], sides[sequence])
+        resampled[row], rotated_net[row] = _resampled(pnl, ring, decided, rules, draws, digests[row])
     return {
         "sums": sums,
         "n_eff": n_eff,
@@ -287,20 +291,24 @@ RESAMPLED = (
 
 
 def _resampled(
-    table: OutcomeTable, ring: Ring | None, signals: Detections, rules: TradeRules, draws: Draws, trades_digest: str
+    net: _Ints,
+    ring: Ring | None,
+    decided: tuple[_Ints, npt.NDArray[np.int8]],
+    rules: TradeRules,
+    draws: Draws,
+    trades_digest: str,
 ) -> tuple[tuple[float, ...], _Ints]:
     """Return the figures named by `RESAMPLED` of one trial, in ticks after fees, and its rotations to store.
 
-    `ring` is None without rotations.
+    `net` is the PnL of its trades before fees, half-ticks; `decided` are bins and sides of its signals; `ring` is None
+    without rotations.
     """
-    _, entries, side = entered(table, signals, rules.latency_bins)
-    net = table.net[side, entries].astype(np.int64)
     shape = np.empty(4, dtype=np.float64)
     resample.moments(net, shape)
     lo, hi, length = mean_interval(net, draws.resamples, draws.seed_of(trades_digest) if draws.resamples else 0)
     sums = np.empty(0, dtype=np.int64)
     if ring is not None:
-        sums = rotated(ring, signals.bins + rules.latency_bins, signals.sides, draws.rotations, draws.market_key)
+        sums = rotated(ring, decided[0] + rules.latency_bins, decided[1], draws.rotations, draws.market_key)
     figures = (
         float(shape[1]) / HALF_TICKS_PER_TICK,
         float(shape[2]),
@@ -313,12 +321,14 @@ def _resampled(
     return figures, sums[: 1 + STORED_DRAWS]
 
 
-def entered(table: OutcomeTable, signals: Detections, latency_bins: int) -> tuple[_Ints, _Ints, _Ints]:
+def entered(
+    table: OutcomeTable, bins: _Ints, sides: npt.NDArray[np.int8], latency_bins: int
+) -> tuple[_Ints, _Ints, _Ints]:
     """Return the trades of signals: index of the signal, entry bin, and row of the table, int64[n_trades] each.
 
     Signals without a trade are left out: the entry bin is past the end, or nothing can be entered there.
     """
-    entries, side = signals.bins + latency_bins, (signals.sides < 0).astype(np.int64)
+    entries, side = bins + latency_bins, (sides < 0).astype(np.int64)
     which = np.flatnonzero(entries < table.outcome.shape[1])
     which = which[table.outcome[side[which], entries[which]] != barrier.NO_TRADE]
     return which, entries[which], side[which]
