@@ -128,11 +128,12 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 
 def test_the_public_api_is_pinned() -> None:
     assert vpcore.__all__ == [
-        "BackgroundFit", "CausalityError", "Component", "ConfigError", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
-        "Evaluation", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "RankedRow",
+        "Audit", "BackgroundFit", "CausalityError", "Component", "ConfigError", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
+        "Evaluation", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "Promotion", "RankedRow",
         "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
-        "TradeRules", "VpError", "Workspace", "__version__", "evaluate", "hookimpl", "leaderboard", "score_dataset",
+        "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "evaluate", "generate", "hookimpl", "leaderboard",
+        "promote", "run", "score", "score_dataset", "trades",
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vpcore.api import check, generate, run, score, trades
     from vpcore.backtest.evaluate import Evaluation, evaluate
     from vpcore.dataset import Dataset
     from vpcore.engine import Engine, EngineParams, Frame, FrameBlock
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         StorageError,
         VpError,
     )
+    from vpcore.experiment.audit import Audit, audit
     from vpcore.experiment.leaderboard import Leaderboard, RankedRow, leaderboard
     from vpcore.plugins.component import Component
     from vpcore.plugins.hookspecs import hookimpl
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from vpcore.rules import TradeRules
     from vpcore.scoring import ScoringConfig, SpectrumScorer, score_dataset
     from vpcore.serving.live_pipeline import LiveBin, LivePipeline
+    from vpcore.serving.promote import Promotion, promote
     from vpcore.signal import (
         BackgroundFit,
         MLSignal,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Audit",
     "BackgroundFit",
     "CausalityError",
     "Component",
@@ -69,6 +73,7 @@ __all__ = [
     "MLSignal",
     "PluginError",
     "ProjectionConfig",
+    "Promotion",
     "RankedRow",
     "RefusedError",
     "RegistryError",
@@ -89,10 +94,17 @@ __all__ = [
     "VpError",
     "Workspace",
     "__version__",
+    "audit",
+    "check",
     "evaluate",
+    "generate",
     "hookimpl",
     "leaderboard",
+    "promote",
+    "run",
+    "score",
     "score_dataset",
+    "trades",
 ]
 
 _HOME = {
@@ -103,6 +115,9 @@ _HOME = {
     "ResultsDB": "results",
     "TradeRules": "rules",
     "Workspace": "workspace",
+    **dict.fromkeys(("check", "generate", "run", "score", "trades"), "api"),
+    **dict.fromkeys(("Audit", "audit"), "experiment.audit"),
+    **dict.fromkeys(("Promotion", "promote"), "serving.promote"),
     **dict.fromkeys(("LiveBin", "LivePipeline"), "serving.live_pipeline"),
     **dict.fromkeys(("Evaluation", "evaluate"), "backtest.evaluate"),
     **dict.fromkeys(("Leaderboard", "RankedRow", "leaderboard"), "experiment.leaderboard"),

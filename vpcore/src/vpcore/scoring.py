@@ -25,7 +25,7 @@ from vpcore.errors import ConfigError, DatasetError, listed
 from vpcore.kernels.robust_z import blend_cells, robust_z_cells
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 CHANNELS = ("composite_d1", "composite_d2", "composite_d3")
 """Grid columns that the scorer reads, in the order of every per-channel setting."""
@@ -332,20 +332,22 @@ def score_arrays(
     return np.hstack(scores), np.hstack(states)
 
 
-def score_dataset(grid_df: pl.DataFrame, scoring_config: ScoringConfig) -> pl.DataFrame:
+def score_dataset(grid_df: Any, scoring_config: ScoringConfig) -> Any:
     """Add ``flow_score`` and ``flow_state_code`` to a grid.
 
     Parameters
     ----------
-    grid_df : polars.DataFrame
-        One row per bin and cell, sorted by ``bin_seq, k``, dense; with ``book_valid`` and the three channels.
+    grid_df : polars.DataFrame, pandas.DataFrame or Dataset
+        A dataset, for its own grid; or a frame with one row per bin and cell, sorted by ``bin_seq, k``, dense, with
+        ``book_valid`` and the three channels.
     scoring_config : ScoringConfig
         Settings of the scorer.
 
     Returns
     -------
-    polars.DataFrame
-        The same rows and columns, and ``flow_score`` (float64) and ``flow_state_code`` (int8) at the end.
+    DataFrame
+        The same rows and columns (of a `Dataset`, its grid with the channels as a Polars frame), and ``flow_score``
+        (float64) and ``flow_state_code`` (int8) at the end; pandas for a pandas frame.
 
     Raises
     ------
@@ -354,6 +356,10 @@ def score_dataset(grid_df: pl.DataFrame, scoring_config: ScoringConfig) -> pl.Da
     """
     import polars as pl
 
+    from vpcore.dataset import Dataset
+
+    if isinstance(grid_df, Dataset):
+        return score_dataset(grid_df.grid(columns=CHANNELS), scoring_config)
     needed = ("bin_seq", "k", "book_valid", *CHANNELS)
     missing = [name for name in needed if name not in grid_df.columns]
     if missing:
@@ -361,6 +367,9 @@ def score_dataset(grid_df: pl.DataFrame, scoring_config: ScoringConfig) -> pl.Da
             f"The grid has no column {listed(missing)}. The scorer reads {', '.join(needed)}. "
             "Generate the dataset with them in pipeline.columns."
         )
+    if not isinstance(grid_df, pl.DataFrame):
+        scored = score_dataset(pl.DataFrame({name: grid_df[name].to_numpy() for name in needed}), scoring_config)
+        return grid_df.assign(**{name: scored[name].to_numpy() for name in ("flow_score", "flow_state_code")})
     n_rows = grid_df.height
     bin_seq, k = grid_df["bin_seq"].to_numpy(), grid_df["k"].to_numpy()
     n_cells = int((bin_seq == bin_seq[0]).sum()) if n_rows else 1

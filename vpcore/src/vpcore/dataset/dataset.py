@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -268,17 +268,45 @@ class Dataset:
             self._unknown("bin", name, self.bin_columns)
         return self._columns.bin(name)
 
-    def grid(self, name: str) -> Array:
-        """Return a grid column, shape (n_bins, n_cells), C-contiguous; cell `k` is at index ``k + radius``.
-
-        Stored columns are float32; those of `vpcore.schema.GRID_SUMS` are float64 sums of two stored ones. Values are 0
-        in invalid bins and never NaN. The first call costs about the decompression of the column; the array is kept.
+    def __getitem__(self, name: str) -> Array:
+        """Return a column: shape (n_bins,) of a bin column, (n_bins, n_cells) of a grid column.
 
         Raises
         ------
         DatasetError
             If there is none of this name, or the file cannot be read.
         """
+        return self.bin(name) if name in self.bin_columns else self.grid(name)
+
+    @overload
+    def grid(self, name: str) -> Array: ...
+
+    @overload
+    def grid(self, name: None = None, *, columns: Sequence[str] | None = None) -> pl.DataFrame: ...
+
+    def grid(self, name: str | None = None, *, columns: Sequence[str] | None = None) -> Array | pl.DataFrame:
+        """Return a grid column as an array, or without a name the grid as a Polars frame.
+
+        The frame has one row per bin and cell, sorted by ``bin_seq, k``: ``time`` (end of the bin), ``bin_seq``, ``k``,
+        ``price`` (of the cell, null in invalid bins and at the mid of an odd spread), ``book_valid`` and `columns`, by
+        default all of `grid_columns`: some 100 bytes per row.
+
+        An array has the shape (n_bins, n_cells), C-contiguous; cell `k` is at index ``k + radius``. Stored columns are
+        float32, the columns of `vpcore.schema.GRID_SUMS` float64 sums of two stored ones. Values are 0 in invalid bins
+        and never NaN. The first call costs about the decompression of the column; the array is kept.
+
+        Raises
+        ------
+        DatasetError
+            If there is none of this name, or the file cannot be read.
+        """
+        if name is None:
+            from vpcore.dataset.frames import timed_grid
+
+            for column in columns or ():
+                if column not in self._columns.grid_names:
+                    self._unknown("grid", column, self._columns.grid_names)
+            return timed_grid(self, columns)
         if name not in self._columns.grid_names:
             self._unknown("grid", name, self._columns.grid_names)
         return self._columns.grid(name)
@@ -296,6 +324,15 @@ class Dataset:
         raise DatasetError(f"Dataset '{self.dataset_id}' has no {kind} column '{name}'.{hint} It has: {listed(names)}.")
 
     # -- frames --------------------------------------------------------------------------------------------------------
+
+    def bins(self) -> pl.DataFrame:
+        """Return the bin columns as a Polars frame, one row per bin.
+
+        Before them ``time`` (end of the bin, UTC), ``bid`` and ``ask`` (prices, null in invalid bins).
+        """
+        from vpcore.dataset.frames import timed_bins
+
+        return timed_bins(self)
 
     def bins_frame(self) -> pl.LazyFrame:
         """Return the bin columns as a polars LazyFrame, one row per bin."""

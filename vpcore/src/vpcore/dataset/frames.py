@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import polars as pl
 from vpcore.dataset.columns import ParquetColumns, SlicedColumns
 from vpcore.dataset.manifest import BINS_FILE, GRID_FILE
 from vpcore.schema import GRID_SUMS
+from vpcore.units import PRICE_SCALE
 
 if TYPE_CHECKING:
     from vpcore.dataset.dataset import Dataset
@@ -53,3 +55,43 @@ def grid_frame(dataset: Dataset) -> pl.LazyFrame:
     }
     values = {name: dataset.grid(name).reshape(-1) for name in dataset.grid_columns}
     return pl.DataFrame({**keys, **values}).lazy()
+
+
+def timed_bins(dataset: Dataset) -> pl.DataFrame:
+    """Return the bin columns after ``time``, ``bid`` and ``ask``; see `Dataset.bins`."""
+    valid = pl.col("book_valid")
+    prices = {"bid": "best_bid_price_int", "ask": "best_ask_price_int"}
+    return (
+        bins_frame(dataset)
+        .select(
+            _time("bin_end_ns"),
+            *(pl.when(valid).then(pl.col(column) / PRICE_SCALE).alias(name) for name, column in prices.items()),
+            pl.all(),
+        )
+        .collect()
+    )
+
+
+def timed_grid(dataset: Dataset, columns: Sequence[str] | None) -> pl.DataFrame:
+    """Return grid columns after ``time``, ``bin_seq``, ``k``, ``price`` and ``book_valid``; see `Dataset.grid`."""
+    names = dataset.grid_columns if columns is None else columns
+    mid2 = (dataset.bin("best_bid_price_int") + dataset.bin("best_ask_price_int")) // dataset.tick_int
+    k = dataset.k.astype(np.int64)
+    odd = (mid2 % 2)[:, None]
+    # The inverse of k = sign(d) * ceil(|d| / 2): levels lie at even or odd half-ticks from the mid, as the spread does.
+    half_ticks = 2 * k[None, :] - odd * np.sign(k)[None, :]
+    known = dataset.valid[:, None] & ((odd == 0) | (k[None, :] != 0))
+    price = np.where(known, (mid2[:, None] + half_ticks) // 2 * (dataset.tick_int / PRICE_SCALE), np.nan)
+    grid = grid_frame(dataset).select(*(name for name in ("bin_seq", "k", "book_valid") if name not in names), *names)
+    return (
+        grid.collect()
+        .with_columns(
+            pl.Series("bin_end_ns", np.repeat(dataset.bin("bin_end_ns"), dataset.n_cells)),
+            pl.Series("price", price.reshape(-1)).fill_nan(None),
+        )
+        .select(_time("bin_end_ns"), "bin_seq", "k", "price", "book_valid", *names)
+    )
+
+
+def _time(column: str) -> pl.Expr:
+    return pl.from_epoch(column, time_unit="ns").dt.replace_time_zone("UTC").alias("time")

@@ -1,0 +1,166 @@
+"""The steps of an experiment as functions for notebooks: file to dataset, dataset to rows, rows to trades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from vpcore.errors import ResultsError, did_you_mean, listed
+from vpcore.experiment.leaderboard import RankedRow
+from vpcore.experiment.run import Experiment, run_experiment
+from vpcore.experiment.trades import Leader
+from vpcore.generation.generate import generate_dataset
+from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
+
+if TYPE_CHECKING:
+    from vpcore.config import PipelineSpec
+    from vpcore.dataset import Dataset
+    from vpcore.experiment.recorder import SweepReport
+    from vpcore.signal.conformance.check import CheckReport
+    from vpcore.workspace import Workspace
+
+
+def generate(workspace: Workspace, pipeline: str | Path | PipelineSpec) -> Dataset:
+    """Generate a pipeline's dataset and return it. An existing dataset is verified and left unchanged.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its lake receives the dataset.
+    pipeline : str, Path or PipelineSpec
+        Name or path of a spec in the workspace, or the spec.
+
+    Raises
+    ------
+    ConfigError, SourceError, EngineError, StorageError
+        If the spec, its source files or the storage are unusable.
+    DatasetError
+        If the existing dataset was changed, or comes from other source files.
+    """
+    return generate_dataset(workspace, pipeline).dataset
+
+
+def run(
+    workspace: Workspace,
+    experiment: Experiment,
+    *,
+    force: bool = False,
+    executor: str | None = None,
+    max_workers: int | None = None,
+) -> SweepReport:
+    """Compute and store the missing rows of an experiment; generate missing datasets first.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds specs, datasets and results.
+    experiment : str, Path, ExperimentSpec or ExperimentConfig
+        Name or path of a spec in the workspace, or the spec.
+    force : bool
+        Compute stored rows again.
+    executor, max_workers : optional
+        Override `parallel` of the experiment. In a notebook, signals of the notebook itself need ``"serial"``.
+
+    Returns
+    -------
+    SweepReport
+        Counts of rows, failures and warnings. `vpcore.leaderboard` ranks the rows.
+
+    Raises
+    ------
+    CausalityError
+        If a signal looks ahead, or its streamed and batch values differ.
+    """
+    return run_experiment(workspace, experiment, force=force, executor=executor, max_workers=max_workers)
+
+
+def trades(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:
+    """Return the trades of a stored row, computed anew from its dataset: one line per trade, in order of decision.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds the row, its dataset and its signal.
+    row : str or RankedRow
+        Short name of a row, its beginning, or a row of a leaderboard. A combination over sessions has the trades of all
+        its sessions.
+
+    Returns
+    -------
+    DataFrame
+        ``dataset_id`` and the columns of `vpcore.Evaluation.trades`: times, side, value, prices, reason,
+        bins held, PnL.
+        Number and mean PnL of the trades equal the figures of the row.
+
+    Raises
+    ------
+    ResultsError
+        If no row, or more than one, has this name.
+    SignalError, DatasetError
+        If the code that made the row, or its dataset, is no longer there.
+    """
+    names = [row] if isinstance(row, str) else list(row.figures.get("session_rows") or [row.row])
+    frames = []
+    for name in names:
+        leader = Leader(workspace, _stored_row(workspace, name))
+        frames.append(leader.trades().select(pl.lit(leader.dataset.dataset_id).alias("dataset_id"), pl.all()))
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _stored_row(workspace: Workspace, name: str) -> dict[str, Any]:
+    rows = workspace.results.query_runs()
+    found = rows.filter(pl.col("row").str.starts_with(name)) if name else rows.clear()
+    if found.height == 1:
+        return found.row(0, named=True)
+    known = rows["row"].to_list()
+    hint = f" It begins {listed(found['row'].to_list()[:10])}." if found.height else did_you_mean(name, known)
+    raise ResultsError(f"{'More than one row' if found.height else 'No stored row'} is called '{name}'.{hint}")
+
+
+def score(dataset: Dataset, scoring: ScoringConfig | Mapping[str, Any] | None = None) -> Dataset:
+    """Return a dataset with the score of every cell attached: ``flow_score`` float64, ``flow_state_code`` int8.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With the three channels ``composite_d1``, ``composite_d2``, ``composite_d3``.
+    scoring : ScoringConfig or mapping, optional
+        Settings of the scorer; by default its defaults.
+
+    Raises
+    ------
+    DatasetError
+        If a channel is missing.
+    """
+    config = scoring if isinstance(scoring, ScoringConfig) else ScoringConfig.model_validate(scoring or {})
+    d1, d2, d3 = (dataset.grid(name) for name in CHANNELS)
+    values, states = score_arrays(d1, d2, d3, dataset.valid, config)
+    return dataset.with_grid({"flow_score": values, "flow_state_code": states})
+
+
+def check(workspace: Workspace, signal: str, **params: Any) -> CheckReport:
+    """Check an installed signal: causality, batch equals stream, mirror antisymmetry, dead parameters, and the rest.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its plugins hold the signal.
+    signal : str
+        Name of the signal.
+    **params
+        Parameters that differ from the defaults.
+
+    Raises
+    ------
+    PluginError
+        If no signal has this name.
+    ConfigError
+        If a parameter is unknown or out of range.
+    """
+    from vpcore.signal.conformance.check import check_signal
+
+    cls = workspace.plugins.load("signal", signal)
+    return check_signal(cls(cls.Params.parse(params, signal)), name=signal)
