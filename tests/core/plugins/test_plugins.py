@@ -67,7 +67,10 @@ def test_a_component_is_loaded_when_asked_for(install: Install) -> None:
     [
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("import no_such_library", "No module named 'no_such_library'"),
-        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        (
+            "import sys; sys.exit(3)",
+            "Plugin 'bad' called sys.exit(3) in its import, which a plugin must not do. Leave it out: VPCORE_DISABLE=bad.",
+        ),
         ("def broken(:", "SyntaxError: invalid syntax"),
     ],
 )

@@ -15,6 +15,7 @@ import pluggy
 from vpcore.errors import PluginError, VpError, did_you_mean, listed
 from vpcore.plugins import builtin, hookspecs
 from vpcore.plugins.component import Component
+from vpcore.plugins.containment import contained
 
 CORE = "core"
 DISABLE_VARIABLE = "VPCORE_DISABLE"
@@ -175,8 +176,9 @@ class Plugins:
         distribution = entry.dist.name if entry.dist is not None else ""
         version = entry.dist.version if entry.dist is not None else ""
         try:
-            plugin = entry.load()
-        except (Exception, SystemExit) as error:
+            with contained(entry.name, "its import"):
+                plugin = entry.load()
+        except Exception as error:
             self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
             return
         try:
@@ -282,18 +284,17 @@ class Plugins:
             return []
         components: list[Component] = []
         try:
-            for answer in self._call(plugin.name, hook, {}):
-                for item in answer:
-                    if not isinstance(item, Component):
-                        raise PluginError(
-                            f"{hook} must return Components, and one was {item!r}. "
-                            "Write Component(name, 'package.module:Class', summary)."
-                        )
-                    if "-" in item.name and hook != "vp_commands":
-                        raise PluginError(
-                            f"Only the name of a command may have '-', and {hook} returned '{item.name}'."
-                        )
-                    components.append(item)
+            with contained(plugin.name, hook):
+                found = [item for answer in self._call(plugin.name, hook, {}) for item in answer]
+            for item in found:
+                if not isinstance(item, Component):
+                    raise PluginError(
+                        f"{hook} must return Components, and one was {item!r}. "
+                        "Write Component(name, 'package.module:Class', summary)."
+                    )
+                if "-" in item.name and hook != "vp_commands":
+                    raise PluginError(f"Only the name of a command may have '-', and {hook} returned '{item.name}'.")
+                components.append(item)
         except Exception as error:
             message = f"{hook} failed: {describe(error)}" if not isinstance(error, PluginError) else str(error)
             self.failed.append(FailedPlugin(plugin.name, plugin.distribution, plugin.version, message))
@@ -359,7 +360,11 @@ class Plugins:
         article = f"{kind.capitalize()} '{name}'"
         place = f" ({where})" if where else ""
         try:
-            target = component.load()
+            if registered.plugin == CORE:
+                target = component.load()
+            else:
+                with contained(registered.plugin, f"the import of {component.target}"):
+                    target = component.load()
             if base := BASE_OF_KIND.get(kind):
                 _check_base(target, base, article, registered)
             return target
@@ -373,7 +378,7 @@ class Plugins:
                     f"Run: pip install {missing}"
                 ) from error
             raise PluginError(_not_loadable(article, place, registered, error)) from error
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             raise PluginError(_not_loadable(article, place, registered, error)) from error
 
     def resolve(self, kind: str, names: Iterable[str] | None = None) -> Iterator[tuple[Registered, Any, str | None]]:
@@ -400,7 +405,8 @@ class Plugins:
         for plugin in list(self.loaded):
             if hook in plugin.hooks:
                 try:
-                    self._call(plugin.name, hook, arguments)
+                    with contained(plugin.name, hook):
+                        self._call(plugin.name, hook, arguments)
                 except Exception as error:
                     self.hook_failures.append(HookFailure(plugin.name, hook, describe(error)))
         return len(self.hook_failures) - before

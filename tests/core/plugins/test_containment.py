@@ -1,0 +1,114 @@
+"""A plugin that prints, exits or hangs costs itself, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from vpcore import Component, PluginError, hookimpl
+from vpcore.plugins import containment
+from vpcore.plugins.manager import Plugins
+
+Install = Callable[..., list[metadata.EntryPoint]]
+
+LOUD = """
+    print("hello from the import")
+    from vpcore import Component, hookimpl
+
+    @hookimpl
+    def vp_signals():
+        print("hello from the hook")
+        yield Component("loud", "loud_module:Target", "A signal.")
+
+    @hookimpl
+    def vp_promoted():
+        print("hello from the event")
+
+    Target = "the target"
+"""
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    return Plugins([], disable=[])
+
+
+def test_what_a_plugin_prints_goes_to_stderr(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    plugins = Plugins(install("loud", LOUD), disable=[])
+    assert plugins.load("signal", "loud") == "the target"
+    assert plugins.hook.vp_promoted(workspace=None, serving_id="id", alias="live", spec=None) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [f"hello from the {what}" for what in ("import", "hook", "event")]
+
+
+def test_a_target_that_prints_or_exits_at_its_import(
+    install: Install, plugins: Plugins, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("inner", "print('importing'); import sys; sys.exit('enough')")
+    module = ModuleType("holder")
+    module.vp_signals = hookimpl(lambda: [Component("s", "inner_module:S", "S.")])  # type: ignore[attr-defined]
+    plugins.register(module, "p", "dist", "1.0")
+    expected = r"Plugin 'p' called sys.exit\('enough'\) in the import of inner_module:S, which a plugin must not do"
+    with pytest.raises(PluginError, match=expected):
+        plugins.load("signal", "s")
+    assert capsys.readouterr() == ("", "importing\n")
+
+
+def test_an_exit_in_a_hook_costs_the_plugin_only(plugins: Plugins) -> None:
+    def leave(*_: Any) -> Any:
+        sys.exit(0)
+
+    module = ModuleType("leaver")
+    module.vp_signals = hookimpl(lambda: leave())  # type: ignore[attr-defined]
+    module.vp_run_finished = hookimpl(lambda run_id: leave())  # type: ignore[attr-defined]
+    plugins.register(module, "leaver")
+    assert plugins.components("signal") == {}
+    assert plugins.failed[0].error.startswith("Plugin 'leaver' called sys.exit(0) in vp_signals, which")
+    told = {"workspace": None, "experiment": "e", "run_id": "r", "status": "ok", "error": None}
+    assert plugins.notify("vp_run_finished", **told) == 1
+    assert plugins.hook_failures[0].error.startswith("Plugin 'leaver' called sys.exit(0) in vp_run_finished, which")
+
+
+def test_ctrl_c_in_a_hook_is_the_users(plugins: Plugins) -> None:
+    def interrupted(run_id: str) -> None:
+        raise KeyboardInterrupt
+
+    module = ModuleType("slow")
+    module.vp_run_finished = hookimpl(interrupted)  # type: ignore[attr-defined]
+    plugins.register(module, "slow")
+    with pytest.raises(KeyboardInterrupt):
+        plugins.notify("vp_run_finished", workspace=None, experiment="e", run_id="r", status="ok", error=None)
+
+
+def test_an_import_that_hangs_is_named(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(containment, "PATIENCE_S", 0.05)
+    plugins = Plugins(install("hangs", "import time; time.sleep(0.5)"), disable=[])
+    assert plugins.failed == []
+    expected = "Waiting for plugin 'hangs': its import has taken 0.05 s. Ctrl-C ends the command; VPCORE_DISABLE=hangs"
+    assert capfd.readouterr().err.count(expected) == 1
+
+
+def test_a_quick_import_is_not_named(install: Install, capfd: pytest.CaptureFixture[str]) -> None:
+    Plugins(install("quick", ""), disable=[])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_loud_plugin_does_not_spoil_the_data_of_a_command(install: Install, tmp_path: Path) -> None:
+    install("loud", LOUD)
+    command = [sys.executable, "-m", "vpcore", "plugins", "--json"]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert "loud" in [plugin["plugin"] for plugin in json.loads(done.stdout)["plugins"]]
+    assert "hello from the import" in done.stderr
