@@ -18,6 +18,8 @@ from vpcore.executor import ExecutorLost, WorkerDied
 from vpcore.testing import executor_checks
 from vpcore_dask.executor import LOST_WORKER_TIMEOUT, DaskExecutor
 
+pytestmark = pytest.mark.slow
+
 _PARENT = """
 import os, sys, time
 from vpcore_dask.executor import DaskExecutor

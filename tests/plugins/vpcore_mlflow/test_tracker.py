@@ -19,6 +19,8 @@ from vpcore.testing import tracker_checks
 from vpcore.tracker.conformance import META, ROWS
 from vpcore_mlflow.tracker import MlflowTracker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.filterwarnings("ignore")
 @tracker_checks(MlflowTracker)

@@ -11,6 +11,8 @@ from vpcore import Workspace
 from vpcore.errors import ResultsError
 from vpcore_mlflow.ui import ui_command
 
+pytestmark = pytest.mark.slow
+
 
 def test_mlflow_ui(
     make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
