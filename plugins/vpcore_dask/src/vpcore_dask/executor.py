@@ -42,9 +42,9 @@ class DaskExecutor(Executor):
         Of a cluster of this machine, its processes, by default one per usable core. Of one that is running, at most so
         many tasks are given to it at a time, by default one per thread of its workers.
     address : str, optional
-        Of a scheduler, ``tcp://host:8786``. By default what Dask's own configuration names
-        (``DASK_SCHEDULER_ADDRESS``); if that names none, a cluster of processes of this machine is started, and ended
-        with this executor.
+        Of a scheduler, ``tcp://host:8786``. The default is the address in Dask's own
+        configuration (``DASK_SCHEDULER_ADDRESS``); without an address, the executor starts a cluster of processes on
+        this machine, and ends the cluster at `shutdown`.
 
     Raises
     ------
@@ -158,7 +158,7 @@ class DaskExecutor(Executor):
 
     @contextlib.contextmanager
     def _forgiving(self) -> Iterator[None]:
-        """Let go what cannot end in good order because the scheduler is lost, with nothing left to cancel."""
+        """Ignore errors of a client whose scheduler is lost: its tasks are lost too."""
         try:
             yield
         except Exception:
@@ -166,7 +166,7 @@ class DaskExecutor(Executor):
                 raise
 
     def kill(self) -> None:
-        """Cancel what waits; what is at work is ended where the workers are our own, and elsewhere left to end."""
+        """Cancel waiting tasks. Own workers stop at once; workers of a foreign cluster finish their tasks."""
         self.shutdown(wait=False)
 
 

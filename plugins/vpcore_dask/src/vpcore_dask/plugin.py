@@ -1,4 +1,4 @@
-"""What this package registers. Nothing is imported before it is used."""
+"""Components of this package; vpcore imports a target on first use."""
 
 from __future__ import annotations
 

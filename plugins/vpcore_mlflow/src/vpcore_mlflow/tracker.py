@@ -212,7 +212,7 @@ class MlflowTracker(Tracker):
     def _new(self, run: _Known, points: Sequence[tuple[str, int, float]], finished: int) -> list[Any]:
         """Return points (metric, step, value) as MLflow takes them, without those that it has as the last of a step.
 
-        A metric is a history: a value that has changed gets a later point, and one that has not gets none.
+        A metric is a history: a changed value gets a later point.
         """
         has: dict[tuple[str, int], Any] = {}
         if not run.new:

@@ -36,8 +36,8 @@ class OptunaSampler(Sampler):
 
     Notes
     -----
-    Optuna keeps no state between two rounds. It is told the figure of a known combination, and when it asks for that
-    combination again it gets the figure and is asked once more. A combination of the same round stays open.
+    Each round starts a new study with the known combinations and their figures. When Optuna proposes a known
+    combination again, the sampler tells the figure and asks once more. A combination of the same round stays open.
 
     Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization", section 4; multivariate: Falkner et
     al. (2018), "BOHB", section 3.2.

@@ -53,7 +53,7 @@ def check_shutdown(make: Make) -> None:
 
 
 def check_attributes(make: Make) -> None:
-    """It says how many tasks it has at a time, and whether they run in the caller's process."""
+    """`max_workers` and `in_process` are true."""
     with _made(make) as executor:
         assert executor.max_workers >= 1, f"max_workers must be at least 1, was {executor.max_workers}"
         here = executor.submit(os.getpid).result(_PATIENCE_S) == os.getpid()
@@ -63,7 +63,7 @@ def check_attributes(make: Make) -> None:
 
 
 def check_a_death(make: Make) -> None:
-    """A worker that dies is a BrokenExecutor of its task; where deaths are isolated, the others are done."""
+    """The death of a worker breaks its task; with `isolates`, the next task is done."""
     executor = _made(make)
     try:
         if executor.in_process:

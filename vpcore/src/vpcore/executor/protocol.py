@@ -13,7 +13,7 @@ WORKERS = 8
 
 
 class Executor(concurrent.futures.Executor):
-    """Runs the tasks of a sweep: a `concurrent.futures.Executor` that tells more about its workers.
+    """Runs the tasks of a sweep: a `concurrent.futures.Executor` with facts about its workers.
 
     A component may also make any other `concurrent.futures.Executor`: `adapted` gives it the defaults below.
     `vpcore.testing.executor_checks` checks an implementation. What is submitted can be pickled. A worker that dies is a
@@ -34,7 +34,7 @@ class Executor(concurrent.futures.Executor):
     def on_every_worker(self, function: Callable[..., T], *args: Any) -> dict[str, T]:
         """Call a function once in every worker process, and return the answers by worker.
 
-        Empty where every worker runs this process's code on this machine: then nothing is compared before the work.
+        Empty, the default, if every worker runs this process's code on this machine; then nothing is compared first.
         """
         return {}
 

@@ -1,4 +1,4 @@
-"""What a plugin registers: a name, where the object lives, and one line about it."""
+"""Components of plugins: a name, the place of the object, and one line for listings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running code of plugins: what it prints, how it ends, and how long it takes."""
+"""Guard around the code of plugins: its output, its exit and its duration."""
 
 from __future__ import annotations
 

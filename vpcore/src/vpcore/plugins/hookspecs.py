@@ -107,7 +107,7 @@ def vp_commands() -> Iterable[Component]:
 def vp_dataset_generated(workspace: Workspace, dataset_id: str, manifest: Mapping[str, Any]) -> None:
     """A new dataset was committed.
 
-    Not called for a dataset that was there already. `manifest` is the content of its `manifest.json`.
+    Existing datasets are left out. `manifest` is the content of its `manifest.json`.
     """
     raise NotImplementedError
 
@@ -149,8 +149,8 @@ def vp_experiment_finished(
     """An experiment was run or reported: the end of ``vp run`` and of ``vp track``.
 
     `config` has every combination that was proposed, `run_ids` every run of the experiment. A plugin may write files
-    into `folder`: the tracker gets them, then the folder is deleted. `folder` is None if the tracker takes no files,
-    has not taken every run, or `tracking.files` of the experiment leaves out ``report``.
+    into `folder`: the tracker gets them, then the folder is deleted. `folder` is None without
+    a tracker of files, after a failure of the tracker, and if `tracking.files` leaves out ``report``.
     """
     raise NotImplementedError
 

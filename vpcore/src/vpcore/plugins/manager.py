@@ -60,7 +60,7 @@ class LoadedPlugin:
 
 @dataclass(frozen=True, slots=True)
 class FailedPlugin:
-    """A plugin, or one component of it, that could not be used, and why."""
+    """A plugin or component that failed, with the reason."""
 
     name: str
     distribution: str

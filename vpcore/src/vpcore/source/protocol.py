@@ -1,4 +1,4 @@
-"""What a source is: something that opens a capture window as a stream of market-by-order records."""
+"""The base classes of sources: a source opens a capture window as a stream of market-by-order records."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FileInfo:
     symbols : tuple of str
         Every symbol that the file maps to an instrument, sorted.
     start_ns, end_ns : int
-        The span of which the metadata speaks, end excluded; `end_ns` is None where it does not say.
+        Span in the metadata, end excluded; `end_ns` is None if the metadata has none.
     instrument_id : int
         The requested symbol's instrument in this file.
     """

@@ -94,7 +94,7 @@ def check_files(make: Callable[..., Tracker], folder: Path) -> None:
 
 
 def check_only_what_is_told(make: Callable[..., Tracker], folder: Path) -> None:
-    """It may be closed without a run, and does not change what it is told."""
+    """`close` works without a run, and `log_run` leaves its arguments unchanged."""
     _tracker(make, folder).close()
     tracker = _tracker(make, folder)
     meta, rows = dict(META), [dict(row) for row in ROWS]

@@ -18,9 +18,8 @@ from vpcore.tracker.summary import Asked, best_of, by_threshold, figures_of, set
 class JsonlTracker(Tracker):
     """Appends runs to ``tracking/<experiment>.jsonl`` in `folder`. Parameters as in `vpcore.tracker.Tracker`.
 
-    A run of which more rows are known than before gets another line, and its last line counts; a line that says the
-    same as the run's last one is not written. Every line is one write to the end of the file, so that several
-    processes can report at once and a reader never sees part of a line.
+    A run with new rows gets another line, and the last line of a run counts; a repeated line is left out. Each line is
+    one write to the end of the file: several processes can report at once, and a reader never sees part of a line.
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
@@ -34,7 +33,7 @@ class JsonlTracker(Tracker):
         self._min_signals = Asked.of(specs).min_signals
 
     def _read(self) -> dict[str, bytes]:
-        """Return the last line of every run; what is no such line is not ours to judge."""
+        """Return the last line of every run; foreign lines are skipped."""
         said: dict[str, bytes] = {}
         if self.path.is_file():
             for line in self.path.read_bytes().split(b"\n"):

@@ -13,7 +13,7 @@ _MOST_TEXT = 100
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of an experiment decides how its runs are told.
+    """The parts of an experiment that name its runs and choose their best row.
 
     Attributes
     ----------
