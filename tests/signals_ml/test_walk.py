@@ -55,6 +55,7 @@ def test_features_of_a_dataset_are_made_once(session, rules, monkeypatch):
     assert made == [1]
 
 
+@pytest.mark.slow
 def test_a_saved_model_goes_on_where_it_was(small_signals, session, rules, tmp_path):
     for number, signal in enumerate(small_signals):
         folder = tmp_path / str(number)

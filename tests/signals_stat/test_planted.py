@@ -68,6 +68,7 @@ def test_ads_rises_when_the_bid_fills_up_and_the_ask_empties():
     assert (Ads().compute(market()).values[300:] == 0).all()
 
 
+@pytest.mark.slow
 def test_derivative_rises_with_bull_labels():
     labels = np.zeros(700)
     labels[650] = 2
@@ -198,6 +199,7 @@ def fronts(lead, column, n_bins=6000, every=0):
     return {"n_bins": n_bins, column: planted}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "sign"), [("v_add", 1), ("v_fill", 1), ("v_pull", -1)])
 def test_pfp_hears_the_inner_cells_lead_and_not_the_outer_ones(column, sign):
     signal = Pfp(average_ms=60_000.0, pull_weight=0.5, floor=1e-6)
@@ -236,6 +238,7 @@ def test_pfp_forms_no_product_across_invalid_bins():
     assert whole[305] > 0
 
 
+@pytest.mark.slow
 def test_iirc_rises_while_arrivals_gain_on_departures():
     ramp = np.exp(np.clip(np.arange(700) - 600, 0, 60) * 0.05)  # e-fold in 2 s, for 6 s
     for column, side in (("v_add", BID), ("v_pull", ASK), ("v_fill", ASK)):
@@ -255,6 +258,7 @@ def test_iirc_does_not_hear_what_is_within_the_noise():
     assert np.nanmin(Iirc(noise_floor=0.001).compute(market(v_add=drift)).values) > 0
 
 
+@pytest.mark.slow
 def test_jad_rises_when_adds_speed_up_on_the_bid():
     rng = np.random.default_rng(5)
     for column, side in (("a_add", BID), ("a_pull", ASK)):
@@ -356,6 +360,7 @@ def test_composite_rises_when_its_parts_do():
     assert (silent[199:] == 0).all()
 
 
+@pytest.mark.slow
 def test_composite_gives_the_weights_of_cold_parts_to_warm_ones():
     flows = bullish_flows()
     signal = Composite(magnitude_ms=5000.0, zscore_ms=60_000.0, average_ms=30_000.0, weights=(1, 1, 1))

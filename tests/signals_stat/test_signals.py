@@ -249,6 +249,7 @@ def test_it_speaks_on_the_real_market_without_shouting(esh4, name):
         assert {1, -1} == set(found.sides.tolist()), threshold
 
 
+@pytest.mark.slow
 @needs_esh4
 @pytest.mark.parametrize("name", SIGNALS)
 def test_it_passes_its_checks_on_the_real_market(esh4, name):

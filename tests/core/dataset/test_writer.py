@@ -77,6 +77,7 @@ def test_files_as_the_format_describes_them(storage, write, make_block, monkeypa
         assert bins.metadata.metadata[b"vpcore.dataset_id"] == b"ES_x"
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, 100), max_size=8).map(sorted))
 def test_bytes_do_not_depend_on_how_bins_arrive(cuts, tmp_path_factory, make_block, write):

@@ -50,7 +50,7 @@ def assert_equal(a: FrameBlock, b: FrameBlock) -> None:
         assert a.grid[name].tobytes() == b.grid[name].tobytes(), name
 
 
-SOURCES = [pytest.param(False, id="random"), pytest.param(True, id="real", marks=needs_esh4)]
+SOURCES = [pytest.param(False, id="random"), pytest.param(True, id="real", marks=[needs_esh4, pytest.mark.slow])]
 
 
 def swapped(name: str) -> str:
@@ -132,6 +132,7 @@ class PlainBook:
         return max(self.sizes["B"], default=0), min(self.sizes["A"], default=0)
 
 
+@pytest.mark.slow
 @needs_esh4
 def test_the_touch_at_every_bin_end_is_that_of_an_independent_book() -> None:
     records = read_records(ESH4)
@@ -294,6 +295,7 @@ def engine_for_quality(records: np.ndarray, instrument: int) -> dict[str, object
     return engine.quality()
 
 
+@pytest.mark.slow
 @needs_esh4
 def test_random_chunks_of_the_real_hour_give_the_same_bytes() -> None:
     records, instrument = records_of(True)

@@ -24,6 +24,7 @@ def audited(make_proven: Callable[[str], Workspace]) -> Workspace:
     return workspace
 
 
+@pytest.mark.slow
 def test_a_sound_row_is_equal_everywhere(audited: Workspace) -> None:
     found = audit(audited, "sweep")
     assert found.passed
@@ -42,6 +43,7 @@ def test_a_sound_row_is_equal_everywhere(audited: Workspace) -> None:
     assert (other.passed, other.row) == (True, rows["row"][3])
 
 
+@pytest.mark.slow
 def test_a_signal_that_looks_ahead_is_caught(audited: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the gate did not see, because it shows on this data alone: the values of the bin after."""
     cls = audited.plugins.load("signal", "plain")

@@ -113,6 +113,7 @@ def call(workspace: Workspace, package: Path, *words: str, log: str = "") -> dic
     return found
 
 
+@pytest.mark.slow
 def test_rows_and_versions_after_edits(pair: Workspace, folder: Path) -> None:
     """One chain, because every step needs the rows of the one before."""
     first = call(pair, folder, "promote")
@@ -144,6 +145,7 @@ def test_rows_and_versions_after_edits(pair: Workspace, folder: Path) -> None:
     assert call(pair, folder)["computed"] == 16
 
 
+@pytest.mark.slow
 def test_a_patch_of_the_pnl_formula_computes_the_rows_again(pair: Workspace, folder: Path) -> None:
     shutil.copytree(
         Path(vpcore.__file__).parent, folder.parent / "vpcore", ignore=shutil.ignore_patterns("__pycache__")

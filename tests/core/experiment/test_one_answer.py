@@ -141,6 +141,7 @@ def ask(
     return Asker(make_proven("ws"), monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_one_session_and_rows_that_two_experiments_share(ask: Asker, edit: Callable[..., None]) -> None:
     another_day = "serving: base\ndates: [2023-12-26]\n"
     edit(("serving: base\n", another_day))
@@ -185,6 +186,7 @@ def test_a_change_of_the_evaluation_is_a_family_of_its_own(ask: Asker, edit: Cal
     assert vpcore.leaderboard(left).frame.equals(every.frame)
 
 
+@pytest.mark.slow
 def test_several_sessions(ask: Asker, edit: Callable[..., None]) -> None:
     workspace = ask.workspace
     edit(("serving: base\n", "serving: base\ndates: [2023-12-25, 2023-12-26]\n"), name="two")
@@ -202,6 +204,7 @@ def test_several_sessions(ask: Asker, edit: Callable[..., None]) -> None:
     require_one_answer(single, "compare ", "compare two --per-session", "compare two --per-session --limit 3")
 
 
+@pytest.mark.slow
 def test_after_a_search(ask: Asker, edit: Callable[..., None]) -> None:
     pytest.importorskip("optuna")
     edit(
@@ -215,6 +218,7 @@ def test_after_a_search(ask: Asker, edit: Callable[..., None]) -> None:
     assert about.n_adjusted == about.n_choices == 8 * (20 + 2) > about.n_trials
 
 
+@pytest.mark.slow
 def test_a_learning_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ask = Asker(make_learning_workspace(tmp_path / "learn"), monkeypatch, capsys)
     run_experiment(ask.workspace, "learn")

@@ -154,6 +154,7 @@ def test_meta_says_what_made_a_run(workspace: Workspace) -> None:
     assert (meta["status"], meta["experiment_name"]) == ("ok", "sweep")
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_computed(workspace: Workspace, edit: Edit) -> None:
     run_experiment(workspace, "sweep")
     again = run_experiment(workspace, "sweep")
@@ -222,6 +223,7 @@ def test_a_failing_run_is_a_row_with_its_error_and_is_tried_again_when_asked(wor
     assert (wider.n_reused, wider.n_computed, wider.n_failed, wider.n_failed_before) == (24, 12, 4, 8)
 
 
+@pytest.mark.slow
 def test_fail_fast_stops_and_keeps_what_was_done(workspace: Workspace, edit: Edit) -> None:
     edit(
         ("signals: [plain, scored]", "signals: [breaks, scored]"),

@@ -49,6 +49,7 @@ def call(
     return run
 
 
+@pytest.mark.slow
 def test_runs_are_those_of_the_single_sessions(sessions: Workspace, edit: Edit) -> None:
     edit(name="sweep")
     alone = run_experiment(sessions, "sweep")
@@ -75,6 +76,7 @@ def test_an_experiment_on_one_session_keeps_its_hash(sessions: Workspace, edit: 
     assert len(several["dataset_ids"]) == 3
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_stores_the_same(sessions: Workspace, make_proven: Callable[[str], Workspace]) -> None:
     run_experiment(sessions, "three")
     serial = sessions.results.canonical_bytes()
@@ -90,6 +92,7 @@ def test_any_number_of_workers_stores_the_same(sessions: Workspace, make_proven:
     assert other.results.canonical_bytes() == serial
 
 
+@pytest.mark.slow
 def test_the_leaderboard_is_of_combinations(sessions: Workspace, call: Callable[..., tuple[str, str]]) -> None:
     run_experiment(sessions, "three")
     answer = json.loads(call("compare", "three", "--min-signals", "0", "--limit", "1000", "--json")[0])
@@ -125,6 +128,7 @@ def test_the_leaderboard_is_of_combinations(sessions: Workspace, call: Callable[
     assert "combination over all sessions" not in err
 
 
+@pytest.mark.slow
 def test_quantiles_are_one_combination_whatever_number_they_are(sessions: Workspace, edit: Edit) -> None:
     edit(THREE, ("eval: {", "eval: {threshold_quantiles: [0.5, 0.9], calibration_bins: 500, "), name="three")
     run_experiment(sessions, "three")
@@ -144,6 +148,7 @@ def test_quantiles_are_one_combination_whatever_number_they_are(sessions: Worksp
         assert row["threshold"] == numbers[row["run_id"]][position]
 
 
+@pytest.mark.slow
 def test_a_session_that_failed_is_not_passed_over(
     sessions: Workspace, edit: Edit, call: Callable[..., tuple[str, str]]
 ) -> None:
@@ -193,6 +198,7 @@ def test_what_is_not_generated_yet(sessions: Workspace, edit: Edit, call: Callab
     ]
 
 
+@pytest.mark.slow
 def test_a_combination_is_promoted_with_the_evidence_of_all_sessions(
     sessions: Workspace, call: Callable[..., tuple[str, str]]
 ) -> None:

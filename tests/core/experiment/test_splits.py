@@ -72,6 +72,7 @@ def test_the_figures_are_those_of_the_trades(proven: Workspace, edit: Edit) -> N
     assert checked > 10  # purging had something to do
 
 
+@pytest.mark.slow
 def test_rows_without_splits_are_as_they_were(proven: Workspace, edit: Edit) -> None:
     edit(name="sweep")
     before = run_experiment(proven, "sweep")
@@ -134,6 +135,7 @@ def test_combinatorial_paths_in_the_verdict(proven: Workspace, edit: Edit, call:
     assert "Along 3 paths it pays" in call("compare", "cut")[1]
 
 
+@pytest.mark.slow
 def test_any_executor_stores_the_same(make_proven: Callable[[str], Workspace], edit: Edit) -> None:
     first, second = make_proven("ws"), make_proven("other")
     splits(edit, "method: walk_forward, groups: 4, embargo_bins: 5")

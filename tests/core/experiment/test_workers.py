@@ -48,6 +48,7 @@ def finish(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
+@pytest.mark.slow
 def test_serial_and_any_number_of_workers_give_the_same_bytes(
     make_proven: Callable[[str], Workspace], paths: dict[str, Any]
 ) -> None:
@@ -61,6 +62,7 @@ def test_serial_and_any_number_of_workers_give_the_same_bytes(
         assert workspace.results.canonical_bytes() == want, workers
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_reported_and_the_rest_go_on(
     make_proven: Callable[[str], Workspace], edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_a_worker_that_dies_is_reported_and_the_rest_go_on(
     assert workspace.results.find_run(report.failures[0][0])["signal_params_json"] == '{"gain":2}'
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_lose_only_what_was_in_flight(
     make_proven: Callable[[str], Workspace], paths: dict[str, Any]
 ) -> None:
@@ -96,6 +99,7 @@ def test_kills_at_any_moment_lose_only_what_was_in_flight(
     assert killed.results.canonical_bytes() == undisturbed.results.canonical_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_workers_and_keeps_what_was_finished(
     make_proven: Callable[[str], Workspace], paths: dict[str, Any]
 ) -> None:
@@ -112,6 +116,7 @@ def test_ctrl_c_stops_workers_and_keeps_what_was_finished(
     assert report.n_reused + report.n_computed == 40
 
 
+@pytest.mark.slow
 def test_two_experiments_at_once_share_a_lake(make_proven: Callable[[str], Workspace], paths: dict[str, Any]) -> None:
     workspace = make_proven("ws")
     both = [start(workspace, workers, paths["plugin"]) for workers in (0, 1)]

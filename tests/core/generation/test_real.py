@@ -40,6 +40,7 @@ def test_the_evening_open(real_workspace):
     assert not dataset.cold_start
 
 
+@pytest.mark.slow
 @needs_esh4
 def test_the_whole_file(real_workspace):
     dataset = generate_dataset(real_workspace, "whole").dataset

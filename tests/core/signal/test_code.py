@@ -176,6 +176,7 @@ def test_data_files_are_names() -> None:
         type("Wrong", (vpcore.StatisticalSignal,), {"columns": ("v_add",), "data_files": "a.csv"})
 
 
+@pytest.mark.slow
 def test_a_lone_module_is_its_own_code(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("A = 1\n")
     lone = tmp_path / "lone.py"

@@ -187,6 +187,7 @@ def test_an_effect_survives_the_company_of_noise() -> None:
     assert np.mean(found) >= 0.8
 
 
+@pytest.mark.slow
 def test_the_superior_set_is_that_of_arch() -> None:
     bootstrap = pytest.importorskip("arch.bootstrap")
     for seed in range(3):

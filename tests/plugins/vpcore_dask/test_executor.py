@@ -38,6 +38,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @executor_checks(DaskExecutor)
 def test_dask_conforms(check: Callable[[], None]) -> None:
     check()
@@ -52,6 +53,7 @@ def _answer(executor: DaskExecutor, *task: Any) -> Any:
         raise
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_of_this_machine() -> None:
     # With this setting Dask would give up every worker before its next process starts, as on a busy machine.
     with dask.config.set({LOST_WORKER_TIMEOUT: "1ms"}), DaskExecutor(2) as executor:
@@ -71,6 +73,7 @@ def test_a_dask_cluster_of_this_machine() -> None:
     assert not any(_alive(pid) for pid in workers)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_ends_with_a_kill_and_with_its_parent() -> None:
     executor = DaskExecutor(1)
     (worker,) = executor.on_every_worker(os.getpid).values()

@@ -85,6 +85,7 @@ def test_a_worker_killed_in_mid_sweep_loses_nothing(
     assert ws.results.canonical_bytes() == undisturbed.results.canonical_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_workers_is_the_only_one_that_fails(
     make_proven: Callable[[str], Workspace], edit: Callable[..., None]
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_run_that_kills_its_workers_is_the_only_one_that_fails(
     assert workspace.results.find_run(run_id)["signal_params_json"] == '{"gain":2}'
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_lost_is_no_failure_of_runs(
     make_proven: Callable[[str], Workspace], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +124,7 @@ def test_a_scheduler_that_is_lost_is_no_failure_of_runs(
     assert run_experiment(workspace, "sweep").n_reused == kept.height
 
 
+@pytest.mark.slow
 def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
     make_proven: Callable[[str], Workspace], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +169,7 @@ def test_a_dataset_that_vanishes_stops_the_sweep(
     assert workspace.results.query_runs(status=None).height == 0
 
 
+@pytest.mark.slow
 def test_datasets_of_a_storage_without_local_files_are_copied_once_and_checked(
     make_proven: Callable[[str], Workspace], cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -190,6 +194,7 @@ def test_datasets_of_a_storage_without_local_files_are_copied_once_and_checked(
     assert not copy.exists()
 
 
+@pytest.mark.slow
 def test_options_reach_the_executor_and_wrong_ones_are_refused(
     make_proven: Callable[[str], Workspace], edit: Callable[..., None]
 ) -> None:

@@ -208,6 +208,7 @@ def test_without_alpha_nothing_in_the_book_predicts_the_walk():
     assert abs(z.sum() / len(z) ** 0.5) < 3.5
 
 
+@pytest.mark.slow
 def test_with_the_demo_alpha_the_flow_predicts_the_walk():
     for seed in (30, 31):
         n, r = _prediction(DEMO_ALPHA, seed)
@@ -244,6 +245,7 @@ def natural_hours():
     return [replay(records_of(duration_s=3600, seed=seed, mode="natural")) for seed in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_the_natural_market_looks_like_es(natural_hours):
     for seen in natural_hours:
         touches = np.array(seen.touches)
@@ -259,6 +261,7 @@ def test_the_natural_market_looks_like_es(natural_hours):
     assert 30_000 < np.mean([seen.events for seen in natural_hours]) < 60_000
 
 
+@pytest.mark.slow
 def test_arrivals_excite_arrivals(natural_hours):
     """Many events in few seconds, as on ES; without followers and regimes they come as by a Poisson process."""
 
@@ -349,6 +352,7 @@ def test_the_exogenous_market_is_what_it_was_before_there_was_another():
     assert (params.digest(), found[:16]) == ("45e9a31d5cc2", "753214ac05a817db")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [{"alpha": 0.5}, {"mode": "natural"}])
 def test_bits_without_the_compiler(tmp_path, values):
     """The same lines, interpreted: no bit depends on how numba compiles them."""
@@ -404,6 +408,7 @@ def test_tables_that_grow_change_nothing(monkeypatch, mode):
     assert len(simulation._market.orders) > room
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [

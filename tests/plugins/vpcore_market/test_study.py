@@ -128,6 +128,7 @@ def test_a_study_goes_on_where_it_stopped_and_gives_the_same_bytes(tmp_path: Pat
         run_study(study, tmp_path / "b", plugins=plugins)
 
 
+@pytest.mark.slow
 def test_the_effect_is_found_and_looking_ahead_is_noticed(tmp_path: Path, plugins: Plugins) -> None:
     asked = {"seeds": 6, "power_seeds": 4, "minutes": 60.0, "signals": ("ahead", "tilt"), "lengths": ()}
     study = Study(**{**SMALL, **asked})

@@ -22,6 +22,7 @@ from vpcore_mlflow.tracker import MlflowTracker
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @tracker_checks(MlflowTracker)
 def test_conforms(check: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +46,7 @@ def test_without_mlflow_the_message_says_what_to_do(settings: dict[str, Any], mo
         MlflowTracker(**settings)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
     tracker = MlflowTracker(**settings)
@@ -93,6 +95,7 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
     assert runs["ff"].data.tags["vp.error"] == "it broke"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_thresholds_that_are_close_are_steps_of_their_own(settings: dict[str, Any]) -> None:
     tracker = MlflowTracker(**settings)
@@ -104,6 +107,7 @@ def test_thresholds_that_are_close_are_steps_of_their_own(settings: dict[str, An
     assert "the threshold times 1000000." in child.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_files_are_kept_once_and_again_when_they_change(settings: dict[str, Any], tmp_path: Path) -> None:
     tracker = MlflowTracker(**settings)
@@ -132,6 +136,7 @@ def test_the_file_store_is_refused(uri: str, settings: dict[str, Any], monkeypat
         MlflowTracker(**settings)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_rows_with_too_few_trades_are_not_the_best(settings: dict[str, Any]) -> None:
     tracker = MlflowTracker(**settings)
@@ -142,6 +147,7 @@ def test_rows_with_too_few_trades_are_not_the_best(settings: dict[str, Any]) -> 
     assert (child.data.tags["vp.best_row"], child.data.metrics["net_pnl_ticks"]) == ("aaaa", -1.0)
 
 
+@pytest.mark.slow
 def test_a_store_whose_making_was_interrupted_is_not_left_in_the_way(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

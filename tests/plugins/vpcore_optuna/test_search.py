@@ -153,6 +153,7 @@ def start(workspace: Workspace, workers: int, plugin: Path, seed: str = "0") -> 
     return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_any_executor_proposes_and_stores_the_same(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
     serial = make("serial")
     assert figures_of(run_experiment(serial, "wave")) == (ROWS, 0, ROWS, 0)
@@ -170,6 +171,7 @@ def test_any_executor_proposes_and_stores_the_same(make: Callable[..., Workspace
         assert other.results.canonical_bytes() == serial.results.canonical_bytes()
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_no_trace(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
     want, killed = make("want", 24), make("killed", 24)
     total = run_experiment(want, "wave").n_trials
@@ -187,6 +189,7 @@ def test_a_kill_in_the_middle_leaves_no_trace(make: Callable[..., Workspace], pa
     assert rounds_of(killed) == rounds_of(want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 30, 40, ROWS - 1])
 def test_running_again_goes_on_from_any_row(make: Callable[..., Workspace], rows: int) -> None:
     want, other = make("want"), make("other")
@@ -226,6 +229,7 @@ def test_what_was_proposed_is_found_again_from_the_rows(make: Callable[..., Work
         run_experiment(workspace, "wave")
 
 
+@pytest.mark.slow
 def test_asking_for_more_goes_on_and_for_less_is_a_part(make: Callable[..., Workspace]) -> None:
     want = make("want", 17)
     run_experiment(want, "wave")
@@ -243,6 +247,7 @@ def test_asking_for_more_goes_on_and_for_less_is_a_part(make: Callable[..., Work
     assert (less.n_computed, sorted(less.run_ids)) == (0, sorted(small.run_ids))
 
 
+@pytest.mark.slow
 def test_two_at_once_propose_the_same(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
     want, both = make("want"), make("both")
     run_experiment(want, "wave")
@@ -271,6 +276,7 @@ def best_of(workspace: Workspace, name: str) -> float:
     return float(rows["net_pnl_ticks"].max())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_planted_optimum_is_found_with_a_sixth_of_the_grid(make: Callable[..., Workspace]) -> None:
     only = [("signals: [wave, scored, plain]", "signals: [wave]"), ("  scoring: {tanh_scale: [2.0, 3.0, 4.0]}\n", ""),
             ("    scored: {gain: [1, 2, 3, 4, 5, 6]}\n    plain: {gain: [1, 2, 3]}\n", "")]  # fmt: skip
@@ -283,6 +289,7 @@ def test_a_planted_optimum_is_found_with_a_sixth_of_the_grid(make: Callable[...,
     assert found["optuna", 72] == found["random", 448] > found["random", 72]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["method: holdout, test_share: 0.4", "method: walk_forward, groups: 4"])
 def test_what_is_judged_on_is_never_seen(make: Callable[..., Workspace], method: str) -> None:
     """Two markets that differ only where is judged: the same proposals. Where they differ is seen without splits."""
@@ -315,6 +322,7 @@ def test_splits_that_judge_everywhere_are_refused(make: Callable[..., Workspace]
             harness_config(workspace, "wave")
 
 
+@pytest.mark.slow
 def test_on_several_sessions_the_figure_is_that_of_the_leaderboard(
     make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -376,6 +384,7 @@ def vp(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *arguments: str) -
     return cli.run(list(arguments))
 
 
+@pytest.mark.slow
 def test_commands_before_midway_and_after(
     make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

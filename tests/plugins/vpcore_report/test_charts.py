@@ -136,6 +136,7 @@ def test_marks_on_the_market() -> None:
     assert decided == {"long": [0.4, 4.0], "short": [0.9]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_the_same_picture_has_the_same_bytes(kind: Any) -> None:
     paint = partial(charts.market_window, data=window(), title="a")

@@ -16,6 +16,7 @@ Call = Callable[..., tuple[str, str]]
 Edit = Callable[..., None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["method: holdout", "method: combinatorial, groups: 4"])
 def test_the_report_leads_with_the_choice(
     proven: Workspace, edit: Edit, call: Call, tmp_path: Path, method: str
@@ -34,6 +35,7 @@ def test_the_report_leads_with_the_choice(
         assert f"{choice['net_in']:+.2f}" in text
 
 
+@pytest.mark.slow
 def test_the_report_of_several_sessions(proven: Workspace, edit: Edit, call: Call, tmp_path: Path) -> None:
     edit(THREE, name="three")
     names = harness_config(proven, "three").dataset_ids
@@ -52,6 +54,7 @@ def test_the_report_of_several_sessions(proven: Workspace, edit: Edit, call: Cal
         assert row in text
 
 
+@pytest.mark.slow
 def test_the_report_of_a_search(proven: Workspace, edit: Edit, call: Call, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     edit(

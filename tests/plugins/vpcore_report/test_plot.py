@@ -16,6 +16,7 @@ from vpcore_report import plugin
 Call = Callable[..., tuple[str, str]]
 
 
+@pytest.mark.slow
 def test_a_picture_is_written_whole_or_not_at_all(
     proven: Workspace, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,6 +37,7 @@ def test_a_picture_is_written_whole_or_not_at_all(
     assert list(out.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_table_of_two_settings_as_a_picture(proven: Workspace, call: Call, tmp_path: Path) -> None:
     run_experiment(proven, "sweep")
     one, two = tmp_path / "one.png", tmp_path / "two.png"

@@ -75,6 +75,7 @@ def _read(path: Path) -> _Reader:
     return reader
 
 
+@pytest.mark.slow
 def test_the_report_of_an_experiment(done: Workspace, tmp_path: Path) -> None:
     path = write_report(done, "sweep", tmp_path / "report.html")
     page = _read(path)
@@ -94,6 +95,7 @@ def test_the_report_of_an_experiment(done: Workspace, tmp_path: Path) -> None:
     assert facts.rows["net_pnl_ticks"].is_sorted(descending=True)
 
 
+@pytest.mark.slow
 def test_the_ranking_has_the_columns_of_compare(done: Workspace, tmp_path: Path) -> None:
     text = write_report(done, "sweep", tmp_path / "report.html").read_text()
     section = text.partition("<h2>Ranking</h2>")[2].partition("</section>")[0]
@@ -107,6 +109,7 @@ def test_the_ranking_has_the_columns_of_compare(done: Workspace, tmp_path: Path)
     assert shown == {"plain", "scored"}  # every signal that has settings to compare
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run(done: Workspace, tmp_path: Path) -> None:
     run = done.results.query_runs()["run_id"][0]
     page = _read(write_report(done, run[:8], tmp_path / "run.html"))
@@ -225,6 +228,7 @@ def test_wrong_targets(done: Workspace, edit: Any, tmp_path: Path) -> None:
         gather(done, "sweep")
 
 
+@pytest.mark.slow
 def test_the_command(
     done: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
