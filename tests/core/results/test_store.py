@@ -221,7 +221,8 @@ def test_compaction_with_a_reader_that_loses_rows_deletes_nothing(
 
     monkeypatch.setattr(pl, "read_parquet", read)
     message = (
-        r"Compaction deleted nothing: .*/job\[7\]/.*part-\w+\.parquet gave [01] rows, but its footer states [12]\. Run"
+        r"Compaction deleted nothing: the number of rows must be [12], as its footer states, was [01] "
+        r"\(.*/job\[7\]/.*part-\w+\.parquet\)\. Run"
     )
     with pytest.raises(ResultsError, match=message):
         compact(db)

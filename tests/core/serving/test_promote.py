@@ -221,7 +221,9 @@ def test_of_tied_rows_the_first_by_key_is_published_and_the_others_are_named(wor
 def test_too_few_signals(world):
     run = world.run()
     world.store(run, n_signals=4)
-    with pytest.raises(ResultsError, match=r"No row of run \w+ has 5 signals that traded .* is 4. Name one with --row"):
+    with pytest.raises(
+        ResultsError, match=r"No row of run \w+ has 5 signals that traded .* is 4. Name a row with --row"
+    ):
         promote(world.workspace, "sweep", run.run_id, alias="a")
     row = row_id(run.run_id, *run.trials[0])
     with pytest.raises(
@@ -261,12 +263,12 @@ def test_a_cold_start_is_refused(bare_world):
     [
         (
             {"eval": {"tp_ticks": [4, 8], "fee_ticks": 0.5}},
-            "its evaluation was fee_ticks 0.25, and is fee_ticks 0.5 now",
+            "its evaluation must be fee_ticks 0.5, was fee_ticks 0.25",
         ),
-        ({"signals": ["scored"], "sweep": {}}, "its signal was 'level', and is scored now"),
+        ({"signals": ["scored"], "sweep": {}}, "its signal must be scored, was 'level'"),
         (
             {"sweep": {"per_signal": {"level": {"gain": [7.0]}}}},
-            "its parameters was gain 1, and is gain 7 now",
+            "its parameters must be gain 7, was gain 1",
         ),
     ],
 )
@@ -274,9 +276,7 @@ def test_another_experiment(world, specs, change, message):
     run = world.run(gain=1.0)
     world.store(run)
     world.put("experiments", specs.experiment, **change)
-    with pytest.raises(
-        ResultsError, match=rf"Run {run.run_id} is not one that experiment 'sweep' would make now: {message}"
-    ):
+    with pytest.raises(ResultsError, match=rf"Experiment 'sweep' would not make run {run.run_id} now: {message}"):
         promote(world.workspace, "sweep", run.run_id, alias="a")
 
 
@@ -285,7 +285,7 @@ def test_another_scoring(world, specs):
     world.store(run)
     world.put("serving", specs.serving, scoring={"tanh_scale": 4.0})
     with pytest.raises(
-        ResultsError, match=r"its scoring was tanh_scale .*, and is tanh_scale 4 \(the nearest of 2\) now"
+        ResultsError, match=r"its scoring must be tanh_scale 4 \(the nearest of 2\), was tanh_scale 2.5"
     ):
         promote(world.workspace, "sweep", run.run_id, alias="a")
 
@@ -299,7 +299,7 @@ def test_a_combination_that_is_not_in_the_sample(world, specs):
         (plan,) = (p for p in world.workspace.experiment("sweep").to_harness_config().signals if p.name == "level")
         if plan.params[0]["gain"] != 1.0:
             break
-    with pytest.raises(ResultsError, match="its parameters was gain 1, and is gain 2 now"):
+    with pytest.raises(ResultsError, match="its parameters must be gain 2, was gain 1"):
         promote(world.workspace, "sweep", run.run_id, alias="a")
 
 
@@ -316,17 +316,21 @@ def test_an_axis_that_is_gone_takes_its_rows_with_it(world, specs):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("dataset_id", "other", "its dataset was other, and is ESZ3_"),
-        ("sources_json", '["cd"]', r"the digest of its source files was \[\"cd\"\], and is \[\"abab"),
-        ("code_digest", "00", 'the digest of its signal\'s code was "00"'),
-        ("signal_version", 2, "the version of its signal was 2, and is 3 now"),
-        ("signal_distribution", "elsewhere", 'the distribution of its signal was "elsewhere"'),
+        ("dataset_id", "other", "its dataset must be ESZ3_\\S+, was other"),
+        ("sources_json", '["cd"]', r"the digest of its source files must be \[\"(ab)+\"\], was \[\"cd\"\]"),
+        ("code_digest", "00", 'the digest of its signal\'s code must be "\\w+", was "00"'),
+        ("signal_version", 2, "the version of its signal must be 3, was 2"),
+        (
+            "signal_distribution",
+            "elsewhere",
+            'the distribution of its signal must be "serving_signals", was "elsewhere"',
+        ),
     ],
 )
 def test_another_origin(world, column, value, message):
     run = world.run()
     world.store(run, **{column: value})
-    with pytest.raises(ResultsError, match=rf"would make now: {message}.*vp run sweep"):
+    with pytest.raises(ResultsError, match=rf"would not make run \w+ now: {message}.*vp run sweep"):
         promote(world.workspace, "sweep", run.run_id, alias="a")
 
 

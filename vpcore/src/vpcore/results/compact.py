@@ -93,6 +93,10 @@ def _stored_rows(path: Path) -> int:
 def _require(found: int, required: int, path: Path, source: str) -> None:
     if found != required:
         raise ResultsError(
-            f"Compaction deleted nothing: {path} gave {found:,} rows, but {source} {required:,}. Run it again. If it "
-            "stops again, keep a copy of the results folder and report this message with the version of polars."
+            "Compaction deleted nothing: the number of rows",
+            required=f"{required:,}, as {source}",
+            was=f"{found:,}",
+            where=str(path),
+            fix="Run it again. If it stops again, keep a copy of the results folder and report this message with the "
+            "version of polars.",
         )

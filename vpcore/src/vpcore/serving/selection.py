@@ -30,8 +30,10 @@ def signal_of(
 
     def differs(what: str, was: Any, now: Any) -> ResultsError:
         return ResultsError(
-            f"Run {meta['run_id']} is not one that experiment '{config.name}' would make now: {what} was {was}, and is "
-            f"{now} now. Run the experiment again (vp run {config.name}) and promote one of its runs."
+            f"Experiment '{config.name}' would not make run {meta['run_id']} now: {what}",
+            required=now,
+            was=was,
+            fix=f"Run the experiment again (vp run {config.name}) and promote one of its runs.",
         )
 
     if meta["dataset_id"] not in datasets:
@@ -70,7 +72,7 @@ def signal_of(
             for values, item in config.points_of(plan)
         ]
         if canonical_json([params, scoring]) not in map(canonical_json, pairs):
-            raise differs("its combination of scoring and parameters", "in the sample", f"not among its {len(pairs)}")
+            raise differs("its combination of scoring and parameters", "another", f"one of its {len(pairs)} now")
     return cls(cls.Params.parse(params, name))
 
 
@@ -137,9 +139,9 @@ def choose(
     if ranked.is_empty():
         most: Any = rows["trades"].max()
         raise ResultsError(
-            f"No row of {place} has {least} signals that traded and a {metric} (select.min_signals of '{experiment}'): "
-            f"the largest number among its {len(rows)} rows is {most or 0}. Name one with --row to promote it all the "
-            "same."
+            f"No row of {place} has {least} signals that traded and a {metric}",
+            where=f"select.min_signals of '{experiment}'",
+            fix=f"The largest number among its {len(rows)} rows is {most or 0}. Name a row with --row to promote it.",
         )
     tied = ranked.filter(pl.col(metric) == ranked[metric][0])["row"].to_list()
     return board.ranked_row(ranked.row(0, named=True)), tuple(tied[1:])
@@ -152,8 +154,11 @@ def _named(rows: pl.DataFrame, row: str, place: str, experiment: str) -> dict[st
         return found.row(0, named=True)
     known = rows["row"].to_list()
     if len(found) > 1:
-        raise ResultsError(f"'{row}' begins {len(found)} rows of {place}: {listed(found['row'])}. Write more digits.")
+        raise ResultsError(
+            f"'{row}' begins {len(found)} rows of {place}: {listed(found['row'])}", fix="Write more digits."
+        )
+    shown = listed(known[:10]) + (", ..." if len(known) > 10 else "")
     raise ResultsError(
-        f"{place[0].upper()}{place[1:]} has no row '{row}' that experiment '{experiment}' would make now."
-        f"{did_you_mean(row, known)} It has {len(known)}: {listed(known[:10])}{', ...' if len(known) > 10 else ''}."
+        f"{place[0].upper()}{place[1:]} has no row '{row}' that experiment '{experiment}' would make now",
+        fix=f"{did_you_mean(row, known)} It has {len(known)}: {shown}.",
     )
