@@ -7,8 +7,9 @@ What a signal author, a live server or a notebook needs is here. Every name is i
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from vpcore._lazy import exports
 
 if TYPE_CHECKING:
     from vpcore.api import check, generate, run, score, trades
@@ -107,50 +108,36 @@ __all__ = [
     "trades",
 ]
 
-_HOME = {
-    "Component": "plugins.component",
-    "Dataset": "dataset",
-    "hookimpl": "plugins.hookspecs",
-    "ProjectionConfig": "projection",
-    "ResultsDB": "results",
-    "TradeRules": "rules",
-    "Workspace": "workspace",
-    **dict.fromkeys(("check", "generate", "run", "score", "trades"), "api"),
-    **dict.fromkeys(("Audit", "audit"), "experiment.audit"),
-    **dict.fromkeys(("Promotion", "promote"), "serving.promote"),
-    **dict.fromkeys(("LiveBin", "LivePipeline"), "serving.live_pipeline"),
-    **dict.fromkeys(("Evaluation", "evaluate"), "backtest.evaluate"),
-    **dict.fromkeys(("Leaderboard", "RankedRow", "leaderboard"), "experiment.leaderboard"),
-    **dict.fromkeys(("Engine", "EngineParams", "Frame", "FrameBlock"), "engine"),
-    **dict.fromkeys(("ScoringConfig", "SpectrumScorer", "score_dataset"), "scoring"),
-    **dict.fromkeys(
-        (
-            "BackgroundFit",
-            "MLSignal",
-            "Signal",
-            "SignalContext",
-            "SignalFrame",
-            "SignalParams",
-            "SignalResult",
-            "StatisticalSignal",
-        ),
-        "signal",
-    ),
-    **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
-}
+_exported = exports(
+    __name__,
+    **{
+        "api": "check generate run score trades",
+        "backtest.evaluate": "Evaluation evaluate",
+        "dataset": "Dataset",
+        "engine": "Engine EngineParams Frame FrameBlock",
+        "errors": " ".join(name for name in __all__ if name.endswith("Error")),
+        "experiment.audit": "Audit audit",
+        "experiment.leaderboard": "Leaderboard RankedRow leaderboard",
+        "plugins.component": "Component",
+        "plugins.hookspecs": "hookimpl",
+        "projection": "ProjectionConfig",
+        "results": "ResultsDB",
+        "rules": "TradeRules",
+        "scoring": "ScoringConfig SpectrumScorer score_dataset",
+        "serving.live_pipeline": "LiveBin LivePipeline",
+        "serving.promote": "Promotion promote",
+        "signal": "BackgroundFit MLSignal Signal SignalContext SignalFrame SignalParams SignalResult StatisticalSignal",
+        "workspace": "Workspace",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+    if name != "__version__":
+        return _exported(name)
+    from importlib.metadata import version
 
-        value: Any = version("vpcore")
-    elif name in _HOME:
-        value = getattr(importlib.import_module(f"vpcore.{_HOME[name]}"), name)
-    else:
-        raise AttributeError(f"module 'vpcore' has no attribute '{name}'")
-    globals()[name] = value
-    return value
+    return globals().setdefault(name, version("vpcore"))
 
 
 def __dir__() -> list[str]:

@@ -14,11 +14,12 @@ Each suite is a pytest decorator that calls a test once per check::
 from __future__ import annotations
 
 import functools
-import importlib
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vpcore._lazy import exports
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -34,14 +35,6 @@ if TYPE_CHECKING:
     from vpcore.source import Source, SourceRequest
     from vpcore.storage import Storage
     from vpcore.tracker import Tracker
-
-_HOME = {
-    **dict.fromkeys(("CheckReport", "CheckResult", "check_signal", "signal_checks"), "check"),
-    **dict.fromkeys(("CHECKS", "GATE"), "checks"),
-    "SessionData": "data",
-    **dict.fromkeys(("load_proof", "proof_key", "prove", "save_proof"), "proof"),
-    **dict.fromkeys(("mirrored_dataset", "synthetic_dataset"), "synthetic"),
-}
 
 __all__ = [
     "CHECKS",
@@ -65,13 +58,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # The storage checks must not import numba, nor the signal checks a storage.
-    if name not in _HOME:
-        raise AttributeError(f"module 'vpcore.testing' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"vpcore.signal.conformance.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+# Storage checks import no numba, and signal checks import no storage.
+__getattr__ = exports(
+    __name__,
+    "vpcore.signal.conformance",
+    check="CheckReport CheckResult check_signal signal_checks",
+    checks="CHECKS GATE",
+    data="SessionData",
+    proof="load_proof proof_key prove save_proof",
+    synthetic="mirrored_dataset synthetic_dataset",
+)
 
 
 def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:

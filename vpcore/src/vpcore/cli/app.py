@@ -24,6 +24,9 @@ from vpcore.errors import PluginError, VpError, did_you_mean
 from vpcore.plugins import builtin
 from vpcore.plugins.manager import Plugins
 
+OLDER_OPTIONS = {"--lake-root": "--root, which names the workspace", "--signal-params-json": "--params-json"}
+"""Options of the older harness, and their names today."""
+
 
 def _version(value: bool) -> None:
     if value:
@@ -113,6 +116,8 @@ def run(arguments: list[str] | None = None) -> int:
         # typer brings its own copy of click, and older ones use the package: a usage error is known by its `show`.
         if callable(show := getattr(error, "show", None)):
             show()
+            for option in OLDER_OPTIONS.keys() & {text.partition("=")[0] for text in given}:
+                say(f"{option} is now {OLDER_OPTIONS[option]}.")
             return EXIT_INPUT
         traceback.print_exc()
         say("This is a bug in vpcore, not in your input.")

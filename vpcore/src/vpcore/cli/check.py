@@ -33,7 +33,7 @@ def check(
 
     Nothing is written. Exits 1 if a check fails.
     """
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, say
+    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say, say_failed
     from vpcore.errors import ConfigError, listed
 
     plugins = current_plugins()
@@ -47,12 +47,10 @@ def check(
         plugins.get("signal", name)  # an unknown name is an error before anything runs
     dataset = _open(root, dataset_id)
     reports = [_checked(plugins, name, dataset, params_json) for name in chosen]
-    broken = [
-        {"name": item.name, "package": item.distribution, "version": item.version, "error": item.error}
-        for item in plugins.failed
-    ]
     if json:
-        emit_json({"passed": all(r["passed"] for r in reports), "signals": reports, "failed": broken})
+        emit_json(
+            {"passed": all(r["passed"] for r in reports), "signals": reports, "failed": failed_rows(plugins.failed)}
+        )
     else:
         rows = [
             {"signal": report["signal"], "check": row["check"], "result": "ok" if row["passed"] else "FAILED", **row}
@@ -63,20 +61,17 @@ def check(
         # What stops a signal altogether fails most of its checks, with one and the same message.
         for message in dict.fromkeys(row["message"] for row in rows if row["message"]):
             say(message)
-    for item in broken:
-        say(f"Failed: {item['name']} ({item['package']} {item['version']}): {item['error']}")
+    say_failed(plugins)
     if not all(report["passed"] for report in reports):
         raise typer.Exit(EXIT_REFUSED)
 
 
 def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
     from vpcore.cli.common import open_workspace
-    from vpcore.generation.generate import find_dataset
 
     if dataset_id is None:
         return None
-    workspace = open_workspace(root)
-    return workspace.datasets.open(find_dataset(workspace, dataset_id))
+    return open_workspace(root).datasets.open(dataset_id)
 
 
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:

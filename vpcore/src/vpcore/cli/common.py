@@ -18,7 +18,7 @@ import typer
 from vpcore.errors import ConfigError, VpError
 
 if TYPE_CHECKING:
-    from vpcore.plugins.manager import Plugins
+    from vpcore.plugins.manager import FailedPlugin, Plugins
     from vpcore.workspace import Workspace
 
 EXIT_REFUSED = 1
@@ -56,6 +56,9 @@ _FORMAT_GIVEN = "vpcore.cli.format"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_one_format)]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
 NestedOption = Annotated[bool, typer.Option("--nested", help="Even inside another workspace.")]
+ExperimentArgument = Annotated[str, typer.Argument(help="Name or path of an experiment.")]
+SignalOption = Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")]
+DatasetOption = Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")]
 StrictTrackingOption = Annotated[
     bool, typer.Option("--strict-tracking", help="Fail at the end if a tracker or a lifecycle hook has failed.")
 ]
@@ -98,8 +101,10 @@ def refuse_nested(folder: Path) -> None:
     ConfigError
         If a parent of `folder` is a workspace.
     """
+    from vpcore.workspace import is_workspace
+
     for parent in folder.expanduser().resolve().parents:
-        if (parent / "configs").is_dir() and (parent / "lake").is_dir():
+        if is_workspace(parent):
             raise ConfigError(
                 f"{folder} lies inside the workspace {parent}. Name a folder outside it, or add --nested."
             )
@@ -121,6 +126,23 @@ def print_error(error: VpError, json: bool = False) -> int:
     else:
         say(f"Error: {error}")
     return error.exit_code
+
+
+def say_failed(plugins: Plugins, more: Sequence[FailedPlugin] = ()) -> None:
+    """Print a line per plugin that failed to load, and per item of `more`."""
+    for failure in (*plugins.failed, *more):
+        say(f"Failed: {failure}")
+
+
+def failed_rows(failed: Sequence[FailedPlugin], name: str = "name") -> list[dict[str, str]]:
+    """Return failed plugins as JSON rows; `name` is the key of the plugin's name."""
+    return [{name: f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in failed]
+
+
+def say_hook_failures(plugins: Plugins) -> None:
+    """Print a warning per lifecycle hook that failed."""
+    for failure in plugins.hook_failures:
+        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
 
 
 def fail(message: str) -> None:
@@ -292,33 +314,21 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     if not sys.stderr.isatty():
         yield lambda done, total=None, description=None, detail=(): None
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
     from rich.text import Text
 
     lines: Sequence[str] = ()
 
-    class Shown(Progress):
+    class Shown(bars.Progress):
         def get_renderables(self) -> Iterator[Any]:
             yield self.make_tasks_table(self.tasks)
             for line in lines:
                 yield Text(line, no_wrap=True, overflow="ellipsis")
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Shown(*columns, console=Console(stderr=True), transient=True) as bar:
+    text = bars.TextColumn("{task.description}", markup=False)
+    parts = (bars.BarColumn(), bars.TaskProgressColumn(), bars.TimeElapsedColumn(), bars.TimeRemainingColumn())
+    with Shown(text, *parts, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 
         def update(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.cli.common import CsvOption, DatasetOption, JsonOption, RootOption, SignalOption
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def compare(
     experiment: Annotated[str | None, typer.Argument(help="Only the rows that this experiment asks for.")] = None,
-    signal: Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")] = None,
-    dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")] = None,
+    signal: SignalOption = None,
+    dataset_id: DatasetOption = None,
     sort: Annotated[
         str | None,
         typer.Option(
@@ -67,9 +67,7 @@ def compare(
     if signal is not None:
         workspace.results.require_signal(signal)
     if dataset_id is not None:
-        from vpcore.generation.generate import find_dataset
-
-        dataset_id = find_dataset(workspace, dataset_id)
+        dataset_id = workspace.datasets.find(dataset_id)
         per_session = True
     config = None
     if experiment is not None:

@@ -24,11 +24,10 @@ def list_datasets(
     """List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made."""
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
     from vpcore.errors import VpError
-    from vpcore.generation.generate import find_dataset
 
     workspace = open_workspace(root)
     if details is not None:
-        emit_json(workspace.datasets.manifest(find_dataset(workspace, details)))
+        emit_json(workspace.datasets.manifest(details))
         return
     rows, broken = [], []
     for dataset_id in workspace.datasets.ids():

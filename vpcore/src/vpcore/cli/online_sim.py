@@ -61,7 +61,6 @@ def online_sim(
     """
     from vpcore.cli.common import emit_json, open_workspace, say
     from vpcore.errors import ConfigError, did_you_mean
-    from vpcore.generation.generate import find_dataset
 
     if bin_budget_ms <= 0:
         raise ConfigError(f"--bin-budget-ms must be greater than 0, was {bin_budget_ms:g}.")
@@ -77,7 +76,7 @@ def online_sim(
     workspace = open_workspace(root)
     chosen = _choose(workspace, signal, params_json, run_id, serving, barriers)
     if dataset_id is not None:
-        dataset_id = find_dataset(workspace, dataset_id)
+        dataset_id = workspace.datasets.find(dataset_id)
     dataset_id = dataset_id or chosen.dataset_id
     if dataset_id is None:
         raise ConfigError("--signal needs --dataset-id. List them: vp list-datasets.")

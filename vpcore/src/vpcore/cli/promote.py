@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption, StrictTrackingOption
 
 
 def promote(
-    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    experiment: ExperimentArgument,
     alias: Annotated[str, typer.Option("--alias", help="Name that servers ask for. Made, or moved to this version.")],
     run_id: Annotated[
         str | None,
@@ -31,7 +31,7 @@ def promote(
     """Publish a row of an experiment's results as a serving version, and let an alias name it."""
     from dataclasses import asdict
 
-    from vpcore.cli.common import emit_json, open_workspace, say, shown
+    from vpcore.cli.common import emit_json, open_workspace, say, say_hook_failures, shown
     from vpcore.errors import listed
     from vpcore.serving.promote import promote as publish
 
@@ -42,8 +42,7 @@ def promote(
     say(evidence.summary)
     for text in done.overridden:
         say(f"Overridden by --force: {text}")
-    for failure in workspace.plugins.hook_failures:
-        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+    say_hook_failures(workspace.plugins)
     if json:
         parts = {"run_id", "row", "figures", "summary", "verdict", "reasons"}
         emit_json(

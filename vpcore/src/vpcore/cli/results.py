@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.cli.common import CsvOption, DatasetOption, JsonOption, RootOption, SignalOption
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
 
@@ -108,8 +108,8 @@ def compact(root: RootOption = None, json: JsonOption = False) -> None:
 
 def export(
     out: Annotated[Path, typer.Option("--out", help="File to write; .parquet, .csv or .ndjson.")],
-    signal: Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")] = None,
-    dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")] = None,
+    signal: SignalOption = None,
+    dataset_id: DatasetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     root: RootOption = None,
 ) -> None:
@@ -118,14 +118,13 @@ def export(
 
     from vpcore.cli.common import open_workspace, say
     from vpcore.errors import ConfigError
-    from vpcore.generation.generate import find_dataset
     from vpcore.storage.atomic import storage_errors, write_atomic
 
     workspace = open_workspace(root)
     if out.suffix not in SUFFIXES:
         raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, was {out}.")
     if dataset_id is not None:
-        dataset_id = find_dataset(workspace, dataset_id)
+        dataset_id = workspace.datasets.find(dataset_id)
     flat = out.suffix == ".csv"  # which cannot hold lists
     frame = workspace.results.query_runs(signal=signal, dataset_id=dataset_id, status=None, blocks=not flat)
     buffer = io.BytesIO()

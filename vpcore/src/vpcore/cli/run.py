@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption, StrictTrackingOption
 
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig, Search
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    experiment: ExperimentArgument,
     force: Annotated[bool, typer.Option("--force", help="Compute again what is stored.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Compute again what is stored as failed.")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption
+from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption
 
 
 def track(
-    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    experiment: ExperimentArgument,
     tracker: Annotated[str | None, typer.Option("--tracker", help="Instead of tracking.backend.")] = None,
     root: RootOption = None,
     json: JsonOption = False,

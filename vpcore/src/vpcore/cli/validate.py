@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from vpcore.config.store import ConfigStore
 
 
+NEXT = {
+    "pipeline": "configs/pipelines/NAME.yaml, which describes a capture",
+    "serving": "configs/serving/NAME.yaml, which names a pipeline and a signal",
+    "experiment": "configs/experiments/NAME.yaml, which names a serving spec and the values to try",
+}
+"""The kinds of specs in the order of writing, for a workspace that lacks one."""
+
+
 def validate(
     files: Annotated[
         list[str] | None,
@@ -38,9 +46,13 @@ def validate(
             if str(error) not in messages:  # one wrong pipeline is the same message for everything above it
                 messages.append(str(error))
         rows.append(row)
-    emit_table(rows, ("kind", "file", "result"), json=json, empty="There is nothing to check: configs/ holds no specs.")
+    emit_table(rows, ("kind", "file", "result"), json=json, empty="configs/ holds no specs.")
     for message in messages:
         say(f"Error: {message}")
+    for kind, what in NEXT.items():
+        if not files and kind not in {row["kind"] for row in rows}:
+            say(f"Next: write {what} (fields: docs/configuration.md, vp schema {kind}; an example: vp demo).")
+            break
     if messages:
         raise typer.Exit(EXIT_INPUT)
 

@@ -21,11 +21,10 @@ def verify(
     """
     from vpcore.cli.common import emit_json, emit_table, fail, open_workspace, progress, say
     from vpcore.dataset import verify_files
-    from vpcore.generation.generate import find_dataset
     from vpcore.generation.generate import rebuild as generate_again
 
     workspace = open_workspace(root)
-    dataset_id = find_dataset(workspace, dataset)
+    dataset_id = workspace.datasets.find(dataset)
     report = verify_files(workspace.datasets.path(dataset_id))
     rows: list[dict[str, Any]] = [
         {"file": file.name, "result": file.status, "expected": file.expected, "found": file.found}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from vpcore.cli.common import progress, say, shown
+from vpcore.cli.common import progress, say, say_hook_failures, shown
 
 if TYPE_CHECKING:
     from vpcore.experiment.progress import Best, SweepProgress
@@ -53,8 +53,10 @@ def watched(name: str) -> Iterator[Callable[[SweepProgress], None]]:
 
 def details(now: SweepProgress, seconds: float) -> list[str]:
     """Return the lines below the bar: how many rows, how fast, and the best so far."""
+    if not now.done:
+        return [f"starting workers, compiling kernels; {now.total:,.0f} rows to compute"]
     parts = [f"{now.done:,.0f} of {now.total:,.0f} rows computed"]
-    if now.done and seconds > 0:
+    if seconds > 0:
         parts.append(f"{now.done / seconds:,.0f} rows/s")
     if now.reused:
         parts.append(f"{now.reused:,} stored before")
@@ -105,5 +107,4 @@ def _say_tracking(workspace: Workspace, report: SweepReport) -> None:
         say(f"Warning: the tracker failed, {text}. The results are stored.")
     if report.tracker_failures:
         say(f"To report them when it answers: vp track {report.experiment}")
-    for failure in workspace.plugins.hook_failures:
-        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+    say_hook_failures(workspace.plugins)

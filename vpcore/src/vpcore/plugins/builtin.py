@@ -58,6 +58,7 @@ _COMMANDS: dict[str, dict[str, str]] = {
         "demo": "Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.",
         "init": "Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.",
         "validate": "Check specs and their whole chain, signal parameters and sweep axes included, without touching data.",
+        "list-specs": "List the specs: kind, name, the spec that each one names, file.",
         "plugins": "List the plugins, their components, and what did not load.",
         "list-signals": "List the signals: name, summary, package, version, and what failed to load.",
         "new-signal": "Write an installable package with a working signal, its parameters, its conformance test and a README.",
