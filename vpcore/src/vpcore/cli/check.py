@@ -76,6 +76,8 @@ def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
 
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:
     """Return the report of one signal; one that cannot be loaded or built has the single check ``load``, failed."""
+    from dataclasses import asdict
+
     from vpcore.errors import ConfigError
     from vpcore.signal.conformance.check import check_signal
 
@@ -88,10 +90,7 @@ def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: 
         row = {"check": "load", "passed": False, "message": f"Signal '{name}': {error}", "seconds": 0.0}
         return {"signal": name, "passed": False, "dataset_id": "", "n_bins": 0, "params": {}, "checks": [row]}
     report = check_signal(signal, dataset, name=name)
-    rows = [
-        {"check": r.check, "passed": r.passed, "message": r.message, "seconds": round(r.seconds, 3)}
-        for r in report.results
-    ]
+    rows = [{**asdict(result), "seconds": round(result.seconds, 3)} for result in report.results]
     return {
         "signal": name,
         "passed": report.passed,

@@ -46,6 +46,8 @@ def demo(
     folder finds its results stored.
     """
     from vpcore.cli.common import refuse_nested
+    from vpcore.errors import ResultsError
+    from vpcore.experiment.leaderboard import leaderboard
     from vpcore.workspace import Workspace
 
     _require_packages()
@@ -60,11 +62,13 @@ def demo(
     _step("The specs hold together", ["validate", *root])
     _step("Records to a dataset of bins x price cells", ["generate", "demo", *root])
     _step("Every combination, evaluated and stored", ["run", "demo", *root])
-    run_id, row = _best(workspace)
-    _publish(run_id, alpha, root)
+    best = leaderboard(workspace, "demo").best
+    if best is None:
+        raise ResultsError("No row has enough trades", fix="Make a longer session, with --minutes.")
+    _publish(best.row, alpha, root)
     _step("The published version, one bin at a time", ["online-sim", "--serving", "demo", *root])
     picture = workspace.root / "demo.png"
-    _step("A picture of it", ["plot", run_id, "--row", row, "--out", str(picture), *root])
+    _step("A picture of it", ["plot", best.row, "--out", str(picture), *root])
     _summary(workspace, picture, alpha)
 
 
@@ -88,11 +92,11 @@ def _require_packages() -> None:
         raise PluginError(plugins.missing_package("vp demo", " ".join(sorted(missing))))
 
 
-def _publish(run_id: str, alpha: float, root: list[str]) -> None:
-    """Promote the best row; where the gate refuses, in spite of it, with a reason that says so."""
+def _publish(row: str, alpha: float, root: list[str]) -> None:
+    """Promote a row; if the gate refuses, override it with a reason."""
     from vpcore.cli.common import EXIT_REFUSED
 
-    promote = ["promote", "demo", "--run-id", run_id, "--alias", "demo", *root]
+    promote = ["promote", "demo", "--row", row, "--alias", "demo", *root]
     if _step("The best row becomes a published version, if its evidence will do", promote, may=EXIT_REFUSED):
         planted = "its effect is planted" if alpha else "it has no effect at all"
         why = f"A demonstration: {planted}, and the row with the highest pay does not prove it."
@@ -114,19 +118,6 @@ def _step(title: str, arguments: list[str], may: int = 0) -> int:
     if code not in (0, may):
         raise typer.Exit(code)
     return code
-
-
-def _best(workspace: Workspace) -> tuple[str, str]:
-    from vpcore.errors import ResultsError
-
-    config = workspace.experiment("demo").to_harness_config()
-    found = workspace.results.query_best(
-        config.select_metric, min_signals=config.min_signals, limit=1, dataset_id=config.dataset_id
-    )
-    if not len(found):
-        raise ResultsError(f"No row has {config.min_signals} trades: take a longer session, with --minutes.")
-    best = found.row(0, named=True)
-    return best["run_id"], best["row"]
 
 
 def _summary(workspace: Workspace, picture: Path, alpha: float) -> None:

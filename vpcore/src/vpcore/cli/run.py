@@ -177,7 +177,7 @@ def _searching(name: str, search: Search, undecided: int) -> str:
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.cli.common import emit_json, say
-    from vpcore.cli.compare import View, show, verdicts
+    from vpcore.cli.compare import View, evidence_json, show
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import ranked
 
@@ -189,9 +189,7 @@ def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, n
                 **report.summary(),
                 "sort": board.select,
                 "best": ranked(rows.head(10), rows.head(10)),
-                "evidence": [about.plain() for about in board.evidence.values()],
-                "verdicts": verdicts(board, rows),
-                **({"splits": board.splits.plain()} if board.splits is not None else {}),
+                **evidence_json(board, rows),
             }
         )
         return

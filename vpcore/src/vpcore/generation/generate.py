@@ -143,8 +143,8 @@ def generate_dataset(
         compare_sources(dataset_id, registry.manifest(dataset_id)["sources"], sources, workspace.raw)
     dataset = registry.open(dataset_id)
     if created:
-        workspace.plugins.hook.vp_dataset_generated(
-            workspace=workspace, dataset_id=dataset_id, manifest=dataset.manifest
+        workspace.plugins.notify(
+            "vp_dataset_generated", workspace=workspace, dataset_id=dataset_id, manifest=dataset.manifest
         )
     return Generated(dataset, created, tuple(manifest["warnings"]))
 

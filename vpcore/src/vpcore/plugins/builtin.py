@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    pass
 
 
 @hookimpl

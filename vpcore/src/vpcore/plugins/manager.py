@@ -96,18 +96,6 @@ class HookFailure:
     error: str
 
 
-class GuardedHooks:
-    """The lifecycle hooks as attributes; a call never raises what a plugin raised. See `Plugins.notify`."""
-
-    def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in LIFECYCLE_HOOKS:
-            raise AttributeError(f"'{name}' is not a lifecycle hook.{did_you_mean(name, LIFECYCLE_HOOKS)}")
-        return lambda **arguments: self._plugins.notify(name, **arguments)
-
-
 def describe(error: BaseException) -> str:
     """Return an error as one line: its message, led by its type where the message alone says too little."""
     text = " ".join(str(error).split())
@@ -149,7 +137,6 @@ class Plugins:
         self.loaded: list[LoadedPlugin] = []
         self.failed: list[FailedPlugin] = []
         self.hook_failures: list[HookFailure] = []
-        self.hook = GuardedHooks(self)
         self._components: dict[str, dict[str, Registered]] = {}
 
         if disable is None:
@@ -178,12 +165,8 @@ class Plugins:
         try:
             with contained(entry.name, "its import"):
                 plugin = entry.load()
-        except Exception as error:
-            self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
-            return
-        try:
             self.register(plugin, entry.name, distribution, version)
-        except PluginError as error:
+        except Exception as error:
             self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
 
     def register(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> None:
@@ -365,21 +348,23 @@ class Plugins:
             else:
                 with contained(registered.plugin, f"the import of {component.target}"):
                     target = component.load()
-            if base := BASE_OF_KIND.get(kind):
-                _check_base(target, base, article, registered)
-            return target
         except VpError:  # says itself what is missing and what to do
             raise
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing and missing != component.target.partition(".")[0]:
-                raise PluginError(
-                    f"{article}{place} of plugin {registered.owner} needs {missing}, which is not installed. "
-                    f"Run: pip install {missing}"
-                ) from error
-            raise PluginError(_not_loadable(article, place, registered, error)) from error
         except Exception as error:
-            raise PluginError(_not_loadable(article, place, registered, error)) from error
+            missing = ((isinstance(error, ModuleNotFoundError) and error.name) or "").partition(".")[0]
+            if missing and missing != component.target.partition(".")[0]:
+                reason = f"needs {missing}, which is not installed. Run: pip install {missing}"
+            else:
+                reason = f"does not load from {component.target}: {describe(error)}"
+            raise PluginError(f"{article}{place} of plugin {registered.owner} {reason}") from error
+        if base := BASE_OF_KIND.get(kind):
+            module, _, wanted = base.partition(":")
+            if not (isinstance(target, type) and issubclass(target, getattr(importlib.import_module(module), wanted))):
+                raise PluginError(
+                    f"{article} of plugin {registered.owner} must be a class that derives from {module}.{wanted}, "
+                    f"was {target!r}."
+                )
+        return target
 
     def resolve(self, kind: str, names: Iterable[str] | None = None) -> Iterator[tuple[Registered, Any, str | None]]:
         """Import one by one; yield ``(registered, target, None)`` or ``(registered, None, error)``."""
@@ -426,19 +411,3 @@ class Plugins:
                 f"'{first.plugin}', {first.hook}: "
                 f"{first.error}. The results are complete; leave out --strict-tracking to accept this."
             )
-
-
-def _check_base(target: Any, base: str, article: str, registered: Registered) -> None:
-    module, _, name = base.partition(":")
-    wanted = getattr(importlib.import_module(module), name)
-    if not (isinstance(target, type) and issubclass(target, wanted)):
-        raise PluginError(
-            f"{article} of plugin {registered.owner} must be a class that derives from {module}.{name}, was {target!r}."
-        )
-
-
-def _not_loadable(article: str, place: str, registered: Registered, error: BaseException) -> str:
-    return (
-        f"{article}{place} of plugin {registered.owner} does not load from {registered.component.target}: "
-        f"{describe(error)}"
-    )
