@@ -118,7 +118,7 @@ def test_a_dry_run_says_what_is_shared(vp: Vp, capsys: pytest.CaptureFixture[str
 def test_compare_before_anything_was_run(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert vp("compare", "sweep") == 0
     out, err = capsys.readouterr()
-    assert (out, err.strip()) == ("", "There are no such rows. Make some with: vp run sweep")
+    assert (out, err.strip()) == ("", "No stored row matches. Make rows with: vp run sweep")
 
 
 def test_run_as_json(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:

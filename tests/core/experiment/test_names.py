@@ -57,4 +57,4 @@ def test_compare_knows_the_names_of_stored_signals(vp: Vp, capsys: pytest.Captur
     message = "No row of a signal 'plan' is stored. Did you mean 'plain'? There are rows of: plain, scored."
     assert message in capsys.readouterr().err
     assert vp("compare", "--stale") == 0
-    assert "No stored row is of other code than what is installed." in capsys.readouterr().err
+    assert "Every stored row is of the installed code." in capsys.readouterr().err

@@ -1,8 +1,7 @@
 """vpcore: an experiment harness for vacuum/pressure signals of the order book.
 
-What a signal author, a live server or a notebook needs is here. Every name is imported on first use, so that
-``import vpcore`` costs nothing; a module below this one is internal and may move, except `vpcore.kernels` and
-`vpcore.testing`.
+The public API for signal authors, live servers and notebooks. A name is imported on first use, which keeps
+``import vpcore`` fast. Public modules are `vpcore.kernels` and `vpcore.testing`; other modules may move.
 """
 
 from __future__ import annotations

@@ -97,9 +97,9 @@ def trades(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:
     Raises
     ------
     ResultsError
-        If no row, or more than one, has this name.
+        If the name is unknown or ambiguous.
     SignalError, DatasetError
-        If the code that made the row, or its dataset, is no longer there.
+        If the code of the row has changed, or its dataset is gone.
     """
     names = [row] if isinstance(row, str) else list(row.figures.get("session_rows") or [row.row])
     frames = []
@@ -145,7 +145,7 @@ def check(workspace: Workspace, signal: str, **params: Any) -> CheckReport:
     Raises
     ------
     PluginError
-        If no signal has this name.
+        If the signal is unknown.
     ConfigError
         If a parameter is unknown or out of range.
     """

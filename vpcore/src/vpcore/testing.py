@@ -8,7 +8,7 @@ Each suite is a pytest decorator that calls a test once per check::
     def test_conformance(check):
         check()
 
-`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks` and `source_checks` take what makes the object.
+`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks` and `source_checks` take a class or factory.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:
     Parameters
     ----------
     make : callable
-        Returns a new, empty storage; an empty folder is given.
+        Takes an empty folder and returns a new, empty storage.
     """
     from vpcore.storage.conformance import STORAGE_CHECKS
 
@@ -89,7 +89,7 @@ def tracker_checks(make: Callable[..., Tracker]) -> pytest.MarkDecorator:
     Parameters
     ----------
     make : callable
-        The class, or what takes the same arguments.
+        The class, or a factory with the same arguments.
     """
     from vpcore.tracker.conformance import TRACKER_CHECKS
 
@@ -102,7 +102,7 @@ def executor_checks(make: Callable[[int], concurrent.futures.Executor]) -> pytes
     Parameters
     ----------
     make : callable
-        The class, or what takes the number of workers.
+        The class, or a factory that takes the number of workers.
     """
     from vpcore.executor.conformance import EXECUTOR_CHECKS
 
@@ -115,7 +115,7 @@ def sampler_checks(make: Callable[..., Sampler]) -> pytest.MarkDecorator:
     Parameters
     ----------
     make : callable
-        The class, or what takes axes and seed.
+        The class, or a factory that takes axes and seed.
     """
     from vpcore.sampler.conformance import SAMPLER_CHECKS
 
@@ -128,9 +128,9 @@ def source_checks(make: Callable[[], Source], request: Callable[[Path], SourceRe
     Parameters
     ----------
     make : callable
-        The class, or what returns a source.
+        The class, or a factory of a source.
     request : callable
-        Returns a capture window that the source can open; an empty folder for its files is given.
+        Takes an empty folder for files and returns a capture window that the source can open.
     """
     from vpcore.source.conformance import SOURCE_CHECKS
 

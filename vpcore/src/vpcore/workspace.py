@@ -1,4 +1,4 @@
-"""`Workspace`: paths, plugins and stores. The package keeps no global state."""
+"""`Workspace`: paths, plugins and stores, in place of global state."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Workspace:
     Raises
     ------
     ConfigError
-        If `root` has no ``configs`` or no ``lake`` directory.
+        If `root` lacks the directory ``configs`` or ``lake``.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, plugins: Plugins | None = None) -> None:
@@ -124,7 +124,7 @@ class Workspace:
         Raises
         ------
         ConfigError
-            If a directory or file cannot be made.
+            If making a directory or file fails.
         """
         from vpcore.config.instruments import packaged_instruments
 

@@ -1,4 +1,4 @@
-"""The ``vp`` command: assembling the commands, and turning errors into messages and exit codes."""
+"""The ``vp`` command: assemble the commands, and turn errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Commands(typer.core.TyperGroup):
         return typer.main.get_command(app).commands[cmd_name]  # type: ignore[attr-defined]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write one section per heading, without importing a command."""
+        """Write one section per heading. Commands stay unimported."""
         known = ctx.obj.components("command")
         width = max(len(name) for name in known)
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -101,7 +101,7 @@ def build_app(plugins: Plugins) -> typer.Typer:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 the answer is no, 2 the user's input, 3 a bug, 130 Ctrl-C."""
+    """Run one command and return its exit code: 0 done, 1 refused, 2 wrong input, 3 a bug, 130 Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         plugins = Plugins()

@@ -1,4 +1,4 @@
-"""``vp check``: hold signals to their contract, without pytest."""
+"""``vp check``: the conformance checks of signals from the command line."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def check(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check signals: causality, batch equals stream, mirror antisymmetry, parameters that do nothing, and the rest.
+    """Check signals: causality, batch equals stream, mirror antisymmetry, dead parameters, and the rest.
 
-    Nothing is written. Exits 1 if a check fails.
+    Reads only. Exits 1 if a check fails.
     """
     from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say, say_failed
     from vpcore.errors import ConfigError, listed
@@ -75,7 +75,7 @@ def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
 
 
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:
-    """Return the report of one signal; one that cannot be loaded or built has the single check ``load``, failed."""
+    """Return the report of one signal. After a failed import or construction, its only check is ``load``."""
     from dataclasses import asdict
 
     from vpcore.errors import ConfigError
@@ -102,7 +102,7 @@ def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: 
 
 
 def parameters(text: str | None) -> dict[str, Any]:
-    """Return what ``--params-json`` says."""
+    """Return ``--params-json`` as a dictionary."""
     from json import JSONDecodeError, loads
 
     from vpcore.errors import ConfigError

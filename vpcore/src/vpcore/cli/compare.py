@@ -1,4 +1,4 @@
-"""``vp compare``: the stored rows, ranked, with what is needed to doubt them."""
+"""``vp compare``: ranked rows with their evidence."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def compare(
-    experiment: Annotated[str | None, typer.Argument(help="Only the rows that this experiment asks for.")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="Only the rows of this experiment.")] = None,
     signal: SignalOption = None,
     dataset_id: DatasetOption = None,
     sort: Annotated[
         str | None,
         typer.Option(
             "--sort",
-            help="A figure, as the table calls it, or evidence. [default: the experiment's, else net_pnl_ticks]",
+            help="A column of the table, or evidence. [default: the experiment's, else net_pnl_ticks]",
         ),
     ] = None,
     min_signals: Annotated[
@@ -40,21 +40,21 @@ def compare(
         typer.Option("--pivot", metavar="DOWN ACROSS", help="The median for every pair of values of two settings."),
     ] = None,
     marginal: Annotated[
-        bool, typer.Option("--marginals", help="What every setting does by itself: a line per value of each.")
+        bool, typer.Option("--marginals", help="The effect of each setting: a line per value.")
     ] = False,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Rows that no other beats in net PnL and in trades per hour at once.")
+        bool, typer.Option("--pareto", help="Rows on the frontier of net PnL and trades per hour.")
     ] = False,
     per_session: Annotated[
-        bool, typer.Option("--per-session", help="Of an experiment on several sessions: rows of each, not of all.")
+        bool, typer.Option("--per-session", help="Rows per session, for an experiment on several sessions.")
     ] = False,
-    stale: Annotated[bool, typer.Option("--stale", help="The rows of signals whose code was another.")] = False,
-    legend: Annotated[bool, typer.Option("--legend", help="Say what every column means.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Rows of other code than the installed code.")] = False,
+    legend: Annotated[bool, typer.Option("--legend", help="Explain every column.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders."""
+    """Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders."""
     from vpcore.cli.common import open_workspace
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
@@ -80,9 +80,9 @@ def compare(
         json=json,
         csv=csv,
         legend=legend,
-        nothing="No stored row is of other code than what is installed."
+        nothing="Every stored row is of the installed code."
         if stale
-        else f"There are no such rows. Make some with: vp run {experiment or 'EXPERIMENT'}",
+        else f"No stored row matches. Make rows with: vp run {experiment or 'EXPERIMENT'}",
     )
 
 
@@ -126,7 +126,7 @@ def show(
     legend: bool = False,
     nothing: str = "There are no rows.",
 ) -> None:
-    """Print ranked rows, the verdicts on the leaders, and the cautions of a reader."""
+    """Print ranked rows, cautions, and the verdicts on the leaders."""
     from vpcore.cli.common import emit_table, say
     from vpcore.experiment.tables import EXPORTED, LEGEND, SPARE, for_people, people_columns, ranked
     from vpcore.inference.evidence import too_few
@@ -159,8 +159,8 @@ def show(
     emit_table(for_people(rows, sort), columns, title=f"By {sort}", empty=empty, spare=SPARE)
     if board.n_incomplete:
         say(
-            f"{board.n_incomplete} combinations are not ranked: a session of theirs is not stored, or failed. "
-            "See them with --per-session, and compute what is missing with vp run."
+            f"{board.n_incomplete} combinations are not ranked: a session is missing or failed. See them with "
+            "--per-session, and compute the missing rows with vp run."
         )
     if not rows:
         return
@@ -241,7 +241,7 @@ def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
 
 
 def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
-    """Return the sentences that a reader of these rows of a leaderboard must know."""
+    """Return the cautions on these rows of a leaderboard, as sentences."""
     from vpcore.experiment.tables import SEARCHED
     from vpcore.inference.evidence import overfitting
 
@@ -249,7 +249,7 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}
     for dataset_id, n_trials in {about.dataset_id: about.n_trials for about in shown.values()}.items():
         lines.append(
-            f"{n_trials} combinations were tried on {dataset_id} and datasets of the same market: the best of them is "
+            f"{n_trials} combinations were tried on {dataset_id} and datasets of the same market: the best row is "
             "partly luck."
         )
         for name, about in shown.items():

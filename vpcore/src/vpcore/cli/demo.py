@@ -1,4 +1,4 @@
-"""``vp demo``: the main job end to end on a synthetic market, in a workspace of its own."""
+"""``vp demo``: every step on a simulated market, in a new workspace."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace to make.")] = Path("vp-demo"),
     alpha: Annotated[float, typer.Option("--alpha", help="Planted effect, -1 to 1; 0: nothing to find.")] = 0.6,
     minutes: Annotated[int, typer.Option("--minutes", min=10, help="Length of the session.")] = 60,
-    seed: Annotated[int, typer.Option("--seed", help="Of the market.")] = 7,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the market.")] = 7,
     nested: NestedOption = False,
 ) -> None:
     """Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.
 
-    The market has no meaning beyond showing the tools: the effect is put there to be found. A second demo in the same
-    folder finds its results stored.
+    The market only serves to show the tools: its effect is planted. A second demo in the same folder finds its results
+    stored.
     """
     from vpcore.cli.common import refuse_nested
     from vpcore.errors import ResultsError
@@ -73,7 +73,7 @@ def demo(
 
 
 def _require_packages() -> None:
-    """Check that the packages of the demo's market, signals and picture are installed.
+    """Require the packages of the demo's market, signals and picture.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _publish(row: str, alpha: float, root: list[str]) -> None:
 
 
 def _step(title: str, arguments: list[str], may: int = 0) -> int:
-    """Run a command as a user would, in this process, and say which. Returns 0, or the exit code it `may` end with."""
+    """Print a command and run it in this process. Return 0, or the allowed exit code `may`."""
     import shlex
     import time
 

@@ -1,4 +1,4 @@
-"""``vp generate``: make the dataset of a pipeline."""
+"""``vp generate``: generate the dataset of a pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def generate(
     json: JsonOption = False,
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
-    """Make the dataset of a pipeline. One that is there is left as it is, after a check of its source files."""
+    """Generate the dataset of a pipeline. An existing dataset is verified and left unchanged."""
     import time
 
     from vpcore.cli.common import emit_json, open_workspace, progress, say, say_hook_failures

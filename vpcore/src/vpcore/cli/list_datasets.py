@@ -21,7 +21,7 @@ def list_datasets(
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made."""
+    """List the datasets: id, symbol, span, bins, share of valid bins, size, time of creation."""
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
     from vpcore.errors import VpError
 
@@ -37,7 +37,9 @@ def list_datasets(
             broken.append(f"Dataset '{dataset_id}' cannot be listed: {error}")
     if not json and not csv:
         rows = [{**row, "valid_share": _below_one(row["valid_share"])} for row in rows]
-    emit_table(rows, COLUMNS, json=json, csv=csv, empty="There is no dataset yet. Make one with: vp generate PIPELINE")
+    emit_table(
+        rows, COLUMNS, json=json, csv=csv, empty="The lake has no dataset yet. Make one with: vp generate PIPELINE"
+    )
     for line in broken:
         say(f"Warning: {line}")
 
@@ -57,7 +59,7 @@ def _row(info: DatasetInfo) -> dict[str, Any]:
 
 
 def _below_one(share: float) -> float:
-    """Return a share as a table shows it, rounded down: all but one of a million bins are not all."""
+    """Return a share for a table, rounded down: 1 means that every bin is valid."""
     return math.floor(share * 10_000) / 10_000
 
 

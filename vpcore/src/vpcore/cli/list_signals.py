@@ -1,4 +1,4 @@
-"""``vp list-signals``: the installed signals, and what failed to load."""
+"""``vp list-signals``: installed signals, and signals that fail to load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def list_signals(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the signals: name, summary, package, version, and what failed to load. Works outside a workspace too."""
+    """List the signals: name, summary, package, version, and failures. Works outside a workspace too."""
     from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say_failed
 
     plugins = current_plugins()

@@ -12,7 +12,7 @@ USES = {"pipeline": "capture.symbol", "serving": "pipeline", "experiment": "serv
 
 
 def list_specs(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
-    """List the specs: kind, name, the spec that each one names, file."""
+    """List the specs: kind, name, spec or symbol below, file."""
     from vpcore.cli.common import emit_table, open_workspace, say
 
     store = open_workspace(root).specs

@@ -1,4 +1,4 @@
-"""``vp new-signal``: a complete package with one working signal, to start from."""
+"""``vp new-signal``: write a package with one working signal as a starting point."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _FILES = {
 
 
 class Kind(enum.StrEnum):
-    """What the signal of the new package does."""
+    """Kind of the new signal."""
 
     STAT = "stat"
     ML = "ml"
 
 
 def new_signal(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal, as depth_tilt.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal, such as depth_tilt.")],
     kind: Annotated[
         Kind, typer.Option(help="stat: a formula. ml: a model that learns from its own labels.")
     ] = Kind.STAT,
@@ -49,7 +49,7 @@ def new_signal(
 ) -> None:
     """Write an installable package with a working signal, its parameters, its conformance test and a README.
 
-    Nothing that exists is overwritten.
+    Existing files keep their content.
     """
     from vpcore.cli.common import current_plugins, say
 
@@ -67,7 +67,7 @@ def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> P
     Raises
     ------
     ConfigError
-        If the name cannot be one, is taken, or the folder exists or cannot be written.
+        If the name is invalid or taken, or the folder exists or is read-only.
     """
     import shutil
 
@@ -103,7 +103,7 @@ def _unwritable(folder: Path, error: OSError) -> Exception:
 
 
 def _checked(name: str, plugins: Plugins) -> str:
-    """Return a name that a signal may have and none has."""
+    """Return a valid and free name of a signal, or raise a ConfigError."""
     import re
 
     from vpcore.errors import ConfigError

@@ -1,4 +1,4 @@
-"""``vp online-sim``: one bin at a time, as a live server would see it, every bin timed."""
+"""``vp online-sim``: stream a dataset bin by bin like a live server, and time every bin."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def online_sim(
     ] = None,
     serving: Annotated[str | None, typer.Option("--serving", help="A published version, by alias or id.")] = None,
     bin_budget_ms: Annotated[
-        float, typer.Option("--bin-budget-ms", help="What a bin may take; exit 1 if p99 takes more.")
+        float, typer.Option("--bin-budget-ms", help="Time limit of a bin; exit 1 if p99 exceeds it.")
     ] = 100.0,
     from_raw: Annotated[
         bool, typer.Option("--from-raw", help="Replay the records through the engine too, on their own schedule.")
@@ -46,18 +46,20 @@ def online_sim(
         str, typer.Option("--retrain", help="inline: a fit delays its bin; background: the old model serves meanwhile.")
     ] = "inline",
     tp_ticks: Annotated[
-        int | None, typer.Option("--tp-ticks", help="Take-profit that a learning signal learns; of --signal, --run-id.")
+        int | None,
+        typer.Option("--tp-ticks", help="Take-profit of the labels of a learning signal; with --signal or --run-id."),
     ] = None,
-    sl_ticks: Annotated[int | None, typer.Option("--sl-ticks", help="Stop that it learns.")] = None,
+    sl_ticks: Annotated[int | None, typer.Option("--sl-ticks", help="Stop of the labels.")] = None,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Stream a dataset through scorer and signal bin by bin, time every bin, and compare with the batch values.
 
-    A learning signal refits as it goes. With --retrain background the fits run beside the bins, as on a live server:
-    values then differ from the batch values until a model is ready, and it is said where and why.
+    A learning signal refits on the way. With --retrain background the fits run beside the bins, as on a live server:
+    values then differ from the batch values until a model is ready, and a table lists these bins with the reason.
 
-    Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value for no reason.
+    Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value for another
+    reason.
     """
     from vpcore.cli.common import emit_json, open_workspace, say
     from vpcore.errors import ConfigError, did_you_mean
@@ -92,7 +94,7 @@ def online_sim(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Subject of a simulation; `rules` are the trades that a learning signal learns from, None for another signal."""
+    """Subject of a simulation. `rules` make the labels of a learning signal; None for other signals."""
 
     name: str
     signal: Signal
@@ -153,18 +155,18 @@ def _rules_of(
     known: list[tuple[int, int]] | None,
     wanted: tuple[int | None, int | None],
 ) -> TradeRules | None:
-    """Return the trades that a learning signal learns from; None for another signal.
+    """Return the trade rules that make the labels of a learning signal; None for other signals.
 
     Parameters
     ----------
     name, signal
-        The signal.
+        Name and object of the signal.
     config : EvalConfig
-        The evaluation.
+        Evaluation of the run, or the defaults.
     known : list of (take-profit, stop) or None
-        Pairs of the run; without a run any may be wanted, and the defaults of an experiment stand for what is not said.
+        Pairs of the run. None allows any pair; `config` then fills in a missing value.
     wanted : (take-profit or None, stop or None)
-        What was asked for.
+        Values of ``--tp-ticks`` and ``--sl-ticks``.
     """
     from vpcore.errors import ConfigError
     from vpcore.signal import MLSignal
@@ -232,7 +234,7 @@ def _as_json(dataset_id: str, name: str, result: Simulation, retrain: str) -> di
 
 
 def _why(fit: LateFit) -> str:
-    """Return in words what a fit in the background did to the values."""
+    """Return the effect of a background fit on the values, in words."""
     served = "the model before it served" if fit.had_model else "there was no model"
     if fit.ready_bin is None:
         return f"not ready when the data ended; {served}"

@@ -1,4 +1,4 @@
-"""``vp plugins``: what is installed, what each plugin registers, and what failed."""
+"""``vp plugins``: installed plugins, their components, and failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vpcore.errors import PluginError
 
 
 def plugins(json: JsonOption = False) -> None:
-    """List the plugins, their components, and what did not load."""
+    """List the plugins, their components, and the failures."""
     from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say, say_failed
     from vpcore.plugins.manager import DISABLE_VARIABLE, HOOK_OF_KIND
 

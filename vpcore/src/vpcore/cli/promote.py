@@ -14,7 +14,9 @@ def promote(
     alias: Annotated[str, typer.Option("--alias", help="Name that servers ask for. Made, or moved to this version.")],
     run_id: Annotated[
         str | None,
-        typer.Option("--run-id", metavar="RUN", help="A run, or the beginning of its id. [default: that of the row]"),
+        typer.Option(
+            "--run-id", metavar="RUN", help="A run, or the beginning of its id. [default: the run of the row]"
+        ),
     ] = None,
     row: Annotated[
         str | None,
@@ -22,13 +24,13 @@ def promote(
             "--row", help="Row, as vp compare prints it. [default: the best of the run or experiment by select]"
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Promote in spite of what stands in the way.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Override the gate. Requires --why.")] = False,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in the audit.")] = "",
     root: RootOption = None,
     json: JsonOption = False,
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
-    """Publish a row of an experiment's results as a serving version, and let an alias name it."""
+    """Publish a row of an experiment as a serving version, and move an alias to it."""
     from dataclasses import asdict
 
     from vpcore.cli.common import emit_json, open_workspace, say, say_hook_failures, shown

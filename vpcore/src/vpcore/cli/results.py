@@ -1,4 +1,4 @@
-"""``vp results``: one run, the parts of the store, and rows for other tools."""
+"""``vp results``: show a run, export rows, compact the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def show(
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """Show a run: what made it, every row, the best first, and for a learning signal how right it was."""
+    """Show a run: its settings, every row, the best first, and the accuracy of a learning signal."""
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
@@ -64,7 +64,7 @@ def show(
 
 
 def _summary(look: dict[str, Any]) -> dict[str, Any]:
-    """Return what fits into a line of the diagnostics of one take-profit and stop."""
+    """Return the diagnostics of one take-profit and stop as a table row."""
     row = {"tp": look["tp_ticks"], "sl": look["sl_ticks"]}
     if "error" in look:
         return {**row, "error": look["error"]}
@@ -89,7 +89,7 @@ def _interval(figure: list[float | None]) -> str:
 
 
 def compact(root: RootOption = None, json: JsonOption = False) -> None:
-    """Merge the parts of the results store. Nothing that is read changes; others may read and write meanwhile."""
+    """Merge the parts of the results store. Queries give the same rows. Other processes may read and write."""
     from dataclasses import asdict
 
     from vpcore.cli.common import emit_json, open_workspace, say
@@ -113,7 +113,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     root: RootOption = None,
 ) -> None:
-    """Write the rows with what made them, failed ones included, into one file for other tools."""
+    """Write the rows, failed rows included, with their settings into one file for other tools."""
     import io
 
     from vpcore.cli.common import open_workspace, say

@@ -1,4 +1,4 @@
-"""``vp run``: compute what is missing of an experiment."""
+"""``vp run``: compute the missing rows of an experiment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 def run(
     experiment: ExperimentArgument,
-    force: Annotated[bool, typer.Option("--force", help="Compute again what is stored.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Compute again what is stored as failed.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute stored rows again.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed rows again.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Instead of parallel.max_workers.")] = None,
     executor: Annotated[str | None, typer.Option("--executor", help="Instead of parallel.executor.")] = None,
@@ -27,12 +25,12 @@ def run(
         list[str] | None,
         typer.Option("--executor-option", metavar="NAME=VALUE", help="Over parallel.options; may be repeated."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the rows to compute.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
-    """Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows."""
+    """Run an experiment: generate missing datasets, evaluate missing rows, and rank all rows."""
     from vpcore.cli.common import EXIT_REFUSED, open_workspace, say
     from vpcore.cli.watch import say_report, watched
     from vpcore.experiment.adaptive_search import with_proposals
@@ -66,7 +64,7 @@ def run(
 
 
 def _options(given: list[str]) -> dict[str, Any]:
-    """Return ``NAME=VALUE`` as a mapping; a value is read as YAML reads it."""
+    """Return ``NAME=VALUE`` options as a mapping. Values are YAML."""
     from vpcore.config.loader import parse_document
     from vpcore.errors import ConfigError
 
@@ -153,7 +151,7 @@ def _say_plan(
 
 
 def _stop_if(lacking: list[str]) -> None:
-    """Say which sessions cannot be made, and exit as `vp run` would."""
+    """Name the sessions that lack data, and exit like ``vp run``."""
     from vpcore.cli.common import EXIT_INPUT, say
 
     for text in lacking:

@@ -15,7 +15,7 @@ def track(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Report the stored runs of an experiment to its tracker; what it has already is not doubled."""
+    """Report the stored runs of an experiment to its tracker, each run once."""
     from dataclasses import asdict
 
     from vpcore.cli.common import EXIT_REFUSED, emit_json, open_workspace, progress, say

@@ -30,7 +30,7 @@ def validate(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check specs and their whole chain, signal parameters and sweep axes included, without touching data."""
+    """Check specs and their references, signal parameters and sweep axes included. Reads specs only."""
     from vpcore.cli.common import emit_table, open_workspace, say
 
     workspace = open_workspace(root)

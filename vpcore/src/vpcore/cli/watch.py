@@ -1,4 +1,4 @@
-"""An experiment while it runs, and what came of it."""
+"""Progress of a running experiment, and its summary."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _STAGES = {
 
 @contextmanager
 def watched(name: str) -> Iterator[Callable[[SweepProgress], None]]:
-    """Show how far an experiment is, on a terminal.
+    """Show the progress of an experiment on a terminal.
 
-    One bar after the other: each stage has its own total, and so its own estimate of the time left.
+    Each stage has its own bar, total and remaining time.
 
     Parameters
     ----------
     name : str
-        Of the experiment.
+        Name of the experiment.
     """
     with ExitStack() as stack:
         stage, began = "", 0.0
@@ -52,7 +52,7 @@ def watched(name: str) -> Iterator[Callable[[SweepProgress], None]]:
 
 
 def details(now: SweepProgress, seconds: float) -> list[str]:
-    """Return the lines below the bar: how many rows, how fast, and the best so far."""
+    """Return the lines below the bar: computed rows, rows per second, and the best row so far."""
     if not now.done:
         return [f"starting workers, compiling kernels; {now.total:,.0f} rows to compute"]
     parts = [f"{now.done:,.0f} of {now.total:,.0f} rows computed"]
@@ -74,7 +74,7 @@ def described(best: Best) -> str:
 
 
 def say_report(workspace: Workspace, report: SweepReport) -> None:
-    """Say what came of an experiment, and what to do about what went wrong."""
+    """Print the summary of an experiment, its failures and the next steps."""
     for warning in report.warnings:
         say(f"Warning: {warning}")
     rate = f" ({report.n_computed / report.elapsed_seconds:,.0f} rows/s)" if report.n_computed else ""

@@ -1,4 +1,4 @@
-"""Finding plugins and asking them: one manager per `Plugins` object, and no object made at import."""
+"""`Plugins`: load plugins, ask them for components, and call their lifecycle hooks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HOOKS = (*HOOK_OF_KIND.values(), *LIFECYCLE_HOOKS)
 
 @dataclass(frozen=True, slots=True)
 class LoadedPlugin:
-    """A plugin whose hooks are in use."""
+    """A plugin that loaded."""
 
     name: str
     distribution: str
@@ -60,7 +60,7 @@ class LoadedPlugin:
 
 @dataclass(frozen=True, slots=True)
 class FailedPlugin:
-    """A plugin or component that failed, with the reason."""
+    """A plugin or component that failed, with the error message."""
 
     name: str
     distribution: str
@@ -74,7 +74,7 @@ class FailedPlugin:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A component and who registered it."""
+    """A component and the plugin that registered it."""
 
     component: Component
     plugin: str
@@ -97,7 +97,7 @@ class HookFailure:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line: its message, led by its type where the message alone says too little."""
+    """Return an error as one line: its type and message; import and plugin errors have the message alone."""
     text = " ".join(str(error).split())
     if isinstance(error, (ImportError, PluginError)) and text:
         return text
@@ -110,20 +110,20 @@ class Plugins:
     Parameters
     ----------
     entry_points : iterable of importlib.metadata.EntryPoint, optional
-        What to load; by default every installed entry point of the group ``vpcore``.
+        Entry points to load; by default every installed entry point of the group ``vpcore``.
     disable : iterable of str, optional
-        Names of plugins to leave out; by default those of the environment variable ``VPCORE_DISABLE``, separated by
-        commas.
+        Names of plugins to leave out; by default the names in the environment variable ``VPCORE_DISABLE``, separated
+        by commas.
 
     Attributes
     ----------
     loaded : list of LoadedPlugin
     failed : list of FailedPlugin
-        Grows when a hook of a plugin turns out to be broken on its first call.
+        A hook that fails on its first call adds its plugin.
     disabled : tuple of str
-        Names that were found and left out.
+        Installed plugins that `disable` left out.
     hook_failures : list of HookFailure
-        Lifecycle hooks that raised so far.
+        Lifecycle hooks that have raised.
     """
 
     def __init__(
@@ -175,8 +175,8 @@ class Plugins:
         Raises
         ------
         PluginError
-            If the name is taken, a hook is misspelled or unmarked, or an argument of one does not exist. The plugin
-            is then not registered at all.
+            If the name is taken, or a hook is misspelled, unmarked or has an unknown argument. The registration is
+            undone.
         """
         if self.manager.has_plugin(name):
             other = next((item for item in self.loaded if item.name == name), None)
@@ -200,10 +200,10 @@ class Plugins:
         self._components.clear()
 
     def _check_hooks(self, plugin: Any, name: str) -> None:
-        """Refuse hooks that would silently never be called.
+        """Refuse misspelled and unmarked hooks, which pluggy would ignore.
 
-        pluggy's own `check_pending` looks at all plugins and stops at the first; this looks at one, so that the others
-        keep working.
+        pluggy's `check_pending` stops at the first bad plugin of all. This check covers one plugin, so the others keep
+        working.
         """
         for caller in self.manager.get_hookcallers(plugin) or []:
             optional = any(impl.optionalhook for impl in caller.get_hookimpls())
@@ -225,9 +225,9 @@ class Plugins:
     # -- components ----------------------------------------------------------------------------------------------------
 
     def components(self, kind: str) -> dict[str, Registered]:
-        """Return the registered components of a kind by name. No target is imported.
+        """Return the registered components of a kind by name. Targets stay unimported.
 
-        Components are sorted by name, commands stand in the order of registration.
+        Components are sorted by name, commands by registration.
 
         Parameters
         ----------
@@ -237,8 +237,8 @@ class Plugins:
         Raises
         ------
         PluginError
-            If two plugins register one name. A second command of one name is recorded in `failed` instead: the error
-            would make ``vp plugins`` unusable, which shows the owners.
+            If two plugins register one name. A duplicate command goes to `failed` instead, because ``vp plugins``
+            must run to show its owners.
         """
         hook = HOOK_OF_KIND[kind]
         if kind not in self._components:
@@ -262,7 +262,7 @@ class Plugins:
         return dict(self._components[kind])
 
     def _ask(self, plugin: LoadedPlugin, hook: str) -> list[Component]:
-        """Call one registration hook of one plugin. A broken one is recorded, and then has no components."""
+        """Call one registration hook of one plugin. A failure goes to `failed` and yields an empty list."""
         if hook not in plugin.hooks:
             return []
         components: list[Component] = []
@@ -290,21 +290,22 @@ class Plugins:
         return answers
 
     def get(self, kind: str, name: str, where: str = "") -> Registered:
-        """Return the registered component of a name.
+        """Return a registered component by name.
 
         Parameters
         ----------
         kind : str
             See `components`.
         name : str
-            As the user wrote it.
+            Name in the user's spelling.
         where : str
-            Where the name was written, for the message: ``"configs/experiments/a.yaml:12, signal.name"``.
+            File, line and key of the name, for the message: ``"configs/experiments/a.yaml:12, signal.name"``.
 
         Raises
         ------
         PluginError
-            If there is none. The message names the nearest, the installed ones and the plugins that were skipped.
+            If the name is unknown. The message lists the nearest name, the installed components and the skipped
+            plugins.
         """
         components = self.components(kind)
         if name not in components:
@@ -323,7 +324,7 @@ class Plugins:
         )
 
     def missing_package(self, wanted: str, package: str) -> str:
-        """Return the message for `wanted`, a component of `package` of this project that no plugin has registered."""
+        """Return the message for `wanted`, a component of this project's `package`, which is missing or broken."""
         for item in self.failed:
             if item.distribution == package:
                 return f"{wanted} needs {package}, which does not load: {item.error}"
@@ -336,7 +337,7 @@ class Plugins:
         Raises
         ------
         PluginError
-            If there is no such component, or its import fails.
+            If the component is unknown, its import fails, or its class has the wrong base.
         """
         registered = self.get(kind, name, where)
         component = registered.component
@@ -367,7 +368,7 @@ class Plugins:
         return target
 
     def resolve(self, kind: str, names: Iterable[str] | None = None) -> Iterator[tuple[Registered, Any, str | None]]:
-        """Import one by one; yield ``(registered, target, None)`` or ``(registered, None, error)``."""
+        """Import components; yield ``(registered, target, None)``, or ``(registered, None, error)`` after a failure."""
         wanted = list(self.components(kind)) if names is None else list(names)
         for name in wanted:
             registered = self.get(kind, name)
@@ -379,10 +380,10 @@ class Plugins:
     # -- calls ---------------------------------------------------------------------------------------------------------
 
     def notify(self, hook: str, **arguments: Any) -> int:
-        """Call a lifecycle hook of every plugin, one by one, and return how many raised.
+        """Call a lifecycle hook of every plugin and return the number of failures.
 
-        A plugin that raises is recorded in `hook_failures`; the others are called all the same. Called after the
-        result is on disk, so nothing is lost. `raise_hook_failures` makes the failures fatal at the end.
+        Call it after the result is on disk. A failure goes to `hook_failures`, and the next plugin is called.
+        `raise_hook_failures` turns the failures into an error at the end of a command.
         """
         if hook not in LIFECYCLE_HOOKS:
             raise ValueError(f"'{hook}' is not a lifecycle hook.{did_you_mean(hook, LIFECYCLE_HOOKS)}")
@@ -397,12 +398,12 @@ class Plugins:
         return len(self.hook_failures) - before
 
     def raise_hook_failures(self) -> None:
-        """Raise if a lifecycle hook has raised so far: what ``--strict-tracking`` does at the end of a command.
+        """Raise if a lifecycle hook has failed. ``--strict-tracking`` calls it at the end of a command.
 
         Raises
         ------
         PluginError
-            With the number of failures and the first of them.
+            With the number of failures and the first failure.
         """
         if self.hook_failures:
             first = self.hook_failures[0]
