@@ -9,8 +9,6 @@ import typer
 from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from vpcore.dataset import Dataset
     from vpcore.plugins.manager import Plugins
 
@@ -33,7 +31,7 @@ def check(
 
     Reads only. Exits 1 if a check fails.
     """
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say, say_failed
+    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, open_workspace, say, say_failed
     from vpcore.errors import ConfigError, listed
 
     plugins = current_plugins()
@@ -45,7 +43,7 @@ def check(
     chosen = list(installed) if every else list(dict.fromkeys(names or ()))
     for name in chosen:
         plugins.get("signal", name)  # an unknown name is an error before anything runs
-    dataset = _open(root, dataset_id)
+    dataset = open_workspace(root).datasets.open(dataset_id) if dataset_id is not None else None
     reports = [_checked(plugins, name, dataset, params_json) for name in chosen]
     if json:
         emit_json(
@@ -64,14 +62,6 @@ def check(
     say_failed(plugins)
     if not all(report["passed"] for report in reports):
         raise typer.Exit(EXIT_REFUSED)
-
-
-def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
-    from vpcore.cli.common import open_workspace
-
-    if dataset_id is None:
-        return None
-    return open_workspace(root).datasets.open(dataset_id)
 
 
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:

@@ -12,26 +12,6 @@ from vpcore.cli.common import NestedOption
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
-SERVING = """\
-# What would be served: a signal over a pipeline's dataset, with scoring and projection.
-name: demo
-pipeline: demo
-signal: {name: ofi}
-projection: {horizons_ms: [200, 500, 1000, 2500]}
-"""
-
-EXPERIMENT = """\
-# What is tried: signals x their parameters x scoring x barriers x cooldowns x thresholds.
-name: demo
-serving: demo
-signals: [ads, derivative, erd, ofi, spg]
-eval: {tp_ticks: [4, 8], sl_ticks: [4, 8], max_hold_bins: 600, cooldown_bins: [20, 50], price: touch}
-select: {metric: net_pnl_ticks, min_signals: 30}
-sweep:
-  scoring: {tanh_scale: [2.0, 3.0]}
-  per_signal: {ads: {zscore_window: [100, 200]}}
-"""
-
 
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace to make.")] = Path("vp-demo"),
@@ -45,6 +25,8 @@ def demo(
     The market only serves to show the tools: its effect is planted. A second demo in the same folder finds its results
     stored.
     """
+    from importlib import resources
+
     from vpcore.cli.common import refuse_nested
     from vpcore.errors import ResultsError
     from vpcore.experiment.leaderboard import leaderboard
@@ -57,8 +39,9 @@ def demo(
     root = ["--root", str(workspace.root)]
     market = ["--seed", str(seed), "--alpha", str(alpha), "--minutes", str(minutes)]
     _step("A market, order by order, as a DBN file", ["synth", *market, "--pipeline", "demo", *root])
-    (workspace.configs / "serving" / "demo.yaml").write_text(SERVING)
-    (workspace.configs / "experiments" / "demo.yaml").write_text(EXPERIMENT)
+    for layer in ("serving", "experiments"):
+        spec = resources.files("vpcore") / "data" / "demo" / f"{layer}.yaml"
+        (workspace.configs / layer / "demo.yaml").write_text(spec.read_text("utf-8"), "utf-8")
     _step("The specs hold together", ["validate", *root])
     _step("Records to a dataset of bins x price cells", ["generate", "demo", *root])
     _step("Every combination, evaluated and stored", ["run", "demo", *root])

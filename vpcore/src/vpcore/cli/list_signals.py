@@ -56,19 +56,14 @@ def _row(registered: Registered) -> dict[str, Any]:
 
 def _add_details(plugins: Plugins, signals: list[dict[str, Any]]) -> list[FailedPlugin]:
     """Import each signal, add the details of its class, and return the signals that fail."""
-    from vpcore.plugins.manager import FailedPlugin
+    from vpcore.plugins.manager import FailedPlugin, describe
 
     unusable = []
     for signal in signals:
-        for registered, cls, problem in plugins.resolve("signal", [signal["name"]]):
-            error = problem
-            if cls is not None:
-                try:
-                    signal |= _details(cls)
-                except Exception as raised:  # a plugin's class can raise anything
-                    error = f"{type(raised).__name__}: {raised}"
-            if error is not None:
-                unusable.append(FailedPlugin(signal["name"], registered.distribution, registered.version, error))
+        try:
+            signal |= _details(plugins.load("signal", signal["name"]))
+        except Exception as error:  # a plugin's class can raise anything
+            unusable.append(FailedPlugin(signal["name"], signal["package"], signal["version"], describe(error)))
     return unusable
 
 

@@ -109,7 +109,6 @@ def vp_dataset_generated(workspace: Workspace, dataset_id: str, manifest: Mappin
 
     Existing datasets are left out. `manifest` is the content of its `manifest.json`.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -118,7 +117,6 @@ def vp_run_started(workspace: Workspace, experiment: str, run_id: str, meta: Map
 
     `meta` has the columns of `runs_meta` known by then: dataset, signal, parameters, scoring, evaluation.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -130,7 +128,6 @@ def vp_run_stored(
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
     """A successful run was stored: `meta` is its row of `runs_meta`, `rows` its rows of `runs`."""
-    raise NotImplementedError
 
 
 @hookspec
@@ -139,7 +136,6 @@ def vp_run_finished(workspace: Workspace, experiment: str, run_id: str, status: 
 
     `status` is ``"ok"`` or ``"failed"``; `error` is the message of a failed run, otherwise None.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -152,10 +148,8 @@ def vp_experiment_finished(
     `folder`: the tracker gets them, then the folder is deleted. `folder` is None if the tracker takes no files or has
     failed, or if `tracking.files` leaves out ``report``.
     """
-    raise NotImplementedError
 
 
 @hookspec
 def vp_promoted(workspace: Workspace, serving_id: str, alias: str, spec: PublishedServingSpec) -> None:
     """A serving version was published, or `alias` was moved to one."""
-    raise NotImplementedError

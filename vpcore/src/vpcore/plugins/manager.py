@@ -20,15 +20,8 @@ from vpcore.plugins.containment import contained
 CORE = "core"
 DISABLE_VARIABLE = "VPCORE_DISABLE"
 
-HOOK_OF_KIND: dict[str, str] = {
-    "signal": "vp_signals",
-    "source": "vp_sources",
-    "storage": "vp_storages",
-    "tracker": "vp_trackers",
-    "executor": "vp_executors",
-    "sampler": "vp_samplers",
-    "command": "vp_commands",
-}
+KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "command")
+HOOK_OF_KIND = {kind: f"vp_{kind}s" for kind in KINDS}
 BASE_OF_KIND = {
     "source": "vpcore.source:Source",
     "storage": "vpcore.storage:Storage",
@@ -37,15 +30,8 @@ BASE_OF_KIND = {
 }
 """By kind, the class that a target derives from. Signals have checks of their own, executors are any callable."""
 
-LIFECYCLE_HOOKS = (
-    "vp_dataset_generated",
-    "vp_run_started",
-    "vp_run_stored",
-    "vp_run_finished",
-    "vp_experiment_finished",
-    "vp_promoted",
-)
-HOOKS = (*HOOK_OF_KIND.values(), *LIFECYCLE_HOOKS)
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("vp_"))
+LIFECYCLE_HOOKS = tuple(name for name in HOOKS if name not in HOOK_OF_KIND.values())
 
 
 @dataclass(frozen=True, slots=True)
