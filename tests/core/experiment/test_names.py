@@ -45,7 +45,7 @@ def test_the_budget(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     simulate = ("online-sim", "--signal", "plain", "--dataset-id", "open", "--bin-budget-ms")
     for wrong in ("0", "-1"):
         assert vp(*simulate, wrong) == 2
-        assert f"--bin-budget-ms must be greater than 0, was {wrong}." in capsys.readouterr().err
+        assert f"--bin-budget-ms must be greater than 0 ms, was {wrong}." in capsys.readouterr().err
     assert vp(*simulate, "0.000001") == 1
     assert "Over the budget: p99 was " in capsys.readouterr().err
 

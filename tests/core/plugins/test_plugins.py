@@ -108,7 +108,10 @@ def test_a_misspelled_hook_is_noticed(install: Install) -> None:
 
 def test_a_hook_without_its_mark_is_noticed(install: Install) -> None:
     plugins = Plugins(install("unmarked", "def vp_signals():\n    return []\n"), disable=[])
-    assert "Plugin 'unmarked' defines 'vp_signals' (unmarked_module) without marking it" in plugins.failed[0].error
+    assert (
+        "Plugin 'unmarked' defines 'vp_signals' without marking it, so it would never be called (unmarked_module)"
+        in plugins.failed[0].error
+    )
     assert "Put @hookimpl above it" in plugins.failed[0].error
 
 

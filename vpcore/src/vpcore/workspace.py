@@ -62,8 +62,8 @@ class Workspace:
         missing = [name for name in ("configs", "lake") if not (self.root / name).is_dir()]
         if missing:
             raise ConfigError(
-                f"{self.root} is not a workspace: it has no {' and no '.join(name + '/' for name in missing)}. "
-                f"Make one with: vp init {self.root}"
+                f"{self.root} is not a workspace: it has no {' and no '.join(name + '/' for name in missing)}",
+                fix=f"Make one with: vp init {self.root}",
             )
         self._plugins = plugins
 
@@ -107,8 +107,8 @@ class Workspace:
             if is_workspace(folder):
                 return cls(folder, plugins=plugins)
         raise ConfigError(
-            f"{here} is not in a workspace: neither it nor a parent has configs/ and lake/. "
-            f"Name one with --root or {ROOT_VARIABLE}, or make one with: vp init DIR"
+            f"{here} is not in a workspace: neither it nor a parent has configs/ and lake/",
+            fix=f"Name one with --root or {ROOT_VARIABLE}, or make one with: vp init DIR",
         )
 
     @classmethod
@@ -142,7 +142,9 @@ class Workspace:
                     target.write_bytes(source.read_bytes())
                     written.append(target)
         except OSError as error:
-            raise ConfigError(f"No workspace can be made at {base}: {error.strerror} ({error.filename}).") from None
+            raise ConfigError(
+                f"No workspace can be made at {base}: {error.strerror}", where=str(error.filename)
+            ) from None
         return cls(base, plugins=plugins), written
 
     # -- paths ---------------------------------------------------------------------------------------------------------

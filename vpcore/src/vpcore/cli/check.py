@@ -37,9 +37,9 @@ def check(
     plugins = current_plugins()
     installed = plugins.components("signal")
     if bool(names) == every:
-        raise ConfigError(f"Name the signals to check, or give --all. Installed: {listed(installed)}.")
+        raise ConfigError("vp check needs signals", fix=f"Name them, or give --all. Installed: {listed(installed)}.")
     if params_json is not None and len(names or ()) != 1:
-        raise ConfigError("--params-json belongs to one signal: name exactly one.")
+        raise ConfigError("--params-json belongs to one signal", fix="Name exactly one.")
     chosen = list(installed) if every else list(dict.fromkeys(names or ()))
     for name in chosen:
         plugins.get("signal", name)  # an unknown name is an error before anything runs
@@ -102,7 +102,9 @@ def parameters(text: str | None) -> dict[str, Any]:
     try:
         values = loads(text)
     except JSONDecodeError as error:
-        raise ConfigError(f"--params-json is not JSON: {error}. Write --params-json '{{\"window\": 20}}'.") from None
+        raise ConfigError(
+            f"--params-json is not JSON: {error}", fix="Write --params-json '{\"window\": 20}'."
+        ) from None
     if not isinstance(values, dict):
-        raise ConfigError(f"--params-json must be an object of names and values, was {text}.")
+        raise ConfigError("--params-json", required="an object of names and values", was=text)
     return values

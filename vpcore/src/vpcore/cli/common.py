@@ -46,7 +46,7 @@ def _one_format(context: typer.Context, value: bool) -> bool:
     """Refuse ``--json`` with ``--csv``. The second option finds the mark of the first."""
     if value:
         if context.meta.get(_FORMAT_GIVEN):
-            raise ConfigError("--json and --csv exclude each other: leave one of them out.")
+            raise ConfigError("--json and --csv exclude each other", fix="Leave one of them out.")
         context.meta[_FORMAT_GIVEN] = True
     return value
 
@@ -106,7 +106,7 @@ def refuse_nested(folder: Path) -> None:
     for parent in folder.expanduser().resolve().parents:
         if is_workspace(parent):
             raise ConfigError(
-                f"{folder} lies inside the workspace {parent}. Name a folder outside it, or add --nested."
+                f"{folder} lies inside the workspace {parent}", fix="Name a folder outside it, or add --nested."
             )
 
 

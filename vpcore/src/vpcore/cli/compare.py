@@ -114,7 +114,7 @@ class View:
         given = {"--by": self.by, "--pivot": self.pivot, "--marginals": self.marginals, "--pareto": self.pareto}
         several = [name for name, value in given.items() if value]
         if len(several) > 1:
-            raise ConfigError(f"{' and '.join(several)} exclude each other: leave one of them out.")
+            raise ConfigError(f"{' and '.join(several)} exclude each other", fix="Leave one of them out.")
 
 
 def show(

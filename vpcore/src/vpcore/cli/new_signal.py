@@ -80,9 +80,9 @@ def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> P
         folder.mkdir()  # and not exist_ok: of two at once, one makes it
     except FileExistsError as error:
         if Path(str(error.filename)) != folder:
-            raise ConfigError(f"--dir must be a directory, was a file: {error.filename}.") from None
+            raise ConfigError("--dir", required="a directory", was=f"a file: {error.filename}") from None
         raise ConfigError(
-            f"{folder} exists already; nothing in it was changed. Choose another name, or another place with --dir."
+            f"{folder} exists already; nothing in it was changed", fix="Choose another name, or another --dir."
         ) from None
     except OSError as error:
         raise _unwritable(folder, error) from None
@@ -112,13 +112,17 @@ def _checked(name: str, plugins: Plugins) -> str:
         plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
         fix = f" Write: vp new-signal {plain}" if plain and plain != name and len(plain) <= _LONGEST else ""
         raise ConfigError(
-            f"The name of a signal must be lower case letters and digits, with single '_' between them and a letter "
-            f"first, at most {_LONGEST} characters, was '{name}'.{fix}"
+            "The name of a signal",
+            required=f"lower case letters and digits, with single '_' between them and a letter first, at most "
+            f"{_LONGEST} characters",
+            was=f"'{name}'",
+            fix=fix,
         )
     installed = plugins.components("signal")
     if name in installed:
         raise ConfigError(
-            f"A signal called '{name}' is installed already, by plugin {installed[name].owner}. Choose another name."
+            f"A signal called '{name}' is installed already, by plugin {installed[name].owner}",
+            fix="Choose another name.",
         )
     return name
 

@@ -65,13 +65,16 @@ def online_sim(
     from vpcore.errors import ConfigError, did_you_mean
 
     if bin_budget_ms <= 0:
-        raise ConfigError(f"--bin-budget-ms must be greater than 0, was {bin_budget_ms:g}.")
+        raise ConfigError("--bin-budget-ms", required="greater than 0 ms", was=f"{bin_budget_ms:g}")
     if sum(choice is not None for choice in (signal, run_id, serving)) != 1:
-        raise ConfigError("Say what to simulate: exactly one of --signal NAME, --run-id RUN, --serving NAME.")
+        raise ConfigError(
+            "online-sim needs a signal", fix="Give exactly one of --signal NAME, --run-id RUN, --serving NAME."
+        )
     if params_json is not None and signal is None:
         raise ConfigError("--params-json belongs to --signal: a run or a serving version has its own parameters.")
     if retrain not in MODES:
-        raise ConfigError(f"--retrain must be {' or '.join(MODES)}, was '{retrain}'.{did_you_mean(retrain, MODES)}")
+        fix = did_you_mean(retrain, MODES)
+        raise ConfigError("--retrain", required=" or ".join(MODES), was=f"'{retrain}'", fix=fix)
     barriers = (tp_ticks, sl_ticks)
     if barriers != (None, None) and serving is not None:
         raise ConfigError("--tp-ticks and --sl-ticks belong to --signal and --run-id: a serving version has its own.")
@@ -81,7 +84,7 @@ def online_sim(
         dataset_id = workspace.datasets.find(dataset_id)
     dataset_id = dataset_id or chosen.dataset_id
     if dataset_id is None:
-        raise ConfigError("--signal needs --dataset-id. List them: vp list-datasets.")
+        raise ConfigError("--signal needs --dataset-id", fix="List the ids: vp list-datasets.")
     result = _simulate(workspace, dataset_id, chosen, bin_budget_ms, from_raw, retrain)
     if json:
         emit_json(_as_json(dataset_id, chosen.name, result, retrain))
@@ -173,7 +176,7 @@ def _rules_of(
 
     if not isinstance(signal, MLSignal):
         if wanted != (None, None):
-            raise ConfigError(f"'{name}' does not learn from trades: leave out --tp-ticks and --sl-ticks.")
+            raise ConfigError(f"'{name}' does not learn from trades", fix="Leave out --tp-ticks and --sl-ticks.")
         return None
     tp, sl = wanted
     if known is None:
@@ -182,7 +185,8 @@ def _rules_of(
         meant = [pair for pair in known if tp in (None, pair[0]) and sl in (None, pair[1])]
         if len(meant) != 1:
             there = ", ".join(f"--tp-ticks {pair[0]} --sl-ticks {pair[1]}" for pair in known)
-            raise ConfigError(f"'{name}' has a model for each take-profit and stop of its run. Say which one: {there}.")
+            what = f"'{name}' has a model for each take-profit and stop of its run"
+            raise ConfigError(what, fix=f"Choose one: {there}.")
         tp, sl = meant[0]
     return config.rules(tp, sl)
 

@@ -122,7 +122,7 @@ def export(
 
     workspace = open_workspace(root)
     if out.suffix not in SUFFIXES:
-        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, was {out}.")
+        raise ConfigError("--out", required=f"a file that ends in {', '.join(SUFFIXES)}", was=str(out))
     if dataset_id is not None:
         dataset_id = workspace.datasets.find(dataset_id)
     flat = out.suffix == ".csv"  # which cannot hold lists
@@ -133,7 +133,7 @@ def export(
     with storage_errors(out, "write the export"):
         written = write_atomic(out.absolute(), buffer.getvalue(), exclusive=not force)
     if not written:
-        raise ConfigError(f"{out} exists already. Choose another name, or replace it with --force.")
+        raise ConfigError(f"{out} exists already", fix="Choose another name, or replace it with --force.")
     say(f"{frame.height} rows in {out}")
 
 

@@ -11,6 +11,7 @@ from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption, Strict
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig, Search
     from vpcore.experiment.recorder import SweepReport
+    from vpcore.experiment.runs import Run
     from vpcore.workspace import Workspace
 
 
@@ -72,7 +73,7 @@ def _options(given: list[str]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ConfigError(f"--executor-option takes NAME=VALUE, was '{text}'.")
+            raise ConfigError("--executor-option", required="NAME=VALUE", was=f"'{text}'")
         found |= parse_document(f"{name}: {value}", "--executor-option").data
     return found
 
@@ -84,7 +85,7 @@ def _say_plan(
     retry_failed: bool,
     json: bool,
 ) -> None:
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
@@ -94,19 +95,22 @@ def _say_plan(
     from vpcore.experiment.runs import expand
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
+    runs, todo = (list(plan.runs), list(plan.missing)) if plan is not None else ([], [])
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
     lacking = without_data(workspace, config)
-    # Nothing is known of a dataset that is not there, but what would be computed on it.
-    unmade = [run for session in absent for run in expand(config, workspace.plugins, (), session=session)]
     undecided, others = unfinished(config), stand_ins(config)
-    if undecided:
+    added: list[
+        Run
+    ] = []  # runs on absent datasets, and stand-ins for the combinations of a search: their results are unknown
+    if undecided and plan is not None:
         there = [workspace.datasets.open(s.dataset_id()) for s in config.sessions if s not in absent]
-        more = expand_sessions(workspace, others, there, signals=undecided)
-        for session in absent:
-            unmade += expand(others, workspace.plugins, (), session=session, signals=undecided)
-        plan = replace(plan, runs=plan.runs + more, missing=plan.missing + more) if plan is not None else None
-    runs = [*(plan.runs if plan is not None else ()), *unmade]
-    missing = {run.run_id: len(run.trials) for run in [*(plan.missing if plan is not None else ()), *unmade]}
+        added += expand_sessions(workspace, others, there, signals=undecided)
+    for session in absent:
+        added += expand(config, workspace.plugins, (), session=session)
+        if undecided:
+            added += expand(others, workspace.plugins, (), session=session, signals=undecided)
+    runs, todo = [*runs, *added], [*todo, *added]
+    missing = {run.run_id: len(run.trials) for run in todo}
     n_trials, n_missing = sum(len(run.trials) for run in runs), sum(missing.values())
     rows = []
     for name in sorted({run.signal_name for run in runs}):
@@ -117,7 +121,6 @@ def _say_plan(
         rows.append(
             {"signal": name, "runs": len(mine), **open_, "rows": trials, "stored": trials - left, "to_compute": left}
         )
-    todo = [*(plan.missing if plan is not None else ()), *unmade]
     shared = [asdict(level) for level in shared_work(todo)] if todo else []
     if json:
         emit_json(

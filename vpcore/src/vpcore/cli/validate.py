@@ -71,7 +71,8 @@ def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
             folder = Path(text).resolve()
             named = [(kind, path) for kind, path in everything if path.resolve().is_relative_to(folder)]
             if not named:
-                raise ConfigError(f"{text} holds no spec of this workspace ({store.configs}). Name files or specs.")
+                what = f"{text} holds no spec of this workspace"
+                raise ConfigError(what, where=str(store.configs), fix="Name files or specs.")
         if named:
             found += named
         elif Path(text).suffix in (".yaml", ".yml") or Path(text).exists():
@@ -79,7 +80,8 @@ def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
             found.append((kind_of(store.document(path)), path))
         else:
             names = {path.stem for _, path in everything}
-            raise ConfigError(f"No spec is called '{text}'.{did_you_mean(text, names)} There are: {listed(names)}.")
+            fix = f"{did_you_mean(text, names)} There are: {listed(names)}."
+            raise ConfigError(f"No spec is called '{text}'", fix=fix)
     return found
 
 

@@ -41,8 +41,9 @@ def check_options(make: Any, kind: str, name: str, options: Mapping[str, Any], k
     for option in options:
         if option not in valid:
             raise ConfigError(
-                f"The {kind} '{name}' has no option '{option}' ({key}).{did_you_mean(option, valid)} "
-                f"Options: {listed(valid)}."
+                f"The {kind} '{name}' has no option '{option}'",
+                where=key,
+                fix=f"{did_you_mean(option, valid)} Options: {listed(valid)}.",
             )
 
 

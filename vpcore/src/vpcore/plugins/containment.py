@@ -41,8 +41,8 @@ def contained(plugin: str, place: str) -> Iterator[None]:
             yield
     except SystemExit as error:
         raise PluginError(
-            f"Plugin '{plugin}' called sys.exit({error.code!r}) in {place}, which a plugin must not do. "
-            f"Leave it out: VPCORE_DISABLE={plugin}."
+            f"Plugin '{plugin}' called sys.exit({error.code!r}) in {place}, which a plugin must not do",
+            fix=f"Leave it out: VPCORE_DISABLE={plugin}.",
         ) from error
     finally:
         timer.cancel()

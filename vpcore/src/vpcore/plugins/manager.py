@@ -129,9 +129,7 @@ class Plugins:
             disable = os.environ.get(DISABLE_VARIABLE, "").split(",")
         unwanted = {name.strip() for name in disable} - {""}
         if CORE in unwanted:
-            raise PluginError(
-                f"Plugin '{CORE}' cannot be disabled: it holds what every command needs ({DISABLE_VARIABLE})."
-            )
+            raise PluginError(f"Plugin '{CORE}' cannot be disabled: every command needs it", where=DISABLE_VARIABLE)
 
         self.register(builtin, CORE, "vpcore", importlib.metadata.version("vpcore"))
         if entry_points is None:
@@ -168,8 +166,8 @@ class Plugins:
             other = next((item for item in self.loaded if item.name == name), None)
             owner = f" by {other.distribution} {other.version}" if other is not None and other.distribution else ""
             raise PluginError(
-                f"A plugin called '{name}' is registered already{owner}. "
-                f"Rename the entry point of {distribution or 'this one'}."
+                f"A plugin called '{name}' is registered already{owner}",
+                fix=f"Rename the entry point of {distribution or 'this one'}.",
             )
         try:
             self.manager.register(plugin, name)
@@ -195,17 +193,17 @@ class Plugins:
             optional = any(impl.optionalhook for impl in caller.get_hookimpls())
             if not caller.has_spec() and not optional:
                 raise PluginError(
-                    f"Plugin '{name}' implements '{caller.name}', which is not a "
-                    f"hook.{did_you_mean(caller.name, HOOKS)} "
-                    f"Hooks: {', '.join(HOOKS)}."
+                    f"Plugin '{name}' implements '{caller.name}', which is not a hook",
+                    fix=f"{did_you_mean(caller.name, HOOKS)} Hooks: {', '.join(HOOKS)}.",
                 )
         for attribute in HOOKS:
             function = getattr(plugin, attribute, None)
             if callable(function) and self.manager.parse_hookimpl_opts(plugin, attribute) is None:
                 where = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
                 raise PluginError(
-                    f"Plugin '{name}' defines '{attribute}' ({where}) without marking it, so it would never be called. "
-                    "Put @hookimpl above it: from vpcore import hookimpl."
+                    f"Plugin '{name}' defines '{attribute}' without marking it, so it would never be called",
+                    where=where,
+                    fix="Put @hookimpl above it: from vpcore import hookimpl.",
                 )
 
     # -- components ----------------------------------------------------------------------------------------------------
@@ -258,8 +256,8 @@ class Plugins:
             for item in found:
                 if not isinstance(item, Component):
                     raise PluginError(
-                        f"{hook} must return Components, and one was {item!r}. "
-                        "Write Component(name, 'package.module:Class', summary)."
+                        f"{hook} must return Components, and one was {item!r}",
+                        fix="Write Component(name, 'package.module:Class', summary).",
                     )
                 if "-" in item.name and hook != "vp_commands":
                     raise PluginError(f"Only the name of a command may have '-', and {hook} returned '{item.name}'.")
@@ -299,14 +297,15 @@ class Plugins:
         return components[name]
 
     def _refuse_unknown(self, kind: str, name: str, where: str, components: Mapping[str, Registered]) -> NoReturn:
-        place = f" ({where})" if where else ""
         if package := builtin.PACKAGES.get(kind, {}).get(name):
+            place = f" ({where})" if where else ""
             raise PluginError(self.missing_package(f"{kind.capitalize()} '{name}'{place}", package))
         skipped = "".join(f" Plugin '{item.name}' was skipped: {item.error.rstrip('.')}." for item in self.failed)
         disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
         raise PluginError(
-            f"No {kind} is called '{name}'{place}.{did_you_mean(name, components)} "
-            f"Installed: {listed(components)}.{skipped}{disabled}"
+            f"No {kind} is called '{name}'",
+            where=where,
+            fix=f"{did_you_mean(name, components)} Installed: {listed(components)}.{skipped}{disabled}",
         )
 
     def missing_package(self, wanted: str, package: str) -> str:
@@ -348,8 +347,9 @@ class Plugins:
             module, _, wanted = base.partition(":")
             if not (isinstance(target, type) and issubclass(target, getattr(importlib.import_module(module), wanted))):
                 raise PluginError(
-                    f"{article} of plugin {registered.owner} must be a class that derives from {module}.{wanted}, "
-                    f"was {target!r}."
+                    f"{article} of plugin {registered.owner}",
+                    required=f"a class that derives from {module}.{wanted}",
+                    was=repr(target),
                 )
         return target
 
@@ -395,6 +395,6 @@ class Plugins:
             first = self.hook_failures[0]
             raise PluginError(
                 f"{len(self.hook_failures)} calls of lifecycle hooks failed, the first in plugin "
-                f"'{first.plugin}', {first.hook}: "
-                f"{first.error}. The results are complete; leave out --strict-tracking to accept this."
+                f"'{first.plugin}', {first.hook}: {first.error}",
+                fix="The results are complete; leave out --strict-tracking to accept this.",
             )
