@@ -27,47 +27,34 @@ if TYPE_CHECKING:
     import pytest
 
     from vpcore.sampler import Sampler
-    from vpcore.signal.conformance.check import CheckReport, CheckResult, check_signal, signal_checks
-    from vpcore.signal.conformance.checks import CHECKS, GATE
-    from vpcore.signal.conformance.data import SessionData
-    from vpcore.signal.conformance.proof import load_proof, proof_key, prove, save_proof
-    from vpcore.signal.conformance.synthetic import mirrored_dataset, synthetic_dataset
+    from vpcore.signal.conformance.check import CheckReport as CheckReport
+    from vpcore.signal.conformance.check import CheckResult as CheckResult
+    from vpcore.signal.conformance.check import check_signal as check_signal
+    from vpcore.signal.conformance.check import signal_checks as signal_checks
+    from vpcore.signal.conformance.checks import CHECKS as CHECKS
+    from vpcore.signal.conformance.checks import GATE as GATE
+    from vpcore.signal.conformance.data import SessionData as SessionData
+    from vpcore.signal.conformance.proof import load_proof as load_proof
+    from vpcore.signal.conformance.proof import proof_key as proof_key
+    from vpcore.signal.conformance.proof import prove as prove
+    from vpcore.signal.conformance.proof import save_proof as save_proof
+    from vpcore.signal.conformance.synthetic import mirrored_dataset as mirrored_dataset
+    from vpcore.signal.conformance.synthetic import synthetic_dataset as synthetic_dataset
     from vpcore.source import Source, SourceRequest
     from vpcore.storage import Storage
     from vpcore.tracker import Tracker
 
-__all__ = [
-    "CHECKS",
-    "GATE",
-    "CheckReport",
-    "CheckResult",
-    "SessionData",
-    "check_signal",
-    "executor_checks",
-    "load_proof",
-    "mirrored_dataset",
-    "proof_key",
-    "prove",
-    "sampler_checks",
-    "save_proof",
-    "signal_checks",
-    "source_checks",
-    "storage_checks",
-    "synthetic_dataset",
-    "tracker_checks",
-]
-
-
+_HOMES = {
+    "check": "CheckReport CheckResult check_signal signal_checks",
+    "checks": "CHECKS GATE",
+    "data": "SessionData",
+    "proof": "load_proof proof_key prove save_proof",
+    "synthetic": "mirrored_dataset synthetic_dataset",
+}
+_SUITES = ["executor_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"]
+__all__ = sorted([*_SUITES, *(name for names in _HOMES.values() for name in names.split())])
 # Storage checks import no numba, and signal checks import no storage.
-__getattr__ = exports(
-    __name__,
-    "vpcore.signal.conformance",
-    check="CheckReport CheckResult check_signal signal_checks",
-    checks="CHECKS GATE",
-    data="SessionData",
-    proof="load_proof proof_key prove save_proof",
-    synthetic="mirrored_dataset synthetic_dataset",
-)
+__getattr__ = exports(__name__, "vpcore.signal.conformance", **_HOMES)
 
 
 def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:

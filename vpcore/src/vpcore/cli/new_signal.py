@@ -75,31 +75,25 @@ def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> P
 
     files = _render(_checked(name, plugins), kind)
     folder = directory.expanduser() / f"vp-signal-{name.replace('_', '-')}"
+    made = False
     try:
-        directory.expanduser().mkdir(parents=True, exist_ok=True)
-        folder.mkdir()  # and not exist_ok: of two at once, one makes it
-    except FileExistsError as error:
-        if Path(str(error.filename)) != folder:
-            raise ConfigError("--dir", required="a directory", was=f"a file: {error.filename}") from None
-        raise ConfigError(
-            f"{folder} exists already; nothing in it was changed", fix="Choose another name, or another --dir."
-        ) from None
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()  # fails if it exists: only one of two commands at once makes it
+        made = True
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)  # it was made above, so all of it is ours
-        raise _unwritable(folder, error) from None
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif isinstance(error, FileExistsError):
+            if Path(str(error.filename)) != folder:
+                raise ConfigError("--dir", required="a directory", was=f"a file: {error.filename}") from None
+            what = f"{folder} exists already; nothing in it was changed"
+            raise ConfigError(what, fix="Choose another name, or another --dir.") from None
+        what = f"The package cannot be written to {folder}: {error.strerror}"
+        raise ConfigError(what, where=str(error.filename)) from None
     return folder
-
-
-def _unwritable(folder: Path, error: OSError) -> Exception:
-    from vpcore.errors import ConfigError
-
-    return ConfigError(f"The package cannot be written to {folder}: {error.strerror} ({error.filename}).")
 
 
 def _checked(name: str, plugins: Plugins) -> str:
