@@ -45,11 +45,13 @@ def list_datasets(
 
 
 def _row(info: DatasetInfo) -> dict[str, Any]:
+    from vpcore.source.protocol import utc
+
     return {
         "dataset_id": info.dataset_id,
         "symbol": info.symbol,
-        "start_utc": _utc(info.first_ns),
-        "end_utc": _utc(info.last_ns),
+        "start_utc": utc(info.first_ns),
+        "end_utc": utc(info.last_ns),
         "bins": info.n_bins,
         "invalid": info.n_bins - info.valid_bins,
         "valid_share": info.valid_share,
@@ -61,9 +63,3 @@ def _row(info: DatasetInfo) -> dict[str, Any]:
 def _below_one(share: float) -> float:
     """Return a share for a table, rounded down: 1 means that every bin is valid."""
     return math.floor(share * 10_000) / 10_000
-
-
-def _utc(ns: int) -> str:
-    from vpcore.source.protocol import utc
-
-    return utc(ns)

@@ -47,7 +47,7 @@ def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOpt
         "serving_id", "aliases", "signal", "symbol", "threshold", "tp_ticks", "sl_ticks", "max_hold_bins", "verdict",
         "created_utc",
     )  # fmt: skip
-    empty = "Nothing is published yet. Publish with: vp promote EXPERIMENT --run-id RUN --alias ALIAS"
+    empty = "Nothing is published yet. Publish with: vp promote EXPERIMENT --alias ALIAS"
     emit_table(rows, columns, json=json, csv=csv, empty=empty, spare=("created_utc", "max_hold_bins"))
 
 

@@ -99,10 +99,6 @@ def say_report(workspace: Workspace, report: SweepReport) -> None:
         say(f"  vp run {report.experiment} --retry-failed")
     if report.stopped:
         say("Stopped at the first failure (--fail-fast); what was finished is stored.")
-    _say_tracking(workspace, report)
-
-
-def _say_tracking(workspace: Workspace, report: SweepReport) -> None:
     for text in report.tracker_failures[:SHOWN_FAILURES]:
         say(f"Warning: the tracker failed, {text}. The results are stored.")
     if report.tracker_failures:
