@@ -34,6 +34,7 @@ def show(
         workspace.results.query_runs(run_ids=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
     )
     rows = ranked(found, found)
+    looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
     about = {name: value for name, value in meta.items() if name != "batch_id"}
     for name in ("started_utc", "finished_utc"):
         about[name] = about[name].isoformat()
@@ -42,7 +43,6 @@ def show(
             about[name.removesuffix("_json")] = json_module.loads(about.pop(name) or "null")
         vectors = found.select(name for name in VECTORS if found[name].null_count() < found.height).to_dicts()
         whole = [{**row, **more} for row, more in zip(rows, vectors or [{}] * len(rows), strict=True)]
-        looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
         emit_json({"run": about, "rows": whole, "diagnostics": looks})
         return
     if csv:
@@ -55,10 +55,9 @@ def show(
         say(about["traceback"])
     columns = people_columns("net_pnl_ticks", alone=True)
     emit_table(for_people(rows, "net_pnl_ticks"), columns, title=meta["run_id"], spare=SPARE)
-    looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
     if looks:
         print()
-        title = "What it predicted, against what happened (95 % interval; --json has all of it)"
+        title = "Predictions against outcomes (95 % interval; all figures: --json)"
         lines = [_summary(item) for item in looks]
         emit_table(lines, [name for name in LOOKED_AT if any(name in line for line in lines)], title=title)
 
