@@ -128,9 +128,7 @@ def test_a_run_is_simulated_with_the_barriers_that_are_meant(world, capsys):
     assert found["retrain"] == "inline"
     assert found["late_fits"] == []
     assert found["retrains"] == len(found["retrain_us"]) == len(expected.retrains) > 1
-    said = (
-        "'logit' has a model for each take-profit and stop of its run. Say which one: --tp-ticks 1 --sl-ticks 5, --tp"
-    )
+    said = "'logit' has a model for each take-profit and stop of its run. Choose one: --tp-ticks 1 --sl-ticks 5, --tp"
     assert said in vp(world, capsys, "--run-id", run_id, code=2)
     assert said in vp(world, capsys, "--run-id", run_id, "--tp-ticks", "3", code=2)
 
@@ -144,7 +142,7 @@ def test_a_signal_is_simulated_with_the_trades_of_a_plain_experiment(world, caps
     assert found["stream_equals_batch"]
     assert found["retrains"] == len(expected.state.retrains)
     error = vp(world, capsys, "--signal", "ads", "--dataset-id", "open", "--tp-ticks", "2", code=2)
-    assert "'ads' does not learn from trades: leave out --tp-ticks and --sl-ticks." in error
+    assert "'ads' does not learn from trades. Leave out --tp-ticks and --sl-ticks." in error
 
 
 @pytest.mark.slow

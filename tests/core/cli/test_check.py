@@ -130,9 +130,9 @@ def test_parameters(vp):
     ("arguments", "message"),
     [
         (["fin"], "No signal is called 'fin'. Did you mean 'fine'? Installed: ahead, broken, fine."),
-        ([], "Name the signals to check, or give --all. Installed: ahead, broken, fine."),
-        (["fine", "--all"], "Name the signals to check, or give --all."),
-        (["--all", "--params-json", "{}"], "--params-json belongs to one signal: name exactly one."),
+        ([], "vp check needs signals. Name them, or give --all. Installed: ahead, broken, fine."),
+        (["fine", "--all"], "vp check needs signals. Name them, or give --all."),
+        (["--all", "--params-json", "{}"], "--params-json belongs to one signal. Name exactly one."),
         (["fine", "--params-json", "{"], "--params-json is not JSON"),
         (["fine", "--params-json", "[1]"], "--params-json must be an object of names and values, was [1]."),
         (["fine", "--params-json", '{"scal": 1}'], "Fine has no parameter 'scal'. Did you mean 'scale'?"),

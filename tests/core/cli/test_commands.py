@@ -17,6 +17,8 @@ from vpcore import Component, ConfigError, RefusedError, Workspace, __version__,
 from vpcore.cli import app as app_module
 from vpcore.cli import common
 from vpcore.cli.app import run
+from vpcore.cli.watch import details
+from vpcore.experiment.progress import SweepProgress
 from vpcore.plugins.manager import FailedPlugin, Plugins
 
 REPOSITORY = Path(__file__).parents[3]
@@ -186,6 +188,8 @@ def test_init_then_validate(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         f"configs/instruments/{r}.yaml" for r in ("CL", "ES", "GC", "MCL", "MES", "MNQ", "NQ")
     }
     assert {row["result"] for row in rows} == {"ok"}
+    assert run(["validate", "--root", "ws"]) == 0
+    assert "Next: write configs/pipelines/NAME.yaml, which describes a capture" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["init", "demo"])
@@ -216,6 +220,35 @@ def workspace(tmp_path: Path) -> Workspace:
     (workspace.configs / "pipelines" / "bad.yaml").write_text(f"name: bad\n{capture}pipeline: {{cel_width_ms: 1}}\n")
     (workspace.configs / "serving" / "on_bad.yaml").write_text("name: on_bad\npipeline: bad\nsignal: {name: x}\n")
     return workspace
+
+
+def test_specs_are_listed_with_the_spec_that_each_names(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace.configs / "experiments" / "torn.yaml").write_text("name: [\n")
+    assert run(["list-specs", "--root", str(workspace.root), "--json"]) == 0
+    captured = capsys.readouterr()
+    rows = {(row["kind"], row["name"]): row for row in json.loads(captured.out)}
+    assert rows["pipeline", "good"]["uses"] == "ESH4"
+    assert rows["serving", "on_bad"]["uses"] == "bad"
+    assert rows["serving", "on_bad"]["file"] == "configs/serving/on_bad.yaml"
+    assert rows["experiment", "torn"]["uses"] is None
+    assert "Warning: " in captured.err
+    assert "torn.yaml" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("option", "now"), [("--lake-root=x", "--root, which names"), ("--signal-params-json", "--params-json")]
+)
+def test_options_of_the_older_harness_have_a_hint(option: str, now: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["online-sim", option, "{}"]) == 2
+    assert f"{option.partition('=')[0]} is now {now}" in capsys.readouterr().err
+
+
+def test_progress_names_the_phase_before_the_first_row() -> None:
+    first, later = (details(SweepProgress("run", done, 144), 2.0) for done in (0, 12))
+    assert first == ["starting workers, compiling kernels; 144 rows to compute"]
+    assert later == ["12 of 144 rows computed, 6 rows/s, 0 failed"]
 
 
 def test_validate_tells_each_problem_once(

@@ -247,7 +247,7 @@ def test_another_number_of_rows(dataset, registry):
 def test_registry(storage, registry, write, make_block):
     assert registry.ids() == []
     with pytest.raises(
-        DatasetError, match=r"No dataset is called 'ES_x'. There is none yet. Make one with: vp generate"
+        DatasetError, match=r"No dataset is called 'ES_x'. The lake has no dataset yet. Make one: vp generate"
     ):
         registry.open("ES_x")
     write(storage, make_block(30), "ES_b")

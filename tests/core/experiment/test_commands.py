@@ -118,7 +118,7 @@ def test_a_dry_run_says_what_is_shared(vp: Vp, capsys: pytest.CaptureFixture[str
 def test_compare_before_anything_was_run(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert vp("compare", "sweep") == 0
     out, err = capsys.readouterr()
-    assert (out, err.strip()) == ("", "There are no such rows. Make some with: vp run sweep")
+    assert (out, err.strip()) == ("", "No stored row matches. Make rows with: vp run sweep")
 
 
 def test_run_as_json(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +171,7 @@ def test_results_show_export_and_compact(vp: Vp, tmp_path: Path, capsys: pytest.
     assert vp("results", "export", "--out", str(tmp_path / "rows.csv"), "--force", "--signal", "scored") == 0
     assert pl.read_csv(tmp_path / "rows.csv").height == 16
     assert vp("results", "export", "--out", "rows.txt") == 2
-    assert "--out must end in .parquet, .csv, .ndjson, was rows.txt" in capsys.readouterr().err
+    assert "--out must be a file that ends in .parquet, .csv, .ndjson, was rows.txt" in capsys.readouterr().err
     vp("run", "sweep", "--force")
     capsys.readouterr()
     assert vp("results", "compact", "--json") == 0

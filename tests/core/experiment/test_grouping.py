@@ -72,7 +72,7 @@ def test_headings_of_the_table_are_names(compare: Compare) -> None:
 def test_json_and_csv_exclude_each_other(compare: Compare) -> None:
     for order in (("--json", "--csv"), ("--csv", "--json")):
         out, _ = compare(*order, code=2)
-        assert json.loads(out)["error"]["message"] == "--json and --csv exclude each other: leave one of them out."
+        assert json.loads(out)["error"]["message"] == "--json and --csv exclude each other. Leave one of them out."
 
 
 def test_low_is_best_where_it_is(compare: Compare) -> None:
@@ -149,8 +149,8 @@ def test_on_a_terminal_it_is_a_table(capsys: pytest.CaptureFixture[str]) -> None
     [
         (("--by", "gian"), "Rows cannot be grouped by 'gian'. Did you mean 'gain'? What varies among them: cooldown_bins, "),
         (("--pivot", "gain", "gain"), "--pivot takes two settings that differ, was 'gain' twice."),
-        (("--marginals", "--pareto"), "--marginals and --pareto exclude each other: leave one of them out."),
-        (("--by", "gain", "--pivot", "gain", "tp_ticks"), "--by and --pivot exclude each other: leave one of them out."),
+        (("--marginals", "--pareto"), "--marginals and --pareto exclude each other. Leave one of them out."),
+        (("--by", "gain", "--pivot", "gain", "tp_ticks"), "--by and --pivot exclude each other. Leave one of them out."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_grouped(compare: Compare, arguments: tuple[str, ...], message: str) -> None:

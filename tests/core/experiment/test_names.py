@@ -45,7 +45,7 @@ def test_the_budget(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     simulate = ("online-sim", "--signal", "plain", "--dataset-id", "open", "--bin-budget-ms")
     for wrong in ("0", "-1"):
         assert vp(*simulate, wrong) == 2
-        assert f"--bin-budget-ms must be greater than 0, was {wrong}." in capsys.readouterr().err
+        assert f"--bin-budget-ms must be greater than 0 ms, was {wrong}." in capsys.readouterr().err
     assert vp(*simulate, "0.000001") == 1
     assert "Over the budget: p99 was " in capsys.readouterr().err
 
@@ -57,4 +57,4 @@ def test_compare_knows_the_names_of_stored_signals(vp: Vp, capsys: pytest.Captur
     message = "No row of a signal 'plan' is stored. Did you mean 'plain'? There are rows of: plain, scored."
     assert message in capsys.readouterr().err
     assert vp("compare", "--stale") == 0
-    assert "No stored row is of other code than what is installed." in capsys.readouterr().err
+    assert "Every stored row is of the installed code." in capsys.readouterr().err

@@ -169,7 +169,7 @@ def test_a_session_that_failed_is_not_passed_over(
     answer = json.loads(call("compare", "three", "--min-signals", "0", "--json")[0])
     assert (answer["n_rows"], answer["n_incomplete"]) == (40, 20)
     _, err = call("compare", "three", "--min-signals", "0")
-    assert "20 combinations are not ranked: a session of theirs is not stored, or failed." in err
+    assert "20 combinations are not ranked: a session is missing or failed." in err
 
 
 def test_what_is_not_generated_yet(sessions: Workspace, edit: Edit, call: Callable[..., tuple[str, str]]) -> None:

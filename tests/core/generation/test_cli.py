@@ -27,7 +27,7 @@ def vp(workspace, monkeypatch):
 
 
 def test_generate_list_verify(vp, workspace, put_tape, put_pipeline):
-    assert "There is no dataset yet" in vp("list-datasets").stderr
+    assert "The lake has no dataset yet" in vp("list-datasets").stderr
     put_tape()
     made = vp("generate", put_pipeline())
     dataset_id = made.stdout.strip()

@@ -18,7 +18,7 @@ from vpcore.dataset import verify_files
 from vpcore.engine import Engine
 from vpcore.errors import DatasetError, EngineError, SourceError
 from vpcore.generation import sources as provenance
-from vpcore.generation.generate import find_dataset, generate, generate_dataset, rebuild
+from vpcore.generation.generate import generate, generate_dataset, rebuild
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 
 
@@ -270,13 +270,15 @@ def test_datasets_are_found_by_id_beginning_and_pipeline(workspace, put_tape, pu
     put_tape()
     one = generate(workspace, put_pipeline()).dataset_id
     two = generate(workspace, put_pipeline("q")).dataset_id
-    assert find_dataset(workspace, one) == one
-    assert find_dataset(workspace, two[:-2]) == two
-    assert find_dataset(workspace, "q") == two
-    with pytest.raises(DatasetError, match="'ESZ3' could be more than one dataset"):
-        find_dataset(workspace, "ESZ3")
-    with pytest.raises(DatasetError, match=r"No dataset is called 'nothing'. There are: ESZ3"):
-        find_dataset(workspace, "nothing")
+    find = workspace.datasets.find
+    assert [find(name) for name in (one, two[:-2], "q")] == [one, two, two]
+    assert workspace.datasets.open(two[:-2]).dataset_id == two
+    assert workspace.datasets.manifest("q") == workspace.datasets.manifest(two)
+    with pytest.raises(DatasetError, match=r"'ESZ3' matches 2 datasets: ESZ3.*Write more of the id"):
+        find("ESZ3")
+    for name in ("nothing", ""):
+        with pytest.raises(DatasetError, match=rf"No dataset is called '{name}'\. Datasets: ESZ3"):
+            workspace.datasets.open(name)
 
 
 KILLED = """

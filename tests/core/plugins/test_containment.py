@@ -45,7 +45,7 @@ def plugins() -> Plugins:
 def test_what_a_plugin_prints_goes_to_stderr(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     plugins = Plugins(install("loud", LOUD), disable=[])
     assert plugins.load("signal", "loud") == "the target"
-    assert plugins.hook.vp_promoted(workspace=None, serving_id="id", alias="live", spec=None) == 0
+    assert plugins.notify("vp_promoted", workspace=None, serving_id="id", alias="live", spec=None) == 0
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [f"hello from the {what}" for what in ("import", "hook", "event")]

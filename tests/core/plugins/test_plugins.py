@@ -108,7 +108,10 @@ def test_a_misspelled_hook_is_noticed(install: Install) -> None:
 
 def test_a_hook_without_its_mark_is_noticed(install: Install) -> None:
     plugins = Plugins(install("unmarked", "def vp_signals():\n    return []\n"), disable=[])
-    assert "Plugin 'unmarked' defines 'vp_signals' (unmarked_module) without marking it" in plugins.failed[0].error
+    assert (
+        "Plugin 'unmarked' defines 'vp_signals' without marking it, so it would never be called (unmarked_module)"
+        in plugins.failed[0].error
+    )
     assert "Put @hookimpl above it" in plugins.failed[0].error
 
 
@@ -212,7 +215,7 @@ def test_the_core_cannot_be_disabled() -> None:
 def test_lifecycle_hooks_get_their_arguments(plugins: Plugins) -> None:
     seen: list[Any] = []
     plugins.register(plugin(vp_promoted=lambda alias, serving_id: seen.append((serving_id, alias))), "p")
-    assert plugins.hook.vp_promoted(workspace=None, serving_id="id", alias="live", spec=None) == 0
+    assert plugins.notify("vp_promoted", workspace=None, serving_id="id", alias="live", spec=None) == 0
     assert seen == [("id", "live")]
 
 
@@ -243,8 +246,8 @@ def test_no_failures_raise_nothing(plugins: Plugins) -> None:
 
 
 def test_an_unknown_lifecycle_hook_is_a_bug_of_the_caller(plugins: Plugins) -> None:
-    with pytest.raises(AttributeError, match="'vp_promote' is not a lifecycle hook. Did you mean 'vp_promoted'"):
-        plugins.hook.vp_promote()
+    with pytest.raises(ValueError, match="'vp_promote' is not a lifecycle hook. Did you mean 'vp_promoted'"):
+        plugins.notify("vp_promote")
     with pytest.raises(ValueError, match="'vp_signals' is not a lifecycle hook"):
         plugins.notify("vp_signals")
 

@@ -75,6 +75,26 @@ def test_a_row_given_for_a_run_is_said(db: ResultsDB, make: SimpleNamespace) -> 
     db.write([make.meta("r1")], make.rows("r1", [A, B]))
     with pytest.raises(ResultsError, match=r"'fd8f81' is row fd8f81e3 of run r1, not a run\. Name the run: r1\."):
         db.find_run("fd8f81")
+    assert db.find_row("fd8f81")["run_id"] == "r1"
+    with pytest.raises(ResultsError, match=r"No stored row is called 'zz'"):
+        db.find_row("zz")
+    runs = [f"r{i}" for i in range(2, 10)]
+    db.write([make.meta(run) for run in runs], pl.concat([make.rows(run, [A, B]) for run in runs]))
+    digits = [row[0] for row in db.query_runs()["row"]]
+    shared = max(digits, key=digits.count)  # 18 rows share 16 digits
+    with pytest.raises(
+        ResultsError, match=rf"More than one row is called '{shared}'\. Rows: {shared}\w+, .*Write more"
+    ):
+        db.find_row(shared)
+
+
+def test_best_rows_have_the_filters_of_rows(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta("r1")], make.rows("r1", [A, B]))
+    assert db.query_best(signal="s", run_ids=["r2"]).is_empty()
+    with pytest.raises(
+        ResultsError, match=r"query_best has no filter 'signl'\. Did you mean 'signal'\? Filters: blocks"
+    ):
+        db.query_best(signl="ads")
 
 
 def test_a_rows_figures_without_trades_are_null(db: ResultsDB, make: SimpleNamespace) -> None:

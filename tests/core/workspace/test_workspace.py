@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pydoc
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,11 @@ def test_the_lakes_readme_is_the_packaged_one(tmp_path: Path) -> None:
     workspace = Workspace(make(tmp_path / "ws"))
     repository = Path(__file__).parents[3] / "lake" / "README.md"
     assert repository.read_bytes() == (workspace.lake / "README.md").read_bytes()
+
+
+def test_help_says_what_the_stores_are(tmp_path: Path) -> None:
+    text = pydoc.render_doc(Workspace, renderer=pydoc.plaintext)
+    assert "cached_property" not in text
+    assert "DatasetRegistry: datasets of the lake" in text
+    workspace = Workspace(make(tmp_path / "ws"))
+    assert workspace.results is workspace.results

@@ -20,12 +20,17 @@ Call = Callable[..., tuple[str, str]]
 def test_a_picture_is_written_whole_or_not_at_all(
     proven: Workspace, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = json.loads(call("run", "sweep", "--json")[0])["best"][0]["run_id"]
+    best = json.loads(call("run", "sweep", "--json")[0])["best"][0]
+    run_id = best["run_id"]
     (tmp_path / "pictures").mkdir()
     out = tmp_path / "pictures" / "a.png"
     call("plot", run_id, "--out", str(out))
     assert out.read_bytes().startswith(b"\x89PNG")
     out.unlink()
+    call("plot", best["row"], "--out", str(out))
+    assert out.read_bytes().startswith(b"\x89PNG")
+    out.unlink()
+    assert "No run is called 'zz'" in call("plot", "zz", "--out", str(out), code=2)[1]
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

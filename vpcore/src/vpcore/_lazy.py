@@ -11,23 +11,25 @@ from collections.abc import Callable
 from typing import Any
 
 
-def exports(package: str, **homes: str) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package: each name is imported from its module on first use.
+def exports(package: str, base: str | None = None, /, **homes: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module: each name is imported from its home on first use.
 
     Parameters
     ----------
     package : str
         Its ``__name__``.
+    base : str, optional
+        Package that holds the homes; by default `package`.
     **homes : str
-        By module of the package, the names that it gives, with spaces between. None of them may be a module's: an
-        imported module becomes an attribute of its package, and would stand before the name.
+        By module of the package, the names that it gives, with spaces between. A name must differ from the names of
+        the package's modules: an imported module becomes an attribute of its package and hides the exported name.
     """
     home = {name: module for module, names in homes.items() for name in names.split()}
 
     def __getattr__(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        value = getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        value = getattr(importlib.import_module(f"{base or package}.{home[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 

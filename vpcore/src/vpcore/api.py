@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from vpcore.errors import ResultsError, did_you_mean, listed
 from vpcore.experiment.leaderboard import RankedRow
 from vpcore.experiment.run import Experiment, run_experiment
 from vpcore.experiment.trades import Leader
@@ -98,26 +97,16 @@ def trades(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:
     Raises
     ------
     ResultsError
-        If no row, or more than one, has this name.
+        If the name is unknown or ambiguous.
     SignalError, DatasetError
-        If the code that made the row, or its dataset, is no longer there.
+        If the code of the row has changed, or its dataset is gone.
     """
     names = [row] if isinstance(row, str) else list(row.figures.get("session_rows") or [row.row])
     frames = []
     for name in names:
-        leader = Leader(workspace, _stored_row(workspace, name))
+        leader = Leader(workspace, workspace.results.find_row(name))
         frames.append(leader.trades().select(pl.lit(leader.dataset.dataset_id).alias("dataset_id"), pl.all()))
     return pl.concat(frames, how="diagonal_relaxed")
-
-
-def _stored_row(workspace: Workspace, name: str) -> dict[str, Any]:
-    rows = workspace.results.query_runs()
-    found = rows.filter(pl.col("row").str.starts_with(name)) if name else rows.clear()
-    if found.height == 1:
-        return found.row(0, named=True)
-    known = rows["row"].to_list()
-    hint = f" It begins {listed(found['row'].to_list()[:10])}." if found.height else did_you_mean(name, known)
-    raise ResultsError(f"{'More than one row' if found.height else 'No stored row'} is called '{name}'.{hint}")
 
 
 def score(dataset: Dataset, scoring: ScoringConfig | Mapping[str, Any] | None = None) -> Dataset:
@@ -156,7 +145,7 @@ def check(workspace: Workspace, signal: str, **params: Any) -> CheckReport:
     Raises
     ------
     PluginError
-        If no signal has this name.
+        If the signal is unknown.
     ConfigError
         If a parameter is unknown or out of range.
     """

@@ -1,7 +1,7 @@
-"""Canonical JSON and digests: the only way anything in vpcore becomes an id.
+"""Canonical JSON and digests, the base of every id in vpcore.
 
-Two values that mean the same give the same bytes: keys are sorted, there is no white space, text is UTF-8, tuples are
-lists, an integral float is written as an integer (``2.0`` is ``2``) and ``-0.0`` is ``0``.
+Equal values give equal bytes: keys are sorted, white space is dropped, text is UTF-8, tuples are lists, an integral
+float is written as an integer (``2.0`` is ``2``) and ``-0.0`` is ``0``.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def canonical_json(value: Any) -> bytes:
     Raises
     ------
     TypeError
-        If a key is not text or a value has no JSON form.
+        If a key is other than text, or a value lacks a JSON form.
     ValueError
-        If a number is not finite.
+        If a number is infinite or NaN.
     """
     normal = _normal(value, "value")
     return json.dumps(normal, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -2,20 +2,20 @@
 
 ::
 
-    VpError                 the user's input, or a state the user can mend; exit code 2, no traceback
+    VpError                 an error that the user can fix; exit code 2, one message
     ├── ConfigError         a spec, a parameter, a reference between specs
-    ├── PluginError         a plugin that does not load, a duplicate name, an unknown component
-    ├── SourceError         a file that cannot be read as market-by-order data
-    ├── EngineError         records the engine cannot apply (off-tick price, top-of-book feed)
+    ├── PluginError         a broken plugin, a duplicate name, an unknown component
+    ├── SourceError         an unreadable file, or other data than market by order
+    ├── EngineError         records outside the engine's rules (off-tick price, top-of-book feed)
     ├── StorageError        the lake: permissions, a full disk, a conflicting write
-    ├── DatasetError        a dataset that is missing, changed or incomplete
+    ├── DatasetError        a missing, changed or incomplete dataset
     ├── SignalError         a signal that breaks its contract
     │   └── CausalityError  it looks ahead, or streaming and batch differ
-    ├── ResultsError        runs and rows that are missing or ambiguous
+    ├── ResultsError        missing or ambiguous runs and rows
     ├── RegistryError       serving versions and aliases
-    └── RefusedError        a gate or a budget said no; exit code 1
+    └── RefusedError        a gate or a budget refuses; exit code 1
 
-A bug is not a ``VpError``: it keeps its traceback and exits 3.
+Any other exception is a bug: it keeps its traceback and exits 3.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from collections.abc import Iterable
 
 
 class VpError(Exception):
-    """Base of every error that a user can act on.
+    """Base of the errors that a user can fix.
 
-    The message is one sentence and the fix: ``{what} must be {required}, was {was} ({where}). {fix}``. Parts that are
-    left out are left out of the sentence; a complete message may be given as `what` alone.
+    The message is one sentence and the fix: ``{what} must be {required}, was {was} ({where}). {fix}``. Each part is
+    optional. A complete message may be given as `what` alone.
 
     Parameters
     ----------
     what : str
-        What is wrong, in the user's words, or the name of the wrong value if `required` is given.
+        Problem in the user's words; with `required`, the name of the wrong value.
     where : str, optional
         File, key and line; dataset, column and row.
     was : str, optional
-        The value that was found.
+        The value found.
     required : str, optional
         The rule that the value breaks, with units, as in ``at least 1 bin``.
     fix : str, optional
-        What the user can do: a whole sentence.
+        Next step for the user: a whole sentence.
 
     Attributes
     ----------
     what, where, was, required, fix : str
-        The parameters; empty where they were left out.
+        The parameters; empty by default.
     exit_code : int
         Exit code of the command line.
     """
@@ -63,13 +63,13 @@ class VpError(Exception):
         super().__init__(f"{text} {fix}" if fix else text)
 
     def fields(self) -> dict[str, str | None]:
-        """Return the error as ``--json`` prints it: kind, whole message, and the parts, None where left out."""
+        """Return the error for ``--json``: kind, whole message, and the parts; an empty part is None."""
         parts = {name: getattr(self, name) or None for name in ("what", "where", "was", "required", "fix")}
         return {"kind": type(self).__name__, "message": str(self), **parts}
 
 
 class ConfigError(VpError):
-    """A configuration value, file or reference is wrong."""
+    """A spec, a parameter or a reference between specs is wrong."""
 
 
 class PluginError(VpError):
@@ -77,19 +77,19 @@ class PluginError(VpError):
 
 
 class SourceError(VpError):
-    """A source file cannot be read as what it should be."""
+    """A source file is unreadable or holds other data than market by order."""
 
 
 class EngineError(VpError):
-    """Records that the engine cannot apply."""
+    """Records break a rule of the engine."""
 
 
 class StorageError(VpError):
-    """The lake could not be read or written."""
+    """Reading or writing the lake failed."""
 
 
 class DatasetError(VpError):
-    """A dataset is missing, changed, incomplete or of another format."""
+    """A dataset is missing, changed or incomplete, or has another format."""
 
 
 class SignalError(VpError):
@@ -109,7 +109,7 @@ class RegistryError(VpError):
 
 
 class RefusedError(VpError):
-    """A gate or a budget said no. The input was fine; the answer is no."""
+    """A gate or a budget refuses valid input."""
 
     exit_code = 1
 

@@ -1,6 +1,6 @@
-"""Names and types of the dataset's columns. Their only home.
+"""Names and types of the dataset's columns.
 
-Types are numpy dtype names, as text, so that importing this module costs nothing.
+Types are numpy dtype names as text, so this module imports without numpy.
 """
 
 from __future__ import annotations

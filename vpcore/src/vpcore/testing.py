@@ -8,17 +8,18 @@ Each suite is a pytest decorator that calls a test once per check::
     def test_conformance(check):
         check()
 
-`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks` and `source_checks` take what makes the object.
+`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks` and `source_checks` take a class or factory.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vpcore._lazy import exports
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -26,52 +27,34 @@ if TYPE_CHECKING:
     import pytest
 
     from vpcore.sampler import Sampler
-    from vpcore.signal.conformance.check import CheckReport, CheckResult, check_signal, signal_checks
-    from vpcore.signal.conformance.checks import CHECKS, GATE
-    from vpcore.signal.conformance.data import SessionData
-    from vpcore.signal.conformance.proof import load_proof, proof_key, prove, save_proof
-    from vpcore.signal.conformance.synthetic import mirrored_dataset, synthetic_dataset
+    from vpcore.signal.conformance.check import CheckReport as CheckReport
+    from vpcore.signal.conformance.check import CheckResult as CheckResult
+    from vpcore.signal.conformance.check import check_signal as check_signal
+    from vpcore.signal.conformance.check import signal_checks as signal_checks
+    from vpcore.signal.conformance.checks import CHECKS as CHECKS
+    from vpcore.signal.conformance.checks import GATE as GATE
+    from vpcore.signal.conformance.data import SessionData as SessionData
+    from vpcore.signal.conformance.proof import load_proof as load_proof
+    from vpcore.signal.conformance.proof import proof_key as proof_key
+    from vpcore.signal.conformance.proof import prove as prove
+    from vpcore.signal.conformance.proof import save_proof as save_proof
+    from vpcore.signal.conformance.synthetic import mirrored_dataset as mirrored_dataset
+    from vpcore.signal.conformance.synthetic import synthetic_dataset as synthetic_dataset
     from vpcore.source import Source, SourceRequest
     from vpcore.storage import Storage
     from vpcore.tracker import Tracker
 
-_HOME = {
-    **dict.fromkeys(("CheckReport", "CheckResult", "check_signal", "signal_checks"), "check"),
-    **dict.fromkeys(("CHECKS", "GATE"), "checks"),
-    "SessionData": "data",
-    **dict.fromkeys(("load_proof", "proof_key", "prove", "save_proof"), "proof"),
-    **dict.fromkeys(("mirrored_dataset", "synthetic_dataset"), "synthetic"),
+_HOMES = {
+    "check": "CheckReport CheckResult check_signal signal_checks",
+    "checks": "CHECKS GATE",
+    "data": "SessionData",
+    "proof": "load_proof proof_key prove save_proof",
+    "synthetic": "mirrored_dataset synthetic_dataset",
 }
-
-__all__ = [
-    "CHECKS",
-    "GATE",
-    "CheckReport",
-    "CheckResult",
-    "SessionData",
-    "check_signal",
-    "executor_checks",
-    "load_proof",
-    "mirrored_dataset",
-    "proof_key",
-    "prove",
-    "sampler_checks",
-    "save_proof",
-    "signal_checks",
-    "source_checks",
-    "storage_checks",
-    "synthetic_dataset",
-    "tracker_checks",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # The storage checks must not import numba, nor the signal checks a storage.
-    if name not in _HOME:
-        raise AttributeError(f"module 'vpcore.testing' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"vpcore.signal.conformance.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+_SUITES = ["executor_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"]
+__all__ = sorted([*_SUITES, *(name for names in _HOMES.values() for name in names.split())])
+# Storage checks import no numba, and signal checks import no storage.
+__getattr__ = exports(__name__, "vpcore.signal.conformance", **_HOMES)
 
 
 def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:
@@ -80,7 +63,7 @@ def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:
     Parameters
     ----------
     make : callable
-        Returns a new, empty storage; an empty folder is given.
+        Takes an empty folder and returns a new, empty storage.
     """
     from vpcore.storage.conformance import STORAGE_CHECKS
 
@@ -93,7 +76,7 @@ def tracker_checks(make: Callable[..., Tracker]) -> pytest.MarkDecorator:
     Parameters
     ----------
     make : callable
-        The class, or what takes the same arguments.
+        The class, or a factory with the same arguments.
     """
     from vpcore.tracker.conformance import TRACKER_CHECKS
 
@@ -106,7 +89,7 @@ def executor_checks(make: Callable[[int], concurrent.futures.Executor]) -> pytes
     Parameters
     ----------
     make : callable
-        The class, or what takes the number of workers.
+        The class, or a factory that takes the number of workers.
     """
     from vpcore.executor.conformance import EXECUTOR_CHECKS
 
@@ -119,7 +102,7 @@ def sampler_checks(make: Callable[..., Sampler]) -> pytest.MarkDecorator:
     Parameters
     ----------
     make : callable
-        The class, or what takes axes and seed.
+        The class, or a factory that takes axes and seed.
     """
     from vpcore.sampler.conformance import SAMPLER_CHECKS
 
@@ -132,9 +115,9 @@ def source_checks(make: Callable[[], Source], request: Callable[[Path], SourceRe
     Parameters
     ----------
     make : callable
-        The class, or what returns a source.
+        The class, or a factory of a source.
     request : callable
-        Returns a capture window that the source can open; an empty folder for its files is given.
+        Takes an empty folder for files and returns a capture window that the source can open.
     """
     from vpcore.source.conformance import SOURCE_CHECKS
 

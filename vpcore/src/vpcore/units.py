@@ -1,6 +1,6 @@
 """Units and their conversions. The only home of each constant.
 
-Prices are int64 fixed point in units of 1e-9 (``*_int``, as in Databento's files), or whole ticks; a mid is held in
+Prices are int64 fixed point in units of 1e-9 (``*_int``, as in Databento's files), or whole ticks; a mid is in
 half-ticks (``mid2 = bid_ticks + ask_ticks``). Times are int64 nanoseconds since the Unix epoch, UTC (``*_ns``).
 """
 
@@ -20,7 +20,7 @@ def tick_to_int(tick_size: float | str | Decimal) -> int:
     Raises
     ------
     ValueError
-        If the tick is not positive or not a multiple of 1e-9.
+        If the tick is 0 or negative, or finer than 1e-9.
     """
     scaled = Decimal(str(tick_size)) * PRICE_SCALE
     if scaled <= 0 or scaled != scaled.to_integral_value():

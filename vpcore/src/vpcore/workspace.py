@@ -1,9 +1,8 @@
-"""The paths, plugins and stores of one workspace: the object that stands where a global would."""
+"""`Workspace`: paths, plugins and stores, in place of global state."""
 
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,28 +12,49 @@ from vpcore.plugins.component import check_options
 from vpcore.plugins.manager import Plugins
 
 if TYPE_CHECKING:
+    from functools import cached_property as made_once
+
     from vpcore.config import ConfigStore, ExperimentSpec, InstrumentSpec, PipelineSpec, ServingSpec
     from vpcore.dataset import DatasetRegistry
     from vpcore.registry import ServingRegistry
     from vpcore.results import ResultsDB
 
+else:
+
+    class made_once(property):
+        """A property that keeps its first value. Unlike `cached_property`, `help` shows its docstring."""
+
+        def __get__(self, workspace: Any, owner: Any = None) -> Any:
+            if workspace is None:
+                return self
+            name = self.fget.__name__
+            if name not in workspace.__dict__:
+                workspace.__dict__[name] = self.fget(workspace)
+            return workspace.__dict__[name]
+
+
 ROOT_VARIABLE = "VP_ROOT"
 
 
+def is_workspace(folder: Path) -> bool:
+    """Return whether a directory holds ``configs/`` and ``lake/``."""
+    return (folder / "configs").is_dir() and (folder / "lake").is_dir()
+
+
 class Workspace:
-    """A directory with ``configs/`` and ``lake/`` in it.
+    """A directory with ``configs/`` and ``lake/``.
 
     Parameters
     ----------
     root : path
         The directory.
     plugins : Plugins, optional
-        By default the installed ones, loaded on first use.
+        By default the installed plugins, loaded on first use.
 
     Raises
     ------
     ConfigError
-        If `root` has no ``configs`` or no ``lake`` directory.
+        If `root` lacks the directory ``configs`` or ``lake``.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, plugins: Plugins | None = None) -> None:
@@ -42,8 +62,8 @@ class Workspace:
         missing = [name for name in ("configs", "lake") if not (self.root / name).is_dir()]
         if missing:
             raise ConfigError(
-                f"{self.root} is not a workspace: it has no {' and no '.join(name + '/' for name in missing)}. "
-                f"Make one with: vp init {self.root}"
+                f"{self.root} is not a workspace: it has no {' and no '.join(name + '/' for name in missing)}",
+                fix=f"Make one with: vp init {self.root}",
             )
         self._plugins = plugins
 
@@ -58,12 +78,12 @@ class Workspace:
         start: Path | None = None,
         plugins: Plugins | None = None,
     ) -> Workspace:
-        """Return the workspace at `explicit`, else at ``VP_ROOT``, else the nearest parent of `start` that is one.
+        """Return the workspace at `explicit`, else at ``VP_ROOT``, else at the nearest parent of `start`.
 
         Parameters
         ----------
         explicit : path, optional
-            What the user named, as with ``--root``.
+            Directory of the workspace, as given to ``--root``.
         start : Path, optional
             By default the current directory.
         plugins : Plugins, optional
@@ -72,7 +92,7 @@ class Workspace:
         Raises
         ------
         ConfigError
-            If none is found, or the named one is not a workspace.
+            If the search finds no workspace, or the named directory lacks ``configs`` or ``lake``.
         """
         if explicit is not None:
             return cls(explicit, plugins=plugins)
@@ -84,11 +104,11 @@ class Workspace:
                 raise ConfigError(f"{error} ({ROOT_VARIABLE} names it.)") from None
         here = (start if start is not None else Path.cwd()).resolve()
         for folder in (here, *here.parents):
-            if (folder / "configs").is_dir() and (folder / "lake").is_dir():
+            if is_workspace(folder):
                 return cls(folder, plugins=plugins)
         raise ConfigError(
-            f"{here} is not in a workspace: neither it nor a parent has configs/ and lake/. "
-            f"Name one with --root or {ROOT_VARIABLE}, or make one with: vp init DIR"
+            f"{here} is not in a workspace: neither it nor a parent has configs/ and lake/",
+            fix=f"Name one with --root or {ROOT_VARIABLE}, or make one with: vp init DIR",
         )
 
     @classmethod
@@ -99,12 +119,12 @@ class Workspace:
         -------
         workspace : Workspace
         written : list of Path
-            The files that were not there before; none is overwritten.
+            New files. Existing files keep their content.
 
         Raises
         ------
         ConfigError
-            If a directory or file cannot be made.
+            If making a directory or file fails.
         """
         from vpcore.config.instruments import packaged_instruments
 
@@ -122,7 +142,9 @@ class Workspace:
                     target.write_bytes(source.read_bytes())
                     written.append(target)
         except OSError as error:
-            raise ConfigError(f"No workspace can be made at {base}: {error.strerror} ({error.filename}).") from None
+            raise ConfigError(
+                f"No workspace can be made at {base}: {error.strerror}", where=str(error.filename)
+            ) from None
         return cls(base, plugins=plugins), written
 
     # -- paths ---------------------------------------------------------------------------------------------------------
@@ -134,12 +156,12 @@ class Workspace:
 
     @property
     def lake(self) -> Path:
-        """Everything that is large or made by a command."""
+        """Large files and files that commands write."""
         return self.root / "lake"
 
     @property
     def raw(self) -> Path:
-        """Source files, never written after they arrive."""
+        """Source files. Commands only read them."""
         return self.lake / "raw"
 
     @property
@@ -149,7 +171,7 @@ class Workspace:
 
     @property
     def harness_dir(self) -> Path:
-        """What runs and promotions write."""
+        """Output of runs and promotions."""
         return self.lake / "research" / "vp_harness"
 
     @property
@@ -164,33 +186,33 @@ class Workspace:
 
     @property
     def serving_versions_dir(self) -> Path:
-        """Published serving versions, written once each."""
+        """Published serving versions. Each file is written once."""
         return self.configs / "serving_versions"
 
     @property
     def cache_dir(self) -> Path:
-        """Uncompressed columns for workers, deletable at any time."""
+        """Uncompressed columns for workers. Deleting the folder costs time only."""
         return self.lake / "cache"
 
     # -- plugins and stores, made on first use -------------------------------------------------------------------------
 
     @property
     def plugins(self) -> Plugins:
-        """The plugins of this workspace."""
+        """Plugins: the plugins of this workspace."""
         if self._plugins is None:
             self._plugins = Plugins()
         return self._plugins
 
-    @cached_property
+    @made_once
     def storage(self) -> Any:
-        """The storage of the lake: the one that ``configs/workspace.yaml`` names, else the folder ``lake``.
+        """Storage: the storage that ``configs/workspace.yaml`` names, by default the folder ``lake``.
 
         Raises
         ------
         ConfigError
-            If ``configs/workspace.yaml`` is wrong, or the storage has no such option.
+            If ``configs/workspace.yaml`` is invalid, or names an unknown option of the storage.
         PluginError
-            If the storage is not installed.
+            If no installed plugin has the storage.
         """
         if not (self.configs / "workspace.yaml").is_file():  # without importing what specs need
             return self.plugins.load("storage", "local")(self.lake)
@@ -199,38 +221,38 @@ class Workspace:
         check_options(make, "storage", chosen.backend, chosen.options, "storage.options of configs/workspace.yaml")
         return make(self.lake, **chosen.options)
 
-    @cached_property
+    @made_once
     def datasets(self) -> DatasetRegistry:
-        """The datasets of the lake."""
+        """DatasetRegistry: datasets of the lake."""
         from vpcore.dataset import DatasetRegistry
 
         return DatasetRegistry(self.storage)
 
-    @cached_property
+    @made_once
     def results(self) -> ResultsDB:
-        """The stored runs."""
+        """ResultsDB: stored runs and rows."""
         from vpcore.results import ResultsDB
 
         return ResultsDB(self.results_dir)
 
-    @cached_property
+    @made_once
     def registry(self) -> ServingRegistry:
-        """The published serving versions and their aliases."""
+        """ServingRegistry: published serving versions and their aliases."""
         from vpcore.registry import ServingRegistry
 
         return ServingRegistry(self.registry_path, self.serving_versions_dir)
 
     # -- specs: by name or by path -------------------------------------------------------------------------------------
 
-    @cached_property
+    @made_once
     def specs(self) -> ConfigStore:
-        """The specs of the three layers and the instruments."""
+        """ConfigStore: pipelines, serving specs, experiments and instruments."""
         from vpcore.config import ConfigStore
 
         return ConfigStore(self.configs, plugins=self.plugins)
 
     def instrument(self, symbol: str) -> InstrumentSpec:
-        """Return the instrument of a symbol: ``ESH4`` is of the root ``ES``."""
+        """Return the instrument of a symbol: ``ESH4`` has the root ``ES``."""
         return self.specs.instrument(symbol)
 
     def pipeline(self, name_or_path: str | os.PathLike[str]) -> PipelineSpec:

@@ -1,4 +1,4 @@
-"""The ``vp`` command: assembling the commands, and turning errors into messages and exit codes."""
+"""The ``vp`` command: assemble the commands, and turn errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from vpcore.cli.common import (
 from vpcore.errors import PluginError, VpError, did_you_mean
 from vpcore.plugins import builtin
 from vpcore.plugins.manager import Plugins
+
+OLDER_OPTIONS = {"--lake-root": "--root, which names the workspace", "--signal-params-json": "--params-json"}
+"""Options of the older harness, and their names today."""
 
 
 def _version(value: bool) -> None:
@@ -56,7 +59,7 @@ class _Commands(typer.core.TyperGroup):
         return typer.main.get_command(app).commands[cmd_name]  # type: ignore[attr-defined]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write one section per heading, without importing a command."""
+        """Write one section per heading. Commands stay unimported."""
         known = ctx.obj.components("command")
         width = max(len(name) for name in known)
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -98,7 +101,7 @@ def build_app(plugins: Plugins) -> typer.Typer:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 the answer is no, 2 the user's input, 3 a bug, 130 Ctrl-C."""
+    """Run one command and return its exit code: 0 done, 1 refused, 2 wrong input, 3 a bug, 130 Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         plugins = Plugins()
@@ -113,6 +116,8 @@ def run(arguments: list[str] | None = None) -> int:
         # typer brings its own copy of click, and older ones use the package: a usage error is known by its `show`.
         if callable(show := getattr(error, "show", None)):
             show()
+            for option in OLDER_OPTIONS.keys() & {text.partition("=")[0] for text in given}:
+                say(f"{option} is now {OLDER_OPTIONS[option]}.")
             return EXIT_INPUT
         traceback.print_exc()
         say("This is a bug in vpcore, not in your input.")

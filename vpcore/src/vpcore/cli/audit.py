@@ -1,4 +1,4 @@
-"""``vp audit``: whether a row's values were known at the time, and what it hangs on."""
+"""``vp audit``: check a row for look-ahead, and its sensitivity to delays and fees."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def audit(
 ) -> None:
     """Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.
 
-    Exits 1 if anything that must be equal is not.
+    Exits 1 if a comparison that requires equality differs.
     """
     from vpcore.cli.common import emit_json, emit_table, fail, open_workspace, progress, say
     from vpcore.experiment.audit import audit as audit_row

@@ -1,4 +1,4 @@
-"""``vp check``: hold signals to their contract, without pytest."""
+"""``vp check``: the conformance checks of signals from the command line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import typer
 from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from vpcore.dataset import Dataset
     from vpcore.plugins.manager import Plugins
 
@@ -29,30 +27,28 @@ def check(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check signals: causality, batch equals stream, mirror antisymmetry, parameters that do nothing, and the rest.
+    """Check signals: causality, batch equals stream, mirror antisymmetry, dead parameters, and the rest.
 
-    Nothing is written. Exits 1 if a check fails.
+    Reads only. Exits 1 if a check fails.
     """
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, say
+    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, open_workspace, say, say_failed
     from vpcore.errors import ConfigError, listed
 
     plugins = current_plugins()
     installed = plugins.components("signal")
     if bool(names) == every:
-        raise ConfigError(f"Name the signals to check, or give --all. Installed: {listed(installed)}.")
+        raise ConfigError("vp check needs signals", fix=f"Name them, or give --all. Installed: {listed(installed)}.")
     if params_json is not None and len(names or ()) != 1:
-        raise ConfigError("--params-json belongs to one signal: name exactly one.")
+        raise ConfigError("--params-json belongs to one signal", fix="Name exactly one.")
     chosen = list(installed) if every else list(dict.fromkeys(names or ()))
     for name in chosen:
         plugins.get("signal", name)  # an unknown name is an error before anything runs
-    dataset = _open(root, dataset_id)
+    dataset = open_workspace(root).datasets.open(dataset_id) if dataset_id is not None else None
     reports = [_checked(plugins, name, dataset, params_json) for name in chosen]
-    broken = [
-        {"name": item.name, "package": item.distribution, "version": item.version, "error": item.error}
-        for item in plugins.failed
-    ]
     if json:
-        emit_json({"passed": all(r["passed"] for r in reports), "signals": reports, "failed": broken})
+        emit_json(
+            {"passed": all(r["passed"] for r in reports), "signals": reports, "failed": failed_rows(plugins.failed)}
+        )
     else:
         rows = [
             {"signal": report["signal"], "check": row["check"], "result": "ok" if row["passed"] else "FAILED", **row}
@@ -63,24 +59,15 @@ def check(
         # What stops a signal altogether fails most of its checks, with one and the same message.
         for message in dict.fromkeys(row["message"] for row in rows if row["message"]):
             say(message)
-    for item in broken:
-        say(f"Failed: {item['name']} ({item['package']} {item['version']}): {item['error']}")
+    say_failed(plugins)
     if not all(report["passed"] for report in reports):
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _open(root: Path | None, dataset_id: str | None) -> Dataset | None:
-    from vpcore.cli.common import open_workspace
-    from vpcore.generation.generate import find_dataset
-
-    if dataset_id is None:
-        return None
-    workspace = open_workspace(root)
-    return workspace.datasets.open(find_dataset(workspace, dataset_id))
-
-
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:
-    """Return the report of one signal; one that cannot be loaded or built has the single check ``load``, failed."""
+    """Return the report of one signal. After a failed import or construction, its only check is ``load``."""
+    from dataclasses import asdict
+
     from vpcore.errors import ConfigError
     from vpcore.signal.conformance.check import check_signal
 
@@ -93,10 +80,7 @@ def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: 
         row = {"check": "load", "passed": False, "message": f"Signal '{name}': {error}", "seconds": 0.0}
         return {"signal": name, "passed": False, "dataset_id": "", "n_bins": 0, "params": {}, "checks": [row]}
     report = check_signal(signal, dataset, name=name)
-    rows = [
-        {"check": r.check, "passed": r.passed, "message": r.message, "seconds": round(r.seconds, 3)}
-        for r in report.results
-    ]
+    rows = [{**asdict(result), "seconds": round(result.seconds, 3)} for result in report.results]
     return {
         "signal": name,
         "passed": report.passed,
@@ -108,7 +92,7 @@ def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: 
 
 
 def parameters(text: str | None) -> dict[str, Any]:
-    """Return what ``--params-json`` says."""
+    """Return ``--params-json`` as a dictionary."""
     from json import JSONDecodeError, loads
 
     from vpcore.errors import ConfigError
@@ -118,7 +102,9 @@ def parameters(text: str | None) -> dict[str, Any]:
     try:
         values = loads(text)
     except JSONDecodeError as error:
-        raise ConfigError(f"--params-json is not JSON: {error}. Write --params-json '{{\"window\": 20}}'.") from None
+        raise ConfigError(
+            f"--params-json is not JSON: {error}", fix="Write --params-json '{\"window\": 20}'."
+        ) from None
     if not isinstance(values, dict):
-        raise ConfigError(f"--params-json must be an object of names and values, was {text}.")
+        raise ConfigError("--params-json", required="an object of names and values", was=text)
     return values

@@ -1,4 +1,4 @@
-"""What the commands share: options, the workspace, errors, tables, progress."""
+"""Helpers of the commands: options, the workspace, errors, tables, progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import typer
 from vpcore.errors import ConfigError, VpError
 
 if TYPE_CHECKING:
-    from vpcore.plugins.manager import Plugins
+    from vpcore.plugins.manager import FailedPlugin, Plugins
     from vpcore.workspace import Workspace
 
 EXIT_REFUSED = 1
@@ -27,10 +27,10 @@ EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 
 COMMAND_PLUGINS: ContextVar[Plugins | None] = ContextVar("COMMAND_PLUGINS", default=None)
-"""The plugins of the command that is running, so that they are found once per command."""
+"""The plugins of the running command, loaded once per command."""
 
 ANSWERED: ContextVar[bool] = ContextVar("ANSWERED", default=False)
-"""Whether the command that is running has printed its JSON."""
+"""True after the running command has printed its JSON."""
 
 RootOption = Annotated[
     Path | None,
@@ -43,10 +43,10 @@ RootOption = Annotated[
 
 
 def _one_format(context: typer.Context, value: bool) -> bool:
-    """Refuse ``--json`` with ``--csv``; whichever is read second sees the first."""
+    """Refuse ``--json`` with ``--csv``. The second option finds the mark of the first."""
     if value:
         if context.meta.get(_FORMAT_GIVEN):
-            raise ConfigError("--json and --csv exclude each other: leave one of them out.")
+            raise ConfigError("--json and --csv exclude each other", fix="Leave one of them out.")
         context.meta[_FORMAT_GIVEN] = True
     return value
 
@@ -56,13 +56,16 @@ _FORMAT_GIVEN = "vpcore.cli.format"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_one_format)]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
 NestedOption = Annotated[bool, typer.Option("--nested", help="Even inside another workspace.")]
+ExperimentArgument = Annotated[str, typer.Argument(help="Name or path of an experiment.")]
+SignalOption = Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")]
+DatasetOption = Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")]
 StrictTrackingOption = Annotated[
     bool, typer.Option("--strict-tracking", help="Fail at the end if a tracker or a lifecycle hook has failed.")
 ]
 
 
 def current_plugins() -> Plugins:
-    """Return the plugins that the command line has loaded, or load them."""
+    """Return the plugins of the running command, or load them."""
     from vpcore.plugins.manager import Plugins
 
     _show_log()
@@ -70,7 +73,7 @@ def current_plugins() -> Plugins:
 
 
 def _show_log() -> None:
-    """Say what vpcore logs, such as that it compiles, on stderr; here, because help and listings need no logging."""
+    """Print log messages of vpcore on stderr, such as the start of a compilation. Help and listings skip this."""
     import logging
 
     class Said(logging.Handler):
@@ -84,37 +87,39 @@ def _show_log() -> None:
 
 
 def open_workspace(root: Path | None) -> Workspace:
-    """Return the workspace that `root` names, or the current one. See `Workspace.find`."""
+    """Return the workspace at `root`, or the current workspace. See `Workspace.find`."""
     from vpcore.workspace import Workspace
 
     return Workspace.find(root, plugins=current_plugins())
 
 
 def refuse_nested(folder: Path) -> None:
-    """Refuse to make a workspace inside another one: commands in it would find now the one, now the other.
+    """Refuse to make a workspace inside another workspace: a command could then use either.
 
     Raises
     ------
     ConfigError
         If a parent of `folder` is a workspace.
     """
+    from vpcore.workspace import is_workspace
+
     for parent in folder.expanduser().resolve().parents:
-        if (parent / "configs").is_dir() and (parent / "lake").is_dir():
+        if is_workspace(parent):
             raise ConfigError(
-                f"{folder} lies inside the workspace {parent}. Name a folder outside it, or add --nested."
+                f"{folder} lies inside the workspace {parent}", fix="Name a folder outside it, or add --nested."
             )
 
 
 def say(message: str) -> None:
-    """Print a line for a person, on stderr: stdout holds data and nothing else."""
+    """Print a line for a person on stderr. Stdout holds only data."""
     print(message, file=sys.stderr, flush=True)
 
 
 def print_error(error: VpError, json: bool = False) -> int:
-    """Print an error without a traceback and return its exit code.
+    """Print the message of an error and return its exit code.
 
-    A person reads it on stderr. With `json`, stdout gets one object, ``{"error": {...}}``, unless the command has
-    printed its answer there already.
+    It goes to stderr. With `json` it goes to stdout as one object, ``{"error": {...}}``, unless the command has printed
+    its answer.
     """
     if json and not ANSWERED.get():
         emit_json({"error": error.fields()})
@@ -123,8 +128,25 @@ def print_error(error: VpError, json: bool = False) -> int:
     return error.exit_code
 
 
+def say_failed(plugins: Plugins, more: Sequence[FailedPlugin] = ()) -> None:
+    """Print a line per plugin that failed to load, and per item of `more`."""
+    for failure in (*plugins.failed, *more):
+        say(f"Failed: {failure}")
+
+
+def failed_rows(failed: Sequence[FailedPlugin], name: str = "name") -> list[dict[str, str]]:
+    """Return failed plugins as JSON rows; `name` is the key of the plugin's name."""
+    return [{name: f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in failed]
+
+
+def say_hook_failures(plugins: Plugins) -> None:
+    """Print a warning per lifecycle hook that failed."""
+    for failure in plugins.hook_failures:
+        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+
+
 def fail(message: str) -> None:
-    """Stop the command: the answer is no (exit code 1)."""
+    """Print a message and stop the command with exit code 1."""
     say(message)
     raise typer.Exit(EXIT_REFUSED)
 
@@ -133,7 +155,7 @@ def fail(message: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as JSON can hold it: numpy scalars as numbers, NaN and infinities as null, paths as text."""
+    """Return `value` for JSON: numpy scalars as numbers, NaN and infinities as null, paths as text."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -169,17 +191,17 @@ def emit_table(
     Parameters
     ----------
     rows : sequence of mappings
-        A missing key prints as nothing.
+        A missing key prints as an empty cell.
     columns : sequence of str
-        Which keys, in which order. JSON prints every key of a row.
+        Printed keys in order. JSON prints every key of a row.
     json, csv : bool
-        Print that instead of a table.
+        Print JSON or CSV instead of a table.
     title : str
-        Above the table, on a terminal only.
+        Title of a table on a terminal.
     empty : str
-        Said on stderr if there are no rows.
+        Message on stderr for an empty table.
     spare : sequence of str
-        Columns that a terminal too narrow for all goes without, in this order; which ones is said below.
+        Columns that a narrow terminal drops, in this order. A line below names the dropped columns.
     """
     if json:
         emit_json(list(rows))
@@ -214,7 +236,7 @@ def emit_table(
 
 
 def shown(value: Any) -> str:
-    """Return a cell for a person: floats with four significant decimals, times and text as they are."""
+    """Return a cell for a person: floats with up to four decimals, lists with commas."""
     if value is None:
         return ""
     value = plain(value)
@@ -246,7 +268,7 @@ WIDEST = 36
 
 
 def _that_fit(columns: Sequence[str], widths: Sequence[int], spare: Sequence[str]) -> list[int]:
-    """Return the columns of a table that fit the terminal, or at least all that are not spare."""
+    """Return the indices of the columns that fit the terminal. Only `spare` columns are dropped."""
     kept = list(range(len(columns)))
     room = shutil.get_terminal_size().columns - 1
     for name in spare:
@@ -274,51 +296,39 @@ def _rich_table(cells: Sequence[Sequence[str]], columns: Sequence[str], right: S
 
 @contextmanager
 def progress(description: str, total: float | None = None) -> Iterator[Callable[..., None]]:
-    """Show progress with an estimate of the time left on stderr, and nothing if that is not a terminal.
+    """Show progress and remaining time on stderr if stderr is a terminal.
 
     Parameters
     ----------
     description : str
-        What is being done.
+        Label of the bar.
     total : float, optional
-        How much there is to do; may come later, with an update.
+        Amount of work; an update may set it later.
 
     Yields
     ------
     callable
-        ``update(done, total=None, description=None, detail=())``: `done` so far, not the step; `detail` are the lines
-        below the bar.
+        ``update(done, total=None, description=None, detail=())``: `done` is the total progress so far, `detail` the
+        lines below the bar.
     """
     if not sys.stderr.isatty():
         yield lambda done, total=None, description=None, detail=(): None
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
     from rich.text import Text
 
     lines: Sequence[str] = ()
 
-    class Shown(Progress):
+    class Shown(bars.Progress):
         def get_renderables(self) -> Iterator[Any]:
             yield self.make_tasks_table(self.tasks)
             for line in lines:
                 yield Text(line, no_wrap=True, overflow="ellipsis")
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Shown(*columns, console=Console(stderr=True), transient=True) as bar:
+    text = bars.TextColumn("{task.description}", markup=False)
+    parts = (bars.BarColumn(), bars.TaskProgressColumn(), bars.TimeElapsedColumn(), bars.TimeRemainingColumn())
+    with Shown(text, *parts, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 
         def update(

@@ -1,13 +1,13 @@
-"""``vp compare``: the stored rows, ranked, with what is needed to doubt them."""
+"""``vp compare``: ranked rows with their evidence."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.cli.common import CsvOption, DatasetOption, JsonOption, RootOption, SignalOption
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def compare(
-    experiment: Annotated[str | None, typer.Argument(help="Only the rows that this experiment asks for.")] = None,
-    signal: Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")] = None,
-    dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")] = None,
+    experiment: Annotated[str | None, typer.Argument(help="Only the rows of this experiment.")] = None,
+    signal: SignalOption = None,
+    dataset_id: DatasetOption = None,
     sort: Annotated[
         str | None,
         typer.Option(
             "--sort",
-            help="A figure, as the table calls it, or evidence. [default: the experiment's, else net_pnl_ticks]",
+            help="A column of the table, or evidence. [default: the experiment's, else net_pnl_ticks]",
         ),
     ] = None,
     min_signals: Annotated[
@@ -40,21 +40,21 @@ def compare(
         typer.Option("--pivot", metavar="DOWN ACROSS", help="The median for every pair of values of two settings."),
     ] = None,
     marginal: Annotated[
-        bool, typer.Option("--marginals", help="What every setting does by itself: a line per value of each.")
+        bool, typer.Option("--marginals", help="The effect of each setting: a line per value.")
     ] = False,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Rows that no other beats in net PnL and in trades per hour at once.")
+        bool, typer.Option("--pareto", help="Rows on the frontier of net PnL and trades per hour.")
     ] = False,
     per_session: Annotated[
-        bool, typer.Option("--per-session", help="Of an experiment on several sessions: rows of each, not of all.")
+        bool, typer.Option("--per-session", help="Rows per session, for an experiment on several sessions.")
     ] = False,
-    stale: Annotated[bool, typer.Option("--stale", help="The rows of signals whose code was another.")] = False,
-    legend: Annotated[bool, typer.Option("--legend", help="Say what every column means.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Rows of other code than the installed code.")] = False,
+    legend: Annotated[bool, typer.Option("--legend", help="Explain every column.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders."""
+    """Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders."""
     from vpcore.cli.common import open_workspace
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
@@ -62,14 +62,12 @@ def compare(
     by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
     if pivot is not None:
         pivot = (HEADINGS.get(pivot[0], pivot[0]), HEADINGS.get(pivot[1], pivot[1]))
-    look = Look(by, pivot, marginal, pareto)
+    view = View(sort, min_signals, signal, None, limit, by, pivot, marginal, pareto)
     workspace = open_workspace(root)
     if signal is not None:
         workspace.results.require_signal(signal)
     if dataset_id is not None:
-        from vpcore.generation.generate import find_dataset
-
-        dataset_id = find_dataset(workspace, dataset_id)
+        view = replace(view, dataset_id=workspace.datasets.find(dataset_id))
         per_session = True
     config = None
     if experiment is not None:
@@ -78,38 +76,33 @@ def compare(
         config = harness_config(workspace, experiment)
     show(
         leaderboard(workspace, config, per_session=per_session, stale=stale),
-        View(sort, min_signals, signal, dataset_id, limit),
+        view,
         json=json,
         csv=csv,
         legend=legend,
-        nothing="No stored row is of other code than what is installed."
+        nothing="Every stored row is of the installed code."
         if stale
-        else f"There are no such rows. Make some with: vp run {experiment or 'EXPERIMENT'}",
-        look=look,
+        else f"No stored row matches. Make rows with: vp run {experiment or 'EXPERIMENT'}",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which rows are shown, and in which order; None is the leaderboard's own choice."""
+    """Selection and order of the printed rows; None leaves the choice to the leaderboard.
+
+    At most one of `by`, `pivot`, `marginals` and `pareto` replaces the first rows of the ranking.
+
+    Raises
+    ------
+    ConfigError
+        If more than one of them is given.
+    """
 
     sort: str | None = None
     min_signals: int | None = None
     signal: str | None = None
     dataset_id: str | None = None
     limit: int = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Another view of a ranking than its first rows; at most one of them.
-
-    Raises
-    ------
-    ConfigError
-        If more than one view is given.
-    """
-
     by: str | None = None
     pivot: tuple[str, str] | None = None
     marginals: bool = False
@@ -121,12 +114,7 @@ class Look:
         given = {"--by": self.by, "--pivot": self.pivot, "--marginals": self.marginals, "--pareto": self.pareto}
         several = [name for name, value in given.items() if value]
         if len(several) > 1:
-            raise ConfigError(f"{' and '.join(several)} exclude each other: leave one of them out.")
-
-    @property
-    def asked(self) -> bool:
-        """Whether there is one."""
-        return bool(self.by or self.pivot or self.marginals or self.pareto)
+            raise ConfigError(f"{' and '.join(several)} exclude each other", fix="Leave one of them out.")
 
 
 def show(
@@ -137,9 +125,8 @@ def show(
     csv: bool = False,
     legend: bool = False,
     nothing: str = "There are no rows.",
-    look: Look | None = None,
 ) -> None:
-    """Print ranked rows, the verdicts on the leaders, and the cautions of a reader."""
+    """Print ranked rows, cautions, and the verdicts on the leaders."""
     from vpcore.cli.common import emit_table, say
     from vpcore.experiment.tables import EXPORTED, LEGEND, SPARE, for_people, people_columns, ranked
     from vpcore.inference.evidence import too_few
@@ -150,17 +137,15 @@ def show(
     every = board.rows(sort=sort, min_signals=0, signal=view.signal, dataset_id=view.dataset_id)
     found = every.filter(every["trades"] >= least) if least > 0 else every
     n_few = every.height - found.height
-    if look is not None and look.asked and not found.is_empty():
-        if look.pareto:
-            from vpcore.experiment.grouping import pareto
+    if view.pareto:
+        from vpcore.experiment.grouping import pareto
 
-            found = pareto(found)
-            sort = "events_per_hour"
-        else:
-            _groups(found, sort, look, json=json, csv=csv)
-            if not json and not csv:
-                say(_counted(found.height, found.height, least, n_few))
-            return
+        found, sort = pareto(found), "events_per_hour"
+    elif (view.by or view.pivot or view.marginals) and not found.is_empty():
+        _groups(found, sort, view, json=json, csv=csv)
+        if not json and not csv:
+            say(_counted(found.height, found.height, least, n_few))
+        return
     rows = ranked(found.head(view.limit), found)
     if json:
         _emit_json(board, found, rows, sort, least, n_few)
@@ -174,8 +159,8 @@ def show(
     emit_table(for_people(rows, sort), columns, title=f"By {sort}", empty=empty, spare=SPARE)
     if board.n_incomplete:
         say(
-            f"{board.n_incomplete} combinations are not ranked: a session of theirs is not stored, or failed. "
-            "See them with --per-session, and compute what is missing with vp run."
+            f"{board.n_incomplete} combinations are not ranked: a session is missing or failed. See them with "
+            "--per-session, and compute the missing rows with vp run."
         )
     if not rows:
         return
@@ -203,52 +188,50 @@ def _emit_json(
             "n_too_few_trades": n_few,
             "n_incomplete": board.n_incomplete,
             "n_trials": {about.dataset_id: about.n_trials for about in board.evidence.values()},
-            "evidence": [about.plain() for about in board.evidence.values()],
-            "verdicts": verdicts(board, found),
-            **({"splits": board.splits.plain()} if board.splits is not None else {}),
+            **evidence_json(board, found),
         }
     )
 
 
-def _groups(rows: pl.DataFrame, sort: str, look: Look, *, json: bool, csv: bool) -> None:
+def _groups(rows: pl.DataFrame, sort: str, view: View, *, json: bool, csv: bool) -> None:
     import sys
 
     from vpcore.cli.common import emit_json, emit_table
     from vpcore.experiment.grouping import figure_of, grouped, marginals, pivoted, print_pivot
 
-    by, pivot = look.by, look.pivot
-    figure = figure_of(sort)
+    by, figure = view.by, figure_of(sort)
+    columns: tuple[Any, ...]
     if by is not None:
         lines = grouped(rows, by, sort)
-        if json:
-            emit_json({"by": by, "figure": figure, "groups": lines})
-            return
-        emit_table(lines, (by, "best", "median", "rows", "best_row"), csv=csv, title=f"{figure} by {by}")
-    elif look.marginals:
-        lines = marginals(rows, sort)
-        if json:
-            emit_json({"figure": figure, "marginals": lines})
-            return
-        columns = ("setting", "value", "median", "lowest", "highest", "rows", "spread")
-        emit_table(lines, columns, csv=csv, title=f"{figure} by every setting", empty="No setting varies.")
-    elif pivot is not None:
-        down, across = pivot
+        answer: dict[str, Any] = {"by": by, "figure": figure, "groups": lines}
+        columns, title = (by, "best", "median", "rows", "best_row"), f"{figure} by {by}"
+    elif view.pivot is not None:
+        down, across = view.pivot
         over, lines = pivoted(rows, down, across, sort)
-        title = f"median {figure}: {down} down, {across} across"
-        if json:
-            emit_json({"down": down, "across": across, "figure": figure, "rows": lines})
-        elif csv or not sys.stdout.isatty():
-            emit_table(lines, (down, *over), csv=csv)
-        else:
-            print_pivot(lines, down, over, title)
+        if sys.stdout.isatty() and not json and not csv:
+            print_pivot(lines, down, over, f"median {figure}: {down} down, {across} across")
+            return
+        answer = {"down": down, "across": across, "figure": figure, "rows": lines}
+        columns, title = (down, *over), ""
+    else:
+        lines = marginals(rows, sort)
+        answer = {"figure": figure, "marginals": lines}
+        columns = ("setting", "value", "median", "lowest", "highest", "rows", "spread")
+        title = f"{figure} by every setting"
+    if json:
+        emit_json(answer)
+    else:
+        emit_table(lines, columns, csv=csv, title=title, empty="No setting varies.")
 
 
-def verdicts(board: Leaderboard, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the verdicts on the leaders of a view as JSON values."""
-    return [
-        {name: getattr(leader, name) for name in ("signal", "row", "run_id", "dataset_id", "verdict")}
-        for leader in board.leaders(rows)
-    ]
+def evidence_json(board: Leaderboard, rows: pl.DataFrame) -> dict[str, Any]:
+    """Return the evidence of a leaderboard and the verdicts on the leaders of a view as JSON values."""
+    names = ("signal", "row", "run_id", "dataset_id", "verdict")
+    return {
+        "evidence": [about.plain() for about in board.evidence.values()],
+        "verdicts": [{name: getattr(leader, name) for name in names} for leader in board.leaders(rows)],
+        **({"splits": board.splits.plain()} if board.splits is not None else {}),
+    }
 
 
 def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
@@ -258,7 +241,7 @@ def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
 
 
 def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
-    """Return the sentences that a reader of these rows of a leaderboard must know."""
+    """Return the cautions on these rows of a leaderboard, as sentences."""
     from vpcore.experiment.tables import SEARCHED
     from vpcore.inference.evidence import overfitting
 
@@ -266,7 +249,7 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}
     for dataset_id, n_trials in {about.dataset_id: about.n_trials for about in shown.values()}.items():
         lines.append(
-            f"{n_trials} combinations were tried on {dataset_id} and datasets of the same market: the best of them is "
+            f"{n_trials} combinations were tried on {dataset_id} and datasets of the same market: the best row is "
             "partly luck."
         )
         for name, about in shown.items():

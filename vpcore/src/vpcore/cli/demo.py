@@ -1,4 +1,4 @@
-"""``vp demo``: the main job end to end on a synthetic market, in a workspace of its own."""
+"""``vp demo``: every step on a simulated market, in a new workspace."""
 
 from __future__ import annotations
 
@@ -12,40 +12,24 @@ from vpcore.cli.common import NestedOption
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
-SERVING = """\
-# What would be served: a signal over a pipeline's dataset, with scoring and projection.
-name: demo
-pipeline: demo
-signal: {name: ofi}
-projection: {horizons_ms: [200, 500, 1000, 2500]}
-"""
-
-EXPERIMENT = """\
-# What is tried: signals x their parameters x scoring x barriers x cooldowns x thresholds.
-name: demo
-serving: demo
-signals: [ads, derivative, erd, ofi, spg]
-eval: {tp_ticks: [4, 8], sl_ticks: [4, 8], max_hold_bins: 600, cooldown_bins: [20, 50], price: touch}
-select: {metric: net_pnl_ticks, min_signals: 30}
-sweep:
-  scoring: {tanh_scale: [2.0, 3.0]}
-  per_signal: {ads: {zscore_window: [100, 200]}}
-"""
-
 
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace to make.")] = Path("vp-demo"),
     alpha: Annotated[float, typer.Option("--alpha", help="Planted effect, -1 to 1; 0: nothing to find.")] = 0.6,
     minutes: Annotated[int, typer.Option("--minutes", min=10, help="Length of the session.")] = 60,
-    seed: Annotated[int, typer.Option("--seed", help="Of the market.")] = 7,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the market.")] = 7,
     nested: NestedOption = False,
 ) -> None:
     """Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.
 
-    The market has no meaning beyond showing the tools: the effect is put there to be found. A second demo in the same
-    folder finds its results stored.
+    The market only serves to show the tools: its effect is planted. A second demo in the same folder finds its results
+    stored.
     """
+    from importlib import resources
+
     from vpcore.cli.common import refuse_nested
+    from vpcore.errors import ResultsError
+    from vpcore.experiment.leaderboard import leaderboard
     from vpcore.workspace import Workspace
 
     _require_packages()
@@ -55,21 +39,24 @@ def demo(
     root = ["--root", str(workspace.root)]
     market = ["--seed", str(seed), "--alpha", str(alpha), "--minutes", str(minutes)]
     _step("A market, order by order, as a DBN file", ["synth", *market, "--pipeline", "demo", *root])
-    (workspace.configs / "serving" / "demo.yaml").write_text(SERVING)
-    (workspace.configs / "experiments" / "demo.yaml").write_text(EXPERIMENT)
+    for layer in ("serving", "experiments"):
+        spec = resources.files("vpcore") / "data" / "demo" / f"{layer}.yaml"
+        (workspace.configs / layer / "demo.yaml").write_text(spec.read_text("utf-8"), "utf-8")
     _step("The specs hold together", ["validate", *root])
     _step("Records to a dataset of bins x price cells", ["generate", "demo", *root])
     _step("Every combination, evaluated and stored", ["run", "demo", *root])
-    run_id, row = _best(workspace)
-    _publish(run_id, alpha, root)
+    best = leaderboard(workspace, "demo").best
+    if best is None:
+        raise ResultsError("No row has enough trades", fix="Make a longer session, with --minutes.")
+    _publish(best.row, alpha, root)
     _step("The published version, one bin at a time", ["online-sim", "--serving", "demo", *root])
     picture = workspace.root / "demo.png"
-    _step("A picture of it", ["plot", run_id, "--row", row, "--out", str(picture), *root])
+    _step("A picture of it", ["plot", best.row, "--out", str(picture), *root])
     _summary(workspace, picture, alpha)
 
 
 def _require_packages() -> None:
-    """Check that the packages of the demo's market, signals and picture are installed.
+    """Require the packages of the demo's market, signals and picture.
 
     Raises
     ------
@@ -88,11 +75,11 @@ def _require_packages() -> None:
         raise PluginError(plugins.missing_package("vp demo", " ".join(sorted(missing))))
 
 
-def _publish(run_id: str, alpha: float, root: list[str]) -> None:
-    """Promote the best row; where the gate refuses, in spite of it, with a reason that says so."""
+def _publish(row: str, alpha: float, root: list[str]) -> None:
+    """Promote a row; if the gate refuses, override it with a reason."""
     from vpcore.cli.common import EXIT_REFUSED
 
-    promote = ["promote", "demo", "--run-id", run_id, "--alias", "demo", *root]
+    promote = ["promote", "demo", "--row", row, "--alias", "demo", *root]
     if _step("The best row becomes a published version, if its evidence will do", promote, may=EXIT_REFUSED):
         planted = "its effect is planted" if alpha else "it has no effect at all"
         why = f"A demonstration: {planted}, and the row with the highest pay does not prove it."
@@ -100,7 +87,7 @@ def _publish(run_id: str, alpha: float, root: list[str]) -> None:
 
 
 def _step(title: str, arguments: list[str], may: int = 0) -> int:
-    """Run a command as a user would, in this process, and say which. Returns 0, or the exit code it `may` end with."""
+    """Print a command and run it in this process. Return 0, or the allowed exit code `may`."""
     import shlex
     import time
 
@@ -114,19 +101,6 @@ def _step(title: str, arguments: list[str], may: int = 0) -> int:
     if code not in (0, may):
         raise typer.Exit(code)
     return code
-
-
-def _best(workspace: Workspace) -> tuple[str, str]:
-    from vpcore.errors import ResultsError
-
-    config = workspace.experiment("demo").to_harness_config()
-    found = workspace.results.query_best(
-        config.select_metric, min_signals=config.min_signals, limit=1, dataset_id=config.dataset_id
-    )
-    if not len(found):
-        raise ResultsError(f"No row has {config.min_signals} trades: take a longer session, with --minutes.")
-    best = found.row(0, named=True)
-    return best["run_id"], best["row"]
 
 
 def _summary(workspace: Workspace, picture: Path, alpha: float) -> None:

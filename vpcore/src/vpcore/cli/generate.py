@@ -1,4 +1,4 @@
-"""``vp generate``: make the dataset of a pipeline."""
+"""``vp generate``: generate the dataset of a pipeline."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def generate(
     json: JsonOption = False,
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
-    """Make the dataset of a pipeline. One that is there is left as it is, after a check of its source files."""
+    """Generate the dataset of a pipeline. An existing dataset is verified and left unchanged."""
     import time
 
-    from vpcore.cli.common import emit_json, open_workspace, progress, say
+    from vpcore.cli.common import emit_json, open_workspace, progress, say, say_hook_failures
     from vpcore.generation.generate import Progress, generate_dataset
 
     workspace = open_workspace(root)
@@ -33,8 +33,7 @@ def generate(
     dataset = result.dataset
     for warning in result.warnings:
         say(f"Warning: {warning}")
-    for failure in workspace.plugins.hook_failures:
-        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+    say_hook_failures(workspace.plugins)
     n_valid = int(dataset.manifest["valid_bins"])
     if json:
         emit_json(

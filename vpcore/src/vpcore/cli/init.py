@@ -1,4 +1,4 @@
-"""``vp init``: a new workspace."""
+"""``vp init``: make a workspace."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vpcore.cli.common import NestedOption
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the workspace; made if missing.")],
     nested: NestedOption = False,
 ) -> None:
     """Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.
 
-    What is there already is left as it is.
+    Existing files keep their content.
     """
     from vpcore.cli.common import refuse_nested, say
     from vpcore.workspace import Workspace

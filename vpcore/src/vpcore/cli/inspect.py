@@ -1,4 +1,4 @@
-"""``vp inspect``: what a file holds."""
+"""``vp inspect``: the content of a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .dbn or .dbn.zst file.", show_default=False)],
     json: JsonOption = False,
 ) -> None:
-    """Say what a file holds: schema, symbols, span, records by action, snapshot, data quality."""
+    """Show the content of a file: schema, symbols, span, records by action, snapshot, data quality."""
     from vpcore.cli.common import emit_json, progress
     from vpcore.source.inspect import inspect_file
 

@@ -21,14 +21,13 @@ def list_datasets(
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made."""
+    """List the datasets: id, symbol, span, bins, share of valid bins, size, time of creation."""
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
     from vpcore.errors import VpError
-    from vpcore.generation.generate import find_dataset
 
     workspace = open_workspace(root)
     if details is not None:
-        emit_json(workspace.datasets.manifest(find_dataset(workspace, details)))
+        emit_json(workspace.datasets.manifest(details))
         return
     rows, broken = [], []
     for dataset_id in workspace.datasets.ids():
@@ -38,17 +37,21 @@ def list_datasets(
             broken.append(f"Dataset '{dataset_id}' cannot be listed: {error}")
     if not json and not csv:
         rows = [{**row, "valid_share": _below_one(row["valid_share"])} for row in rows]
-    emit_table(rows, COLUMNS, json=json, csv=csv, empty="There is no dataset yet. Make one with: vp generate PIPELINE")
+    emit_table(
+        rows, COLUMNS, json=json, csv=csv, empty="The lake has no dataset yet. Make one with: vp generate PIPELINE"
+    )
     for line in broken:
         say(f"Warning: {line}")
 
 
 def _row(info: DatasetInfo) -> dict[str, Any]:
+    from vpcore.source.protocol import utc
+
     return {
         "dataset_id": info.dataset_id,
         "symbol": info.symbol,
-        "start_utc": _utc(info.first_ns),
-        "end_utc": _utc(info.last_ns),
+        "start_utc": utc(info.first_ns),
+        "end_utc": utc(info.last_ns),
         "bins": info.n_bins,
         "invalid": info.n_bins - info.valid_bins,
         "valid_share": info.valid_share,
@@ -58,11 +61,5 @@ def _row(info: DatasetInfo) -> dict[str, Any]:
 
 
 def _below_one(share: float) -> float:
-    """Return a share as a table shows it, rounded down: all but one of a million bins are not all."""
+    """Return a share for a table, rounded down: 1 means that every bin is valid."""
     return math.floor(share * 10_000) / 10_000
-
-
-def _utc(ns: int) -> str:
-    from vpcore.source.protocol import utc
-
-    return utc(ns)

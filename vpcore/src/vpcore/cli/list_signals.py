@@ -1,4 +1,4 @@
-"""``vp list-signals``: the installed signals, and what failed to load."""
+"""``vp list-signals``: installed signals, and signals that fail to load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from vpcore.cli.common import EXIT_INPUT, JsonOption
 
 if TYPE_CHECKING:
-    from vpcore.plugins.manager import Plugins, Registered
+    from vpcore.plugins.manager import FailedPlugin, Plugins, Registered
 
 
 def list_signals(
@@ -19,21 +19,16 @@ def list_signals(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the signals: name, summary, package, version, and what failed to load. Works outside a workspace too."""
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, say
+    """List the signals: name, summary, package, version, and failures. Works outside a workspace too."""
+    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say_failed
 
     plugins = current_plugins()
     installed = plugins.components("signal")
     wanted = list(names) if names else list(installed)
     signals = [_row(plugins.get("signal", name)) for name in wanted]
-    failed = [
-        {"name": f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in plugins.failed
-    ]
-    unusable: list[str] = []
-    if details:
-        unusable = _add_details(plugins, signals, failed)
+    unusable = _add_details(plugins, signals) if details else []
     if json:
-        emit_json({"signals": signals, "failed": failed})
+        emit_json({"signals": signals, "failed": failed_rows([*plugins.failed, *unusable])})
     elif details:
         for i, signal in enumerate(signals):
             _print_details(signal, first=i == 0)
@@ -42,8 +37,7 @@ def list_signals(
         emit_table(
             signals, columns, empty="No signals are installed. Install a package with some, as vpcore-signals-stat."
         )
-    for item in failed:
-        say(f"Failed: {item['name']} ({item['package']} {item['version']}): {item['error']}")
+    say_failed(plugins, unusable)
     if names and unusable:  # it was asked for by name, so it is an error
         raise typer.Exit(EXIT_INPUT)
 
@@ -60,27 +54,16 @@ def _row(registered: Registered) -> dict[str, Any]:
     }
 
 
-def _add_details(plugins: Plugins, signals: list[dict[str, Any]], failed: list[dict[str, Any]]) -> list[str]:
-    """Import each signal in turn and add what its class says; one that fails is listed and the others go on."""
+def _add_details(plugins: Plugins, signals: list[dict[str, Any]]) -> list[FailedPlugin]:
+    """Import each signal, add the details of its class, and return the signals that fail."""
+    from vpcore.plugins.manager import FailedPlugin, describe
+
     unusable = []
     for signal in signals:
-        for registered, cls, problem in plugins.resolve("signal", [signal["name"]]):
-            error = problem
-            if cls is not None:
-                try:
-                    signal |= _details(cls)
-                except Exception as raised:  # a plugin's class can raise anything
-                    error = f"{type(raised).__name__}: {raised}"
-            if error is not None:
-                unusable.append(signal["name"])
-                failed.append(
-                    {
-                        "name": signal["name"],
-                        "package": registered.distribution,
-                        "version": registered.version,
-                        "error": error,
-                    }
-                )
+        try:
+            signal |= _details(plugins.load("signal", signal["name"]))
+        except Exception as error:  # a plugin's class can raise anything
+            unusable.append(FailedPlugin(signal["name"], signal["package"], signal["version"], describe(error)))
     return unusable
 
 

@@ -1,4 +1,4 @@
-"""``vp new-signal``: a complete package with one working signal, to start from."""
+"""``vp new-signal``: write a package with one working signal as a starting point."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _FILES = {
 
 
 class Kind(enum.StrEnum):
-    """What the signal of the new package does."""
+    """Kind of the new signal."""
 
     STAT = "stat"
     ML = "ml"
 
 
 def new_signal(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal, as depth_tilt.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal, such as depth_tilt.")],
     kind: Annotated[
         Kind, typer.Option(help="stat: a formula. ml: a model that learns from its own labels.")
     ] = Kind.STAT,
@@ -49,7 +49,7 @@ def new_signal(
 ) -> None:
     """Write an installable package with a working signal, its parameters, its conformance test and a README.
 
-    Nothing that exists is overwritten.
+    Existing files keep their content.
     """
     from vpcore.cli.common import current_plugins, say
 
@@ -67,7 +67,7 @@ def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> P
     Raises
     ------
     ConfigError
-        If the name cannot be one, is taken, or the folder exists or cannot be written.
+        If the name is invalid or taken, or the folder exists or is read-only.
     """
     import shutil
 
@@ -75,35 +75,29 @@ def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> P
 
     files = _render(_checked(name, plugins), kind)
     folder = directory.expanduser() / f"vp-signal-{name.replace('_', '-')}"
+    made = False
     try:
-        directory.expanduser().mkdir(parents=True, exist_ok=True)
-        folder.mkdir()  # and not exist_ok: of two at once, one makes it
-    except FileExistsError as error:
-        if Path(str(error.filename)) != folder:
-            raise ConfigError(f"--dir must be a directory, was a file: {error.filename}.") from None
-        raise ConfigError(
-            f"{folder} exists already; nothing in it was changed. Choose another name, or another place with --dir."
-        ) from None
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()  # fails if it exists: only one of two commands at once makes it
+        made = True
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)  # it was made above, so all of it is ours
-        raise _unwritable(folder, error) from None
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif isinstance(error, FileExistsError):
+            if Path(str(error.filename)) != folder:
+                raise ConfigError("--dir", required="a directory", was=f"a file: {error.filename}") from None
+            what = f"{folder} exists already; nothing in it was changed"
+            raise ConfigError(what, fix="Choose another name, or another --dir.") from None
+        what = f"The package cannot be written to {folder}: {error.strerror}"
+        raise ConfigError(what, where=str(error.filename)) from None
     return folder
 
 
-def _unwritable(folder: Path, error: OSError) -> Exception:
-    from vpcore.errors import ConfigError
-
-    return ConfigError(f"The package cannot be written to {folder}: {error.strerror} ({error.filename}).")
-
-
 def _checked(name: str, plugins: Plugins) -> str:
-    """Return a name that a signal may have and none has."""
+    """Return a valid and free name of a signal, or raise a ConfigError."""
     import re
 
     from vpcore.errors import ConfigError
@@ -112,13 +106,17 @@ def _checked(name: str, plugins: Plugins) -> str:
         plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
         fix = f" Write: vp new-signal {plain}" if plain and plain != name and len(plain) <= _LONGEST else ""
         raise ConfigError(
-            f"The name of a signal must be lower case letters and digits, with single '_' between them and a letter "
-            f"first, at most {_LONGEST} characters, was '{name}'.{fix}"
+            "The name of a signal",
+            required=f"lower case letters and digits, with single '_' between them and a letter first, at most "
+            f"{_LONGEST} characters",
+            was=f"'{name}'",
+            fix=fix,
         )
     installed = plugins.components("signal")
     if name in installed:
         raise ConfigError(
-            f"A signal called '{name}' is installed already, by plugin {installed[name].owner}. Choose another name."
+            f"A signal called '{name}' is installed already, by plugin {installed[name].owner}",
+            fix="Choose another name.",
         )
     return name
 

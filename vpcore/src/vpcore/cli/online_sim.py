@@ -1,4 +1,4 @@
-"""``vp online-sim``: one bin at a time, as a live server would see it, every bin timed."""
+"""``vp online-sim``: stream a dataset bin by bin like a live server, and time every bin."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def online_sim(
     ] = None,
     serving: Annotated[str | None, typer.Option("--serving", help="A published version, by alias or id.")] = None,
     bin_budget_ms: Annotated[
-        float, typer.Option("--bin-budget-ms", help="What a bin may take; exit 1 if p99 takes more.")
+        float, typer.Option("--bin-budget-ms", help="Time limit of a bin; exit 1 if p99 exceeds it.")
     ] = 100.0,
     from_raw: Annotated[
         bool, typer.Option("--from-raw", help="Replay the records through the engine too, on their own schedule.")
@@ -46,41 +46,45 @@ def online_sim(
         str, typer.Option("--retrain", help="inline: a fit delays its bin; background: the old model serves meanwhile.")
     ] = "inline",
     tp_ticks: Annotated[
-        int | None, typer.Option("--tp-ticks", help="Take-profit that a learning signal learns; of --signal, --run-id.")
+        int | None,
+        typer.Option("--tp-ticks", help="Take-profit of the labels of a learning signal; with --signal or --run-id."),
     ] = None,
-    sl_ticks: Annotated[int | None, typer.Option("--sl-ticks", help="Stop that it learns.")] = None,
+    sl_ticks: Annotated[int | None, typer.Option("--sl-ticks", help="Stop of the labels.")] = None,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Stream a dataset through scorer and signal bin by bin, time every bin, and compare with the batch values.
 
-    A learning signal refits as it goes. With --retrain background the fits run beside the bins, as on a live server:
-    values then differ from the batch values until a model is ready, and it is said where and why.
+    A learning signal refits on the way. With --retrain background the fits run beside the bins, as on a live server:
+    values then differ from the batch values until a model is ready, and a table lists these bins with the reason.
 
-    Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value for no reason.
+    Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value for another
+    reason.
     """
     from vpcore.cli.common import emit_json, open_workspace, say
     from vpcore.errors import ConfigError, did_you_mean
-    from vpcore.generation.generate import find_dataset
 
     if bin_budget_ms <= 0:
-        raise ConfigError(f"--bin-budget-ms must be greater than 0, was {bin_budget_ms:g}.")
+        raise ConfigError("--bin-budget-ms", required="greater than 0 ms", was=f"{bin_budget_ms:g}")
     if sum(choice is not None for choice in (signal, run_id, serving)) != 1:
-        raise ConfigError("Say what to simulate: exactly one of --signal NAME, --run-id RUN, --serving NAME.")
+        raise ConfigError(
+            "online-sim needs a signal", fix="Give exactly one of --signal NAME, --run-id RUN, --serving NAME."
+        )
     if params_json is not None and signal is None:
         raise ConfigError("--params-json belongs to --signal: a run or a serving version has its own parameters.")
     if retrain not in MODES:
-        raise ConfigError(f"--retrain must be {' or '.join(MODES)}, was '{retrain}'.{did_you_mean(retrain, MODES)}")
+        fix = did_you_mean(retrain, MODES)
+        raise ConfigError("--retrain", required=" or ".join(MODES), was=f"'{retrain}'", fix=fix)
     barriers = (tp_ticks, sl_ticks)
     if barriers != (None, None) and serving is not None:
         raise ConfigError("--tp-ticks and --sl-ticks belong to --signal and --run-id: a serving version has its own.")
     workspace = open_workspace(root)
     chosen = _choose(workspace, signal, params_json, run_id, serving, barriers)
     if dataset_id is not None:
-        dataset_id = find_dataset(workspace, dataset_id)
+        dataset_id = workspace.datasets.find(dataset_id)
     dataset_id = dataset_id or chosen.dataset_id
     if dataset_id is None:
-        raise ConfigError("--signal needs --dataset-id. List them: vp list-datasets.")
+        raise ConfigError("--signal needs --dataset-id", fix="List the ids: vp list-datasets.")
     result = _simulate(workspace, dataset_id, chosen, bin_budget_ms, from_raw, retrain)
     if json:
         emit_json(_as_json(dataset_id, chosen.name, result, retrain))
@@ -93,7 +97,7 @@ def online_sim(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Subject of a simulation; `rules` are the trades that a learning signal learns from, None for another signal."""
+    """Subject of a simulation. `rules` make the labels of a learning signal; None for other signals."""
 
     name: str
     signal: Signal
@@ -128,10 +132,8 @@ def _choose(
         scoring = ScoringConfig.model_validate_json(meta["scoring_json"] or "{}")
         name = meta["signal_name"]
         built = load("signal", name)(**loads(meta["signal_params_json"]))
-        pairs: list[tuple[int, int]] = []
-        if isinstance(built, MLSignal):
-            rows = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None)
-            pairs = rows.select("tp_ticks", "sl_ticks").unique().sort("tp_ticks", "sl_ticks").rows()
+        rows = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None)
+        pairs = rows.select("tp_ticks", "sl_ticks").unique().sort("tp_ticks", "sl_ticks").rows()
         rules = _rules_of(name, built, EvalConfig.of_row(meta["eval_json"]), pairs, barriers)
         return _Chosen(f"{name} of run {meta['run_id']}", built, scoring, rules, meta["dataset_id"])
     assert serving is not None
@@ -154,25 +156,25 @@ def _rules_of(
     known: list[tuple[int, int]] | None,
     wanted: tuple[int | None, int | None],
 ) -> TradeRules | None:
-    """Return the trades that a learning signal learns from; None for another signal.
+    """Return the trade rules that make the labels of a learning signal; None for other signals.
 
     Parameters
     ----------
     name, signal
-        The signal.
+        Name and object of the signal.
     config : EvalConfig
-        The evaluation.
+        Evaluation of the run, or the defaults.
     known : list of (take-profit, stop) or None
-        Pairs of the run; without a run any may be wanted, and the defaults of an experiment stand for what is not said.
+        Pairs of the run. None allows any pair; `config` then fills in a missing value.
     wanted : (take-profit or None, stop or None)
-        What was asked for.
+        Values of ``--tp-ticks`` and ``--sl-ticks``.
     """
     from vpcore.errors import ConfigError
     from vpcore.signal import MLSignal
 
     if not isinstance(signal, MLSignal):
         if wanted != (None, None):
-            raise ConfigError(f"'{name}' does not learn from trades: leave out --tp-ticks and --sl-ticks.")
+            raise ConfigError(f"'{name}' does not learn from trades", fix="Leave out --tp-ticks and --sl-ticks.")
         return None
     tp, sl = wanted
     if known is None:
@@ -181,7 +183,8 @@ def _rules_of(
         meant = [pair for pair in known if tp in (None, pair[0]) and sl in (None, pair[1])]
         if len(meant) != 1:
             there = ", ".join(f"--tp-ticks {pair[0]} --sl-ticks {pair[1]}" for pair in known)
-            raise ConfigError(f"'{name}' has a model for each take-profit and stop of its run. Say which one: {there}.")
+            what = f"'{name}' has a model for each take-profit and stop of its run"
+            raise ConfigError(what, fix=f"Choose one: {there}.")
         tp, sl = meant[0]
     return config.rules(tp, sl)
 
@@ -233,7 +236,7 @@ def _as_json(dataset_id: str, name: str, result: Simulation, retrain: str) -> di
 
 
 def _why(fit: LateFit) -> str:
-    """Return in words what a fit in the background did to the values."""
+    """Return the effect of a background fit on the values, in words."""
     served = "the model before it served" if fit.had_model else "there was no model"
     if fit.ready_bin is None:
         return f"not ready when the data ended; {served}"

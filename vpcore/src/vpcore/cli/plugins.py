@@ -1,4 +1,4 @@
-"""``vp plugins``: what is installed, what each plugin registers, and what failed."""
+"""``vp plugins``: installed plugins, their components, and failures."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vpcore.errors import PluginError
 
 
 def plugins(json: JsonOption = False) -> None:
-    """List the plugins, their components, and what did not load."""
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, say
+    """List the plugins, their components, and the failures."""
+    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say, say_failed
     from vpcore.plugins.manager import DISABLE_VARIABLE, HOOK_OF_KIND
 
     found = current_plugins()
@@ -20,51 +20,31 @@ def plugins(json: JsonOption = False) -> None:
     duplicates: list[str] = []
     for kind in HOOK_OF_KIND:
         try:
-            for name, item in found.components(kind).items():
-                component = item.component
-                components.append(
-                    {
-                        "kind": kind,
-                        "name": name,
-                        "plugin": item.plugin,
-                        "summary": component.summary,
-                        "target": component.target,
-                    }
-                )
+            registered = found.components(kind)
         except PluginError as error:
             duplicates.append(str(error))
-    failed = {item.name: item.error for item in found.failed}
-    rows: list[dict[str, Any]] = [
-        {
-            "plugin": p.name,
-            "package": p.distribution,
-            "version": p.version,
-            "status": "failed" if p.name in failed else "ok",
-            "hooks": p.hooks,
-        }
-        for p in found.loaded
+            continue
+        for name, item in registered.items():
+            about = {"summary": item.component.summary, "target": item.component.target}
+            components.append({"kind": kind, "name": name, "plugin": item.plugin, **about})
+    failed = {item.name for item in found.failed}
+    items: list[tuple[Any, ...]] = [
+        (p.name, p.distribution, p.version, "failed" if p.name in failed else "ok", p.hooks) for p in found.loaded
     ]
     loaded = {p.name for p in found.loaded}
-    rows += [
-        {"plugin": f.name, "package": f.distribution, "version": f.version, "status": "failed", "hooks": ()}
-        for f in found.failed
-        if f.name not in loaded
-    ]
-    rows += [
-        {"plugin": name, "package": None, "version": None, "status": "disabled", "hooks": ()} for name in found.disabled
-    ]
+    items += [(f.name, f.distribution, f.version, "failed", ()) for f in found.failed if f.name not in loaded]
+    items += [(name, None, None, "disabled", ()) for name in found.disabled]
+    columns = ("plugin", "package", "version", "status", "hooks")
+    rows = [dict(zip(columns, item, strict=True)) for item in items]
     if json:
-        errors = [
-            {"plugin": f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in found.failed
-        ]
+        errors = failed_rows(found.failed, "plugin")
         emit_json({"plugins": rows, "components": components, "failed": errors, "duplicates": duplicates})
     else:
-        emit_table(rows, ("plugin", "package", "version", "status", "hooks"))
+        emit_table(rows, columns)
         if components:
             print()
         emit_table(components, ("kind", "name", "plugin", "summary"))
-    for failure in found.failed:
-        say(f"Failed: {failure}")
+    say_failed(found)
     for name in found.unknown_disabled:
         say(f"{DISABLE_VARIABLE} names '{name}', which is not installed.")
     for message in duplicates:

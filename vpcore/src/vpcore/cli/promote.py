@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption, StrictTrackingOption
 
 
 def promote(
-    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    experiment: ExperimentArgument,
     alias: Annotated[str, typer.Option("--alias", help="Name that servers ask for. Made, or moved to this version.")],
     run_id: Annotated[
         str | None,
-        typer.Option("--run-id", metavar="RUN", help="A run, or the beginning of its id. [default: that of the row]"),
+        typer.Option(
+            "--run-id", metavar="RUN", help="A run, or the beginning of its id. [default: the run of the row]"
+        ),
     ] = None,
     row: Annotated[
         str | None,
@@ -22,16 +24,16 @@ def promote(
             "--row", help="Row, as vp compare prints it. [default: the best of the run or experiment by select]"
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Promote in spite of what stands in the way.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Override the gate. Requires --why.")] = False,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in the audit.")] = "",
     root: RootOption = None,
     json: JsonOption = False,
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
-    """Publish a row of an experiment's results as a serving version, and let an alias name it."""
+    """Publish a row of an experiment as a serving version, and move an alias to it."""
     from dataclasses import asdict
 
-    from vpcore.cli.common import emit_json, open_workspace, say, shown
+    from vpcore.cli.common import emit_json, open_workspace, say, say_hook_failures, shown
     from vpcore.errors import listed
     from vpcore.serving.promote import promote as publish
 
@@ -42,8 +44,7 @@ def promote(
     say(evidence.summary)
     for text in done.overridden:
         say(f"Overridden by --force: {text}")
-    for failure in workspace.plugins.hook_failures:
-        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+    say_hook_failures(workspace.plugins)
     if json:
         parts = {"run_id", "row", "figures", "summary", "verdict", "reasons"}
         emit_json(

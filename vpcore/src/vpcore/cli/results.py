@@ -1,4 +1,4 @@
-"""``vp results``: one run, the parts of the store, and rows for other tools."""
+"""``vp results``: show a run, export rows, compact the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.cli.common import CsvOption, DatasetOption, JsonOption, RootOption, SignalOption
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
 
@@ -20,7 +20,7 @@ def show(
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """Show a run: what made it, every row, the best first, and for a learning signal how right it was."""
+    """Show a run: its settings, every row, the best first, and the accuracy of a learning signal."""
     import json as json_module
 
     from vpcore.cli.common import emit_json, emit_table, open_workspace, say
@@ -34,6 +34,7 @@ def show(
         workspace.results.query_runs(run_ids=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
     )
     rows = ranked(found, found)
+    looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
     about = {name: value for name, value in meta.items() if name != "batch_id"}
     for name in ("started_utc", "finished_utc"):
         about[name] = about[name].isoformat()
@@ -42,7 +43,6 @@ def show(
             about[name.removesuffix("_json")] = json_module.loads(about.pop(name) or "null")
         vectors = found.select(name for name in VECTORS if found[name].null_count() < found.height).to_dicts()
         whole = [{**row, **more} for row, more in zip(rows, vectors or [{}] * len(rows), strict=True)]
-        looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
         emit_json({"run": about, "rows": whole, "diagnostics": looks})
         return
     if csv:
@@ -55,16 +55,15 @@ def show(
         say(about["traceback"])
     columns = people_columns("net_pnl_ticks", alone=True)
     emit_table(for_people(rows, "net_pnl_ticks"), columns, title=meta["run_id"], spare=SPARE)
-    looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
     if looks:
         print()
-        title = "What it predicted, against what happened (95 % interval; --json has all of it)"
+        title = "Predictions against outcomes (95 % interval; all figures: --json)"
         lines = [_summary(item) for item in looks]
         emit_table(lines, [name for name in LOOKED_AT if any(name in line for line in lines)], title=title)
 
 
 def _summary(look: dict[str, Any]) -> dict[str, Any]:
-    """Return what fits into a line of the diagnostics of one take-profit and stop."""
+    """Return the diagnostics of one take-profit and stop as a table row."""
     row = {"tp": look["tp_ticks"], "sl": look["sl_ticks"]}
     if "error" in look:
         return {**row, "error": look["error"]}
@@ -89,7 +88,7 @@ def _interval(figure: list[float | None]) -> str:
 
 
 def compact(root: RootOption = None, json: JsonOption = False) -> None:
-    """Merge the parts of the results store. Nothing that is read changes; others may read and write meanwhile."""
+    """Merge the parts of the results store. Queries give the same rows. Other processes may read and write."""
     from dataclasses import asdict
 
     from vpcore.cli.common import emit_json, open_workspace, say
@@ -108,24 +107,23 @@ def compact(root: RootOption = None, json: JsonOption = False) -> None:
 
 def export(
     out: Annotated[Path, typer.Option("--out", help="File to write; .parquet, .csv or .ndjson.")],
-    signal: Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")] = None,
-    dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="Only rows of this dataset.")] = None,
+    signal: SignalOption = None,
+    dataset_id: DatasetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     root: RootOption = None,
 ) -> None:
-    """Write the rows with what made them, failed ones included, into one file for other tools."""
+    """Write the rows, failed rows included, with their settings into one file for other tools."""
     import io
 
     from vpcore.cli.common import open_workspace, say
     from vpcore.errors import ConfigError
-    from vpcore.generation.generate import find_dataset
     from vpcore.storage.atomic import storage_errors, write_atomic
 
     workspace = open_workspace(root)
     if out.suffix not in SUFFIXES:
-        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, was {out}.")
+        raise ConfigError("--out", required=f"a file that ends in {', '.join(SUFFIXES)}", was=str(out))
     if dataset_id is not None:
-        dataset_id = find_dataset(workspace, dataset_id)
+        dataset_id = workspace.datasets.find(dataset_id)
     flat = out.suffix == ".csv"  # which cannot hold lists
     frame = workspace.results.query_runs(signal=signal, dataset_id=dataset_id, status=None, blocks=not flat)
     buffer = io.BytesIO()
@@ -134,7 +132,7 @@ def export(
     with storage_errors(out, "write the export"):
         written = write_atomic(out.absolute(), buffer.getvalue(), exclusive=not force)
     if not written:
-        raise ConfigError(f"{out} exists already. Choose another name, or replace it with --force.")
+        raise ConfigError(f"{out} exists already", fix="Choose another name, or replace it with --force.")
     say(f"{frame.height} rows in {out}")
 
 

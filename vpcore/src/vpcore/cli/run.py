@@ -1,4 +1,4 @@
-"""``vp run``: compute what is missing of an experiment."""
+"""``vp run``: compute the missing rows of an experiment."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption, StrictTrackingOption
 
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig, Search
     from vpcore.experiment.recorder import SweepReport
+    from vpcore.experiment.runs import Run
     from vpcore.workspace import Workspace
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
-    force: Annotated[bool, typer.Option("--force", help="Compute again what is stored.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Compute again what is stored as failed.")
-    ] = False,
+    experiment: ExperimentArgument,
+    force: Annotated[bool, typer.Option("--force", help="Compute stored rows again.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed rows again.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Instead of parallel.max_workers.")] = None,
     executor: Annotated[str | None, typer.Option("--executor", help="Instead of parallel.executor.")] = None,
@@ -27,12 +26,12 @@ def run(
         list[str] | None,
         typer.Option("--executor-option", metavar="NAME=VALUE", help="Over parallel.options; may be repeated."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the rows to compute.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
-    """Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows."""
+    """Run an experiment: generate missing datasets, evaluate missing rows, and rank all rows."""
     from vpcore.cli.common import EXIT_REFUSED, open_workspace, say
     from vpcore.cli.watch import say_report, watched
     from vpcore.experiment.adaptive_search import with_proposals
@@ -66,7 +65,7 @@ def run(
 
 
 def _options(given: list[str]) -> dict[str, Any]:
-    """Return ``NAME=VALUE`` as a mapping; a value is read as YAML reads it."""
+    """Return ``NAME=VALUE`` options as a mapping. Values are YAML."""
     from vpcore.config.loader import parse_document
     from vpcore.errors import ConfigError
 
@@ -74,7 +73,7 @@ def _options(given: list[str]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ConfigError(f"--executor-option takes NAME=VALUE, was '{text}'.")
+            raise ConfigError("--executor-option", required="NAME=VALUE", was=f"'{text}'")
         found |= parse_document(f"{name}: {value}", "--executor-option").data
     return found
 
@@ -86,7 +85,7 @@ def _say_plan(
     retry_failed: bool,
     json: bool,
 ) -> None:
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
@@ -96,19 +95,22 @@ def _say_plan(
     from vpcore.experiment.runs import expand
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
+    runs, todo = (list(plan.runs), list(plan.missing)) if plan is not None else ([], [])
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
     lacking = without_data(workspace, config)
-    # Nothing is known of a dataset that is not there, but what would be computed on it.
-    unmade = [run for session in absent for run in expand(config, workspace.plugins, (), session=session)]
     undecided, others = unfinished(config), stand_ins(config)
-    if undecided:
+    added: list[
+        Run
+    ] = []  # runs on absent datasets, and stand-ins for the combinations of a search: their results are unknown
+    if undecided and plan is not None:
         there = [workspace.datasets.open(s.dataset_id()) for s in config.sessions if s not in absent]
-        more = expand_sessions(workspace, others, there, signals=undecided)
-        for session in absent:
-            unmade += expand(others, workspace.plugins, (), session=session, signals=undecided)
-        plan = replace(plan, runs=plan.runs + more, missing=plan.missing + more) if plan is not None else None
-    runs = [*(plan.runs if plan is not None else ()), *unmade]
-    missing = {run.run_id: len(run.trials) for run in [*(plan.missing if plan is not None else ()), *unmade]}
+        added += expand_sessions(workspace, others, there, signals=undecided)
+    for session in absent:
+        added += expand(config, workspace.plugins, (), session=session)
+        if undecided:
+            added += expand(others, workspace.plugins, (), session=session, signals=undecided)
+    runs, todo = [*runs, *added], [*todo, *added]
+    missing = {run.run_id: len(run.trials) for run in todo}
     n_trials, n_missing = sum(len(run.trials) for run in runs), sum(missing.values())
     rows = []
     for name in sorted({run.signal_name for run in runs}):
@@ -119,7 +121,6 @@ def _say_plan(
         rows.append(
             {"signal": name, "runs": len(mine), **open_, "rows": trials, "stored": trials - left, "to_compute": left}
         )
-    todo = [*(plan.missing if plan is not None else ()), *unmade]
     shared = [asdict(level) for level in shared_work(todo)] if todo else []
     if json:
         emit_json(
@@ -153,7 +154,7 @@ def _say_plan(
 
 
 def _stop_if(lacking: list[str]) -> None:
-    """Say which sessions cannot be made, and exit as `vp run` would."""
+    """Name the sessions that lack data, and exit like ``vp run``."""
     from vpcore.cli.common import EXIT_INPUT, say
 
     for text in lacking:
@@ -177,7 +178,7 @@ def _searching(name: str, search: Search, undecided: int) -> str:
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.cli.common import emit_json, say
-    from vpcore.cli.compare import View, show, verdicts
+    from vpcore.cli.compare import View, evidence_json, show
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import ranked
 
@@ -189,9 +190,7 @@ def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, n
                 **report.summary(),
                 "sort": board.select,
                 "best": ranked(rows.head(10), rows.head(10)),
-                "evidence": [about.plain() for about in board.evidence.values()],
-                "verdicts": verdicts(board, rows),
-                **({"splits": board.splits.plain()} if board.splits is not None else {}),
+                **evidence_json(board, rows),
             }
         )
         return

@@ -34,7 +34,8 @@ def schema(
         return
     schemas = json_schemas()
     if kind is not None and kind not in schemas:
-        raise ConfigError(f"No kind of spec is called '{kind}'.{did_you_mean(kind, schemas)} Kinds: {listed(schemas)}.")
+        fix = f"{did_you_mean(kind, schemas)} Kinds: {listed(schemas)}."
+        raise ConfigError(f"No kind of spec is called '{kind}'", fix=fix)
     chosen = schemas if kind is None else {kind: schemas[kind]}
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOpt
         "serving_id", "aliases", "signal", "symbol", "threshold", "tp_ticks", "sl_ticks", "max_hold_bins", "verdict",
         "created_utc",
     )  # fmt: skip
-    empty = "Nothing is published yet. Publish with: vp promote EXPERIMENT --run-id RUN --alias ALIAS"
+    empty = "Nothing is published yet. Publish with: vp promote EXPERIMENT --alias ALIAS"
     emit_table(rows, columns, json=json, csv=csv, empty=empty, spare=("created_utc", "max_hold_bins"))
 
 
@@ -101,12 +101,14 @@ def history(
 
 def rollback(
     alias: Annotated[str, typer.Argument(help="An alias.")],
-    to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A version. [default: the one before]")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="ID", help="A version. [default: the previous version]")
+    ] = None,
     why: Why = "",
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Let an alias name the version before, or a given one."""
+    """Move an alias to its previous version, or to a given version."""
     from vpcore.cli.common import open_workspace
     from vpcore.serving.spec import roll_back
 
@@ -139,7 +141,7 @@ def import_version(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Publish an exported version in this workspace, after checking its digest and its whole content."""
+    """Publish an exported version in this workspace after a check of its digest and content."""
     from vpcore.cli.common import open_workspace
     from vpcore.serving.spec import import_version as publish
 

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption
+from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption
 
 
 def track(
-    experiment: Annotated[str, typer.Argument(help="Name or path of an experiment.")],
+    experiment: ExperimentArgument,
     tracker: Annotated[str | None, typer.Option("--tracker", help="Instead of tracking.backend.")] = None,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Report the stored runs of an experiment to its tracker; what it has already is not doubled."""
+    """Report the stored runs of an experiment to its tracker, each run once."""
     from dataclasses import asdict
 
     from vpcore.cli.common import EXIT_REFUSED, emit_json, open_workspace, progress, say

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from vpcore.config.store import ConfigStore
 
 
+NEXT = {
+    "pipeline": "configs/pipelines/NAME.yaml, which describes a capture",
+    "serving": "configs/serving/NAME.yaml, which names a pipeline and a signal",
+    "experiment": "configs/experiments/NAME.yaml, which names a serving spec and the values to try",
+}
+"""The kinds of specs in the order of writing, for a workspace that lacks one."""
+
+
 def validate(
     files: Annotated[
         list[str] | None,
@@ -22,7 +30,7 @@ def validate(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check specs and their whole chain, signal parameters and sweep axes included, without touching data."""
+    """Check specs and their references, signal parameters and sweep axes included. Reads specs only."""
     from vpcore.cli.common import emit_table, open_workspace, say
 
     workspace = open_workspace(root)
@@ -38,9 +46,13 @@ def validate(
             if str(error) not in messages:  # one wrong pipeline is the same message for everything above it
                 messages.append(str(error))
         rows.append(row)
-    emit_table(rows, ("kind", "file", "result"), json=json, empty="There is nothing to check: configs/ holds no specs.")
+    emit_table(rows, ("kind", "file", "result"), json=json, empty="configs/ holds no specs.")
     for message in messages:
         say(f"Error: {message}")
+    for kind, what in NEXT.items():
+        if not files and kind not in {row["kind"] for row in rows}:
+            say(f"Next: write {what} (fields: docs/configuration.md, vp schema {kind}; an example: vp demo).")
+            break
     if messages:
         raise typer.Exit(EXIT_INPUT)
 
@@ -59,7 +71,8 @@ def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
             folder = Path(text).resolve()
             named = [(kind, path) for kind, path in everything if path.resolve().is_relative_to(folder)]
             if not named:
-                raise ConfigError(f"{text} holds no spec of this workspace ({store.configs}). Name files or specs.")
+                what = f"{text} holds no spec of this workspace"
+                raise ConfigError(what, where=str(store.configs), fix="Name files or specs.")
         if named:
             found += named
         elif Path(text).suffix in (".yaml", ".yml") or Path(text).exists():
@@ -67,7 +80,8 @@ def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
             found.append((kind_of(store.document(path)), path))
         else:
             names = {path.stem for _, path in everything}
-            raise ConfigError(f"No spec is called '{text}'.{did_you_mean(text, names)} There are: {listed(names)}.")
+            fix = f"{did_you_mean(text, names)} There are: {listed(names)}."
+            raise ConfigError(f"No spec is called '{text}'", fix=fix)
     return found
 
 

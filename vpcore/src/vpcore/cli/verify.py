@@ -1,4 +1,4 @@
-"""``vp verify``: whether a dataset is still what was written."""
+"""``vp verify``: check the files of a dataset."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ def verify(
 ) -> None:
     """Recompute the checksums of a dataset; with --rebuild, generate it again from its source and compare.
 
-    Exit code 1 if something differs.
+    Exits 1 if a file differs.
     """
     from vpcore.cli.common import emit_json, emit_table, fail, open_workspace, progress, say
     from vpcore.dataset import verify_files
-    from vpcore.generation.generate import find_dataset
     from vpcore.generation.generate import rebuild as generate_again
 
     workspace = open_workspace(root)
-    dataset_id = find_dataset(workspace, dataset)
+    dataset_id = workspace.datasets.find(dataset)
     report = verify_files(workspace.datasets.path(dataset_id))
     rows: list[dict[str, Any]] = [
         {"file": file.name, "result": file.status, "expected": file.expected, "found": file.found}

@@ -1,4 +1,4 @@
-"""An experiment while it runs, and what came of it."""
+"""Progress of a running experiment, and its summary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from vpcore.cli.common import progress, say, shown
+from vpcore.cli.common import progress, say, say_hook_failures, shown
 
 if TYPE_CHECKING:
     from vpcore.experiment.progress import Best, SweepProgress
@@ -26,14 +26,14 @@ _STAGES = {
 
 @contextmanager
 def watched(name: str) -> Iterator[Callable[[SweepProgress], None]]:
-    """Show how far an experiment is, on a terminal.
+    """Show the progress of an experiment on a terminal.
 
-    One bar after the other: each stage has its own total, and so its own estimate of the time left.
+    Each stage has its own bar, total and remaining time.
 
     Parameters
     ----------
     name : str
-        Of the experiment.
+        Name of the experiment.
     """
     with ExitStack() as stack:
         stage, began = "", 0.0
@@ -52,9 +52,11 @@ def watched(name: str) -> Iterator[Callable[[SweepProgress], None]]:
 
 
 def details(now: SweepProgress, seconds: float) -> list[str]:
-    """Return the lines below the bar: how many rows, how fast, and the best so far."""
+    """Return the lines below the bar: computed rows, rows per second, and the best row so far."""
+    if not now.done:
+        return [f"starting workers, compiling kernels; {now.total:,.0f} rows to compute"]
     parts = [f"{now.done:,.0f} of {now.total:,.0f} rows computed"]
-    if now.done and seconds > 0:
+    if seconds > 0:
         parts.append(f"{now.done / seconds:,.0f} rows/s")
     if now.reused:
         parts.append(f"{now.reused:,} stored before")
@@ -72,7 +74,7 @@ def described(best: Best) -> str:
 
 
 def say_report(workspace: Workspace, report: SweepReport) -> None:
-    """Say what came of an experiment, and what to do about what went wrong."""
+    """Print the summary of an experiment, its failures and the next steps."""
     for warning in report.warnings:
         say(f"Warning: {warning}")
     rate = f" ({report.n_computed / report.elapsed_seconds:,.0f} rows/s)" if report.n_computed else ""
@@ -97,13 +99,8 @@ def say_report(workspace: Workspace, report: SweepReport) -> None:
         say(f"  vp run {report.experiment} --retry-failed")
     if report.stopped:
         say("Stopped at the first failure (--fail-fast); what was finished is stored.")
-    _say_tracking(workspace, report)
-
-
-def _say_tracking(workspace: Workspace, report: SweepReport) -> None:
     for text in report.tracker_failures[:SHOWN_FAILURES]:
         say(f"Warning: the tracker failed, {text}. The results are stored.")
     if report.tracker_failures:
         say(f"To report them when it answers: vp track {report.experiment}")
-    for failure in workspace.plugins.hook_failures:
-        say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+    say_hook_failures(workspace.plugins)

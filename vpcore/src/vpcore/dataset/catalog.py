@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpcore.dataset.manifest import DATASETS_PREFIX, MANIFEST_FILE, read_json
-from vpcore.errors import DatasetError, did_you_mean
+from vpcore.errors import DatasetError, did_you_mean, listed
 from vpcore.storage.protocol import Storage, check_key
 
 if TYPE_CHECKING:
@@ -88,32 +88,35 @@ class DatasetRegistry:
         return path
 
     def manifest(self, dataset_id: str) -> dict[str, Any]:
-        """Return the content of a dataset's manifest."""
-        self._require(dataset_id)
+        """Return the content of a dataset's manifest; `dataset_id` as in `find`."""
+        dataset_id = self.find(dataset_id)
         return read_json(self.path(dataset_id) / MANIFEST_FILE, dataset_id)
 
     def open(self, dataset_id: str, *, cache_dir: str | Path | None = None) -> Dataset:
-        """Open a dataset; see `Dataset.open`.
+        """Open a dataset; `dataset_id` as in `find`. See `Dataset.open`."""
+        from vpcore.dataset.dataset import Dataset  # pyarrow: not for a listing
+
+        return Dataset.open(self.path(self.find(dataset_id)), cache_dir=cache_dir)
+
+    def find(self, name: str) -> str:
+        """Return the id of a dataset, given its id, an unambiguous beginning of the id, or the name of its pipeline.
 
         Raises
         ------
         DatasetError
-            If there is none of this id; the message names the nearest.
+            If no dataset or several datasets match; the message lists them.
         """
-        from vpcore.dataset.dataset import Dataset  # pyarrow: not for a listing
-
-        self._require(dataset_id)
-        return Dataset.open(self.path(dataset_id), cache_dir=cache_dir)
-
-    def _require(self, dataset_id: str) -> None:
-        if "/" in dataset_id or not self.exists(dataset_id):
-            ids = self.ids()
-            there = (
-                f" There are {len(ids)}: vp list-datasets"
-                if ids
-                else " There is none yet. Make one with: vp generate PIPELINE"
-            )
-            raise DatasetError(f"No dataset is called '{dataset_id}'.{did_you_mean(dataset_id, ids)}{there}")
+        if name and "/" not in name and self.exists(name):
+            return name
+        ids = self.ids()
+        found = [item for item in ids if name and item.startswith(name)]
+        found = found or [item for item in ids if item.split("__")[1:2] == [name]]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DatasetError(f"'{name}' matches {len(found)} datasets: {listed(found)}", fix="Write more of the id.")
+        there = f"Datasets: {listed(ids)}." if ids else "The lake has no dataset yet. Make one: vp generate PIPELINE"
+        raise DatasetError(f"No dataset is called '{name}'", fix=f"{did_you_mean(name, ids)} {there}")
 
     def info(self, dataset_id: str) -> DatasetInfo:
         """Return what a listing says of one dataset."""

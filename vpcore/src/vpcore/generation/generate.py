@@ -14,7 +14,7 @@ from vpcore.config.serialize import pipeline_block, pipeline_of
 from vpcore.dataset import Dataset, DatasetRegistry, DatasetWriter
 from vpcore.dataset.verify import Comparison, compare_datasets
 from vpcore.engine import Engine
-from vpcore.errors import DatasetError, EngineError, did_you_mean, listed
+from vpcore.errors import EngineError
 from vpcore.generation.sources import check_existing, compare_sources, engine_code, open_source, source_blocks
 from vpcore.source.dbn.prefetch import ReadAhead
 from vpcore.source.protocol import RecordStream
@@ -143,8 +143,8 @@ def generate_dataset(
         compare_sources(dataset_id, registry.manifest(dataset_id)["sources"], sources, workspace.raw)
     dataset = registry.open(dataset_id)
     if created:
-        workspace.plugins.hook.vp_dataset_generated(
-            workspace=workspace, dataset_id=dataset_id, manifest=dataset.manifest
+        workspace.plugins.notify(
+            "vp_dataset_generated", workspace=workspace, dataset_id=dataset_id, manifest=dataset.manifest
         )
     return Generated(dataset, created, tuple(manifest["warnings"]))
 
@@ -298,24 +298,3 @@ def rebuild(workspace: Workspace, dataset_id: str, *, on_progress: OnProgress | 
                 writer.commit(again)
         same = again["packages"] == manifest.get("packages")
         return compare_datasets(registry.path(dataset_id), stage.path / "rebuilt" / dataset_id, same_libraries=same)
-
-
-def find_dataset(workspace: Workspace, name: str) -> str:
-    """Return the id of a dataset named by its id, an unambiguous beginning of it, or the pipeline that makes it.
-
-    Raises
-    ------
-    DatasetError
-        If there is none, or more than one; the message lists them.
-    """
-    registry: DatasetRegistry = workspace.datasets
-    ids = registry.ids()
-    if name in ids:
-        return name
-    found = [item for item in ids if item.startswith(name)] or [item for item in ids if item.split("__")[1:2] == [name]]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise DatasetError(f"'{name}' could be more than one dataset: {listed(found)}. Write more of the id.")
-    there = f" There are: {listed(ids)}." if ids else " There is none yet. Make one with: vp generate PIPELINE"
-    raise DatasetError(f"No dataset is called '{name}'.{did_you_mean(name, ids)}{there}")

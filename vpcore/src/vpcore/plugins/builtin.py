@@ -1,15 +1,11 @@
-"""The core's own components, registered like a stranger's."""
+"""The core's components, registered through the hooks that every plugin uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    pass
 
 
 @hookimpl
@@ -57,30 +53,31 @@ _COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
         "demo": "Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.",
         "init": "Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.",
-        "validate": "Check specs and their whole chain, signal parameters and sweep axes included, without touching data.",
-        "plugins": "List the plugins, their components, and what did not load.",
-        "list-signals": "List the signals: name, summary, package, version, and what failed to load.",
+        "validate": "Check specs and their references, signal parameters and sweep axes included.",
+        "list-specs": "List the specs: kind, name, spec or symbol below, file.",
+        "plugins": "List the plugins, their components, and the failures.",
+        "list-signals": "List the signals: name, summary, package, version, and failures.",
         "new-signal": "Write an installable package with a working signal, its parameters, its conformance test and a README.",
-        "check": "Check signals: causality, batch equals stream, mirror antisymmetry, parameters that do nothing, and the rest.",
+        "check": "Check signals: causality, batch equals stream, mirror antisymmetry, dead parameters, and the rest.",
         "schema": "Print the JSON schemas of the specs.",
     },
     "Data": {
-        "inspect": "Say what a file holds: schema, symbols, span, records by action, snapshot, data quality.",
-        "generate": "Make the dataset of a pipeline.",
+        "inspect": "Show the content of a file: schema, symbols, span, records by action, snapshot, data quality.",
+        "generate": "Generate the dataset of a pipeline.",
         "verify": "Recompute the checksums of a dataset; with --rebuild, generate it again from its source and compare.",
-        "list-datasets": "List the datasets: id, symbol, span, bins, share of valid ones, size, when they were made.",
+        "list-datasets": "List the datasets: id, symbol, span, bins, share of valid bins, size, time of creation.",
     },
     "Experiments": {
-        "run": "Run an experiment: generate its dataset if it is missing, evaluate what is not stored yet, and rank the rows.",
-        "compare": "Rank the stored rows of the current code, each with how likely it is to be luck, and a verdict on the leaders.",
+        "run": "Run an experiment: generate missing datasets, evaluate missing rows, and rank all rows.",
+        "compare": "Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders.",
         "results": "The results store: show a run, export rows, compact.",
-        "track": "Report the stored runs of an experiment to its tracker; what it has already is not doubled.",
+        "track": "Report the stored runs of an experiment to its tracker, each run once.",
     },
     "Trust": {
         "audit": "Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.",
     },
     "Serving": {
-        "promote": "Publish a row of an experiment's results as a serving version, and let an alias name it.",
+        "promote": "Publish a row of an experiment as a serving version, and move an alias to it.",
         "serving": "The published serving versions.",
         "online-sim": "Stream a dataset through scorer and signal bin by bin, time every bin, and compare with the batch values.",
     },
@@ -91,7 +88,7 @@ _GROUPS = ("results", "serving")
 
 @hookimpl
 def vp_commands() -> Iterator[Component]:
-    """Yield the commands in the order of the help; the module of a command has the command's name."""
+    """Yield the commands in the order of the help. Command and module have the same name."""
     for heading, commands in _COMMANDS.items():
         for name, summary in commands.items():
             module = name.replace("-", "_")

@@ -16,18 +16,18 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 
 
 def check_options(make: Any, kind: str, name: str, options: Mapping[str, Any], key: str) -> None:
-    """Refuse options that a component does not have.
+    """Refuse unknown options of a component.
 
     Parameters
     ----------
     make : callable
         The class or function; its parameters after the first are the options.
     kind, name : str
-        Of the component.
+        Kind and name of the component.
     options : mapping
-        As the user gave them.
+        Options of the user by name.
     key : str
-        Where, as ``parallel.options``.
+        Key of the spec, such as ``parallel.options``, for the message.
 
     Raises
     ------
@@ -41,30 +41,31 @@ def check_options(make: Any, kind: str, name: str, options: Mapping[str, Any], k
     for option in options:
         if option not in valid:
             raise ConfigError(
-                f"The {kind} '{name}' has no option '{option}' ({key}).{did_you_mean(option, valid)} "
-                f"Options: {listed(valid)}."
+                f"The {kind} '{name}' has no option '{option}'",
+                where=key,
+                fix=f"{did_you_mean(option, valid)} Options: {listed(valid)}.",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A named component that is imported only when it is used.
+    """A named component, imported on first use.
 
     Parameters
     ----------
     name : str
         Lower-case letters, digits and '_'; unique among the components of its kind. The name of a command may have '-'.
     target : str
-        ``"package.module:Object"``. Nothing is imported before `load`.
+        ``"package.module:Object"``. `load` imports it.
     summary : str
-        One line for listings, and the line of a command in ``vp --help``.
+        One line for listings; for a command, its line in ``vp --help``.
     heading : str
-        Heading of ``vp --help`` that a command stands under. Other kinds have none.
+        Heading above a command in ``vp --help``; empty for other kinds.
 
     Raises
     ------
     ValueError
-        If the name or the target has another form, or the summary is empty or has more than one line.
+        If the name or target has another form, or the summary is empty or has several lines.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Component:
             raise ValueError(f"The summary of component '{self.name}' must be one line, was {self.summary!r}.")
 
     def load(self) -> Any:
-        """Import the target and return it. Errors of the import pass through unchanged."""
+        """Import the target and return it. Errors of the import pass through."""
         module, _, attribute = self.target.partition(":")
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):

@@ -15,7 +15,7 @@ PATIENCE_S = 10.0
 
 @contextlib.contextmanager
 def contained(plugin: str, place: str) -> Iterator[None]:
-    """Run code of a plugin so that it cannot end the command or mix its output with data.
+    """Run code of a plugin, and keep its exit and its output away from the command.
 
     Output on stdout goes to stderr. After `PATIENCE_S` seconds a line on stderr names the plugin; the code runs on.
     Exceptions pass through, Ctrl-C included.
@@ -25,7 +25,7 @@ def contained(plugin: str, place: str) -> Iterator[None]:
     plugin : str
         Name of the plugin.
     place : str
-        What runs, for messages: ``"its import"``, ``"vp_run_stored"``.
+        Hook or step, for messages: ``"its import"``, ``"vp_run_stored"``.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def contained(plugin: str, place: str) -> Iterator[None]:
             yield
     except SystemExit as error:
         raise PluginError(
-            f"Plugin '{plugin}' called sys.exit({error.code!r}) in {place}, which a plugin must not do. "
-            f"Leave it out: VPCORE_DISABLE={plugin}."
+            f"Plugin '{plugin}' called sys.exit({error.code!r}) in {place}, which a plugin must not do",
+            fix=f"Leave it out: VPCORE_DISABLE={plugin}.",
         ) from error
     finally:
         timer.cancel()

@@ -1,8 +1,8 @@
-"""The hooks of vpcore: everything a plugin can add or listen to, in the order in which they are called.
+"""The hooks of vpcore, in the order of the calls: components that a plugin adds, and events that it hears.
 
 A plugin is a module with functions of these names, marked with ``@hookimpl``, and one entry point of the group
-``vpcore`` that names the module. A function may leave out arguments that it does not use. `docs/plugins.md` repeats
-the signatures; a test compares the two.
+``vpcore`` that names the module. A function may leave out unused arguments. `docs/plugins.md` repeats the signatures; a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def vp_signals() -> Iterable[Component]:
     """Return the signals of this plugin.
 
-    A target is a subclass of `vpcore.Signal`. None means no signals.
+    A target is a subclass of `vpcore.Signal`. Every registration hook may return None for an empty list.
     """
     raise NotImplementedError
 
@@ -47,7 +47,7 @@ def vp_signals() -> Iterable[Component]:
 def vp_sources() -> Iterable[Component]:
     """Return the sources of this plugin, named by `capture.source` of a pipeline.
 
-    A target is a subclass of `vpcore.source.Source` that takes no arguments. None means no sources.
+    A target is a subclass of `vpcore.source.Source` with a constructor of zero arguments.
     """
     raise NotImplementedError
 
@@ -56,7 +56,7 @@ def vp_sources() -> Iterable[Component]:
 def vp_storages() -> Iterable[Component]:
     """Return the storage backends of this plugin.
 
-    A target is a subclass of `vpcore.storage.Storage` that takes the root of the lake. None means none.
+    A target is a subclass of `vpcore.storage.Storage` that takes the root of the lake.
     """
     raise NotImplementedError
 
@@ -65,7 +65,7 @@ def vp_storages() -> Iterable[Component]:
 def vp_trackers() -> Iterable[Component]:
     """Return the trackers of this plugin, named by `tracking.backend` of an experiment.
 
-    A target is a subclass of `vpcore.tracker.Tracker`. None means no trackers.
+    A target is a subclass of `vpcore.tracker.Tracker`.
     """
     raise NotImplementedError
 
@@ -75,7 +75,7 @@ def vp_executors() -> Iterable[Component]:
     """Return the executors of this plugin, named by `parallel.executor` of an experiment.
 
     A target is a class or function that takes `max_workers`, and by name its options (`parallel.options`), and
-    returns a `vpcore.executor.Executor` or another `concurrent.futures.Executor`. None means no executors.
+    returns a `vpcore.executor.Executor` or another `concurrent.futures.Executor`.
     """
     raise NotImplementedError
 
@@ -84,7 +84,7 @@ def vp_executors() -> Iterable[Component]:
 def vp_samplers() -> Iterable[Component]:
     """Return the samplers of this plugin, named by `sweep.sample.method` of an experiment.
 
-    A target is a subclass of `vpcore.sampler.Sampler`. None means no samplers.
+    A target is a subclass of `vpcore.sampler.Sampler`.
     """
     raise NotImplementedError
 
@@ -94,7 +94,7 @@ def vp_commands() -> Iterable[Component]:
     """Return the commands of this plugin.
 
     A target is a function with the options of a `typer` command, or a `typer.Typer` with a group of commands. The
-    summary is its line in ``vp --help``, `heading` the heading above that line. None means no commands.
+    summary is its line in ``vp --help``, `heading` the heading above that line.
     """
     raise NotImplementedError
 
@@ -109,16 +109,14 @@ def vp_dataset_generated(workspace: Workspace, dataset_id: str, manifest: Mappin
 
     Existing datasets are left out. `manifest` is the content of its `manifest.json`.
     """
-    raise NotImplementedError
 
 
 @hookspec
 def vp_run_started(workspace: Workspace, experiment: str, run_id: str, meta: Mapping[str, Any]) -> None:
-    """The work of a run that was not in the results was handed to the executor.
+    """The executor received a missing run of an experiment.
 
-    `meta` has the columns of `runs_meta` that are known beforehand: dataset, signal, parameters, scoring, evaluation.
+    `meta` has the columns of `runs_meta` known by then: dataset, signal, parameters, scoring, evaluation.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -129,33 +127,29 @@ def vp_run_stored(
     meta: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """A run that succeeded is committed to the results: `meta` is its row of `runs_meta`, `rows` its rows of `runs`."""
-    raise NotImplementedError
+    """A successful run was stored: `meta` is its row of `runs_meta`, `rows` its rows of `runs`."""
 
 
 @hookspec
 def vp_run_finished(workspace: Workspace, experiment: str, run_id: str, status: str, error: str | None) -> None:
-    """A run is over, the last call for it.
+    """A run is over. This is the last call of a run.
 
-    `status` is ``"ok"`` or ``"failed"``; `error` is the message of a failed run, else None.
+    `status` is ``"ok"`` or ``"failed"``; `error` is the message of a failed run, otherwise None.
     """
-    raise NotImplementedError
 
 
 @hookspec
 def vp_experiment_finished(
     workspace: Workspace, experiment: str, config: ExperimentConfig, run_ids: Sequence[str], folder: Path | None
 ) -> None:
-    """An experiment was run or reported: the end of ``vp run`` and of ``vp track``.
+    """``vp run`` or ``vp track`` has finished an experiment.
 
-    `config` has every combination that was proposed, `run_ids` every run of the experiment. A plugin may write files
-    into `folder`: the tracker gets them, then the folder is deleted. `folder` is None without
-    a tracker of files, after a failure of the tracker, and if `tracking.files` leaves out ``report``.
+    `config` has every proposed combination, `run_ids` every run of the experiment. A plugin may write files into
+    `folder`: the tracker gets them, then the folder is deleted. `folder` is None if the tracker takes no files or has
+    failed, or if `tracking.files` leaves out ``report``.
     """
-    raise NotImplementedError
 
 
 @hookspec
 def vp_promoted(workspace: Workspace, serving_id: str, alias: str, spec: PublishedServingSpec) -> None:
     """A serving version was published, or `alias` was moved to one."""
-    raise NotImplementedError

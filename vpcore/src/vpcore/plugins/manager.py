@@ -1,4 +1,4 @@
-"""Finding plugins and asking them: one manager per `Plugins` object, and no object made at import."""
+"""`Plugins`: load plugins, ask them for components, and call their lifecycle hooks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,8 @@ from vpcore.plugins.containment import contained
 CORE = "core"
 DISABLE_VARIABLE = "VPCORE_DISABLE"
 
-HOOK_OF_KIND: dict[str, str] = {
-    "signal": "vp_signals",
-    "source": "vp_sources",
-    "storage": "vp_storages",
-    "tracker": "vp_trackers",
-    "executor": "vp_executors",
-    "sampler": "vp_samplers",
-    "command": "vp_commands",
-}
+KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "command")
+HOOK_OF_KIND = {kind: f"vp_{kind}s" for kind in KINDS}
 BASE_OF_KIND = {
     "source": "vpcore.source:Source",
     "storage": "vpcore.storage:Storage",
@@ -37,20 +30,13 @@ BASE_OF_KIND = {
 }
 """By kind, the class that a target derives from. Signals have checks of their own, executors are any callable."""
 
-LIFECYCLE_HOOKS = (
-    "vp_dataset_generated",
-    "vp_run_started",
-    "vp_run_stored",
-    "vp_run_finished",
-    "vp_experiment_finished",
-    "vp_promoted",
-)
-HOOKS = (*HOOK_OF_KIND.values(), *LIFECYCLE_HOOKS)
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("vp_"))
+LIFECYCLE_HOOKS = tuple(name for name in HOOKS if name not in HOOK_OF_KIND.values())
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPlugin:
-    """A plugin whose hooks are in use."""
+    """A plugin that loaded."""
 
     name: str
     distribution: str
@@ -60,7 +46,7 @@ class LoadedPlugin:
 
 @dataclass(frozen=True, slots=True)
 class FailedPlugin:
-    """A plugin or component that failed, with the reason."""
+    """A plugin or component that failed, with the error message."""
 
     name: str
     distribution: str
@@ -74,7 +60,7 @@ class FailedPlugin:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A component and who registered it."""
+    """A component and the plugin that registered it."""
 
     component: Component
     plugin: str
@@ -96,20 +82,8 @@ class HookFailure:
     error: str
 
 
-class GuardedHooks:
-    """The lifecycle hooks as attributes; a call never raises what a plugin raised. See `Plugins.notify`."""
-
-    def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in LIFECYCLE_HOOKS:
-            raise AttributeError(f"'{name}' is not a lifecycle hook.{did_you_mean(name, LIFECYCLE_HOOKS)}")
-        return lambda **arguments: self._plugins.notify(name, **arguments)
-
-
 def describe(error: BaseException) -> str:
-    """Return an error as one line: its message, led by its type where the message alone says too little."""
+    """Return an error as one line: its type and message; import and plugin errors have the message alone."""
     text = " ".join(str(error).split())
     if isinstance(error, (ImportError, PluginError)) and text:
         return text
@@ -122,20 +96,20 @@ class Plugins:
     Parameters
     ----------
     entry_points : iterable of importlib.metadata.EntryPoint, optional
-        What to load; by default every installed entry point of the group ``vpcore``.
+        Entry points to load; by default every installed entry point of the group ``vpcore``.
     disable : iterable of str, optional
-        Names of plugins to leave out; by default those of the environment variable ``VPCORE_DISABLE``, separated by
-        commas.
+        Names of plugins to leave out; by default the names in the environment variable ``VPCORE_DISABLE``, separated
+        by commas.
 
     Attributes
     ----------
     loaded : list of LoadedPlugin
     failed : list of FailedPlugin
-        Grows when a hook of a plugin turns out to be broken on its first call.
+        A hook that fails on its first call adds its plugin.
     disabled : tuple of str
-        Names that were found and left out.
+        Installed plugins that `disable` left out.
     hook_failures : list of HookFailure
-        Lifecycle hooks that raised so far.
+        Lifecycle hooks that have raised.
     """
 
     def __init__(
@@ -149,16 +123,13 @@ class Plugins:
         self.loaded: list[LoadedPlugin] = []
         self.failed: list[FailedPlugin] = []
         self.hook_failures: list[HookFailure] = []
-        self.hook = GuardedHooks(self)
         self._components: dict[str, dict[str, Registered]] = {}
 
         if disable is None:
             disable = os.environ.get(DISABLE_VARIABLE, "").split(",")
         unwanted = {name.strip() for name in disable} - {""}
         if CORE in unwanted:
-            raise PluginError(
-                f"Plugin '{CORE}' cannot be disabled: it holds what every command needs ({DISABLE_VARIABLE})."
-            )
+            raise PluginError(f"Plugin '{CORE}' cannot be disabled: every command needs it", where=DISABLE_VARIABLE)
 
         self.register(builtin, CORE, "vpcore", importlib.metadata.version("vpcore"))
         if entry_points is None:
@@ -178,12 +149,8 @@ class Plugins:
         try:
             with contained(entry.name, "its import"):
                 plugin = entry.load()
-        except Exception as error:
-            self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
-            return
-        try:
             self.register(plugin, entry.name, distribution, version)
-        except PluginError as error:
+        except Exception as error:
             self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
 
     def register(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> None:
@@ -192,15 +159,15 @@ class Plugins:
         Raises
         ------
         PluginError
-            If the name is taken, a hook is misspelled or unmarked, or an argument of one does not exist. The plugin
-            is then not registered at all.
+            If the name is taken, or a hook is misspelled, unmarked or has an unknown argument. The registration is
+            undone.
         """
         if self.manager.has_plugin(name):
             other = next((item for item in self.loaded if item.name == name), None)
             owner = f" by {other.distribution} {other.version}" if other is not None and other.distribution else ""
             raise PluginError(
-                f"A plugin called '{name}' is registered already{owner}. "
-                f"Rename the entry point of {distribution or 'this one'}."
+                f"A plugin called '{name}' is registered already{owner}",
+                fix=f"Rename the entry point of {distribution or 'this one'}.",
             )
         try:
             self.manager.register(plugin, name)
@@ -217,34 +184,34 @@ class Plugins:
         self._components.clear()
 
     def _check_hooks(self, plugin: Any, name: str) -> None:
-        """Refuse hooks that would silently never be called.
+        """Refuse misspelled and unmarked hooks, which pluggy would ignore.
 
-        pluggy's own `check_pending` looks at all plugins and stops at the first; this looks at one, so that the others
-        keep working.
+        pluggy's `check_pending` stops at the first bad plugin of all. This check covers one plugin, so the others keep
+        working.
         """
         for caller in self.manager.get_hookcallers(plugin) or []:
             optional = any(impl.optionalhook for impl in caller.get_hookimpls())
             if not caller.has_spec() and not optional:
                 raise PluginError(
-                    f"Plugin '{name}' implements '{caller.name}', which is not a "
-                    f"hook.{did_you_mean(caller.name, HOOKS)} "
-                    f"Hooks: {', '.join(HOOKS)}."
+                    f"Plugin '{name}' implements '{caller.name}', which is not a hook",
+                    fix=f"{did_you_mean(caller.name, HOOKS)} Hooks: {', '.join(HOOKS)}.",
                 )
         for attribute in HOOKS:
             function = getattr(plugin, attribute, None)
             if callable(function) and self.manager.parse_hookimpl_opts(plugin, attribute) is None:
                 where = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
                 raise PluginError(
-                    f"Plugin '{name}' defines '{attribute}' ({where}) without marking it, so it would never be called. "
-                    "Put @hookimpl above it: from vpcore import hookimpl."
+                    f"Plugin '{name}' defines '{attribute}' without marking it, so it would never be called",
+                    where=where,
+                    fix="Put @hookimpl above it: from vpcore import hookimpl.",
                 )
 
     # -- components ----------------------------------------------------------------------------------------------------
 
     def components(self, kind: str) -> dict[str, Registered]:
-        """Return the registered components of a kind by name. No target is imported.
+        """Return the registered components of a kind by name. Targets stay unimported.
 
-        Components are sorted by name, commands stand in the order of registration.
+        Components are sorted by name, commands by registration.
 
         Parameters
         ----------
@@ -254,8 +221,8 @@ class Plugins:
         Raises
         ------
         PluginError
-            If two plugins register one name. A second command of one name is recorded in `failed` instead: the error
-            would make ``vp plugins`` unusable, which shows the owners.
+            If two plugins register one name. A duplicate command goes to `failed` instead, because ``vp plugins``
+            must run to show its owners.
         """
         hook = HOOK_OF_KIND[kind]
         if kind not in self._components:
@@ -279,7 +246,7 @@ class Plugins:
         return dict(self._components[kind])
 
     def _ask(self, plugin: LoadedPlugin, hook: str) -> list[Component]:
-        """Call one registration hook of one plugin. A broken one is recorded, and then has no components."""
+        """Call one registration hook of one plugin. A failure goes to `failed` and yields an empty list."""
         if hook not in plugin.hooks:
             return []
         components: list[Component] = []
@@ -289,8 +256,8 @@ class Plugins:
             for item in found:
                 if not isinstance(item, Component):
                     raise PluginError(
-                        f"{hook} must return Components, and one was {item!r}. "
-                        "Write Component(name, 'package.module:Class', summary)."
+                        f"{hook} must return Components, and one was {item!r}",
+                        fix="Write Component(name, 'package.module:Class', summary).",
                     )
                 if "-" in item.name and hook != "vp_commands":
                     raise PluginError(f"Only the name of a command may have '-', and {hook} returned '{item.name}'.")
@@ -307,21 +274,22 @@ class Plugins:
         return answers
 
     def get(self, kind: str, name: str, where: str = "") -> Registered:
-        """Return the registered component of a name.
+        """Return a registered component by name.
 
         Parameters
         ----------
         kind : str
             See `components`.
         name : str
-            As the user wrote it.
+            Name in the user's spelling.
         where : str
-            Where the name was written, for the message: ``"configs/experiments/a.yaml:12, signal.name"``.
+            File, line and key of the name, for the message: ``"configs/experiments/a.yaml:12, signal.name"``.
 
         Raises
         ------
         PluginError
-            If there is none. The message names the nearest, the installed ones and the plugins that were skipped.
+            If the name is unknown. The message lists the nearest name, the installed components and the skipped
+            plugins.
         """
         components = self.components(kind)
         if name not in components:
@@ -329,18 +297,19 @@ class Plugins:
         return components[name]
 
     def _refuse_unknown(self, kind: str, name: str, where: str, components: Mapping[str, Registered]) -> NoReturn:
-        place = f" ({where})" if where else ""
         if package := builtin.PACKAGES.get(kind, {}).get(name):
+            place = f" ({where})" if where else ""
             raise PluginError(self.missing_package(f"{kind.capitalize()} '{name}'{place}", package))
         skipped = "".join(f" Plugin '{item.name}' was skipped: {item.error.rstrip('.')}." for item in self.failed)
         disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
         raise PluginError(
-            f"No {kind} is called '{name}'{place}.{did_you_mean(name, components)} "
-            f"Installed: {listed(components)}.{skipped}{disabled}"
+            f"No {kind} is called '{name}'",
+            where=where,
+            fix=f"{did_you_mean(name, components)} Installed: {listed(components)}.{skipped}{disabled}",
         )
 
     def missing_package(self, wanted: str, package: str) -> str:
-        """Return the message for `wanted`, a component of `package` of this project that no plugin has registered."""
+        """Return the message for `wanted`, a component of this project's `package`, which is missing or broken."""
         for item in self.failed:
             if item.distribution == package:
                 return f"{wanted} needs {package}, which does not load: {item.error}"
@@ -353,7 +322,7 @@ class Plugins:
         Raises
         ------
         PluginError
-            If there is no such component, or its import fails.
+            If the component is unknown, its import fails, or its class has the wrong base.
         """
         registered = self.get(kind, name, where)
         component = registered.component
@@ -365,24 +334,27 @@ class Plugins:
             else:
                 with contained(registered.plugin, f"the import of {component.target}"):
                     target = component.load()
-            if base := BASE_OF_KIND.get(kind):
-                _check_base(target, base, article, registered)
-            return target
         except VpError:  # says itself what is missing and what to do
             raise
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing and missing != component.target.partition(".")[0]:
-                raise PluginError(
-                    f"{article}{place} of plugin {registered.owner} needs {missing}, which is not installed. "
-                    f"Run: pip install {missing}"
-                ) from error
-            raise PluginError(_not_loadable(article, place, registered, error)) from error
         except Exception as error:
-            raise PluginError(_not_loadable(article, place, registered, error)) from error
+            missing = ((isinstance(error, ModuleNotFoundError) and error.name) or "").partition(".")[0]
+            if missing and missing != component.target.partition(".")[0]:
+                reason = f"needs {missing}, which is not installed. Run: pip install {missing}"
+            else:
+                reason = f"does not load from {component.target}: {describe(error)}"
+            raise PluginError(f"{article}{place} of plugin {registered.owner} {reason}") from error
+        if base := BASE_OF_KIND.get(kind):
+            module, _, wanted = base.partition(":")
+            if not (isinstance(target, type) and issubclass(target, getattr(importlib.import_module(module), wanted))):
+                raise PluginError(
+                    f"{article} of plugin {registered.owner}",
+                    required=f"a class that derives from {module}.{wanted}",
+                    was=repr(target),
+                )
+        return target
 
     def resolve(self, kind: str, names: Iterable[str] | None = None) -> Iterator[tuple[Registered, Any, str | None]]:
-        """Import one by one; yield ``(registered, target, None)`` or ``(registered, None, error)``."""
+        """Import components; yield ``(registered, target, None)``, or ``(registered, None, error)`` after a failure."""
         wanted = list(self.components(kind)) if names is None else list(names)
         for name in wanted:
             registered = self.get(kind, name)
@@ -394,10 +366,10 @@ class Plugins:
     # -- calls ---------------------------------------------------------------------------------------------------------
 
     def notify(self, hook: str, **arguments: Any) -> int:
-        """Call a lifecycle hook of every plugin, one by one, and return how many raised.
+        """Call a lifecycle hook of every plugin and return the number of failures.
 
-        A plugin that raises is recorded in `hook_failures`; the others are called all the same. Called after the
-        result is on disk, so nothing is lost. `raise_hook_failures` makes the failures fatal at the end.
+        Call it after the result is on disk. A failure goes to `hook_failures`, and the next plugin is called.
+        `raise_hook_failures` turns the failures into an error at the end of a command.
         """
         if hook not in LIFECYCLE_HOOKS:
             raise ValueError(f"'{hook}' is not a lifecycle hook.{did_you_mean(hook, LIFECYCLE_HOOKS)}")
@@ -412,33 +384,17 @@ class Plugins:
         return len(self.hook_failures) - before
 
     def raise_hook_failures(self) -> None:
-        """Raise if a lifecycle hook has raised so far: what ``--strict-tracking`` does at the end of a command.
+        """Raise if a lifecycle hook has failed. ``--strict-tracking`` calls it at the end of a command.
 
         Raises
         ------
         PluginError
-            With the number of failures and the first of them.
+            With the number of failures and the first failure.
         """
         if self.hook_failures:
             first = self.hook_failures[0]
             raise PluginError(
                 f"{len(self.hook_failures)} calls of lifecycle hooks failed, the first in plugin "
-                f"'{first.plugin}', {first.hook}: "
-                f"{first.error}. The results are complete; leave out --strict-tracking to accept this."
+                f"'{first.plugin}', {first.hook}: {first.error}",
+                fix="The results are complete; leave out --strict-tracking to accept this.",
             )
-
-
-def _check_base(target: Any, base: str, article: str, registered: Registered) -> None:
-    module, _, name = base.partition(":")
-    wanted = getattr(importlib.import_module(module), name)
-    if not (isinstance(target, type) and issubclass(target, wanted)):
-        raise PluginError(
-            f"{article} of plugin {registered.owner} must be a class that derives from {module}.{name}, was {target!r}."
-        )
-
-
-def _not_loadable(article: str, place: str, registered: Registered, error: BaseException) -> str:
-    return (
-        f"{article}{place} of plugin {registered.owner} does not load from {registered.component.target}: "
-        f"{describe(error)}"
-    )

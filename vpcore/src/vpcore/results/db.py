@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -269,7 +270,18 @@ class ResultsDB:
     def query_best(
         self, metric: str = "net_pnl_ticks", *, min_signals: int = 5, limit: int = 10, **filters: Any
     ) -> pl.DataFrame:
-        """Return the best rows by a figure; `filters` as in `query_runs`. The best of many is not thereby good."""
+        """Return the best rows by a figure; `filters` as in `query_runs`. The best of many may be luck.
+
+        Raises
+        ------
+        ResultsError
+            If `query_runs` has no such filter.
+        """
+        known = inspect.signature(self.query_runs).parameters
+        for name in filters.keys() - known:
+            raise ResultsError(
+                f"query_best has no filter '{name}'", fix=f"{did_you_mean(name, known)} Filters: {listed(known)}."
+            )
         return self.query_runs(sort=metric, min_signals=min_signals, limit=limit, **filters)
 
     def query_meta(self, **equal: Any) -> pl.DataFrame:
@@ -316,6 +328,23 @@ class ResultsDB:
             f"No run is called '{run_id}'",
             fix=f"{did_you_mean(run_id, known)} {len(known)} runs are stored; see: vp compare",
         )
+
+    def find_row(self, name: str) -> dict[str, Any]:
+        """Return a row of `query_runs`, given its short name or an unambiguous beginning of it.
+
+        Raises
+        ------
+        ResultsError
+            If no row or several rows match; the message lists up to ten.
+        """
+        rows = self.query_runs()
+        found = rows.filter(pl.col("row").str.starts_with(name)) if name else rows.clear()
+        if found.height == 1:
+            return found.row(0, named=True)
+        if found.height:
+            names = listed(found["row"].head(10))
+            raise ResultsError(f"More than one row is called '{name}'", fix=f"Rows: {names}. Write more of the name.")
+        raise ResultsError(f"No stored row is called '{name}'", fix=did_you_mean(name, rows["row"].to_list()))
 
     def require_signal(self, name: str) -> None:
         """Refuse the name of a signal of which nothing is stored, if others are."""

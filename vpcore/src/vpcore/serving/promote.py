@@ -181,8 +181,8 @@ def promote(
         evidence=version.evidence.model_dump(mode="json", include=IN_AUDIT),
     )
     if publication.moved:
-        workspace.plugins.hook.vp_promoted(
-            workspace=workspace, serving_id=publication.serving_id, alias=alias, spec=version
+        workspace.plugins.notify(
+            "vp_promoted", workspace=workspace, serving_id=publication.serving_id, alias=alias, spec=version
         )
     return Promotion(publication, version, reasons if force else (), tied)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plot(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A stored run, by its id or the beginning of it.")],
+    name: Annotated[str, typer.Argument(metavar="RUN|ROW", help="A stored run or row, or the beginning of its id.")],
     row: Annotated[
         str | None, typer.Option("--row", help="A row of the run. [default: the best by net_pnl_ticks]")
     ] = None,
@@ -29,13 +29,13 @@ def plot(
     """Draw net flow around the mid, the mid with entries and exits, and the signal, as a PNG."""
     from vpcore.cli.common import open_workspace
 
-    print(draw(open_workspace(root), run_id, row, out, minutes, start_minute))
+    print(draw(open_workspace(root), name, row, out, minutes, start_minute))
 
 
 def draw(
-    workspace: Workspace, run_id: str, row: str | None, out: Path | None, minutes: float, start_minute: float | None
+    workspace: Workspace, name: str, row: str | None, out: Path | None, minutes: float, start_minute: float | None
 ) -> Path:
-    """Draw a row of a run and return the file."""
+    """Draw a row and return the file. `name` is a run or a row; `row` chooses a row of the run."""
     from functools import partial
 
     from vpcore.experiment.trades import Leader
@@ -45,9 +45,8 @@ def draw(
     from vpcore_report.write import on_market, zone_of
 
     png_path(out)
-    meta = workspace.results.find_run(run_id)
-    best = _row(workspace, meta, row)
-    path = png_path(out, f"{meta['run_id']}-{best['row']}.png")
+    best = _row(workspace, name, row)
+    path = png_path(out, f"{best['run_id']}-{best['row']}.png")
     leader = Leader(workspace, best)
     dataset, signal = leader.dataset, on_market(leader)
     width = max(2, round(minutes * 60 * NS_PER_S / dataset.cell_width_ns))
@@ -57,7 +56,7 @@ def draw(
         start = _first_bin(start_minute, dataset)
         stop = min(start + width, dataset.n_bins)
     title = (
-        f"{meta['signal_name']} on {dataset.dataset_id}\n"
+        f"{best['signal_name']} on {dataset.dataset_id}\n"
         f"threshold {best['threshold']:g}, cooldown {best['cooldown_bins']} bins, TP {best['tp_ticks']} / "
         f"SL {best['sl_ticks']} ticks: {len(signal.trades)} trades, "
         f"{best['net_pnl_ticks']:+.2f} ticks net each"
@@ -98,9 +97,18 @@ def png_path(out: Path | None, default: str = "row.png") -> Path:
     return path
 
 
-def _row(workspace: Workspace, meta: dict[str, Any], row: str | None) -> dict[str, Any]:
+def _row(workspace: Workspace, name: str, row: str | None) -> dict[str, Any]:
+    from contextlib import suppress
+
     from vpcore.errors import ResultsError, listed
 
+    try:
+        meta = workspace.results.find_run(name)
+    except ResultsError:
+        if row is None:
+            with suppress(ResultsError):
+                return workspace.results.find_row(name)
+        raise
     rows = workspace.results.query_runs(run_ids=[meta["run_id"]], sort="net_pnl_ticks")
     traded = rows.filter(rows["net_pnl_ticks"].is_not_null())
     if row is None:

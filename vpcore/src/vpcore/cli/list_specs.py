@@ -1,0 +1,30 @@
+"""``vp list-specs``: the specs of a workspace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.errors import ConfigError
+
+USES = {"pipeline": "capture.symbol", "serving": "pipeline", "experiment": "serving"}
+"""By kind, the key that names the instrument or the spec below."""
+
+
+def list_specs(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
+    """List the specs: kind, name, spec or symbol below, file."""
+    from vpcore.cli.common import emit_table, open_workspace, say
+
+    store = open_workspace(root).specs
+    rows = []
+    for kind, path in store.files():
+        try:
+            value: Any = store.document(path).data
+        except ConfigError as error:
+            value = None
+            say(f"Warning: {error}")
+        for key in USES.get(kind, "").split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        rows.append({"kind": kind, "name": path.stem, "uses": value, "file": path.relative_to(store.configs.parent)})
+    empty = "configs/ holds no specs. See: vp validate"
+    emit_table(rows, ("kind", "name", "uses", "file"), json=json, csv=csv, empty=empty)
