@@ -21,17 +21,17 @@ Positive is bullish. Nothing is said (NaN) until the longest slope window and th
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.robust_z import robust_z_step
 from vpcore.kernels.rolling import push, rolling_slope
-from vpcore.kernels.spatial import ask_mean, bid_mean, widen
+from vpcore.kernels.spatial import ask_mean, bid_mean
 
 BANDS = ((1, 3), (4, 11), (12, 23))
 """Nearest and farthest |k| of each band."""
@@ -91,30 +91,12 @@ def ads_step(state: State, v_add: npt.NDArray[np.float64], v_pull: npt.NDArray[n
     return blend / total if warm else math.nan
 
 
-@jit
-def _run(
-    state: State,
-    v_add: npt.NDArray[np.float32],
-    v_pull: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    add = np.empty(v_add.shape[1])
-    pull = np.empty(v_add.shape[1])
-    for i in range(v_add.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(v_add[i], add)
-        widen(v_pull[i], pull)
-        out[i] = ads_step(state, add, pull)
-
-
 class Ads(StatisticalSignal):
     """Slope of the bid/ask asymmetry of adds and pulls near the touch."""
 
     version = 1
     columns = ("v_add", "v_pull")
+    kernel = ads_step
 
     class Params(SignalParams):
         """Parameters of ``ads``."""
@@ -181,14 +163,3 @@ class Ads(StatisticalSignal):
     def warmup_bins(self, context: SignalContext) -> int:
         """Return the bins until the longest slope window and then the z window are full."""
         return max(self.params.slope_windows) + self.params.zscore_window - 2
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return ads_step(state, frame["v_add"], frame["v_pull"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        state = self.start(SignalContext.of(dataset))
-        _run(state, dataset.grid("v_add"), dataset.grid("v_pull"), dataset.valid, values)
-        return SignalResult(values)

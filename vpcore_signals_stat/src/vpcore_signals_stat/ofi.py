@@ -33,16 +33,15 @@ is full.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import push, rolling_mean
-from vpcore.kernels.spatial import widen
 from vpcore_signals_stat.book import require_reach, size_behind, touch_distance
 
 STARTED, LAST_SEQ, LAST_BID, LAST_ASK = range(4)
@@ -114,35 +113,12 @@ def _step(
     return n * rolling_mean(state.flows, state.cursors[0], n) / (2.0 * mean_depth) if mean_depth > 0.0 else 0.0
 
 
-@jit
-def _run(
-    state: State,
-    bin_seq: npt.NDArray[np.int64],
-    bid_int: npt.NDArray[np.int64],
-    ask_int: npt.NDArray[np.int64],
-    bid_size: npt.NDArray[np.int32],
-    ask_size: npt.NDArray[np.int32],
-    bid_depth: npt.NDArray[np.float32],
-    ask_depth: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    bid = np.empty(bid_depth.shape[1])
-    ask = np.empty(bid_depth.shape[1])
-    for i in range(bin_seq.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(bid_depth[i], bid)
-        widen(ask_depth[i], ask)
-        out[i] = _step(state, bin_seq[i], bid_int[i], ask_int[i], int(bid_size[i]), int(ask_size[i]), bid, ask)
-
-
 class Ofi(StatisticalSignal):
     """Order flow imbalance at the best prices, or at several levels, in ticks of expected move."""
 
     version = 1
     columns = (
+        "bin_seq",
         "best_bid_price_int",
         "best_ask_price_int",
         "best_bid_size",
@@ -150,6 +126,7 @@ class Ofi(StatisticalSignal):
         "bid_depth",
         "ask_depth",
     )
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``ofi``."""
@@ -186,33 +163,3 @@ class Ofi(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid, in ticks of expected move."""
         return (0.5, 1.0, 1.5, 2.0)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(
-            state,
-            frame.bin_seq,
-            frame["best_bid_price_int"],
-            frame["best_ask_price_int"],
-            frame["best_bid_size"],
-            frame["best_ask_size"],
-            frame["bid_depth"],
-            frame["ask_depth"],
-        )
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.bin("bin_seq"),
-            dataset.bin("best_bid_price_int"),
-            dataset.bin("best_ask_price_int"),
-            dataset.bin("best_bid_size"),
-            dataset.bin("best_ask_size"),
-            dataset.grid("bid_depth"),
-            dataset.grid("ask_depth"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

@@ -31,16 +31,16 @@ Nothing is said (NaN) for the lag and one time constant.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import ema_alpha, ema_step, lagged, push, reset
-from vpcore.kernels.spatial import ask_mean, bid_mean, widen
+from vpcore.kernels.spatial import ask_mean, bid_mean
 from vpcore_signals_stat.book import bins_of
 
 INNER = (1, 3)
@@ -118,34 +118,12 @@ def pfp_step(
     return ((1.0 - state.pull_weight) * front - state.pull_weight * retreat) / 2.0
 
 
-@jit
-def _run(
-    state: State,
-    bin_seq: npt.NDArray[np.int64],
-    v_add: npt.NDArray[np.float32],
-    v_pull: npt.NDArray[np.float32],
-    v_fill: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    add = np.empty(v_add.shape[1])
-    pull = np.empty(v_add.shape[1])
-    fill = np.empty(v_add.shape[1])
-    for i in range(v_add.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(v_add[i], add)
-        widen(v_pull[i], pull)
-        widen(v_fill[i], fill)
-        out[i] = pfp_step(state, bin_seq[i], add, pull, fill)
-
-
 class Pfp(StatisticalSignal):
     """Whether activity near the touch runs ahead of activity farther out, bid minus ask."""
 
     version = 1
-    columns = ("v_add", "v_pull", "v_fill")
+    columns = ("bin_seq", "v_add", "v_pull", "v_fill")
+    kernel = pfp_step
 
     class Params(SignalParams):
         """Parameters of ``pfp``."""
@@ -198,21 +176,3 @@ class Pfp(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid: a lead of the lag itself is a small part of what the averages hold."""
         return (0.04, 0.07, 0.1, 0.15)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return pfp_step(state, frame.bin_seq, frame["v_add"], frame["v_pull"], frame["v_fill"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.bin("bin_seq"),
-            dataset.grid("v_add"),
-            dataset.grid("v_pull"),
-            dataset.grid("v_fill"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

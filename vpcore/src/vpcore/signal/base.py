@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, get_args
 
@@ -13,7 +15,7 @@ import numpy.typing as npt
 
 from vpcore.errors import ConfigError, SignalError
 from vpcore.rules import TradeRules
-from vpcore.schema import SCORE_COLUMNS
+from vpcore.schema import BIN_COLUMNS, SCORE_COLUMNS
 from vpcore.signal.frame import SignalFrame, check_columns
 from vpcore.signal.params import SignalParams
 from vpcore.units import NS_PER_S
@@ -224,7 +226,7 @@ class Signal(ABC):
         return ""
 
     def compute(self, dataset: SignalData) -> SignalResult:
-        """Return the values of every bin. Overridden by signals with a compiled loop; the bits are those of `step`.
+        """Return the values of every bin. The bits are those of `step`.
 
         Parameters
         ----------
@@ -245,7 +247,57 @@ class Signal(ABC):
 
 
 class StatisticalSignal(Signal):
-    """A signal that is a formula: a bounded memory of frames, and the mirrored market gives the negative value."""
+    """A signal that is a formula: a bounded memory of frames, and the mirrored market gives the negative value.
+
+    A signal with a `kernel` is complete with `start` and `warmup_bins`; without a `kernel`, define `step`.
+    """
+
+    kernel: ClassVar[Callable[..., float] | None] = None
+    """Formula for one valid bin, compiled by `vpcore.kernels.jit`: ``kernel(state, *numbers, *rows) -> float``.
+
+    The arguments are the bin columns and then the grid columns, each group in the order of `columns`: a number per bin
+    column (int64 of integers), float64[n_cells] per grid column.
+    """
+
+    def step(self, state: Any, frame: SignalFrame) -> float:
+        """Advance `state` by one valid bin with the `kernel` and return the value of that bin; NaN until warm.
+
+        Raises
+        ------
+        SignalError
+            Without a `kernel`.
+        """
+        kernel = type(self).kernel
+        if kernel is None:
+            raise SignalError(f"Signal '{type(self).__name__}' has no formula. Define its kernel or its step.")
+        bins, grid = self._inputs()
+        return kernel(state, *[frame[name] for name in bins], *[frame[name] for name in grid])
+
+    def compute(self, dataset: SignalData) -> SignalResult:
+        """Return the values of every bin by a compiled loop over the `kernel`, or by `step` without a `kernel`."""
+        kernel = type(self).kernel
+        if kernel is None:
+            return super().compute(dataset)
+        from vpcore.kernels.bin_loop import bin_loop
+
+        bins, grid = self._inputs()
+        values = np.empty(dataset.n_bins)
+        bin_loop(kernel)(
+            self.start(SignalContext.of(dataset)),
+            tuple(dataset.bin(name) for name in bins),
+            tuple(dataset.grid(name) for name in grid),
+            tuple(np.empty((len(grid), dataset.n_cells))),
+            dataset.valid,
+            values,
+        )
+        return SignalResult(values)
+
+    @classmethod
+    @cache
+    def _inputs(cls) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the declared bin columns and grid columns, the order of the arguments of `kernel`."""
+        bins = tuple(name for name in cls.columns if name in BIN_COLUMNS)
+        return bins, tuple(name for name in cls.columns if name not in BIN_COLUMNS)
 
 
 class BackgroundFit(NamedTuple):
