@@ -75,7 +75,6 @@ def _project_bins(
     valid: npt.NDArray[np.bool_],
     bin_seconds: float,
     horizons: FloatArray,
-    damping: FloatArray,
     cubic: bool,
     last: FloatArray,
     started: npt.NDArray[np.bool_],
@@ -91,19 +90,19 @@ def _project_bins(
         Whether each bin's book was valid.
     bin_seconds : float
         Width of a bin.
-    horizons, damping : float64[n_horizons]
+    horizons : float64[2, n_horizons]
         Seconds, and ``exp(-lambda h)``.
     cubic : bool
-        Whether the third difference takes part.
+        True adds the term of the third difference.
     last : float64[3, n_cells], written
         Score, d1 and d2 of the last valid bin.
     started : bool[1], written
-        Whether there is one.
+        True after a valid bin: `last` holds its values.
     out : float64[n_bins, n_horizons, n_cells], written
-        The result.
+        Projected scores, in [-1, 1].
     """
     n_bins, n_cells = score.shape
-    n_horizons = horizons.shape[0]
+    n_horizons = horizons.shape[1]
     for i in range(n_bins):
         if not valid[i]:
             started[0] = False
@@ -124,11 +123,11 @@ def _project_bins(
             last[1, c] = d1
             last[2, c] = d2
             for h in range(n_horizons):
-                ahead = horizons[h]
+                ahead = horizons[0, h]
                 reach = value + d1 * ahead + d2 * ahead * ahead / 2.0
                 if cubic:
                     reach += d3 * ahead * ahead * ahead / 6.0
-                out[i, h, c] = min(max(damping[h] * reach, -1.0), 1.0)
+                out[i, h, c] = min(max(horizons[1, h] * reach, -1.0), 1.0)
         started[0] = True
 
 
@@ -156,8 +155,7 @@ class Projector:
         self.n_cells = n_cells
         self._bin_seconds = cell_width_ns / NS_PER_S
         seconds = [horizon * NS_PER_MS / NS_PER_S for horizon in config.horizons_ms]
-        self._horizons = np.array(seconds)
-        self._damping = np.array([math.exp(-config.damping_lambda * second) for second in seconds])
+        self._horizons = np.array([seconds, [math.exp(-config.damping_lambda * second) for second in seconds]])
         self._last = np.zeros((3, n_cells))
         self._started = np.zeros(1, dtype=np.bool_)
 
@@ -188,13 +186,12 @@ class Projector:
                 f"score must have the shape ({len(usable)}, {self.n_cells}), one row per bin of valid, "
                 f"was {rows.shape}."
             )
-        out = np.empty((len(rows), len(self._horizons), self.n_cells))
+        out = np.empty((len(rows), self._horizons.shape[1], self.n_cells))
         _project_bins(
             rows,
             usable,
             self._bin_seconds,
             self._horizons,
-            self._damping,
             self.config.use_cubic,
             self._last,
             self._started,

@@ -99,6 +99,13 @@ def _by(a: float, b: float) -> str:
     return "" if np.isnan(a) or np.isnan(b) else f", a difference of {abs(a - b):.3g}"
 
 
+def _require_same(a: Values, b: Values, problem: str) -> None:
+    """Raise `CheckFailed` with `problem` if two vectors differ: ``{at}``, ``{a}``, ``{b}`` and ``{by}`` name where."""
+    at = first_difference(a, b)
+    if at is not None:
+        raise CheckFailed(problem.format(at=at, a=_shown(a[at]), b=_shown(b[at]), by=_by(a[at], b[at])))
+
+
 def check_shape(subject: Subject) -> None:
     """One float64 per bin, NaN in invalid bins, no infinity, and not NaN everywhere."""
     values = subject.values
@@ -140,20 +147,19 @@ def check_determinism(subject: Subject) -> None:
         ("a second time", subject.compute(data)),
         ("by a fresh object", subject.compute(data, type(subject.signal)(subject.signal.params))),
     ):
-        at = first_difference(values, again)
-        if at is not None:
-            raise CheckFailed(
-                f"is not deterministic: bin {at} is {_shown(values[at])} the first time but {_shown(again[at])} "
-                f"{label}{_by(values[at], again[at])}. Keep everything that changes in the state, and seed what is "
-                "random."
-            )
-    fresh = subject.compute(mirrored, type(subject.signal)(subject.signal.params))
-    at = first_difference(used, fresh)
-    if at is not None:
-        raise CheckFailed(
-            f"remembers other data: bin {at} of a second session is {_shown(used[at])} after a first one but "
-            f"{_shown(fresh[at])} without it{_by(used[at], fresh[at])}. Keep nothing on the object or its class."
+        _require_same(
+            values,
+            again,
+            f"is not deterministic: bin {{at}} is {{a}} the first time but {{b}} {label}{{by}}. Keep everything that "
+            "changes in the state, and seed what is random.",
         )
+    fresh = subject.compute(mirrored, type(subject.signal)(subject.signal.params))
+    _require_same(
+        used,
+        fresh,
+        "remembers other data: bin {at} of a second session is {a} after a first one but {b} without it{by}. "
+        "Keep nothing on the object or its class.",
+    )
     alone = subject.stream(data)
     first, second = SignalStream(subject.signal, subject.context), SignalStream(subject.signal, subject.context)
     together = np.empty(data.n_bins)
@@ -162,12 +168,12 @@ def check_determinism(subject: Subject) -> None:
     ):
         together[i] = first.push(frame)
         second.push(other)
-    at = first_difference(alone, together)
-    if at is not None:
-        raise CheckFailed(
-            f"keeps something outside its state: bin {at} is {_shown(alone[at])} when it streams alone but "
-            f"{_shown(together[at])} when another stream runs beside it{_by(alone[at], together[at])}."
-        )
+    _require_same(
+        alone,
+        together,
+        "keeps something outside its state: bin {at} is {a} when it streams alone but {b} when another stream runs "
+        "beside it{by}.",
+    )
 
 
 def cuts(subject: Subject) -> Iterator[int]:
@@ -185,12 +191,12 @@ def check_prefix(subject: Subject) -> None:
     values = subject.values
     for n in cuts(subject):
         part = subject.compute(subject.data.prefix(n))
-        at = first_difference(values[:n], part)
-        if at is not None:
-            raise CheckFailed(
-                f"looks ahead: bin {at} is {_shown(part[at])} when the data ends at bin {n - 1} but "
-                f"{_shown(values[at])} when it ends at bin {subject.data.n_bins - 1}{_by(part[at], values[at])}."
-            )
+        _require_same(
+            part,
+            values[:n],
+            f"looks ahead: bin {{at}} is {{a}} when the data ends at bin {n - 1} but {{b}} when it ends at bin "
+            f"{subject.data.n_bins - 1}{{by}}.",
+        )
 
 
 def check_future(subject: Subject) -> None:
@@ -198,23 +204,21 @@ def check_future(subject: Subject) -> None:
     values = subject.values
     for seed, n in enumerate(cuts(subject)):
         other = subject.compute(subject.data.disturbed(n, seed))
-        at = first_difference(values[:n], other[:n])
-        if at is not None:
-            raise CheckFailed(
-                f"looks ahead: bin {at} goes from {_shown(values[at])} to {_shown(other[at])} when only bins from {n} "
-                f"on are changed{_by(values[at], other[at])}."
-            )
+        _require_same(
+            values[:n],
+            other[:n],
+            f"looks ahead: bin {{at}} goes from {{a}} to {{b}} when only bins from {n} on are changed{{by}}.",
+        )
 
 
 def check_stream(subject: Subject) -> None:
     """Streaming gives the bytes of the batch."""
-    streamed = subject.stream(subject.data)
-    at = first_difference(subject.values, streamed)
-    if at is not None:
-        raise CheckFailed(
-            f"streams another value than it computes: bin {at} is {_shown(streamed[at])} bin by bin but "
-            f"{_shown(subject.values[at])} in batch{_by(streamed[at], subject.values[at])}. Drive both from one step."
-        )
+    _require_same(
+        subject.stream(subject.data),
+        subject.values,
+        "streams another value than it computes: bin {at} is {a} bin by bin but {b} in batch{by}. "
+        "Drive both from one step.",
+    )
 
 
 def check_mirror(subject: Subject) -> None:
@@ -333,12 +337,12 @@ def check_pickle(subject: Subject) -> None:
     except Exception as error:
         raise CheckFailed(f"cannot be pickled: {type(error).__name__}: {error}") from error
     again = subject.compute(subject.data, copy)
-    at = first_difference(subject.values, again)
-    if at is not None:
-        raise CheckFailed(
-            f"computes something else after pickling: bin {at} is {_shown(subject.values[at])} before and "
-            f"{_shown(again[at])} after{_by(subject.values[at], again[at])}. Keep every setting in Params."
-        )
+    _require_same(
+        subject.values,
+        again,
+        "computes something else after pickling: bin {at} is {a} before and {b} after{by}. "
+        "Keep every setting in Params.",
+    )
 
 
 def check_model(subject: Subject) -> None:
