@@ -11,7 +11,7 @@ import polars as pl
 
 from vpcore.backtest.costs import net_ticks
 from vpcore.backtest.entries import Detections, Mode, detect
-from vpcore.backtest.metrics import Draws, entered, trial_figures
+from vpcore.backtest.metrics import Draws, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import OutcomeTable
@@ -189,7 +189,7 @@ def _trades(
     session: Session, values: npt.NDArray[np.float64], signals: Detections, table: OutcomeTable, rules: TradeRules
 ) -> pl.DataFrame:
     dataset, market = session.dataset, session.market
-    which, entry, row = entered(table, signals.bins, signals.sides, rules.latency_bins)
+    which, entry, row = table.entered(signals.bins, signals.sides, rules.latency_bins)
     decided, sides = signals.bins[which], signals.sides[which].astype(np.int64)
     left = table.exit_bin[row, entry].astype(np.int64)
     net = table.net[row, entry].astype(np.int64)

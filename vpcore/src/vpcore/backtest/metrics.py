@@ -209,7 +209,7 @@ def _totals(
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
     rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)
-    which, entries, side = entered(table, bins, sides, rules.latency_bins)
+    which, entries, side = table.entered(bins, sides, rules.latency_bins)
     net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
     for row in range(n_rows):
         sequence = slice(offsets[row], offsets[row + 1])
@@ -319,19 +319,6 @@ def _resampled(
         p_random(sums),
     )
     return figures, sums[: 1 + STORED_DRAWS]
-
-
-def entered(
-    table: OutcomeTable, bins: _Ints, sides: npt.NDArray[np.int8], latency_bins: int
-) -> tuple[_Ints, _Ints, _Ints]:
-    """Return the trades of signals: index of the signal, entry bin, and row of the table, int64[n_trades] each.
-
-    Signals without a trade are left out: the entry bin is past the end, or nothing can be entered there.
-    """
-    entries, side = bins + latency_bins, (sides < 0).astype(np.int64)
-    which = np.flatnonzero(entries < table.outcome.shape[1])
-    which = which[table.outcome[side[which], entries[which]] != barrier.NO_TRADE]
-    return which, entries[which], side[which]
 
 
 def _cut(

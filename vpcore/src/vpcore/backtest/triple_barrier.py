@@ -202,6 +202,18 @@ class OutcomeTable:
         arrays = (self.outcome, self.tie, self.exit_bin, self.resolved_at, self.net, self.gross)
         return sum(array.nbytes for array in arrays)
 
+    def entered(
+        self, bins: npt.NDArray[np.int64], sides: npt.NDArray[np.int8], latency_bins: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the trades of signals: index of the signal, entry bin, and row of the table, int64[n_trades] each.
+
+        Signals without a trade are left out: the entry bin is past the end, or its outcome is `NO_TRADE`.
+        """
+        entries, side = bins + latency_bins, (sides < 0).astype(np.int64)
+        which = np.flatnonzero(entries < self.outcome.shape[1])
+        which = which[self.outcome[side[which], entries[which]] != barrier.NO_TRADE]
+        return which, entries[which], side[which]
+
 
 def outcome_table(
     bins: Market | Mapping[str, npt.NDArray[Any]], rules: TradeRules, tick_int: int | None = None
