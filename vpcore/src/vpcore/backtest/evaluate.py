@@ -1,4 +1,4 @@
-"""Any vector of values to trades and figures, without a store."""
+"""Evaluation of any vector of values: its trades and figures, in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REASONS = {barrier.TAKE_PROFIT: "take-profit", barrier.STOP_LOSS: "stop", barrie
 class Figures:
     """The figures of one evaluation, as defined by `vpcore.backtest.metrics.trial_figures`.
 
-    NaN where a figure is undefined, for instance without trades.
+    Undefined figures are NaN, for instance without trades.
     """
 
     n_signals: int
@@ -61,7 +61,7 @@ class Figures:
 
     @property
     def n_trades(self) -> int:
-        """Number of trades: accepted signals without the dropped ones."""
+        """Number of trades: accepted minus dropped signals."""
         return self.n_signals - self.n_dropped
 
 

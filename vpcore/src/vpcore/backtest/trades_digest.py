@@ -24,7 +24,7 @@ def trades_digests(
     """Return a digest of the trades of each row.
 
     A trade is its side, the ends of its entry and exit bins in ns since the epoch, and its net half-ticks before fees.
-    Signals without a trade do not count. Rows without trades share one digest.
+    Signals without a trade are left out; all rows of 0 trades have one digest.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Triple barriers: what becomes of a long and of a short entered at the end of every bin."""
+"""Triple barriers: the outcomes of a long and of a short entered at the end of every bin."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MARKET_COLUMNS = (
     "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int", "spread_ticks",
     "bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int", "mid2_high", "mid2_low",
 )  # fmt: skip
-"""Bin columns that outcomes are made of."""
+"""Bin columns behind outcomes."""
 
 _HIGHEST = np.iinfo(np.int64).max
 
 TOUCH_BYTES = 128 << 20
-"""Memory that the touch times of one market may take."""
+"""Limit of the memory for touch times of one market."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,16 @@ class Market:
     def touch_times(
         self, entry: npt.NDArray[np.int64], extreme: str, sign: int, distance: int, hold: int
     ) -> npt.NDArray[np.int32]:
-        """Return when a barrier is first touched; see `vpcore.kernels.barrier.touch_times`.
+        """Return the first touch of a barrier for every entry bin; see `vpcore.kernels.barrier.touch_times`.
 
         Parameters
         ----------
         entry : int64[n_bins]
-            The price that belongs to `extreme` and `sign`.
+            Entry price of each bin, in the unit of `extreme`.
         extreme : str
-            Name of the attribute with the extremes.
+            Attribute with the extreme prices, for instance ``bid_high``.
         sign, distance, hold : int
-            See there.
+            Arguments of the kernel.
         """
         key = (extreme, sign, distance, hold)
         found = self._touched.get(key)
@@ -107,8 +107,8 @@ class Market:
         Raises
         ------
         DatasetError
-            If a column is missing or of another length, a price is off the tick grid, a valid bin is crossed, or the
-            bins are not consecutive.
+            If a column is missing or of another length, a price is off the tick grid, a valid bin is crossed, or
+            `bin_seq` has a gap.
         """
         missing = [name for name in MARKET_COLUMNS if name not in bins]
         if missing:
@@ -175,14 +175,14 @@ class OutcomeTable:
     ----------
     outcome : int8[2, n_bins]
         `TAKE_PROFIT` (1), `STOP_LOSS` (-1), `TIMEOUT` (0), or `NO_TRADE` (2): the bin is invalid or, at touch prices,
-        the stop is not wider than its spread.
+        its spread is at least the stop.
     tie : bool[2, n_bins]
-        A stop in whose bin the take-profit was touched too.
+        True for a stop if the take-profit was touched in the same bin.
     exit_bin : int32[2, n_bins]
-        The bin whose price closed the trade: for a timeout the last valid one up to the end of the hold or of the data.
+        Bin of the exit price. A timeout exits in the last valid bin of the hold or of the data.
     resolved_at : int32[2, n_bins]
-        The bin at whose end the outcome is known. For a trade that the data cut short this lies beyond the last bin:
-        a longer capture may still change it, so no label of it may be used.
+        First bin with a known outcome, at its end. For a trade still open at the end of the data the bin lies beyond
+        the last bin: a longer capture may change the outcome, so a label must leave the trade out.
     net : int32[2, n_bins]
         PnL of the trade before fees, half-ticks.
     gross : int32[2, n_bins]
@@ -218,7 +218,7 @@ class OutcomeTable:
 def outcome_table(
     bins: Market | Mapping[str, npt.NDArray[Any]], rules: TradeRules, tick_int: int | None = None
 ) -> OutcomeTable:
-    """Return what becomes of a long and of a short entered at the end of every bin.
+    """Return the outcome of a long and of a short entered at the end of every bin.
 
     The barriers are tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin; an
     invalid bin closes nothing. Both barriers in one bin count as the stop. At touch prices a long is bought at the ask
@@ -229,19 +229,19 @@ def outcome_table(
     bins : Market or mapping of name to array
         A prepared market, or bin columns, which need `tick_int`.
     rules : TradeRules
-        Barriers, hold and price decide the table; the rest is for whoever looks it up.
+        Barriers, hold and price decide the table; the other rules have no influence.
     tick_int : int, optional
         Tick size in fixed point (1e-9).
 
     Returns
     -------
     OutcomeTable
-        Latency is not part of it: look a decision up at its entry bin.
+        Indexed by entry bin: add the latency to a decision's bin.
 
     Notes
     -----
-    Time grows with n_bins, not with the hold. When each barrier is touched is kept with the market, so that the table
-    of another pair with one of the same distances takes a tenth of the time.
+    Time grows with n_bins; the hold has no influence. The market caches touch times, so a table that shares a distance
+    with an earlier table takes a tenth of the time.
     """
     if isinstance(bins, Market):
         market = bins
