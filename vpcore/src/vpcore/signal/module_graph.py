@@ -1,4 +1,4 @@
-"""The import graph of Python source, read without importing anything.
+"""The import graph of Python source, read from text alone.
 
 A module reaches the modules of its import statements, inside functions too, and the ``__init__`` of every package on
 the way. Imports under ``if TYPE_CHECKING`` never run and are left out, with one exception: a package with a
@@ -264,7 +264,7 @@ class Place(NamedTuple):
 
 
 def place_of_top(name: str) -> Place | None:
-    """Return the place of a top-level module, or None."""
+    """Return the place of a top-level module; None if unknown."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -342,7 +342,7 @@ class ModuleGraph:
         return self._read[file]
 
     def place(self, name: str) -> Place | None:
-        """Return the place of a module, or None."""
+        """Return the place of a module; None if unknown."""
         if name not in self._places:
             package, _, own = name.rpartition(".")
             above = self.place(package) if package else None

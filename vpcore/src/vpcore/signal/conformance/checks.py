@@ -1,4 +1,4 @@
-"""The conformance checks of a signal, one function each. A check returns nothing or raises `CheckFailed`."""
+"""The conformance checks of a signal, one function per check. A failed check raises `CheckFailed`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ MIRROR_TOLERANCE = 1e-9
 
 
 class CheckFailed(Exception):
-    """A check found the signal wrong. The message is a clause that follows the signal's name."""
+    """A failed check. The message is a clause that follows the signal's name."""
 
 
 class Subject:
-    """A signal under test, its data, and the values that several checks need.
+    """A signal under test, its data, and its values, which several checks share.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Subject:
         The signal, with its parameters.
     data : SessionData
     rules : TradeRules, optional
-        For signals that learn.
+        Trade rules of a learning signal.
     """
 
     def __init__(self, signal: Signal, data: SessionData, rules: TradeRules | None = None) -> None:
@@ -55,7 +55,7 @@ class Subject:
 
     @property
     def context(self) -> SignalContext:
-        """What the signal is told at its start."""
+        """The context for `Signal.start`."""
         return SignalContext.of(self.data, self.rules)
 
     @property
@@ -80,13 +80,13 @@ class Subject:
 
     @property
     def first_warm(self) -> int:
-        """The first bin after the warm-up; the number of bins if there is none."""
+        """The first bin after the warm-up; the number of bins if the data end before."""
         valid = np.flatnonzero(self.data.valid)
         return int(valid[self.warmup]) if 0 <= self.warmup < len(valid) else self.data.n_bins
 
 
 def first_difference(a: Values, b: Values) -> int | None:
-    """Return the first index at which two vectors differ in any bit, None if they are the same; NaN equals NaN."""
+    """Return the first index with different bits in two vectors; None if all are equal. NaN equals NaN."""
     same = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
     return None if same.all() else int(np.argmin(same))
 
@@ -107,7 +107,7 @@ def _require_same(a: Values, b: Values, problem: str) -> None:
 
 
 def check_shape(subject: Subject) -> None:
-    """One float64 per bin, NaN in invalid bins, no infinity, and not NaN everywhere."""
+    """One float64 per bin: NaN in invalid bins, finite or NaN elsewhere, and a number in at least one bin."""
     values = subject.values
     if subject.first_warm < subject.data.n_bins and np.isnan(values).all():
         raise CheckFailed(
@@ -116,14 +116,14 @@ def check_shape(subject: Subject) -> None:
 
 
 def check_declared_columns(subject: Subject) -> None:
-    """Neither batch nor streaming reads a column that is not declared."""
+    """Batch and streaming read declared columns only."""
     part = subject.data.prefix(min(subject.data.n_bins, subject.first_warm + 50))
     subject.compute(part)
     subject.stream(part)
 
 
 def check_read_only(subject: Subject) -> None:
-    """Neither batch nor streaming changes its input."""
+    """Batch and streaming leave their input unchanged."""
     data = subject.data
     before = {name: array.tobytes() for name, array in (*data.bins.items(), *data.grids.items())}
     subject.compute(data)
@@ -200,7 +200,7 @@ def check_prefix(subject: Subject) -> None:
 
 
 def check_future(subject: Subject) -> None:
-    """Other data from some bin on leave the values before it as they were."""
+    """A change of the data from some bin on keeps all earlier values."""
     values = subject.values
     for seed, n in enumerate(cuts(subject)):
         other = subject.compute(subject.data.disturbed(n, seed))
@@ -238,7 +238,7 @@ def check_mirror(subject: Subject) -> None:
 
 
 def check_warmup(subject: Subject) -> None:
-    """No value during the declared warm-up, and one right after it."""
+    """NaN during the declared warm-up, and a value right after it."""
     n = subject.warmup
     if n < 0:
         raise CheckFailed(f"declares a warm-up of {n} bins; it must be at least 0.")
@@ -258,7 +258,7 @@ def check_warmup(subject: Subject) -> None:
 
 
 def check_degenerate(subject: Subject) -> None:
-    """No bins, no valid bin, and a market in which nothing moves are no problem."""
+    """Empty data, data without a valid bin, and a constant market work."""
     for label, data in (
         ("no bins", subject.data.prefix(0)),
         ("one bin", subject.data.prefix(1)),
@@ -305,7 +305,7 @@ def check_parameters(subject: Subject) -> None:
 
 
 def _base(subject: Subject, varied: Signal, name: str) -> Values:
-    """Return the values with every parameter as in `varied` but for `name`."""
+    """Return the values with every parameter as in `varied`, except for `name`."""
     params = varied.params.model_copy(update={name: getattr(subject.signal.params, name)})
     if params == subject.signal.params:
         return subject.values
@@ -313,7 +313,7 @@ def _base(subject: Subject, varied: Signal, name: str) -> Values:
 
 
 def check_round_trip(subject: Subject) -> None:
-    """Parameters survive JSON, have a schema, and refuse what they do not know."""
+    """Parameters survive JSON, have a schema, and refuse unknown names."""
     signal = subject.signal
     params = signal.params
     again = type(params).parse(params.plain())
@@ -346,7 +346,7 @@ def check_pickle(subject: Subject) -> None:
 
 
 def check_model(subject: Subject) -> None:
-    """A learning signal's model survives saving and loading, and is refused where it does not belong."""
+    """A learning signal's model survives saving and loading; other signals refuse it."""
     problem = model_problem(subject)
     if problem:
         raise CheckFailed(problem)
@@ -371,19 +371,19 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 """Every check by name, in the order in which they run."""
 
 GATE = ("shape", "declared-columns", "read-only", "determinism", "prefix", "future", "stream")
-"""What must be proved before a signal's results may be stored or promoted: causality and streaming parity."""
+"""Checks before a signal's results are stored or promoted: causality and streaming parity."""
 
 CAUSAL = ("prefix", "future", "stream")
 """Checks whose failure is a `CausalityError`."""
 
 
 def applies(name: str, signal: Signal) -> bool:
-    """Return whether a check is meant for a signal: a learned one need not be antisymmetric, others have no model."""
+    """Return True if a check applies: ``mirror`` to statistical, ``model`` to learning signals, others to all."""
     return {"mirror": isinstance(signal, StatisticalSignal), "model": isinstance(signal, MLSignal)}.get(name, True)
 
 
 def run_check(name: str, subject: Subject) -> str:
-    """Run one check; return an empty string, or what is wrong as a clause that follows the signal's name."""
+    """Run one check; return the problem as a clause that follows the signal's name, empty for a pass."""
     try:
         CHECKS[name](subject)
     except CheckFailed as failure:
