@@ -4,9 +4,9 @@ Per cell, with the score ``s`` and its causal backward differences per second ``
 
     projected(h) = clip(exp(-lambda h) * (s + d1 h + d2 h^2 / 2 [+ d3 h^3 / 6]), -1, 1)         h in seconds
 
-``d1`` is the difference to the score of the last bin over the bin width, ``d2`` that of ``d1``, ``d3`` that of ``d2``.
-Where there is no last bin (the start, and the first bin after invalid ones) all three are 0, as with the composite's.
-The damping acts on the whole sum: the farther ahead, the nearer to 0, which says nothing.
+``d1`` is the difference to the score of the previous bin divided by the bin width; ``d2`` and ``d3`` are the same
+differences of ``d1`` and ``d2``. In the first bin, and in the first bin after invalid bins, all three are 0, as in the
+composite. The damping acts on the whole sum: far horizons approach 0, the neutral score.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class ProjectionConfig(BaseModel):
     Parameters
     ----------
     horizons_ms : tuple of int
-        How far ahead, in ms, rising; whole bins of the pipeline.
+        Horizons in ms, ascending; whole bins of the pipeline.
     use_cubic : bool
-        Whether the third difference takes part.
+        True adds the term of the third difference.
     damping_lambda : float
         Decay of the projection with its horizon, in 1/s; at least 0.
     """
@@ -57,7 +57,7 @@ class ProjectionConfig(BaseModel):
         return horizons
 
     def check(self, cell_width_ns: int) -> None:
-        """Raise `ConfigError` if a horizon is not a whole number of bins."""
+        """Raise `ConfigError` if a horizon contains a fraction of a bin."""
         for horizon in self.horizons_ms:
             if ms_to_ns(horizon) % cell_width_ns:
                 width_ms = cell_width_ns / NS_PER_MS
@@ -87,7 +87,7 @@ def _project_bins(
     score : float64[n_bins, n_cells]
         Scores of the cells.
     valid : bool[n_bins]
-        Whether each bin's book was valid.
+        True for each bin with a valid book.
     bin_seconds : float
         Width of a bin.
     horizons : float64[2, n_horizons]
@@ -146,7 +146,7 @@ class Projector:
     Raises
     ------
     ConfigError
-        If a horizon is not a whole number of bins.
+        If a horizon contains a fraction of a bin.
     """
 
     def __init__(self, config: ProjectionConfig, n_cells: int, cell_width_ns: int) -> None:
@@ -177,7 +177,7 @@ class Projector:
         Raises
         ------
         ConfigError
-            If the shapes do not fit.
+            If the shapes differ from these.
         """
         rows = np.ascontiguousarray(score, dtype=np.float64)
         usable = np.ascontiguousarray(valid, dtype=np.bool_)

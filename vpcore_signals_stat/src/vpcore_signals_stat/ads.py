@@ -11,11 +11,11 @@ For each slope window n, the least squares slope of the last n asymmetries, per 
 
     value = sum_n w_n tanh(z_n / tanh_scale) / sum_n w_n                               in [-1, 1]
 
-Economic reading: size that arrives on the bid and leaves the ask leans the book upwards. The level of that lean is
-known to everyone who sees the book; its slope says that the lean is being built right now, and the z that it is unusual
-for this market. Near bands weigh more, and the square root keeps the far, wide ones from being averaged away.
+Economic reading: size that arrives on the bid and leaves the ask leans the book upwards. Everyone who sees the book
+knows the level of this lean. A steep slope means that the lean is growing now, and a large z that the slope is unusual
+for this market. Near bands weigh more; the square root preserves the weight of far, wide bands.
 
-Positive is bullish. Nothing is said (NaN) until the longest slope window and then the z window have filled.
+Positive is bullish. The value is NaN until the longest slope window and then the z window have filled.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     bands: npt.NDArray[np.int64]
     band_weights: npt.NDArray[np.float64]

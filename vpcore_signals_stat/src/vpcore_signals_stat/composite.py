@@ -16,7 +16,7 @@ its level, and their errors are not the same. Dividing by the magnitude, and not
 sign of each part. The tanh keeps a single part in an unusual minute from drowning the others.
 
 Durations are in ms and are rounded to whole bins, so that the signal means the same at every bin width. Positive is
-bullish. Nothing is said (NaN) until the first part with a weight is warm.
+bullish. The value is NaN until the first part with a weight is warm.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SlopeMs = Annotated[float, Field(ge=1.0, le=600_000.0)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind: the parts' states, and the magnitudes."""
+    """Memory between bins, with the parameters: the parts' states, and the magnitudes."""
 
     ads: ads.State
     pfp: pfp.State
@@ -57,7 +57,7 @@ class State(NamedTuple):
 
 @jit
 def _voice(state: State, part: int, x: float) -> float:
-    """Take one part's value into its magnitude and return what it says; NaN while it is not warm."""
+    """Update the magnitude of one part and return the scaled value of the part; NaN until it is warm."""
     if math.isnan(x):
         return x
     square = ema_step(state.squares[part], x * x, state.alpha)

@@ -27,7 +27,7 @@ a move of the mid brings levels with another history near the touch and changes 
 The derivatives say whether the push is growing. The root mean square, unlike a MAD, is not 0 when most bins are quiet,
 and the floor keeps the last traces of a fading memory from speaking at full voice.
 
-Positive is bullish. Nothing is said (NaN) until the window of the root mean square is full.
+Positive is bullish. The value is NaN until the window of the root mean square is full.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Floor = Annotated[float, Field(gt=0.0, le=1e9)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     tick_int: int
     bin_seconds: float

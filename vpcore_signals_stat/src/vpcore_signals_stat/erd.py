@@ -15,7 +15,7 @@ is being rearranged at many prices at once, a change of regime; only then is a l
 goes with the side where liquidity builds (a building bid is bullish). Variant b goes against the side that has become
 disordered: resistance that breaks up lets the price rise.
 
-Positive is bullish. Nothing is said (NaN) until the z window is full.
+Positive is bullish. The value is NaN until the z window is full.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ENTROPY_FLOOR = 1e-6
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     band: int
     by_score: bool

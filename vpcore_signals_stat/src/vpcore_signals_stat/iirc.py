@@ -17,7 +17,7 @@ level is soon in the price; its rate of change says that the balance is tipping 
 slow one asks that it lasts. Small floors keep an empty side at a ratio of 1 instead of at none, and slopes below the
 noise floor are those of a ratio that merely drifts with the engine's memory.
 
-Positive is bullish. Nothing is said (NaN) until the slow window is full.
+Positive is bullish. The value is NaN until the slow window is full.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vpcore_signals_stat.book import require_reach
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     band: int
     fast: int

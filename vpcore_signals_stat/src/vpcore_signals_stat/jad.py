@@ -17,7 +17,7 @@ Economic reading: where jerk and acceleration agree, the shift of flow towards o
 acceleration, the steadier of the two, says how large it is. Where they part, the acceleration is the past and the jerk
 the turn: it has the larger weight there. The z says how unusual the push is for this market.
 
-Positive is bullish. Nothing is said (NaN) until the z window is full.
+Positive is bullish. The value is NaN until the z window is full.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ JERK_SECONDS = 10.0
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     cell_weights: npt.NDArray[np.float64]
     agree_weight: float

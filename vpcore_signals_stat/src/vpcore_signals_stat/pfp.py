@@ -9,23 +9,22 @@ Per side, the mean over the inner cells (|k| of 1 to 3) and over the outer ones 
     front, retreat = lead of the bid side - lead of the ask side
     value  = ((1 - pull_weight) front - pull_weight retreat) / 2                     in (-1, 1)
 
-**Which series is lagged.** When the inner cells lead, what happens outside *now* is what happened inside *before*: the
-inner series is the lagged one in ``ahead``. In ``behind``, which is large when the outer cells lead, it is the outer
-one.
+**The lagged series.** When the inner cells lead, the outer activity *now* resembles the inner activity *before*:
+``ahead`` lags the inner series. ``behind`` lags the outer series and is large when the outer cells lead.
 
-**What it is compared with.** The obvious comparison is the product at the same time, E[inner(t) outer(t)]. But flows
-have a memory (2 s by default), so a lagged product is smaller than that one even if the two bands do the same at the
-same time, and as small as if the outer cells led: ``ahead`` over it tells a lead from its absence, but not from its
-opposite. ``behind`` over it has the same bias; dividing the two ratios removes it, and the product at the same time
-with it. ``lead`` is the tanh of half the logarithm of what is left, ahead / behind (but for the floor): above 0 when
-the inner cells lead, below 0 when the outer ones do, and 0 when neither does.
+**The comparison.** The obvious comparison is the product at the same time, E[inner(t) outer(t)]. But flows have a
+memory (2 s by default), so a lagged product is smaller than the simultaneous product, for simultaneous bands as well as
+for leading outer cells. The ratio of ``ahead`` to the simultaneous product finds a lead of the inner cells and confuses
+the other two cases. The ratio of ``behind`` has the same bias, and the quotient of both ratios, ahead / behind, is free
+of it. ``lead`` is the tanh of half the logarithm of ahead / behind (up to the floor): above 0 when the inner cells
+lead, below 0 when the outer cells lead, and 0 when neither leads.
 
 Economic reading: orders that arrive and trade at the best bid and are then backed by orders behind them are a front
 that others join: support grows outwards, which is bullish. A retreat that starts at the best bid and spreads outwards
 is the opposite. The ratio takes out how busy a side is.
 
 No product reaches across invalid bins: after them the lag fills anew, and the averages wait. Positive is bullish.
-Nothing is said (NaN) for the lag and one time constant.
+The value is NaN for the lag and one time constant.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ SEEN, LAST_SEQ = range(2)
 
 
 class State(NamedTuple):
-    """What a bin leaves behind. Rows: front and retreat of the bid side, then of the ask side."""
+    """Memory between bins, with the parameters. Rows: front and retreat of the bid side, then of the ask side."""
 
     lag: int
     warmup: int
@@ -68,7 +67,7 @@ class State(NamedTuple):
 
 @jit
 def _lead(state: State, row: int, inner: float, outer: float) -> float:
-    """Take one bin's activity of one side and return how far inner leads outer there."""
+    """Add one bin's activity of one side and return the lead of the inner over the outer cells."""
     push(state.inner[row], state.cursors[row, 0], inner)
     push(state.outer[row], state.cursors[row, 1], outer)
     if state.cursors[row, 0, 0] > state.lag:
@@ -119,7 +118,7 @@ def pfp_step(
 
 
 class Pfp(StatisticalSignal):
-    """Whether activity near the touch runs ahead of activity farther out, bid minus ask."""
+    """Lead of activity near the touch over activity farther out, bid minus ask."""
 
     version = 1
     columns = ("bin_seq", "v_add", "v_pull", "v_fill")

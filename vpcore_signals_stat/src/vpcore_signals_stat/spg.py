@@ -20,7 +20,7 @@ counts, at the touch; the same on the ask side is resistance. The fast average i
 from the slow one says that the lean is new, and the curvature asks about the three cells at the touch alone, where a
 peak or a hole shows first.
 
-Positive is bullish. Nothing is said (NaN) until the window of the root mean square is full.
+Positive is bullish. The value is NaN until the window of the root mean square is full.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     band: int
     vacuum_weight: float
