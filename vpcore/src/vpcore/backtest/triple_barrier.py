@@ -215,9 +215,7 @@ class OutcomeTable:
         return which, entries[which], side[which]
 
 
-def outcome_table(
-    bins: Market | Mapping[str, npt.NDArray[Any]], rules: TradeRules, tick_int: int | None = None
-) -> OutcomeTable:
+def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
     """Return the outcome of a long and of a short entered at the end of every bin.
 
     The barriers are tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin; an
@@ -226,12 +224,10 @@ def outcome_table(
 
     Parameters
     ----------
-    bins : Market or mapping of name to array
-        A prepared market, or bin columns, which need `tick_int`.
+    market : Market
+        The bins.
     rules : TradeRules
         Barriers, hold and price decide the table; the other rules have no influence.
-    tick_int : int, optional
-        Tick size in fixed point (1e-9).
 
     Returns
     -------
@@ -243,14 +239,7 @@ def outcome_table(
     Time grows with n_bins; the hold has no influence. The market caches touch times, so a table that shares a distance
     with an earlier table takes a tenth of the time.
     """
-    if isinstance(bins, Market):
-        market = bins
-    elif tick_int is None:
-        raise ValueError("outcome_table needs tick_int with plain columns.")
-    else:
-        market = Market.from_bins(bins, tick_int)
-    n_bins = market.n_bins
-    shape = (2, n_bins)
+    shape = (2, market.n_bins)
     table = OutcomeTable(
         outcome=np.empty(shape, dtype=np.int8),
         tie=np.empty(shape, dtype=np.bool_),
@@ -262,20 +251,20 @@ def outcome_table(
     touch = rules.price == "touch"
     scale = 1 if touch else HALF_TICKS_PER_TICK
     tp, sl, hold = rules.tp_ticks * scale, rules.sl_ticks * scale, rules.max_hold_bins
-    m = market
     if touch:
         widest = rules.sl_ticks
-        long = (m.ask, "bid_high", "bid_low", m.bid)
-        short = (m.bid, "ask_low", "ask_high", m.ask)
+        long = (market.ask, "bid_high", "bid_low", market.bid)
+        short = (market.bid, "ask_low", "ask_high", market.ask)
     else:
         widest = _HIGHEST
-        long = (m.mid2, "mid2_high", "mid2_low", m.mid2)
-        short = (m.mid2, "mid2_low", "mid2_high", m.mid2)
+        long = (market.mid2, "mid2_high", "mid2_low", market.mid2)
+        short = (market.mid2, "mid2_low", "mid2_high", market.mid2)
     for row, (sign, (entry, towards, away, last)) in enumerate(((1, long), (-1, short))):
-        taken, stopped = m.touch_times(entry, towards, sign, tp, hold), m.touch_times(entry, away, -sign, sl, hold)
+        taken = market.touch_times(entry, towards, sign, tp, hold)
+        stopped = market.touch_times(entry, away, -sign, sl, hold)
         barrier.first_touch(
-            entry, getattr(m, away), last, m.mid2, m.valid, m.spread, m.last_valid, taken, stopped,
-            sign, tp, widest, hold, HALF_TICKS_PER_TICK // scale,
+            entry, getattr(market, away), last, market.mid2, market.valid, market.spread, market.last_valid,
+            taken, stopped, sign, tp, widest, hold, HALF_TICKS_PER_TICK // scale,
             table.outcome[row], table.tie[row], table.exit_bin[row], table.resolved_at[row],
             table.net[row], table.gross[row],
         )  # fmt: skip
