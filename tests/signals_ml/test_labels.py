@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trade_rules import rules_of
 
 from vpcore import TradeRules
-from vpcore.backtest.triple_barrier import MARKET_COLUMNS, outcome_table
+from vpcore.backtest.triple_barrier import MARKET_COLUMNS, Market, outcome_table
 from vpcore.testing import synthetic_dataset
 from vpcore_signals_ml.labels import DOWN, NEVER, NONE, OPEN, UNKNOWN, UP, Labels, new_book, prices_of, resolve
 
@@ -47,7 +47,7 @@ rules_drawn = st.builds(
 @given(seed=st.integers(0, 1000), rules=rules_drawn, invalid=st.sampled_from([0.0, 0.02, 0.3]))
 def test_they_equal_the_outcome_table(seed, rules, invalid):
     data = synthetic_dataset(seed, 300, invalid=invalid)
-    table = outcome_table({name: data.bin(name) for name in MARKET_COLUMNS}, rules, TICK)
+    table = outcome_table(Market.from_bins({name: data.bin(name) for name in MARKET_COLUMNS}, TICK), rules)
     seq, outcome, ends, y, known = resolved(data, rules)
     last = int(seq[-1])
     for row, bin_ in enumerate(seq):

@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trade_rules import rules_of
 
-from vpcore.backtest.triple_barrier import Market, outcome_table
+from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
 from vpcore.errors import DatasetError
 from vpcore.kernels import barrier
+from vpcore.rules import TradeRules
+
+
+def outcomes(bins: dict[str, Any], rules: TradeRules, tick_int: int) -> OutcomeTable:
+    return outcome_table(Market.from_bins(bins, tick_int), rules)
 
 
 def quiet(n_bins: int, bid: int = 100, ask: int = 101, tick: int = 1) -> dict[str, Any]:
@@ -61,7 +66,7 @@ def test_table_equals_a_plain_loop(
     spread: int,
 ) -> None:
     bins = naive.market(seed, n_bins, p_invalid=p_invalid, max_spread=spread)
-    table = outcome_table(bins, rules_of(tp, sl, hold, price), naive.tick)  # type: ignore[arg-type]
+    table = outcomes(bins, rules_of(tp, sl, hold, price), naive.tick)  # type: ignore[arg-type]
     for row, side in enumerate((1, -1)):
         for e in range(n_bins):
             want = naive.trade(bins, e, side, tp, sl, hold, price)
@@ -79,30 +84,30 @@ def test_table_equals_a_plain_loop(
 def test_both_barriers_in_one_bin_are_the_stop_at_the_adverse_extreme() -> None:
     bins = quiet(3)
     bins["bid_high_int"][1], bins["bid_low_int"][1] = 110, 95
-    table = outcome_table(bins, rules_of(4, 4, 2), 1)
+    table = outcomes(bins, rules_of(4, 4, 2), 1)
     assert (table.outcome[0, 0], table.tie[0, 0], table.net[0, 0]) == (-1, True, 2 * (95 - 101))
 
 
 def test_take_profit_is_paid_at_the_barrier_and_reached_by_equality() -> None:
     bins = quiet(3)
     bins["bid_high_int"][2] = 105
-    table = outcome_table(bins, rules_of(4, 4, 2), 1)
+    table = outcomes(bins, rules_of(4, 4, 2), 1)
     assert (table.outcome[0, 0], table.net[0, 0], table.exit_bin[0, 0]) == (1, 8, 2)
     bins["bid_high_int"][2] = 104
-    assert outcome_table(bins, rules_of(4, 4, 2), 1).outcome[0, 0] == 0
+    assert outcomes(bins, rules_of(4, 4, 2), 1).outcome[0, 0] == 0
 
 
 def test_the_bin_of_the_entry_itself_is_not_tested() -> None:
     bins = quiet(3)
     bins["bid_high_int"][0] = 500
-    assert outcome_table(bins, rules_of(4, 4, 2), 1).outcome[0, 0] == 0
+    assert outcomes(bins, rules_of(4, 4, 2), 1).outcome[0, 0] == 0
 
 
 def test_stop_not_wider_than_the_spread_is_no_trade_at_the_touch_only() -> None:
     bins = quiet(3, bid=100, ask=104)
-    assert (outcome_table(bins, rules_of(4, 4, 2), 1).outcome == barrier.NO_TRADE).all()
-    assert (outcome_table(bins, rules_of(4, 5, 2), 1).outcome == 0).all()
-    assert (outcome_table(bins, rules_of(4, 4, 2, "mid"), 1).outcome == 0).all()
+    assert (outcomes(bins, rules_of(4, 4, 2), 1).outcome == barrier.NO_TRADE).all()
+    assert (outcomes(bins, rules_of(4, 5, 2), 1).outcome == 0).all()
+    assert (outcomes(bins, rules_of(4, 4, 2, "mid"), 1).outcome == 0).all()
 
 
 def test_a_timeout_pays_the_spread_and_leaves_in_the_last_valid_bin() -> None:
@@ -110,13 +115,13 @@ def test_a_timeout_pays_the_spread_and_leaves_in_the_last_valid_bin() -> None:
     invalidate(bins, 3)
     bins["best_bid_price_int"][2], bins["mid2_high"][2], bins["best_ask_price_int"][2] = 99, 199, 100
     bins["bid_low_int"][2] = bins["ask_low_int"][2] = 99
-    table = outcome_table(bins, rules_of(9, 9, 3), 1)
+    table = outcomes(bins, rules_of(9, 9, 3), 1)
     assert (table.outcome[0, 0], table.exit_bin[0, 0], table.net[0, 0], table.gross[0, 0]) == (0, 2, 2 * (99 - 101), -2)
     assert table.resolved_at[0, 0] == 3
 
 
 def test_a_trade_cut_by_the_end_of_the_data_is_never_resolved_within_it() -> None:
-    table = outcome_table(quiet(4), rules_of(9, 9, 3), 1)
+    table = outcomes(quiet(4), rules_of(9, 9, 3), 1)
     assert table.resolved_at[0].tolist() == [3, 4, 5, 6]
     assert table.exit_bin[0].tolist() == [3, 3, 3, 3]
     assert table.net[0, 3] == -2  # entered in the last bin: out at once, over the spread
@@ -124,7 +129,7 @@ def test_a_trade_cut_by_the_end_of_the_data_is_never_resolved_within_it() -> Non
 
 def test_tables_cannot_be_written() -> None:
     with pytest.raises(ValueError, match="read-only"):
-        outcome_table(quiet(4), rules_of(9, 9, 3), 1).net[0, 0] = 1
+        outcomes(quiet(4), rules_of(9, 9, 3), 1).net[0, 0] = 1
 
 
 def test_wrong_bins_are_refused() -> None:
@@ -141,10 +146,8 @@ def test_wrong_bins_are_refused() -> None:
         Market.from_bins({**bins, "best_bid_price_int": bins["best_ask_price_int"]}, 1)
     with pytest.raises(DatasetError, match="tick_int must be at least 1"):
         Market.from_bins(bins, 0)
-    with pytest.raises(ValueError, match="needs tick_int"):
-        outcome_table(bins, rules_of(4, 4, 5))
 
 
 def test_an_empty_dataset_has_an_empty_table() -> None:
-    table = outcome_table(quiet(0), rules_of(4, 4, 5), 1)
+    table = outcomes(quiet(0), rules_of(4, 4, 5), 1)
     assert table.outcome.shape == (2, 0)

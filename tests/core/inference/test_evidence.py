@@ -19,7 +19,7 @@ from vpcore.inference.evidence import gate_failures, overfitting, too_few, verdi
 from vpcore.inference.ranking import Evidence, adjusted, by_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.statistics.multiple_testing import standardised, step_down
-from vpcore.statistics.sharpe import deflated_sharpe
+from vpcore.statistics.sharpe import deflated_sharpes
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -90,7 +90,9 @@ def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
     everything = db.query_runs()
     variance = float(np.var(everything["net_pnl_ticks"].to_numpy() / 2.0, ddof=1))
     sharpe = first[0].sum() / 20 / 2.0
-    assert in_order["dsr"][0] == pytest.approx(deflated_sharpe(sharpe, 15.0, 0.0, 3.0, variance=variance, n_trials=9))
+    assert in_order["dsr"][0] == pytest.approx(
+        deflated_sharpes([sharpe], [15.0], [0.0], [3.0], variance=variance, n_trials=9)[0]
+    )
     assert weighed["n_trials"].to_list() == [9] * 5
     again, _ = evidence_by_dataset(db, found, min_trades=5)
     assert again.equals(weighed)

@@ -346,3 +346,17 @@ def test_signal_is_abstract():
 def test_frame_without_reading_costs_no_column():
     frame = SignalFrame(("v_add",), {}, {}, owner="S", bin_seq=0, valid=False)
     assert not frame.valid
+
+
+def test_a_statistical_signal_without_kernel_and_step_is_named() -> None:
+    class Empty(StatisticalSignal):
+        columns = ("v_add",)
+
+        def start(self, context: SignalContext) -> None:
+            return None
+
+        def warmup_bins(self, context: SignalContext) -> int:
+            return 0
+
+    with pytest.raises(SignalError, match=r"Signal 'Empty' has no formula\. Define its kernel or its step\."):
+        Empty().step(None, None)  # type: ignore[arg-type]

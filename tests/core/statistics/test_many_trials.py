@@ -18,9 +18,14 @@ from vpcore.backtest.triple_barrier import outcome_table
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.pbo import cross_validate, overfit_probability
 from vpcore.statistics.permutation import rotated
-from vpcore.statistics.sharpe import deflated_sharpe, deflated_sharpes, expected_best_sharpe
+from vpcore.statistics.sharpe import deflated_sharpes, expected_best_sharpe
 
 # -- deflated Sharpe ratio ---------------------------------------------------------------------------------------------
+
+
+def deflated_sharpe(*figures: float, variance: float, n_trials: int) -> float | None:
+    (found,) = deflated_sharpes(*([figure] for figure in figures), variance=variance, n_trials=n_trials)
+    return found
 
 
 def test_the_example_of_the_paper() -> None:

@@ -1,4 +1,4 @@
-"""One axis of a sweep as a person writes it: a list, a range, or a range in equal ratios."""
+"""One axis of a sweep in a specification: a list, a range, or a range in equal ratios."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from vpcore.errors import did_you_mean
 
 MOST_VALUES = 10_000
-"""Of one axis: a step that lost a few zeros shall be an error and not a full memory."""
+"""Limit of values per axis: a step with missing zeros is an error before it fills the memory."""
 
 _DIGITS = 6
 _RANGE, _LOG = ("from", "to", "step"), ("log", "num", "whole")
@@ -18,15 +18,15 @@ _FORMS = "Write a list, {from: 60, to: 480, step: 60} or {log: [0.001, 1], num: 
 
 
 def axis_values(value: Any) -> Any:
-    """Return the values of an axis that is written as a range; what is no mapping is returned as it is.
+    """Return the values of an axis. A range is a mapping; anything else is returned unchanged.
 
     Parameters
     ----------
     value : mapping or anything
-        ``{from, to, step}``: from `from` in steps up to `to`, which is a value if a step meets it; reckoned in
-        decimals, so that 0.1 to 0.3 by 0.1 is three values and the last is 0.3.
-        ``{log: [low, high], num}``: `num` values in equal ratios, both ends included, to six significant digits;
-        with ``whole: true`` rounded to whole numbers, of which equal ones count once.
+        ``{from, to, step}``: from `from` in steps up to `to`, which is included if a step meets it. The arithmetic is
+        decimal: 0.1 to 0.3 by 0.1 gives three values, and the last is 0.3.
+        ``{log: [low, high], num}``: `num` values in equal ratios, both ends included, to six significant digits. With
+        ``whole: true`` the values are distinct whole numbers.
 
     Returns
     -------
@@ -36,8 +36,8 @@ def axis_values(value: Any) -> Any:
     Raises
     ------
     ValueError
-        If it is neither, a bound is no number, the bounds are the wrong way round, or there are more than
-        `MOST_VALUES` values.
+        If the mapping has another form, a bound of another type than a number, bounds in descending order, or more
+        than `MOST_VALUES` values.
     """
     if not isinstance(value, Mapping):
         return value

@@ -4,9 +4,9 @@ Per cell, with the score ``s`` and its causal backward differences per second ``
 
     projected(h) = clip(exp(-lambda h) * (s + d1 h + d2 h^2 / 2 [+ d3 h^3 / 6]), -1, 1)         h in seconds
 
-``d1`` is the difference to the score of the last bin over the bin width, ``d2`` that of ``d1``, ``d3`` that of ``d2``.
-Where there is no last bin (the start, and the first bin after invalid ones) all three are 0, as with the composite's.
-The damping acts on the whole sum: the farther ahead, the nearer to 0, which says nothing.
+``d1`` is the difference to the score of the previous bin divided by the bin width; ``d2`` and ``d3`` are the same
+differences of ``d1`` and ``d2``. In the first bin, and in the first bin after invalid bins, all three are 0, as in the
+composite. The damping acts on the whole sum: far horizons approach 0, the neutral score.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class ProjectionConfig(BaseModel):
     Parameters
     ----------
     horizons_ms : tuple of int
-        How far ahead, in ms, rising; whole bins of the pipeline.
+        Horizons in ms, ascending; whole bins of the pipeline.
     use_cubic : bool
-        Whether the third difference takes part.
+        True adds the term of the third difference.
     damping_lambda : float
         Decay of the projection with its horizon, in 1/s; at least 0.
     """
@@ -57,7 +57,7 @@ class ProjectionConfig(BaseModel):
         return horizons
 
     def check(self, cell_width_ns: int) -> None:
-        """Raise `ConfigError` if a horizon is not a whole number of bins."""
+        """Raise `ConfigError` if a horizon contains a fraction of a bin."""
         for horizon in self.horizons_ms:
             if ms_to_ns(horizon) % cell_width_ns:
                 width_ms = cell_width_ns / NS_PER_MS
@@ -75,7 +75,6 @@ def _project_bins(
     valid: npt.NDArray[np.bool_],
     bin_seconds: float,
     horizons: FloatArray,
-    damping: FloatArray,
     cubic: bool,
     last: FloatArray,
     started: npt.NDArray[np.bool_],
@@ -88,22 +87,22 @@ def _project_bins(
     score : float64[n_bins, n_cells]
         Scores of the cells.
     valid : bool[n_bins]
-        Whether each bin's book was valid.
+        True for each bin with a valid book.
     bin_seconds : float
         Width of a bin.
-    horizons, damping : float64[n_horizons]
+    horizons : float64[2, n_horizons]
         Seconds, and ``exp(-lambda h)``.
     cubic : bool
-        Whether the third difference takes part.
+        True adds the term of the third difference.
     last : float64[3, n_cells], written
         Score, d1 and d2 of the last valid bin.
     started : bool[1], written
-        Whether there is one.
+        True after a valid bin: `last` holds its values.
     out : float64[n_bins, n_horizons, n_cells], written
-        The result.
+        Projected scores, in [-1, 1].
     """
     n_bins, n_cells = score.shape
-    n_horizons = horizons.shape[0]
+    n_horizons = horizons.shape[1]
     for i in range(n_bins):
         if not valid[i]:
             started[0] = False
@@ -124,11 +123,11 @@ def _project_bins(
             last[1, c] = d1
             last[2, c] = d2
             for h in range(n_horizons):
-                ahead = horizons[h]
+                ahead = horizons[0, h]
                 reach = value + d1 * ahead + d2 * ahead * ahead / 2.0
                 if cubic:
                     reach += d3 * ahead * ahead * ahead / 6.0
-                out[i, h, c] = min(max(damping[h] * reach, -1.0), 1.0)
+                out[i, h, c] = min(max(horizons[1, h] * reach, -1.0), 1.0)
         started[0] = True
 
 
@@ -147,7 +146,7 @@ class Projector:
     Raises
     ------
     ConfigError
-        If a horizon is not a whole number of bins.
+        If a horizon contains a fraction of a bin.
     """
 
     def __init__(self, config: ProjectionConfig, n_cells: int, cell_width_ns: int) -> None:
@@ -156,8 +155,7 @@ class Projector:
         self.n_cells = n_cells
         self._bin_seconds = cell_width_ns / NS_PER_S
         seconds = [horizon * NS_PER_MS / NS_PER_S for horizon in config.horizons_ms]
-        self._horizons = np.array(seconds)
-        self._damping = np.array([math.exp(-config.damping_lambda * second) for second in seconds])
+        self._horizons = np.array([seconds, [math.exp(-config.damping_lambda * second) for second in seconds]])
         self._last = np.zeros((3, n_cells))
         self._started = np.zeros(1, dtype=np.bool_)
 
@@ -179,7 +177,7 @@ class Projector:
         Raises
         ------
         ConfigError
-            If the shapes do not fit.
+            If the shapes differ from these.
         """
         rows = np.ascontiguousarray(score, dtype=np.float64)
         usable = np.ascontiguousarray(valid, dtype=np.bool_)
@@ -188,13 +186,12 @@ class Projector:
                 f"score must have the shape ({len(usable)}, {self.n_cells}), one row per bin of valid, "
                 f"was {rows.shape}."
             )
-        out = np.empty((len(rows), len(self._horizons), self.n_cells))
+        out = np.empty((len(rows), self._horizons.shape[1], self.n_cells))
         _project_bins(
             rows,
             usable,
             self._bin_seconds,
             self._horizons,
-            self._damping,
             self.config.use_cubic,
             self._last,
             self._started,

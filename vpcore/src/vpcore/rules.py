@@ -81,7 +81,7 @@ class TradeRules(BaseModel):
         return item() if callable(item) else value
 
     def at(self, tp_ticks: int, sl_ticks: int) -> Self:
-        """Return the same rules with other barriers, which are not validated."""
+        """Return the same rules with other barriers, without validation."""
         return self.model_copy(update={"tp_ticks": tp_ticks, "sl_ticks": sl_ticks})
 
     @property

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +24,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from vpcore.errors import ConfigError, DatasetError, listed
 from vpcore.kernels.robust_z import blend_cells, robust_z_cells
 
-if TYPE_CHECKING:
-    pass
-
 CHANNELS = ("composite_d1", "composite_d2", "composite_d3")
 """Grid columns that the scorer reads, in the order of every per-channel setting."""
 
 _CHUNK = 4096
-"""Bins per chunk of a batch, which bounds the memory of its z-scores. It changes no bit of the result."""
+"""Bins per chunk of a batch. The chunk bounds the memory of z-scores; any value gives the same bits."""
 
 FloatArray = npt.NDArray[np.float64]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -69,7 +66,7 @@ class ScoringConfig(BaseModel):
 
 
 class ZNode(NamedTuple):
-    """What the z-scores of one channel depend on: the shared node of a sweep over the score's other settings."""
+    """Settings behind the z-scores of one channel. Points of a sweep with equal nodes share their z-scores."""
 
     window_bins: int
     min_periods: int
@@ -77,7 +74,7 @@ class ZNode(NamedTuple):
 
 
 def z_nodes(config: ScoringConfig) -> tuple[ZNode, ZNode, ZNode]:
-    """Return, per channel, the settings that its z-scores depend on."""
+    """Return the settings behind the z-scores of each channel."""
     first, second, third = config.zscore_scale_floor
     window, least = config.zscore_window_bins, config.zscore_min_periods
     return ZNode(window, least, first), ZNode(window, least, second), ZNode(window, least, third)
@@ -89,7 +86,7 @@ class ZScorer:
     Parameters
     ----------
     node : ZNode
-        What the z-scores depend on.
+        Settings of the z-scores.
     n_cells : int
         At least 1.
 
@@ -116,7 +113,7 @@ class ZScorer:
         values : float32 or float64[n_bins, n_cells]
             One row per bin.
         valid : bool[n_bins]
-            Where false, z is 0 and the windows stay as they are.
+            False gives a z of 0 and leaves the windows unchanged.
         out : float64[n_bins, n_cells], written
             The result.
 
@@ -140,9 +137,9 @@ def zscore_arrays(values: npt.ArrayLike, valid: npt.ArrayLike, node: ZNode) -> F
     values : float[n_bins, n_cells]
         One row per bin.
     valid : bool[n_bins]
-        Whether each bin's book was valid.
+        True for each bin with a valid book.
     node : ZNode
-        What the z-scores depend on.
+        Settings of the z-scores.
 
     Returns
     -------
@@ -212,7 +209,7 @@ class SpectrumScorer:
         Parameters
         ----------
         d1, d2, d3 : float[n_cells]
-            The derivatives of the composite, of any float type; not kept and not written.
+            The derivatives of the composite, of any float type; read-only.
         valid : bool
             False for an invalid bin: the result is 0 and the windows stay as they are.
         out : (float64[n_cells], int8[n_cells]), optional, written
@@ -257,7 +254,7 @@ class SpectrumScorer:
         d1, d2, d3 : float[n_bins, n_cells]
             The derivatives of the composite.
         valid : bool[n_bins]
-            Whether each bin's book was valid.
+            True for each bin with a valid book.
 
         Returns
         -------
@@ -306,7 +303,7 @@ def score_arrays(
     d1, d2, d3 : float[n_bins, n_cells]
         The derivatives of the composite.
     valid : bool[n_bins]
-        Whether each bin's book was valid.
+        True for each bin with a valid book.
     config : ScoringConfig
         Settings of the scorer.
     n_threads : int

@@ -11,27 +11,27 @@ For each slope window n, the least squares slope of the last n asymmetries, per 
 
     value = sum_n w_n tanh(z_n / tanh_scale) / sum_n w_n                               in [-1, 1]
 
-Economic reading: size that arrives on the bid and leaves the ask leans the book upwards. The level of that lean is
-known to everyone who sees the book; its slope says that the lean is being built right now, and the z that it is unusual
-for this market. Near bands weigh more, and the square root keeps the far, wide ones from being averaged away.
+Economic reading: size that arrives on the bid and leaves the ask leans the book upwards. Everyone who sees the book
+knows the level of this lean. A steep slope means that the lean is growing now, and a large z that the slope is unusual
+for this market. Near bands weigh more; the square root preserves the weight of far, wide bands.
 
-Positive is bullish. Nothing is said (NaN) until the longest slope window and then the z window have filled.
+Positive is bullish. The value is NaN until the longest slope window and then the z window have filled.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.robust_z import robust_z_step
 from vpcore.kernels.rolling import push, rolling_slope
-from vpcore.kernels.spatial import ask_mean, bid_mean, widen
+from vpcore.kernels.spatial import ask_mean, bid_mean
 
 BANDS = ((1, 3), (4, 11), (12, 23))
 """Nearest and farthest |k| of each band."""
@@ -41,7 +41,7 @@ Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     bands: npt.NDArray[np.int64]
     band_weights: npt.NDArray[np.float64]
@@ -91,30 +91,12 @@ def ads_step(state: State, v_add: npt.NDArray[np.float64], v_pull: npt.NDArray[n
     return blend / total if warm else math.nan
 
 
-@jit
-def _run(
-    state: State,
-    v_add: npt.NDArray[np.float32],
-    v_pull: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    add = np.empty(v_add.shape[1])
-    pull = np.empty(v_add.shape[1])
-    for i in range(v_add.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(v_add[i], add)
-        widen(v_pull[i], pull)
-        out[i] = ads_step(state, add, pull)
-
-
 class Ads(StatisticalSignal):
     """Slope of the bid/ask asymmetry of adds and pulls near the touch."""
 
     version = 1
     columns = ("v_add", "v_pull")
+    kernel = ads_step
 
     class Params(SignalParams):
         """Parameters of ``ads``."""
@@ -181,14 +163,3 @@ class Ads(StatisticalSignal):
     def warmup_bins(self, context: SignalContext) -> int:
         """Return the bins until the longest slope window and then the z window are full."""
         return max(self.params.slope_windows) + self.params.zscore_window - 2
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return ads_step(state, frame["v_add"], frame["v_pull"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        state = self.start(SignalContext.of(dataset))
-        _run(state, dataset.grid("v_add"), dataset.grid("v_pull"), dataset.valid, values)
-        return SignalResult(values)

@@ -1,4 +1,4 @@
-"""What several signals need: durations in bins, a grid that reaches far enough, the depth behind the touch."""
+"""Shared helpers of signals: durations in bins, the reach of the grid, the depth behind the touch."""
 
 from __future__ import annotations
 

@@ -16,22 +16,21 @@ its level, and their errors are not the same. Dividing by the magnitude, and not
 sign of each part. The tanh keeps a single part in an unusual minute from drowning the others.
 
 Durations are in ms and are rounded to whole bins, so that the signal means the same at every bin width. Positive is
-bullish. Nothing is said (NaN) until the first part with a weight is warm.
+bullish. The value is NaN until the first part with a weight is warm.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import ema_alpha, ema_step
-from vpcore.kernels.spatial import widen
 from vpcore_signals_stat import ads, msd, pfp
 from vpcore_signals_stat.book import bins_of
 
@@ -43,7 +42,7 @@ SlopeMs = Annotated[float, Field(ge=1.0, le=600_000.0)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind: the parts' states, and the magnitudes."""
+    """Memory between bins, with the parameters: the parts' states, and the magnitudes."""
 
     ads: ads.State
     pfp: pfp.State
@@ -58,7 +57,7 @@ class State(NamedTuple):
 
 @jit
 def _voice(state: State, part: int, x: float) -> float:
-    """Take one part's value into its magnitude and return what it says; NaN while it is not warm."""
+    """Update the magnitude of one part and return the scaled value of the part; NaN until it is warm."""
     if math.isnan(x):
         return x
     square = ema_step(state.squares[part], x * x, state.alpha)
@@ -91,34 +90,12 @@ def _step(
     return blend / total if total > 0.0 else math.nan
 
 
-@jit
-def _run(
-    state: State,
-    bin_seq: npt.NDArray[np.int64],
-    v_add: npt.NDArray[np.float32],
-    v_pull: npt.NDArray[np.float32],
-    v_fill: npt.NDArray[np.float32],
-    vacuum: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    rows = np.empty((4, v_add.shape[1]))
-    for i in range(v_add.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(v_add[i], rows[0])
-        widen(v_pull[i], rows[1])
-        widen(v_fill[i], rows[2])
-        widen(vacuum[i], rows[3])
-        out[i] = _step(state, bin_seq[i], rows[0], rows[1], rows[2], rows[3])
-
-
 class Composite(StatisticalSignal):
     """``ads``, ``pfp`` and ``msd``, each over its running magnitude, blended."""
 
     version = 1
-    columns = ("v_add", "v_pull", "v_fill", "vacuum")
+    columns = ("bin_seq", "v_add", "v_pull", "v_fill", "vacuum")
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``composite``."""
@@ -200,22 +177,3 @@ class Composite(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid: parts that are unusual at the same time are rare."""
         return (0.3, 0.4, 0.5, 0.6)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(state, frame.bin_seq, frame["v_add"], frame["v_pull"], frame["v_fill"], frame["vacuum"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.bin("bin_seq"),
-            dataset.grid("v_add"),
-            dataset.grid("v_pull"),
-            dataset.grid("v_fill"),
-            dataset.grid("vacuum"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

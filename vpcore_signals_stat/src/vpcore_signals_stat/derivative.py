@@ -27,19 +27,19 @@ a move of the mid brings levels with another history near the touch and changes 
 The derivatives say whether the push is growing. The root mean square, unlike a MAD, is not 0 when most bins are quiet,
 and the floor keeps the last traces of a fading memory from speaking at full voice.
 
-Positive is bullish. Nothing is said (NaN) until the window of the root mean square is full.
+Positive is bullish. The value is NaN until the window of the root mean square is full.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import ema_step, push, rolling_rms
 from vpcore.kernels.spatial import exponential_weights
@@ -53,7 +53,7 @@ Floor = Annotated[float, Field(gt=0.0, le=1e9)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     tick_int: int
     bin_seconds: float
@@ -162,29 +162,12 @@ def _step(state: State, bin_seq: int, bid_int: int, ask_int: int, above: int, be
     return blend / total if warm else math.nan
 
 
-@jit
-def _run(
-    state: State,
-    bin_seq: npt.NDArray[np.int64],
-    bid_int: npt.NDArray[np.int64],
-    ask_int: npt.NDArray[np.int64],
-    above: npt.NDArray[np.int32],
-    below: npt.NDArray[np.int32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    for i in range(bin_seq.shape[0]):
-        if valid[i]:
-            out[i] = _step(state, bin_seq[i], bid_int[i], ask_int[i], int(above[i]), int(below[i]))
-        else:
-            out[i] = math.nan
-
-
 class Derivative(StatisticalSignal):
     """Change of bull minus bear flow carried on price levels."""
 
     version = 2
-    columns = ("best_bid_price_int", "best_ask_price_int", "state_above", "state_below")
+    columns = ("bin_seq", "best_bid_price_int", "best_ask_price_int", "state_above", "state_below")
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``derivative``."""
@@ -257,29 +240,3 @@ class Derivative(StatisticalSignal):
     def warmup_bins(self, context: SignalContext) -> int:
         """Return the bins until the window of the root mean square is full."""
         return self.params.rms_window - 1
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(
-            state,
-            frame.bin_seq,
-            frame["best_bid_price_int"],
-            frame["best_ask_price_int"],
-            frame["state_above"],
-            frame["state_below"],
-        )
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.bin("bin_seq"),
-            dataset.bin("best_bid_price_int"),
-            dataset.bin("best_ask_price_int"),
-            dataset.bin("state_above"),
-            dataset.bin("state_below"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

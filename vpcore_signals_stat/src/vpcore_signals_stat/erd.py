@@ -15,29 +15,29 @@ is being rearranged at many prices at once, a change of regime; only then is a l
 goes with the side where liquidity builds (a building bid is bullish). Variant b goes against the side that has become
 disordered: resistance that breaks up lets the price rise.
 
-Positive is bullish. Nothing is said (NaN) until the z window is full.
+Positive is bullish. The value is NaN until the z window is full.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.robust_z import robust_z_step
-from vpcore.kernels.spatial import ask_mean, bid_mean, entropy_of_counts, widen
+from vpcore.kernels.spatial import ask_mean, bid_mean, entropy_of_counts
 
 ENTROPY_FLOOR = 1e-6
 """1.4826 MAD of the entropy at or below which there is no spike: rounding, not a change of the market."""
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     band: int
     by_score: bool
@@ -83,30 +83,12 @@ def _step(state: State, score: npt.NDArray[np.float64], code: npt.NDArray[np.flo
     return math.tanh(z - state.spike_z) * direction
 
 
-@jit
-def _run(
-    state: State,
-    score: npt.NDArray[np.float64],
-    code: npt.NDArray[np.int8],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    score_row = np.empty(score.shape[1])
-    code_row = np.empty(score.shape[1])
-    for i in range(score.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(score[i], score_row)
-        widen(code[i], code_row)
-        out[i] = _step(state, score_row, code_row)
-
-
 class Erd(StatisticalSignal):
     """Spikes of the score's entropy across cells, signed by its asymmetry."""
 
     version = 1
     columns = ("flow_score", "flow_state_code")
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``erd``."""
@@ -150,14 +132,3 @@ class Erd(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid: directions are means over a side and stay well inside [-1, 1]."""
         return (0.02, 0.05, 0.1, 0.15)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(state, frame["flow_score"], frame["flow_state_code"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        state = self.start(SignalContext.of(dataset))
-        _run(state, dataset.grid("flow_score"), dataset.grid("flow_state_code"), dataset.valid, values)
-        return SignalResult(values)

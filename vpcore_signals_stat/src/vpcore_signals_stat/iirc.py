@@ -17,27 +17,27 @@ level is soon in the price; its rate of change says that the balance is tipping 
 slow one asks that it lasts. Small floors keep an empty side at a ratio of 1 instead of at none, and slopes below the
 noise floor are those of a ratio that merely drifts with the engine's memory.
 
-Positive is bullish. Nothing is said (NaN) until the slow window is full.
+Positive is bullish. The value is NaN until the slow window is full.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import new_series, push, rolling_slope
-from vpcore.kernels.spatial import ask_mean, bid_mean, widen
+from vpcore.kernels.spatial import ask_mean, bid_mean
 from vpcore_signals_stat.book import require_reach
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     band: int
     fast: int
@@ -73,33 +73,12 @@ def _step(
     return (1.0 - state.slow_weight) * _voice(state, state.fast) + state.slow_weight * _voice(state, state.slow)
 
 
-@jit
-def _run(
-    state: State,
-    v_add: npt.NDArray[np.float32],
-    v_pull: npt.NDArray[np.float32],
-    v_fill: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    add = np.empty(v_add.shape[1])
-    pull = np.empty(v_add.shape[1])
-    fill = np.empty(v_add.shape[1])
-    for i in range(v_add.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(v_add[i], add)
-        widen(v_pull[i], pull)
-        widen(v_fill[i], fill)
-        out[i] = _step(state, add, pull, fill)
-
-
 class Iirc(StatisticalSignal):
     """Rate of change of the log ratio of arriving to leaving size, bid minus ask."""
 
     version = 1
     columns = ("v_add", "v_pull", "v_fill")
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``iirc``."""
@@ -157,20 +136,3 @@ class Iirc(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid: a ratio that changes e-fold within a second says about 0.75."""
         return (0.3, 0.45, 0.6, 0.7)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(state, frame["v_add"], frame["v_pull"], frame["v_fill"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.grid("v_add"),
-            dataset.grid("v_pull"),
-            dataset.grid("v_fill"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

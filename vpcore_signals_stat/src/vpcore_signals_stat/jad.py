@@ -17,22 +17,22 @@ Economic reading: where jerk and acceleration agree, the shift of flow towards o
 acceleration, the steadier of the two, says how large it is. Where they part, the acceleration is the past and the jerk
 the turn: it has the larger weight there. The z says how unusual the push is for this market.
 
-Positive is bullish. Nothing is said (NaN) until the z window is full.
+Positive is bullish. The value is NaN until the z window is full.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.robust_z import robust_z_step
-from vpcore.kernels.spatial import ask_weighted, bid_weighted, inverse_distance_weights, widen
+from vpcore.kernels.spatial import ask_weighted, bid_weighted, inverse_distance_weights
 from vpcore_signals_stat.book import require_reach
 
 JERK_SECONDS = 10.0
@@ -40,7 +40,7 @@ JERK_SECONDS = 10.0
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     cell_weights: npt.NDArray[np.float64]
     agree_weight: float
@@ -78,33 +78,12 @@ def _step(
     return math.tanh(z / state.tanh_scale) if state.cursor[0] == window else math.nan
 
 
-@jit
-def _run(
-    state: State,
-    a_add: npt.NDArray[np.float32],
-    a_pull: npt.NDArray[np.float32],
-    j_add: npt.NDArray[np.float32],
-    j_pull: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    rows = np.empty((4, a_add.shape[1]))
-    for i in range(a_add.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(a_add[i], rows[0])
-        widen(a_pull[i], rows[1])
-        widen(j_add[i], rows[2])
-        widen(j_pull[i], rows[3])
-        out[i] = _step(state, rows[0], rows[1], rows[2], rows[3])
-
-
 class Jad(StatisticalSignal):
     """Jerk against acceleration of adds less pulls, bid minus ask."""
 
     version = 1
     columns = ("a_add", "a_pull", "j_add", "j_pull")
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``jad``."""
@@ -154,21 +133,3 @@ class Jad(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid."""
         return (0.4, 0.6, 0.8, 0.9)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(state, frame["a_add"], frame["a_pull"], frame["j_add"], frame["j_pull"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.grid("a_add"),
-            dataset.grid("a_pull"),
-            dataset.grid("j_add"),
-            dataset.grid("j_pull"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

@@ -24,16 +24,14 @@ every valid bin has a value.
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
-from vpcore.kernels.spatial import widen
 from vpcore_signals_stat.book import require_reach, size_behind, touch_distance
 
 
@@ -66,41 +64,12 @@ def _step(
     return (bid - ask) / total * ((ask_int - bid_int) // state.tick_int) / 2.0
 
 
-@jit
-def _run(
-    state: State,
-    bid_int: npt.NDArray[np.int64],
-    ask_int: npt.NDArray[np.int64],
-    bid_size: npt.NDArray[np.int32],
-    ask_size: npt.NDArray[np.int32],
-    bid_depth: npt.NDArray[np.float32],
-    ask_depth: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    bid = np.empty(bid_depth.shape[1])
-    ask = np.empty(bid_depth.shape[1])
-    for i in range(bid_depth.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(bid_depth[i], bid)
-        widen(ask_depth[i], ask)
-        out[i] = _step(state, bid_int[i], ask_int[i], int(bid_size[i]), int(ask_size[i]), bid, ask)
-
-
 class Microprice(StatisticalSignal):
     """Size-weighted mid minus mid."""
 
     version = 1
-    columns = (
-        "best_bid_price_int",
-        "best_ask_price_int",
-        "best_bid_size",
-        "best_ask_size",
-        "bid_depth",
-        "ask_depth",
-    )
+    columns = ("best_bid_price_int", "best_ask_price_int", "best_bid_size", "best_ask_size", "bid_depth", "ask_depth")
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``microprice``."""
@@ -128,31 +97,3 @@ class Microprice(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid: with a spread of one tick the value stays within half a tick."""
         return (0.2, 0.3, 0.4, 0.45)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(
-            state,
-            frame["best_bid_price_int"],
-            frame["best_ask_price_int"],
-            frame["best_bid_size"],
-            frame["best_ask_size"],
-            frame["bid_depth"],
-            frame["ask_depth"],
-        )
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.bin("best_bid_price_int"),
-            dataset.bin("best_ask_price_int"),
-            dataset.bin("best_bid_size"),
-            dataset.bin("best_ask_size"),
-            dataset.grid("bid_depth"),
-            dataset.grid("ask_depth"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

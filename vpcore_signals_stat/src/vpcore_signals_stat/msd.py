@@ -16,16 +16,15 @@ Positive is bullish. There is no memory beyond that of the vacuum itself: every 
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
-from vpcore.kernels.spatial import ask_weighted, bid_weighted, inverse_distance_weights, widen
+from vpcore.kernels.spatial import ask_weighted, bid_weighted, inverse_distance_weights
 from vpcore_signals_stat.book import require_reach
 
 
@@ -44,24 +43,12 @@ def msd_step(state: State, vacuum: npt.NDArray[np.float64]) -> float:
     return (above - below) / (above + below + state.floor)
 
 
-@jit
-def _run(
-    state: State, vacuum: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], out: npt.NDArray[np.float64]
-) -> None:
-    row = np.empty(vacuum.shape[1])
-    for i in range(vacuum.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(vacuum[i], row)
-        out[i] = msd_step(state, row)
-
-
 class Msd(StatisticalSignal):
     """Vacuum above the mid minus vacuum below it, as a share of both."""
 
     version = 1
     columns = ("vacuum",)
+    kernel = msd_step
 
     class Params(SignalParams):
         """Parameters of ``msd``."""
@@ -95,13 +82,3 @@ class Msd(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid."""
         return (0.4, 0.6, 0.7, 0.8)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return msd_step(state, frame["vacuum"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(self.start(SignalContext.of(dataset)), dataset.grid("vacuum"), dataset.valid, values)
-        return SignalResult(values)

@@ -6,50 +6,49 @@ From one bin end to the next, with P the price and q the size of the best bid (b
     e_a = q_a(t) [P_a(t) <= P_a(t-1)]  -  q_a(t-1) [P_a(t) >= P_a(t-1)]
     e   = e_b - e_a
 
-An unmoved best price contributes the change of its size, one that advances its new size, one that retreats the loss of
-its old size. With `levels` above 1 the same is taken m ticks behind the best price, with the sizes there, for m from 0,
-and both e and the mean size of the two sides, D, are averages over the levels with weights 1 / (m + 1). Over the last
+An unmoved best price contributes the change of its size, an advancing price its new size, a retreating price the loss
+of its old size. With `levels` above 1 the same formula applies to the sizes m ticks behind the best price, for m from
+0. e and the mean size of the two sides, D, are then averages over the levels with weights 1 / (m + 1). Over the last
 `window_bins` bins::
 
     value = sum of e / (2 mean of D)                                         ticks; 0 where D is 0
 
 Economic reading: size that arrives at the bid and size that leaves the ask push the mid up, and a book of depth D takes
-D contracts per tick on each side. That is the paper's model of *contemporaneous* price changes (their R^2 is about
-65 %), so as a forecast it says that what has been pushed goes on, or has not moved yet. The baseline everyone asks
-about.
+D contracts per tick on each side. The paper models *contemporaneous* price changes (R^2 about 65 %). As a forecast the
+signal assumes that the push continues, or that the price still lags behind. It is the usual baseline.
 
 Sources: R. Cont, A. Kukanov and S. Stoikov, "The price impact of order book events", Journal of Financial Econometrics
 12 (2014); several levels: K. Xu, M. Gould and S. Howison, "Multi-level order-flow imbalance in a limit order book",
 Market Microstructure and Liquidity 4 (2018).
 
-**Snapshots, not events.** The paper adds one e per event; frames are states at bin ends. Where prices did not move
-inside a bin the sum of its events' e is the e of its ends. Where they moved and came back, what happened in between is
-not seen. Levels here are prices, m ticks behind the best one, empty or not; those beyond the grid count as empty.
+**Snapshots, not events.** The paper adds one e per event; frames are states at bin ends. If the best prices are
+constant inside a bin, the sum of the e of its events equals the e of its ends. A move and return of the price inside a
+bin is invisible. Levels here are prices, m ticks behind the best price, empty or not; levels beyond the grid count as
+empty.
 
-In the first bin and in the first after invalid ones e is 0. Positive is bullish. Nothing is said (NaN) until the window
+In the first bin and in the first bin after invalid bins e is 0. Positive is bullish. The value is NaN until the window
 is full.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import push, rolling_mean
-from vpcore.kernels.spatial import widen
 from vpcore_signals_stat.book import require_reach, size_behind, touch_distance
 
 STARTED, LAST_SEQ, LAST_BID, LAST_ASK = range(4)
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     tick_int: int
     weights: npt.NDArray[np.float64]
@@ -114,35 +113,12 @@ def _step(
     return n * rolling_mean(state.flows, state.cursors[0], n) / (2.0 * mean_depth) if mean_depth > 0.0 else 0.0
 
 
-@jit
-def _run(
-    state: State,
-    bin_seq: npt.NDArray[np.int64],
-    bid_int: npt.NDArray[np.int64],
-    ask_int: npt.NDArray[np.int64],
-    bid_size: npt.NDArray[np.int32],
-    ask_size: npt.NDArray[np.int32],
-    bid_depth: npt.NDArray[np.float32],
-    ask_depth: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    bid = np.empty(bid_depth.shape[1])
-    ask = np.empty(bid_depth.shape[1])
-    for i in range(bin_seq.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(bid_depth[i], bid)
-        widen(ask_depth[i], ask)
-        out[i] = _step(state, bin_seq[i], bid_int[i], ask_int[i], int(bid_size[i]), int(ask_size[i]), bid, ask)
-
-
 class Ofi(StatisticalSignal):
     """Order flow imbalance at the best prices, or at several levels, in ticks of expected move."""
 
     version = 1
     columns = (
+        "bin_seq",
         "best_bid_price_int",
         "best_ask_price_int",
         "best_bid_size",
@@ -150,6 +126,7 @@ class Ofi(StatisticalSignal):
         "bid_depth",
         "ask_depth",
     )
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``ofi``."""
@@ -186,33 +163,3 @@ class Ofi(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid, in ticks of expected move."""
         return (0.5, 1.0, 1.5, 2.0)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(
-            state,
-            frame.bin_seq,
-            frame["best_bid_price_int"],
-            frame["best_ask_price_int"],
-            frame["best_bid_size"],
-            frame["best_ask_size"],
-            frame["bid_depth"],
-            frame["ask_depth"],
-        )
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.bin("bin_seq"),
-            dataset.bin("best_bid_price_int"),
-            dataset.bin("best_ask_price_int"),
-            dataset.bin("best_bid_size"),
-            dataset.bin("best_ask_size"),
-            dataset.grid("bid_depth"),
-            dataset.grid("ask_depth"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

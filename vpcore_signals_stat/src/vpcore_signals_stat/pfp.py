@@ -9,38 +9,37 @@ Per side, the mean over the inner cells (|k| of 1 to 3) and over the outer ones 
     front, retreat = lead of the bid side - lead of the ask side
     value  = ((1 - pull_weight) front - pull_weight retreat) / 2                     in (-1, 1)
 
-**Which series is lagged.** When the inner cells lead, what happens outside *now* is what happened inside *before*: the
-inner series is the lagged one in ``ahead``. In ``behind``, which is large when the outer cells lead, it is the outer
-one.
+**The lagged series.** When the inner cells lead, the outer activity *now* resembles the inner activity *before*:
+``ahead`` lags the inner series. ``behind`` lags the outer series and is large when the outer cells lead.
 
-**What it is compared with.** The obvious comparison is the product at the same time, E[inner(t) outer(t)]. But flows
-have a memory (2 s by default), so a lagged product is smaller than that one even if the two bands do the same at the
-same time, and as small as if the outer cells led: ``ahead`` over it tells a lead from its absence, but not from its
-opposite. ``behind`` over it has the same bias; dividing the two ratios removes it, and the product at the same time
-with it. ``lead`` is the tanh of half the logarithm of what is left, ahead / behind (but for the floor): above 0 when
-the inner cells lead, below 0 when the outer ones do, and 0 when neither does.
+**The comparison.** The obvious comparison is the product at the same time, E[inner(t) outer(t)]. But flows have a
+memory (2 s by default), so a lagged product is smaller than the simultaneous product, for simultaneous bands as well as
+for leading outer cells. The ratio of ``ahead`` to the simultaneous product finds a lead of the inner cells and confuses
+the other two cases. The ratio of ``behind`` has the same bias, and the quotient of both ratios, ahead / behind, is free
+of it. ``lead`` is the tanh of half the logarithm of ahead / behind (up to the floor): above 0 when the inner cells
+lead, below 0 when the outer cells lead, and 0 when neither leads.
 
 Economic reading: orders that arrive and trade at the best bid and are then backed by orders behind them are a front
 that others join: support grows outwards, which is bullish. A retreat that starts at the best bid and spreads outwards
 is the opposite. The ratio takes out how busy a side is.
 
 No product reaches across invalid bins: after them the lag fills anew, and the averages wait. Positive is bullish.
-Nothing is said (NaN) for the lag and one time constant.
+The value is NaN for the lag and one time constant.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vpcore import ConfigError, SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import ema_alpha, ema_step, lagged, push, reset
-from vpcore.kernels.spatial import ask_mean, bid_mean, widen
+from vpcore.kernels.spatial import ask_mean, bid_mean
 from vpcore_signals_stat.book import bins_of
 
 INNER = (1, 3)
@@ -51,7 +50,7 @@ SEEN, LAST_SEQ = range(2)
 
 
 class State(NamedTuple):
-    """What a bin leaves behind. Rows: front and retreat of the bid side, then of the ask side."""
+    """Memory between bins, with the parameters. Rows: front and retreat of the bid side, then of the ask side."""
 
     lag: int
     warmup: int
@@ -68,7 +67,7 @@ class State(NamedTuple):
 
 @jit
 def _lead(state: State, row: int, inner: float, outer: float) -> float:
-    """Take one bin's activity of one side and return how far inner leads outer there."""
+    """Add one bin's activity of one side and return the lead of the inner over the outer cells."""
     push(state.inner[row], state.cursors[row, 0], inner)
     push(state.outer[row], state.cursors[row, 1], outer)
     if state.cursors[row, 0, 0] > state.lag:
@@ -118,34 +117,12 @@ def pfp_step(
     return ((1.0 - state.pull_weight) * front - state.pull_weight * retreat) / 2.0
 
 
-@jit
-def _run(
-    state: State,
-    bin_seq: npt.NDArray[np.int64],
-    v_add: npt.NDArray[np.float32],
-    v_pull: npt.NDArray[np.float32],
-    v_fill: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    add = np.empty(v_add.shape[1])
-    pull = np.empty(v_add.shape[1])
-    fill = np.empty(v_add.shape[1])
-    for i in range(v_add.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(v_add[i], add)
-        widen(v_pull[i], pull)
-        widen(v_fill[i], fill)
-        out[i] = pfp_step(state, bin_seq[i], add, pull, fill)
-
-
 class Pfp(StatisticalSignal):
-    """Whether activity near the touch runs ahead of activity farther out, bid minus ask."""
+    """Lead of activity near the touch over activity farther out, bid minus ask."""
 
     version = 1
-    columns = ("v_add", "v_pull", "v_fill")
+    columns = ("bin_seq", "v_add", "v_pull", "v_fill")
+    kernel = pfp_step
 
     class Params(SignalParams):
         """Parameters of ``pfp``."""
@@ -198,21 +175,3 @@ class Pfp(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         """Return the default grid: a lead of the lag itself is a small part of what the averages hold."""
         return (0.04, 0.07, 0.1, 0.15)
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return pfp_step(state, frame.bin_seq, frame["v_add"], frame["v_pull"], frame["v_fill"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        _run(
-            self.start(SignalContext.of(dataset)),
-            dataset.bin("bin_seq"),
-            dataset.grid("v_add"),
-            dataset.grid("v_pull"),
-            dataset.grid("v_fill"),
-            dataset.valid,
-            values,
-        )
-        return SignalResult(values)

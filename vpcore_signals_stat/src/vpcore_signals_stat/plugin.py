@@ -1,4 +1,4 @@
-"""What this package registers. Nothing is imported before it is used."""
+"""The signals of this package. Each module is imported at first use."""
 
 from __future__ import annotations
 

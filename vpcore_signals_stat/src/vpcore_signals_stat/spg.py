@@ -20,29 +20,28 @@ counts, at the touch; the same on the ask side is resistance. The fast average i
 from the slow one says that the lean is new, and the curvature asks about the three cells at the touch alone, where a
 peak or a hole shows first.
 
-Positive is bullish. Nothing is said (NaN) until the window of the root mean square is full.
+Positive is bullish. The value is NaN until the window of the root mean square is full.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from vpcore import SignalContext, SignalFrame, SignalParams, SignalResult, StatisticalSignal
+from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import ema_alpha, ema_step, push, rolling_rms
-from vpcore.kernels.spatial import widen
 from vpcore_signals_stat.book import require_reach
 
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 
 
 class State(NamedTuple):
-    """What a bin leaves behind."""
+    """Memory between bins, with the parameters for compiled code."""
 
     band: int
     vacuum_weight: float
@@ -90,30 +89,12 @@ def _step(state: State, pressure: npt.NDArray[np.float64], vacuum: npt.NDArray[n
     return blend / total if total > 0.0 else math.nan
 
 
-@jit
-def _run(
-    state: State,
-    pressure: npt.NDArray[np.float32],
-    vacuum: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    out: npt.NDArray[np.float64],
-) -> None:
-    up = np.empty(pressure.shape[1])
-    down = np.empty(pressure.shape[1])
-    for i in range(pressure.shape[0]):
-        if not valid[i]:
-            out[i] = math.nan
-            continue
-        widen(pressure[i], up)
-        widen(vacuum[i], down)
-        out[i] = _step(state, up, down)
-
-
 class Spg(StatisticalSignal):
     """Slope of net flow across the cells of each side, its change, and its curvature at the touch."""
 
     version = 1
     columns = ("pressure", "vacuum")
+    kernel = _step
 
     class Params(SignalParams):
         """Parameters of ``spg``."""
@@ -169,14 +150,3 @@ class Spg(StatisticalSignal):
     def warmup_bins(self, context: SignalContext) -> int:
         """Return the bins until the window of the root mean square is full."""
         return self.params.rms_window - 1
-
-    def step(self, state: State, frame: SignalFrame) -> float:
-        """Return the value of one bin."""
-        return _step(state, frame["pressure"], frame["vacuum"])
-
-    def compute(self, dataset: Any) -> SignalResult:
-        """Return the values of every bin."""
-        values = np.empty(dataset.n_bins)
-        state = self.start(SignalContext.of(dataset))
-        _run(state, dataset.grid("pressure"), dataset.grid("vacuum"), dataset.valid, values)
-        return SignalResult(values)

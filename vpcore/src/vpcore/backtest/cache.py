@@ -1,4 +1,4 @@
-"""What runs over one dataset share: made once, kept up to a number of bytes, least recently used out first."""
+"""A least-recently-used cache of intermediate results for the runs over one dataset, with a limit in bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEEP_MB = 1024
 
 @dataclass(slots=True)
 class Tally:
-    """How often something of a kind was asked for and made, and the seconds that making it took by itself."""
+    """Number of requests and computations of one kind of value, and the seconds of computation without nested kinds."""
 
     asked: int = 0
     made: int = 0
@@ -28,12 +28,12 @@ class Tally:
 
     @property
     def saved(self) -> float:
-        """Seconds that keeping saved: what was asked for and not made, at the mean cost of making."""
+        """Seconds saved by the cache: number of hits times the mean seconds of a computation."""
         return (self.asked - self.made) * self.seconds / self.made if self.made else 0.0
 
 
 class Shared:
-    """What was made last, of any kind, up to a number of bytes; always the very last.
+    """Cache of values of any kind up to a number of bytes. The latest value stays, whatever its size.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ class Shared:
 
     @property
     def nbytes(self) -> int:
-        """Bytes kept now."""
+        """Bytes in the cache."""
         return self._bytes
 
     def get(self, kind: str, key: Hashable, make: Callable[[], V], size: Callable[[V], int]) -> V:
-        """Return what is kept of a kind under `key`, or make and keep it."""
+        """Return the cached value of a kind and key, or call `make` and cache its result."""
         tally = self.tallies.setdefault(kind, Tally())
         tally.asked += 1
         if (kind, key) in self._kept:
@@ -71,7 +71,7 @@ class Shared:
         return value
 
     def timed(self, kind: str, make: Callable[[], V]) -> V:
-        """Call `make` and count it, with the time that it takes itself."""
+        """Call `make`, count the call and add its own seconds, without nested calls."""
         tally = self.tallies.setdefault(kind, Tally())
         self._inner.append(0.0)
         began = time.perf_counter()
@@ -85,7 +85,7 @@ class Shared:
                 self._inner[-1] += spent
 
     def put(self, kind: str, key: Hashable, value: Any, size: int) -> None:
-        """Keep a value; what was used least recently goes, until there is room."""
+        """Cache a value and evict the least recently used values beyond the limit."""
         self.drop(kind, key)
         self._kept[kind, key] = (value, size)
         self._bytes += size
@@ -94,31 +94,31 @@ class Shared:
             self._bytes -= freed
 
     def drop(self, kind: str, key: Hashable) -> None:
-        """Forget a value, if it is kept."""
+        """Remove a value, if cached."""
         _, freed = self._kept.pop((kind, key), (None, 0))
         self._bytes -= freed
 
     def peek(self, kind: str, key: Hashable) -> Any:
-        """Return what is kept of a kind under `key`; KeyError if nothing is."""
+        """Return the cached value of a kind and key; `KeyError` if absent."""
         if (kind, key) not in self._kept:
             raise KeyError(key)
         self._kept.move_to_end((kind, key))
         return self._kept[kind, key][0]
 
     def keys_of(self, kind: str) -> list[Any]:
-        """Return the keys of what is kept of a kind, least recently used first."""
+        """Return the cached keys of a kind, least recently used first."""
         return [key for of, key in self._kept if of == kind]
 
     def view(self, kind: str, owner: Hashable) -> MutableMapping[str, Any]:
-        """Return a mapping whose values are kept here, with all others: for what signals make of a dataset."""
+        """Return a mapping with its values in this cache, for the features that signals compute from a dataset."""
         return _View(self, kind, owner)
 
 
 class _View(MutableMapping[str, Any]):
-    """What a `Shared` keeps of one kind and owner.
+    """The cached values of one kind and owner, as a mapping.
 
-    It does not keep the `Shared` alive: what is kept may hold the dataset that holds this, and none of them would ever
-    go. Once that is gone, this is a mapping of its own.
+    The reference to the `Shared` is weak: a cached value may hold the dataset that holds this mapping, and a strong
+    cycle would keep all of them in memory. After the `Shared` is deleted, the mapping uses a cache of its own.
     """
 
     def __init__(self, shared: Shared, kind: str, owner: Hashable) -> None:
@@ -150,7 +150,7 @@ class _View(MutableMapping[str, Any]):
 
 
 def size_of(value: Any) -> int:
-    """Return about how many bytes a value takes: arrays exactly, containers with what is in them."""
+    """Return the approximate size of a value in bytes: exact for arrays, with all items for containers."""
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
     own = sys.getsizeof(value)

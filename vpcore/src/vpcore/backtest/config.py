@@ -112,7 +112,7 @@ class EvalConfig(BaseModel):
 
     @property
     def first_bin(self) -> int:
-        """The first bin in which a signal is accepted: after the warm-up and after what thresholds were taken from."""
+        """The first bin with accepted signals: after the warm-up and after the calibration of thresholds."""
         return max(self.warmup_bins, self.calibration_bins or 0)
 
     @field_validator("null_draws", "bootstrap_draws")
@@ -124,7 +124,7 @@ class EvalConfig(BaseModel):
 
     @classmethod
     def of_row(cls, eval_json: str) -> Self:
-        """Return the settings of a stored run, from its `run_settings` as JSON. Its axes are not in them."""
+        """Return the settings of a stored run, from its `run_settings` as JSON. Axes keep their defaults."""
         return cls.model_validate_json(eval_json)
 
     def rules(self, tp_ticks: int, sl_ticks: int) -> TradeRules:
@@ -140,7 +140,7 @@ class EvalConfig(BaseModel):
         )
 
     def run_settings(self) -> dict[str, Any]:
-        """Return the settings that decide the outcomes of a run, as JSON values; they are hashed into the run id."""
+        """Return the settings behind the outcomes of a run, as JSON values; part of the run id."""
         return {
             "price": self.price,
             "fee_ticks": self.fee_ticks,

@@ -22,7 +22,7 @@ def breakeven_rate(tp_ticks: Any, sl_ticks: Any, fee_ticks: float) -> Any:
 
 
 def driftless_rate(tp_ticks: Any, sl_ticks: Any, mean_spread_ticks: Any, price: str) -> Any:
-    """Return the take-profit rate, among trades that reach a barrier, on a market without drift.
+    """Return the take-profit rate, among trades that reach a barrier, on a driftless market.
 
     At touch prices the trade starts one spread closer to its stop: ``(sl - spread) / (tp + sl)``, with the mean spread
     at entry. At mid prices ``sl / (tp + sl)``.

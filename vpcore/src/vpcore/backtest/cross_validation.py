@@ -1,7 +1,7 @@
-"""In-sample and out-of-sample: which part of the time a row is chosen on, and which it is judged on.
+"""In-sample and out-of-sample parts of the time: training parts to choose a row, test parts to evaluate it.
 
-Signals are causal and are not refitted by a split. A split cuts the *trades*: those whose label reaches into a test
-part are purged from the training part, and for a while after it nothing is trained on.
+Signals are causal, so a split leaves their values alone and cuts the *trades*. Purging removes trades with labels in a
+test part from the training part; an embargo removes the trades of a further span of time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1000
 
 IN_SAMPLE_METRICS = ("net_pnl_ticks", "mean_pnl_ticks", "tp_rate", "tp_rate_lo")
-"""Figures that are known of a part of the time, so that a choice can be made by them."""
+"""Figures with a value for each part of the time, on which a choice can be based."""
 
 _GROUPS = {"walk_forward": 6, "kfold": 5, "combinatorial": 6}
 _TEST_SHARE, _TEST_GROUPS = 0.3, 2
 
 
 class SplitSpec(BaseModel):
-    """How time is cut into parts to choose on and parts to judge on."""
+    """How time is cut into training and test parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,11 +85,11 @@ class SplitSpec(BaseModel):
 
     @property
     def n_groups(self) -> int:
-        """Groups of a session that is cut in time."""
+        """Number of groups of a session with splits by time."""
         return 2 if self.method == "holdout" else self.groups or _GROUPS[self.method]
 
     def folds(self, n_groups: int) -> tuple[_Bools, _Bools]:
-        """Return which groups each fold is trained and tested on, bool[n_folds, n_groups] each.
+        """Return the training and test groups of each fold, bool[n_folds, n_groups] each.
 
         Raises
         ------
@@ -126,29 +126,29 @@ class SplitSpec(BaseModel):
 
     @property
     def keeps_a_part_to_choose_on(self) -> bool:
-        """Whether what the first fold is trained on is tested in none: a search may look at it and nowhere else."""
+        """True if the training part of the first fold is in no test part: a search may use that part only."""
         return self.method in ("holdout", "walk_forward")
 
     @property
     def share(self) -> float:
-        """Part that is kept, of a holdout."""
+        """Test share of a holdout."""
         return self.test_share if self.test_share is not None else _TEST_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """A session that is cut.
+    """Groups and folds of one session.
 
     Attributes
     ----------
     bounds : int64[n_groups + 1]
-        Group g is of the bins from ``bounds[g]`` to before ``bounds[g + 1]``.
+        Group g holds the bins ``bounds[g]`` to ``bounds[g + 1] - 1``.
     train, test : bool[n_folds, n_groups]
-        Which groups each fold is trained and tested on.
+        Training and test groups of each fold.
     longest : int
-        Bins that a label may take from the decision: the test part of a group reaches so far beyond its end.
+        Longest possible label, bins from the decision: the test part of a group ends `longest` bins after the group.
     embargo : int
-        Bins after that.
+        Bins of the embargo after a test part.
     """
 
     bounds: _Ints
@@ -159,7 +159,7 @@ class Cuts:
 
 
 def make_cuts(spec: SplitSpec, *, first_bin: int, n_bins: int, longest: int) -> Cuts:
-    """Cut the bins of a session from the first in which signals are accepted.
+    """Cut the bins of a session into groups, from the first bin after the warm-up.
 
     Raises
     ------
@@ -195,32 +195,32 @@ def cut_trades(
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the sums of trades by group and by training part.
 
-    A trade belongs to the group in which it was decided. It is trained on in a fold if its group is, unless its label,
-    from the decision to the bin at whose end its outcome is known, touches a test part of the fold: the bins of a test
-    group and the `Cuts.longest` after it, in which labels of that group may still be open. Neither is it if it was
-    decided in the `Cuts.embargo` bins after that.
+    A trade belongs to the group of its decision bin. A label lasts from the decision to the known outcome. A test part
+    is a test group and the `Cuts.longest` bins after it, because labels of the group may still be open there. The
+    training part of a fold holds the trades of its training groups, except for trades with a label in a test part and
+    trades with a decision in the `Cuts.embargo` bins after a test part.
 
     Parameters
     ----------
     cuts : Cuts
-        Where.
+        Groups and folds.
     decided, known : int64[n_trades]
-        Bin of the decision, and that at whose end the outcome is known.
+        Bin of the decision, and first bin with a known outcome; both at the end of the bin.
     values : dict of arrays of shape (n_trades,)
-        What is summed, by the end of the column's name: ``trades``, ``tp``, ...
+        Summands of each trade, by the end of the column's name: ``trades``, ``tp``, ...
     offsets : int64[n_rows + 1]
-        Trades of row r are those from ``offsets[r]`` to before ``offsets[r + 1]``.
+        Row r has the trades ``offsets[r]`` to ``offsets[r + 1] - 1``.
 
     Returns
     -------
     dict of arrays of shape (n_rows, n_groups) and (n_rows, n_folds)
-        `SPLIT_COLUMNS`, as far as `values` has them.
+        The `SPLIT_COLUMNS` with summands in `values`.
 
     Notes
     -----
     Source: Lopez de Prado (2018), "Advances in financial machine learning", chapters 7 and 12. The reach of a test part
-    is the longest possible label and not the row's own last exit: else what one row is trained on could overlap with
-    what another row, among which is chosen, is tested on.
+    is the longest possible label: the last exit of one row would let its training part overlap with the test part of
+    another row.
     """
     n_folds, n_groups = cuts.test.shape
     group = np.searchsorted(cuts.bounds, decided, side="right") - 1

@@ -1,4 +1,4 @@
-"""From the values of a signal to the bins in which it trades."""
+"""Entries: the bins and sides of a signal's trades, from its values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Mode = Literal["value", "probability", "confidence"]
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Where a signal trades.
+    """Decision bins and sides of a signal.
 
     Attributes
     ----------
     bins : int64[n_signals]
-        Index of the bin at whose end the decision exists, ascending.
+        Index of the decision's bin, ascending; a decision is made at the end of the bin.
     sides : int8[n_signals]
         +1 long, -1 short.
     """
@@ -36,13 +36,13 @@ class Detections:
 
 
 def band(threshold: float, mode: Mode = "value") -> tuple[float, float]:
-    """Return the level at which a signal goes long and the one at which it goes short.
+    """Return the levels of long and short entries.
 
     Raises
     ------
     ConfigError
-        If the mode is unknown, or the threshold is not finite or outside the range of the mode: at least 0 for value,
-        0 to 1 for confidence, 0.5 to 1 for probability. (Below, one value could be a long and a short.)
+        If the mode is unknown, or the threshold infinite, NaN or outside the range of the mode: at least 0 for value,
+        0 to 1 for confidence, 0.5 to 1 for probability. (Below 0.5, one value could be a long and a short.)
     """
     if mode not in get_args(Mode):
         raise ConfigError(f"prediction_mode must be one of {', '.join(get_args(Mode))}, was {mode!r}.")
@@ -90,7 +90,7 @@ def detect_crossings(
 
 
 def cool_down(crossings: Detections, bin_seq: npt.NDArray[np.int64], cooldown_bins: int) -> Detections:
-    """Return the crossings at least `cooldown_bins` after the last one returned, of either side.
+    """Return the crossings at least `cooldown_bins` after the previous accepted crossing of either side.
 
     Raises
     ------
@@ -116,29 +116,28 @@ def detect(
     warmup_bins: int,
     mode: Mode = "value",
 ) -> Detections:
-    """Return the bins in which a signal trades.
+    """Return the accepted signals: crossings of the threshold after warm-up and cooldown.
 
-    A long is signalled at bin i if ``values[i] >= threshold`` and the last value that is not NaN in a valid bin was
-    below; mirrored for a short. Bin i is valid, lies after the warm-up, and at least `cooldown_bins` after the last
-    accepted signal of either side. A crossing inside the cooldown is lost. Where nothing came before, nothing crosses.
+    Bin i signals a long if ``values[i] >= threshold`` and the previous number in a valid bin was below; mirrored for a
+    short. Bin i is valid, lies after the warm-up, and at least `cooldown_bins` after the last accepted signal of either
+    side. A crossing inside the cooldown is lost. The first number of a session is never a crossing.
 
     Parameters
     ----------
     values : float64[n_bins]
-        The signal at the end of each bin, NaN where it has none.
+        The signal at the end of each bin; NaN before it is warm and in invalid bins.
     valid : bool[n_bins]
         `book_valid`.
     bin_seq : int64[n_bins]
-        Cooldown and warm-up count these, so invalid bins count.
+        Number of each bin. Cooldown and warm-up include invalid bins.
     threshold : float
         See `band` for its range.
     cooldown_bins : int
-        Smallest distance of two accepted signals.
+        Smallest distance between two accepted signals.
     warmup_bins : int
-        Signals in the first `warmup_bins` bins of the arrays are not accepted; their values are still what a later
-        crossing comes from.
+        Signals in the first `warmup_bins` bins of the arrays are dropped. A later crossing may start from their values.
     mode : {"value", "probability", "confidence"}
-        What the values are.
+        How a threshold reads the values.
 
     Returns
     -------

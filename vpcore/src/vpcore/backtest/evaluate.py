@@ -1,4 +1,4 @@
-"""Any vector of values to trades and figures, without a store."""
+"""Evaluation of any vector of values: its trades and figures, in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 
 from vpcore.backtest.costs import net_ticks
 from vpcore.backtest.entries import Detections, Mode, detect
-from vpcore.backtest.metrics import Draws, entered, trial_figures
+from vpcore.backtest.metrics import Draws, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import OutcomeTable
@@ -30,7 +30,7 @@ REASONS = {barrier.TAKE_PROFIT: "take-profit", barrier.STOP_LOSS: "stop", barrie
 class Figures:
     """The figures of one evaluation, as defined by `vpcore.backtest.metrics.trial_figures`.
 
-    NaN where a figure is undefined, for instance without trades.
+    Undefined figures are NaN, for instance without trades.
     """
 
     n_signals: int
@@ -61,7 +61,7 @@ class Figures:
 
     @property
     def n_trades(self) -> int:
-        """Number of trades: accepted signals without the dropped ones."""
+        """Number of trades: accepted minus dropped signals."""
         return self.n_signals - self.n_dropped
 
 
@@ -189,7 +189,7 @@ def _trades(
     session: Session, values: npt.NDArray[np.float64], signals: Detections, table: OutcomeTable, rules: TradeRules
 ) -> pl.DataFrame:
     dataset, market = session.dataset, session.market
-    which, entry, row = entered(table, signals.bins, signals.sides, rules.latency_bins)
+    which, entry, row = table.entered(signals.bins, signals.sides, rules.latency_bins)
     decided, sides = signals.bins[which], signals.sides[which].astype(np.int64)
     left = table.exit_bin[row, entry].astype(np.int64)
     net = table.net[row, entry].astype(np.int64)

@@ -66,7 +66,7 @@ class Signals:
     market : Market
         The bins.
     values : float64[n_bins]
-        The signal at the end of each bin, NaN without a value.
+        The signal at the end of each bin; NaN before it is warm and in invalid bins.
     warmup_bins : int
         Bins at the start without accepted signals.
     mode : {"value", "probability", "confidence"}
@@ -142,13 +142,13 @@ def trial_figures(
         The four columns of `Trial`, and:
 
         - ``n_signals``, ``n_up``, ``n_down``: accepted signals, and the long and short ones among them. int64.
-        - ``n_dropped``: signals without a trade: the entry bin is invalid or past the end, or the stop not wider than
-          its spread. Trades are ``n_signals - n_dropped``; the figures below are of trades, NaN without a trade.
+        - ``n_dropped``: signals without a trade: the entry bin is invalid or past the end, or its spread is at least
+          the stop. Trades are ``n_signals - n_dropped``; the figures below are of trades, NaN for 0 trades.
         - ``tp_rate``, ``sl_rate``, ``timeout_rate``: they add up to 1. ``tie_rate``: stops in whose bin the take-profit
           was touched too.
         - ``tp_rate_lo``, ``tp_rate_hi``: Wilson 95 %. ``n_eff``: effective number of independent trades, the
           sum over trades of their mean share of the bins in which they are open.
-        - ``mean_pnl_ticks``: mid to mid, without costs. ``net_pnl_ticks``: after spread and fee. Means.
+        - ``mean_pnl_ticks``: mid to mid, before costs. ``net_pnl_ticks``: after spread and fee. Means.
         - ``events_per_hour``: signals per hour after the warm-up.
         - ``median_time_to_outcome_ms``: from the entry to the bin that closes the trade (timeouts: to the end of the
           hold or of the data).
@@ -167,7 +167,7 @@ def trial_figures(
 
     Notes
     -----
-    Sums are of whole half-ticks and therefore exact; a trial's figures do not depend on the other trials.
+    Sums are of whole half-ticks and therefore exact. The figures of a trial are independent of the other trials.
     """
     make_table = table_of or partial(outcome_table, market)
     signals = Signals(market, values, rules.warmup_bins, mode)
@@ -209,7 +209,7 @@ def _totals(
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
     rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)
-    which, entries, side = entered(table, bins, sides, rules.latency_bins)
+    which, entries, side = table.entered(bins, sides, rules.latency_bins)
     net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
     for row in range(n_rows):
         sequence = slice(offsets[row], offsets[row + 1])
@@ -300,8 +300,8 @@ def _resampled(
 ) -> tuple[tuple[float, ...], _Ints]:
     """Return the figures named by `RESAMPLED` of one trial, in ticks after fees, and its rotations to store.
 
-    `net` is the PnL of its trades before fees, half-ticks; `decided` are bins and sides of its signals; `ring` is None
-    without rotations.
+    `net`: PnL of the trades before fees, half-ticks. `decided`: bins and sides of the signals. `ring`: None for 0
+    rotations.
     """
     shape = np.empty(4, dtype=np.float64)
     resample.moments(net, shape)
@@ -319,19 +319,6 @@ def _resampled(
         p_random(sums),
     )
     return figures, sums[: 1 + STORED_DRAWS]
-
-
-def entered(
-    table: OutcomeTable, bins: _Ints, sides: npt.NDArray[np.int8], latency_bins: int
-) -> tuple[_Ints, _Ints, _Ints]:
-    """Return the trades of signals: index of the signal, entry bin, and row of the table, int64[n_trades] each.
-
-    Signals without a trade are left out: the entry bin is past the end, or nothing can be entered there.
-    """
-    entries, side = bins + latency_bins, (sides < 0).astype(np.int64)
-    which = np.flatnonzero(entries < table.outcome.shape[1])
-    which = which[table.outcome[side[which], entries[which]] != barrier.NO_TRADE]
-    return which, entries[which], side[which]
 
 
 def _cut(

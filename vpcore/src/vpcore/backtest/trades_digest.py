@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.backtest.triple_barrier import Market, OutcomeTable
-from vpcore.kernels import barrier
 
 DIGITS = 16
 """Hex digits of a digest."""
@@ -25,7 +24,7 @@ def trades_digests(
     """Return a digest of the trades of each row.
 
     A trade is its side, the ends of its entry and exit bins in ns since the epoch, and its net half-ticks before fees.
-    Signals without a trade do not count. Rows without trades share one digest.
+    Signals without a trade are left out; all rows of 0 trades have one digest.
 
     Parameters
     ----------
@@ -45,18 +44,14 @@ def trades_digests(
     list of str
         The first 16 hex digits of the sha256, one per row.
     """
-    entries = bins + latency_bins
-    rows = (sides < 0).astype(np.int64)
-    traded = entries < table.outcome.shape[1]
-    traded[traded] = table.outcome[rows[traded], entries[traded]] != barrier.NO_TRADE
-    entries, rows = entries[traded], rows[traded]
+    traded, entries, rows = table.entered(bins, sides, latency_bins)
     end_ns = market.bin_start_ns + market.cell_width_ns
     records = np.empty((len(entries), 4), dtype="<i8")
     records[:, 0] = end_ns[entries]
     records[:, 1] = sides[traded]
     records[:, 2] = end_ns[table.exit_bin[rows, entries]]
     records[:, 3] = table.net[rows, entries]
-    counted = np.concatenate(([0], np.cumsum(traded)))[offsets]
+    counted = np.searchsorted(traded, offsets)
     data, size = records.tobytes(), records.itemsize * records.shape[1]
     return [
         hashlib.sha256(data[first * size : last * size]).hexdigest()[:DIGITS]

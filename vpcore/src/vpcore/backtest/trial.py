@@ -1,4 +1,4 @@
-"""What a row of results is called, and the blocks of time by which its PnL is kept."""
+"""The key of a row of results, and the time blocks of its PnL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PNL_BLOCK_NS = 300 * NS_PER_S
 
 
 class Trial(NamedTuple):
-    """What tells the rows of one run apart."""
+    """The key of a row within one run."""
 
     threshold: float
     cooldown_bins: int

@@ -1,4 +1,4 @@
-"""Triple barriers: what becomes of a long and of a short entered at the end of every bin."""
+"""Triple barriers: the outcomes of a long and of a short entered at the end of every bin."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MARKET_COLUMNS = (
     "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int", "spread_ticks",
     "bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int", "mid2_high", "mid2_low",
 )  # fmt: skip
-"""Bin columns that outcomes are made of."""
+"""Bin columns behind outcomes."""
 
 _HIGHEST = np.iinfo(np.int64).max
 
 TOUCH_BYTES = 128 << 20
-"""Memory that the touch times of one market may take."""
+"""Limit of the memory for touch times of one market."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,16 @@ class Market:
     def touch_times(
         self, entry: npt.NDArray[np.int64], extreme: str, sign: int, distance: int, hold: int
     ) -> npt.NDArray[np.int32]:
-        """Return when a barrier is first touched; see `vpcore.kernels.barrier.touch_times`.
+        """Return the first touch of a barrier for every entry bin; see `vpcore.kernels.barrier.touch_times`.
 
         Parameters
         ----------
         entry : int64[n_bins]
-            The price that belongs to `extreme` and `sign`.
+            Entry price of each bin, in the unit of `extreme`.
         extreme : str
-            Name of the attribute with the extremes.
+            Attribute with the extreme prices, for instance ``bid_high``.
         sign, distance, hold : int
-            See there.
+            Arguments of the kernel.
         """
         key = (extreme, sign, distance, hold)
         found = self._touched.get(key)
@@ -107,8 +107,8 @@ class Market:
         Raises
         ------
         DatasetError
-            If a column is missing or of another length, a price is off the tick grid, a valid bin is crossed, or the
-            bins are not consecutive.
+            If a column is missing or of another length, a price is off the tick grid, a valid bin is crossed, or
+            `bin_seq` has a gap.
         """
         missing = [name for name in MARKET_COLUMNS if name not in bins]
         if missing:
@@ -175,14 +175,14 @@ class OutcomeTable:
     ----------
     outcome : int8[2, n_bins]
         `TAKE_PROFIT` (1), `STOP_LOSS` (-1), `TIMEOUT` (0), or `NO_TRADE` (2): the bin is invalid or, at touch prices,
-        the stop is not wider than its spread.
+        its spread is at least the stop.
     tie : bool[2, n_bins]
-        A stop in whose bin the take-profit was touched too.
+        True for a stop if the take-profit was touched in the same bin.
     exit_bin : int32[2, n_bins]
-        The bin whose price closed the trade: for a timeout the last valid one up to the end of the hold or of the data.
+        Bin of the exit price. A timeout exits in the last valid bin of the hold or of the data.
     resolved_at : int32[2, n_bins]
-        The bin at whose end the outcome is known. For a trade that the data cut short this lies beyond the last bin:
-        a longer capture may still change it, so no label of it may be used.
+        First bin with a known outcome, at its end. For a trade still open at the end of the data the bin lies beyond
+        the last bin: a longer capture may change the outcome, so a label must leave the trade out.
     net : int32[2, n_bins]
         PnL of the trade before fees, half-ticks.
     gross : int32[2, n_bins]
@@ -202,11 +202,21 @@ class OutcomeTable:
         arrays = (self.outcome, self.tie, self.exit_bin, self.resolved_at, self.net, self.gross)
         return sum(array.nbytes for array in arrays)
 
+    def entered(
+        self, bins: npt.NDArray[np.int64], sides: npt.NDArray[np.int8], latency_bins: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the trades of signals: index of the signal, entry bin, and row of the table, int64[n_trades] each.
 
-def outcome_table(
-    bins: Market | Mapping[str, npt.NDArray[Any]], rules: TradeRules, tick_int: int | None = None
-) -> OutcomeTable:
-    """Return what becomes of a long and of a short entered at the end of every bin.
+        Signals without a trade are left out: the entry bin is past the end, or its outcome is `NO_TRADE`.
+        """
+        entries, side = bins + latency_bins, (sides < 0).astype(np.int64)
+        which = np.flatnonzero(entries < self.outcome.shape[1])
+        which = which[self.outcome[side[which], entries[which]] != barrier.NO_TRADE]
+        return which, entries[which], side[which]
+
+
+def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
+    """Return the outcome of a long and of a short entered at the end of every bin.
 
     The barriers are tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin; an
     invalid bin closes nothing. Both barriers in one bin count as the stop. At touch prices a long is bought at the ask
@@ -214,31 +224,22 @@ def outcome_table(
 
     Parameters
     ----------
-    bins : Market or mapping of name to array
-        A prepared market, or bin columns, which need `tick_int`.
+    market : Market
+        The bins.
     rules : TradeRules
-        Barriers, hold and price decide the table; the rest is for whoever looks it up.
-    tick_int : int, optional
-        Tick size in fixed point (1e-9).
+        Barriers, hold and price decide the table; the other rules have no influence.
 
     Returns
     -------
     OutcomeTable
-        Latency is not part of it: look a decision up at its entry bin.
+        Indexed by entry bin: add the latency to a decision's bin.
 
     Notes
     -----
-    Time grows with n_bins, not with the hold. When each barrier is touched is kept with the market, so that the table
-    of another pair with one of the same distances takes a tenth of the time.
+    Time grows with n_bins; the hold has no influence. The market caches touch times, so a table that shares a distance
+    with an earlier table takes a tenth of the time.
     """
-    if isinstance(bins, Market):
-        market = bins
-    elif tick_int is None:
-        raise ValueError("outcome_table needs tick_int with plain columns.")
-    else:
-        market = Market.from_bins(bins, tick_int)
-    n_bins = market.n_bins
-    shape = (2, n_bins)
+    shape = (2, market.n_bins)
     table = OutcomeTable(
         outcome=np.empty(shape, dtype=np.int8),
         tie=np.empty(shape, dtype=np.bool_),
@@ -250,20 +251,20 @@ def outcome_table(
     touch = rules.price == "touch"
     scale = 1 if touch else HALF_TICKS_PER_TICK
     tp, sl, hold = rules.tp_ticks * scale, rules.sl_ticks * scale, rules.max_hold_bins
-    m = market
     if touch:
         widest = rules.sl_ticks
-        long = (m.ask, "bid_high", "bid_low", m.bid)
-        short = (m.bid, "ask_low", "ask_high", m.ask)
+        long = (market.ask, "bid_high", "bid_low", market.bid)
+        short = (market.bid, "ask_low", "ask_high", market.ask)
     else:
         widest = _HIGHEST
-        long = (m.mid2, "mid2_high", "mid2_low", m.mid2)
-        short = (m.mid2, "mid2_low", "mid2_high", m.mid2)
+        long = (market.mid2, "mid2_high", "mid2_low", market.mid2)
+        short = (market.mid2, "mid2_low", "mid2_high", market.mid2)
     for row, (sign, (entry, towards, away, last)) in enumerate(((1, long), (-1, short))):
-        taken, stopped = m.touch_times(entry, towards, sign, tp, hold), m.touch_times(entry, away, -sign, sl, hold)
+        taken = market.touch_times(entry, towards, sign, tp, hold)
+        stopped = market.touch_times(entry, away, -sign, sl, hold)
         barrier.first_touch(
-            entry, getattr(m, away), last, m.mid2, m.valid, m.spread, m.last_valid, taken, stopped,
-            sign, tp, widest, hold, HALF_TICKS_PER_TICK // scale,
+            entry, getattr(market, away), last, market.mid2, market.valid, market.spread, market.last_valid,
+            taken, stopped, sign, tp, widest, hold, HALF_TICKS_PER_TICK // scale,
             table.outcome[row], table.tie[row], table.exit_bin[row], table.resolved_at[row],
             table.net[row], table.gross[row],
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Datasets behind a row, and its vectors."""
+"""Datasets and vectors of a row."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy.typing as npt
 import polars as pl
 
 JOINT = " + "
-"""Between the ids of the datasets in the `dataset_id` of a pooled row; no id has it."""
+"""Separator of dataset ids in the `dataset_id` of a pooled row."""
 
 
 def datasets_of(name: str) -> list[str]:
-    """Return the datasets behind the `dataset_id` of a row, which of a pooled one are several."""
+    """Return the dataset ids in the `dataset_id` of a row; a pooled row has several."""
     return name.split(JOINT)
 
 
 def pnl_matrix(blocks: pl.Series) -> npt.NDArray[np.float64]:
-    """Return lists of numbers as [n_rows, longest]; where there is none, zeros."""
+    """Return lists of numbers as float64[n_rows, longest]; zeros fill shorter lists."""
     lengths = blocks.list.len().fill_null(0)
     width = int(lengths.max() or 0)  # type: ignore[arg-type]
     if width and bool((lengths == width).all()):

@@ -21,7 +21,7 @@ STATED = ("net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "dsr
 
 
 def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
-    """Return the verdict on a row: one sentence without a full stop.
+    """Return the verdict on a row as a clause.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
 
 
 def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
-    """Return the probability of backtest overfitting as a sentence, empty where it is not defined.
+    """Return the probability of backtest overfitting as a sentence; empty if undefined.
 
-    It judges the choice among `rows` and says nothing about earnings: where all rows lose, the least bad row may be
-    the same in every half of the time.
+    The probability judges the choice among `rows`, apart from earnings: if all rows lose, the least bad row may be the
+    same in every half of the time.
     """
     if evidence.pbo is None:
         return ""
@@ -77,7 +77,7 @@ def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
 
 
 def too_few(rows: pl.DataFrame, min_trades: int) -> str:
-    """Return a sentence for a table without rows: the largest number of trades, or that no signal ever entered."""
+    """Explain an empty table: the largest number of trades, or that all signals stayed below their thresholds."""
     most: Any = rows.select(TRADES.max()).item()
     if most is None:
         return f"No row has {min_trades} trades."
@@ -107,9 +107,9 @@ def gate_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int
     row, evidence
         As in `verdict`.
     min_trades : int
-        Trades that the experiment requires; `MIN_TRADES` are required in any case.
+        Trades that the experiment requires. At least `MIN_TRADES` are always required.
     required_by : str
-        Name of that requirement, for messages.
+        Name of the setting behind `min_trades`, for messages.
     """
     found, name = [], f"row {row['row']}"
     traded = row["trades"] or 0

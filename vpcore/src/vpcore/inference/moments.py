@@ -1,4 +1,4 @@
-"""Mean, deviation and shape of all trades of several rows together, from those of the rows."""
+"""Moments of the trades of several rows together, computed from the moments of each row."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import polars as pl
 
 
 def pooled_moments(long: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """Return mean, deviation (n - 1), skewness and kurtosis of all trades of a group, from those of its rows.
+    """Return mean, deviation (n - 1), skewness and kurtosis of all trades of each group of rows.
 
     Parameters
     ----------
     long : DataFrame
-        With ``trades`` and the four figures ``net_pnl_ticks``, ``net_pnl_sd``, ``net_pnl_skew``, ``net_pnl_kurtosis``
-        as `vpcore.backtest.metrics.trial_figures` gives them, null where they are not defined.
+        ``trades`` and four figures of `vpcore.backtest.metrics.trial_figures`: ``net_pnl_ticks``, ``net_pnl_sd``,
+        ``net_pnl_skew``, ``net_pnl_kurtosis``. Undefined figures are null.
     by : str
-        Columns that tell groups apart; null is a value.
+        Columns that identify a group; null is a value.
 
     Returns
     -------
     DataFrame
-        One line per group, in the order of their first rows; null where a figure is not defined. Exactly those of the
-        trades, up to rounding.
+        One line per group, in the order of first rows. Exact up to rounding; undefined figures are null.
     """
     n, mean = pl.col("trades").cast(pl.Float64), pl.col("net_pnl_ticks")
     known = long.filter((pl.col("trades") > 0) & mean.is_not_null())

@@ -1,4 +1,4 @@
-"""Choosing in-sample and judging out of sample: what the choice of an experiment is worth where it was not made."""
+"""Selection in-sample, evaluation out of sample: the net PnL of selected rows on unseen parts of the time."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is best in one training part, and what it pays outside.
+    """The best row of one training part, with its net PnL in-sample and out of sample.
 
     Attributes
     ----------
     fold : int
     tested : tuple of int
-        Groups that it is judged on.
+        Groups of the test part.
     row, run_id, signal : str
-        What was chosen.
+        The chosen row.
     in_sample : float
-        The figure by which it was.
+        Figure of the row in the training part.
     net_in, net_out : float
-        Net PnL per trade in the training part and in the test part, ticks; `net_out` is None without a trade there.
+        Net PnL per trade in the training part and in the test part, ticks; `net_out` is None without test trades.
     trades_in, trades_out : int
     rank_out : float or None
-        Share of the other rows that pay less in the test part: 1 is the best of them, 0.5 no better than any.
+        Share of the other rows with less net PnL per trade in the test part: 1 for the best row, 0.5 for the median.
     """
 
     fold: int
@@ -56,19 +56,20 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class OutOfSample:
-    """What came of choosing in-sample.
+    """Results of all in-sample choices.
 
     Attributes
     ----------
     method, by, metric : str
     n_rows : int
-        Rows among which is chosen.
+        Number of candidate rows.
     choices : tuple of Choice
-        One per fold in which a row has enough trades to be chosen.
+        One per fold with a row that has enough trades.
     paths : tuple of (float or None, int)
-        Net PnL per trade, and trades, along each way through all test groups: one, or of combinatorial splits several.
+        Net PnL per trade and number of trades of each path through all test groups. Combinatorial splits have
+        several paths, other splits one.
     net_in, net_out : float or None
-        Of all choices together, per trade: what they promised, and what they paid.
+        Net PnL per trade of all choices together, in-sample and out of sample, ticks.
     """
 
     method: str
@@ -82,17 +83,17 @@ class OutOfSample:
 
     @property
     def trades_out(self) -> int:
-        """Trades of the choices out of sample; those of combinatorial splits count once per path."""
+        """Out-of-sample trades of the choices; a trade of a combinatorial split counts once per path."""
         return sum(trades for _, trades in self.paths)
 
     @property
     def below_median(self) -> float | None:
-        """Share of the choices that pay less than half of the rows do, where they are judged."""
+        """Share of the choices with an out-of-sample rank below the median row."""
         ranks = [choice.rank_out for choice in self.choices if choice.rank_out is not None]
         return sum(rank < 0.5 for rank in ranks) / len(ranks) if ranks else None
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
+        """Return the results as JSON values."""
         more = {"trades_out": self.trades_out, "below_median": self.below_median}
         return {**asdict(self), "paths": [list(path) for path in self.paths], **more}
 
@@ -100,30 +101,30 @@ class OutOfSample:
 def out_of_sample(
     rows: pl.DataFrame, spec: SplitSpec, *, metric: str, min_trades: int
 ) -> tuple[pl.DataFrame, OutOfSample]:
-    """Choose a row on the training part of every fold, and look at what it pays on the test part.
+    """Choose the best row in the training part of every fold and measure its net PnL in the test part.
 
     Parameters
     ----------
     rows : DataFrame
         All rows of an experiment, with `vpcore.backtest.cross_validation.SPLIT_COLUMNS`.
     spec : SplitSpec
-        How they were cut.
+        Splits behind these columns.
     metric : str
         One of `vpcore.backtest.cross_validation.IN_SAMPLE_METRICS`.
     min_trades : int
-        Trades that a row needs in a training part to be chosen there.
+        Trades in a training part that a candidate row requires.
 
     Returns
     -------
     rows : DataFrame
-        In the same order, with `SPLIT_FIGURES`: the figure over all training parts; the net PnL per trade there, and
-        in all groups that are ever tested, with the trades there.
+        In the same order, with `SPLIT_FIGURES`: the metric and the net PnL per trade over all training parts, the net
+        PnL per trade and the number of trades over all test groups.
     summary : OutOfSample
 
     Notes
     -----
-    Among equals the first by key is chosen. Paths as in Lopez de Prado (2018), chapter 12: of the folds that test a
-    group, the first belongs to the first path, and so on.
+    Ties go to the first row by key. Paths follow Lopez de Prado (2018), chapter 12: the first fold with a given test
+    group belongs to the first path, the second fold to the second path.
     """
     parts = {name: pnl_matrix(rows[name]).astype(np.float64) for name in _USED}
     n_groups = parts["group_trades"].shape[1]
@@ -192,9 +193,9 @@ def _share(total: _Floats, count: _Floats) -> _Floats:
 
 
 def in_sample(rows: pl.DataFrame, *, metric: str, min_trades: int) -> _Floats:
-    """Return the figure of every row in every training part, float64[n_rows, n_folds]; arguments as `out_of_sample`.
+    """Return the metric of every row in every training part, float64[n_rows, n_folds]; -inf with too few trades.
 
-    -inf where a row has too few trades there to be chosen.
+    Arguments as in `out_of_sample`.
     """
     return _scores({name: pnl_matrix(rows[name]).astype(np.float64) for name in _USED}, metric, min_trades)
 
@@ -204,7 +205,7 @@ def _scores(parts: Mapping[str, _Floats], metric: str, min_trades: int) -> _Floa
 
 
 def _metric(metric: str, parts: Mapping[str, _Floats]) -> _Floats:
-    """Return a figure of the training parts; of those without a trade what loses every comparison."""
+    """Return a metric of the training parts; -inf without trades."""
     n = parts["train_trades"]
     if metric == "tp_rate_lo":
         found = wilson(parts["train_tp"], n)[0]
@@ -251,10 +252,10 @@ def split_vectors(members: pl.DataFrame, n_sessions: int, spec: SplitSpec | None
     members : DataFrame
         Rows of complete combinations, sorted by ``combination`` and ``session``, with ``trades``.
     n_sessions : int
-        Rows of each.
+        Number of rows per combination.
     spec : SplitSpec or None
-        By time, what the sessions have is added up; by session, each of them is a group. None, and what was not cut,
-        becomes null.
+        Splits by time add the columns of the sessions; splits by session make each session a group. Without splits
+        the columns are null.
     """
     height = members.height // n_sessions
     sessions = [members.filter(pl.col("session") == session) for session in range(n_sessions)]
@@ -271,7 +272,7 @@ def split_vectors(members: pl.DataFrame, n_sessions: int, spec: SplitSpec | None
 
 
 def _sums(rows: pl.DataFrame) -> dict[str, _Floats]:
-    """Return the sums over all trades of rows, from their means."""
+    """Return sums over all trades of each row, computed from the means."""
     n, mean, sd, gross, tp = (
         rows[name].cast(pl.Float64).fill_null(0.0).to_numpy()
         for name in ("trades", "net_pnl_ticks", "net_pnl_sd", "mean_pnl_ticks", "tp_rate")
@@ -282,7 +283,7 @@ def _sums(rows: pl.DataFrame) -> dict[str, _Floats]:
 
 
 def split_summary(summary: OutOfSample) -> str:
-    """Return the result of choosing in-sample, as sentences."""
+    """Return the results of in-sample choices as sentences."""
     if not summary.choices:
         return "In-sample no row has enough trades to be chosen, so nothing is known out of sample."
     net_in, net_out = _ticks(summary.net_in), _ticks(summary.net_out)
@@ -312,7 +313,7 @@ def split_summary(summary: OutOfSample) -> str:
 
 
 def split_failures(row: Mapping[str, Any], summary: OutOfSample) -> list[str]:
-    """Return the reasons against a promotion that the splits give."""
+    """Return the reasons against a promotion from the splits."""
     if not summary.choices:
         return ["in-sample no row has enough trades to be chosen (eval.splits)."]
     found = []

@@ -1,6 +1,6 @@
-"""One combination over several sessions: the rows it has there, as one row.
+"""Pooling: the rows of one combination on several sessions become one row.
 
-Sessions of an experiment do not overlap in time, so that trades add up and none is counted twice.
+Sessions of an experiment are disjoint in time, so each trade counts once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POOLED = (
     "sessions", "sessions_paid", "worst_session_net", "session_net_pnl_ticks", "session_trades", "session_rows",
     "session_runs", "threshold_quantile",
 )  # fmt: skip
-"""Columns that only pooled rows have."""
+"""Additional columns of pooled rows."""
 
 _NS_PER_HOUR = 3600 * 10**9
 
@@ -45,15 +45,15 @@ _AS_LAST = (
 
 @dataclass(frozen=True, slots=True)
 class MemberTable:
-    """Which rows make up the combinations of an experiment on several sessions.
+    """Rows of each combination of an experiment on several sessions.
 
     Attributes
     ----------
     dataset_ids : tuple of str
-        Of all sessions, in order of time.
+        Datasets of the sessions, in order of time.
     frame : DataFrame
         One line per combination and session: ``combination`` and ``session`` (places), the columns of
-        `vpcore.results.ROW_KEY`, and ``threshold_quantile``, null where thresholds are numbers.
+        `vpcore.results.ROW_KEY`, and ``threshold_quantile``, null for thresholds given as numbers.
     """
 
     dataset_ids: tuple[str, ...]
@@ -63,37 +63,36 @@ class MemberTable:
 def pool(
     rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry, *, splits: SplitSpec | None = None
 ) -> tuple[pl.DataFrame, int]:
-    """Return one row per combination that is stored on every session, and how many lack one.
+    """Return one row per combination with rows on every session, and the number of incomplete combinations.
 
     Parameters
     ----------
     rows : DataFrame
         From `ResultsDB.query_runs` with ``blocks=True``.
     members : MemberTable
-        Which of them belong together.
+        Rows of each combination.
     datasets : DatasetRegistry
-        Says how long sessions are.
+        Store of the sessions, for their durations.
     splits : SplitSpec, optional
-        How the experiment is cut into in-sample and out-of-sample parts.
+        In-sample and out-of-sample parts of the experiment.
 
     Returns
     -------
     rows : DataFrame
-        The columns of `rows` and `POOLED`, by combination. A combination goes by the name of its row on the latest
-        session (`run_id`, `row`, the threshold if it is a quantile), so that whatever takes a row takes it.
-        `dataset_id` names all of them. Counts are summed; rates and means are of all trades; the median time and the
-        block length are averages over trades; the moments are exactly those of all trades together. See the notes for
-        what cannot be had from rows exactly.
+        The columns of `rows` and `POOLED`, by combination. `run_id`, `row` and the threshold of a quantile come from
+        the row on the latest session, so a pooled row is accepted wherever a row is. `dataset_id` names all sessions.
+        Counts are sums; rates, means and moments cover all trades and are exact; the median time and the block length
+        are averages over trades. The notes describe the approximations.
     n_incomplete : int
-        Combinations of which a session is not stored, or failed.
+        Combinations with a missing or failed session.
 
     Notes
     -----
-    - ``net_pnl_lo``, ``net_pnl_hi``: the intervals of the sessions are put together by their distances from the means
-      (Zou and Donner 2008), which needs independent sessions and no normality.
-    - ``rotated_net``: the sums of the sessions, draw by draw: in each draw every session is rotated by a share of its
-      own. ``p_random`` is that of these sums. Null where a session has no draws.
-    - ``block_pnl_ticks``: the vectors one after the other.
+    - ``net_pnl_lo``, ``net_pnl_hi``: combined from the distances of the sessions' bounds to their means (Zou and
+      Donner 2008). The method requires independent sessions; the distribution may have any shape.
+    - ``rotated_net``: the sums of the sessions, draw by draw; in each draw every session has its own rotation.
+      ``p_random`` is computed from these sums. Null if a session lacks draws.
+    - ``block_pnl_ticks``: the concatenated vectors.
     - ``trades_digest``: a digest of the sessions' digests.
     """
     n_sessions = len(members.dataset_ids)
@@ -130,7 +129,7 @@ def pool(
 
 
 def _joint(digests: pl.Series) -> str | None:
-    """Return one digest of the sessions' digests, in order of time; None if a session has none."""
+    """Return the digest of the sessions' digests, in order of time; None if one is missing."""
     return None if digests.null_count() else digest(digests.to_list())[:DIGITS]
 
 
@@ -140,7 +139,7 @@ def _weighted(name: str) -> pl.Expr:
 
 
 def _figures(long: pl.DataFrame) -> pl.DataFrame:
-    """Return what can be summed or averaged; the interval's distances need the deviation of all trades."""
+    """Return sums and averages of each combination, with the distances of the interval's bounds to the mean."""
     traded = pl.col("trades") > 0
     net = pl.col("net_pnl_ticks")
     total = pl.col("trades").sum().over("combination")
@@ -183,7 +182,7 @@ def _of(long: pl.DataFrame, session: int, column: str) -> pl.Series:
 def _rotated(long: pl.DataFrame, n_sessions: int) -> npt.NDArray[np.int64]:
     """Return the rotation sums of each combination, added over its sessions draw by draw.
 
-    Of sessions with more and fewer draws, those count that all have; without draws in one, there are none.
+    The session with the fewest draws sets the number of draws.
     """
     width = int(long["rotated_net"].list.len().fill_null(0).min() or 0)  # type: ignore[arg-type]
     parts = [_of(long, session, "rotated_net").list.head(width) for session in range(n_sessions)]
@@ -194,7 +193,7 @@ def _rotated(long: pl.DataFrame, n_sessions: int) -> npt.NDArray[np.int64]:
 
 
 def _hours(long: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) -> float:
-    """Return how long the sessions are after their warm-up, in hours; 0 if that is not known of all of them."""
+    """Return the total duration of the sessions after their warm-up, in hours; 0 if a session is unknown."""
     warmup = {int(json.loads(text)["warmup_bins"]) for text in long["eval_json"].unique()}
     if len(warmup) != 1 or not all(datasets.exists(name) for name in members.dataset_ids):
         return 0.0

@@ -1,7 +1,7 @@
 """Figures of a row that depend on the other rows of its family and on every trial of its market.
 
-The *family* of a row is every row that was chosen from together with it. `with_evidence` takes rows whose family is
-known and adds the figures; `vpcore.experiment.leaderboard` decides the families.
+The *family* of a row is the set of rows that compete with it. `with_evidence` takes rows with known families and adds
+the figures; `vpcore.experiment.leaderboard` decides the families.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FAMILY = "family"
 """Column with the id of a row's family."""
 
 EVIDENCE = "evidence"
-"""Name of the order of `by_evidence`, where a figure is expected."""
+"""Name of the order of `by_evidence`, in place of a figure."""
 
 _ENOUGH_TO_COMPARE = 2
 _MOST_CACHED = 256
@@ -46,7 +46,7 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What the rows of a family have in common.
+    """Common properties of the rows of a family.
 
     Attributes
     ----------
@@ -55,10 +55,10 @@ class Family:
     dataset_id : str
         Dataset of the rows; several datasets in one id for combinations over sessions.
     min_trades : int
-        `select.min_signals` of the experiment. Rows with fewer trades take no part in `pbo` and in the spread of
-        Sharpe ratios. Every row counts for `p_adj`.
+        `select.min_signals` of the experiment. `pbo` and the spread of Sharpe ratios leave out rows with fewer trades.
+        Every row counts for `p_adj`.
     n_choices : int
-        Number of rows that a search could have chosen, untried ones included; 0 without a search.
+        Number of candidate rows of a search, including untried rows; 0 without a search.
     """
 
     experiment: str
@@ -69,7 +69,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of the rows of a family together.
+    """Evidence about the rows of a family together.
 
     Attributes
     ----------
@@ -78,9 +78,9 @@ class Evidence:
     n_rows : int
         Rows of the family.
     n_trials : int
-        Combinations ever evaluated on this market, failed ones and other experiments included.
+        Combinations ever evaluated on this market, including failures and other experiments.
     pbo : float or None
-        Probability of backtest overfitting, of the rows with enough trades.
+        Probability of backtest overfitting among the rows with enough trades.
     expected_best_sharpe : float or None
         Expected Sharpe ratio per trade of the best of `n_trials` worthless trials.
     n_choices : int
@@ -97,7 +97,7 @@ class Evidence:
 
     @property
     def n_adjusted(self) -> int:
-        """Number of trials that `p_adj` is adjusted for."""
+        """Number of trials in the adjustment of `p_adj`."""
         return max(self.n_rows, self.n_trials, self.n_choices)
 
     def plain(self) -> dict[str, Any]:
@@ -113,10 +113,10 @@ def with_evidence(
     Parameters
     ----------
     results : ResultsDB
-        Store in which the trials of the market are counted.
+        Store with all trials of the market.
     rows : DataFrame
-        All rows of the families, from `ResultsDB.query_runs` or `pool`, with the column `FAMILY`. The vectors, which
-        are most of the data, are read if `rows` does not have them.
+        All rows of the families, from `ResultsDB.query_runs` or `pool`, with the column `FAMILY`. Missing vectors are
+        read from the store; vectors are most of the data.
     families : mapping of str to Family
         By the values of `FAMILY`.
     cache_dir : Path, optional
@@ -125,25 +125,25 @@ def with_evidence(
     Returns
     -------
     rows : DataFrame
-        In the same order, without the columns of lists, with
+        In the same order, without list columns, with
 
-        - ``p_adj``: Romano-Wolf step-down p-value over the family, in the draws behind `p_random`: how often the best
-          row of the family does as well at random times. `over_all_trials` raises it if the market saw more trials
-          than the family has rows, or a search had more to choose from. Null without draws;
-        - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over the family: of the rows with this ``p_random``
-          or a lower one, the expected share that is no better than random entry;
-        - ``dsr``: deflated Sharpe ratio over all trials of the market, null where it is not defined;
-        - ``pbo``: probability of backtest overfitting of the family, the same in all its rows;
+        - ``p_adj``: Romano-Wolf step-down p-value over the family, in the draws behind `p_random`: the share of draws
+          in which the best row at random times does as well. `over_all_trials` raises it if the market saw more
+          trials, or a search had more candidates, than the family has rows. Null without draws;
+        - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over the family: the expected share of random rows
+          among the rows up to this ``p_random``;
+        - ``dsr``: deflated Sharpe ratio over all trials of the market, null if undefined;
+        - ``pbo``: probability of backtest overfitting of the family, equal in all its rows;
         - ``n_trials``: number of trials of the market.
     evidence : dict
         By family.
 
     Notes
     -----
-    Rotations, and neither a bootstrap nor sign flips of block PnL: both treat the PnL of a block as symmetric about
-    its mean. A stop wider than the take-profit makes it skewed (most trades win a little). Among sixty rows of such
-    barriers, flips of twelve blocks found a winner in noise in 13 % of cases at a level of 5 %; with barriers of two
-    against twelve ticks alone in nearly all. Entries at another time have the skewness of the market itself.
+    `p_adj` uses rotations: entries at another time have the skewness of the market itself. A bootstrap and sign flips
+    of block PnL assume a symmetric PnL, and a stop wider than the take-profit makes the PnL skewed (most trades win a
+    little). Among sixty rows with such barriers, flips of twelve blocks found a winner in noise in 13 % of cases at a
+    level of 5 %; with barriers of two against twelve ticks alone, in nearly all cases.
     """
     market = _Market(results)
     # Sorting and joining the columns that are needed is faster: rows have thirty columns more.
@@ -197,7 +197,7 @@ def _deflated(rows: pl.DataFrame, variance: float, n_trials: int) -> _Floats:
 
 
 def alone(rows: pl.DataFrame, *, min_trades: int) -> dict[str, _Floats]:
-    """Return `p_adj`, `dsr` and `pbo` of rows that are all the trials of their market; NaN where not defined.
+    """Return `p_adj`, `dsr` and `pbo` of rows that are all trials of their market; NaN if undefined.
 
     Parameters
     ----------
@@ -213,10 +213,10 @@ def alone(rows: pl.DataFrame, *, min_trades: int) -> dict[str, _Floats]:
 
 
 def over_all_trials(p: _Floats, n_rows: int, n_trials: int) -> _Floats:
-    """Return p-values adjusted for `n_rows` rows as they are among `n_trials` trials: ``1 - (1 - p)^(trials / rows)``.
+    """Return p-values of `n_rows` rows raised to `n_trials` trials: ``1 - (1 - p)^(trials / rows)``.
 
-    The other trials count as independent (Sidak 1967), which makes the answer too high rather than too low. Without
-    other trials the p-values are unchanged.
+    The other trials count as independent (Sidak 1967), so the answer is an upper estimate. Without other trials the
+    p-values stay equal.
     """
     if n_trials <= n_rows:
         return p
@@ -231,7 +231,7 @@ def over_all_trials(p: _Floats, n_rows: int, n_trials: int) -> _Floats:
 def _vector_figures(
     results: ResultsDB, parts: Mapping[str, pl.DataFrame], families: Mapping[str, Family], cache_dir: Path | None
 ) -> dict[str, tuple[_Floats, float | None]]:
-    """Return `p_adj` and `pbo` of every family, from the cache if the same rows were there before."""
+    """Return `p_adj` and `pbo` of every family, from the cache if it has the same rows."""
     enough = {name: part.select(traded(families[name].min_trades)).to_series() for name, part in parts.items()}
     found: dict[str, tuple[_Floats, float | None]] = {}
     stores: dict[str, ColumnCache] = {}
@@ -267,7 +267,7 @@ def _of_vectors(rows: pl.DataFrame, enough: pl.Series) -> tuple[_Floats, float |
 
 
 def _identity(rows: pl.DataFrame, enough: pl.Series) -> str:
-    """Return the sha256 of the keys of stored rows, of which have enough trades, and of the code that computes."""
+    """Return the sha256 of the keys of stored rows, their flag of enough trades, and the code of the computation."""
     hasher = hashlib.sha256()
     for module in (with_evidence, step_down, overfit_probability, pnl_matrix):
         hasher.update(Path(module.__code__.co_filename).read_bytes())
@@ -288,7 +288,7 @@ def prune(folder: Path) -> None:
 def adjusted(rotated: pl.Series) -> _Floats:
     """Return the step-down p-value of each row, NaN for a row without draws.
 
-    Rows with different numbers of draws are compared in the draws that all of them have.
+    The row with the fewest draws sets the number of compared draws.
     """
     lengths = rotated.list.len().fill_null(0)
     drawn = lengths > 1
@@ -307,7 +307,7 @@ def adjusted(rotated: pl.Series) -> _Floats:
 class _Market:
     """Trials of markets, counted once per question.
 
-    The number of trials and the spread of their Sharpe ratios decide `dsr` and how far `p_adj` is raised.
+    The number of trials raises `p_adj`. The same number and the spread of Sharpe ratios decide `dsr`.
     """
 
     def __init__(self, results: ResultsDB) -> None:
@@ -338,7 +338,7 @@ class _Market:
         return _variance(_sharpe(found))
 
     def joint_spread(self, names: list[str], min_trades: int) -> float:
-        """Return the variance over all trials on several sessions, of all trades of a combination."""
+        """Return the variance of the Sharpe ratios of all combinations on several sessions."""
         stored = self._results.read(
             lambda: (
                 self._results.runs(pl.col("dataset_id").is_in(names), blocks=False)

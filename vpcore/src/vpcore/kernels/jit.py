@@ -28,7 +28,7 @@ from vpcore.kernels.cache_folder import writable_cache
 
 _FOLDER = "vpcore-kernels"
 
-_CAN_BORROW = hasattr(numba.core.options.DefaultOptions, "_nrt")
+CAN_BORROW = hasattr(numba.core.options.DefaultOptions, "_nrt")
 """Whether this numba can leave reference counts alone; without, the same code is right and slower."""
 
 _log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def jit(
                 nogil=nogil,
                 fastmath=False,
                 error_model="numpy",
-                **({"_nrt": False} if borrows and _CAN_BORROW else {}),
+                **({"_nrt": False} if borrows and CAN_BORROW else {}),
                 forceinline=inline,  # not inline="always": that copies numba's own IR, and compiles for longer
             )(target)
         finally:

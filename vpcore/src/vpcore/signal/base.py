@@ -1,10 +1,12 @@
-"""What a signal is: parameters, a state, and one step per bin."""
+"""Base classes of signals: parameters, a state, and one step per bin."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, get_args
 
@@ -13,7 +15,7 @@ import numpy.typing as npt
 
 from vpcore.errors import ConfigError, SignalError
 from vpcore.rules import TradeRules
-from vpcore.schema import SCORE_COLUMNS
+from vpcore.schema import BIN_COLUMNS, SCORE_COLUMNS
 from vpcore.signal.frame import SignalFrame, check_columns
 from vpcore.signal.params import SignalParams
 from vpcore.units import NS_PER_S
@@ -22,7 +24,7 @@ PredictionMode = Literal["value", "probability", "confidence"]
 
 
 class SignalData(Protocol):
-    """What a signal needs of a dataset; `vpcore.Dataset` has it."""
+    """The part of a dataset that signals read; `vpcore.Dataset` conforms."""
 
     @property
     def n_bins(self) -> int:
@@ -46,7 +48,7 @@ class SignalData(Protocol):
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """Whether the book was valid at the end of each bin."""
+        """True for each bin with a valid book at its end."""
 
     def bin(self, name: str) -> npt.NDArray[Any]:
         """Return a bin column, shape (n_bins,)."""
@@ -57,7 +59,7 @@ class SignalData(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SignalContext:
-    """What a signal is told before its first bin.
+    """Grid, bin width and trade rules, known before the first bin.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ class SignalContext:
     tick_int : int
         Tick size, fixed point 1e-9.
     rules : TradeRules, optional
-        The trades that a learning signal labels its examples with.
+        Trade rules behind the labels of a learning signal.
     """
 
     k: npt.NDArray[np.int16]
@@ -107,12 +109,12 @@ class SignalResult:
         NaN in invalid bins and until the signal is warm. Positive is bullish.
     prediction_mode : {"value", "probability", "confidence"}
     state : object, optional
-        Of a signal that learns: its state after the last bin, from which `MLSignal.save_model` takes the model.
+        State of a learning signal after the last bin; `MLSignal.save_model` takes the model from it.
 
     Raises
     ------
     SignalError
-        If the values are not a float64 vector.
+        If the values have another type than a float64 vector.
     """
 
     values: npt.NDArray[np.float64]
@@ -132,13 +134,13 @@ class SignalResult:
 class Signal(ABC):
     """Base of all signals. Derive from `StatisticalSignal` or `MLSignal`.
 
-    A signal object holds its parameters and nothing that changes: everything that a bin leaves behind is in the state
-    that `start` makes and `step` advances. Its name and summary are the plugin's, not the class's.
+    A signal object holds its parameters and never changes. All memory of past bins is in the state: `start` makes the
+    state and `step` advances it. The plugin declares the name and the summary of a signal.
 
     Parameters
     ----------
     params : Params, optional
-        The defaults if not given.
+        Default: the default values.
     **overrides
         Parameters by name, on top of `params`.
 
@@ -203,28 +205,28 @@ class Signal(ABC):
         Raises
         ------
         ConfigError
-            If the parameters do not fit the grid.
+            If the grid is too small for the parameters.
         """
 
     @abstractmethod
     def step(self, state: Any, frame: SignalFrame) -> float:
-        """Advance `state` by one valid bin and return the value of that bin; NaN until warm."""
+        """Advance `state` by one valid bin and return the value of the bin; NaN until warm."""
 
     @abstractmethod
     def warmup_bins(self, context: SignalContext) -> int:
-        """Return how many valid bins have no value at the start."""
+        """Return the number of valid bins without a value at the start."""
 
     def thresholds(self) -> tuple[float, ...]:
-        """Return the thresholds to try by default, ascending, above 0."""
+        """Return the default thresholds, ascending, above 0."""
         return (0.2, 0.4, 0.6, 0.8)
 
     @classmethod
     def missing(cls) -> str:
-        """Return what has to be installed before the signal can be used, and how; empty if nothing has."""
+        """Return how to install the requirements of the signal; empty if all are installed."""
         return ""
 
     def compute(self, dataset: SignalData) -> SignalResult:
-        """Return the values of every bin. Overridden by signals with a compiled loop; the bits are those of `step`.
+        """Return the values of every bin. The bits are those of `step`.
 
         Parameters
         ----------
@@ -245,23 +247,73 @@ class Signal(ABC):
 
 
 class StatisticalSignal(Signal):
-    """A signal that is a formula: a bounded memory of frames, and the mirrored market gives the negative value."""
+    """A signal that is a formula: a bounded memory of frames, and the mirrored market gives the negative value.
+
+    Define `start`, `warmup_bins`, and either `kernel` or `step`.
+    """
+
+    kernel: ClassVar[Callable[..., float] | None] = None
+    """Formula for one valid bin, compiled by `vpcore.kernels.jit`: ``kernel(state, *numbers, *rows) -> float``.
+
+    The arguments are the bin columns and then the grid columns, each group in the order of `columns`: a number per bin
+    column (int64 of integers), float64[n_cells] per grid column.
+    """
+
+    def step(self, state: Any, frame: SignalFrame) -> float:
+        """Advance `state` by one valid bin with the `kernel` and return the value of the bin; NaN until warm.
+
+        Raises
+        ------
+        SignalError
+            If the class defines neither `kernel` nor `step`.
+        """
+        kernel = type(self).kernel
+        if kernel is None:
+            raise SignalError(f"Signal '{type(self).__name__}' has no formula. Define its kernel or its step.")
+        bins, grid = self._inputs()
+        return kernel(state, *[frame[name] for name in bins], *[frame[name] for name in grid])
+
+    def compute(self, dataset: SignalData) -> SignalResult:
+        """Return the values of every bin: by a compiled loop over the `kernel`, else by `step`."""
+        kernel = type(self).kernel
+        if kernel is None:
+            return super().compute(dataset)
+        from vpcore.kernels.bin_loop import bin_loop
+
+        bins, grid = self._inputs()
+        values = np.empty(dataset.n_bins)
+        bin_loop(kernel)(
+            self.start(SignalContext.of(dataset)),
+            tuple(dataset.bin(name) for name in bins),
+            tuple(dataset.grid(name) for name in grid),
+            tuple(np.empty((len(grid), dataset.n_cells))),
+            dataset.valid,
+            values,
+        )
+        return SignalResult(values)
+
+    @classmethod
+    @cache
+    def _inputs(cls) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the declared bin columns and grid columns, the order of the arguments of `kernel`."""
+        bins = tuple(name for name in cls.columns if name in BIN_COLUMNS)
+        return bins, tuple(name for name in cls.columns if name not in BIN_COLUMNS)
 
 
 class BackgroundFit(NamedTuple):
-    """A fit that was not made inside its bin.
+    """A model fit by an executor, in the background.
 
     Attributes
     ----------
     due_bin : int
-        In which it would have been made.
+        Bin of the same fit without an executor.
     ready_bin : int or None
-        The first one that its model predicted; the bins before had the model that there was. None while it is not done.
+        First bin with a prediction of the new model; earlier bins use the previous model. None while the fit runs.
     settled_bin : int or None
-        From which on the values are those of fits made inside their bins: `ready_bin`, or later for a model that had to
-        make up for what it missed; None if that has not happened yet.
+        First bin from which all values equal the values of a synchronous fit: `ready_bin`, or later for a model with
+        missed bins to catch up on. None before this bin.
     ns : int or None
-        What it took.
+        Duration of the fit.
     """
 
     due_bin: int
@@ -271,39 +323,39 @@ class BackgroundFit(NamedTuple):
 
 
 class MLSignal(Signal):
-    """A signal that learns from labels it resolves itself, and predicts only from what was resolved by then.
+    """A signal that resolves labels itself, learns from them, and predicts from the labels resolved so far.
 
-    `context.rules` says what a trade is; the frames' touches tell the state when one has ended. A model that must
-    stream predicts row by row in `compute` too.
+    `context.rules` defines the trades; the touches in the frames resolve them. For equal streamed and batch values,
+    `compute` predicts row by row too.
     """
 
     prediction_mode: ClassVar[PredictionMode] = "probability"
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features, in order, which a saved model belongs to; empty if the signal does not name them.
+        """Names of the features of a model, in order; empty for a signal with unnamed features.
 
-        `load_model` refuses a model of others.
+        `load_model` refuses a model with other features.
         """
         return ()
 
     @abstractmethod
     def save_model(self, state: Any, folder: Path) -> None:
-        """Write the fitted model of a state into an empty folder, without pickle."""
+        """Write the fitted model of a state into an empty folder. Pickle is forbidden."""
 
     @abstractmethod
     def load_model(self, folder: Path, context: SignalContext) -> Any:
-        """Return a state that predicts with a saved model, as `start` returns one without."""
+        """Return a new state that predicts with a saved model."""
 
     def fit_elsewhere(self, state: Any, executor: Executor) -> None:
-        """Let an executor make the fits of a state from now on; the model that there is serves until one is ready.
+        """Refit the model of a state with an executor. The current model serves until the new one is ready.
 
-        The state lists the fits made so, a `BackgroundFit` each, as ``background``. What is submitted can be pickled.
+        ``state.background`` lists the fits as `BackgroundFit`. Submitted tasks can be pickled.
 
         Raises
         ------
         SignalError
-            If the signal learns inside its step only, which is the default.
+            If the signal fits synchronously only, as by default.
         """
         raise SignalError(
             f"Signal '{type(self).__name__}' learns inside its step and has no fits that could be made in the "
@@ -311,23 +363,23 @@ class MLSignal(Signal):
         )
 
     def diagnose(self, dataset: SignalData, rules: TradeRules, result: SignalResult, *, full: bool) -> Any:
-        """Return what `result` was worth apart from its trades, as JSON values; None if the signal does not say.
+        """Return diagnostics of `result` beside its trades, as JSON values; None if the signal has none.
 
         Parameters
         ----------
         dataset : Dataset
-            What `result` was computed on.
+            Dataset of `result`.
         rules : TradeRules
-            The trades that it learned from.
+            Trade rules behind the labels.
         result : SignalResult
-            With the state.
+            Values and state.
         full : bool
-            Also what costs more than a small share of the computation.
+            True includes expensive diagnostics.
         """
         return None
 
     def thresholds(self) -> tuple[float, ...]:
-        """Return the thresholds to try by default: of a probability above 1/2, of a confidence above 0."""
+        """Return the default thresholds: above 1/2 for a probability, above 0 for a confidence."""
         return (0.55, 0.6, 0.65, 0.7) if self.prediction_mode == "probability" else (0.1, 0.2, 0.3, 0.4)
 
     def compute(self, dataset: SignalData, rules: TradeRules | None = None) -> SignalResult:
@@ -336,7 +388,7 @@ class MLSignal(Signal):
         Raises
         ------
         SignalError
-            If `rules` are not given.
+            If `rules` is missing.
         """
         from vpcore.signal.drivers import stream
 
@@ -346,5 +398,5 @@ class MLSignal(Signal):
 
 
 def needs_score(signal: Signal | type[Signal]) -> bool:
-    """Return whether a signal reads the score, so that the scoring settings decide its values."""
+    """Return True if a signal reads the score; its values then depend on the scoring settings."""
     return any(name in SCORE_COLUMNS for name in signal.columns)

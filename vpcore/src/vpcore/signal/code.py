@@ -134,7 +134,7 @@ def _graph_of(module: str, like: ModuleGraph | None = None) -> ModuleGraph:
 
 
 def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
-    """Return the `code_digest` of signals by their declared places, without importing anything.
+    """Return the `code_digest` of signals by their declared places, from source text alone.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ _LOADED: dict[str, tuple[object, str]] = {}
 
 
 def require_loaded_as(cls: type[Signal], expected: str) -> None:
-    """Raise `SignalError` if the modules of a signal were edited since they were loaded, or are not those expected.
+    """Raise `SignalError` if the modules of a signal were edited after loading, or differ from the planned code.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def require_loaded_as(cls: type[Signal], expected: str) -> None:
 
 
 def require_core(expected: str) -> None:
-    """Raise `SignalError` if the core code of this process is not `expected`, the `core_digest` of a planned run."""
+    """Raise `SignalError` if the core code of this process differs from `expected`, the digest of a planned run."""
     if core_digest() != expected:
         raise SignalError(
             f"Process {os.getpid()} on {platform.node()} has other code of vpcore ({core_digest()[:12]}) than the "
@@ -244,7 +244,7 @@ def _beside(top: str) -> frozenset[str]:
 def distribution_of(cls: type[Signal]) -> tuple[str, str]:
     """Return the name and version of the distribution that a signal was installed with.
 
-    A class that no distribution owns has its top-level module's name and the version ``""``.
+    A class outside all distributions has its top-level module's name and the version ``""``.
     """
     top = cls.__module__.partition(".")[0]
     found = _distribution(top)

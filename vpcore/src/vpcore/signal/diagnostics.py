@@ -1,7 +1,6 @@
-"""What a learning signal says of a run apart from its trades, kept as files beside the results.
+"""Diagnostics of learning signals: figures of a run beside its trades, in files beside the results.
 
-They are no results: nothing ranks or promotes by them, and they hold times. A run that is computed again has its files
-replaced.
+Ranking and promotion ignore diagnostics, and a file may hold times. A new computation of a run replaces its files.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ DIAGNOSTICS = "diagnostics"
 def keep_diagnostics(
     signal: MLSignal, dataset: SignalData, rules: TradeRules, result: SignalResult, folder: Path, extent: Extent
 ) -> None:
-    """Write what a signal says of its result into a folder; nothing if it says nothing.
+    """Write the diagnostics of a result into a folder; a signal may have none.
 
     Parameters
     ----------
     signal : MLSignal
-        Says it.
+        The signal, for its `MLSignal.diagnose`.
     dataset, rules, result
         As for `MLSignal.diagnose`.
     folder : Path
-        Of the run; a file per take-profit and stop.
+        Folder of the run, with one file per take-profit and stop.
     extent : {"none", "basic", "full"}
         See `Extent`.
 
@@ -62,7 +61,7 @@ def _text(found: dict[str, Any]) -> str:
 
 
 def read_diagnostics(folder: Path) -> list[dict[str, Any]]:
-    """Return what is kept of a run, by take-profit and stop; empty if nothing is.
+    """Return the stored diagnostics of a run, by take-profit and stop.
 
     Raises
     ------

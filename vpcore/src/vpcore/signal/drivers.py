@@ -1,4 +1,4 @@
-"""Driving a signal: one bin at a time as it comes, or over a whole dataset."""
+"""Drivers of signals: bin by bin as in a live stream, or over a whole dataset."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class SignalStream:
     signal : Signal
         The signal, with its parameters.
     context : SignalContext
-        What the signal is told at its start.
+        Grid, bin width and trade rules, for `Signal.start`.
 
     Attributes
     ----------
     state : object
-        What `signal.start` returned, advanced by every valid bin.
+        Result of `signal.start`, advanced by every valid bin.
     """
 
     def __init__(self, signal: Signal, context: SignalContext) -> None:
@@ -45,18 +45,18 @@ class SignalStream:
         score: npt.NDArray[np.float64] | None = None,
         state_code: npt.NDArray[np.int8] | None = None,
     ) -> SignalFrame:
-        """Return what the signal may see of one bin.
+        """Return the view of the signal on one bin.
 
         Parameters
         ----------
         grid : mapping of str to array[n_cells]
             The engine's grid columns of the bin.
         bins : mapping of str to number
-            Its bin columns, ``bin_seq`` and ``book_valid`` among them.
+            The bin columns, including ``bin_seq`` and ``book_valid``.
         score : float64[n_cells], optional
-            What the scorer made of the bin.
+            Score of the bin, from the scorer.
         state_code : int8[n_cells], optional
-            What the scorer made of the bin.
+            State of the bin, from the scorer.
         """
         cells = dict(grid)
         if score is not None:
@@ -73,12 +73,12 @@ class SignalStream:
         )
 
     def push(self, frame: SignalFrame) -> float:
-        """Return the value of the next bin: NaN for an invalid one, which the signal never sees.
+        """Return the value of the next bin. An invalid bin gives NaN and skips the signal.
 
         Raises
         ------
         SignalError
-            If the signal's step does not return a finite number or NaN.
+            If the signal's step returns an infinity or another type than a number.
         """
         if not frame.valid:
             return math.nan
@@ -92,7 +92,7 @@ class SignalStream:
 
 
 def frames(signal: Signal, dataset: SignalData) -> Iterator[SignalFrame]:
-    """Yield every bin of a dataset as the signal would see it live."""
+    """Yield the frame of every bin of a dataset, equal to the live frame."""
     owner = type(signal).__name__
     grid = {name: dataset.grid(name) for name in signal.columns if name not in BIN_COLUMNS}
     bins = {name: dataset.bin(name) for name in signal.columns if name in BIN_COLUMNS}
@@ -119,22 +119,22 @@ def stream(signal: Signal, dataset: SignalData, rules: TradeRules | None = None)
 
 
 _SHARED: dict[int, MutableMapping[str, Any]] = {}
-"""What signals have made of each dataset that is alive, by its identity: a dataset need not be hashable."""
+"""Shared values of each living dataset, by its identity: a dataset may be unhashable."""
 
 
 def shared_of(dataset: SignalData) -> MutableMapping[str, Any]:
     """Return a mapping that lives as long as a dataset in this process.
 
-    For what several signals or trials make of the same columns, such as features. A key begins with the name of the
-    package that makes the value. What is kept must depend on declared columns only and is never changed. It may be
-    gone when it is asked for again, but what was set last is there.
+    It shares intermediate results, such as features, between signals and trials. A key begins with the name of the
+    package of the signal. A value must depend on declared columns only and stay unchanged. The mapping may evict any
+    value except for the latest.
     """
     known = _SHARED.get(id(dataset))
     return share_in(dataset, {}) if known is None else known
 
 
 def share_in(dataset: SignalData, kept: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Let `shared_of` of a dataset return `kept` from here on: a mapping with a limit, say."""
+    """Make `shared_of` of a dataset return `kept`, for instance a mapping with a limit."""
     if id(dataset) not in _SHARED:
         weakref.finalize(dataset, _SHARED.pop, id(dataset), None)
     _SHARED[id(dataset)] = kept
@@ -142,9 +142,9 @@ def share_in(dataset: SignalData, kept: MutableMapping[str, Any]) -> MutableMapp
 
 
 class DeclaredData:
-    """A dataset of which only a signal's declared columns can be read, as read-only arrays.
+    """A dataset restricted to the declared columns of a signal, as read-only arrays.
 
-    ``bin_seq`` is always there: a frame carries it too. `shared` is what `shared_of` returns of the dataset.
+    ``bin_seq`` is always readable, as in a frame. `shared` is the mapping of `shared_of`.
     """
 
     def __init__(self, dataset: SignalData, signal: Signal) -> None:
@@ -173,12 +173,13 @@ class DeclaredData:
 
 
 def batch(signal: Signal, dataset: SignalData, rules: TradeRules | None = None) -> SignalResult:
-    """Return a signal's values over a dataset by its `compute`, holding it to its contract.
+    """Return a signal's values over a dataset by its `compute`, with checks of its contract.
 
     Raises
     ------
     SignalError
-        If it reads an undeclared column, or returns another shape, mode, an infinity, or a value for an invalid bin.
+        If `compute` reads an undeclared column, or returns another shape, another mode, an infinity, or a value for an
+        invalid bin.
     """
     data = DeclaredData(dataset, signal)
     result = signal.compute(data, rules) if isinstance(signal, MLSignal) else signal.compute(data)

@@ -1,8 +1,8 @@
-"""How much is kept of what a learning signal says of its runs. Apart from the rest, because specifications name it."""
+"""Extent of the stored diagnostics of learning signals. A module of its own, because specifications import it."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Extent = Literal["none", "basic", "full"]
-"""What is computed: nothing, what costs next to nothing, everything."""
+"""Computed diagnostics: none, the cheap part, all."""

@@ -1,4 +1,4 @@
-"""What a signal sees of one bin: the columns it declared, and nothing else."""
+"""The view of a signal on one bin: the declared columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMN_NAMES = (*GRID_NAMES, *BIN_COLUMNS)
 
 
 def check_columns(columns: tuple[str, ...], owner: str) -> None:
-    """Raise `SignalError` if a signal declares a column that no dataset has, or one twice."""
+    """Raise `SignalError` if a signal declares an unknown column, or a column twice."""
     for name in columns:
         if name not in COLUMN_NAMES:
             raise SignalError(
@@ -32,7 +32,7 @@ def check_columns(columns: tuple[str, ...], owner: str) -> None:
 
 
 def undeclared(name: str, columns: tuple[str, ...], owner: str) -> SignalError:
-    """Return the error for reading a column that a signal did not declare."""
+    """Return the error for reading an undeclared column."""
     if name not in COLUMN_NAMES:
         return SignalError(
             f"Signal '{owner}' reads the column '{name}', which no dataset has.{did_you_mean(name, COLUMN_NAMES)} "
@@ -47,9 +47,9 @@ def undeclared(name: str, columns: tuple[str, ...], owner: str) -> SignalError:
 class SignalFrame(Mapping[str, Any]):
     """One bin, as a read-only mapping of the declared columns.
 
-    A grid column is float64[n_cells], the cell of distance ``k`` at index ``k + radius``, widened from what the engine
-    rounded to float32; ``flow_state_code`` is widened like the rest. Arrays are read-only and are the signal's to keep:
-    nothing overwrites them. A bin column is a Python number.
+    A grid column is float64[n_cells], with the cell of distance ``k`` at index ``k + radius``. The values are widened
+    from the float32 of the engine; ``flow_state_code`` is widened too. Arrays are read-only copies, so a signal may
+    keep them. A bin column is a Python number.
 
     Parameters
     ----------
@@ -63,19 +63,19 @@ class SignalFrame(Mapping[str, Any]):
         The signal, for messages.
     bin_seq : int
     valid : bool
-        Whether each bin's book was valid.
+        As in the attributes.
 
     Attributes
     ----------
     bin_seq : int
-        Number of the bin, which counts invalid ones too.
+        Number of the bin; invalid bins count.
     valid : bool
-        Whether the book was valid at the end of the bin.
+        True if the book was valid at the end of the bin.
 
     Raises
     ------
     SignalError
-        On reading a column that is not declared, or that this frame does not hold.
+        On reading an undeclared or missing column.
     """
 
     __slots__ = ("_bins", "_columns", "_grid", "_owner", "_read", "bin_seq", "valid")

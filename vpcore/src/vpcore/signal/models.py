@@ -1,6 +1,6 @@
-"""A fitted model between a run and a server: kept as files beside the results, published as text with digests.
+"""Fitted models: files beside the results of a run, published to a server as text with digests.
 
-What the files hold is the signal's business (`MLSignal.save_model`); nothing here reads them, and nothing is executed.
+Only the signal interprets the files (`MLSignal.save_model`). Packing and unpacking copy bytes and execute none.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ MODELS = "models"
 """Folder of the fitted models, beside the results."""
 
 MAX_FILE_BYTES = 256 << 20
-"""A model file that unpacks to more than this is refused."""
+"""Largest size of an unpacked model file."""
 
 
 def model_folder(root: Path, run_id: str, tp_ticks: int, sl_ticks: int) -> Path:
-    """Return where the model of a run is kept: what it learned depends on the barriers."""
+    """Return the folder of the model of a run; the labels, and so the model, depend on the barriers."""
     return root / run_id / f"tp{tp_ticks}_sl{sl_ticks}"
 
 
 def keep_model(signal: MLSignal, state: Any, folder: Path) -> bool:
-    """Write the fitted model of a state into a new folder, in one step; whether there was one.
+    """Write the fitted model of a state into a new folder, atomically; return False without a fitted model.
 
     Parameters
     ----------
     signal : MLSignal
-        Saves it.
+        The signal, for its `save_model`.
     state : object
-        The signal's state after the last bin, None if its `compute` does not hand it over.
+        The signal's state after the last bin; None if `compute` returned values alone.
     folder : Path
-        An existing one is replaced.
+        Destination. An existing folder is replaced.
     """
     if state is None:
         return False
@@ -75,7 +75,7 @@ class PackedModel(BaseModel):
 
 
 def pack_model(folder: Path) -> PackedModel:
-    """Return the files of a kept model as text."""
+    """Return the files of a stored model as text."""
     contents = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     files = {name: base64.b64encode(zlib.compress(data, 9)).decode() for name, data in contents.items()}
     return PackedModel(sha256=_digest(contents), files=files)
@@ -87,7 +87,7 @@ def unpack_model(packed: PackedModel, folder: Path) -> None:
     Raises
     ------
     SignalError
-        If it is damaged, was changed, or names a file outside the folder.
+        If the model is damaged, changed, or names a file outside the folder.
     """
     contents: dict[str, bytes] = {}
     try:

@@ -1,4 +1,4 @@
-"""The import graph of Python source, read without importing anything.
+"""The import graph of Python source, read from text alone.
 
 A module reaches the modules of its import statements, inside functions too, and the ``__init__`` of every package on
 the way. Imports under ``if TYPE_CHECKING`` never run and are left out, with one exception: a package with a
@@ -12,13 +12,14 @@ import ast
 import hashlib
 import importlib.machinery
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
 
 from vpcore.errors import SignalError
 from vpcore.kernels.cache_folder import writable_cache
@@ -76,16 +77,6 @@ class ModuleSource:
     classes: list[str] = field(default_factory=list)
     data_files: list[str] = field(default_factory=list)
     lazy: bool = False
-
-    def plain(self) -> list[Any]:
-        """Return the facts as JSON holds them."""
-        return [self.digest, self.imports, self.names, self.classes, self.data_files, self.lazy]
-
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> ModuleSource:
-        """Return the facts that `plain` gave."""
-        digest, imports, *rest = plain
-        return cls(digest, [Import(*item) for item in imports], *rest)
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------
@@ -204,6 +195,9 @@ def data_digest(folder: Path, entry: str) -> str:
 # -- many files --------------------------------------------------------------------------------------------------------
 
 
+_KEPT = TypeAdapter(dict[str, ModuleSource])
+
+
 class _Sources:
     """Facts of source files by the sha256 of their bytes, kept between processes. Parsing the core takes 0.2 s.
 
@@ -211,7 +205,7 @@ class _Sources:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[Any]] | None = None
+        self._kept: dict[str, ModuleSource] | None = None
         self._new = False
 
     def of(self, file: Path) -> ModuleSource:
@@ -223,9 +217,9 @@ class _Sources:
             self._kept = self._read()
         key = hashlib.sha256(data).hexdigest()
         if key not in self._kept:
-            self._kept[key] = json.loads(json.dumps(parse_source(data).plain()))
+            self._kept[key] = parse_source(data)
             self._new = True
-        return ModuleSource.from_plain(self._kept[key])
+        return self._kept[key]
 
     def save(self) -> None:
         """Write new entries. The last of several processes wins; the others' entries are parsed again."""
@@ -236,7 +230,7 @@ class _Sources:
         newest = dict(list(kept.items())[-_KEPT_MODULES:])
         aside = path.with_suffix(f".{os.getpid()}")
         try:
-            aside.write_text(json.dumps(newest, separators=(",", ":")))
+            aside.write_bytes(_KEPT.dump_json(newest))
             aside.replace(path)
         except OSError:
             return
@@ -251,13 +245,12 @@ class _Sources:
         own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
         return folder / f"modules-{own}-python{sys.version_info.major}.{sys.version_info.minor}.json"
 
-    def _read(self) -> dict[str, list[Any]]:
+    def _read(self) -> dict[str, ModuleSource]:
         path = self._path()
         try:
-            found = json.loads(path.read_bytes()) if path is not None else {}
+            return _KEPT.validate_json(path.read_bytes()) if path is not None else {}
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
 
 
 _SOURCES = _Sources()
@@ -271,7 +264,7 @@ class Place(NamedTuple):
 
 
 def place_of_top(name: str) -> Place | None:
-    """Return the place of a top-level module, or None."""
+    """Return the place of a top-level module; None if unknown."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -349,7 +342,7 @@ class ModuleGraph:
         return self._read[file]
 
     def place(self, name: str) -> Place | None:
-        """Return the place of a module, or None."""
+        """Return the place of a module; None if unknown."""
         if name not in self._places:
             package, _, own = name.rpartition(".")
             above = self.place(package) if package else None

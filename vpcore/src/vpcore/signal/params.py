@@ -1,4 +1,4 @@
-"""Parameters of signals: typed, documented, with ranges, and strict about what they do not know."""
+"""Parameters of signals: typed, documented, with ranges; unknown names are errors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vpcore.errors import ConfigError, did_you_mean
 class SignalParams(BaseModel):
     """Base of every signal's ``Params``.
 
-    Give each field a default, a range (``ge``, ``gt``, ``le``, ``lt``) and a description that ends with its unit. A
-    field whose values cannot be guessed from its default and range names some with ``examples=[...]``: the conformance
-    check uses them to see that the parameter has an effect.
+    Give each field a default, a range (``ge``, ``gt``, ``le``, ``lt``) and a description that ends with its unit. The
+    conformance checks vary each parameter to see its effect. They guess values from default and range; add
+    ``examples=[...]`` to a field where a guess is impossible.
 
     Raises
     ------
@@ -39,7 +39,7 @@ class SignalParams(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], owner: str = "") -> Self:
-        """Return validated parameters; numbers are not read from text, and a list may stand for a tuple.
+        """Return validated parameters. Text is never read as a number; a list may stand for a tuple.
 
         Parameters
         ----------
@@ -64,13 +64,13 @@ class SignalParams(BaseModel):
         return cls.model_json_schema()
 
     def plain(self) -> dict[str, Any]:
-        """Return the parameters as JSON values; `parse` of it gives an equal object."""
+        """Return the parameters as JSON values; `parse` restores an equal object."""
         values: dict[str, Any] = json.loads(self.model_dump_json())
         return values
 
 
 def _plain(value: Any) -> Any:
-    """Return a numpy scalar or array as JSON can hold it."""
+    """Return a numpy scalar or array as JSON values."""
     convert = getattr(value, "tolist", None)
     if callable(convert):
         return convert()
@@ -84,7 +84,7 @@ def _owner_name(params: type[BaseModel]) -> str:
 
 
 def explain(error: ValidationError, model: type[BaseModel], owner: str) -> str:
-    """Return what pydantic found wrong, one sentence per line."""
+    """Return the problems of a validation error, one sentence per line."""
     return "\n".join(_sentence(details, model, owner) for details in error.errors(include_url=False))
 
 
@@ -115,7 +115,7 @@ def _sentence(details: ErrorDetails, model: type[BaseModel], owner: str) -> str:
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema with its references to ``$defs`` replaced by what they name."""
+    """Return a schema with its references to ``$defs`` replaced by the definitions."""
     definitions = schema.get("$defs", {})
 
     def walk(node: Any) -> Any:

@@ -17,7 +17,7 @@ def mean_interval(net: npt.NDArray[np.int64], draws: int, seed: int) -> tuple[fl
     Parameters
     ----------
     net : int64[n_trades]
-        In order.
+        Net PnL of each trade, in order of time.
     draws : int
         Number of resamples.
     seed : int
@@ -27,9 +27,8 @@ def mean_interval(net: npt.NDArray[np.int64], draws: int, seed: int) -> tuple[fl
     -------
     lo, hi, block_length : float
         Percentiles of the stationary bootstrap, in the unit of `net`, and its mean block length in trades
-        (`vpcore.kernels.resample.politis_white`). NaN for fewer than two trades, without draws, and for equal values:
-        thirty equal wins hold no information about the size of the first stop, and their resamples would claim
-        certainty.
+        (`vpcore.kernels.resample.politis_white`). NaN for fewer than two trades, for 0 draws, and for equal values:
+        resamples of thirty equal wins would claim certainty, while the size of the first stop is still unknown.
 
     Notes
     -----

@@ -20,12 +20,12 @@ def wilson(hits: npt.ArrayLike, trades: npt.ArrayLike) -> tuple[npt.NDArray[np.f
     Returns
     -------
     lo, hi : float64 arrays
-        NaN where there were no attempts. 60 of 100 give 0.50200 and 0.69060.
+        Bounds; NaN for 0 attempts. 60 of 100 give 0.50200 and 0.69060.
 
     Notes
     -----
-    The attempts are taken as independent, which overlapping trades are not: read it beside `n_eff`. Source: Wilson
-    (1927), as in statsmodels ``proportion_confint(method="wilson")``.
+    The formula assumes independent attempts; overlapping trades are dependent, so read it beside `n_eff`. Source:
+    Wilson (1927), as in statsmodels ``proportion_confint(method="wilson")``.
     """
     k = np.asarray(hits, dtype=np.float64)
     n = np.asarray(trades, dtype=np.float64)

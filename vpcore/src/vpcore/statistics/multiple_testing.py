@@ -47,8 +47,8 @@ def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArra
     Returns
     -------
     float64[n_rows]
-        ``(1 + #{draws as good}) / (n_draws + 1)``, and at least the p-value of every better row. The order of the rows
-        has no influence.
+        ``(1 + #{draws as good}) / (n_draws + 1)``, and at least the p-value of every better row. Any order of the
+        rows gives the same values.
 
     Notes
     -----
@@ -86,12 +86,12 @@ def benjamini_hochberg(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     Parameters
     ----------
     p : float64[n]
-        NaN without a p-value; NaN does not count.
+        P-values; NaN is left out.
 
     Returns
     -------
     float64[n]
-        NaN where `p` is.
+        Q-values; NaN for NaN.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The probability of backtest overfitting: does choosing the best row on one part of the time help on the other?"""
+"""The probability of backtest overfitting: is the best row of one part of the time good in the other part?"""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _Integers = npt.NDArray[np.int64]
 MOST_GROUPS = 16
 FEWEST_GROUPS = 4
 _WORK = 300_000_000
-"""Additions that are spent at most; with very many rows the time is cut into fewer groups."""
+"""Limit of additions; very many rows get fewer groups of time."""
 
 
 def overfit_probability(blocks: npt.NDArray[np.float64]) -> float | None:
-    """Return how often the row that is best on one half of the time is in the lower half of all rows on the other.
+    """Return how often the best row of one half of the time is in the lower half of all rows in the other half.
 
     Combinatorially symmetric cross-validation: the time is cut into an even number of groups of neighbouring blocks,
-    and every half of them is once the part on which to choose. A row's worth is the sum of its blocks over the root of
+    and every half of the groups serves once for the choice. A row's worth is the sum of its blocks over the root of
     the sum of their squares, which orders as its Sharpe ratio does.
 
     Parameters
@@ -32,7 +32,7 @@ def overfit_probability(blocks: npt.NDArray[np.float64]) -> float | None:
     Returns
     -------
     float or None
-        0: the choice holds. About 0.5: it is worth nothing. None with fewer than two rows or four blocks.
+        0: the choice holds. About 0.5: the choice is worthless. None for fewer than two rows or four blocks.
 
     Notes
     -----

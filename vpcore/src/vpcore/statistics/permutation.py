@@ -43,13 +43,13 @@ def make_ring(enterable: npt.NDArray[np.bool_], net: npt.NDArray[np.int32], *, f
     Parameters
     ----------
     enterable : bool[n_bins]
-        Whether a trade can be entered at the end of each bin; the same for both sides.
+        True if a trade can be entered at the end of the bin; equal for both sides.
     net : int32[2, n_bins]
         PnL before fees of a long and of a short entered at the end of each bin, half-ticks.
     first : int
         The first entry bin.
     hold : int
-        Bins that must follow an entry bin, so that the end of the data cuts no outcome short.
+        Bins that must follow an entry bin, so every outcome is complete.
     """
     n_bins = enterable.shape[0]
     place = np.empty(n_bins, dtype=np.int64)
@@ -85,7 +85,7 @@ def rotated(
     ring : Ring
         The evaluable bins.
     entries : int64[n_trades]
-        Entry bins. Entries outside the ring are left out (no trade, or cut short by the end of the data).
+        Entry bins. Entries outside the ring are left out: they are untradable, or the data ends within their horizon.
     sides : int8[n_trades]
         +1 long, -1 short.
     draws : int
@@ -97,7 +97,7 @@ def rotated(
     Returns
     -------
     int64[1 + draws]
-        The observed sum, then one sum per rotation. All zeros without a trade on the ring; empty without draws.
+        The observed sum, then one sum per rotation. Zeros if the ring holds none of the trades; empty for 0 draws.
     """
     if not draws:
         return np.empty(0, dtype=np.int64)
@@ -126,8 +126,7 @@ def p_random(sums: npt.NDArray[np.int64]) -> float:
     Returns
     -------
     float
-        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN without draws and where all sums are 0, as without
-        a trade.
+        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN for 0 draws and if all sums are 0.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The deflated Sharpe ratio: how sure one may be of a Sharpe ratio that is the best of many that were tried."""
+"""The deflated Sharpe ratio: the significance of the best Sharpe ratio among many trials."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _EULER = 0.5772156649015329
 
 
 def expected_best_sharpe(variance: float, n_trials: int) -> float:
-    """Return the Sharpe ratio that the best of many worthless trials is expected to show (SR0).
+    """Return the expected Sharpe ratio of the best of many worthless trials (SR0).
 
     Parameters
     ----------
     variance : float
-        Of the Sharpe ratios of the trials.
+        Variance of the Sharpe ratios of the trials.
     n_trials : int
-        How many there were; taken as independent, which makes the answer too high rather than too low.
+        Number of trials. They count as independent, so SR0 is an upper estimate.
 
     Notes
     -----
@@ -33,38 +33,6 @@ def expected_best_sharpe(variance: float, n_trials: int) -> float:
     return math.sqrt(variance) * ((1.0 - _EULER) * first + _EULER * second)
 
 
-def deflated_sharpe(
-    sharpe: float, n: float, skew: float, kurtosis: float, *, variance: float, n_trials: int
-) -> float | None:
-    """Return the probability that a Sharpe ratio is above what the best of worthless trials would show.
-
-    Parameters
-    ----------
-    sharpe : float
-        Mean over standard deviation of single observations, not annualised.
-    n : float
-        Number of observations; of overlapping trades, what they are worth as separate ones.
-    skew, kurtosis : float
-        Of the observations; kurtosis is 3 for a normal.
-    variance : float
-        Of the Sharpe ratios of all trials, in the same unit.
-    n_trials : int
-        Number of trials.
-
-    Returns
-    -------
-    float or None
-        0 to 1; None where it is not defined: fewer than two observations, equal ones, or a figure that is NaN.
-
-    Notes
-    -----
-    Source: Bailey and Lopez de Prado (2014), equation 2. Golden: annual 2.5 over 250 days, n 1250, 100 trials of
-    variance 1/2 annual, skew -3, kurtosis 10: SR0 is 0.1132 per day, the answer 0.9004.
-    """
-    (found,) = deflated_sharpes([sharpe], [n], [skew], [kurtosis], variance=variance, n_trials=n_trials)
-    return found
-
-
 def deflated_sharpes(
     sharpe: npt.ArrayLike,
     n: npt.ArrayLike,
@@ -74,7 +42,31 @@ def deflated_sharpes(
     variance: float,
     n_trials: int,
 ) -> list[float | None]:
-    """Return `deflated_sharpe` of many rows; NaN stands for a figure that is missing."""
+    """Return the probability of each Sharpe ratio being above the best of worthless trials.
+
+    Parameters
+    ----------
+    sharpe : float[n_rows]
+        Mean over standard deviation of single observations, before annualisation.
+    n : float[n_rows]
+        Number of observations; for overlapping trades, their effective number.
+    skew, kurtosis : float[n_rows]
+        Skewness and kurtosis of the observations; a normal has kurtosis 3.
+    variance : float
+        Variance of the Sharpe ratios of all trials, in the same unit.
+    n_trials : int
+        Number of trials.
+
+    Returns
+    -------
+    list of float or None
+        0 to 1 per row; None for fewer than two observations, equal observations, or a NaN figure.
+
+    Notes
+    -----
+    Source: Bailey and Lopez de Prado (2014), equation 2. Golden: annual 2.5 over 250 days, n 1250, 100 trials of
+    variance 1/2 annual, skew -3, kurtosis 10: SR0 is 0.1132 per day, the probability 0.9004.
+    """
     s, n, skew, kurtosis = (np.asarray(values, dtype=np.float64) for values in (sharpe, n, skew, kurtosis))
     best = expected_best_sharpe(variance, n_trials)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

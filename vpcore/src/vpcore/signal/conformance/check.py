@@ -1,4 +1,4 @@
-"""Checking a signal: a report for people and programs, pytest parameters, and errors for those who must refuse."""
+"""Running the checks of a signal: a report, pytest parameters, and errors for failures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CheckResult:
     check : str
     passed : bool
     message : str
-        What, where, by how much and how to reproduce it; empty if it passed.
+        Problem, bin, difference, and the command to reproduce the failure; empty for a pass.
     seconds : float
     """
 
@@ -63,16 +63,16 @@ class CheckReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
+        """True if every check passed."""
         return all(result.passed for result in self.results)
 
     @property
     def failures(self) -> tuple[CheckResult, ...]:
-        """The checks that failed."""
+        """The failed checks."""
         return tuple(result for result in self.results if not result.passed)
 
     def raise_for_failure(self) -> None:
-        """Raise the first failure: `CausalityError` for looking ahead or streaming apart, else `SignalError`."""
+        """Raise the first failure: `CausalityError` for the checks of `CAUSAL`, else `SignalError`."""
         failures = sorted(self.failures, key=lambda result: result.check not in CAUSAL)
         if failures:
             error = CausalityError if failures[0].check in CAUSAL else SignalError
@@ -87,20 +87,20 @@ def check_signal(
     checks: Iterable[str] | None = None,
     rules: TradeRules | None = None,
 ) -> CheckReport:
-    """Hold a signal to its contract.
+    """Check a signal against its contract.
 
     Parameters
     ----------
     signal : Signal
-        With the parameters to check.
+        The signal, with its parameters.
     dataset : Dataset, optional
-        What to check it on; by default a synthetic session long enough for its warm-up. Nothing is written.
+        Read-only data; by default a synthetic session that is longer than the warm-up.
     name : str
-        The signal's name, for messages; its class's name if not given.
+        The signal's name, for messages; default: the name of its class.
     checks : iterable of str, optional
-        Names of `CHECKS`; all that apply if not given.
+        Names of `CHECKS`; default: all applicable checks.
     rules : TradeRules, optional
-        For signals that learn.
+        Trade rules of a learning signal.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def check_signal(
 def subject_of(
     signal: Signal, dataset: SignalData | None = None, rules: TradeRules | None = None
 ) -> tuple[Subject, str]:
-    """Return a signal with the data to check it on, and the data's id. See `check_signal`."""
+    """Return a signal with the data for its checks, and the id of the data. See `check_signal`."""
     scoring = None
     if dataset is None:
         # The warm-up may depend on the bin width, which every synthetic session shares.
@@ -169,7 +169,7 @@ def _installed() -> dict[str, str]:
 
 
 def _message(signal: Signal, name: str, problem: str, dataset_id: str) -> str:
-    """Return a sentence about what is wrong, and the command that shows it again."""
+    """Return the problem as a sentence, and the command to reproduce it."""
     if not name:
         name = _installed().get(f"{type(signal).__module__}:{type(signal).__qualname__}", "")
     if name:
@@ -197,11 +197,11 @@ def signal_checks(
     Parameters
     ----------
     *signals : Signal
-        What to check.
+        Signals to check.
     dataset : Dataset, optional
         By default a synthetic session.
     expected_failures : mapping of str to str, optional
-        Checks that are known to fail, and why. One that passes after all fails the test.
+        Known failures: reasons by check. A pass of such a check fails the test.
     """
     import pytest
 

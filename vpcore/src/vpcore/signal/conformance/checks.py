@@ -1,4 +1,4 @@
-"""The conformance checks of a signal, one function each. A check returns nothing or raises `CheckFailed`."""
+"""The conformance checks of a signal, one function per check. A failed check raises `CheckFailed`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ MIRROR_TOLERANCE = 1e-9
 
 
 class CheckFailed(Exception):
-    """A check found the signal wrong. The message is a clause that follows the signal's name."""
+    """A failed check. The message is a clause that follows the signal's name."""
 
 
 class Subject:
-    """A signal under test, its data, and the values that several checks need.
+    """A signal under test, its data, and its values, which several checks share.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Subject:
         The signal, with its parameters.
     data : SessionData
     rules : TradeRules, optional
-        For signals that learn.
+        Trade rules of a learning signal.
     """
 
     def __init__(self, signal: Signal, data: SessionData, rules: TradeRules | None = None) -> None:
@@ -55,7 +55,7 @@ class Subject:
 
     @property
     def context(self) -> SignalContext:
-        """What the signal is told at its start."""
+        """The context for `Signal.start`."""
         return SignalContext.of(self.data, self.rules)
 
     @property
@@ -80,13 +80,13 @@ class Subject:
 
     @property
     def first_warm(self) -> int:
-        """The first bin after the warm-up; the number of bins if there is none."""
+        """The first bin after the warm-up; the number of bins if the data end before."""
         valid = np.flatnonzero(self.data.valid)
         return int(valid[self.warmup]) if 0 <= self.warmup < len(valid) else self.data.n_bins
 
 
 def first_difference(a: Values, b: Values) -> int | None:
-    """Return the first index at which two vectors differ in any bit, None if they are the same; NaN equals NaN."""
+    """Return the first index with different bits in two vectors; None if all are equal. NaN equals NaN."""
     same = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
     return None if same.all() else int(np.argmin(same))
 
@@ -99,8 +99,15 @@ def _by(a: float, b: float) -> str:
     return "" if np.isnan(a) or np.isnan(b) else f", a difference of {abs(a - b):.3g}"
 
 
+def _require_same(a: Values, b: Values, problem: str) -> None:
+    """Raise `CheckFailed` with `problem` if two vectors differ: ``{at}``, ``{a}``, ``{b}`` and ``{by}`` name where."""
+    at = first_difference(a, b)
+    if at is not None:
+        raise CheckFailed(problem.format(at=at, a=_shown(a[at]), b=_shown(b[at]), by=_by(a[at], b[at])))
+
+
 def check_shape(subject: Subject) -> None:
-    """One float64 per bin, NaN in invalid bins, no infinity, and not NaN everywhere."""
+    """One float64 per bin: NaN in invalid bins, finite or NaN elsewhere, and a number in at least one bin."""
     values = subject.values
     if subject.first_warm < subject.data.n_bins and np.isnan(values).all():
         raise CheckFailed(
@@ -109,14 +116,14 @@ def check_shape(subject: Subject) -> None:
 
 
 def check_declared_columns(subject: Subject) -> None:
-    """Neither batch nor streaming reads a column that is not declared."""
+    """Batch and streaming read declared columns only."""
     part = subject.data.prefix(min(subject.data.n_bins, subject.first_warm + 50))
     subject.compute(part)
     subject.stream(part)
 
 
 def check_read_only(subject: Subject) -> None:
-    """Neither batch nor streaming changes its input."""
+    """Batch and streaming leave their input unchanged."""
     data = subject.data
     before = {name: array.tobytes() for name, array in (*data.bins.items(), *data.grids.items())}
     subject.compute(data)
@@ -140,20 +147,19 @@ def check_determinism(subject: Subject) -> None:
         ("a second time", subject.compute(data)),
         ("by a fresh object", subject.compute(data, type(subject.signal)(subject.signal.params))),
     ):
-        at = first_difference(values, again)
-        if at is not None:
-            raise CheckFailed(
-                f"is not deterministic: bin {at} is {_shown(values[at])} the first time but {_shown(again[at])} "
-                f"{label}{_by(values[at], again[at])}. Keep everything that changes in the state, and seed what is "
-                "random."
-            )
-    fresh = subject.compute(mirrored, type(subject.signal)(subject.signal.params))
-    at = first_difference(used, fresh)
-    if at is not None:
-        raise CheckFailed(
-            f"remembers other data: bin {at} of a second session is {_shown(used[at])} after a first one but "
-            f"{_shown(fresh[at])} without it{_by(used[at], fresh[at])}. Keep nothing on the object or its class."
+        _require_same(
+            values,
+            again,
+            f"is not deterministic: bin {{at}} is {{a}} the first time but {{b}} {label}{{by}}. Keep everything that "
+            "changes in the state, and seed what is random.",
         )
+    fresh = subject.compute(mirrored, type(subject.signal)(subject.signal.params))
+    _require_same(
+        used,
+        fresh,
+        "remembers other data: bin {at} of a second session is {a} after a first one but {b} without it{by}. "
+        "Keep nothing on the object or its class.",
+    )
     alone = subject.stream(data)
     first, second = SignalStream(subject.signal, subject.context), SignalStream(subject.signal, subject.context)
     together = np.empty(data.n_bins)
@@ -162,12 +168,12 @@ def check_determinism(subject: Subject) -> None:
     ):
         together[i] = first.push(frame)
         second.push(other)
-    at = first_difference(alone, together)
-    if at is not None:
-        raise CheckFailed(
-            f"keeps something outside its state: bin {at} is {_shown(alone[at])} when it streams alone but "
-            f"{_shown(together[at])} when another stream runs beside it{_by(alone[at], together[at])}."
-        )
+    _require_same(
+        alone,
+        together,
+        "keeps something outside its state: bin {at} is {a} when it streams alone but {b} when another stream runs "
+        "beside it{by}.",
+    )
 
 
 def cuts(subject: Subject) -> Iterator[int]:
@@ -185,36 +191,34 @@ def check_prefix(subject: Subject) -> None:
     values = subject.values
     for n in cuts(subject):
         part = subject.compute(subject.data.prefix(n))
-        at = first_difference(values[:n], part)
-        if at is not None:
-            raise CheckFailed(
-                f"looks ahead: bin {at} is {_shown(part[at])} when the data ends at bin {n - 1} but "
-                f"{_shown(values[at])} when it ends at bin {subject.data.n_bins - 1}{_by(part[at], values[at])}."
-            )
+        _require_same(
+            part,
+            values[:n],
+            f"looks ahead: bin {{at}} is {{a}} when the data ends at bin {n - 1} but {{b}} when it ends at bin "
+            f"{subject.data.n_bins - 1}{{by}}.",
+        )
 
 
 def check_future(subject: Subject) -> None:
-    """Other data from some bin on leave the values before it as they were."""
+    """A change of the data from some bin on keeps all earlier values."""
     values = subject.values
     for seed, n in enumerate(cuts(subject)):
         other = subject.compute(subject.data.disturbed(n, seed))
-        at = first_difference(values[:n], other[:n])
-        if at is not None:
-            raise CheckFailed(
-                f"looks ahead: bin {at} goes from {_shown(values[at])} to {_shown(other[at])} when only bins from {n} "
-                f"on are changed{_by(values[at], other[at])}."
-            )
+        _require_same(
+            values[:n],
+            other[:n],
+            f"looks ahead: bin {{at}} goes from {{a}} to {{b}} when only bins from {n} on are changed{{by}}.",
+        )
 
 
 def check_stream(subject: Subject) -> None:
     """Streaming gives the bytes of the batch."""
-    streamed = subject.stream(subject.data)
-    at = first_difference(subject.values, streamed)
-    if at is not None:
-        raise CheckFailed(
-            f"streams another value than it computes: bin {at} is {_shown(streamed[at])} bin by bin but "
-            f"{_shown(subject.values[at])} in batch{_by(streamed[at], subject.values[at])}. Drive both from one step."
-        )
+    _require_same(
+        subject.stream(subject.data),
+        subject.values,
+        "streams another value than it computes: bin {at} is {a} bin by bin but {b} in batch{by}. "
+        "Drive both from one step.",
+    )
 
 
 def check_mirror(subject: Subject) -> None:
@@ -234,7 +238,7 @@ def check_mirror(subject: Subject) -> None:
 
 
 def check_warmup(subject: Subject) -> None:
-    """No value during the declared warm-up, and one right after it."""
+    """NaN during the declared warm-up, and a value right after it."""
     n = subject.warmup
     if n < 0:
         raise CheckFailed(f"declares a warm-up of {n} bins; it must be at least 0.")
@@ -254,7 +258,7 @@ def check_warmup(subject: Subject) -> None:
 
 
 def check_degenerate(subject: Subject) -> None:
-    """No bins, no valid bin, and a market in which nothing moves are no problem."""
+    """Empty data, data without a valid bin, and a constant market work."""
     for label, data in (
         ("no bins", subject.data.prefix(0)),
         ("one bin", subject.data.prefix(1)),
@@ -301,7 +305,7 @@ def check_parameters(subject: Subject) -> None:
 
 
 def _base(subject: Subject, varied: Signal, name: str) -> Values:
-    """Return the values with every parameter as in `varied` but for `name`."""
+    """Return the values with every parameter as in `varied`, except for `name`."""
     params = varied.params.model_copy(update={name: getattr(subject.signal.params, name)})
     if params == subject.signal.params:
         return subject.values
@@ -309,7 +313,7 @@ def _base(subject: Subject, varied: Signal, name: str) -> Values:
 
 
 def check_round_trip(subject: Subject) -> None:
-    """Parameters survive JSON, have a schema, and refuse what they do not know."""
+    """Parameters survive JSON, have a schema, and refuse unknown names."""
     signal = subject.signal
     params = signal.params
     again = type(params).parse(params.plain())
@@ -333,16 +337,16 @@ def check_pickle(subject: Subject) -> None:
     except Exception as error:
         raise CheckFailed(f"cannot be pickled: {type(error).__name__}: {error}") from error
     again = subject.compute(subject.data, copy)
-    at = first_difference(subject.values, again)
-    if at is not None:
-        raise CheckFailed(
-            f"computes something else after pickling: bin {at} is {_shown(subject.values[at])} before and "
-            f"{_shown(again[at])} after{_by(subject.values[at], again[at])}. Keep every setting in Params."
-        )
+    _require_same(
+        subject.values,
+        again,
+        "computes something else after pickling: bin {at} is {a} before and {b} after{by}. "
+        "Keep every setting in Params.",
+    )
 
 
 def check_model(subject: Subject) -> None:
-    """A learning signal's model survives saving and loading, and is refused where it does not belong."""
+    """A learning signal's model survives saving and loading; other signals refuse it."""
     problem = model_problem(subject)
     if problem:
         raise CheckFailed(problem)
@@ -367,19 +371,19 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 """Every check by name, in the order in which they run."""
 
 GATE = ("shape", "declared-columns", "read-only", "determinism", "prefix", "future", "stream")
-"""What must be proved before a signal's results may be stored or promoted: causality and streaming parity."""
+"""Checks before a signal's results are stored or promoted: causality and streaming parity."""
 
 CAUSAL = ("prefix", "future", "stream")
 """Checks whose failure is a `CausalityError`."""
 
 
 def applies(name: str, signal: Signal) -> bool:
-    """Return whether a check is meant for a signal: a learned one need not be antisymmetric, others have no model."""
+    """Return True if a check applies: ``mirror`` to statistical, ``model`` to learning signals, others to all."""
     return {"mirror": isinstance(signal, StatisticalSignal), "model": isinstance(signal, MLSignal)}.get(name, True)
 
 
 def run_check(name: str, subject: Subject) -> str:
-    """Run one check; return an empty string, or what is wrong as a clause that follows the signal's name."""
+    """Run one check; return the problem as a clause that follows the signal's name, empty for a pass."""
     try:
         CHECKS[name](subject)
     except CheckFailed as failure:

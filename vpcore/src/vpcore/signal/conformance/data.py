@@ -1,4 +1,4 @@
-"""A session in memory that checks can cut, disturb and mirror: the columns of one signal, and what mirroring needs."""
+"""A session in memory that checks can cut, disturb and mirror: the columns of one signal and their mirror partners."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SWAPPED = {
     "best_bid_size": "best_ask_size",
     "buy_volume": "sell_volume",
 }
-"""Columns that change places when the market is mirrored."""
+"""Pairs of columns that mirroring exchanges."""
 
 REFLECTED = {
     "best_bid_price_int": "best_ask_price_int",
@@ -31,25 +31,25 @@ REFLECTED = {
     "bid_low_int": "ask_high_int",
     "mid2_high": "mid2_low",
 }
-"""Prices that change places and are reflected about a price."""
+"""Pairs of prices that mirroring exchanges and reflects about a price."""
 
 NEGATED = {"best_bid_move_ticks": "best_ask_move_ticks", "state_above": "state_below"}
-"""Moves and labels that change places and sign."""
+"""Pairs of moves and labels that mirroring exchanges and negates."""
 
 PARTNER = {
     a: b for pairs in (SWAPPED, REFLECTED, NEGATED) for a, b in (*pairs.items(), *((v, k) for k, v in pairs.items()))
 }
-"""Each column's other half under mirroring; a column that is not here is its own."""
+"""Mirror partner of each column; all other columns are their own partners."""
 
 
 @dataclass(frozen=True)
 class SessionData:
-    """Columns of consecutive bins as read-only arrays; what a signal needs of a dataset.
+    """Columns of consecutive bins as read-only arrays, with the protocol of `SignalData`.
 
     Attributes
     ----------
     bins : mapping of str to array[n_bins]
-        ``bin_seq`` and ``book_valid`` among them.
+        Including ``bin_seq`` and ``book_valid``.
     grids : mapping of str to array[n_bins, n_cells]
     k : int16[n_cells]
     cell_width_ns, tick_int : int
@@ -72,11 +72,11 @@ class SessionData:
         Parameters
         ----------
         dataset : Dataset
-            Where the columns come from.
+            Source of the columns.
         columns : tuple of str
             Names of grid and bin columns.
         scoring : ScoringConfig, optional
-            The defaults if not given.
+            Default: the default settings.
         """
         names = sorted({*columns, *(PARTNER[name] for name in columns if name in PARTNER), "bin_seq", "book_valid"})
         valid = np.array(dataset.valid)
@@ -104,7 +104,7 @@ class SessionData:
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """Whether the book was valid at the end of each bin."""
+        """True for each bin with a valid book at its end."""
         return self.bins["book_valid"]
 
     def bin(self, name: str) -> Array:
@@ -124,7 +124,7 @@ class SessionData:
         )
 
     def disturbed(self, first: int, seed: int) -> Self:
-        """Return the same bins up to `first`, and from there on others: shuffled in time, some of them invalid."""
+        """Return the bins with a change from `first` on: shuffled in time, and a tenth invalid."""
         rng = np.random.default_rng(seed)
         order = np.arange(self.n_bins)
         order[first:] = rng.permutation(order[first:])
@@ -140,7 +140,7 @@ class SessionData:
         return replace(self, bins=bins, grids=grids)
 
     def constant(self) -> Self:
-        """Return as many bins that are all like the first valid one, in which nothing moves; zeros if none is valid."""
+        """Return as many bins, all equal to the first valid bin and without moves; zeros if all are invalid."""
         at = int(np.argmax(self.valid)) if self.valid.any() else 0
         still = np.full(self.n_bins, at)
         bins = {name: array[still] for name, array in self.bins.items()}
@@ -154,14 +154,14 @@ class SessionData:
         return replace(self, bins=bins, grids={name: array[still] for name, array in self.grids.items()})
 
     def invalid(self) -> Self:
-        """Return as many bins without a valid book: zeros."""
+        """Return the same number of bins, all invalid and 0."""
         every = np.ones(self.n_bins, dtype=bool)
         bins = {name: _blank(array, every) for name, array in self.bins.items() if name != "bin_seq"}
         bins["bin_seq"] = self.bins["bin_seq"]
         return replace(self, bins=bins, grids={name: _blank(array, every) for name, array in self.grids.items()})
 
     def mirrored(self) -> Self:
-        """Return the market as its mirror image shows it: sides swapped, prices reflected about one."""
+        """Return the mirrored market: sides swapped, prices reflected about a price."""
         bins = mirror_bins(self.bins, self.tick_int)
         return replace(self, bins=bins, grids=mirror_grids(self.grids))
 
@@ -198,7 +198,7 @@ def mirror_bins(bins: Mapping[str, Array], tick_int: int) -> dict[str, Array]:
 
 
 def _mirrored_microstate(state: Array) -> Array:
-    """Map ``3 (s_ask + 1) + (s_bid + 1)`` to that of ``(-s_bid, -s_ask)``."""
+    """Map the state ``3 (s_ask + 1) + (s_bid + 1)`` to the state of ``(-s_bid, -s_ask)``."""
     ask, bid = state // 3 - 1, state % 3 - 1
     mirrored: Array = 3 * (1 - bid) + (1 - ask)
     return mirrored

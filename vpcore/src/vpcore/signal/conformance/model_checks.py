@@ -1,4 +1,4 @@
-"""The conformance check of what a learning signal saves and loads."""
+"""The conformance check of the saved models of learning signals."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from vpcore.signal.conformance.checks import Subject
 
 REPLAYED_BINS = 400
-"""With which a loaded model is tried."""
+"""Number of bins for the predictions of a loaded model."""
 
 
 def model_problem(subject: Subject) -> str:
-    """Return what is wrong with a signal's saved model, empty if nothing is.
+    """Return the problem of a signal's saved model; empty for a pass.
 
-    After the session its model is saved twice, to the same bytes and without pickle; loaded, it predicts something else
-    than a fresh start; saved and loaded once more, it predicts the same bits. An empty folder is refused, and so is the
-    model of a signal with other `MLSignal.feature_names`.
+    Requirements: two saves after the session give equal bytes, without pickle. A loaded model predicts other values
+    than a fresh start. A second save and load keep the predictions, bit for bit. The signal refuses an empty folder
+    and a model with other `MLSignal.feature_names`.
     """
     signal = subject.signal
     assert isinstance(signal, MLSignal)

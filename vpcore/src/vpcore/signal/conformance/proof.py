@@ -1,4 +1,4 @@
-"""Proofs that a signal passed its gate checks, kept beside the results so that a run does not repeat them."""
+"""Proofs of passed gate checks, stored beside the results: later runs reuse them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PROOF_VERSION = 1
 
 
 def proof_key(signal: Signal) -> str:
-    """Return 64 hex digits over all that a proof depends on: class, sources, parameters, and vpcore's own part.
+    """Return 64 hex digits over all inputs of a proof: class, sources, parameters, and the part of vpcore.
 
-    Of vpcore it is the kernels, the signal API, the scorer and the checks: changing one of them calls for a new proof.
+    The part of vpcore is the kernels, the signal API, the scorer and the checks. A change in them needs a new proof.
     """
     cls = type(signal)
     core = Path(vpcore.__file__).parent
@@ -40,7 +40,7 @@ def proof_key(signal: Signal) -> str:
 
 
 def load_proof(folder: Path, signal: Signal) -> dict[str, Any] | None:
-    """Return a signal's stored proof, None if there is none or it is not readable."""
+    """Return a signal's stored proof; None if missing or unreadable."""
     try:
         proof: dict[str, Any] = json.loads((folder / f"{proof_key(signal)}.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
@@ -84,20 +84,20 @@ def prove(
     signal : Signal
         The signal, with its parameters.
     folder : Path
-        Where proofs are kept.
+        Folder of the proofs.
     name : str
         The signal's name, for messages.
     dataset : Dataset, optional
         By default a synthetic session.
     rules : TradeRules, optional
-        For signals that learn.
+        Trade rules of a learning signal.
 
     Raises
     ------
     CausalityError
         If the signal looks ahead, or streaming and batch differ.
     SignalError
-        If it fails another gate check.
+        If the signal fails another gate check.
     """
     stored = load_proof(folder, signal)
     if stored is not None:

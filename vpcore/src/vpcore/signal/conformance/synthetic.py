@@ -1,4 +1,4 @@
-"""A seeded random session that needs no engine and no file: consistent bin columns, plausible grid columns."""
+"""A seeded random session in memory: consistent bin columns, plausible grid columns."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def synthetic_dataset(
 ) -> Dataset:
     """Return a dataset in memory with every column of the schema.
 
-    It is no market: the touches walk at random and the grid columns are correlated noise with the right signs, shapes
-    and sides. It holds what signals trip over: an invalid first bin, single invalid bins and runs of them, even and odd
-    spreads, moves of one and of both sides, cells that are 0 for long, and quiet stretches.
+    The touches walk at random and the grid columns are correlated noise with the right signs, shapes and sides. The
+    session includes the difficult cases for signals: an invalid first bin, single invalid bins and runs of them, even
+    and odd spreads, moves of one and of both sides, cells that are 0 for long, and quiet stretches.
 
     Parameters
     ----------
     seed : int
-        Of the random numbers.
+        Seed of the random numbers.
     n_bins : int
-        At least 0.
+        Number of bins, at least 0.
     radius : int
         Cells on each side of the mid.
     cell_width_ms : int

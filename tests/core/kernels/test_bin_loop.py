@@ -1,0 +1,84 @@
+"""One loop serves the steps of all signals: same bits as one step after the other, and a cache entry for each step."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from vpcore.kernels.bin_loop import bin_loop
+from vpcore.kernels.jit import jit
+
+compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="says something of compiled code")
+
+
+@jit
+def total(state, seq, weight, first, second):
+    state[0] += seq * weight
+    return state[0] + first[0] - second[-1]
+
+
+def test_the_loop_gives_numbers_then_rows_and_skips_invalid_bins() -> None:
+    n, cells = 50, 5
+    rng = np.random.default_rng(3)
+    bins = (np.arange(n, dtype=np.int32), rng.normal(size=n))
+    grid = (rng.normal(size=(n, cells)).astype(np.float32), rng.integers(-2, 3, size=(n, cells)).astype(np.int8))
+    valid = rng.random(n) > 0.3
+    out = np.empty(n)
+    bin_loop(total)(np.zeros(1), bins, grid, tuple(np.empty((2, cells))), valid, out)
+    sum_, expected = 0.0, []
+    for i in range(n):
+        if valid[i]:
+            sum_ += int(bins[0][i]) * float(bins[1][i])
+        expected.append(sum_ + float(grid[0][i, 0]) - float(grid[1][i, -1]) if valid[i] else np.nan)
+    assert out.tobytes() == np.array(expected).tobytes()
+
+
+@jit
+def constant(state):
+    return state[0]
+
+
+def test_a_step_may_read_no_column() -> None:
+    out = np.empty(2)
+    bin_loop(constant)(np.full(1, 7.0), (), (), (), np.array([True, False]), out)
+    assert out[0] == 7.0
+    assert np.isnan(out[1])
+
+
+STEP = "from vpcore.kernels.jit import jit\n\n\n@jit\ndef _step(state, x):\n    return x * {}\n"
+MAIN = """
+import numpy as np
+from vpcore.kernels.bin_loop import bin_loop
+from looped_package.a.signal import _step as first
+from looped_package.b.signal import _step as second
+
+for step in (first, second):
+    out = np.empty(1)
+    bin_loop(step)(np.zeros(1), (np.ones(1),), (), (), np.ones(1, dtype=np.bool_), out)
+    print(out[0], sum(bin_loop(step).stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.slow
+@compiled_only
+def test_the_cache_tells_steps_of_one_name_and_line_apart(tmp_path: Path) -> None:
+    for folder, factor in (("", 0), ("a", 2), ("b", 3)):
+        package = tmp_path / "looped_package" / folder
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        if folder:
+            (package / "signal.py").write_text(STEP.format(factor))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run() -> list[str]:
+        done = subprocess.run([sys.executable, "-c", MAIN], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert run() == ["2.0", "0", "3.0", "0"]
+    assert run() == ["2.0", "1", "3.0", "1"]
