@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are used, so that a command pays only for what it does.
+"""Packages with names imported on first use, so that each command imports only its own needs.
 
 numba alone takes longer to import than a ranking of a hundred thousand rows takes to compute.
 """

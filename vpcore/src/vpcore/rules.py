@@ -41,7 +41,7 @@ class TradeRules(BaseModel):
     fee_ticks : float
         Cost per round trip, ticks.
     warmup_bins : int
-        Bins at the start of the session without entries.
+        Bins at the start of the session that refuse entries.
 
     Raises
     ------

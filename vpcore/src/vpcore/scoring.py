@@ -120,7 +120,7 @@ class ZScorer:
         Returns
         -------
         float64[n_bins, n_cells]
-            `out`. Never NaN.
+            `out`. Always finite.
         """
         valid = valid.view()
         valid.flags.writeable = False  # one type of array, so one compiled version
@@ -218,7 +218,7 @@ class SpectrumScorer:
         Returns
         -------
         score : float64[n_cells]
-            In [-1, 1]; never NaN.
+            In [-1, 1]; always finite.
         state : int8[n_cells]
             Fresh arrays unless `out` is given.
 

@@ -1,1 +1,1 @@
-"""From signal values to trades, and from trades to figures. Arrays in, never a signal."""
+"""From signal values to trades, and from trades to figures. Works on arrays only."""

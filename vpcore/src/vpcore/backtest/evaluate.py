@@ -82,7 +82,7 @@ class Evaluation:
         - ``entry_bin``, ``entry_time``, ``entry_price``, ``exit_bin``, ``exit_time``, ``exit_price``: times are ends of
           bins, prices are points.
         - ``reason``: take-profit, stop or timeout. ``bins_held``: from entry to exit.
-        - ``mid_pnl_ticks``: mid to mid, without costs. ``net_pnl_ticks``: after spread and fee.
+        - ``mid_pnl_ticks``: mid to mid, before costs. ``net_pnl_ticks``: after spread and fee.
         - ``net_pnl_currency``: of one contract, in the instrument's currency; only if the dataset knows the multiplier.
     """
 
@@ -103,14 +103,14 @@ def evaluate(
     draws: int = 999,
     seed: int = 0,
 ) -> Evaluation:
-    """Return the trades and figures of a vector of values. Nothing is stored.
+    """Return the trades and figures of a vector of values, in memory.
 
     Parameters
     ----------
     dataset : Dataset or Session
         The market. A `vpcore.backtest.session.Session` keeps outcome tables for the next call.
     values : float[n_bins] or SignalResult
-        The value at the end of each bin, positive for a rise, NaN without a value.
+        The value at the end of each bin, positive for a rise, NaN where undefined.
     rules : TradeRules
         Barriers, hold, latency, price, fee and warm-up.
     threshold : float
@@ -131,7 +131,7 @@ def evaluate(
     Raises
     ------
     ConfigError
-        If the values are not one number per bin, or the threshold, the cooldown or the draws are out of range.
+        Unless there is one number per bin, and threshold, cooldown and draws are in range.
     DatasetError
         If the dataset lacks a price column.
 
@@ -170,7 +170,7 @@ def evaluate_trial(
 
 
 def tick_value(dataset: Dataset) -> float | None:
-    """Return the value of one tick of one contract in the instrument's currency; None without a known multiplier."""
+    """Return the value of one tick of one contract in the instrument's currency; None for an unknown multiplier."""
     multiplier = dataset.manifest.get("pipeline", {}).get("instrument", {}).get("multiplier")
     return None if multiplier is None else dataset.tick_int * float(multiplier) / PRICE_SCALE
 

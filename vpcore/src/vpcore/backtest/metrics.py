@@ -68,7 +68,7 @@ class Signals:
     values : float64[n_bins]
         The signal at the end of each bin; NaN before it is warm and in invalid bins.
     warmup_bins : int
-        Bins at the start without accepted signals.
+        Bins at the start that accept no signal.
     mode : {"value", "probability", "confidence"}
         How a threshold reads the values.
     """
@@ -122,9 +122,9 @@ def trial_figures(
     market : Market
         The bins.
     values : float64[n_bins]
-        The signal at the end of each bin, NaN without a value.
+        The signal at the end of each bin, NaN where undefined.
     trials : iterable of Trial
-        At least one, without duplicates.
+        At least one, each once.
     rules : TradeRules
         The rules of every trade, except for take-profit and stop, which each trial states.
     mode : {"value", "probability", "confidence"}
@@ -132,7 +132,7 @@ def trial_figures(
     table_of : callable, optional
         Returns the outcome table of rules, for instance from a cache. By default each table is made here.
     draws : Draws, optional
-        The draws behind ``p_random`` and the interval of the net PnL; by default none, which leaves them NaN.
+        The draws behind ``p_random`` and the interval of the net PnL; by default 0, which leaves both NaN.
     cuts : Cuts, optional
         In-sample and out-of-sample parts.
 
@@ -141,7 +141,7 @@ def trial_figures(
     dict of arrays of shape (n_trials,)
         The four columns of `Trial`, and:
 
-        - ``n_signals``, ``n_up``, ``n_down``: accepted signals, and the long and short ones among them. int64.
+        - ``n_signals``, ``n_up``, ``n_down``: accepted signals, all, long and short. int64.
         - ``n_dropped``: signals without a trade: the entry bin is invalid or past the end, or its spread is at least
           the stop. Trades are ``n_signals - n_dropped``; the figures below are of trades, NaN for 0 trades.
         - ``tp_rate``, ``sl_rate``, ``timeout_rate``: they add up to 1. ``tie_rate``: stops in whose bin the take-profit
@@ -161,7 +161,7 @@ def trial_figures(
         - ``block_pnl_ticks``, of shape (n_trials, n_blocks): net PnL per 5-minute block, by the bin of entry.
         - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks: PnL of trades with a full horizon
           before fees, then their PnL after each of the first rotations behind ``p_random``. All rows on a market share
-          the rotations. Of shape (n_trials, 0) without draws.
+          the rotations. Of shape (n_trials, 0) for 0 draws.
         - with `cuts`, `SPLIT_COLUMNS` of `vpcore.backtest.cross_validation`, of shape (n_trials, n_groups) or
           (n_trials, n_folds).
 

@@ -52,9 +52,9 @@ class Session:
         Parameters
         ----------
         values : float64[n_bins]
-            The signal at the end of each bin, NaN without a value.
+            The signal at the end of each bin, NaN where undefined.
         trials : iterable of Trial
-            At least one, without duplicates.
+            At least one, each once.
         config : EvalConfig
             Everything but the trials' own axes.
         mode : {"value", "probability", "confidence"}

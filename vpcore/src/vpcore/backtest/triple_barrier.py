@@ -219,8 +219,8 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
     """Return the outcome of a long and of a short entered at the end of every bin.
 
     The barriers are tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin; an
-    invalid bin closes nothing. Both barriers in one bin count as the stop. At touch prices a long is bought at the ask
-    and leaves at the bid, a short the other way round; at mid prices both are measured on the mid.
+    invalid bin keeps trades open. Both barriers in one bin count as the stop. At touch prices a long is bought at the
+    ask and leaves at the bid, a short the other way round; at mid prices both are measured on the mid.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Configuration: instruments, and the three layers pipeline, serving, experiment, each of which names the one below."""
+"""Configuration: instruments, and the three layers pipeline, serving, experiment. Each layer names the layer below."""
 
 from vpcore.config.experiment import ExperimentSpec, ParallelSpec, SelectSpec, SweepSpec, TrackingSpec
 from vpcore.config.instruments import InstrumentSpec

@@ -28,12 +28,12 @@ _CHECKED_POINTS = 2_000
 
 
 def signal_params(plugins: Plugins, ref: SignalRef, document: Document, key: Key = ("signal",)) -> dict[str, Any]:
-    """Return every parameter of a signal, those of `ref` over its defaults, as JSON holds them.
+    """Return every parameter of a signal as JSON values: `ref` over the defaults.
 
     Raises
     ------
     PluginError
-        If there is no such signal or it does not load.
+        If the signal is unknown or fails to load.
     ConfigError
         If a parameter is unknown or out of range.
     """
@@ -62,9 +62,9 @@ def points(
     Raises
     ------
     ConfigError
-        If an axis names no parameter or is over scoring that no signal reads, or a combination is not valid.
+        If an axis names an unknown parameter or unused scoring, or a combination is invalid.
     PluginError
-        If there is no such signal or it does not load.
+        If the signal is unknown or fails to load.
     """
     classes = _classes(plugins, spec, base, document)
     scored = Axes(ScoringConfig, scoring.model_dump(mode="json"), spec.sweep.scoring, document, ("sweep", "scoring"))
@@ -125,7 +125,7 @@ def _search(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> Se
 
 
 def _choose(sample: SampleSpec, name: str, scored: Axes | None, own: Axes) -> list[tuple[Indices, Indices]]:
-    """Return the (scoring, parameters) of a signal that are in the sample; nothing for a grid, which is all of them."""
+    """Return the (scoring, parameters) of a signal that are in the sample; None for a grid."""
     if sample.method == "grid" or sample.n is None:
         return []
     first = scored.sizes if scored is not None else ()
@@ -174,11 +174,11 @@ class Axes:
     Parameters
     ----------
     model : type of BaseModel
-        What the points are.
+        Model of a point.
     base : mapping
         The values of the parameters without an axis, over the model's defaults.
     axes : mapping of parameter to values
-        Without any there is one point, `base`.
+        Empty axes give one point, `base`.
     document : Document
         Where they were read from.
     key : Key
@@ -187,7 +187,7 @@ class Axes:
     Raises
     ------
     ConfigError
-        If an axis names no parameter, or a value twice.
+        If an axis names an unknown parameter, or a value twice.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Axes:
         Raises
         ------
         ConfigError
-            If a value is not valid; of no more than 2,000 points, if any of them is not.
+            If a value is invalid; up to 2,000 points, also if a combination is invalid.
         """
         first = (0,) * len(self.sizes)
         if math.prod(self.sizes) <= _CHECKED_POINTS:
@@ -260,7 +260,7 @@ class Axes:
         Raises
         ------
         ConfigError
-            If it is not valid.
+            If it is invalid.
         """
         # The value of an axis stands in a list; the message shall point at the item and name the parameter.
         lines = dict(self.document.lines)
@@ -274,7 +274,7 @@ class Axes:
 
 
 def reads_score(cls: type) -> bool:
-    """Return whether a signal class reads the score."""
+    """Return True if a signal class reads the score."""
     from vpcore.signal import needs_score
 
     return bool(needs_score(cls))

@@ -20,7 +20,7 @@ def clock_ns(text: str) -> int:
     Raises
     ------
     ValueError
-        If it is not a time of day.
+        If the text is no time of day.
     """
     match = _CLOCK.match(text)
     if match:

@@ -73,7 +73,7 @@ class SampleSpec(Spec):
 
     @property
     def adaptive(self) -> bool:
-        """Whether results decide which combinations are tried."""
+        """True if results decide the next combinations."""
         return self.method not in DESIGNS
 
     @property
@@ -200,7 +200,7 @@ class ExperimentSpec(Spec):
         Raises
         ------
         ConfigError, PluginError
-            If a reference, a parameter or an axis is wrong, or the spec was not obtained from a workspace.
+            If a reference, a parameter or an axis is wrong, or the spec has no workspace.
         """
         if self._resolver is None:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What the specs share: their base class, names, and reading a model's fields for messages and documents."""
+"""Shared parts of the specs: their base class, names, and a model's fields for messages and documents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Spec(BaseModel):
 
 
 def field_at(model: type[BaseModel], key: tuple[str | int, ...]) -> Any:
-    """Return the type of what stands at a key of a model: a model class where there is one, else an annotation."""
+    """Return the type at a key of a model: a model class, else an annotation."""
     found: Any = model
     for step in key:
         found = _unwrapped(found)[0]
@@ -63,7 +63,7 @@ def info_at(model: type[BaseModel], key: tuple[str | int, ...]) -> FieldInfo | N
 
 
 def range_of(model: type[BaseModel], key: tuple[str | int, ...]) -> str:
-    """Return the description and range of the field at a key, as one phrase without a full stop, or nothing."""
+    """Return the description and range of the field at a key as one phrase, or an empty text."""
     info = info_at(model, key)
     if info is None:
         return ""
@@ -75,7 +75,7 @@ def range_of(model: type[BaseModel], key: tuple[str | int, ...]) -> str:
 
 
 def allowed_range(info: FieldInfo) -> str:
-    """Return the range of a field: ``1 to 512``, ``greater than 0``, ``'touch' or 'mid'``; nothing if it has none."""
+    """Return the range of a field: ``1 to 512``, ``greater than 0``, ``'touch' or 'mid'``; else an empty text."""
     return _range(info.annotation, list(info.metadata))
 
 
@@ -136,7 +136,7 @@ def _number(value: Any) -> str:
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
-    """Return an annotation without None and Annotated, and the metadata of the latter."""
+    """Return the bare type of an annotation, less `None` and `Annotated`, and its metadata."""
     metadata: list[Any] = []
     while True:
         annotation = _without_none(annotation)
@@ -183,7 +183,7 @@ def _type(annotation: Any, *, plural: bool = False) -> str:
 
 
 def default_of(info: FieldInfo) -> str:
-    """Return the default of a field as YAML writes it; nothing if the field is required or its default is None."""
+    """Return the default of a field as YAML writes it; an empty text if it is required or None."""
     if info.is_required():
         return ""
     value = info.get_default(call_default_factory=True, validated_data={})

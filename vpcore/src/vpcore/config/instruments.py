@@ -1,4 +1,4 @@
-"""Instruments: what a contract's root fixes for all its expiries."""
+"""Instruments: the constants of a contract's root, shared by all expiries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_timezone(name: str) -> str:
 
 
 class InstrumentSpec(Spec):
-    """What a root symbol fixes: tick, multiplier, time zone, and defaults of the engine."""
+    """Constants of a root symbol: tick, multiplier, time zone, and defaults of the engine."""
 
     root: str = Field(pattern=r"^[A-Z0-9]{1,8}$", description="Root symbol, as ES. The file is called <root>.yaml")
     description: str = Field("", description="What it is, for listings")
@@ -99,7 +99,7 @@ class InstrumentSpec(Spec):
         return re.compile(self.symbol_pattern or _FUTURE.format(root=re.escape(self.root)))
 
     def matches(self, symbol: str) -> bool:
-        """Return whether `symbol` is one of this instrument: ``ESH4`` of ``ES``, but neither ``MESH4`` nor a spread."""
+        """Return True if `symbol` belongs to this instrument: ``ESH4`` to ``ES``; ``MESH4`` and spreads give False."""
         return self._symbols.fullmatch(symbol) is not None
 
 

@@ -1,8 +1,8 @@
 """YAML files that remember their line numbers.
 
-The scalars are those of YAML 1.2, not 1.1 as PyYAML reads them: ``18:00`` stays text (in 1.1 it is 1080), a date stays
-text (a field that wants a date reads it), ``1e-3`` is a number (in 1.1 it is text), ``yes`` and ``on`` are text and
-``010`` is ten.
+The scalars follow YAML 1.2; PyYAML alone reads 1.1: ``18:00`` stays text (in 1.1 it is 1080), a date stays text (a
+field that wants a date reads it), ``1e-3`` is a number (in 1.1 it is text), ``yes`` and ``on`` are text and ``010`` is
+ten.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Document:
     data : dict
         The content.
     name : str
-        How messages name the file: its path below the workspace where it lies there.
+        Name of the file in messages: its path below the workspace where possible.
     path : Path or None
         None for values that come from Python.
     lines : dict
@@ -67,7 +67,7 @@ class Document:
         return self.name
 
     def place(self, key: Key) -> str:
-        """Return ``file:line, dotted.key`` for a message, without a file only the key."""
+        """Return ``file:line, dotted.key`` for a message, or only the key for values from Python."""
         return ", ".join(part for part in (self.where(key), dotted(key)) if part)
 
 
@@ -77,7 +77,7 @@ def load_document(path: Path, *, name: str | None = None) -> Document:
     Raises
     ------
     ConfigError
-        If the file cannot be read, is not YAML, names a key twice, or its top level is not a mapping.
+        If the file is unreadable, is invalid YAML, names a key twice, or has another top level than a mapping.
     """
     shown = name if name is not None else str(path)
     try:
@@ -191,7 +191,7 @@ def find_by_name(folder: Path, kind: str, name: str, place: str = "") -> Path:
     Raises
     ------
     ConfigError
-        If there is none; the message lists those there are.
+        If it is unknown; the message lists the known names.
     """
     names = names_in(folder)
     if name not in names:

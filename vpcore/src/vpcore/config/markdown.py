@@ -72,7 +72,7 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 
 
 def fields_of(kind: str) -> list[Field]:
-    """Return every field of a kind of spec, dotted, those of nested mappings after their owner."""
+    """Return every field of a kind of spec, dotted; nested fields follow their owner."""
     return list(_walk(_SPECS[kind][1], ""))
 
 
@@ -110,7 +110,7 @@ _PARAMETER = re.compile(r"^(\w+) : .*\n((?: {4}.*\n?)+)", re.MULTILINE)
 
 
 def _parameters_section(model: type[BaseModel]) -> dict[str, str]:
-    """Return what a numpydoc docstring says of its parameters, for fields without a description of their own."""
+    """Return the parameter texts of a numpydoc docstring, for fields that lack a description."""
     text = inspect.cleandoc(model.__doc__ or "")
     return {name: " ".join(body.split()) for name, body in _PARAMETER.findall(text + "\n")}
 

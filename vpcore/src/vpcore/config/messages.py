@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in the user's words: where it stands, what was found, what is allowed, what to do."""
+"""Errors of pydantic in the user's words: place, found value, allowed values, fix."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _KINDS = {
 
 
 def validate(model: type[Model], document: Document, key: Key = ()) -> Model:
-    """Return `document` (or the part of it at `key`) as `model`.
+    """Return `document`, or its part at `key`, as `model`.
 
-    Numbers must be numbers: nothing is converted from text, and true is not 1. A whole number may stand where a
-    number with a fraction is wanted, and 2.0 where a whole one is.
+    Numbers must be numbers: text and booleans are refused. A whole number may stand for a number with a fraction, and
+    2.0 for a whole number.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def _meant(details: ErrorDetails, model: type[BaseModel]) -> Key:
 
 
 def _plain(loc: tuple[int | str, ...]) -> Key:
-    """Drop what pydantic adds to a location that is not in the file, such as ``[key]``."""
+    """Drop pydantic's additions to a location, such as ``[key]``, which the file lacks."""
     return tuple(part for part in loc if isinstance(part, int) or "[" not in part)
 
 

@@ -133,10 +133,10 @@ class ResolvedPipeline(BaseModel):
         return self.instrument.tick_int
 
     def resolved_dict(self) -> dict[str, Any]:
-        """Return what the dataset id hashes: everything that decides bytes, and nothing else.
+        """Return the content of the dataset id: exactly the settings that decide bytes.
 
-        Neither the name, nor how the window or a default was written, nor what only later stages read of the
-        instrument (multiplier, description) is in it.
+        Excluded are the name, the notation of windows and defaults, and fields of the instrument for later stages
+        (multiplier, description).
         """
         return {
             "format_version": FORMAT_VERSION,
@@ -175,7 +175,7 @@ def resolve_pipeline(
     spec : PipelineSpec
         As written.
     instrument : InstrumentSpec
-        The one of ``spec.capture.symbol``.
+        Instrument of ``spec.capture.symbol``.
     document, instrument_document : Document, optional
         Where the two were read from, for messages.
     raw_root : Path, optional
@@ -184,7 +184,7 @@ def resolve_pipeline(
     Raises
     ------
     ConfigError
-        If an engine parameter is wrong, wherever it was written, or the window is not one.
+        If an engine parameter, wherever written, or the window is wrong.
     """
     capture = spec.capture
     params = _engine(spec, instrument, document or Document({}), instrument_document or Document({}))
@@ -219,7 +219,7 @@ def resolve_pipeline(
 
 
 def _check_bins(width_ms: int, whole_ms: int, rest_ns: int, document: Document | None) -> None:
-    """Refuse a window that is not a whole number of bins, with the widths nearest to `width_ms` that divide it."""
+    """Refuse a window with a fraction of a bin, and name the nearest widths to `width_ms` that divide it."""
     if whole_ms % width_ms == 0 and rest_ns == 0:
         return
     below = next((w for w in range(width_ms - 1, 0, -1) if whole_ms % w == 0), None)

@@ -1,4 +1,4 @@
-"""The flat configuration of an experiment, which is made from the three layers and never written by hand."""
+"""The flat configuration of an experiment, made from the three layers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Search(BaseModel):
 
     @property
     def axes(self) -> tuple[tuple[Any, ...], ...]:
-        """Values of all axes, those of the scorer first; a combination is an index into each."""
+        """Values of all axes, the scorer's first; a combination is an index into each."""
         return (*self.scoring.axes.values(), *self.params.axes.values())
 
     @property
@@ -62,13 +62,13 @@ class Search(BaseModel):
         return math.prod(len(values) for values in self.axes)
 
     def has(self, indices: Indices) -> bool:
-        """Return whether it is one of the combinations."""
+        """Return True if it is one of the combinations."""
         return len(indices) == len(self.axes) and all(
             type(i) is int and 0 <= i < len(values) for i, values in zip(indices, self.axes, strict=True)
         )
 
     def point(self, indices: Indices) -> tuple[dict[str, Any], ScoringConfig]:
-        """Return a combination as parameters, not checked yet, and scoring."""
+        """Return a combination as unchecked parameters and scoring."""
         first = len(self.scoring.axes)
         scoring = ScoringConfig.model_validate(self.scoring.point(indices[:first]))
         return self.params.point(indices[first:]), scoring
@@ -94,7 +94,7 @@ class SignalPlan(BaseModel):
 
 
 class ExperimentConfig(BaseModel):
-    """What the runner takes: nothing in it has to be looked up."""
+    """Input of the runner, with every reference resolved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -146,16 +146,16 @@ class ExperimentConfig(BaseModel):
 
     @property
     def ranked_by(self) -> str:
-        """What rows are ranked by: the figure of `select`, or it in-sample where the end of the time is kept."""
+        """Figure that ranks rows: the figure of `select`, in-sample where the experiment holds out the end."""
         splits = self.eval.splits
         return "in_sample" if splits is not None and splits.method == "holdout" else self.select_metric
 
     def scorings_of(self, signal: SignalPlan) -> tuple[ScoringConfig | None, ...]:
-        """Return the scorings to run a signal with; ``(None,)`` for one that does not read the score."""
+        """Return the scorings of a signal; ``(None,)`` for a signal that ignores the score."""
         return self.scorings if signal.reads_score else (None,)
 
     def points_of(self, signal: SignalPlan) -> tuple[tuple[dict[str, Any], ScoringConfig | None], ...]:
-        """Return the (parameters, scoring) to run a signal with: all, those of the sample, or those proposed so far."""
+        """Return the (parameters, scoring) of a signal: all, the sample, or the proposals so far."""
         if signal.search is not None:
             points = (signal.search.point(indices) for indices in signal.proposed)
             return tuple((params, scoring if signal.reads_score else None) for params, scoring in points)
@@ -166,11 +166,11 @@ class ExperimentConfig(BaseModel):
 
     @property
     def searched(self) -> bool:
-        """Whether combinations of a signal are proposed from the results of others."""
+        """True if a sampler proposes combinations from earlier results."""
         return any(plan.search is not None for plan in self.signals)
 
     def with_proposed(self, found: Mapping[str, Sequence[Indices]]) -> ExperimentConfig:
-        """Return the configuration with other proposed combinations, by signal; none for a signal left out."""
+        """Return the configuration with other proposed combinations, by signal; a signal left out has zero."""
         signals = tuple(
             plan if plan.search is None else plan.model_copy(update={"proposed": tuple(found.get(plan.name, ()))})
             for plan in self.signals

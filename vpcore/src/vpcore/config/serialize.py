@@ -13,7 +13,7 @@ from vpcore.errors import DatasetError
 
 
 def pipeline_block(pipeline: ResolvedPipeline) -> dict[str, Any]:
-    """Return a resolved pipeline as JSON holds it, without a path of this machine. See `pipeline_of`."""
+    """Return a resolved pipeline as JSON values, free of local paths. See `pipeline_of`."""
     return {
         "name": pipeline.name,
         "label": pipeline.label,

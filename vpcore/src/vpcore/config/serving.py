@@ -41,7 +41,7 @@ class ServingSpec(Spec):
         Raises
         ------
         ConfigError, PluginError
-            If a reference or a parameter is wrong, or the spec was not obtained from a workspace.
+            If a reference or a parameter is wrong, or the spec has no workspace.
         """
         if self._resolver is None:
             raise ConfigError(
@@ -52,7 +52,7 @@ class ServingSpec(Spec):
 
 
 class ResolvedServing(BaseModel):
-    """A serving spec with nothing left to look up."""
+    """A serving spec with every reference resolved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Which sessions an experiment is asked on: a pipeline, several, or one on several days."""
+"""Sessions of an experiment: one pipeline, several, or one on several days."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vpcore.errors import ConfigError
 
 
 class DaySpec(Spec):
-    """A day on which a pipeline is evaluated, and what differs there: after a roll, the contract."""
+    """A day of a pipeline's evaluation, with its changes: after a roll, the contract."""
 
     spoken: ClassVar[str] = "date"
 
@@ -41,16 +41,17 @@ def resolve_sessions(
     resolve: Callable[[PipelineSpec, str], ResolvedPipeline],
     document: Document,
 ) -> tuple[tuple[ResolvedPipeline, str], ...]:
-    """Return the sessions of an experiment, in order of time, each with where it is asked for.
+    """Return the sessions of an experiment, in order of time, each with its place in the spec.
 
     Parameters
     ----------
     bases : sequence of (PipelineSpec, place)
-        The pipelines, and where the experiment names them.
+        The pipelines and their places in the experiment.
     days : sequence of DaySpec or None
-        The days on which each of them is evaluated; None for its own.
+        The days of each pipeline; None for its own day.
     served : ResolvedPipeline
-        The serving spec's: what is promoted runs on it, so instrument and engine must be the same everywhere.
+        Pipeline of the serving spec. A promoted version runs on it, so all sessions must share its instrument and
+        engine.
     resolve : callable
         Resolves a pipeline spec; the text is where the experiment asks for it.
     document : Document
@@ -85,7 +86,7 @@ def resolve_sessions(
 
 
 def check_splits(splits: SplitSpec | None, n_sessions: int, document: Document) -> None:
-    """Refuse splits by session that the number of sessions does not allow."""
+    """Refuse splits by session that need more sessions."""
     if splits is None or splits.by != "session":
         return
     try:
@@ -101,7 +102,7 @@ def on_day(spec: PipelineSpec, day: DaySpec, where: str) -> PipelineSpec:
     Raises
     ------
     ConfigError
-        If the pipeline names its files and the day does not.
+        If the pipeline names its files and the day lacks them.
     """
     capture = spec.capture
     symbol = day.symbol or capture.symbol

@@ -80,7 +80,9 @@ class ConfigStore:
         return load_document(full, name=name)
 
     def path_of(self, kind: str, name_or_path: NameOrPath, place: str = "") -> Path:
-        """Return the file of a spec: what has a separator or ends in .yaml or .yml is a path, all else a name."""
+        """Return the file of a spec. A text with a separator or the ending .yaml or .yml is a path, any other text a
+        name.
+        """
         text = os.fspath(name_or_path)
         if os.sep in text or text.endswith((".yaml", ".yml")):
             path = Path(text).expanduser()
@@ -126,7 +128,7 @@ class ConfigStore:
         Raises
         ------
         ConfigError
-            If no instrument matches, or more than one does.
+            If zero or several instruments match.
         """
         return self._instrument(symbol, place)[0]
 
@@ -158,14 +160,14 @@ class ConfigStore:
     # -- the workspace -------------------------------------------------------------------------------------------------
 
     def workspace(self) -> WorkspaceSpec:
-        """Return the defaults of the workspace: those of ``configs/workspace.yaml``, if the file is there.
+        """Return the defaults of the workspace, from ``configs/workspace.yaml`` where the file exists.
 
         Raises
         ------
         ConfigError
             If a field is wrong.
         PluginError
-            If a name is not installed.
+            If a named component is missing.
         """
         path = self.configs / WORKSPACE_FILE
         if not path.is_file():
@@ -294,7 +296,7 @@ class ConfigStore:
         ]
 
     def check(self, kind: str, path: Path) -> Spec:
-        """Load a spec and resolve its whole chain, without touching data.
+        """Load a spec and resolve its whole chain. Reads specs only.
 
         Raises
         ------
@@ -332,7 +334,7 @@ def _require_kind(kind: str, document: Document) -> None:
 
 
 def kind_of(document: Document) -> str:
-    """Return which kind of spec a document is meant to be, by its folder, else by the fields that only one kind has."""
+    """Return the probable kind of a spec: by its folder, else by fields that only one kind has."""
     if document.path is not None:
         if (document.path.parent.name, document.path.name) == ("configs", WORKSPACE_FILE):
             return "workspace"

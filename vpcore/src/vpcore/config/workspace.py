@@ -1,4 +1,4 @@
-"""What holds for a whole workspace: its storage, and the executor and tracker of experiments that name none."""
+"""Settings of a whole workspace: its storage, and the default executor and tracker of experiments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StorageSpec(Spec):
 
 
 class ExecutorSpec(Spec):
-    """Who does the work of experiments that name no executor."""
+    """Default executor of experiments."""
 
     name: str = Field("local", description="Name of an executor, see `vp plugins`")
     max_workers: int | None = Field(None, ge=1, le=4096, description="Processes; default: one per core")
@@ -28,7 +28,7 @@ class ExecutorSpec(Spec):
 
 
 class TrackerSpec(Spec):
-    """Where runs of experiments that name no tracker are reported."""
+    """Default tracker of experiments."""
 
     backend: str = Field("none", description="Name of a tracker, see `vp plugins`")
 

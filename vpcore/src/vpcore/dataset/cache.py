@@ -1,9 +1,8 @@
 """Uncompressed grid columns that the workers of one machine share by memory-mapping.
 
-Nothing in a cache is needed: any file, or all of it, may be deleted at any time, while it is used too. A file is named
-``<column>.<tag>.<digest>.npy``. `tag` says which data it was made from, so a dataset that was generated anew does not
-meet old columns; `digest` is that of the file's own bytes and is checked when it is first mapped, so a damaged one is
-made again instead of believed.
+Any file of a cache may be deleted at any time, even during its use. A file is named ``<column>.<tag>.<digest>.npy``.
+`tag` identifies its data: a dataset generated anew ignores old columns. `digest` covers the bytes of the file and is
+checked at its first mapping: a damaged file is made again.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class ColumnCache:
     folder : Path
         ``lake/cache/<dataset_id>``; created when something is first put.
     tag : str
-        Digest of what the columns are made from, letters and digits only.
+        Digest of the columns' origin, letters and digits only.
     """
 
     def __init__(self, folder: Path, tag: str) -> None:
@@ -47,9 +46,9 @@ class ColumnCache:
         return f"ColumnCache({str(self.folder)!r}, {self.tag!r})"
 
     def get(self, name: str) -> Array | None:
-        """Return the column as a read-only memory map, or None if it is not there or not what its name says.
+        """Return the column as a read-only memory map, or None if it is missing or damaged.
 
-        Cost: one pass over the file to check it; after that, what is touched.
+        Cost: one pass over the file to check it, then only the touched pages.
         """
         for path in sorted(self.folder.glob(f"{name}.{self.tag}.*.npy")):
             with contextlib.suppress(OSError, ValueError):
@@ -67,7 +66,7 @@ class ColumnCache:
         Raises
         ------
         StorageError
-            If it cannot be written.
+            If writing fails.
         """
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
@@ -80,8 +79,7 @@ class ColumnCache:
     def get_or_make(self, name: str, make: Callable[[], Array]) -> Array:
         """Return the column from the cache, or make it and put it there.
 
-        A cache that cannot be written costs time and memory, not the result: the array that was made is returned, and
-        the failure is logged.
+        A failure to write the cache costs time and memory only: the new array is returned, and the failure is logged.
         """
         found = self.get(name)
         if found is not None:

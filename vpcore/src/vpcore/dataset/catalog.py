@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What a listing says of a dataset.
+    """Entry of a dataset in a listing.
 
     Attributes
     ----------
@@ -69,16 +69,16 @@ class DatasetRegistry:
         return sorted(part[0] for part in parts if len(part) == 2 and part[1] == MANIFEST_FILE)
 
     def exists(self, dataset_id: str) -> bool:
-        """Return whether the dataset is there, complete."""
+        """Return True if the complete dataset exists."""
         return self.storage.exists(f"{self.prefix}/{dataset_id}/{MANIFEST_FILE}")
 
     def path(self, dataset_id: str) -> Path:
-        """Return the folder of a dataset, there or not; of a storage without local files, that of a copy of it.
+        """Return the folder of a dataset, existing or future; for a remote storage the folder of a local copy.
 
         Raises
         ------
         DatasetError, StorageError
-            If it has to be copied and cannot be; see `vpcore.dataset.local_copy`.
+            If copying fails; see `vpcore.dataset.local_copy`.
         """
         path = self.storage.local_path(f"{self.prefix}/{dataset_id}")
         if path is None:
@@ -119,7 +119,7 @@ class DatasetRegistry:
         raise DatasetError(f"No dataset is called '{name}'", fix=f"{did_you_mean(name, ids)} {there}")
 
     def info(self, dataset_id: str) -> DatasetInfo:
-        """Return what a listing says of one dataset."""
+        """Return the listing entry of one dataset."""
         manifest = self.manifest(dataset_id)
         folder = self.path(dataset_id)
         with os.scandir(folder) as entries:

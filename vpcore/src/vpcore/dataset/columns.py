@@ -46,7 +46,7 @@ class Columns(Protocol):
 
 
 def with_sums(stored: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the stored grid columns and those that are sums of two of them."""
+    """Return the stored grid columns and the sums of two stored columns."""
     return stored + tuple(name for name, parts in GRID_SUMS.items() if set(parts) <= set(stored))
 
 

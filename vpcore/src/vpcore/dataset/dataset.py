@@ -32,8 +32,8 @@ Array = npt.NDArray[Any]
 class Dataset:
     """Consecutive time bins and, for each, one value per price cell and grid column.
 
-    Made by `open`, `from_arrays`, `slice` and `with_grid`. Columns are read when they are first asked for and kept.
-    Every array is read-only. Instances pickle without their columns when they come from files.
+    Made by `open`, `from_arrays`, `slice` and `with_grid`. Columns are read on first use and kept. Every array is
+    read-only. Instances from files pickle as a path only.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Dataset:
 
     @classmethod
     def open(cls, path: str | Path, *, cache_dir: str | Path | None = None) -> Dataset:
-        """Open a dataset's folder. Reads the manifest; columns are read when they are asked for.
+        """Open a dataset's folder. Reads the manifest; columns are read on first use.
 
         Parameters
         ----------
@@ -94,12 +94,12 @@ class Dataset:
             ``lake/research/vp_immutable/<dataset_id>``.
         cache_dir : path, optional
             ``lake/cache``: grid columns are kept there uncompressed and memory-mapped, so that several workers share
-            them. Without it they are held in memory.
+            them. By default they are held in memory.
 
         Raises
         ------
         DatasetError
-            If the folder is no complete dataset of this format version.
+            Unless the folder is a complete dataset of this format version.
         """
         folder = Path(path).absolute()
         if not (folder / MANIFEST_FILE).is_file():
@@ -130,7 +130,7 @@ class Dataset:
         symbol: str = "",
         manifest: Mapping[str, Any] | None = None,
     ) -> Dataset:
-        """Return a dataset in memory. The arrays are not copied unless their dtype differs.
+        """Return a dataset in memory. Arrays of the right dtype are shared, others are converted.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class Dataset:
         cell_width_ns, tick_int : int
             Width of a bin in ns; tick size in 1e-9.
         manifest : mapping, optional
-            What else the manifest should say.
+            Further entries of the manifest.
 
         Raises
         ------
@@ -190,12 +190,12 @@ class Dataset:
     def slice(self, start: int, stop: int) -> Dataset:
         """Return bins ``start`` to ``stop - 1`` as a dataset of views. ``bin_seq`` keeps its values.
 
-        Its id is that of the whole with ``[start:stop]`` appended, so that nothing mistakes one for the other.
+        Its id is the id of the whole with ``[start:stop]`` appended, so that the two stay distinct.
 
         Raises
         ------
         DatasetError
-            If the range is not within the dataset.
+            If the range exceeds the dataset.
         """
         if not 0 <= start <= stop <= self.n_bins:
             raise DatasetError(
@@ -208,12 +208,12 @@ class Dataset:
         )
 
     def with_grid(self, columns: Mapping[str, Array]) -> Dataset:
-        """Return this dataset with grid columns added: those of the scorer, or others for a trial.
+        """Return this dataset with additional grid columns, of the scorer or for a trial.
 
         Parameters
         ----------
         columns : mapping of str to ndarray[n_bins, n_cells]
-            Score columns are converted to their dtype; a column that is there already is hidden by the new one.
+            Score columns are converted to their dtype; a new column hides a stored column of its name.
         """
         checked = {
             name: _grid_array(name, array, (self.n_bins, self.n_cells), SCORE_COLUMNS)
@@ -225,7 +225,7 @@ class Dataset:
 
     @property
     def grid_columns(self) -> tuple[str, ...]:
-        """Names that `grid` serves: stored columns, their sums, and what was added."""
+        """Names that `grid` serves: stored columns, their sums, and added columns."""
         return self._columns.grid_names
 
     @property
@@ -243,12 +243,12 @@ class Dataset:
 
     @property
     def source_digests(self) -> tuple[str, ...]:
-        """sha256 of the source files, in the order in which they were read; empty for a dataset in memory."""
+        """sha256 of the source files, in reading order; empty for a dataset in memory."""
         return source_digests(self.manifest)
 
     @property
     def cold_start(self) -> bool:
-        """Whether the book was built without a snapshot to begin with."""
+        """True if the book began empty, without a snapshot."""
         return bool(self.manifest.get("cold_start", False))
 
     @property
@@ -262,7 +262,7 @@ class Dataset:
         Raises
         ------
         DatasetError
-            If there is none of this name, or the file cannot be read.
+            If the name is unknown, or the file is damaged.
         """
         if name not in self.bin_columns:
             self._unknown("bin", name, self.bin_columns)
@@ -274,7 +274,7 @@ class Dataset:
         Raises
         ------
         DatasetError
-            If there is none of this name, or the file cannot be read.
+            If the name is unknown, or the file is damaged.
         """
         return self.bin(name) if name in self.bin_columns else self.grid(name)
 
@@ -285,20 +285,20 @@ class Dataset:
     def grid(self, name: None = None, *, columns: Sequence[str] | None = None) -> pl.DataFrame: ...
 
     def grid(self, name: str | None = None, *, columns: Sequence[str] | None = None) -> Array | pl.DataFrame:
-        """Return a grid column as an array, or without a name the grid as a Polars frame.
+        """Return a grid column as an array, or by default the whole grid as a Polars frame.
 
         The frame has one row per bin and cell, sorted by ``bin_seq, k``: ``time`` (end of the bin), ``bin_seq``, ``k``,
         ``price`` (of the cell, null in invalid bins and at the mid of an odd spread), ``book_valid`` and `columns`, by
         default all of `grid_columns`: some 100 bytes per row.
 
         An array has the shape (n_bins, n_cells), C-contiguous; cell `k` is at index ``k + radius``. Stored columns are
-        float32, the columns of `vpcore.schema.GRID_SUMS` float64 sums of two stored ones. Values are 0 in invalid bins
-        and never NaN. The first call costs about the decompression of the column; the array is kept.
+        float32, the columns of `vpcore.schema.GRID_SUMS` float64 sums of two stored columns. Values are finite; 0 in
+        invalid bins. The first call costs about the decompression of the column; the array is kept.
 
         Raises
         ------
         DatasetError
-            If there is none of this name, or the file cannot be read.
+            If the name is unknown, or the file is damaged.
         """
         if name is None:
             from vpcore.dataset.frames import timed_grid

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _scans(dataset: Dataset) -> bool:
-    """Whether the files hold just what the dataset shows, so that polars may read them itself."""
+    """True if the files hold exactly the dataset's columns, so that polars may read them itself."""
     columns = dataset._columns
     while isinstance(columns, SlicedColumns):
         columns = columns.base
@@ -39,7 +39,7 @@ def bins_frame(dataset: Dataset) -> pl.LazyFrame:
 
 
 def grid_frame(dataset: Dataset) -> pl.LazyFrame:
-    """Return the grid, one row per bin and cell. Read from the file by polars where nothing was added to it."""
+    """Return the grid, one row per bin and cell. Polars reads an unextended grid from the file."""
     if dataset.path is not None and _scans(dataset):
         n_cells = dataset.n_cells
         frame = _scan(dataset.path / GRID_FILE).slice(dataset._span[0] * n_cells, dataset.n_bins * n_cells)

@@ -1,4 +1,4 @@
-"""Datasets of a storage without local files, copied to this machine when they are first opened."""
+"""Datasets of a remote storage, copied to this machine at their first opening."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vpcore.storage.protocol import Storage
 
 
 def mirrored(storage: Storage, prefix: str, dataset_id: str) -> Path:
-    """Return the folder of a copy of a dataset on this machine, made if it is not there or is of other bytes.
+    """Return the folder of a local copy of a dataset. A missing or outdated copy is made again.
 
     Columns are mapped from files, so there have to be some. Copies are shared by all processes of a user, below the
     cache directory (``XDG_CACHE_HOME``, ``~/.cache``), and may be deleted at any time.
@@ -31,9 +31,9 @@ def mirrored(storage: Storage, prefix: str, dataset_id: str) -> Path:
     Raises
     ------
     DatasetError
-        If what arrived is not what its checksums say.
+        If the copy contradicts its checksums.
     StorageError
-        If the storage does not answer or has no such dataset, or the copy cannot be written.
+        If the storage fails, lacks the dataset, or writing the copy fails.
     """
     key = f"{prefix}/{dataset_id}"
     wanted = storage.read(f"{key}/{CHECKSUMS_FILE}")

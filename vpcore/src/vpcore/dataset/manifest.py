@@ -1,7 +1,7 @@
-"""The files of a dataset and what its manifest says.
+"""The files of a dataset and its manifest.
 
-``manifest.json`` and ``checksums.json`` hold neither the time nor the host they were written on: the same inputs give
-the same bytes in every file of a dataset.
+``manifest.json`` and ``checksums.json`` exclude time and host of writing: equal inputs give equal bytes in every file
+of a dataset.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_json(path: Path, dataset: str) -> dict[str, Any]:
     Raises
     ------
     DatasetError
-        If the file is missing, not JSON, or not a mapping.
+        If the file is missing, or holds anything but a JSON mapping.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -80,7 +80,7 @@ def shape_block(
 
 
 def check_manifest(manifest: Mapping[str, Any], dataset: str) -> None:
-    """Check what reading depends on.
+    """Check the entries that reading depends on.
 
     Raises
     ------
@@ -109,5 +109,5 @@ def check_manifest(manifest: Mapping[str, Any], dataset: str) -> None:
 
 
 def source_digests(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the sha256 of the source files, in the order in which they were read."""
+    """Return the sha256 of the source files, in reading order."""
     return tuple(str(item["sha256"]) for item in manifest.get("sources", ()))

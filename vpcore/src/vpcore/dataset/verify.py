@@ -1,4 +1,4 @@
-"""Whether a dataset is still what was written, and whether two datasets hold the same values."""
+"""Integrity of a dataset, and equality of two datasets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Status = Literal["ok", "changed", "missing", "unexpected"]
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """One file of a dataset: the digest it should have and the one it has."""
+    """One file of a dataset: expected and actual digest."""
 
     name: str
     status: Status
@@ -29,14 +29,14 @@ class FileCheck:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What `verify_files` found."""
+    """Result of `verify_files`."""
 
     dataset_id: str
     files: tuple[FileCheck, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether every file is as it was written and there is no other."""
+        """True if the folder holds exactly the written files, unchanged."""
         return all(file.status == "ok" for file in self.files)
 
 
@@ -67,8 +67,8 @@ def verify_files(path: Path) -> VerifyReport:
 def column_digests(path: Path) -> dict[str, str]:
     """Return the sha256 of every column's values, little-endian in file order, by ``file:column``.
 
-    It depends neither on compression nor on how rows are grouped, so it compares files of different library versions.
-    One row group in memory at a time.
+    Compression and row groups leave it unchanged, so it compares files of different library versions. One row group in
+    memory at a time.
     """
     digests: dict[str, str] = {}
     for name in DATA_FILES:
@@ -91,7 +91,7 @@ class Comparison:
     Attributes
     ----------
     by : {'bytes', 'values'}
-        Whether files were compared, or the values of columns because library versions differ.
+        Files were compared, or the values of columns because library versions differ.
     different : tuple of str
         Files, or ``file:column``, that differ.
     """
@@ -101,7 +101,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
+        """True if everything is equal."""
         return not self.different
 
 

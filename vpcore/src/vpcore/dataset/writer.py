@@ -42,7 +42,7 @@ _ZSTD_LEVEL = 1
 
 
 class Block(Protocol):
-    """What the engine yields; see `vpcore.engine.FrameBlock`."""
+    """Frames of the engine; see `vpcore.engine.FrameBlock`."""
 
     @property
     def bins(self) -> Mapping[str, Array]:
@@ -76,8 +76,8 @@ class _Group:
 class DatasetWriter:
     """Writes a dataset into a staged folder and publishes it.
 
-    The bytes depend on the bins alone, not on how they were cut into blocks. A full row group is encoded by a thread
-    while the caller makes the next one. As a context manager it aborts what was not committed.
+    The bytes depend on the bins alone, whatever the blocks. A thread encodes a full row group while the caller makes
+    the next. A context manager: leaving it aborts an uncommitted dataset.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class DatasetWriter:
     Raises
     ------
     StorageError
-        If nothing can be written there.
+        If writing fails.
     """
 
     def __init__(
@@ -185,9 +185,9 @@ class DatasetWriter:
         Raises
         ------
         DatasetError
-            If the block does not continue where the last ended, or has other columns.
+            If the block starts elsewhere than at the end of its predecessor, or has other columns.
         StorageError
-            If the disk is full or not writable; then `abort` leaves nothing behind.
+            If the disk is full or read-only; then `abort` removes all files.
         """
         n = len(block)
         if n == 0:
@@ -257,7 +257,7 @@ class DatasetWriter:
                 self._bins_file.write_table(pa.Table.from_arrays(arrays, schema=self._bins_schema))
 
     def _flush_grid(self) -> None:
-        """Hand the full group to the thread and go on with the other, once the thread is done with that one."""
+        """Hand the full group to the thread and continue with the other buffer, once the thread has released it."""
         self._settle()
         full, self._groups = self._groups[0], self._groups[::-1]
         self._groups[0].n = 0
@@ -271,7 +271,7 @@ class DatasetWriter:
         self._grid_file.write_table(table, row_group_size=n * n_cells)
 
     def _settle(self) -> None:
-        """Wait for the thread and raise what it raised."""
+        """Wait for the thread and raise its error."""
         pending, self._pending = self._pending, None
         if pending is not None:
             with self._errors():
@@ -285,21 +285,21 @@ class DatasetWriter:
         Parameters
         ----------
         manifest : mapping
-            What the writer does not know: spec, versions, sources, data quality. The writer adds id, format version,
+            Entries from outside the writer: spec, versions, sources, data quality. The writer adds id, format version,
             shape, rows and span.
 
         Returns
         -------
         bool
-            True if this writer published the dataset, False if somebody else had published the same id first: the
-            dataset is there in both cases.
+            True if this writer published the dataset, False if another writer published the same id first. Either way
+            the dataset exists.
 
         Raises
         ------
         DatasetError
-            If no bin was written.
+            If the dataset is empty.
         StorageError
-            If the disk is full or not writable. Nothing is left behind.
+            If the disk is full or read-only. All files are removed.
         """
         if self.n_bins == 0:
             self.abort()
@@ -336,7 +336,7 @@ class DatasetWriter:
         }
 
     def abort(self) -> None:
-        """Remove what was written and not published. Safe to call again, and after `commit`."""
+        """Remove unpublished files. Safe to call again, and after `commit`."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         for writer in self._writers:
             try:

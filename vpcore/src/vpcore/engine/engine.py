@@ -50,11 +50,11 @@ class Engine:
     tick_int : int
         Tick size of the instrument, in 1e-9.
     start_ns : int
-        Start of bin 0, ns since the epoch. Earlier records are applied without emitting.
+        Start of bin 0, ns since the epoch. Earlier records only build the book.
     end_ns : int, optional
-        End of the last bin; a whole number of bins after the start. Without it bins go on for ever.
+        End of the last bin; a whole number of bins after the start. By default the bins are endless.
     cold_book : {'refuse', 'build'}
-        What a stream that begins without a clear or a snapshot means: bins stay invalid until a book arrives, or the
+        Meaning of a stream that lacks a clear or snapshot at its start: bins stay invalid until a book arrives, or the
         book counts from the first event with both sides.
     symbol : str
         For messages.
@@ -62,12 +62,12 @@ class Engine:
     Raises
     ------
     EngineError
-        If the tick is not positive, or the window is not a whole, positive number of bins.
+        Unless the tick is positive and the window a whole, positive number of bins.
 
     Notes
     -----
-    Memory grows with the number of live orders and of price levels ever touched, not with records or bins. Cost is a
-    fraction of a microsecond per record and about ten per bin of 101 cells, on a core of 2020's server class.
+    Memory grows with the number of live orders and of price levels ever touched. Cost is a fraction of a microsecond
+    per record and about ten per bin of 101 cells, on a core of 2020's server class.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Engine:
         Parameters
         ----------
         records : ndarray of MBO_DTYPE, shape (n_records,)
-            In file order. Those of other instruments are passed over.
+            In file order. Records of other instruments are skipped.
         instrument_id : int
             The instrument to apply.
         first_record : int
@@ -152,7 +152,7 @@ class Engine:
         return FrameBlock.concatenate(blocks, self._columns, self.params.n_cells)
 
     def blocks(self, records: npt.NDArray[Any], instrument_id: int, *, first_record: int = 0) -> Iterator[FrameBlock]:
-        """Like `feed`, in blocks of at most 256 bins; nothing is applied beyond what has been iterated over."""
+        """Like `feed`, in blocks of at most 256 bins; records are applied as the iteration proceeds."""
         words = self._as_words(records)
         at = 0
         while True:
@@ -179,7 +179,7 @@ class Engine:
             self._stream.scalars[bn.COMPARE] = bn.ARMED
 
     def advance(self, now_ns: int) -> FrameBlock:
-        """Assert that no record before `now_ns` will come, and return the frames of every bin that ended by then.
+        """Assert that all records before `now_ns` have arrived, and return the frames of every bin that ended by then.
 
         A later record that contradicts it is clamped to `now_ns` and counted.
         """
@@ -200,12 +200,12 @@ class Engine:
             yield self._take()
 
     def finish(self, covered_end_ns: int | None) -> Iterator[FrameBlock]:
-        """Yield the bins after the last record, if the files cover the window to its end; else nothing.
+        """Yield the bins after the last record, if the files cover the window to its end.
 
         Parameters
         ----------
         covered_end_ns : int or None
-            End of the span that the files' own metadata state, None where it is not known.
+            End of the span in the files' own metadata, None where unknown.
         """
         if self.end_ns is not None and covered_end_ns is not None and covered_end_ns >= self.end_ns:
             yield from self.advance_blocks(self.end_ns)
@@ -214,7 +214,7 @@ class Engine:
 
     @property
     def done(self) -> bool:
-        """Whether every bin of the window has been emitted."""
+        """True once every bin of the window has been emitted."""
         return bool(self._stream.scalars[bn.SEQ] >= self._stream.scalars[bn.MAX_BINS])
 
     @property
@@ -232,7 +232,7 @@ class Engine:
         return quality_block(self._stream, self._book, self._carried)
 
     def touch(self) -> tuple[int, int] | None:
-        """Return best bid and best ask in ticks after the last completed event, or None if the book is not valid."""
+        """Return best bid and best ask in ticks after the last completed event, or None if the book is invalid."""
         if not self._stream.scalars[bn.VALID]:
             return None
         return int(self._book.ints[bk.BEST_BID]), int(self._book.ints[bk.BEST_ASK])

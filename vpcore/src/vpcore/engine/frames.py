@@ -1,4 +1,4 @@
-"""What the engine yields: frames of consecutive bins as plain arrays."""
+"""Output of the engine: frames of consecutive bins as plain arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Frame:
     bins : mapping of str to numpy scalar
         The columns of `vpcore.schema.BIN_COLUMNS`.
     grid : mapping of str to float32[n_cells]
-        The grid columns that the engine was asked for; cell ``k`` lies at index ``k + R``.
+        The requested grid columns; cell ``k`` lies at index ``k + R``.
     """
 
     bins: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Frame:
 
     @property
     def valid(self) -> bool:
-        """Whether both sides of the book existed, uncrossed, at the end of the bin."""
+        """True if both sides of the book existed, uncrossed, at the end of the bin."""
         return bool(self.bins["book_valid"])
 
 
@@ -47,7 +47,7 @@ class FrameBlock:
     bins : dict of str to ndarray[n_bins]
         The columns of `vpcore.schema.BIN_COLUMNS`, in their dtypes.
     grid : dict of str to float32[n_bins, n_cells]
-        The grid columns that the engine was asked for, C-contiguous.
+        The requested grid columns, C-contiguous.
     """
 
     bins: dict[str, npt.NDArray[Any]]
@@ -68,7 +68,7 @@ class FrameBlock:
 
     @staticmethod
     def concatenate(blocks: Sequence[FrameBlock], columns: Sequence[str], n_cells: int) -> FrameBlock:
-        """Return the bins of `blocks` in one block; without any, an empty block of the given columns."""
+        """Return the bins of `blocks` in one block, an empty block of the given columns for an empty list."""
         if len(blocks) == 1:
             return blocks[0]
         if not blocks:

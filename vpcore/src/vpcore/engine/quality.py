@@ -1,4 +1,4 @@
-"""The data-quality block: what was applied, and what was odd about it."""
+"""The data-quality block: applied records and their oddities."""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ def check_errors(make: Make) -> None:
 
 
 def check_shutdown(make: Make) -> None:
-    """After `shutdown` the submitted tasks are done, and a new one is a RuntimeError. A second shutdown is none."""
+    """After `shutdown` the submitted tasks are done, and a new task raises RuntimeError. A second shutdown is
+    allowed.
+    """
     executor = _made(make)
     found = [executor.submit(abs, -number) for number in range(4)]
     executor.shutdown()
@@ -78,7 +80,7 @@ def check_a_death(make: Make) -> None:
 
 
 def check_kill(make: Make) -> None:
-    """`kill` ends what waits; no future is left open."""
+    """`kill` ends waiting tasks; every future is done."""
     executor = _made(make, 1)
     if executor.in_process:
         executor.kill()

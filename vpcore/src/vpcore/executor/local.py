@@ -1,9 +1,8 @@
 """Processes of this machine.
 
-Not a `ProcessPoolExecutor`: when one of its workers dies, every task in flight fails and nobody knows which was to
-blame. Here each worker has a pipe and a thread of its own, so that a death is that of one task, and a new process takes
-the dead one's place. Workers are started afresh (never forked), do not import the caller's main module, leave Ctrl-C to
-the parent, and end with it, however it ends.
+A death of one worker in a `ProcessPoolExecutor` fails every task in flight and hides the guilty task. Here each worker
+has its own pipe and thread: a death fails one task, and a new process replaces the worker. Workers are spawned (forking
+is unsafe with threads), skip the caller's main module, leave Ctrl-C to the parent, and end with the parent.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class WorkerDied(BrokenExecutor):
 
 
 class ExecutorLost(BrokenExecutor):
-    """The executor itself is gone: no task is to blame, and none can be done any more."""
+    """The executor itself is gone, whatever the task."""
 
 
 class _RemoteTraceback(Exception):
@@ -43,7 +42,7 @@ class _RemoteTraceback(Exception):
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -132,7 +131,7 @@ class LocalExecutor(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Hand a task to the next free process.
 
-        The future's exception is that of `fn`, or `WorkerDied`.
+        The future's exception comes from `fn`, or is `WorkerDied`.
 
         Raises
         ------
@@ -187,7 +186,7 @@ class LocalExecutor(Executor):
             self._living -= {process}
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more tasks and end the processes when the tasks are done; see `concurrent.futures.Executor`."""
+        """Refuse further tasks, and end the processes after the last task; see `concurrent.futures.Executor`."""
         with self._lock:
             self._open = False
         if cancel_futures:
@@ -199,7 +198,7 @@ class LocalExecutor(Executor):
                 thread.join()
 
     def kill(self) -> None:
-        """Cancel what waits and end the processes now, in the middle of their tasks."""
+        """Cancel waiting tasks and end the processes now, in the middle of their tasks."""
         with self._lock:
             self._open = False
             self._killed = True

@@ -16,7 +16,7 @@ class Executor(concurrent.futures.Executor):
     """Runs the tasks of a sweep: a `concurrent.futures.Executor` with facts about its workers.
 
     A component may also make any other `concurrent.futures.Executor`: `adapted` gives it the defaults below.
-    `vpcore.testing.executor_checks` checks an implementation. What is submitted can be pickled. A worker that dies is a
+    `vpcore.testing.executor_checks` checks an implementation. Submitted calls can be pickled. A worker that dies is a
     `concurrent.futures.BrokenExecutor` of the task's future, the loss of the whole executor `ExecutorLost`.
     """
 
@@ -34,7 +34,7 @@ class Executor(concurrent.futures.Executor):
     def on_every_worker(self, function: Callable[..., T], *args: Any) -> dict[str, T]:
         """Call a function once in every worker process, and return the answers by worker.
 
-        Empty, the default, if every worker runs this process's code on this machine; then nothing is compared first.
+        Empty, the default, if every worker runs this process's code on this machine; the comparison is then skipped.
         """
         return {}
 

@@ -43,5 +43,5 @@ class SerialExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more tasks."""
+        """Refuse further tasks."""
         self._open = False

@@ -1,8 +1,8 @@
-"""Which combinations an experiment tries that has them proposed: what is known of them, and the next round.
+"""Rounds of an adaptive search: the stored proposals of an experiment and its next round.
 
-Every round is a function of the experiment and the results of the rounds before it, so that who does the work, and how
-often it was interrupted, changes nothing. What was proposed is kept beside the results, per signal: whatever reads an
-experiment finds its runs there without asking a sampler.
+Every round is a function of the experiment and the results of earlier rounds. Workers and interruptions leave it
+unchanged. The proposals are stored beside the results, per signal, so that every reader of an experiment finds its runs
+there and needs no sampler.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _Round = dict[str, Any]
 def with_proposals(workspace: Workspace, config: ExperimentConfig) -> ExperimentConfig:
     """Return an experiment with the combinations that were proposed so far.
 
-    None are known before all of its datasets are there.
+    The proposals exist once all datasets of the experiment exist.
 
     Raises
     ------
     ResultsError
-        If what is kept of them cannot be read.
+        If the stored proposals are damaged.
     """
     if not config.searched or not all(workspace.datasets.exists(name) for name in config.dataset_ids):
         return config
@@ -60,14 +60,14 @@ def searches_of(config: ExperimentConfig) -> dict[str, Search]:
 
 
 def choices(config: ExperimentConfig, runs: Sequence[Run]) -> int:
-    """Return how many rows a searched experiment chooses from on a session, those that were not tried included; else 0.
+    """Return the number of rows per session that a search chooses from, untried rows included; 0 without a search.
 
     Parameters
     ----------
     config : ExperimentConfig
         The experiment.
     runs : sequence of Run
-        All that are known of it, of all its sessions.
+        All known runs of the experiment, of all sessions.
     """
     if not config.searched:
         return 0
@@ -83,7 +83,7 @@ def choices(config: ExperimentConfig, runs: Sequence[Run]) -> int:
 
 
 def unfinished(config: ExperimentConfig) -> dict[str, int]:
-    """Return how many combinations of each signal are still to be proposed, of signals with some."""
+    """Return the number of remaining proposals of each signal that has some."""
     left = {plan.name: plan.search.n - len(plan.proposed) for plan in config.signals if plan.search is not None}
     return {name: count for name, count in left.items() if count > 0}
 
@@ -102,12 +102,12 @@ def stand_ins(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def require_samplers(workspace: Workspace, config: ExperimentConfig) -> None:
-    """Make the samplers of the combinations that are still to be proposed, to see whether they are installed.
+    """Make the samplers of the remaining proposals, as a check of their installation.
 
     Raises
     ------
     VpError
-        If one, or a library that it needs, is not.
+        If a sampler or a library that it needs is missing.
     """
     for name in unfinished(config):
         _make_sampler(workspace, searches_of(config)[name], [])
@@ -124,16 +124,16 @@ class Searches:
     Parameters
     ----------
     workspace : Workspace
-        Where what was proposed is kept.
+        Place of the stored proposals.
     config : ExperimentConfig
         The experiment.
     datasets : sequence of Dataset
-        Those of all its sessions.
+        Datasets of all sessions.
 
     Raises
     ------
     ResultsError
-        If what is kept cannot be read.
+        If the stored proposals are damaged.
     """
 
     def __init__(self, workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]) -> None:
@@ -148,17 +148,17 @@ class Searches:
         self.config = self._at(config)
 
     def require(self) -> None:
-        """Refuse to begin without the sampler if a combination is still to be proposed.
+        """Refuse to begin while proposals remain and the sampler is missing.
 
         Raises
         ------
         VpError
-            If the sampler, or a library that it needs, is not installed.
+            If the sampler or a library that it needs is missing.
         """
         require_samplers(self.workspace, self.config)
 
     def rows_to_come(self, plan: Plan) -> int:
-        """Return how many rows are still to be proposed, if each combination has as many as those of a plan."""
+        """Return the number of rows still to be proposed, with the plan's number of rows per combination."""
         rows: dict[str, int] = {}
         for run in plan.runs:
             rows[run.signal_name] = max(rows.get(run.signal_name, 0), len(run.trials))
@@ -166,7 +166,7 @@ class Searches:
         return len(self.config.sessions) * sum(count * rows.get(name, 0) for name, count in left.items())
 
     def learn(self, runs: Sequence[Run]) -> None:
-        """Look up what runs came to, all sessions of a combination together; they are stored, or failed."""
+        """Look up the objectives of stored or failed runs, all sessions of a combination together."""
         mine = [run for run in runs if run.signal_name in self._plans]
         if mine:
             of_run = {run.run_id: canonical_json([run.signal_name, run.params, run.scoring]) for run in mine}
@@ -174,19 +174,18 @@ class Searches:
                 self._figures[of_run[run_id]] = figure
 
     def ask(self, *, first: bool = False) -> dict[str, list[Indices]]:
-        """Return the next round, by signal, and keep it; nothing when all are through.
+        """Return the next round, by signal, and store it; an empty one at the end of the search.
 
-        Call `learn` before with all runs of the rounds before. With `first`, only of signals of which nothing has been
-        proposed yet.
+        Call `learn` first with all runs of earlier rounds. With `first`, only signals without a proposal take part.
 
         Raises
         ------
         VpError
-            If the sampler is not installed.
+            If the sampler is missing.
         ResultsError
-            If what is kept cannot be read.
+            If the stored proposals are damaged.
         StorageError
-            If the round cannot be kept.
+            If storing the round fails.
         """
         asked: dict[str, list[Indices]] = {}
         for name, left in unfinished(self.config).items():
@@ -225,16 +224,16 @@ def _points(rounds: Sequence[_Round]) -> list[Indices]:
 
 
 def figures(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run]) -> dict[str, float]:
-    """Return what runs are searched by: the figure of `select` of their best row among those with enough trades.
+    """Return the objective of a search per run: the figure of `select` of its best row with enough trades.
 
-    On several sessions rows are combinations over all of them, as `compare` ranks them, and the run is that on the
-    last one. With `eval.splits` figure and trades are those of the training part of the first fold alone, on which
-    none of them judges.
+    On several sessions rows are combinations over all of them, as `compare` ranks them, and the last session names the
+    run. With `eval.splits`, figure and trades come from the training part of the first fold alone, which no fold
+    judges.
 
     Returns
     -------
     dict of run id to float
-        -inf where no row has enough trades; runs that failed are not in it.
+        -inf where every row has too few trades. Failed runs are left out.
     """
     splits = config.eval.splits
     if len(config.sessions) > 1:
@@ -258,7 +257,7 @@ def figures(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run])
 
 
 def _key(workspace: Workspace, config: ExperimentConfig, plan: SignalPlan, datasets: Sequence[Dataset]) -> str:
-    """Return the digest of everything that decides what is proposed for a signal. How many are tried does not."""
+    """Return the digest of everything that decides the proposals for a signal. Their number is not part of it."""
     assert plan.search is not None
     return digest(
         {

@@ -1,4 +1,4 @@
-"""The look-ahead audit of one row: whether its values are what was known at the time, and what it hangs on.
+"""Look-ahead audit of one row: its values at the time against its stored values, and its sensitivity.
 
 The checks of `vpcore.testing` prove a signal on a synthetic session before it is run. This looks at the data that a
 row was found on.
@@ -44,9 +44,9 @@ class Finding:
     what : str
     equal : bool
     bin : int or None
-        The first bin that differs.
+        The first different bin.
     was, now : float or None
-        The values there: as evaluated, and now.
+        The values in this bin: as evaluated, and now.
     """
 
     what: str
@@ -66,7 +66,7 @@ class Audit:
     n_bins : int
         Bins of the dataset.
     verdict : str
-        One sentence without a full stop.
+        One sentence, no full stop.
     evidence : dict
         `vpcore.inference.evidence.STATED` and `vpcore.inference.ranking.COMPUTED` of the row.
     findings : tuple of Finding
@@ -86,7 +86,7 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether everything that must be equal is."""
+        """True if all required equalities hold."""
         return all(finding.equal for finding in self.findings)
 
     def plain(self) -> dict[str, Any]:
@@ -108,18 +108,18 @@ def audit(
     workspace : Workspace
         Where everything is.
     target : str
-        An experiment (name or path), of which the best row is taken, or a run.
+        An experiment (name or path), whose best row is audited, or a run.
     row : str, optional
         Another row, by its short name as `compare` prints it.
     on_progress : callable
-        Called with what is done next.
+        Called with the name of the next step.
 
     Raises
     ------
     ResultsError
-        If nothing is stored of it, no row has enough trades, or there is no such row.
+        If the results hold no such row, or every row has too few trades.
     SignalError, DatasetError
-        If the signal's code is not the one that made the row, or the dataset is gone.
+        If other signal code made the row, or the dataset is gone.
     """
     chosen = _choose(workspace, target, row)
     leader = Leader(workspace, chosen.figures)

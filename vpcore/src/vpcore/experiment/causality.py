@@ -1,4 +1,4 @@
-"""The causality gate: no signal is evaluated that has not been shown to look at the past alone."""
+"""The causality gate: every signal proves that it reads the past alone before its evaluation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROOFS = "proofs"
 
 
 def prove_signal(target: str, code: str, params: dict[str, Any], name: str, folder: str) -> tuple[str, str] | None:
-    """Prove one signal, in a worker. Returns None, or the kind of refusal and its message."""
+    """Prove one signal in a worker; return None, or the kind of refusal and its message."""
     try:
         cls = load_class(target, code)
         prove(cls(cls.Params.parse(params, name)), Path(folder), name=name)
@@ -32,7 +32,7 @@ def prove_signal(target: str, code: str, params: dict[str, Any], name: str, fold
 
 
 def unproven_runs(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
-    """Return the runs whose signal has no stored proof, those of one signal and parameters together."""
+    """Return the runs that lack a stored proof, grouped by signal and parameters."""
     of_signal: dict[tuple[str, bytes], list[Run]] = {}
     for run in runs:
         of_signal.setdefault((run.signal_name, canonical_json(run.params)), []).append(run)
@@ -42,29 +42,28 @@ def unproven_runs(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
 def pass_gate(
     runs: Sequence[Run], folder: Path, executor: Executor, on_proof: Callable[[int, int], None]
 ) -> dict[str, str]:
-    """Prove every signal of some runs that has no stored proof.
+    """Prove every signal of these runs that lacks a stored proof.
 
     Parameters
     ----------
     runs : sequence of Run
-        What is to be computed.
+        Runs to compute.
     folder : Path
         Where proofs are kept.
     executor : Executor
         Who runs the checks.
     on_proof : callable
-        Called with how many are done and how many there are.
+        Called with the number of finished proofs and their total.
 
     Returns
     -------
     dict
-        Error by run id, of the runs whose signal failed its contract in another way than by looking ahead. They are
-        not to be evaluated either.
+        Error by run id of runs whose signal broke its contract in another way. Their evaluation is skipped too.
 
     Raises
     ------
     CausalityError
-        If a signal looks ahead, or its streaming and batch values differ: then nothing at all is evaluated.
+        If a signal looks ahead, or its streaming and batch values differ. The whole evaluation stops.
     """
     unproven = unproven_runs(runs, folder)
     on_proof(0, len(unproven))

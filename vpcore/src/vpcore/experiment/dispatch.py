@@ -1,4 +1,4 @@
-"""Feeding an executor a few tasks at a time, so that a stop leaves little undone and nothing piles up."""
+"""Feed an executor a few tasks at a time: a stop loses little work, and memory stays flat."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def dispatch(
     executor : Executor
         Gets `max_workers` tasks at a time, and `SPARE` more.
     function : callable
-        What to call.
+        Function to call.
     calls : sequence of tuples
         The positional arguments of each call.
     on_submit : callable
         Called with the index of a call that is about to be handed over.
     at_once : int, optional
-        How many calls the executor has at a time.
+        Number of calls in the executor at a time.
 
     Raises
     ------

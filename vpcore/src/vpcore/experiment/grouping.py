@@ -29,7 +29,7 @@ def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     Raises
     ------
     ResultsError
-        If one of `wanted` is none of them.
+        If `wanted` has an unknown name.
     """
     import polars as pl
 
@@ -75,10 +75,10 @@ def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
 def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
     """Return one line per value of every setting that varies: the figure over all rows that have it.
 
-    What every signal has, as the barriers, is told over all rows; a threshold, a parameter or a setting of the scorer,
-    which mean something else or nothing to another signal, within each signal that has more than one value of it, as
-    ``signal.setting`` where there are several signals. A setting's ``spread`` is how far the medians of its values lie
-    apart; those with the widest come first.
+    A setting that every signal has, such as a barrier, is compared over all rows. A threshold, a parameter or a setting
+    of the scorer has its own meaning per signal: it is compared within each signal that has several values, as
+    ``signal.setting`` where several signals exist. The ``spread`` of a setting is the distance between the medians of
+    its values; the widest comes first.
     """
     import polars as pl
 
@@ -113,7 +113,7 @@ def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
 
 
 def pareto(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows that no other beats in both what a trade pays and how many there are, the most frequent first.
+    """Return the Pareto front of net PnL per trade and number of trades, the most frequent row first.
 
     Of rows that are equal in both, the first by key is kept.
     """
@@ -134,7 +134,7 @@ def pivoted(rows: pl.DataFrame, down: str, across: str, sort: str) -> tuple[list
     Raises
     ------
     ResultsError
-        If a setting does not exist, both are the same, or there are too many values across.
+        If a setting is unknown, both are the same, or the table would have too many columns.
     """
     import polars as pl
 

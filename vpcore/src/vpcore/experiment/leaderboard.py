@@ -5,9 +5,9 @@ one `pbo` at a time.
 
 **The family of a row** is decided by the row. A row belongs to the experiment that computed it. Its family is every row
 of the installed code that this experiment stored on the same dataset with the same evaluation settings, whichever
-experiment, run or filter leads to the row. `select.min_signals` of that experiment decides which rows of the family
-have enough trades. A combination over several sessions belongs to the experiment that pools it; its family is every
-combination of that experiment. Rows of other code than the installed one are families of their own.
+experiment, run or filter leads to the row. Rows with `select.min_signals` trades of its experiment have enough trades.
+A combination over several sessions belongs to the experiment that pools it; its family is every combination in this
+experiment. Rows of other code than the installed one are families of their own.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class Leaderboard:
     splits : OutOfSample or None
         Result of choosing in-sample, of an experiment with `eval.splits`.
     searched : bool
-        Whether a search proposed combinations from the results of others.
+        True if a search proposed combinations from earlier results.
     n_incomplete : int
-        Combinations that lack a session, and are therefore not in `frame`.
+        Combinations that lack a session and are left out of `frame`.
     """
 
     frame: pl.DataFrame
@@ -96,12 +96,12 @@ class Leaderboard:
 
     @property
     def pooled(self) -> bool:
-        """Whether a row is a combination over several sessions."""
+        """True if a row is a combination over several sessions."""
         return "sessions" in self.frame.columns
 
     @property
     def best(self) -> RankedRow | None:
-        """The best row by `select` with enough trades; of tied rows the first by key. None without such a row."""
+        """The best row by `select` with enough trades; of tied rows the first by key."""
         import polars as pl
 
         rows = self.rows().filter(pl.col(self.select).is_not_null())
@@ -123,7 +123,7 @@ class Leaderboard:
         return self.evidence[row["family"]]
 
     def verdict(self, row: Mapping[str, Any]) -> str:
-        """Return the verdict on a row of `frame`: one sentence without a full stop."""
+        """Return the verdict on a row of `frame`: one sentence, no full stop."""
         from vpcore.inference.evidence import verdict
 
         return verdict(row, self.evidence_of(row))
@@ -137,14 +137,14 @@ class Leaderboard:
         dataset_id: str | None = None,
         limit: int | None = None,
     ) -> pl.DataFrame:
-        """Return a view of the rows. No argument changes a figure of a row.
+        """Return a view of the rows. Every figure of a row stays the same under any filter.
 
         Parameters
         ----------
         sort : str, optional
             A figure, best first, or ``evidence``; by default `select`. Null comes last; ties are sorted by key.
         min_signals : int, optional
-            Least number of trades; by default that of the leaderboard.
+            Least number of trades; by default `min_signals` of the leaderboard.
         signal, dataset_id : str, optional
             Only rows of this signal or dataset.
         limit : int, optional
@@ -153,7 +153,7 @@ class Leaderboard:
         Raises
         ------
         ResultsError
-            If `sort` is not a figure.
+            If `sort` is unknown.
         """
         import polars as pl
 
@@ -175,7 +175,7 @@ class Leaderboard:
         return frame if limit is None else frame.head(limit)
 
     def require_figure(self, sort: str) -> None:
-        """Refuse a name that is no figure of the rows."""
+        """Refuse an unknown figure."""
         from vpcore.errors import ResultsError, did_you_mean, listed
         from vpcore.experiment.tables import HEADINGS
         from vpcore.inference.out_of_sample import SPLIT_FIGURES
@@ -205,7 +205,7 @@ def leaderboard(
         Where the rows are stored.
     target : str, path, ExperimentSpec or ExperimentConfig, optional
         An experiment: the rows that its spec asks for now, combinations over its sessions if it has several. Or a run:
-        its id, or the beginning of it. By default every row.
+        its id or a prefix. By default every row.
     per_session : bool
         Rows instead of combinations, for an experiment on several sessions.
     stale : bool
@@ -214,7 +214,7 @@ def leaderboard(
     Raises
     ------
     ResultsError
-        If there is no such run.
+        If the run is unknown.
     ConfigError
         If the experiment's specs are wrong.
 
@@ -240,7 +240,7 @@ def leaderboard(
 
 
 def is_experiment(workspace: Workspace, target: str) -> bool:
-    """Return whether a text names an experiment, by name or path, and not a run."""
+    """Return True if a text names an experiment by name or path, False for a run."""
     by_path = os.sep in target or target.endswith((".yaml", ".yml"))
     return by_path or target in workspace.specs.names("experiment")
 

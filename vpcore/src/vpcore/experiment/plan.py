@@ -1,4 +1,4 @@
-"""What is left to do of an experiment, in portions for workers."""
+"""Remaining work of an experiment, in portions for workers."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ TASKS_PER_WORKER = 4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The runs of an experiment and what of them is in the results already.
+    """The runs of an experiment and their state in the results.
 
     Attributes
     ----------
     runs : tuple of Run
         All.
     missing : tuple of Run
-        Those with something left to compute; their `trials` are only what is left.
+        Runs with remaining work; their `trials` are the remaining trials.
     absent : tuple of str
-        Datasets of the experiment that have not been generated; their runs are in neither.
+        Datasets still to be generated; their runs appear nowhere here.
     n_failed : int
-        Trials that are stored as failed, and not to be tried again.
+        Trials stored as failed, which stay as they are.
     failed : tuple of str
         Ids of their runs.
     """
@@ -66,7 +66,7 @@ class SharedWork:
     made : int
         Number of computations.
     unshared : int
-        Number of computations without sharing between runs.
+        Number of computations if runs shared nothing.
     """
 
     name: str
@@ -75,7 +75,7 @@ class SharedWork:
 
 
 def shared_work(runs: Sequence[Run]) -> list[SharedWork]:
-    """Return the amount of work per level, with and without sharing between runs."""
+    """Return the amount of work per level, shared and unshared."""
     z, scores, tables = set(), set(), set()
     n_z = n_scores = values = rows = 0
     for run in runs:
@@ -105,8 +105,8 @@ def shared_work(runs: Sequence[Run]) -> list[SharedWork]:
 def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """Compare runs with the results store.
 
-    A row of a run that failed is a result like any other: the same code would fail again, and other code is another
-    run. What failed for want of memory, say, is asked for with `retry_failed`.
+    A failed run is a result: the same code fails again, and other code makes another run. `retry_failed` computes it
+    again, for example after a lack of memory.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, r
     force : bool
         Compute everything again.
     retry_failed : bool
-        Compute again what is stored as failed.
+        Compute the failed trials again.
     """
     if force:
         return Plan(tuple(runs), tuple(runs))

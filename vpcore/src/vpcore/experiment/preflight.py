@@ -1,4 +1,4 @@
-"""Whether the sessions of an experiment have data, before any work is done for one of them."""
+"""Check that every session of an experiment has data, before any work starts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def without_data(workspace: Workspace, config: ExperimentConfig) -> list[str]:
-    """Return, for every session that has no dataset and cannot get one, which it is, where it is asked for, and why.
+    """Return the sessions without a dataset and without data: name, place in the spec, and reason.
 
-    Headers of files are read, and no records.
+    Reads the headers of files only.
     """
     found = []
     places = config.session_places or ("",) * len(config.sessions)
@@ -30,7 +30,7 @@ def without_data(workspace: Workspace, config: ExperimentConfig) -> list[str]:
 
 
 def require_data(workspace: Workspace, config: ExperimentConfig) -> None:
-    """Refuse an experiment on several sessions of which some cannot be made, naming all of them.
+    """Refuse an experiment with sessions that lack data, and name every such session.
 
     Raises
     ------

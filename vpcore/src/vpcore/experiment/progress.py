@@ -1,4 +1,4 @@
-"""What is told while an experiment runs."""
+"""Progress of a running experiment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best row so far, by the figure that the experiment selects by, of those with enough trades."""
+    """The best row so far with enough trades, by the `select` figure of the experiment."""
 
     metric: str
     value: float
@@ -28,14 +28,14 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class SweepProgress:
-    """How far an experiment is.
+    """Progress of an experiment.
 
     Attributes
     ----------
     stage : {"dataset", "proof", "run", "report"}
     done, total : float
-        Datasets, parts of them included; signals proven; trials computed, of those that were missing;
-        reports. Where combinations are proposed on the way, those to come are in the total, as if none were stored.
+        Datasets, with fractions; proven signals; computed trials; reports. A search counts its future rounds in the
+        total, at full size.
     failed : int
         Trials of runs that failed.
     reused : int
@@ -52,7 +52,7 @@ class SweepProgress:
 
 
 class Leader:
-    """Keeps the best row. Of equals the first one seen stays: it is shown, and decides nothing."""
+    """Keeps the best row; of equal rows the first. It is for display only."""
 
     def __init__(self, config: ExperimentConfig) -> None:
         self.metric = config.select_metric

@@ -1,8 +1,8 @@
-"""Thresholds given as quantiles: taken from the signal's values on the first bins, which are then not evaluated.
+"""Thresholds given as quantiles of the signal's values on the first bins. The evaluation skips these bins.
 
 A signal's value depends on the bins up to its own only, which is proved for every signal that runs. So its values on
-the first bins alone are those it would have within the whole session, and the thresholds are known before anything is
-evaluated: rows keep a number as their threshold, and what is stored and what is missing can be told as ever.
+the first bins alone equal its values within the whole session, and the thresholds are known before the evaluation: rows
+keep a number as their threshold, and stored and missing rows are found in the usual way.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Calibration:
     Raises
     ------
     ConfigError
-        If the dataset is not longer than the calibration.
+        If the calibration covers the whole dataset.
     """
 
     def __init__(self, dataset: Dataset, settings: EvalConfig) -> None:
@@ -56,12 +56,12 @@ class Calibration:
         name : str
             For messages.
         scoring : ScoringConfig or None
-            None for a signal that does not read the score.
+            None for a signal that ignores the score.
 
         Raises
         ------
         ConfigError
-            If the signal learns, has no value in the first bins, or a quantile of it is 0.
+            If the signal learns, lacks values in the first bins, or has a quantile of 0.
         """
         if isinstance(signal, MLSignal):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Storing what workers bring back, and telling hooks and the tracker."""
+"""Store the workers' results, then call hooks and the tracker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STORE_ROWS = 50_000
 
 @dataclass(slots=True)
 class SweepReport:
-    """What came of an experiment.
+    """Outcome of an experiment.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class SweepReport:
     n_trials, n_reused, n_computed, n_failed : int
         Trials of the experiment; in the results before; evaluated now; of runs that failed now.
     n_failed_before : int
-        Of those in the results before, the ones of runs that had failed, which were not tried again.
+        Trials of earlier failed runs, which stayed as they were.
     failed_before : list of str
         Those runs.
     failures : list of (run id, signal, error)
@@ -80,7 +80,7 @@ class SweepReport:
         return self.dataset_ids[0] if len(self.dataset_ids) == 1 else None
 
     def take(self, plan: Plan) -> None:
-        """Take in what is to be done, and what of it is stored."""
+        """Take in a plan: its work and its stored rows."""
         self.run_ids += [run.run_id for run in plan.runs]
         self.n_trials += plan.n_trials
         self.n_reused += plan.n_trials - plan.n_missing
@@ -92,7 +92,7 @@ class SweepReport:
         return {**asdict(self), "dataset_id": self.dataset_id, "warnings": list(self.warnings)}
 
     def raise_tracking_failures(self, plugins: Plugins) -> None:
-        """Raise if the tracker or a lifecycle hook has failed: what ``--strict-tracking`` does at the end.
+        """Raise if the tracker or a lifecycle hook failed; ``--strict-tracking`` calls this at the end.
 
         Raises
         ------
@@ -108,17 +108,17 @@ class SweepReport:
 
 
 def failed_outcome(run: Run, error: str) -> Outcome:
-    """Return the outcome of a run that was never evaluated."""
+    """Return the outcome of a run whose evaluation was skipped."""
     return Outcome(run.run_id, key_columns(run.trials), error, None, time.time(), 0.0)
 
 
 class Keeper:
-    """Stores what comes in, then tells hooks and the tracker.
+    """Stores results as they arrive, then calls hooks and the tracker.
 
     Attributes
     ----------
     total : int
-        Rows to compute, those of rounds to come included.
+        Rows to compute, future rounds included.
     """
 
     def __init__(self, workspace: Workspace, config: ExperimentConfig, tracker: Tracker, report: SweepReport) -> None:
@@ -136,7 +136,7 @@ class Keeper:
         self._listened = any("vp_run_stored" in plugin.hooks for plugin in workspace.plugins.loaded)
 
     def take(self, plan: Plan, to_come: int) -> None:
-        """Take in what is to be done, and about how many rows there will be after it."""
+        """Take in a plan and the estimated number of rows after it."""
         self.leader.look_up(self.workspace, plan)
         self.runs |= {run.run_id: run for run in plan.missing}
         self._asked += plan.n_missing
@@ -185,7 +185,7 @@ class Keeper:
         }
 
     def flush(self) -> None:
-        """Store what waits as one batch, then report it."""
+        """Store the waiting outcomes as one batch, then report them."""
         waiting, self._waiting = self._waiting, []
         self._stored_at = time.monotonic()
         if not waiting:

@@ -1,4 +1,4 @@
-"""Telling a tracker of stored runs. What it raises is kept and shown, and loses nothing."""
+"""Report stored runs to a tracker. Its errors are collected and shown; the results stay safe."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIGURES = [name for name in RUNS if name not in (*VECTORS, "batch_id")]
 
 
 def make_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> Tracker:
-    """Make a tracker by its name; what it raises is not caught."""
+    """Make a tracker by its name; its errors pass through."""
     make = workspace.plugins.load("tracker", name)
     tracker: Tracker = make(folder=workspace.harness_dir, experiment_name=config.tracking_experiment, tags=config.tags)
     return tracker
@@ -42,14 +42,14 @@ class Reporter:
     Parameters
     ----------
     workspace, config, tracker
-        Where the runs are, whose they are, and who is told.
+        Place of the runs, their experiment, and the tracker.
     failures : list of str, optional
         Where failures are added.
 
     Attributes
     ----------
     failures : list of str
-        What went wrong, one text each.
+        Failures, one text each.
     n_reported : int
         Runs that the tracker took.
     """
@@ -98,7 +98,7 @@ class Reporter:
                 self._in_a_row = 0
 
     def _files_of(self, run_id: str) -> dict[str, Path]:
-        """Return what a learning signal has left of a run beside its rows."""
+        """Return the models and diagnostics of a learning signal's run."""
         found: dict[str, Path] = {}
         for kind, name in _FOLDERS.items():
             if kind not in self.config.tracking_files:
@@ -116,7 +116,7 @@ class Reporter:
 
     @property
     def sends_files(self) -> bool:
-        """Whether the tracker gets the files that plugins write at the end of the experiment."""
+        """True if the tracker takes the files that plugins write at the end of the experiment."""
         takes = type(self.tracker).log_files is not Tracker.log_files
         return takes and "report" in self.config.tracking_files and self.n_reported > 0 and not self.failures
 
@@ -152,7 +152,7 @@ class Reporter:
             self._failed("when it was closed", error)
 
     def _introduce(self) -> None:
-        """Tell the tracker what the experiment asks."""
+        """Report the experiment's question to the tracker."""
         specs: dict[str, Any] = {
             "experiment": experiment_block(self.config),
             "serving": {"name": self.config.serving_name, "projection": self.config.projection.model_dump(mode="json")},

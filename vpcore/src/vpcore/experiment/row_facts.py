@@ -1,4 +1,4 @@
-"""What a report tells: rows, their evidence, the dataset, and where everything came from."""
+"""Facts of a report: rows, their evidence, the dataset, and the origin of each."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ TRIAL_AXES = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
 
 
 class NothingToReport(ResultsError):
-    """No row has enough trades."""
+    """Every row has too few trades."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known before anything is computed anew.
+    """The stored facts, before any new computation.
 
     Attributes
     ----------
     title : str
     question : dict of str to str
-        What was asked, in the order of reading.
+        The experiment's question, in reading order.
     rows : DataFrame
         Rows of the leaderboard with enough trades, best first.
     n_few : int
@@ -55,9 +55,9 @@ class Facts:
     meta : dict
         Row of `runs_meta` of the leader.
     until : datetime
-        When the last of the ranked rows was computed. The same stored results make the same report, byte for byte.
+        When the last of the ranked rows was computed. Equal results make equal reports, byte for byte.
     splits : OutOfSample or None
-        What choosing in-sample comes to, of an experiment with `eval.splits`.
+        Result of choosing in-sample, of an experiment with `eval.splits`.
     """
 
     title: str
@@ -87,12 +87,12 @@ def _computed(workspace: Workspace, rows: pl.DataFrame) -> datetime:
 
 
 def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
-    """Return the facts of an experiment (name or path) or of a run (its id or the beginning of it).
+    """Return the facts of an experiment (name or path) or of a run (its id or a prefix).
 
     Raises
     ------
     ResultsError
-        If nothing of it is stored, or no row has enough trades.
+        If the results hold no such row, or every row has too few trades.
     ConfigError
         If the experiment's specs are wrong.
     """
@@ -173,7 +173,7 @@ def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str]) -
 def varied(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """Return rows with every setting that varies among them as a column of text or numbers, and its names.
 
-    Settings of runs come first, then those of trials; in each group the one with the most values first.
+    Settings of runs come first, then those of trials; in each group the setting with the most values first.
     """
     runs = rows.unique("run_id", keep="any").sort("run_id")
     settings = {

@@ -1,4 +1,4 @@
-"""Running an experiment: resolve, generate what is missing, prove, evaluate, store, report."""
+"""Run an experiment: resolve, generate missing datasets, prove, evaluate, store, report."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Experiment = str | os.PathLike[str] | ExperimentSpec | ExperimentConfig
 def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentConfig:
     """Return the flat configuration of an experiment, given by name, path, spec or as it is.
 
-    Of combinations that are proposed on the way it has those of so far, unless it was given as it is.
+    Includes the combinations proposed so far. An `ExperimentConfig` is returned unchanged.
     """
     if isinstance(experiment, ExperimentConfig):
         return experiment
@@ -48,9 +48,9 @@ def harness_config(workspace: Workspace, experiment: Experiment) -> ExperimentCo
 def plan_experiment(
     workspace: Workspace, experiment: Experiment, *, force: bool = False, retry_failed: bool = False
 ) -> Plan | None:
-    """Return what is there and what is left of an experiment; None if none of its datasets has been generated.
+    """Return the stored and the remaining work of an experiment; None before its first dataset exists.
 
-    Nothing is computed or written. Of a dataset that is not there nothing is known, see `Plan.absent`.
+    Reads only. `Plan.absent` names the missing datasets.
     """
     config = harness_config(workspace, experiment)
     absent = tuple(name for name in config.dataset_ids if not workspace.datasets.exists(name))
@@ -73,7 +73,7 @@ def expand_sessions(
     *,
     signals: Collection[str] | None = None,
 ) -> tuple[Run, ...]:
-    """Return the runs of an experiment, or those of some signals, on datasets of its sessions, one after the other."""
+    """Return the runs of an experiment, of all or of some signals, session by session."""
     of = {session.dataset_id(): session for session in config.sessions}
     return tuple(
         run
@@ -102,7 +102,7 @@ def run_experiment(
     strict_tracking: bool = False,
     on_progress: Callable[[SweepProgress], None] = lambda progress: None,
 ) -> SweepReport:
-    """Compute and store what is missing of an experiment.
+    """Compute and store the missing rows of an experiment.
 
     A run that raises is stored with its error and the others go on. Finished runs are stored about once a second, so
     that an interruption loses little; running again computes the rest.
@@ -112,11 +112,11 @@ def run_experiment(
     workspace : Workspace
         Where everything is.
     experiment : str, path, ExperimentSpec or ExperimentConfig
-        What to run.
+        Experiment to run.
     force : bool
         Compute again what is stored.
     retry_failed : bool
-        Compute again what is stored as failed.
+        Compute the failed rows again.
     fail_fast : bool
         Stop at the first run that fails.
     max_workers : int, optional
@@ -124,7 +124,7 @@ def run_experiment(
     executor : str, optional
         Name of an executor, instead of the experiment's own.
     executor_options : mapping, optional
-        Options of the executor, over those of the experiment.
+        Options of the executor, in place of the experiment's.
     strict_tracking : bool
         Raise at the end if the tracker or a lifecycle hook failed.
     on_progress : callable
@@ -137,7 +137,7 @@ def run_experiment(
     Raises
     ------
     CausalityError
-        If a signal looks ahead, or streaming and batch differ: nothing is evaluated.
+        If a signal looks ahead, or streaming and batch differ. The evaluation stops.
     ConfigError, PluginError, DatasetError, SourceError, StorageError
         As the stages say.
     """
@@ -193,7 +193,7 @@ def run_experiment(
 def _plans(
     workspace: Workspace, searches: Searches, datasets: Sequence[Dataset], force: bool, retry_failed: bool
 ) -> Iterator[Plan]:
-    """Yield what there is to do; of combinations that are proposed, each round when the one before is stored."""
+    """Yield the work; of a search, each round after its predecessor is stored."""
     searches.ask(first=True)
     config, asked = searches.config, None
     seen: set[str] = set()
@@ -235,7 +235,7 @@ def _work(
     fail_fast: bool,
     on_progress: Callable[[SweepProgress], None],
 ) -> None:
-    """Prove, evaluate and store; whatever happens, what was finished is stored before this returns or raises."""
+    """Prove, evaluate and store. Finished work is stored before this returns or raises."""
     workspace, report = keeper.workspace, keeper.report
     check_workers(pool, workspace.datasets, [dataset.dataset_id for dataset in datasets])
     folder = workspace.results_dir / PROOFS
@@ -288,12 +288,12 @@ def _run_all(
     *,
     at_once: int | None = None,
 ) -> list[Task]:
-    """Do tasks, and return those whose worker died and that were not alone with it.
+    """Run tasks; return the tasks whose worker died while it held several.
 
     Raises
     ------
     DatasetUnseen
-        If a worker cannot open the dataset: that is no failure of a run.
+        If a worker fails to open the dataset, which concerns all runs.
     PluginError
         If the executor is lost.
     """
@@ -327,7 +327,7 @@ def _outcomes(keeper: Keeper, task: Task, result: list[Outcome] | BaseException)
 
 
 def _tracker(workspace: Workspace, config: ExperimentConfig, report: SweepReport) -> Tracker:
-    """Make the tracker. One that is not installed is the user's to mend; one that does not answer is reported."""
+    """Make the tracker. A missing tracker raises; a silent server becomes a reported failure."""
     try:
         return make_tracker(workspace, config, config.tracker)
     except VpError:

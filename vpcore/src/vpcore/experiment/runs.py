@@ -25,7 +25,7 @@ LIBRARIES = ("numba", "numpy", "polars", "vpcore")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One (dataset, scoring, signal with parameters), and the trials that its experiment wants of it.
+    """One (dataset, scoring, signal with parameters) and its trials.
 
     Attributes
     ----------
@@ -39,13 +39,13 @@ class Run:
     params : dict
         Every parameter, as JSON holds them.
     scoring : dict or None
-        Every scoring setting; None for a signal that does not read the score.
+        Every scoring setting; None for a signal that ignores the score.
     eval : EvalConfig
         The rules of its trades, its draws and its splits.
     trials : tuple of Trial
         Sorted.
     thresholds : tuple of float
-        In the order in which the experiment asks for them: sorted, or one per quantile.
+        In the experiment's order: sorted, or one per quantile.
     """
 
     run_id: str
@@ -72,18 +72,18 @@ def expand(
     """Return the runs of an experiment on one session, sorted so that neighbours share the most work.
 
     Signals x scoring x parameters are runs; thresholds x cooldown x take-profit x stop are the trials of each. A signal
-    that does not read the score is not repeated over the scorings.
+    that ignores the score runs once for all scorings.
 
     Parameters
     ----------
     config : ExperimentConfig
-        What to expand.
+        Experiment to expand.
     plugins : Plugins
         Where the signals are.
     sources : sequence of str
         sha256 of the source files of the dataset, in order.
     dataset : Dataset, optional
-        Thresholds given as quantiles are taken from its first bins. Without it the quantiles stand in their place, so
+        Thresholds given as quantiles are taken from its first bins. By default the quantiles themselves stand in, so
         that trials can be counted.
     session : ResolvedPipeline, optional
         One of the experiment's sessions; by default its only one.
@@ -93,9 +93,9 @@ def expand(
     Raises
     ------
     ConfigError
-        If a parameter or threshold is out of range, or a quantile is not a threshold.
+        If a parameter, threshold or quantile is out of range.
     PluginError
-        If a signal does not load.
+        If a signal fails to load.
     """
     experiment_hash = digest(experiment_block(config))
     dataset_id = config.dataset_id if session is None else session.dataset_id()
@@ -150,7 +150,7 @@ def expand(
 
 
 def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
-    """Return what an experiment asks, without who does the work, where it is reported, and paths of this machine."""
+    """Return the question of an experiment: its settings less executor, tracking and local paths."""
     ids = config.dataset_ids
     return {
         "name": config.name,
@@ -172,7 +172,7 @@ def _plan_block(plan: SignalPlan) -> dict[str, Any]:
 
 
 def signal_code(name: str, cls: type[Signal]) -> dict[str, Any]:
-    """Return what identifies the code behind the rows of a signal: its own and the core's."""
+    """Return the digests of the code behind a signal's rows: its own and the core's."""
     return {
         "name": name,
         "distribution": distribution_of(cls)[0],

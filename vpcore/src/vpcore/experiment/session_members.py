@@ -27,8 +27,8 @@ _COLUMNS: dict[str, Any] = {
 def members(config: ExperimentConfig, runs: Sequence[Run]) -> MemberTable:
     """Return the combinations of an experiment with the row that each is on every session.
 
-    Combinations are told apart by signal, parameters, scoring, cooldown, barriers and the place of the threshold among
-    those that were asked for: as a quantile it is another number on every session.
+    Signal, parameters, scoring, cooldown, barriers and the position of the threshold identify a combination: a quantile
+    gives another threshold on every session.
 
     Parameters
     ----------
@@ -69,7 +69,9 @@ def members(config: ExperimentConfig, runs: Sequence[Run]) -> MemberTable:
 
 
 def pooled_rows(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run]) -> tuple[pl.DataFrame, int]:
-    """Return the stored combinations of an experiment, see `vpcore.inference.pooling`, and how many lack a session."""
+    """Return the stored combinations of an experiment (see `vpcore.inference.pooling`) and the number that lack a
+    session.
+    """
     table = members(config, runs)
     keys = [(run.run_id, trial) for run in runs for trial in run.trials]
     rows = workspace.results.query_runs(keys=keys, blocks=True)

@@ -1,4 +1,4 @@
-"""Rows as a table of people: what the columns are called, in which order, rounded to what can be read."""
+"""Rows as a table for people: names, order and rounding of the columns."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ SEARCHED = (
 def people_columns(sort: str, *, alone: bool = False, pooled: bool = False, split: bool = False) -> tuple[str, ...]:
     """Return the columns of the table, with the figure it is sorted by if that is another one.
 
-    With `alone`, without the figures that depend on other rows; with `pooled`, with those of sessions; with
-    `split`, with those in-sample and out of sample.
+    `alone` drops the figures that depend on other rows; `pooled` adds the figures of sessions; `split` adds the figures
+    in-sample and out of sample.
     """
     columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "q_random", "n_trials", "dsr")))
     at = columns.index("net 95 %") + 1

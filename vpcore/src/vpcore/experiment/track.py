@@ -1,4 +1,4 @@
-"""Reporting stored results to a tracker later: because it was down, or there was none."""
+"""Report stored results to a tracker later, for example after an outage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PORTION = 200
 
 @dataclass(frozen=True, slots=True)
 class TrackReport:
-    """What was reported.
+    """Outcome of `track_experiment`.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class TrackReport:
     n_runs : int
         Stored runs of the experiment.
     n_reported : int
-        Those that the tracker took.
+        Number of runs that the tracker took.
     failures : tuple of str
         Of the tracker, and of hooks at the end.
     """
@@ -51,7 +51,7 @@ def track_experiment(
     tracker: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrackReport:
-    """Report every stored run of an experiment, each row with its evidence; doing it again changes nothing.
+    """Report every stored run of an experiment, each row with its evidence. A second call is a no-op.
 
     Parameters
     ----------
@@ -67,11 +67,11 @@ def track_experiment(
     Raises
     ------
     ConfigError
-        If the experiment has no tracker and none is named.
+        If neither the experiment nor the call names a tracker.
     PluginError
-        If there is no such tracker, it is not installed, or it does not answer.
+        If the tracker is unknown, missing or silent.
     ResultsError
-        If nothing of the experiment is stored.
+        If the results of the experiment are empty.
     """
     config = harness_config(workspace, experiment)
     name = tracker or config.tracker
@@ -105,7 +105,7 @@ def open_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> T
     Raises
     ------
     PluginError
-        If there is no such tracker, it is not installed, or it does not answer.
+        If the tracker is unknown, missing or silent.
     """
     try:
         return make_tracker(workspace, config, name)

@@ -46,7 +46,7 @@ class Sensitivity:
 
 
 class Leader:
-    """One row of the results, ready to be looked at.
+    """One row of the results, ready for inspection.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Leader:
     Raises
     ------
     SignalError
-        If the installed code of the signal is not the one that made the row.
+        If other signal code than the installed made the row.
     DatasetError
         If the dataset is gone.
     """

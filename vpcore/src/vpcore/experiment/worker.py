@@ -78,7 +78,7 @@ class Outcome:
     columns : dict of arrays
         From `vpcore.backtest.metrics.trial_figures`; a failed run has the key columns only.
     error, traceback : str or None
-        Of a failed run.
+        Error of a failed run.
     started : float
         Seconds since the epoch.
     elapsed : float
@@ -94,7 +94,7 @@ class Outcome:
 
 
 class DatasetUnseen(DatasetError):
-    """A worker cannot open the dataset: no failure of a run, but of all of them."""
+    """A worker fails to open the dataset, which concerns all runs."""
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -107,7 +107,7 @@ def run_task(task: Task) -> list[Outcome]:
     Raises
     ------
     DatasetUnseen
-        If the dataset cannot be opened here.
+        If opening the dataset fails here.
     """
     with _ONE_AT_A_TIME:
         return _run_task(task)
@@ -132,13 +132,13 @@ def _run_task(task: Task) -> list[Outcome]:
 
 
 def key_columns(trials: tuple[Trial, ...]) -> Columns:
-    """Return the key columns of trials, without figures."""
+    """Return the key columns of trials."""
     names = Trial._fields
     return {name: np.array([trial[i] for trial in trials]) for i, name in enumerate(names)}
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line for the results: the message of what a user can act on, else with its type."""
+    """Return an error as one line for the results: the message, with its type unless it is a `VpError`."""
     text = " ".join(str(error).split())
     return text if isinstance(error, VpError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
@@ -174,7 +174,7 @@ def _session(folder: Path, cache: str, keep_mb: int) -> Session:
 
 @lru_cache(maxsize=64)
 def load_class(target: str, expected: str) -> type[Signal]:
-    """Import a signal's class; an error if its code is not the expected one, or was edited after it was loaded."""
+    """Import a signal's class; raise if its code differs from the expected code or was edited after loading."""
     cls: type[Signal] = Component("signal", target, "A signal.").load()
     require_loaded_as(cls, expected)
     return cls

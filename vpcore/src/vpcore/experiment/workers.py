@@ -31,7 +31,7 @@ def make_pool(
     max_workers: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Executor:
-    """Return the executor of an experiment, or the one that is named instead.
+    """Return the experiment's executor, or the named one.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def make_pool(
     config : ExperimentConfig
         Names executor, workers and options.
     executor : str, optional
-        Instead of its own; then its options do not count, which belong to that one.
+        In place of the experiment's, whose options are then ignored.
     max_workers : int, optional
         Instead of its own.
     options : mapping, optional
@@ -49,9 +49,9 @@ def make_pool(
     Raises
     ------
     ConfigError
-        If there is no such option, or `max_workers` is below 1.
+        If an option is unknown, or `max_workers` is below 1.
     PluginError
-        If there is no such executor, or it cannot be started.
+        If the executor is unknown or fails to start.
     """
     name = executor or config.executor
     make = workspace.plugins.load("executor", name)
@@ -67,14 +67,14 @@ def make_pool(
 
 
 def surroundings(datasets: DatasetRegistry, ids: Iterable[str]) -> dict[str, str]:
-    """Return what must be the same in every process of a sweep, by what it is.
+    """Return the versions that every process of a sweep must share, by name.
 
     Parameters
     ----------
     datasets : DatasetRegistry
         As it is here and there.
     ids : iterable of str
-        Those that are needed.
+        Ids of the needed datasets.
     """
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     found |= {name: importlib.metadata.version(name) for name in LIBRARIES}
@@ -89,16 +89,16 @@ def surroundings(datasets: DatasetRegistry, ids: Iterable[str]) -> dict[str, str
 
 
 def check_workers(pool: Executor, datasets: DatasetRegistry, ids: Collection[str]) -> None:
-    """Refuse workers elsewhere that do not see the datasets or would compute with other code.
+    """Refuse remote workers that lack the datasets or have other code.
 
     Only an executor whose processes may be of another machine or environment answers `on_every_worker`.
 
     Raises
     ------
     DatasetError
-        If a worker does not see a dataset.
+        If a worker lacks a dataset.
     PluginError
-        If a worker has another version of something, or does not have vpcore at all.
+        If a worker has other versions, or lacks vpcore.
     """
     if type(pool).on_every_worker is Executor.on_every_worker:
         return
@@ -123,7 +123,7 @@ def check_workers(pool: Executor, datasets: DatasetRegistry, ids: Collection[str
 
 
 def unseen(what: str, worker: str) -> DatasetError:
-    """Return the error that a worker does not see a dataset."""
+    """Return the error of a worker that lacks a dataset."""
     return DatasetError(
         f"Worker {worker} does not see the dataset in {what}. Workers read the lake, and write proofs and models "
         "into it, by the path that it has here: mount it there under the same path (a shared file system), or set "

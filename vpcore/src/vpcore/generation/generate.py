@@ -1,4 +1,4 @@
-"""Pipeline spec -> dataset: source, engine, writer, and the manifest that says what was done."""
+"""Pipeline spec -> dataset: source, engine, writer and manifest."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ REBUILD_PREFIX = "research/vp_rebuild"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far `generate` is.
+    """Progress of `generate`.
 
     Attributes
     ----------
     bins_done, bins_total : int
         Bins written, and bins of the window.
     bytes_done, bytes_total : int
-        Of the source files. What lies before the window is read without making a bin, so time goes with these.
+        Bytes of the source files. Time grows with bytes: records before the window are read too.
     """
 
     bins_done: int
@@ -53,7 +53,7 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much of the work is done, 0 to 1: by bytes read, or by bins if the source does not count bytes."""
+        """Finished share of the work, 0 to 1: by bytes read, else by bins."""
         done, total = (self.bytes_done, self.bytes_total) if self.bytes_total else (self.bins_done, self.bins_total)
         return min(1.0, done / total) if total else 1.0
 
@@ -63,15 +63,15 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What `generate_dataset` did.
+    """Result of `generate_dataset`.
 
     Attributes
     ----------
     dataset : Dataset
     created : bool
-        False if the dataset was there already.
+        False if the dataset existed.
     warnings : tuple of str
-        For the user; those that concern the data are in the manifest too.
+        For the user. The manifest repeats warnings about the data.
     """
 
     dataset: Dataset
@@ -88,7 +88,7 @@ def generate(
     *,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
-    """Make the dataset of a pipeline, or return it if it is there. See `generate_dataset`."""
+    """Generate or open the dataset of a pipeline. See `generate_dataset`."""
     return generate_dataset(workspace, pipeline, on_progress=on_progress).dataset
 
 
@@ -98,10 +98,10 @@ def generate_dataset(
     *,
     on_progress: OnProgress | None = None,
 ) -> Generated:
-    """Make the dataset of a pipeline, unless it is there already.
+    """Generate the dataset of a pipeline. An existing dataset is verified and left unchanged.
 
-    Nothing is visible before the whole dataset is safe on the disk; an interruption leaves nothing that is. Lifecycle
-    hooks hear of a new dataset after that.
+    The dataset appears once all of it is safe on the disk; an interrupted dataset never appears. Then the lifecycle
+    hooks are called.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def generate_dataset(
     ConfigError, SourceError, EngineError, StorageError
         As the stages say.
     DatasetError
-        If the dataset is there but was changed, or was made from other source files; the message names them.
+        If an existing dataset was changed or has other source files; the message names them.
     """
     resolved = _resolve(workspace, pipeline)
     registry: DatasetRegistry = workspace.datasets
@@ -217,7 +217,7 @@ def _run(
 
 
 def data_warnings(quality: Mapping[str, Any], n_bins: int, total: int) -> list[str]:
-    """Return what a user should know of a new dataset.
+    """Return the warnings on a new dataset.
 
     Parameters
     ----------
@@ -266,13 +266,13 @@ def _packages(workspace: Workspace, source: str) -> dict[str, str]:
 def rebuild(workspace: Workspace, dataset_id: str, *, on_progress: OnProgress | None = None) -> Comparison:
     """Generate a dataset again from its source, in a scratch folder, and compare.
 
-    Files are compared byte by byte if every library that decides bytes has the version it had then, else the values of
-    every column. The scratch folder is removed; the dataset is not touched.
+    Files are compared byte by byte if every library that decides bytes has its old version, else the values of every
+    column. The scratch folder is removed; the dataset stays unchanged.
 
     Raises
     ------
     DatasetError
-        If the dataset is not there, or its source files have changed.
+        If the dataset is missing, or its source files have changed.
     SourceError
         If a source file is gone.
     """

@@ -1,4 +1,4 @@
-"""What a dataset was made from, and whether that, and the dataset, are still what they were."""
+"""Sources of a dataset, and the integrity of both."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStrea
 
 
 def check_source(workspace: Workspace, pipeline: ResolvedPipeline) -> None:
-    """Raise what `open_source` would, as far as the source can tell without reading records."""
+    """Raise the errors of `open_source` that need no records."""
     source: Source = workspace.plugins.load("source", pipeline.source)()
     source.check(_request(workspace, pipeline))
 
@@ -50,14 +50,14 @@ def _request(workspace: Workspace, pipeline: ResolvedPipeline) -> SourceRequest:
 def engine_code() -> str:
     """Return the sha256 over the sources of the engine and of the compiled code, 64 hex digits.
 
-    It is recorded and not part of the dataset's id: `vpcore.schema.FORMAT_VERSION` says when bytes change on purpose.
-    What changes them by accident is found by comparing this, and by `rebuild`.
+    It is recorded outside the dataset's id: `vpcore.schema.FORMAT_VERSION` marks intended changes of bytes. This digest
+    and `rebuild` find accidental changes.
     """
     return digest([sources_digest(Path(vpcore.__path__[0]) / part) for part in ("engine", "kernels")])
 
 
 def source_blocks(files: Sequence[FileInfo], raw_root: Path) -> list[dict[str, Any]]:
-    """Return ``sources`` of a manifest: path below `raw_root` if it is there, sha256 and size of every file."""
+    """Return ``sources`` of a manifest: path (below `raw_root` where possible), sha256 and size of every file."""
     return [{"path": _shown(file.path, raw_root), "sha256": file.sha256, "size": file.size} for file in files]
 
 
@@ -69,7 +69,7 @@ def _shown(path: Path, raw_root: Path) -> str:
 def compare_sources(
     dataset_id: str, recorded: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]], raw_root: Path
 ) -> None:
-    """Compare the sources of a manifest with those that a window is read from now.
+    """Compare the sources of a manifest with the present sources of its window.
 
     Raises
     ------
@@ -105,22 +105,22 @@ def _digests(files: Mapping[str, str]) -> str:
 
 
 def check_existing(workspace: Workspace, pipeline: ResolvedPipeline, dataset_id: str) -> tuple[str, ...]:
-    """Check that a dataset, its source files and the engine's code are still what they were.
+    """Check that a dataset, its source files and the engine's code are unchanged.
 
-    Hashing all files of a large dataset takes seconds, so what was found is kept in ``lake/cache`` for as long as no
-    file of the dataset or below ``lake/raw`` has another size or time stamp.
+    Hashing all files of a large dataset takes seconds, so ``lake/cache`` keeps the result until a file of the dataset
+    or below ``lake/raw`` changes its size or time stamp.
 
     Returns
     -------
     tuple of str
-        Warnings: source files that are gone, and other code of the engine. Neither makes the dataset wrong.
+        Warnings: missing source files, and other code of the engine. The dataset stays right in both cases.
 
     Raises
     ------
     DatasetError
         If a file of the dataset was changed, or the pipeline now reads other source files.
     SourceError
-        If the source refuses the files that are there.
+        If the source refuses the files.
     """
     manifest = workspace.datasets.manifest(dataset_id)
     state = _state(workspace, pipeline, dataset_id, manifest)
@@ -164,7 +164,7 @@ def _check_sources(workspace: Workspace, pipeline: ResolvedPipeline, manifest: M
 def _state(
     workspace: Workspace, pipeline: ResolvedPipeline, dataset_id: str, manifest: Mapping[str, Any]
 ) -> str | None:
-    """Return a digest that changes when a file may have; None if the source's files are not all known."""
+    """Return a digest that changes with any file; None if some files of the source are unknown."""
     if pipeline.source != "dbn" or not manifest["sources"]:
         return None  # what another source reads is its own business
     raw = [Path(folder) / name for folder, _, names in os.walk(workspace.raw) for name in names]

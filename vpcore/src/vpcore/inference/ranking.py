@@ -128,8 +128,8 @@ def with_evidence(
         In the same order, without list columns, with
 
         - ``p_adj``: Romano-Wolf step-down p-value over the family, in the draws behind `p_random`: the share of draws
-          in which the best row at random times does as well. `over_all_trials` raises it if the market saw more
-          trials, or a search had more candidates, than the family has rows. Null without draws;
+          in which the best row at random times does as well. `over_all_trials` raises it if the market saw more trials,
+          or a search had more candidates, than the family has rows. Null for 0 draws;
         - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over the family: the expected share of random rows
           among the rows up to this ``p_random``;
         - ``dsr``: deflated Sharpe ratio over all trials of the market, null if undefined;
@@ -286,7 +286,7 @@ def prune(folder: Path) -> None:
 
 
 def adjusted(rotated: pl.Series) -> _Floats:
-    """Return the step-down p-value of each row, NaN for a row without draws.
+    """Return the step-down p-value of each row, NaN for a row that lacks draws.
 
     The row with the fewest draws sets the number of compared draws.
     """

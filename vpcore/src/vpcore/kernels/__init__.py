@@ -1,4 +1,4 @@
-"""Compiled loops on plain arrays. They validate nothing, allocate little and never raise; callers check first.
+"""Compiled loops on plain arrays. They allocate little and always return; callers validate first.
 
 `jit` is the only decorator for compiled code in vpcore and in signal packages.
 """

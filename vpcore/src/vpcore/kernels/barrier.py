@@ -35,22 +35,21 @@ def crossings(
     values: _Array, valid: _Array, bin_seq: _Array, upper: float, lower: float, first_seq: int,
     bins: _Array, sides: _Array,
 ) -> int:  # fmt: skip
-    """Write where a series crosses a threshold and return how often it does.
+    """Write the crossings of a threshold and return their number.
 
     Parameters
     ----------
     values : float64[n_bins]
-        NaN where the signal says nothing.
+        NaN where the signal is undefined.
     valid : bool[n_bins]
-        Values of other bins do not count.
+        Values of other bins are ignored.
     bin_seq : int64[n_bins]
         Number of the bin.
     upper, lower : float
-        A long crossing is ``value >= upper`` after ``value < upper``; a short one ``value <= lower`` after
-        ``value > lower``. "After" is the last value that is not NaN in a valid bin; where there is none, nothing
-        crosses.
+        A long crossing is ``value >= upper`` after ``value < upper``; a short one ``value <= lower`` after ``value >
+        lower``. "After" refers to the last finite value in a valid bin; the first such value is no crossing.
     first_seq : int
-        Crossings in bins before this one are not reported, but their values count as "after".
+        Crossings in earlier bins are left out, but their values count for "after".
     bins : int64[n_bins], written
         Indices of the crossings, ascending.
     sides : int8[n_bins], written
@@ -79,10 +78,10 @@ def crossings(
 def accept(
     bins: _Array, sides: _Array, bin_seq: _Array, cooldown: int, accepted_bins: _Array, accepted_sides: _Array
 ) -> int:
-    """Copy the crossings that lie at least `cooldown` bins after the last copied one and return how many there are.
+    """Copy the crossings that lie at least `cooldown` bins after the last copy, and return their number.
 
-    A crossing inside the cooldown is lost: it neither trades nor prolongs the cooldown. `bins` and `sides` are those of
-    `crossings`; `accepted_bins` (int64) and `accepted_sides` (int8) are written and have room for all of them.
+    A crossing inside the cooldown is lost and leaves the cooldown as it is. `bins` and `sides` come from `crossings`;
+    `accepted_bins` (int64) and `accepted_sides` (int8) are written and have room for all of them.
     """
     count = 0
     last = 0
@@ -102,8 +101,8 @@ def touch_times(
 ) -> None:
     """Write for every bin when the price first comes as far from that bin's entry price as a distance.
 
-    A barrier's time depends neither on the other barrier nor on the side: a grid of 25 take-profits and 40 stops has 65
-    of them per side, and 1,000 combinations.
+    A barrier's touch times are independent of the other barrier: a grid of 25 take-profits and 40 stops needs 65
+    computations per side for its 1,000 combinations.
 
     Parameters
     ----------
@@ -112,7 +111,7 @@ def touch_times(
     extreme : int64[n_bins]
         Extreme inside the bin, towards the barrier, of the price at which the trade is closed.
     valid : bool[n_bins]
-        Other bins touch nothing.
+        Other bins are skipped.
     sign : int
         +1 for a barrier above, -1 for one below.
     distance : int
@@ -120,13 +119,13 @@ def touch_times(
     hold : int
         Number of bins after the entry in which the barrier is tested.
     touched : int32[n_bins], written
-        The first of those bins that touches it, `NEVER` if none does.
+        The first of these bins that touches it, else `NEVER`.
 
     Notes
     -----
-    Backwards, with the bins after an entry that reach further than all between on a stack: what could be touched first
-    at any distance. The time does not depend on hold and distance; scanning forwards, over blocks of 32 bins by their
-    extremes where nothing was reached, took four times as long at a hold of 1,200 bins.
+    Runs backwards with a stack of the later bins that reach further than all bins between: the possible first touches
+    at any distance. The time is independent of hold and distance; a forward scan that skipped blocks of 32 bins by
+    their extremes took four times as long at a hold of 1,200 bins.
     """
     n_bins = entry.shape[0]
     heights = np.empty(n_bins, np.int64)  # the highest first, which is the furthest away
@@ -156,7 +155,7 @@ def first_touch(
     taken: _Array, stopped: _Array, sign: int, tp: int, widest: int, hold: int, half_ticks: int,
     outcome: _Array, tie: _Array, exit_bin: _Array, resolved_at: _Array, net: _Array, gross: _Array,
 ) -> None:  # fmt: skip
-    """Write what becomes of a trade of one side entered at the end of every bin.
+    """Write the outcome of a trade of one side entered at the end of every bin.
 
     Parameters
     ----------
@@ -193,8 +192,8 @@ def first_touch(
     resolved_at : int32[n_bins], written
         The bin at whose end the outcome is known.
     net : int32[n_bins], written
-        What the trade pays in half-ticks: `tp` at a take-profit, the adverse extreme of the bin at a stop, the price at
-        the end of the exit bin at a timeout.
+        Net PnL of the trade in half-ticks: `tp` at a take-profit, the adverse extreme of the bin at a stop, the price
+        at the end of the exit bin at a timeout.
     gross : int32[n_bins], written
         Mid at the end of the exit bin less mid at entry, in the trade's direction, half-ticks.
     """

@@ -1,4 +1,4 @@
-"""State of the stream, and its bins: when one ends, what is written of it, what the next one starts from."""
+"""State of the stream and its bins: end of a bin, output of a bin, start of the next bin."""
 
 from __future__ import annotations
 

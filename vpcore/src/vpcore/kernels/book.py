@@ -1,6 +1,6 @@
-"""What one completed event does to the book: orders, depth, and the flow of every level it touches.
+"""Effect of one completed event on the book: orders, depth, and the flow of every touched level.
 
-Fills are matched with the reductions of the same order, by order id, never by price or side.
+Fills are matched with the reductions of the same order, by order id alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _flow(book, page, tick, side, quantity, size, sign):
 
 @jit(inline=True, borrows=True)
 def _reduce(book, row, size, now):
-    """Take `size` off an order: what the event's fills cover is a fill, the rest was pulled by its owner."""
+    """Take `size` off an order: the part covered by the event's fills is a fill, its owner pulled the rest."""
     if size == 0:
         return
     tick = book.pool[row, O_TICK]
@@ -216,13 +216,13 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
     book : Book
         Changed in place. There is room for every order and page of the event.
     words : int64[n_records, 7]
-        Records as eight-byte words; those of other instruments are passed over.
+        Records as eight-byte words; records of other instruments are skipped.
     start, stop : int
         The event's records.
     instrument, tick_int : int
         Instrument id; tick size in 1e-9.
     has_trades : bool
-        Whether the event holds a trade or a fill.
+        True if the event holds a trade or a fill.
     now : int
         Time of the event, ns.
     """

@@ -51,11 +51,11 @@ def track(flow, low, n_levels, composite, seq, per_second):
     flow : Flow
         Changed in place.
     low, n_levels : int
-        First level of the band in ticks, and how many there are; at most `n_slots`.
+        First level of the band in ticks, and number of levels; at most `n_slots`.
     composite : float64[n_levels]
         Composite of each level, in [-1, 1].
     seq : int
-        Number of the bin. A level that was not tracked in ``seq - 1`` starts anew: its history is filled with this
+        Number of the bin. A level outside the band of ``seq - 1`` starts anew: its history is filled with this
         composite and its derivatives are 0.
     per_second : float
         Bins per second.

@@ -1,7 +1,7 @@
 """The frame of one bin: mechanics, pressure, vacuum and flow of the levels around the mid.
 
-Accumulators are read at the bin's end without being changed. Everything is float64 until the one rounding to float32,
-when a value is written to the frame.
+Accumulators are only read at the bin's end. Everything is float64 until the one rounding to float32, when a value is
+written to the frame.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ADD, PULL, FILL, BID, ASK = range(5)
 
 
 class FrameParams(NamedTuple):
-    """What the frame kernel needs besides the book."""
+    """Parameters and scratch arrays of the frame kernel."""
 
     chain: Any  # float64[6] partial-fraction coefficients
     weights: Any  # float64[8] c1..c7 and the floor of composite
@@ -45,7 +45,7 @@ class FrameParams(NamedTuple):
 
 
 def make_params(chain: Any, weights: Any, radius: int, margin: int, per_second: float, slots: list[int]) -> FrameParams:
-    """Return the parameters of the frame kernel with its scratch arrays; for what they are see `FrameParams`."""
+    """Return the parameters of the frame kernel with its scratch arrays; see `FrameParams`."""
     return FrameParams(
         chain=chain,
         weights=weights,
@@ -129,7 +129,7 @@ def _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull):
 
 @jit(borrows=True)
 def _read_margin(book, par, low, start, stop, now):
-    """Note the composite of levels beyond the grid, of which nothing else is asked."""
+    """Note the composite of levels beyond the grid, their only output."""
     acc, chain, weights = book.acc, par.chain, par.weights
     page = np.int64(-1)
     number = (low >> PAGE_BITS) - 1

@@ -1,6 +1,6 @@
 """An open-addressing table of order ids: linear probing and backward-shift deletion.
 
-There are no tombstones, so cost does not grow with the orders that have come and gone. A slot is empty where its row is
+Deletion closes its gap and leaves no tombstone, so cost is independent of past orders. A slot is empty where its row is
 negative; the table's length is a power of two and at most half of it is used.
 """
 

@@ -1,8 +1,8 @@
 """The decorator for compiled code, with a cache that notices every change of source.
 
-numba's file cache looks at the file of the decorated function only: a compiled function that calls a helper of another
-file goes on returning what the old helper returned. Here the cache directory is named by a digest of all kernels of
-vpcore and of all sources of the caller's package, so that any change compiles anew, and old digests are pruned.
+numba's file cache checks only the file of the decorated function: after a change of a helper in another file, callers
+keep the old helper. Here a digest of all kernels of vpcore and of all sources of the caller's package names the cache
+directory, so that any change compiles anew; old directories are deleted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is untyped
-    """Says once per process that something is being compiled, which may take half a minute: nothing has hung.
+    """Logs the start of a compilation once per process: it may take half a minute.
 
     In the log, so that the command line shows it, a server keeps it and a worker process is silent.
     """
@@ -44,7 +44,7 @@ class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is u
         self._said = False
 
     def on_start(self, event: numba.core.event.Event) -> None:
-        """Called when a function is compiled, not when it is taken from the cache."""
+        """Called when a function is compiled; loading from the cache is silent."""
         if not self._said:
             self._said = True
             kept = writable_cache(_FOLDER)
@@ -52,7 +52,7 @@ class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is u
             _log.info("Compiling on first use; all of it takes about half a minute, and is %s.", where)
 
     def on_end(self, event: numba.core.event.Event) -> None:
-        """Say nothing: compilations come one after the other, as functions are first called."""
+        """Stay silent: compilations follow one another, as functions are first called."""
 
 
 numba.core.event.register("numba:compile", _Announced())
@@ -75,7 +75,7 @@ def sources_digest(root: Path) -> str:
 
 
 def _caller_root(module_name: str) -> Path | None:
-    """Return the folder or file with the sources of the caller's package, None where there is none (a notebook)."""
+    """Return the folder or file with the sources of the caller's package, None for a notebook."""
     module = sys.modules.get(module_name)
     path = getattr(module, "__file__", None)
     if module_name == "__main__" or not path:
@@ -140,20 +140,20 @@ def jit(
         Always inline into compiled callers, in LLVM. For helpers of inner loops that take a tuple of arrays: passing
         one through a call costs more than such a helper does.
     borrows : bool
-        The function, and what it calls, only reads and writes arrays of its caller: it allocates, returns and keeps
-        none. Then reference counts are not touched. Taking an array out of a tuple counts up and down atomically, and
-        in the engine's event loop that took three quarters of the time.
+        The function and its callees only read and write arrays of its caller: they allocate, return and keep none.
+        Reference counts then stay untouched. Taking an array out of a tuple counts up and down atomically, and in the
+        engine's event loop that took three quarters of the time.
 
     Returns
     -------
     callable
-        The compiled function. There is no ``fastmath``, and division by zero follows numpy: the bits are those of
-        plain IEEE arithmetic in the written order.
+        The compiled function. Bits follow plain IEEE arithmetic in the written order (no ``fastmath``), and division by
+        zero follows numpy.
 
     Notes
     -----
     The cache honours ``NUMBA_CACHE_DIR``, else lies below the user's cache directory. ``numba.config.CACHE_DIR`` is
-    changed around the decoration only and put back. A function without a source file (a notebook) is not cached.
+    changed around the decoration only and put back. A function in a notebook stays uncached.
     """
 
     def decorate(target: F) -> F:

@@ -1,7 +1,7 @@
 """Price levels: depth per side, the best prices, and live orders entering and leaving them.
 
-Levels lie in pages of 64 ticks; the directory of pages is sorted by page number. Any price range costs only what is
-touched, and the next best level is found without stepping over empty ticks one by one.
+Levels lie in pages of 64 ticks; the directory of pages is sorted by page number. Any price range costs only its touched
+pages, and the search for the next best level skips empty pages.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def page_position(pages, n_pages, number):
 
 @jit(inline=True, borrows=True)
 def find_page(book, number):
-    """Return the storage index of a page, -1 if it was never touched."""
+    """Return the storage index of a page, -1 for an untouched page."""
     n_pages = book.ints[N_PAGES]
     near = book.ints[LAST_PAGE]
     if near < n_pages and book.pages[near, 0] == number:
@@ -63,7 +63,7 @@ def find_page(book, number):
 
 @jit(inline=True, borrows=True)
 def make_page(book, number):
-    """Make sure that a page exists. Return False if there is no room for it."""
+    """Make sure that a page exists. Return False if the arrays are full."""
     if find_page(book, number) >= 0:
         return True
     n_pages = book.ints[N_PAGES]
@@ -81,7 +81,7 @@ def make_page(book, number):
 
 @jit(borrows=True)
 def date_levels(book, now):
-    """Give the impulses that had no time, of every level touched so far, the time `now`."""
+    """Give the time `now` to impulses that lack a time, on every level so far."""
     for page in range(book.ints[N_PAGES]):
         for level in range(PAGE):
             for i in range(L_FLOW, N_LEVEL):
@@ -189,7 +189,7 @@ def clear_book(book):
 
 @jit(inline=True, borrows=True)
 def insert_order(book, order_id, slot, tick, size, side):
-    """Put a new order into the empty `slot` and return its row. Depth is not touched."""
+    """Put a new order into the empty `slot` and return its row. Depth stays unchanged."""
     n_orders = book.ints[N_ORDERS]
     row = book.free[n_orders]
     book.ints[N_ORDERS] = n_orders + 1
@@ -204,7 +204,7 @@ def insert_order(book, order_id, slot, tick, size, side):
 
 @jit(inline=True, borrows=True)
 def remove_order(book, slot):
-    """Take the order of a slot out of the table and give its row back. Depth is not touched."""
+    """Take the order of a slot out of the table and give its row back. Depth stays unchanged."""
     row = book.rows[slot]
     n_orders = book.ints[N_ORDERS] - 1
     book.ints[N_ORDERS] = n_orders
@@ -214,7 +214,7 @@ def remove_order(book, slot):
 
 @jit(borrows=True)
 def set_snapshot_order(book, order_id, tick, size, side):
-    """Insert or replace an order of a snapshot: depth changes, flow does not."""
+    """Insert or replace an order of a snapshot: depth changes, flow stays."""
     slot = find_slot(book.keys, book.rows, order_id)
     if slot >= 0:
         row = book.rows[slot]

@@ -1,8 +1,8 @@
 """Exponential mechanics of a price level: velocity, acceleration, jerk and mass of its impulse trains.
 
 A level holds three decayed sums per quantity (time constants v, a, j) and one (rest) for add, pull and fill. They are
-advanced only when an impulse arrives, by ``exp(-dt / tau)`` in one step; reading them at a later time does not change
-them. So the bits depend on events alone, not on bin width, chunking or who looked when.
+advanced only when an impulse arrives, by ``exp(-dt / tau)`` in one step; reading leaves them unchanged. So the bits
+depend on events alone, whatever the bin width, chunks and reading times.
 """
 
 from __future__ import annotations

@@ -18,22 +18,22 @@ TILE = 512
 
 @jit
 def ring(enterable: _Array, net: _Array, first: int, hold: int, place: _Array, ring_net: _Array) -> int:
-    """Write the ring of evaluable bins and return how many there are.
+    """Write the ring of evaluable bins and return its size.
 
     Parameters
     ----------
     enterable : bool[n_bins]
-        Whether a trade can be entered at the end of each bin; the same for both sides.
+        True where a trade can be entered at the end of the bin; the same for both sides.
     net : int32[2, n_bins]
-        What a long and a short entered at the end of each bin pay.
+        Net PnL of a long and of a short entered at the end of each bin, half-ticks.
     first : int
         The first bin of entry, after warm-up and latency.
     hold : int
-        A bin is evaluable if that many bins follow it, so that no outcome is cut short by the end of the data.
+        A bin is evaluable if at least `hold` bins follow it, so that every outcome lies within the data.
     place : int64[n_bins], written
-        Place of each bin on the ring, -1 for one that is not evaluable.
+        Place of each bin on the ring, -1 outside the ring.
     ring_net : int32[2, n_bins], written
-        `net` by place; what lies beyond the ring is left as it was.
+        `net` by place; entries beyond the ring stay unchanged.
     """
     n_bins = enterable.shape[0]
     count = 0
@@ -74,14 +74,14 @@ def on_ring(entries: _Array, sides: _Array, place: _Array, places: _Array, rows:
 
 @jit
 def draw_words(state: _Array, words: _Array) -> None:
-    """Fill `words` (int64) with uniform whole numbers in [0, 2^32). `state` is that of `vpcore.kernels.random`."""
+    """Fill `words` (int64) with uniform whole numbers in [0, 2^32). `state` belongs to `vpcore.kernels.random`."""
     for b in range(words.shape[0]):
         words[b] = bits32(state)
 
 
 @jit
 def rotate(places: _Array, rows: _Array, ring_net: _Array, size: int, offsets: _Array, sums: _Array) -> None:
-    """Write what a sequence of trades pays in all after each of many rotations.
+    """Write the total net PnL of a sequence of trades after each of many rotations.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def rotate(places: _Array, rows: _Array, ring_net: _Array, size: int, offsets: _
     size : int
         Number of bins on the ring.
     offsets : int64[n_offsets]
-        Ascending, in [0, size): neighbours then read neighbouring bins, which is what makes this fast.
+        Ascending, in [0, size): neighbours then read neighbouring bins, which is fast.
     sums : int64[n_offsets], written
         In the unit of `ring_net`; exact.
     """

@@ -1,4 +1,4 @@
-"""A small random generator for compiled code, whose bits depend on no library's version.
+"""A small random generator for compiled code, with the same bits under any library version.
 
 xoshiro128** of Blackman and Vigna (2018): four 32-bit words, held in int64 so that the same lines give the same bits
 compiled and interpreted. Source: https://prng.di.unimi.it/xoshiro128starstar.c
@@ -74,7 +74,9 @@ def below(state: Any, n: int) -> int:
 
 @jit(borrows=True)
 def exponential(state: Any) -> float:
-    """Return an exponential variate of mean 1, by von Neumann's comparisons: no logarithm, so no library's last bit."""
+    """Return an exponential variate of mean 1, by von Neumann's comparisons, which avoid a library's logarithm and its
+    last bit.
+    """
     whole = 0.0
     while True:
         first = uniform(state)
@@ -93,7 +95,7 @@ def exponential(state: Any) -> float:
 
 @jit(borrows=True)
 def pick(state: Any, cumulative: Any) -> int:
-    """Return an index with the probabilities of which `cumulative` (float64[n], last one 1) holds the running sum."""
+    """Return a random index; `cumulative` (float64[n], the last is 1) holds the running sum of its probabilities."""
     u = uniform(state)
     low = 0
     high = cumulative.shape[0] - 1

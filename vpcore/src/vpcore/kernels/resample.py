@@ -23,7 +23,7 @@ def moments(x: _Array, out: _Array) -> None:
     x : int64[n]
         The series.
     out : float64[4], written
-        NaN where it is not defined: skewness and kurtosis of equal values, the deviation of fewer than two.
+        NaN where undefined: skewness and kurtosis of equal values, the deviation of fewer than two.
     """
     n = x.shape[0]
     for i in range(4):

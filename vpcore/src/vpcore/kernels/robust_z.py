@@ -8,9 +8,8 @@ A window is four plain arrays, so that a compiled loop, a streaming signal and a
 * ``cursor`` : int64[3], ``(count, next position in the ring, start of the MAD's run)``;
 * ``stats`` : float64[2], ``(median, MAD)`` of the window as it stands.
 
-Every array starts as zeros, as `new_window` makes them. The results depend on the values in the window and on nothing
-else: there is no running sum that drifts, so any split of a stream into calls gives the same bits, and so does a
-restart once the window is full.
+Every array starts as zeros, as `new_window` makes them. The results depend only on the values in the window (a running
+sum would drift): any split of a stream into calls gives the same bits, and so does a restart once the window is full.
 
 A window holds finite numbers; `clean` is the policy for everything else.
 """
@@ -52,10 +51,10 @@ def clean(x: float) -> float:
 
 @jit(inline=True, borrows=True)
 def lower_bound(ordered: Floats, count: int, x: float) -> int:
-    """Return the first index of ``ordered[:count]`` whose value is not below `x`, or `count`.
+    """Return the first index of ``ordered[:count]`` with a value of at least `x`, or `count`.
 
-    The halving keeps no branch that depends on the data: the compiler turns it into conditional moves, which cost a
-    third of a mispredicted branch per level.
+    The halving is free of branches on data: the compiler uses conditional moves, which cost a third of a mispredicted
+    branch per level.
     """
     if count == 0:
         return 0
@@ -83,7 +82,9 @@ def insert_ordered(ordered: Floats, count: int, x: float) -> None:
 
 @jit(inline=True, borrows=True)
 def replace_ordered(ordered: Floats, count: int, old: float, x: float) -> None:
-    """Remove `old`, which is there, from ``ordered[:count]`` and insert `x`: one shift of what lies between them."""
+    """Remove `old`, which must be present, from ``ordered[:count]`` and insert `x`: one shift of the values between
+    them.
+    """
     at = np.uint64(lower_bound(ordered, count, old))
     one = np.uint64(1)  # unsigned, as in `lower_bound`
     if x > old:
@@ -112,9 +113,9 @@ def median_ordered(ordered: Floats, count: int) -> float:
 def mad_ordered(ordered: Floats, count: int, median: float, guess: int) -> tuple[float, int]:
     """Return the median absolute deviation of ``ordered[:count]`` and the start of the run that holds it.
 
-    The ``count // 2 + 1`` values nearest the median are consecutive. Their start is the first index ``s`` at which the
-    value that enters on the right is no nearer than the one that leaves on the left; that predicate is monotone even in
-    rounded arithmetic, so the start is unique and the search may begin anywhere: at `guess`, where it was last time.
+    The ``count // 2 + 1`` values nearest the median are consecutive. Their start is the first index ``s`` where the
+    entering value on the right is at least as far as the leaving value on the left; that predicate is monotone even in
+    rounded arithmetic, so the start is unique and the search may begin anywhere: at `guess`, the last start.
 
     Returns
     -------
@@ -167,7 +168,7 @@ def mad_ordered(ordered: Floats, count: int, median: float, guess: int) -> tuple
 def window_push(ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: float) -> None:
     """Put a finite `x` into a window and bring its median and MAD up to date.
 
-    A value that replaces an equal one changes nothing and costs nothing: cells far from the touch are 0 for long.
+    Replacing an equal value is free: cells far from the touch are 0 for long.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ def window_push(ring: Floats, ordered: Floats, cursor: Ints, stats: Floats, x: f
     stats : float64[2], written
         (median, MAD) of the window, `x` included.
     x : float
-        Finite and not -0.0 (see `clean`).
+        Finite, and 0.0 instead of -0.0 (see `clean`).
     """
     window = ring.shape[0]
     count = cursor[0]
@@ -220,7 +221,7 @@ def robust_z_step(
     stats : float64[2], written
         (median, MAD) of the window.
     x : float
-        Anything; what is not finite counts as 0.
+        Any value; NaN and infinity count as 0.
     min_periods : int
         z is 0 while the window holds fewer values.
     scale_floor : float
@@ -229,7 +230,7 @@ def robust_z_step(
     Returns
     -------
     float64
-        Never NaN.
+        Always finite.
     """
     value = clean(x)
     window_push(ring, ordered, cursor, stats, value)
@@ -277,7 +278,7 @@ def robust_z_cells(
     Returns
     -------
     int64
-        How many values of valid bins were not finite and counted as 0.
+        Number of NaN and infinite values in valid bins, which count as 0.
     """
     n_bins, n_cells = x.shape
     replaced = 0
@@ -317,7 +318,7 @@ def blend_cells(
     z1, z2, z3 : float64[n_bins, n_cells]
         z-scores of the three channels.
     weights : float64[3]
-        Not all 0.
+        At least one is above 0.
     tanh_scale, threshold : float
         Both above 0.
     score : float64[n_bins, n_cells], written
@@ -327,7 +328,7 @@ def blend_cells(
 
     Notes
     -----
-    numpy's tanh differs from this one in the last bit of some values: the score comes from here and nowhere else.
+    numpy's tanh differs in the last bit of some values: every score comes from here.
     """
     n_bins, n_cells = z1.shape
     total = weights[0] + weights[1] + weights[2]

@@ -9,8 +9,8 @@ A series' window is two plain arrays, so that compiled loops and streaming signa
 
 Both start as zeros, as `new_series` makes them. Everything but `ema_step` is computed anew from the window at every
 step. A running sum would be cheaper and would drift: its bits depend on all that ever passed through it, so a restart
-would never agree again. Sums are taken in four interleaved lanes, an order that depends on the window's own positions
-only and does not wait for each addition.
+would differ for ever. Sums are taken in four interleaved lanes: this order depends on positions in the window only, and
+the additions overlap.
 
 NaN policy: a NaN in the window makes the result NaN until it has left. Series that may hold NaN are cleaned by the
 caller (`vpcore.kernels.robust_z.clean`).
@@ -141,8 +141,8 @@ def rolling_std(ring: Floats, cursor: Ints, n: int) -> float:
 def rolling_slope(ring: Floats, cursor: Ints, n: int) -> float:
     """Return the ordinary least squares slope of the last `n` values, per step; NaN while there are fewer.
 
-    Values are taken relative to the oldest one, so that the slope of a constant is exactly 0, and that of the negated
-    series exactly the negative.
+    Values are taken relative to the oldest value, so that the slope of a constant is exactly 0, and the negated series
+    has exactly the negative slope.
 
     Parameters
     ----------
@@ -173,8 +173,8 @@ def rolling_slope(ring: Floats, cursor: Ints, n: int) -> float:
 def ema_step(state: Floats, x: float, alpha: float) -> float:
     """Advance an exponential average by one value and return it.
 
-    The first value starts it, so there is no pull towards 0. Its memory has no end: after a restart the values agree to
-    the weight that is left, ``(1 - alpha)**n``, not to the bit.
+    The first value starts it, which avoids a pull towards 0. Its memory is endless: after a restart the values agree up
+    to the remaining weight ``(1 - alpha)**n``.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@
 A row is float64[n_cells], the cell of distance ``k`` at index ``k + radius``. Sums of the bid side (k < 0) and of the
 ask side (k > 0) run outwards from the touch in the same order, so that mirroring the row swaps them to the bit.
 
-NaN policy: a NaN inside what is summed makes the result NaN.
+NaN policy: a NaN among the summands makes the result NaN.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def exponential_weights(radius: int, decay: float, exclude: int = 0) -> npt.NDAr
 
 @jit
 def widen(row: Rows, out: Floats) -> None:
-    """Copy a row of any float type into float64[n_cells], which makes batch loops work on what a stream would see."""
+    """Copy a row of any float type into float64[n_cells], so that batch loops see the values of a stream."""
     for i in range(row.shape[0]):
         out[i] = row[i]
 
@@ -83,9 +83,9 @@ def ask_weighted(row: Rows, weights: Floats) -> float:
 
 @jit
 def entropy_of_counts(first: int, second: int, third: int) -> float:
-    """Return the Shannon entropy of three counts over that of the uniform distribution, in [0, 1]; 0 if all are 0.
+    """Return the Shannon entropy of three counts, divided by its maximum, in [0, 1]; 0 if all are 0.
 
-    The terms are added in the order of the counts' sizes, so that swapping two counts does not change a bit.
+    The terms are added in the order of the counts' sizes, so that swapping two counts keeps every bit.
     """
     total = first + second + third
     if total == 0:

@@ -1,8 +1,8 @@
 """State of the order book: its arrays, where things lie in them, and how they grow.
 
 Live orders lie in a pool of rows; an open-addressing table maps an order id to its row (`vpcore.kernels.hashing`).
-Price levels lie in pages of 64 ticks behind a sorted directory (`vpcore.kernels.levels`). Kernels never grow an array:
-`vpcore.kernels.stream` stops before a record that would need room, and its caller grows.
+Price levels lie in pages of 64 ticks behind a sorted directory (`vpcore.kernels.levels`). Callers grow the arrays:
+`vpcore.kernels.stream` stops before a record that needs more room.
 """
 
 from __future__ import annotations

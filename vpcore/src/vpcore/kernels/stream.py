@@ -1,7 +1,7 @@
 """The engine's main loop: records in, bins out.
 
-One call consumes records until they are used up, the output block is full, an array must grow, or a record cannot be
-applied; it returns where it stopped and why. Whatever it returns, the record it stopped at has changed nothing.
+One call consumes records until they are used up, the output block is full, an array must grow, or a record is invalid;
+it returns the place and the reason. The record at this place is still unapplied in every case.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _count_action(counts, action):
 
 @jit(borrows=True)
 def _hold(stream, words, start, stop, instrument):
-    """Copy an unfinished event's records. Return False if there is no room."""
+    """Copy an unfinished event's records. Return False if the buffer is full."""
     st = stream.scalars
     held = st[EVENT_HELD]
     for i in range(start, stop):
@@ -186,9 +186,9 @@ def run(
     words : int64[n_records, 7], read only
         Records as eight-byte words.
     start : int
-        First record to consume; 0, or what the last call on this chunk returned.
+        First record to consume; 0, or the return value of the last call on this chunk.
     instrument : int
-        Instrument id; records of others are passed over and do not move the clock.
+        Instrument id; records of others are skipped and leave the clock unchanged.
     out : float32[n_columns, n_rows, n_cells], written
         Grid columns of the block's bins.
     bins : int64[n_rows, N_BIN], written
@@ -197,7 +197,7 @@ def run(
     Returns
     -------
     at : int
-        The first record that was not consumed.
+        The first remaining record.
     code : int
         Why the call returned.
     """

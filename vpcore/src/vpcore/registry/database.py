@@ -78,7 +78,7 @@ def _errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Yield a connection that only reads, or None if nothing was ever published."""
+    """Yield a read-only connection, or None before the first publication."""
     if not path.exists():
         yield None
         return
@@ -95,9 +95,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection inside one transaction that excludes other writers; it is committed if the body returns.
 
-    A rollback journal and not WAL: the file stays one file that can be copied, reading it needs no write permission,
-    and there are a few transactions a day. ``synchronous=EXTRA`` puts the journal's removal on the disk too, so a
-    commit that returned is there after a power cut.
+    A rollback journal instead of WAL keeps one file that can be copied and read with read permission alone. It is slow
+    enough for a few transactions a day. ``synchronous=EXTRA`` also syncs the journal's removal: a finished commit
+    survives a power cut.
     """
     with storage_errors(path, "open the serving registry"):
         make_folder(path.parent)

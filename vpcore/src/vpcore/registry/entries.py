@@ -1,4 +1,4 @@
-"""What the registry answers with: a publication, a version in a listing, a line of the audit."""
+"""Answers of the registry: a publication, a version in a listing, a line of the audit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What `ServingRegistry.publish` did.
+    """Result of `ServingRegistry.publish`.
 
     Attributes
     ----------
@@ -17,9 +17,9 @@ class Publication:
     created : bool
         False if the version was published before: then only the alias moved.
     adopted : bool
-        Whether the file was there already, of a promotion that had been interrupted.
+        True if an interrupted promotion had left the file.
     previous : str or None
-        What the alias named before.
+        Previous version of the alias.
     path : Path
         The version's file.
     """
@@ -33,7 +33,7 @@ class Publication:
 
     @property
     def moved(self) -> bool:
-        """Whether the alias names the version since now."""
+        """True if the alias moved to this version."""
         return self.previous != self.serving_id
 
 

@@ -36,8 +36,8 @@ def _user() -> str:
 class ServingRegistry:
     """The published versions of a workspace.
 
-    A version is a file, written once, and a row; **the row is the commit**. A file without a row is not published and
-    is adopted when the same version is published again. Safe for several processes of one host.
+    A version is a file, written once, and a row; **the row is the commit**. A file that lacks a row is unpublished; the
+    next publication of this version adopts it. Safe for several processes of one host.
 
     Parameters
     ----------
@@ -72,17 +72,18 @@ class ServingRegistry:
         who: str | None = None,
         action: str = "promote",
     ) -> Publication:
-        """Publish a version and let an alias name it; one that does already stays as it is, and so does its history.
+        """Publish a version and move an alias to it. An alias that already names the version stays unchanged, with its
+        history.
 
         Parameters
         ----------
         serving_id : str
-            Must be that of the runtime part of `data`, see `vpcore.registry.serving_id_of`.
+            Id of the runtime part of `data`, see `vpcore.registry.serving_id_of`.
         data : bytes
-            The YAML file. If the version was published before, or its file was left by an interrupted promotion, that
-            one stays: only what the id does not cover could differ.
+            The YAML file. An existing file of the version (published, or left by an interrupted promotion) stays: only
+            parts outside the id could differ.
         alias : str
-            Lower case letters, digits, ``_ . -``; made if it does not exist.
+            Lower case letters, digits, ``_ . -``; a new alias is made.
         why, forced, evidence, who
             For the audit.
         action : {'promote', 'import'}
@@ -91,9 +92,9 @@ class ServingRegistry:
         Raises
         ------
         RegistryError
-            If id, data and alias do not fit, or the published file has been changed.
+            If id, data and alias contradict each other, or the published file has been changed.
         StorageError
-            If a file cannot be written. The alias has not moved then.
+            If writing fails. The alias then keeps its version.
         """
         self._check_names(serving_id, alias)
         version = PublishedVersion.from_bytes(serving_id, data, f"The version '{serving_id}'")
@@ -180,24 +181,23 @@ class ServingRegistry:
         return previous
 
     def rollback(self, alias: str, *, to: str | None = None, why: str = "", who: str | None = None) -> Publication:
-        """Let an alias name what it named before.
+        """Move an alias back to its previous version.
 
-        Each further rollback goes one version further back: rolling back is undone by promoting again, not by rolling
-        back twice.
+        Each further rollback goes one version further back. Promote again to undo a rollback.
 
         Parameters
         ----------
         alias : str
             Must exist.
         to : str, optional
-            Id of the version; by default the one before in the alias's history.
+            Id of the version; by default the previous version in the alias's history.
         why, who : str, optional
             For the audit.
 
         Raises
         ------
         RegistryError
-            If the alias or version does not exist, there is nothing before, or the version's file has been changed.
+            If the alias or version is unknown, the history is too short, or the version's file has been changed.
         """
         with writing(self.path) as connection:
             names = [row["alias"] for row in connection.execute("SELECT alias FROM aliases")]
@@ -220,7 +220,7 @@ class ServingRegistry:
         Raises
         ------
         RegistryError
-            If the alias does not exist, or has named one version only.
+            If the alias is unknown, or has one version only.
         """
         if alias not in (names := self.aliases()):
             self._unknown(alias, names, "alias")
@@ -252,7 +252,7 @@ class ServingRegistry:
         Raises
         ------
         RegistryError
-            If there is none; the message lists aliases and versions. If the file is missing or was changed.
+            If the name is unknown (the message lists aliases and versions), or the file is missing or changed.
         """
         row = self._row(alias_or_id)
         if row is None:
@@ -336,7 +336,7 @@ class ServingRegistry:
         Raises
         ------
         RegistryError
-            If there is no such alias.
+            If the alias is unknown.
         """
         if alias is not None and alias not in (names := self.aliases()):
             self._unknown(alias, names, "alias")

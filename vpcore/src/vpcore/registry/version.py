@@ -1,7 +1,7 @@
-"""A published version as bytes: its id, its digest, and the file in which it travels to other hosts.
+"""A published version as bytes: its id, its digest, and its export file for other hosts.
 
-The bytes are a YAML mapping with the key ``runtime``. The id is a digest of that part alone, as canonical JSON. The
-registry knows nothing else of the content; `vpcore.serving.spec` gives it types.
+The bytes are a YAML mapping with the key ``runtime``. The id is a digest of this part alone, as canonical JSON.
+`vpcore.serving.spec` gives types to the rest of the content.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class PublishedVersion:
 
     @classmethod
     def from_bytes(cls, serving_id: str, data: bytes, where: str) -> PublishedVersion:
-        """Return the version in `data` after checking that the id is that of its runtime part.
+        """Return the version in `data` after a check of its id against its runtime part.
 
         Raises
         ------
         RegistryError
-            If the bytes are no such mapping, or were changed. `where` names them in the message.
+            If the bytes are another kind of file, or were changed. `where` names them in the message.
         """
         version = cls(serving_id, data, bytes_digest(data))
         try:
@@ -73,7 +73,7 @@ class PublishedVersion:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The content as parsed, without types."""
+        """The parsed, untyped content."""
         value = yaml.safe_load(self.data)
         if not isinstance(value, dict):
             raise TypeError(f"it holds a {type(value).__name__}, not a mapping")
@@ -96,7 +96,7 @@ def read_export(path: Path) -> PublishedVersion:
     Raises
     ------
     RegistryError
-        If the file cannot be read, is no export, or was changed on the way.
+        If the file is unreadable, is no export, or was changed.
     """
     try:
         content = json.loads(Path(path).read_bytes())

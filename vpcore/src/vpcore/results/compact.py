@@ -19,7 +19,7 @@ _BATCH = ["run_id", "batch_id"]
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
-    """What a compaction did."""
+    """Result of a compaction."""
 
     parts_before: int
     parts_after: int
@@ -30,14 +30,14 @@ class CompactReport:
 def compact(db: ResultsDB) -> CompactReport:
     """Merge the committed parts into one of each table and drop rows that others of the same key replace.
 
-    Readers and writers may go on meanwhile: every row is in the store at every moment, if need be twice. Parts without
-    a commit (a writer that died, or is just writing) are left as they are.
+    Readers and writers may continue: every row is in the store at every moment, sometimes twice. Uncommitted parts (of
+    a dead or an active writer) stay unchanged.
 
     Raises
     ------
     ResultsError
         If the number of rows read differs from a part's footer, or a merged part's from its inputs. Compaction then
-        deletes nothing.
+        keeps all parts.
     """
     try:
         return _compact(db)

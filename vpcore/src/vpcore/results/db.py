@@ -1,4 +1,4 @@
-"""Reading the results: lazy frames, queries, what is there already."""
+"""Read the results: lazy frames, queries, stored keys."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ResultsDB:
         Raises
         ------
         ResultsError
-            If there is a version that this one of vpcore does not know.
+            If a store has a newer version than this vpcore reads.
         """
         base = table_folder(self.root, table).parent
         found: list[Path] = []
@@ -112,8 +112,8 @@ class ResultsDB:
     ) -> pl.LazyFrame:
         """Return every row once, with the columns of its run that a reader needs.
 
-        Only rows whose batch is committed are there. Of a key stored more than once, a row that is ok beats one of a
-        failed run, then the latest finish counts.
+        Contains the rows of committed batches. For a repeated key an ok row beats a failed row, then the latest finish
+        wins.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class ResultsDB:
         limit: int | None = None,
         blocks: bool = False,
     ) -> pl.DataFrame:
-        """Return rows, each with what made it.
+        """Return rows with their settings.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class ResultsDB:
         stale : bool
             With `code`: only the other rows.
         status : {"ok", "failed"} or None
-            Only rows of runs that ended so.
+            Only rows of runs with this status.
         min_signals : int
             Only rows with at least this many signals that traded.
         trials : collection of Trial, optional
@@ -175,8 +175,8 @@ class ResultsDB:
         keys : collection of (run id, Trial), optional
             Only these rows.
         sort : str, optional
-            One of `SORTABLE`, the best first: the highest, or the lowest of what should be low. Without it, and among
-            equals, rows are sorted by key; null comes last.
+            One of `SORTABLE`, the best first: the highest, or the lowest of a figure that should be low; null comes
+            last. By default, and for equal rows, the order of keys.
         limit : int, optional
             Only so many.
         blocks : bool
@@ -185,12 +185,12 @@ class ResultsDB:
         Returns
         -------
         DataFrame
-            The columns of `runs`, and those of `runs_meta` that say what made a row.
+            The columns of `runs`, and the settings among those in `runs_meta`.
 
         Raises
         ------
         ResultsError
-            If `sort` is not a figure.
+            If `sort` is unknown.
         """
         if sort is not None and sort not in SORTABLE:
             raise ResultsError(
@@ -251,7 +251,7 @@ class ResultsDB:
         Raises
         ------
         ResultsError
-            If one of them is not in the store any more.
+            If the store lacks one of them.
         """
         on = [*ROW_KEY, "batch_id"]
 
@@ -296,12 +296,12 @@ class ResultsDB:
         return self.read(lambda: self.meta(_all(conditions)).sort("run_id"))
 
     def find_run(self, run_id: str) -> dict[str, Any]:
-        """Return the row of `runs_meta` of a run, named by its id or a beginning of it that no other one has.
+        """Return the row of `runs_meta` of a run, named by its id or an unambiguous prefix.
 
         Raises
         ------
         ResultsError
-            If there is none or more than one, or the beginning is too short.
+            If zero or several runs match, or the prefix is too short.
         """
         found = self.read(lambda: self.meta(pl.col("run_id").str.starts_with(run_id)).sort("run_id"))
         if len(found) == 1 and len(run_id) < LEAST_DIGITS and run_id != found["run_id"][0]:
@@ -347,7 +347,7 @@ class ResultsDB:
         raise ResultsError(f"No stored row is called '{name}'", fix=did_you_mean(name, rows["row"].to_list()))
 
     def require_signal(self, name: str) -> None:
-        """Refuse the name of a signal of which nothing is stored, if others are."""
+        """Refuse the name of a signal that the store lacks, unless the store is empty."""
         names = sorted(self.read(lambda: self.meta().select("signal_name"))["signal_name"].unique().to_list())
         if names and name not in names:
             raise ResultsError(
@@ -356,7 +356,7 @@ class ResultsDB:
             )
 
     def stored(self, run_ids: Iterable[str]) -> dict[str, StoredRun]:
-        """Return which trials of the given runs are stored; runs without any are missing from the answer."""
+        """Return the stored trials of the given runs, by run; only runs with stored trials appear."""
         wanted = sorted(set(run_ids))
         found: dict[str, StoredRun] = {}
         if not wanted:
@@ -381,7 +381,7 @@ class ResultsDB:
         return int(self.read(lambda: rows.select(pl.len())).item())
 
     def count_combinations(self, dataset_ids: Collection[str]) -> int:
-        """Return how many combinations were evaluated on any of some datasets, each once for all of them.
+        """Return the number of combinations evaluated on any of some datasets; a combination counts once.
 
         Rows of a threshold that is a quantile have another number on every dataset and are counted on each.
         """
@@ -393,8 +393,8 @@ class ResultsDB:
     def lineage(self, dataset_id: str) -> list[str]:
         """Return the datasets in the store that were made of the same market as this one, itself included, sorted.
 
-        They have its symbol, and a source file with it in common: what was tried on one of them was tried on the same
-        prices, whatever the parameters of the engine.
+        They share its symbol and a source file: a trial on any of them is a trial on the same prices, whatever the
+        engine's parameters.
         """
         found = self.read(lambda: self._scan("runs_meta").select("dataset_id", "sources_json").unique())
         files: dict[str, set[str]] = {}
@@ -407,7 +407,7 @@ class ResultsDB:
     # -- canonical read ------------------------------------------------------------------------------------------------
 
     def canonical(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return ``(runs, runs_meta)`` as everybody must get them: each key once, sorted, without host and times."""
+        """Return ``(runs, runs_meta)`` in canonical form: each key once, sorted, without host and times."""
         runs = self.read(lambda: self.runs().select(name for name in RUNS if name not in CIRCUMSTANCES).sort(ROW_KEY))
         meta = self.read(
             lambda: self.meta().select(name for name in RUNS_META if name not in CIRCUMSTANCES).sort("run_id")

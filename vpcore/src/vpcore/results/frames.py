@@ -1,4 +1,4 @@
-"""Which stored rows count, and in which order."""
+"""Valid rows among the stored, and their order."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _Frame = TypeVar("_Frame", pl.LazyFrame, pl.DataFrame)
 
 
 def in_order(rows: _Frame, sort: str | None) -> _Frame:
-    """Return rows by a figure, the best first, null last; without one, and among equals, by key."""
+    """Return rows by a figure, the best first, null last; by default, and for equal rows, by key."""
     if sort is None:
         return rows.sort(ROW_KEY)
     by, descending = [sort, *ROW_KEY], [sort not in LOWER_IS_BETTER] + [False] * len(ROW_KEY)

@@ -1,4 +1,4 @@
-"""The two tables of the results store: columns, types, keys. Columns are never added within a version."""
+"""The two tables of the results store: columns, types, keys. A version has fixed columns."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ SORTABLE = tuple(name for name, dtype in RUNS.items() if dtype in (pl.Float64, p
 
 
 def traded(min_trades: int) -> pl.Expr:
-    """Return whether a row has at least so many trades; False in a row of a failed run."""
+    """Expression: the row has at least this number of trades; False for a failed run."""
     return TRADES.ge(min_trades).fill_null(False).alias("traded")
 
 
@@ -159,7 +159,7 @@ def run_id(parts: dict[str, Any]) -> str:
     Parameters
     ----------
     parts : dict
-        What canonical JSON can hold: dataset id and source digests, signal, parameters, digests of its code and of
-        the core's, scoring if the signal reads the score, evaluation settings. The version of the tables is added.
+        Values for canonical JSON: dataset id and source digests, signal, parameters, digests of its code and of the
+        core's, scoring if the signal reads the score, evaluation settings. The version of the tables is added.
     """
     return digest({"results_version": RESULTS_VERSION, **parts})[:16]

@@ -1,4 +1,4 @@
-"""Appending a batch: two parts, written aside and renamed in, the second of which is the commit."""
+"""Append a batch: two parts, written aside and renamed in. The second part is the commit."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def runs_frame(run_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
     run_id : str
         The run.
     columns : mapping of name to array of shape (n_rows,)
-        The key columns, and the figures (those of `VECTORS` of shape (n_rows, any)); figures that are missing become
-        null.
+        The key columns, and the figures (`VECTORS` have shape (n_rows, any)); missing figures become null.
     """
     keys = list(zip(*(columns[name] for name in TRIAL_KEY), strict=True))
     data: dict[str, Any] = {"run_id": [run_id] * len(keys), "row": row_ids(run_id, keys)}
@@ -78,16 +77,16 @@ def write_batch(root: Path, meta: Sequence[Mapping[str, Any]], runs: pl.DataFram
     meta : sequence of mappings
         Rows of `runs_meta` without `batch_id`, each run once.
     runs : DataFrame
-        Rows of `runs` without `batch_id`, of these runs and no others; from `runs_frame`.
+        Rows of `runs` without `batch_id`, of exactly these runs; from `runs_frame`.
     batch_id : str, optional
         By default a new one.
 
     Raises
     ------
     ResultsError
-        If a row belongs to no run of the batch, or a run has no row.
+        If a row has a run outside the batch, or a run lacks rows.
     StorageError
-        If the lake cannot be written. What was stored before is untouched, and of this batch nothing is visible.
+        If writing fails. Earlier batches are untouched, and this batch stays invisible.
     """
     meta_frame = pl.DataFrame(
         [dict(row) for row in meta], schema={k: v for k, v in RUNS_META.items() if k != "batch_id"}

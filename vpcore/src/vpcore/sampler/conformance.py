@@ -33,7 +33,7 @@ def check_base_class(make: Make) -> None:
 
 
 def check_new_combinations(make: Make) -> None:
-    """`ask` returns as many combinations as asked for: all different, none known, each within the axes."""
+    """`ask` returns the requested number of combinations: all different, all new, each within the axes."""
     every = set(_points())
     for n_known in (0, 1, 40, len(every) - 3):
         sampler = _told(make, n_known)

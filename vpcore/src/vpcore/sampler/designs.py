@@ -1,4 +1,4 @@
-"""Designs: samplers that look at no result."""
+"""Designs: samplers that ignore results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class GridSampler(Sampler):
     """Chooses in the order of the grid, the last axis fastest."""
 
     def ask(self, size: int) -> list[Indices]:
-        """Return the first combinations that are not known."""
+        """Return the first unknown combinations."""
         found: list[Indices] = []
         for number in range(self.n_points):
             if len(found) == size:

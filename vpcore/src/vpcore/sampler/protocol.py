@@ -16,8 +16,8 @@ class Sampler(ABC):
 
     An experiment makes a new sampler for every round, tells it the combinations of the rounds before in the order in
     which they were chosen, and asks for the next round. So a round is a function of the arguments of `__init__` and of
-    the calls of `tell`: neither an interruption nor another process changes it. `vpcore.testing.sampler_checks` checks
-    an implementation.
+    the calls of `tell`: it stays the same after an interruption or in another process. `vpcore.testing.sampler_checks`
+    checks an implementation.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Sampler(ABC):
     Raises
     ------
     VpError
-        If a library that the sampler needs is not installed.
+        If a library that the sampler needs is missing.
     """
 
     version: str = ""
@@ -46,12 +46,12 @@ class Sampler(ABC):
         return math.prod(len(values) for values in self.axes)
 
     def tell(self, point: Indices, figure: float) -> None:
-        """Take the figure of a combination; more is better, -inf where no row has enough trades."""
+        """Take the figure of a combination; more is better, -inf if every row has too few trades."""
         self.known[point] = figure
 
     @abstractmethod
     def ask(self, size: int) -> list[Indices]:
-        """Return the next `size` combinations: all different, none of them known.
+        """Return the next `size` combinations: all different, all new.
 
         `size` is at most the number of unknown combinations.
         """

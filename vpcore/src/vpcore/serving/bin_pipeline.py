@@ -1,4 +1,4 @@
-"""What happens to a frame after the engine: score, projection, signal, entry. One bin at a time."""
+"""The steps after the engine, bin by bin: score, projection, signal, entry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EntryDetector:
     cooldown_bins : int
         Smallest distance of two entries, in bins.
     first_seq : int
-        Entries in earlier bins are not reported, though their values are what a later one crosses from.
+        Earlier bins report no entries; their values only precede later crossings.
     mode : {'value', 'probability', 'confidence'}
     """
 
@@ -48,7 +48,7 @@ class EntryDetector:
         self._sides = np.zeros(2, np.int8)
 
     def push(self, value: float, bin_seq: int) -> int:
-        """Return +1 for a long entry at the end of this bin, -1 for a short one, 0 for none. NaN says nothing."""
+        """Return +1 for a long entry at the end of this bin, -1 for a short entry, else 0. NaN gives 0."""
         if math.isnan(value):
             return 0
         self._values[1] = value
@@ -118,7 +118,7 @@ class BinStages:
         score: npt.NDArray[np.float64],
         state: npt.NDArray[np.int8],
     ) -> float:
-        """Return the signal at the end of the next bin, NaN where it has none."""
+        """Return the signal at the end of the next bin; NaN where undefined."""
         return self.stream.push(self.stream.frame(grid, bins, score, state))
 
 

@@ -46,7 +46,7 @@ class LiveBin:
     value : float
         The signal; NaN while it is warming up and in invalid bins.
     entry : int
-        +1 if a long is signalled at the end of this bin, -1 for a short, 0 for neither.
+        +1 for a long signal at the end of this bin, -1 for a short, else 0.
     """
 
     frame: Frame
@@ -68,7 +68,7 @@ class LiveBin:
 
     @property
     def valid(self) -> bool:
-        """Whether the book was valid at the end of the bin."""
+        """True if the book was valid at the end of the bin."""
         return self.frame.valid
 
 
@@ -95,13 +95,13 @@ class LivePipeline:
     Attributes
     ----------
     version : ServedVersion or None
-        The published version: id, alias, signal, symbol, tick size, threshold, barriers, evidence. None for a pipeline
-        that is not of a published version.
+        The published version: id, alias, signal, symbol, tick size, threshold, barriers, evidence. None for an
+        unpublished pipeline.
 
     Notes
     -----
-    The values do not depend on how records are cut into calls. They are those of the dataset of the same window if
-    the start is the same; with another start they agree once every window of scorer and signal has filled.
+    The values are independent of the cuts between calls. With the same start they equal the values of the dataset of
+    the window; with another start they agree once every window of scorer and signal is full.
     """
 
     def __init__(
@@ -138,24 +138,24 @@ class LivePipeline:
         start_ns: int | None = None,
         fits: Executor | None = None,
     ) -> LivePipeline:
-        """Return the pipeline of a published version. No parameter of it can be overridden.
+        """Return the pipeline of a published version. All its parameters are fixed.
 
         Parameters
         ----------
         workspace : Workspace
             Holds the registry and the installed signals.
         serving : str
-            Alias or id of a published version: what a server takes from its ``?serving=`` query parameter.
+            Alias or id of a published version, such as a server's ``?serving=`` query parameter.
         instrument_id, start_ns, fits : optional
             See `LivePipeline`.
 
         Raises
         ------
         RegistryError
-            If there is no such version (the message lists what there is), or its file has changed.
+            If the version is unknown (the message lists the known names), or its file has changed.
         PluginError, SignalError
-            If its signal is not installed, the installed code is not the code that was published, or its fitted model
-            was changed or does not belong to it.
+            If its signal is missing, the installed code differs from the published code, or its fitted model was
+            changed or belongs to another version.
         """
         version = published(workspace.registry, serving)
         pipeline = cls.from_runtime(
@@ -203,7 +203,7 @@ class LivePipeline:
         return pipeline
 
     def _load_model(self, packed: PackedModel) -> None:
-        """Go on with a fitted model, so that the first value does not wait for the first fit."""
+        """Start from a fitted model, so that values exist before the first fit."""
         stream = self.stages.stream
         if not isinstance(self.signal, MLSignal):
             raise SignalError(
@@ -234,16 +234,16 @@ class LivePipeline:
         return [self._bin(frame) for block in self._blocks(records) for frame in block]
 
     def advance(self, now_ns: int) -> list[LiveBin]:
-        """Assert that nothing before `now_ns` will come, and return the quiet bins that have ended by then.
+        """Assert that all records before `now_ns` have arrived, and return the quiet bins that have ended by then.
 
-        A server calls it when a bin's end has passed without a record. Before the first record it does nothing.
+        A server calls it after the end of a bin that had no record. Before the first record it returns an empty list.
         """
         if self._engine is None:
             return []
         return [self._bin(frame) for block in self._engine.advance_blocks(now_ns) for frame in block]
 
     def warm_from(self, records: Records | Iterable[Records]) -> int:
-        """Bring book, mechanics and all windows up to now from what came earlier, and return the bins that took.
+        """Bring book, mechanics and all windows up to now from earlier records, and return the number of bins.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class LivePipeline:
         return sum(self._warm(block) for part in parts if len(part) for block in self._blocks(part))
 
     def _warm(self, block: FrameBlock) -> int:
-        """Take a block of bins into the windows. A night without a book costs next to nothing."""
+        """Take a block of bins into the windows. A night with an empty book is cheap."""
         if block.bins["book_valid"].any():
             for frame in block:
                 self._bin(frame)
@@ -321,7 +321,7 @@ def build_signal(runtime: ServingRuntime, load: Callable[[str, str], Any]) -> Si
     Raises
     ------
     PluginError, SignalError
-        If the signal is not installed, or its code or a parameter differs.
+        If the signal is missing, or its code or a parameter differs.
     """
     wanted = runtime.signal
     signal_class: type[Signal] = load("signal", wanted.name)

@@ -1,6 +1,6 @@
 """Online simulation: one bin at a time through scorer and signal, every bin timed on its own.
 
-The values that come out are compared with those of the batch path, byte for byte.
+The streamed values are compared with the batch values, byte for byte.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ def simulate(
     budget_ms : float
         Time that a bin may take.
     retrain : {"inline", "background"}
-        Where a learning signal fits: inside the bin, or in another process while the current model serves. During a
-        fit, bins come as fast as time passes and not faster; see `vpcore.serving.refits`.
+        Place of a learning signal's fits: inside the bin, or in another process while the current model serves. During
+        a fit, bins come in real time; see `vpcore.serving.refits`.
     on_progress : callable, optional
         Called with bins done and bins in all.
 
     Raises
     ------
     CausalityError
-        If a streamed value differs from the batch value in a single bit, and no fit in the background explains it.
+        If a streamed value differs from the batch value in a single bit, unless a fit in the background explains it.
     SignalError
-        If the signal has no fits for the background.
+        If the signal cannot fit in the background.
     """
     grid, bins = _columns(dataset, stages.signal)
     valid = dataset.valid
@@ -97,9 +97,9 @@ def simulate_from_raw(
 ) -> Simulation:
     """Replay records through engine, scorer and signal, bin by bin, and compare with the dataset and the batch path.
 
-    The schedule is that of the records' own receive times (open loop): the records of a bin are due at its end, a bin
-    that is late delays the next one, and the latency of a bin runs from its end to its value. Time is simulated, so a
-    session takes as long as its work and not as long as the session did; work is measured.
+    The receive times of the records give the schedule (open loop): the records of a bin are due at its end, a late bin
+    delays the next bin, and the latency of a bin runs from its end to its value. Time is simulated and work is
+    measured, so a session takes only as long as its work.
 
     Parameters
     ----------
@@ -115,10 +115,10 @@ def simulate_from_raw(
     Raises
     ------
     CausalityError
-        If a frame differs from the dataset's, or a value from the batch value, in a single bit, and no fit in the
+        If a frame differs from the dataset's, or a value from the batch value, in a single bit, unless a fit in the
         background explains it.
     SignalError
-        If the signal has no fits for the background.
+        If the signal cannot fit in the background.
     """
     startup = time.perf_counter_ns()
     Engine(engine.params, tick_int=engine.tick_int, start_ns=0).advance(dataset.cell_width_ns)
@@ -200,7 +200,7 @@ class _Measured:
         Raises
         ------
         CausalityError
-            If a value differs from its batch value for no reason.
+            If a value differs from its batch value, unless a fit explains it.
         """
         fits = self._stages.stream.state
         total = self.spent.sum(axis=0)
@@ -244,7 +244,7 @@ Part = tuple[Array, int, bool]
 def _by_bin(records: RecordStream, start_ns: int, width: int, n_bins: int) -> Iterator[list[Part]]:
     """Yield the records of each bin, by the engine's own clock; those before the start come with bin 0.
 
-    Quiet bins have no part.
+    Quiet bins are left out.
     """
     clock = 0
     current = 0

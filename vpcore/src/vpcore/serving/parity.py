@@ -1,4 +1,4 @@
-"""Whether streamed values are those of the batch path, and where they are not: why."""
+"""Parity of streamed and batch values, with the reason for each difference."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class LateFit:
-    """A fit that was made in the background, and the bins whose values differ from the batch values because of it.
+    """A fit in the background, and its effect: bins with other values than the batch.
 
     Attributes
     ----------
     due_bin : int
-        In which it was due, and from which on batch values are those of its model.
+        Bin of its due time; batch values use its model from here on.
     ready_bin : int or None
-        The first bin that its model predicted; None if the data ended before.
+        The first bin that its model predicted; None if the data ended earlier.
     settled_bin : int or None
-        From which on streamed and batch values agree again; later than `ready_bin` for a model that learns between its
-        fits, which makes up for what it missed at the next such time.
+        First bin of renewed agreement between streamed and batch values. It is later than `ready_bin` for a model that
+        learns between its fits and catches up at its next update.
     fit_us : float or None
-        What the fit took.
+        Duration of the fit.
     had_model : bool
-        Whether an older model served meanwhile; without one there was no value.
+        True if an older model served meanwhile; else the values were missing.
     n_differ : int
-        Bins that differ, of those from `due_bin` on and before `settled_bin`.
+        Different bins from `due_bin` up to `settled_bin`, end excluded.
     first_differs, last_differs : int or None
-        The first and the last of them.
+        The first and the last different bin.
     """
 
     due_bin: int
@@ -64,7 +64,7 @@ def compare(
     dataset : Dataset
         The session that was streamed.
     stages : BinStages
-        Scorer and signal of the stream; their configuration is used, not their state.
+        Scorer and signal of the stream. Only their configuration is used.
     values : float64[n_bins]
         The streamed values.
     scores : float64[n_bins, n_cells]
@@ -75,7 +75,7 @@ def compare(
     Raises
     ------
     CausalityError
-        If a score differs, or a value in a bin for which no such fit accounts.
+        If a score differs, or a value in a bin outside the effect of such fits.
     """
     d1, d2, d3 = (dataset.grid(name) for name in SCORED)
     whole, state = score_arrays(d1, d2, d3, dataset.valid, stages.scoring)

@@ -91,20 +91,20 @@ def promote(
     alias : str
         Name for servers. A new alias is made; an existing alias moves.
     row : str, optional
-        Short name of a row, or its beginning, as `compare` prints it; it needs no `run_id`. By default the best row of
+        Short name of a row, or a prefix, as `compare` prints it; `run_id` is then optional. By default the best row of
         the run, or of the experiment, by the experiment's `select`; of tied rows the first by key.
     force : bool
         Override the gate: too few trades, an interval of the net PnL that reaches down to 0, a `p_adj` above 0.05, a
-        cold start. Requires `why`. Nothing overrides causality and streaming parity.
+        cold start. Requires `why`. Causality and streaming parity always hold.
     why, who : str, optional
         For the audit.
 
     Raises
     ------
     ConfigError
-        If `force` comes without `why`, or the experiment does not resolve.
+        If `force` lacks `why`, or the experiment fails to resolve.
     ResultsError
-        If there is no such run or row, the run failed, or the experiment would not make it.
+        If the run or row is unknown, the run failed, or the experiment would make another run.
     DatasetError
         If the dataset is missing or was changed.
     CausalityError
@@ -112,7 +112,7 @@ def promote(
     RefusedError
         If the gate fails and `force` is False.
     RegistryError, StorageError
-        If the registry cannot be read or written.
+        If reading or writing the registry fails.
     """
     if force and not why.strip():
         raise ConfigError("--force needs a reason", fix="Add --why TEXT; the audit keeps it.")
@@ -259,7 +259,7 @@ def _signal(meta: Mapping[str, Any], signal: Signal) -> PublishedSignal:
 
 
 def _model(workspace: Workspace, run_id: str, signal: Signal, best: Mapping[str, Any]) -> PackedModel | None:
-    """Return the last fitted model of the run, so that a server predicts without training first; None without one."""
+    """Return the last fitted model of the run, so that a server predicts at once; None for a statistical signal."""
     folder = model_folder(workspace.results_dir / MODELS, run_id, best["tp_ticks"], best["sl_ticks"])
     if not isinstance(signal, MLSignal) or not folder.is_dir():
         return None
@@ -267,7 +267,7 @@ def _model(workspace: Workspace, run_id: str, signal: Signal, best: Mapping[str,
 
 
 def _figures(best: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row's figures without its key, the vectors, and what names its place in the store."""
+    """Return the row's figures, less its key, its vectors, and its place in the store."""
     apart = {*ROW_KEY, "row", "batch_id", *VECTORS}
     names = (*RUNS, *COMPUTED, *POOLED, *SPLIT_FIGURES)
     return {name: best[name] for name in names if name in best and name not in apart}

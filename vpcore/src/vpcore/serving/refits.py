@@ -1,10 +1,9 @@
 """Fits in another process while bins go on, as a live server makes them, in a simulation that is faster than time.
 
-A simulated session takes as long as its work. A fit that runs beside it would then seem to take thousands of bins. So
-while one is under way, no bin begins before as much time has passed since the fit was handed over as lies between the
-two on the schedule of the bins; a fit that is done earlier ends the wait. Then the first bin that a new model predicts
-is the one that it would have been on that schedule, on this machine, and the fit competes with the bins for the cores
-as it would have. Without a fit under way nothing waits.
+A simulated session takes as long as its work. A fit beside it would then seem to take thousands of bins. So during a
+fit, bins begin on their real schedule, counted from the start of the fit; the end of the fit ends the wait. A new model
+thus predicts the same first bin as on a live machine of this speed, and the fit competes with the bins for the cores.
+Outside a fit the bins run at full speed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ T = TypeVar("T")
 
 
 class Pace:
-    """Nothing to wait for: fits are made inside their bins."""
+    """The schedule of synchronous fits: bins run at full speed."""
 
     def wait_for(self, due_ns: int) -> None:
         """Return when the bin that is due at this time of the schedule may begin."""
@@ -57,18 +56,18 @@ class BackgroundFits(Executor, Pace):
                 wait([future], timeout=left / 1e9)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the process, in the middle of a fit if need be: nobody will predict with it."""
+        """End the process, even in the middle of a fit."""
         self._pool.kill()
 
 
 @contextmanager
 def pace_of(signal: Signal, state: Any, retrain: Retrain) -> Iterator[Pace]:
-    """Give what a simulation has to wait for, after telling a signal where to fit.
+    """Choose the place of a signal's fits, and yield their schedule.
 
     Raises
     ------
     SignalError
-        If it does not learn, or fits inside its step only.
+        If it is a statistical signal, or fits inside its step only.
     """
     if retrain == "inline":
         yield Pace()

@@ -1,4 +1,4 @@
-"""Which row is promoted: whether the experiment would make its run now, and which of the run's rows is meant."""
+"""Selection of the promoted row: the experiment must still make its run, and the request must name one row."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _apart(was: Any, now: Any) -> tuple[str, str]:
 
 
 def _nearest(was: Any, possible: Sequence[Any]) -> tuple[str, str]:
-    """Return what was and, of what there could be now, the nearest: with the fewest keys that differ."""
+    """Return the old settings and the nearest of the new settings: with the fewest different keys."""
     apart = min((_apart(was, now) for now in possible), key=lambda pair: (pair[0].count(", "), pair))
     more = f" (the nearest of {len(possible)})" if len(possible) > 1 else ""
     return apart[0], apart[1] + more
@@ -107,7 +107,7 @@ def _nearest(was: Any, possible: Sequence[Any]) -> tuple[str, str]:
 def choose(
     board: Leaderboard, experiment: str, run_id: str | None, row: str | None
 ) -> tuple[RankedRow, tuple[str, ...]]:
-    """Return the row that is meant, and the rows that are tied with it.
+    """Return the selected row and its tied rows.
 
     Parameters
     ----------
@@ -116,15 +116,15 @@ def choose(
     experiment : str
         Its name, for messages.
     run_id : str or None
-        Only rows of this run. On several sessions, any run of a combination names it.
+        Only rows of this run. On several sessions, any run of a combination identifies the combination.
     row : str or None
-        Short name of a row, or its beginning; on several sessions that of any session. By default the best row, of
-        tied rows the first by key.
+        Short name of a row, or a prefix; on several sessions of any session. By default the best row, of tied rows the
+        first by key.
 
     Raises
     ------
     ResultsError
-        If there is no such row, more than one, or none has enough trades.
+        If zero or several rows match, or every row has too few trades.
     """
     rows = board.frame
     if "session_rows" not in rows.columns:

@@ -1,4 +1,4 @@
-"""`PublishedServingSpec`: the one model of a published version. `promote` writes it; a live server reads it.
+"""`PublishedServingSpec`: the only model of a published version. `promote` writes it; a live server reads it.
 
 The `runtime` part decides the values and the trades of a server. The id of the version is a digest of this part. The
 `evidence` part holds the figures and the verdict of the row at its first publication.
@@ -40,7 +40,7 @@ class _Part(BaseModel):
 
 
 class PublishedPipeline(_Part):
-    """The resolved pipeline, without a path of any machine."""
+    """The resolved pipeline, free of local paths."""
 
     name: str
     symbol: str
@@ -80,7 +80,7 @@ class PublishedSignal(_Part):
 
 
 class ServingRuntime(_Part):
-    """Everything that decides the values and the trades of a server. The id is a digest of it."""
+    """Everything that decides the values and the trades of a server. The id is its digest."""
 
     pipeline: PublishedPipeline
     dataset: PublishedDataset = Field(description="The latest session")
@@ -260,7 +260,7 @@ def published(registry: ServingRegistry, alias_or_id: str) -> ServedVersion:
     Raises
     ------
     RegistryError
-        If there is no such version, its file was changed, or it cannot be read.
+        If the version is unknown, or its file is changed or unreadable.
     """
     version = registry.resolve(alias_or_id)
     alias = alias_or_id if alias_or_id != version.serving_id else None
@@ -268,7 +268,7 @@ def published(registry: ServingRegistry, alias_or_id: str) -> ServedVersion:
 
 
 def list_published(registry: ServingRegistry) -> Iterator[tuple[VersionInfo, PublishedServingSpec | RegistryError]]:
-    """Yield every published version, the latest first, with its content, or with the reason why it cannot be read."""
+    """Yield every published version, the latest first, with its content or the reason of a failed reading."""
     for info in registry.versions():
         try:
             yield info, published(registry, info.serving_id).spec
@@ -284,7 +284,7 @@ def import_version(
     Raises
     ------
     RegistryError
-        If the file is no export, was changed on the way, or holds no version that this vpcore reads.
+        If the file is no export, was changed, or holds a version of an unknown format.
     """
     version = read_export(file)
     PublishedServingSpec.from_version(version)
@@ -299,7 +299,7 @@ def roll_back(
     Raises
     ------
     RegistryError
-        If the alias or the version does not exist, there is no version before, or the version cannot be read.
+        If the alias or the version is unknown, the history is too short, or the version is unreadable.
     """
     target = registry.previous(alias) if to is None else to
     if to is None or target in {info.serving_id for info in registry.versions()}:

@@ -1,4 +1,4 @@
-"""What an online simulation measures: times of bins and stages, collections, memory."""
+"""Measurements of an online simulation: times of bins and stages, collections, memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What an online simulation measured.
+    """Result of an online simulation.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Simulation:
     retrain_us : tuple of float
         Time of every refit of a learning signal: part of its bin, or beside the bins if made in the background.
     gc_us : tuple of float
-        Time of every garbage collection during the run; it is part of the bin in which it fell.
+        Time of every garbage collection during the run; part of the time of its bin.
     startup_us : float
         Time to load (or compile) every kernel that a bin needs, before the first bin; a server pays it before it opens.
     peak_memory_mb : float
@@ -58,7 +58,7 @@ class Simulation:
     records : int
         Records applied; 0 unless from raw records.
     late_fits : tuple of LateFit
-        Fits that were made in the background, and what that did to the values.
+        Fits in the background, and their effect on the values.
     """
 
     n_bins: int
@@ -75,12 +75,12 @@ class Simulation:
 
     @property
     def judged(self) -> Timing:
-        """The distribution that the budget is held against."""
+        """The distribution behind the budget."""
         return self.stages.get("latency", self.stages["total"])
 
     @property
     def within_budget(self) -> bool:
-        """Whether the 99th percentile keeps the budget."""
+        """True if the 99th percentile keeps the budget."""
         return self.judged.p99 <= self.budget_us
 
 

@@ -87,7 +87,7 @@ def code_of(cls: type[Signal]) -> SignalCode:
     Raises
     ------
     SignalError
-        If the class has no source, or a declared data file is missing.
+        If the source of the class or a declared data file is missing.
     """
     module = cls.__module__
     loaded = getattr(sys.modules.get(module), "__file__", None)
@@ -144,7 +144,7 @@ def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
     Returns
     -------
     dict
-        By name, without signals whose class statement or data file is missing.
+        By name. Signals with a missing class statement or data file are left out.
     """
     found: dict[str, str] = {}
     files = _graph_of("")
@@ -258,7 +258,7 @@ def imported_distributions(cls: type[Signal]) -> dict[str, str]:
 
 
 def require_importable(cls: type[Signal]) -> None:
-    """Raise `SignalError` if a newly started process could not import a signal's class by its name.
+    """Raise `SignalError` unless a new process can import a signal's class by its name.
 
     Executors with worker processes call this before anything is handed out.
     """

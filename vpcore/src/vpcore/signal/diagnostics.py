@@ -39,7 +39,7 @@ def keep_diagnostics(
     Raises
     ------
     StorageError
-        If the folder cannot be written.
+        If writing fails.
     """
     if extent == "none":
         return
@@ -66,7 +66,7 @@ def read_diagnostics(folder: Path) -> list[dict[str, Any]]:
     Raises
     ------
     StorageError
-        If a file cannot be read.
+        If a file is unreadable.
     """
     found = []
     for path in folder.glob("tp*_sl*.json") if folder.is_dir() else ():

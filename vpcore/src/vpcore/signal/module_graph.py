@@ -1,9 +1,9 @@
 """The import graph of Python source, read from text alone.
 
 A module reaches the modules of its import statements, inside functions too, and the ``__init__`` of every package on
-the way. Imports under ``if TYPE_CHECKING`` never run and are left out, with one exception: a package with a
-module-level ``__getattr__`` exports lazily, and these imports give the homes of its names. A module that takes a name
-from such a package reaches the home of this name only. Imports of computed names are invisible.
+the way. Imports under ``if TYPE_CHECKING`` are left out, with one exception: a package with a module-level
+``__getattr__`` exports lazily, and these imports give the homes of its names. A module that takes a name from such a
+package reaches the home of this name only. Imports of computed names are invisible.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Import(NamedTuple):
     module : str
         Name behind ``import`` or ``from``.
     names : list of [str, str] or None
-        Pairs of imported and bound names; None for ``import module``.
+        Pairs of imported and bound names; null for ``import module``.
     typing : bool
         True under ``if TYPE_CHECKING``.
     """
@@ -59,7 +59,7 @@ class ModuleSource:
     Attributes
     ----------
     digest : str
-        sha256 of the syntax tree without comments, docstrings and line numbers, 64 hex digits.
+        sha256 of the syntax tree less comments, docstrings and line numbers, 64 hex digits.
     imports : list of Import
     names : list of str
         Names bound by the module at its top level.
@@ -125,7 +125,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _collect(body: Iterable[ast.AST], source: ModuleSource, *, typing: bool, inside: bool) -> None:
-    """Write the imports and names of statements to `source`; names only at the top level, not `inside` a definition."""
+    """Write the imports and names of statements to `source`; names at the top level only."""
     for node in body:
         if isinstance(node, ast.Import):
             source.imports += [Import(0, alias.name, None, typing) for alias in node.names]
@@ -306,7 +306,7 @@ class ModuleGraph:
     files : dict of str to Path
         Its file.
     foreign : set of str
-        Imported top-level modules of other code, without the standard library.
+        Imported top-level modules of other code, except the standard library.
     """
 
     def __init__(self, owns: Callable[[str], bool], like: ModuleGraph | None = None) -> None:

@@ -22,7 +22,7 @@ def _read(make: Make, request: SourceRequest) -> tuple[RecordStream, list[np.nda
 
 
 def check_base_classes(make: Make, request: SourceRequest) -> None:
-    """It derives from `Source`, and what it opens from `RecordStream`."""
+    """It derives from `Source`, and its streams from `RecordStream`."""
     source = make()
     assert isinstance(source, Source), f"{type(source).__name__} must derive from vpcore.source.Source"
     with source.open(request) as stream:
@@ -71,7 +71,7 @@ def check_early_end(make: Make, request: SourceRequest) -> None:
 
 
 def check_unknown_option(make: Make, request: SourceRequest) -> None:
-    """An option that the source does not have is a SourceError that names the option."""
+    """An unknown option is a SourceError that names the option."""
     strange = replace(request, options={**request.options, "no_such_option": 1})
     said = ""
     try:
@@ -84,7 +84,7 @@ def check_unknown_option(make: Make, request: SourceRequest) -> None:
 
 
 def check_before_reading(make: Make, request: SourceRequest) -> None:
-    """`check` accepts what `open` opens."""
+    """`check` accepts the window that `open` opens."""
     make().check(request)
 
 

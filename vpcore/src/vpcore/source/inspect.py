@@ -1,4 +1,4 @@
-"""What a DBN file holds: its metadata, and figures over its records. One pass, constant memory."""
+"""Contents of a DBN file: its metadata, and figures over its records. One pass, constant memory."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ class InstrumentFigures:
     Parameters
     ----------
     symbols : tuple of str
-        Names that the file gives it; empty if it maps none to it.
+        Names of the instrument in the file's mappings; may be empty.
     records : int
     first_ns, last_ns : int
         First and last `ts_recv`, snapshot included.
     price_unit_int : int
-        Greatest common divisor of all its prices, in 1e-9: the tick, or a multiple of it in a short file. 0: no price.
+        Greatest common divisor of all its prices, in 1e-9: the tick, or a multiple of the tick in a short file. 0 if
+        all prices are undefined.
     """
 
     symbols: tuple[str, ...]
@@ -67,7 +68,7 @@ class InstrumentFigures:
 
 @dataclass(slots=True)
 class Inspection:
-    """What `inspect_file` found.
+    """Result of `inspect_file`.
 
     Parameters
     ----------
@@ -81,25 +82,25 @@ class Inspection:
         Records by action letter, and by the bits of their flags.
     instruments : dict of int to InstrumentFigures
     snapshot : str
-        How the book begins: ``'clear and snapshot'``, ``'snapshot'``, ``'clear'``, ``'none'``.
+        Start of the book: ``'clear and snapshot'``, ``'snapshot'``, ``'clear'``, ``'none'``.
     snapshot_records : int
         Records with `F_SNAPSHOT`, the clear among them included.
     live_first_ns, live_last_ns : int
-        First and last `ts_recv` outside the snapshot; 0 if there is none.
+        First and last `ts_recv` outside the snapshot; 0 without such a record.
     gaps : list of (int, int)
         The longest silences of a minute and more, as (from, to) of `ts_recv`, in order of time.
     buy_volume, sell_volume, cross_volume : int
         Contracts of `T` by the aggressor's side.
     backwards : int
-        Records whose `ts_recv` is before that of the record ahead of them.
+        Records with a `ts_recv` before their predecessor's.
     bad_times : int
         Records outside the snapshot whose `ts_recv` is marked bad.
     beyond_end : int
         Records whose `ts_recv` is after the end in the metadata.
     undefined_prices, undefined_times : int
-        Records without a price (clears, which never have one, left out) or without a time.
+        Records with an undefined price (clears excluded) or time.
     unfinished : bool
-        The last record does not end its event (no `F_LAST`).
+        The last record leaves its event open (`F_LAST` is missing).
     """
 
     file: SourceFile
@@ -125,7 +126,7 @@ class Inspection:
 
     @property
     def readable(self) -> bool:
-        """Whether the records were read: those of another schema are not."""
+        """True if the records were read; records of other schemas are skipped."""
         return self.file.schema in ("", "mbo")
 
     def as_dict(self) -> dict[str, Any]:
@@ -181,7 +182,7 @@ class Inspection:
 
 
 def inspect_file(path: Path, on_progress: Callable[[int, int], None] | None = None) -> Inspection:
-    """Say what a file holds.
+    """Describe the contents of a file.
 
     Parameters
     ----------
@@ -193,7 +194,7 @@ def inspect_file(path: Path, on_progress: Callable[[int, int], None] | None = No
     Raises
     ------
     SourceError
-        If it is not DBN, or is cut or damaged.
+        If it is cut, damaged, or of another format.
     """
     file = read_header(path)
     found = Inspection(file)
@@ -214,7 +215,7 @@ def inspect_file(path: Path, on_progress: Callable[[int, int], None] | None = No
 
 
 class _Scan:
-    """Adds up chunks. What reaches from one chunk to the next is kept here."""
+    """Adds up chunks. Keeps the state between chunks."""
 
     def __init__(self, found: Inspection) -> None:
         self.found = found

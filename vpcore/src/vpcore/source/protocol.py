@@ -24,7 +24,7 @@ class SourceRequest:
     start_ns, end_ns : int
         The window, UTC nanoseconds, end excluded.
     files : tuple of Path
-        Read these and no others; empty: find them below `raw_root`.
+        Read exactly these; empty: find them below `raw_root`.
     raw_root : Path, optional
         Where files are looked for.
     options : mapping
@@ -54,11 +54,11 @@ class FileInfo:
     dataset, schema : str
         As the file's own metadata says; the schema of a live recording may be empty.
     version : int
-        The DBN version in which the file was written.
+        The DBN version of the file.
     symbols : tuple of str
         Every symbol that the file maps to an instrument, sorted.
     start_ns, end_ns : int
-        Span in the metadata, end excluded; `end_ns` is None if the metadata has none.
+        Span in the metadata, end excluded; `end_ns` may be None.
     instrument_id : int
         The requested symbol's instrument in this file.
     """
@@ -82,7 +82,7 @@ class RecordChunk:
     Parameters
     ----------
     records : MBO_DTYPE[n]
-        Records of every instrument of the file. **Valid until the next chunk is asked for**: the memory is used again.
+        Records of every instrument of the file. **Valid until the next chunk**, which reuses the memory.
     instrument_id : int
         The requested symbol's instrument; records of others are to be skipped.
     file_index : int
@@ -105,8 +105,7 @@ class RecordStream(ABC):
     files : list of FileInfo
         In reading order; complete from the start.
     covered_end_ns : int or None
-        The end of the capture window if the last file says that it covers it, else None: then only what the records
-        themselves reach is known.
+        The end of the capture window if the last file's metadata cover it, else None.
     warnings : list of str
         Grows while the stream is read.
     bytes_done, bytes_total : int
@@ -128,7 +127,7 @@ class RecordStream(ABC):
         """Yield the records in the order of arrival, once."""
 
     def close(self) -> None:  # noqa: B027
-        """Close what is open; called at the end, however the reading ends."""
+        """Close open files; called at the end of reading, also after an error."""
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +139,9 @@ class RecordStream(ABC):
 
 
 class Source(ABC):
-    """A component of kind `source`; made without arguments. `vpcore.testing.source_checks` checks an implementation."""
+    """A component of kind `source`, with a constructor of zero arguments. `vpcore.testing.source_checks` checks an
+    implementation.
+    """
 
     @abstractmethod
     def open(self, request: SourceRequest) -> RecordStream:
@@ -149,14 +150,14 @@ class Source(ABC):
         Raises
         ------
         SourceError
-            If the window cannot be read as market-by-order records of the symbol. Errors that only reading shows (a
-            file cut short, a damaged one) are raised while the stream is read.
+            If the files lack market-by-order records of the symbol in the window. A cut or damaged file raises while
+            the stream is read.
         """
 
     def check(self, request: SourceRequest) -> None:  # noqa: B027
-        """Raise what `open` would, as far as the source can tell without reading records.
+        """Raise the errors of `open` that need no records.
 
-        With this, an experiment on many sessions says at once which of them have no data. The default checks nothing.
+        An experiment on many sessions calls it first, and names sessions without data at once. The default accepts all.
         """
 
 

@@ -74,8 +74,8 @@ def cross_validate(totals: _Floats, squares: _Floats, halves: npt.NDArray[np.int
 
     Notes
     -----
-    Not compiled: these are passes over vectors that stay in the cache, which numpy makes as fast, and importing numba
-    takes as long as all of them.
+    Plain numpy: these passes over cached vectors are as fast as compiled code, and importing numba takes as long as all
+    of them.
     """
     depth, n_rows = halves.shape[1], totals.shape[1]
     all_totals, all_squares = totals[0].copy(), squares[0].copy()

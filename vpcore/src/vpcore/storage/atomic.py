@@ -1,8 +1,8 @@
 """Durable, atomic writes to a local file system, and temporary files whose writer may die.
 
 A temporary file or folder stands beside its target, is named ``.tmp-<name>-<random>`` and is held with ``flock`` for as
-long as its writer lives. The kernel drops the lock with the process, however it ends, so "nobody holds it" is "its
-writer is dead": no process ids that could be reused, no time limits, and two writers at once leave each other alone.
+long as its writer lives. The kernel drops the lock with the process, so a free lock means a dead writer. This needs
+neither process ids, which are reused, nor time limits, and parallel writers leave each other alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COPY_BYTES = 1 << 20
 
 
 def free_bytes(path: Path) -> int | None:
-    """Return the bytes free for an ordinary user on the file system of `path`, or None if that is unknown."""
+    """Return the bytes free for an ordinary user on the file system of `path`, or None if unknown."""
     for place in (path, *path.parents):
         with contextlib.suppress(OSError):
             return shutil.disk_usage(place).free
@@ -39,7 +39,7 @@ def _size_text(size: int | None) -> str:
 
 @contextlib.contextmanager
 def storage_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn an `OSError` of the body into a `StorageError` that says what was being done, where, and what to do."""
+    """Turn an `OSError` of the body into a `StorageError` with action, place and remedy."""
     try:
         yield
     except OSError as error:
@@ -83,7 +83,9 @@ def make_folder(path: Path) -> None:
 
 
 def _held(path: Path, handle: int) -> bool:
-    """Lock an open temporary; True if it is ours and still the one at `path` (a sweeper may have been faster)."""
+    """Lock an open temporary; True if the lock is ours and `path` still names this file (a sweeper may have been
+    faster).
+    """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -135,7 +137,7 @@ def _remove(path: Path) -> None:
 
 
 def sweep_dead(folder: Path) -> list[Path]:
-    """Remove the temporaries in `folder` whose writers are dead; return what was removed. Living ones are left."""
+    """Remove the temporaries of dead writers in `folder`, and return them. Others stay."""
     removed: list[Path] = []
     try:
         entries = sorted(entry for entry in folder.iterdir() if entry.name.startswith(TEMPORARY))
@@ -168,7 +170,7 @@ def _fill(handle: int, data: Path | bytes) -> None:
 
 
 def write_atomic(target: Path, data: Path | bytes, *, exclusive: bool = False, durable: bool = True) -> bool:
-    """Write a file so that readers see all of it or none, and a crash leaves at most a dead temporary.
+    """Write a file atomically. A crash leaves at most a dead temporary.
 
     Parameters
     ----------
@@ -179,7 +181,7 @@ def write_atomic(target: Path, data: Path | bytes, *, exclusive: bool = False, d
     exclusive : bool
         Leave an existing target as it is and return False; of several writers at once exactly one gets True.
     durable : bool
-        Wait until file and folder are on the disk. False for what can be made again.
+        Wait until file and folder are on the disk. False for files that can be made again.
 
     Raises
     ------

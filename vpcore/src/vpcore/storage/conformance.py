@@ -32,7 +32,7 @@ def check_protocol(storage: Storage) -> None:
 
 
 def check_read_what_was_put(storage: Storage) -> None:
-    """What is put, from bytes or from a file, is read back; putting again replaces it."""
+    """Stored bytes and files are read back; a second `put` replaces the first."""
     content = bytes(range(256)) * 5000
     assert storage.put_atomic("a/b/one.bin", content), "put_atomic must return True when it stored the bytes"
     assert storage.read("a/b/one.bin") == content, "read must return the bytes that were put"
@@ -48,7 +48,7 @@ def check_read_what_was_put(storage: Storage) -> None:
 
 
 def check_missing(storage: Storage) -> None:
-    """A missing file is a StorageError that names the key; it does not exist, and deleting it is no error."""
+    """Reading a missing file raises StorageError with the key; `exists` is False; deleting it is allowed."""
     assert not storage.exists("no/such"), "exists must be False for a missing file"
     message = _fails(lambda: storage.read("no/such"), "read of a missing file must raise StorageError")
     assert "no/such" in message, f"the error must name the key 'no/such', was: {message}"
@@ -57,7 +57,7 @@ def check_missing(storage: Storage) -> None:
 
 
 def check_list(storage: Storage) -> None:
-    """`list` returns the sorted keys of files below a folder, not below names that begin alike."""
+    """`list` returns the sorted keys of files below exactly this folder; names with the same prefix are left out."""
     for key in ("x/b", "x/a/z", "xy/c", "x/a/y"):
         storage.put_atomic(key, b"1")
     assert storage.list("x") == ["x/a/y", "x/a/z", "x/b"], f"list('x') was {storage.list('x')}"
@@ -84,7 +84,7 @@ def check_exclusive_put(storage: Storage) -> None:
 
 
 def check_stage_is_invisible(storage: Storage) -> None:
-    """Staged files are not listed, and are gone after a discard."""
+    """Staged files stay hidden, and a discard removes them."""
     with _collection(storage, "sets/one") as stage:
         assert storage.list() == [], f"staged files must not be listed, were {storage.list()}"
         assert not storage.exists(f"sets/one/{MANIFEST}"), "a staged collection must not exist"
@@ -93,7 +93,7 @@ def check_stage_is_invisible(storage: Storage) -> None:
 
 
 def check_commit(storage: Storage) -> None:
-    """A committed collection is there, whole; a second one of the same name changes nothing and is told so."""
+    """A committed collection is complete; a second commit of the same name returns False and changes nothing."""
     stage = _collection(storage, "sets/one", b"first")
     assert storage.commit("sets/one", stage), "commit must return True when it published"
     assert storage.list("sets") == [f"sets/one/{MANIFEST}", "sets/one/part.bin"], f"was {storage.list('sets')}"
@@ -104,7 +104,7 @@ def check_commit(storage: Storage) -> None:
 
 
 def check_commit_needs_manifest(storage: Storage) -> None:
-    """Without its manifest, a collection is not published."""
+    """A collection that lacks its manifest stays unpublished."""
     stage = storage.stage("sets/one")
     (stage.path / "part.bin").write_bytes(b"1")
     _fails(lambda: storage.commit("sets/one", stage), "commit without a manifest must raise StorageError")
@@ -112,7 +112,7 @@ def check_commit_needs_manifest(storage: Storage) -> None:
 
 
 def check_concurrent_commits(storage: Storage) -> None:
-    """Of several committers of one name exactly one publishes, and readers see its files and no others."""
+    """Of several committers of one name exactly one publishes, and readers see exactly its files."""
     stages = [_collection(storage, "sets/one", str(i).encode()) for i in range(_WRITERS)]
     with ThreadPoolExecutor(_WRITERS) as pool:
         won = list(pool.map(lambda stage: storage.commit("sets/one", stage), stages))

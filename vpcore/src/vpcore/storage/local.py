@@ -46,7 +46,7 @@ class LocalStorage(Storage):
             return path.read_bytes()
 
     def exists(self, key: str) -> bool:
-        """Return whether `key` is a finished file."""
+        """Return True if `key` is a finished file."""
         path = self._path(key)
         with storage_errors(path, f"look for '{key}'"):
             return path.is_file()
@@ -69,7 +69,7 @@ class LocalStorage(Storage):
             return write_atomic(path, file, exclusive=exclusive)
 
     def delete(self, key: str) -> None:
-        """Remove a file; a missing one is not an error."""
+        """Remove a file. A missing file is accepted."""
         path = self._path(key)
         with storage_errors(path, f"remove '{key}'"), contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -90,7 +90,7 @@ class LocalStorage(Storage):
         return Stage(prefix, path, discard)
 
     def commit(self, prefix: str, stage: Stage, manifest_last: str = MANIFEST) -> bool:
-        """Rename the staged folder to `prefix`; see `Storage.commit`. One rename: nothing appears before the rest."""
+        """Rename the staged folder to `prefix`; see `Storage.commit`. One rename publishes all files at once."""
         target = self._path(prefix)
         with stage, storage_errors(target, f"publish '{prefix}'"):
             if not (stage.path / manifest_last).is_file():

@@ -1,8 +1,8 @@
 """The base class of storages. `vpcore.testing.storage_checks` checks an implementation.
 
-A *key* is a path inside the storage, written with ``/``, relative, without ``.`` or ``..``; a *prefix* is the key of a
-folder. A reader never sees half a file (`put_atomic`) nor half a collection (`commit`): a collection such as a dataset
-exists when its manifest does, and the manifest appears last.
+A *key* is a relative path inside the storage, with ``/`` between names and free of ``.`` and ``..``; a *prefix* is the
+key of a folder. Readers see whole files (`put_atomic`) and whole collections (`commit`): a collection such as a dataset
+exists when its manifest exists, and the manifest appears last.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def check_key(key: str) -> str:
 
 
 class Stage:
-    """A local folder in which the files of one collection are written before `Storage.commit` publishes them.
+    """A local folder for the files of one collection, until `Storage.commit` publishes them.
 
-    Leaving it as a context manager discards what has not been committed.
+    Leaving it as a context manager discards an uncommitted collection.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ class Stage:
 class Storage(ABC):
     """A place for finished files. Every failure of the medium is a `StorageError`.
 
-    The root of a workspace's storage is the only argument without a default; options are keyword arguments
-    (`storage.options` of ``configs/workspace.yaml``).
+    The root of a workspace's storage is the only required argument; options are keyword arguments (`storage.options` of
+    ``configs/workspace.yaml``).
     """
 
     @abstractmethod
@@ -84,32 +84,32 @@ class Storage(ABC):
 
     @abstractmethod
     def exists(self, key: str) -> bool:
-        """Return whether a finished file is stored under `key`."""
+        """Return True if a finished file is stored under `key`."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> list[str]:
-        """Return the sorted keys of every finished file below `prefix`; none for a prefix that does not exist."""
+        """Return the sorted keys of every finished file below `prefix`; empty for an unknown prefix."""
 
     @abstractmethod
     def put_atomic(self, key: str, file: Path | bytes, *, exclusive: bool = False) -> bool:
-        """Store a file (left where it is) or bytes under `key`, durably; readers see all of it or none.
+        """Store a copy of a file, or bytes, under `key`, durably and atomically.
 
         Returns
         -------
         bool
-            True if this call stored it. False only with `exclusive`, if the key existed: then nothing is changed, and
-            of several writers at once exactly one is told True.
+            True if this call stored it. False only with `exclusive` and an existing key, which stays unchanged; of
+            several parallel writers exactly one gets True.
         """
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove a file. A missing one is not an error: somebody else removed it first."""
+        """Remove a file. A missing file is accepted: another process removed it first."""
 
     @abstractmethod
     def stage(self, prefix: str) -> Stage:
         """Return a local folder to write a collection into, invisible to readers.
 
-        Folders left by writers that died are removed; those of living ones are not touched.
+        Folders of dead writers are removed; folders of living writers stay.
         """
 
     @abstractmethod
@@ -119,10 +119,10 @@ class Storage(ABC):
         Returns
         -------
         bool
-            True if this call published it. False if the collection existed already: it is left as it is. The staged
-            folder is gone in both cases.
+            True if this call published it. False if the collection existed, which stays unchanged. The staged folder is
+            gone in both cases.
         """
 
     def local_path(self, key: str) -> Path | None:
-        """Return the path of a key or prefix on this machine, or None, the default, if there is none."""
+        """Return the local path of a key or prefix, or None (the default) for a remote storage."""
         return None

@@ -1,4 +1,4 @@
-"""Where runs are reported beside the results store. A tracker that fails loses nothing: results are stored first."""
+"""Trackers report runs beside the results store. Results are stored first, so a failing tracker is harmless."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _report(tracker: Tracker) -> None:
 
 
 def check_reports(make: Callable[..., Tracker], folder: Path) -> None:
-    """It takes runs: with figures, without a figure, failed without a row."""
+    """It takes runs: with figures, with a null figure, failed with zero rows."""
     tracker = _tracker(make, folder)
     _report(tracker)
     tracker.close()
@@ -79,7 +79,7 @@ def check_reports_again(make: Callable[..., Tracker], folder: Path) -> None:
 
 
 def check_files(make: Callable[..., Tracker], folder: Path) -> None:
-    """It keeps files of a run and of the experiment, leaves them in place, and does not need them afterwards."""
+    """It keeps copies of files of a run and of the experiment, and leaves the originals in place."""
     tracker = _tracker(make, folder)
     _report(tracker)
     for run_id, name in ((META["run_id"], "models/tp4_sl8/model.json"), (None, "report.html")):
@@ -94,7 +94,7 @@ def check_files(make: Callable[..., Tracker], folder: Path) -> None:
 
 
 def check_only_what_is_told(make: Callable[..., Tracker], folder: Path) -> None:
-    """`close` works without a run, and `log_run` leaves its arguments unchanged."""
+    """`close` works before any run, and `log_run` leaves its arguments unchanged."""
     _tracker(make, folder).close()
     tracker = _tracker(make, folder)
     meta, rows = dict(META), [dict(row) for row in ROWS]

@@ -19,7 +19,7 @@ class JsonlTracker(Tracker):
     """Appends runs to ``tracking/<experiment>.jsonl`` in `folder`. Parameters as in `vpcore.tracker.Tracker`.
 
     A run with new rows gets another line, and the last line of a run counts; a repeated line is left out. Each line is
-    one write to the end of the file: several processes can report at once, and a reader never sees part of a line.
+    one write to the end of the file: several processes can report at once, and readers see whole lines.
     """
 
     def __init__(self, *, folder: Path, experiment_name: str, tags: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ class JsonlTracker(Tracker):
         self._min_signals = 0
 
     def log_experiment(self, name: str, specs: Mapping[str, Any]) -> None:
-        """Note how many trades a row needs to be the best."""
+        """Note the number of trades that the best row needs."""
         self._min_signals = Asked.of(specs).min_signals
 
     def _read(self) -> dict[str, bytes]:
@@ -49,7 +49,7 @@ class JsonlTracker(Tracker):
         Raises
         ------
         StorageError
-            If the line could not be written whole.
+            If writing the line fails.
         """
         best = best_of(rows, select_metric, self._min_signals)
         leaders = by_threshold(rows, select_metric, self._min_signals)

@@ -1,4 +1,4 @@
-"""No tracking beyond the results store."""
+"""The default tracker: reports stay in the results store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vpcore.tracker.protocol import Tracker
 
 
 class NoTracker(Tracker):
-    """Reports nothing. Parameters as in `vpcore.tracker.Tracker`."""
+    """Discards every report. Parameters as in `vpcore.tracker.Tracker`."""
 
     def log_run(self, meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], select_metric: str) -> None:
-        """Do nothing."""
+        """Discard it."""

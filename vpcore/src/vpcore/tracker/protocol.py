@@ -11,13 +11,13 @@ from typing import Any
 class Tracker(ABC):
     """Reports runs to another system, from the parent process, after they are committed to the results store.
 
-    An exception of a method is shown to the user and loses no result: ``vp track EXPERIMENT`` reports stored runs
-    again. `vpcore.testing.tracker_checks` checks an implementation.
+    An exception of a method is shown to the user, and the results stay safe: ``vp track EXPERIMENT`` reports stored
+    runs again. `vpcore.testing.tracker_checks` checks an implementation.
 
     Parameters
     ----------
     folder : Path
-        Folder for the files of a tracker without a server. The tracker makes the folder when it writes there.
+        Folder for the files of a local tracker. The tracker makes the folder when it writes there.
     experiment_name : str
         `tracking.experiment_name`.
     tags : mapping of str to str
@@ -43,7 +43,7 @@ class Tracker(ABC):
         rows : sequence of mappings
             Every stored row of the run, sorted by key; `vp track` adds the figures that depend on other rows.
         select_metric : str
-            The figure by which the experiment ranks its rows.
+            The figure that ranks the rows of the experiment.
         """
 
     def log_files(self, experiment: str, run_id: str | None, files: Mapping[str, Path]) -> None:  # noqa: B027
@@ -64,4 +64,4 @@ class Tracker(ABC):
         """
 
     def close(self) -> None:  # noqa: B027
-        """Finish; no call follows."""
+        """Finish. This is the last call."""

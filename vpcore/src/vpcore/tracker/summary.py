@@ -1,4 +1,4 @@
-"""What trackers tell of a run: its settings, its best row, and its best row at every threshold."""
+"""A run for trackers: its settings, its best row, and its best row at every threshold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Asked:
     Attributes
     ----------
     min_signals : int
-        Rows with fewer trades do not compete to be the best.
+        Least number of trades of the best row.
     varied : mapping of str to tuple of str
         By signal, the settings that differ among its runs, named as by `settings_of`.
     n_sessions : int
@@ -30,7 +30,7 @@ class Asked:
 
     @classmethod
     def of(cls, specs: Mapping[str, Any] | None) -> Asked:
-        """Return it of the resolved specs that `Tracker.log_experiment` is given; of none, nothing is known."""
+        """Return it from the resolved specs of `Tracker.log_experiment`; empty for empty specs."""
         if specs is None:
             return cls(0, {}, 1)
         asked = specs["experiment"]
@@ -42,7 +42,7 @@ class Asked:
         return cls(asked["select"]["min_signals"], varied, len(asked.get("dataset_ids", ("",))))
 
     def named(self, meta: Mapping[str, Any]) -> str:
-        """Return a name for a run that a reader tells from its neighbours: signal, what was varied, session, id."""
+        """Return a distinctive name for a run: signal, varied settings, session, id."""
         settings = settings_of(meta)
         names = [name for name in self.varied.get(meta["signal_name"], ()) if name in settings]
         varied = " ".join(f"{name.partition('.')[2]}={as_text(settings[name])}" for name in names)
@@ -72,9 +72,9 @@ def settings_of(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def best_of(rows: Sequence[Mapping[str, Any]], metric: str, min_signals: int = 0) -> Mapping[str, Any]:
-    """Return the row with the highest figure, of equals the one whose id is the last.
+    """Return the row with the highest figure; of equal rows the last by id.
 
-    Empty if no row has the figure and at least `min_signals` trades.
+    Empty if every row lacks the figure or has fewer than `min_signals` trades.
     """
     ranked = [
         row

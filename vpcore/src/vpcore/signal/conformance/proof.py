@@ -54,7 +54,7 @@ def save_proof(folder: Path, signal: Signal, report: CheckReport) -> Path:
     Raises
     ------
     StorageError
-        If the folder cannot be written.
+        If writing fails.
     """
     cls = type(signal)
     proof = {

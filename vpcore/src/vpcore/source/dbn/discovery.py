@@ -17,7 +17,7 @@ _SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Files in reading order, the requested symbol's instrument in each, and what is to be said about the choice."""
+    """Files in reading order, the requested symbol's instrument in each, and remarks on the choice."""
 
     files: tuple[SourceFile, ...]
     instrument_ids: tuple[int, ...]
@@ -98,12 +98,12 @@ def _mapped(file: SourceFile, request: SourceRequest) -> bool:
 
 
 def _without_damaged(request: SourceRequest, files: list[SourceFile]) -> tuple[list[SourceFile], list[str]]:
-    """Leave out files that are damaged and not needed, because others cover what they do, and say so.
+    """Leave out damaged files whose window other files cover, with a remark.
 
     Raises
     ------
     SourceError
-        If one that overlaps another is damaged, and named or needed.
+        If a damaged file that overlaps another is named or needed.
     """
     meeting = {
         file
@@ -126,7 +126,7 @@ def _without_damaged(request: SourceRequest, files: list[SourceFile]) -> tuple[l
 
 
 def _covered(request: SourceRequest, file: SourceFile, others: Sequence[SourceFile]) -> bool:
-    """Return whether `others`, in order, cover all of the window that `file` covers."""
+    """Return True if `others`, in order, cover the whole part of the window in `file`."""
     reached = max(file.start_ns, request.start_ns)
     end_ns = request.end_ns if file.end_ns is None else min(file.end_ns, request.end_ns)
     for other in others:

@@ -1,4 +1,4 @@
-"""The metadata of a DBN file: what it holds, without reading its records."""
+"""The metadata of a DBN file. Reads the header only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A DBN file and what its metadata says.
+    """A DBN file and its metadata.
 
     Parameters
     ----------
@@ -54,18 +54,18 @@ class SourceFile:
         As written in the file.
     dataset : str
     schema : str
-        Empty for a live recording, which has no single one.
+        Empty for a live recording, which may have several.
     stype_in : str
-        The symbology of the request; empty where it is not stated.
+        The symbology of the request; empty where unknown.
     symbols : tuple of str
         The symbols of the request.
     start_ns : int
     end_ns : int or None
-        None where the metadata does not say.
+        None where unknown.
     ts_out : bool
         Every record is followed by 8 bytes more, the time at which the gateway sent it.
     mappings : tuple of Mapping
-        From the metadata, or if that has none from the symbol-mapping messages among the first records.
+        From the metadata, else from the symbol-mapping messages among the first records.
     header_bytes : int
         Where the records begin, in decompressed bytes.
     """
@@ -95,29 +95,29 @@ class SourceFile:
         return tuple(sorted({mapping.symbol for mapping in self.mappings}))
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
-        """Return whether the file's span and ``[start_ns, end_ns)`` have a time in common."""
+        """Return True if the file's span and ``[start_ns, end_ns)`` overlap."""
         return self.start_ns < end_ns and (self.end_ns is None or self.end_ns > start_ns)
 
     def holding(self, limit: int = 12) -> str:
-        """Return what the file maps, for messages: symbols with their dates."""
+        """Return the file's mappings for messages: symbols with their dates."""
         found = {mapping.symbol: mapping.dates for mapping in reversed(self.mappings)}
         shown = [f"{name} ({found[name]})" for name in sorted(found)]
         more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
         return (", ".join(shown[:limit]) + more) if shown else "no symbol that is mapped to an instrument"
 
     def has(self, symbol: str) -> bool:
-        """Return whether the symbol, or the number of an instrument, is mapped on some date."""
+        """Return True if the symbol, or the number of an instrument, is mapped on some date."""
         return any(mapping.symbol == symbol or str(mapping.instrument_id) == symbol for mapping in self.mappings)
 
     def instrument(self, symbol: str, start_ns: int, end_ns: int) -> int:
-        """Return the instrument for which `symbol` stands in this file during a window.
+        """Return the instrument of `symbol` in this file during a window.
 
-        A file that lies wholly outside the window (named as a warm-up) is asked for its own span.
+        A file wholly outside the window (a named warm-up) answers for its own span.
 
         Raises
         ------
         SourceError
-            If the symbol is not mapped, not then, or to more than one instrument.
+            Unless the symbol maps to one instrument during the window.
         """
         found = [m for m in self.mappings if m.symbol == symbol] or [
             m for m in self.mappings if str(m.instrument_id) == symbol
@@ -154,7 +154,7 @@ def read_header(path: Path) -> SourceFile:
     Raises
     ------
     SourceError
-        If the file is missing, empty, not DBN, of a newer version, or ends within its metadata.
+        If the file is missing, empty, of another format or newer version, or ends within its metadata.
     """
     try:
         size = path.stat().st_size
@@ -246,7 +246,7 @@ def _metadata_mappings(metadata: databento_dbn.Metadata) -> Iterable[Mapping]:
 
 
 def _leading_mappings(payload: Payload) -> Iterable[Mapping]:
-    """Yield what the symbol-mapping messages near the start of the records say; a live recording begins with them."""
+    """Yield the symbol mappings near the start of the records; a live recording begins with them."""
     data = payload.read(_SCAN_BYTES)
     position = 0
     while position + 16 <= len(data):

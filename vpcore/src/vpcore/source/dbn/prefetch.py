@@ -38,18 +38,18 @@ class ReadChunk:
 class ReadAhead:
     """The chunks of a stream, read by a thread while the caller works on earlier ones. A context manager.
 
-    What the caller sees does not depend on how far the thread is: an error is raised when its turn comes, and each
-    chunk says how many warnings there were by then. On leaving, the thread has ended and the stream may be closed.
+    The speed of the thread leaves the result unchanged: an error is raised in its turn, and each chunk carries its
+    number of warnings. On leaving, the thread has ended and the stream may be closed.
 
     Parameters
     ----------
     stream : RecordStream
-        Open, not yet iterated over.
+        Open, still at its start.
 
     Notes
     -----
-    Two chunks wait at most. Each is copied once, out of the memory that the stream uses again: 0.1 ms for 1.8 MB, a
-    tenth of what its decompression takes. Copied as bytes: numpy copies records field by field, ten times as slowly.
+    Two chunks wait at most. Each is copied once, out of the stream's reused memory: 0.1 ms for 1.8 MB, a tenth of its
+    decompression. Copied as bytes: numpy copies records field by field, ten times as slowly.
     """
 
     def __init__(self, stream: RecordStream) -> None:
@@ -77,7 +77,7 @@ class ReadAhead:
         Raises
         ------
         SourceError
-            What the stream raised, after the chunks before it.
+            An error of the stream, after its earlier chunks.
         """
         while (item := self._queue.get()) is not None:
             if isinstance(item, BaseException):

@@ -27,7 +27,7 @@ class RecordReader:
     ----------
     file : SourceFile
     chunk_records : int
-        About how many records a chunk has at most.
+        Approximate maximum number of records in a chunk.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class RecordReader:
             )
 
     def _take(self, filled: int) -> tuple[int, Records]:
-        """Return how many of the `filled` bytes were used, and the records among them."""
+        """Return the number of used bytes among the `filled`, and their records."""
         whole = filled // self._stride
         rows = self._buffer[: whole * self._stride].reshape(whole, self._stride)
         if self._plain(rows) == whole:
@@ -97,13 +97,13 @@ class RecordReader:
         return self._mixed(filled)
 
     def _plain(self, rows: Records) -> int:
-        """Return how many leading rows are plain market-by-order records."""
+        """Return the number of leading rows that are plain market-by-order records."""
         heads = rows[:, 0:2]
         good = (heads[:, 0] == self._stride // 4) & (heads[:, 1] == MBO_RTYPE)
         return len(rows) if good.all() else int(np.argmin(good))
 
     def _squeeze(self, rows: Records, at: int) -> Records:
-        """Return rows as records; those of a live recording, or behind another kind of record, are moved to `at`."""
+        """Return rows as records. Records of a live recording, or behind another kind of record, move to `at`."""
         size = MBO_DTYPE.itemsize
         if self._stride == size:
             return rows.reshape(-1).view(MBO_DTYPE)
@@ -112,7 +112,7 @@ class RecordReader:
         return self._buffer[at : at + len(packed)].view(MBO_DTYPE)
 
     def _mixed(self, filled: int) -> tuple[int, Records]:
-        """As `_take`, for a buffer in which other kinds of records stand between."""
+        """As `_take`, for a buffer mixed with other kinds of records."""
         read = write = 0
         run = _FIRST_RUN
         size = MBO_DTYPE.itemsize

@@ -29,7 +29,7 @@ _OPTIONS = {"chunk_records"}
 class DbnSource(Source):
     """Reads Databento files.
 
-    Options: `chunk_records`, how many records are decompressed at a time (default 32,768; changes no result).
+    Options: `chunk_records`, number of records decompressed at a time (default 32,768; results are independent of it).
     """
 
     def open(self, request: SourceRequest) -> DbnStream:
@@ -41,7 +41,7 @@ class DbnSource(Source):
         return DbnStream(request, _selected(request), chunk_records)
 
     def check(self, request: SourceRequest) -> None:
-        """Raise what `open` would, without reading records."""
+        """Raise the errors of `open` that need no records."""
         _chunk_records(request.options)
         _selected(request)
 
@@ -159,7 +159,7 @@ class DbnStream(RecordStream):
         return int(times[usable].max()) if usable.any() else 0
 
     def _window_end(self, records: Records, instrument_id: int) -> int | None:
-        """Return the position of the first record that lies at or after the window's end, None if there is none."""
+        """Return the position of the first record at or after the window's end, else None."""
         after = _sets_the_clock(records, instrument_id) & (records["ts_recv"] >= np.uint64(self._request.end_ns))
         return int(np.argmax(after)) if after.any() else None
 
@@ -187,7 +187,9 @@ class DbnStream(RecordStream):
 
 
 def _sets_the_clock(records: Records, instrument_id: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return which records carry a time of their own: of the instrument, and not marked bad outside a snapshot."""
+    """Return a mask of records with a usable time: of the instrument, and outside a snapshot free of the bad-time
+    flag.
+    """
     bad = (records["flags"] & (F_BAD_TS_RECV | F_SNAPSHOT)) == F_BAD_TS_RECV
     own: np.ndarray[Any, np.dtype[np.bool_]] = (records["instrument_id"] == instrument_id) & ~bad
     return own

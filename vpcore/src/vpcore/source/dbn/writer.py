@@ -39,7 +39,7 @@ def encode_metadata(
     dataset : str
         At most 16 characters.
     start_ns, end_ns : int
-        The span of which the file speaks, UTC, end excluded.
+        The span of the file, UTC, end excluded.
     mappings : sequence of Mapping
         Written as whole UTC days: from the day of `start_ns` to the day before `end_ns`, that one included.
     version : int
@@ -47,9 +47,9 @@ def encode_metadata(
     stype_in : str
         The symbology of the mapped symbols.
     schema : str, optional
-        None for a stream of several.
+        None for a stream of several schemas.
     ts_out : bool
-        Whether every record is followed by its sending time.
+        True if every record is followed by its sending time.
     """
     import databento_dbn
 
@@ -77,7 +77,7 @@ def encode_metadata(
 
 
 class DbnWriter:
-    """Writes a DBN file as a stream; the file appears under its name when it is complete, or not at all.
+    """Writes a DBN file as a stream; only the complete file appears under its name.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class DbnWriter:
     Raises
     ------
     SourceError
-        If nothing can be written there.
+        If writing fails.
 
     Examples
     --------
@@ -119,7 +119,7 @@ class DbnWriter:
         Raises
         ------
         SourceError
-            If the disk is full or the file cannot be written.
+            If the disk is full or writing fails.
         """
         if records.dtype != MBO_DTYPE:
             raise TypeError(f"Records must have the dtype MBO_DTYPE, was {records.dtype}.")

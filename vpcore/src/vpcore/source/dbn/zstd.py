@@ -1,4 +1,4 @@
-"""The bytes of a file, decompressed where they are compressed, and whether they are all there."""
+"""The bytes of a file, decompressed where needed, and a check for a cut file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 
 
 def is_zstd(path: Path) -> bool:
-    """Return whether a file begins as a zstd frame. The name does not count: downloads are renamed."""
+    """Return True if a file begins as a zstd frame, whatever its name: downloads are renamed."""
     with path.open("rb") as handle:
         magic = handle.read(4)
     return magic == ZSTD_MAGIC or (len(magic) == 4 and int.from_bytes(magic, "little") in _SKIPPABLE)
 
 
 def check_zstd_complete(path: Path) -> None:
-    """Walk the block headers of a zstd file, without decompressing it, to its end.
+    """Walk the block headers of a compressed zstd file to its end.
 
-    A cut is known before hours of work rather than after them, and also when it lies behind the capture window. Not
-    through a memory map: what is touched of one stays in the process's memory, which would grow with the file.
+    A cut is known before hours of work, also behind the capture window. The file is read in pieces: touched pages of a
+    memory map stay in the process's memory, which would grow with the file.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def _at(handle: BufferedIOBase, position: int, count: int) -> bytes:
 
 
 def _frame_end(handle: BufferedIOBase, start: int, size: int) -> int | None:
-    """Return where the frame at `start` ends, a place beyond `size` if it is cut, None if there is no frame."""
+    """Return the end of the frame at `start`: beyond `size` if it is cut, None without a frame."""
     if size - start < 6:
         return size + 1
     magic = _at(handle, start, 4)
@@ -79,7 +79,7 @@ def _frame_end(handle: BufferedIOBase, start: int, size: int) -> int | None:
 class Payload:
     """The decompressed bytes of a file, read in order into the caller's memory.
 
-    pyarrow decompresses: it notices a stream that ends early, which the reader of `zstandard` does not.
+    pyarrow decompresses: it notices a stream that ends early, which the reader of `zstandard` ignores.
     """
 
     def __init__(self, path: Path, *, zstd: bool) -> None:
@@ -96,7 +96,7 @@ class Payload:
         self._size = path.stat().st_size
 
     def read_into(self, view: memoryview) -> int:
-        """Fill `view` as far as the file goes; return how many bytes were written.
+        """Fill `view` as far as the file goes; return the number of written bytes.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Payload:
 
     @property
     def position(self) -> int:
-        """How many bytes on disk have been read."""
+        """Number of bytes read from disk."""
         return self._size if self._raw.closed else int(self._raw.tell())
 
     def close(self) -> None:
