@@ -410,7 +410,7 @@ def test_commands_before_midway_and_after(
             "Of 448 combinations of wave optuna proposes 12, 4 at a time, from the results of those before: 12 are"
             in err
         )
-        assert "There are no such rows." in call("compare", "wave")[1]
+        assert "No stored row matches." in call("compare", "wave")[1]
         assert "nothing to report" in call("track", "wave", "--tracker", "jsonl", code=2)[1]
     interrupted(workspace, 40)
     stored = workspace.results.query_runs()

@@ -32,6 +32,9 @@ else:
                 workspace.__dict__[name] = self.fget(workspace)
             return workspace.__dict__[name]
 
+        def __set__(self, workspace: Any, value: Any) -> None:
+            workspace.__dict__[self.fget.__name__] = value
+
 
 ROOT_VARIABLE = "VP_ROOT"
 
