@@ -254,7 +254,7 @@ def test_an_unknown_lifecycle_hook_is_a_bug_of_the_caller(plugins: Plugins) -> N
 
 def test_commands_stand_in_the_order_of_registration(plugins: Plugins) -> None:
     cores = list(plugins.components("command"))
-    assert cores[0] == "demo"
+    assert cores[0] == "init"
     found = [Component("z-last", "a:b", "Z.", "Data"), Component("another", "a:b", "A.")]
     plugins.register(plugin(vp_commands=lambda: found), "p")
     assert list(plugins.components("command")) == [*cores, "z-last", "another"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from vpcore.cli.app import run
 from vpcore.kernels.jit import _cache_folder, _caller_root
 from vpcore_market import plugin
 from vpcore_market.kernels import queues
@@ -28,3 +32,11 @@ def test_compiled_code_is_cached_below_a_digest_of_this_package() -> None:
     folder = _cache_folder(root)
     assert folder is not None
     assert list(folder.rglob("queues.leave-*.nbi"))
+
+
+def test_a_demo_in_a_workspace_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["init", str(tmp_path / "ws")]) == 0
+    inner = tmp_path / "ws" / "deep" / "er"
+    assert run(["demo", str(inner)]) == 2
+    assert f"{inner} lies inside the workspace {tmp_path / 'ws'}. Name a folder outside it" in capsys.readouterr().err
+    assert not inner.exists()

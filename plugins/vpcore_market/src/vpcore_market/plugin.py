@@ -19,6 +19,12 @@ def vp_commands() -> tuple[Component, ...]:
     commands = "vpcore_market.commands"
     return (
         Component(
+            "demo",
+            f"{commands}.demo:demo",
+            "Simulate a market with a planted effect, and take it through every step to a promoted, simulated signal.",
+            "Set up",
+        ),
+        Component(
             "synth",
             f"{commands}.synth:synth",
             "Simulate a market order by order and write it as a DBN file that any reader of Databento files can read.",

@@ -51,7 +51,6 @@ def vp_samplers() -> tuple[Component, ...]:
 
 _COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
-        "demo": "Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.",
         "init": "Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.",
         "validate": "Check specs and their references, signal parameters and sweep axes included.",
         "list-specs": "List the specs: kind, name, spec or symbol below, file.",
@@ -99,6 +98,7 @@ def vp_commands() -> Iterator[Component]:
 PACKAGES: dict[str, dict[str, str]] = {
     "command": {
         "calibrate": "vpcore-market",
+        "demo": "vpcore-market",
         "fetch": "vpcore-databento",
         "inspect-market": "vpcore-market",
         "mlflow-ui": "vpcore-mlflow",

@@ -20,7 +20,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the market.")] = 7,
     nested: NestedOption = False,
 ) -> None:
-    """Synthesise a market with a planted effect, and take it through every step to a promoted, simulated signal.
+    """Simulate a market with a planted effect, and take it through every step to a promoted, simulated signal.
 
     The market only serves to show the tools: its effect is planted. A second demo in the same folder finds its results
     stored.
@@ -40,7 +40,7 @@ def demo(
     market = ["--seed", str(seed), "--alpha", str(alpha), "--minutes", str(minutes)]
     _step("A market, order by order, as a DBN file", ["synth", *market, "--pipeline", "demo", *root])
     for layer in ("serving", "experiments"):
-        spec = resources.files("vpcore") / "data" / "demo" / f"{layer}.yaml"
+        spec = resources.files("vpcore_market") / "data" / "demo" / f"{layer}.yaml"
         (workspace.configs / layer / "demo.yaml").write_text(spec.read_text("utf-8"), "utf-8")
     _step("The specs hold together", ["validate", *root])
     _step("Records to a dataset of bins x price cells", ["generate", "demo", *root])
@@ -56,7 +56,7 @@ def demo(
 
 
 def _require_packages() -> None:
-    """Require the packages of the demo's market, signals and picture.
+    """Require the packages of the demo's signals and picture.
 
     Raises
     ------
@@ -65,14 +65,12 @@ def _require_packages() -> None:
     """
     from vpcore.cli.common import current_plugins
     from vpcore.errors import PluginError
-    from vpcore.plugins.builtin import PACKAGES
 
     plugins = current_plugins()
-    commands, signals = plugins.components("command"), plugins.components("signal")
-    missing = {PACKAGES["command"][name] for name in ("synth", "plot") if name not in commands}
-    missing |= {"vpcore-signals-stat"} if "ads" not in signals else set()
+    needed = (("command", "plot", "vpcore-report"), ("signal", "ads", "vpcore-signals-stat"))
+    missing = [package for kind, name, package in needed if name not in plugins.components(kind)]
     if missing:
-        raise PluginError(plugins.missing_package("vp demo", " ".join(sorted(missing))))
+        raise PluginError(plugins.missing_package("vp demo", " ".join(missing)))
 
 
 def _publish(row: str, alpha: float, root: list[str]) -> None:
