@@ -56,7 +56,7 @@ fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10); SEED=.
 
 docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the models.
 	mkdir -p build
-	{ sed '/<!-- fields -->/q' docs/configuration.md; $(BIN)/vp schema --markdown; } > build/configuration.md
+	{ sed '/<!-- fields -->/q' docs/configuration.md; $(BIN)/python docs/field_tables.py; } > build/configuration.md
 	mv build/configuration.md docs/configuration.md
 
 constraints:  ## Resolve all packages with every extra anew and write constraints.txt.

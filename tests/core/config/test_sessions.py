@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from field_tables import fields_of
 
 from vpcore import ConfigError, Workspace
-from vpcore.config.markdown import fields_of
 
 Write = Callable[[str, str], Path]
 

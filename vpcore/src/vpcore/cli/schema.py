@@ -1,4 +1,4 @@
-"""``vp schema``: the specs as JSON schemas for editors, or as a table for the documentation."""
+"""``vp schema``: the specs as JSON schemas for editors."""
 
 from __future__ import annotations
 
@@ -18,21 +18,16 @@ def schema(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write <kind>.schema.json files there.")
     ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the table of fields of docs/configuration.md.")
-    ] = False,
 ) -> None:
     """Print the JSON schemas of the specs."""
     import json
 
     from vpcore.cli.common import emit_json
-    from vpcore.config.markdown import field_tables, json_schemas
+    from vpcore.config.store import MODELS
+    from vpcore.config.workspace import WorkspaceSpec
     from vpcore.errors import ConfigError, did_you_mean, listed
 
-    if markdown:
-        print(field_tables(), end="")
-        return
-    schemas = json_schemas()
+    schemas = {name: model.model_json_schema() for name, model in (MODELS | {"workspace": WorkspaceSpec}).items()}
     if kind is not None and kind not in schemas:
         fix = f"{did_you_mean(kind, schemas)} Kinds: {listed(schemas)}."
         raise ConfigError(f"No kind of spec is called '{kind}'", fix=fix)

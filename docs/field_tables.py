@@ -1,11 +1,11 @@
-"""The specs described for editors (JSON schemas) and for people (one table of all fields)."""
+"""Print the tables of docs/configuration.md: every field of every kind of spec, from the models."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -66,11 +66,6 @@ class Field(NamedTuple):
     meaning: str
 
 
-def json_schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of every kind of spec."""
-    return {kind: model.model_json_schema() for kind, (_, model) in _SPECS.items()}
-
-
 def fields_of(kind: str) -> list[Field]:
     """Return every field of a kind of spec, dotted; nested fields follow their owner."""
     return list(_walk(_SPECS[kind][1], ""))
@@ -129,3 +124,7 @@ def field_tables() -> str:
             lines.append("| " + " | ".join(cell.rstrip(".").replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+if __name__ == "__main__":
+    print(field_tables(), end="")
