@@ -14,11 +14,12 @@ import pytest
 from vpcore import Workspace
 from vpcore.backtest.trial import Trial
 from vpcore.errors import ConfigError, ResultsError, VpError
-from vpcore.experiment.row_facts import gather, varied
+from vpcore.experiment.grouping import varied
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.tables import people_columns
 from vpcore.experiment.trades import Leader
 from vpcore_report import chart_data
+from vpcore_report.facts import gather
 from vpcore_report.page import Page
 from vpcore_report.write import heat_maps, make_page, write_report
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vpcore.experiment.row_facts import Facts
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.out_of_sample import split_summary
+from vpcore_report.facts import Facts
 from vpcore_report.page import Page
 
 _MOST_CHOICES = 30

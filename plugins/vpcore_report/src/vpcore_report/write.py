@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from vpcore.errors import ConfigError, VpError
-from vpcore.experiment.row_facts import Facts, NothingToReport, gather, varied
+from vpcore.experiment.grouping import varied
 from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked
 from vpcore.experiment.trades import Leader
 from vpcore.inference.blocks import datasets_of
@@ -23,6 +23,7 @@ from vpcore.signal import DIAGNOSTICS, read_diagnostics
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S
 from vpcore_report import chart_data, charts, robustness
+from vpcore_report.facts import Facts, NothingToReport, gather
 from vpcore_report.page import Page
 from vpcore_report.style import WIDTH, Paint, render
 

@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import polars as pl
+import polars as pl
+
+from vpcore.errors import ResultsError, did_you_mean, listed
+from vpcore.experiment.tables import HEADINGS
+from vpcore.inference.ranking import EVIDENCE
+from vpcore.results import LOWER_IS_BETTER, ROW_KEY
 
 MOST_COLUMNS = 40
 """Values of the setting across a table of two; more do not fit a screen."""
 
-_ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
 _HEAT = ((178, 24, 43), (33, 102, 172))
+_ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
+TRIAL_AXES = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
 
 
 def figure_of(sort: str) -> str:
     """Return the figure that groups are made of: an order by evidence goes by `p_adj`."""
-    from vpcore.inference.ranking import EVIDENCE
-
     return "p_adj" if sort == EVIDENCE else sort
+
+
+def varied(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Return rows with every setting that varies among them as a column of text or numbers, and its names.
+
+    Settings of runs come first, then those of trials; in each group the setting with the most values first.
+    """
+    runs = rows.unique("run_id", keep="any").sort("run_id")
+    settings = {
+        row["run_id"]: {
+            name: plain(value)
+            for column in ("signal_params_json", "scoring_json")
+            for name, value in json.loads(row[column] or "{}").items()
+        }
+        for row in runs.iter_rows(named=True)
+    }
+    names = sorted({name for values in settings.values() for name in values} - set(TRIAL_AXES))
+    count = {name: len({values.get(name) for values in settings.values()}) for name in names}
+    own = sorted((name for name in names if count[name] > 1), key=lambda name: (-count[name], name))
+    for name in own:
+        column = [settings[run].get(name) for run in rows["run_id"].to_list()]
+        rows = rows.with_columns(pl.Series(name, column, strict=False, dtype=_type_of(column)))
+    unique = {name: rows[name].n_unique() for name in TRIAL_AXES}
+    trial = sorted((name for name in TRIAL_AXES if unique[name] > 1), key=lambda name: -unique[name])
+    return rows.sort(ROW_KEY), [*own, *trial]
+
+
+def _type_of(column: Sequence[Any]) -> Any:
+    numbers = all(
+        value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in column
+    )
+    return pl.Float64 if numbers else pl.String
+
+
+def plain(value: Any) -> Any:
+    """Return a number or text as it is, and any other value as JSON."""
+    return value if isinstance(value, (int, float, str)) else json.dumps(value, separators=(",", ":"))
 
 
 def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
@@ -31,12 +72,6 @@ def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     ResultsError
         If `wanted` has an unknown name.
     """
-    import polars as pl
-
-    from vpcore.errors import ResultsError, did_you_mean, listed
-    from vpcore.experiment.row_facts import TRIAL_AXES, varied
-    from vpcore.experiment.tables import HEADINGS
-
     frame, names = varied(rows)
     frame = frame.with_columns(pl.col(column).alias(name) for name, column in _ALWAYS.items())
     valid = [*_ALWAYS, *names, *(name for name in TRIAL_AXES if name not in names)]
@@ -52,10 +87,6 @@ def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
 
 def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
     """Return one line per value of a setting: the best figure and its row, the median, the number; the best first."""
-    import polars as pl
-
-    from vpcore.results import LOWER_IS_BETTER
-
     figure = figure_of(sort)
     lower = figure in LOWER_IS_BETTER
     best = pl.col(figure).min() if lower else pl.col(figure).max()
@@ -80,10 +111,6 @@ def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
     ``signal.setting`` where several signals exist. The ``spread`` of a setting is the distance between the medians of
     its values; the widest comes first.
     """
-    import polars as pl
-
-    from vpcore.experiment.row_facts import TRIAL_AXES, varied
-
     figure = figure_of(sort)
     table, names = varied(rows)
     signals = sorted(set(rows["signal_name"].to_list()))
@@ -117,10 +144,6 @@ def pareto(rows: pl.DataFrame) -> pl.DataFrame:
 
     Of rows that are equal in both, the first by key is kept.
     """
-    import polars as pl
-
-    from vpcore.results import ROW_KEY
-
     known = rows.filter(pl.col("net_pnl_ticks").is_not_null() & pl.col("events_per_hour").is_not_null())
     order = ["events_per_hour", "net_pnl_ticks", *ROW_KEY]
     known = known.sort(order, descending=[True, True] + [False] * len(ROW_KEY))
@@ -136,10 +159,6 @@ def pivoted(rows: pl.DataFrame, down: str, across: str, sort: str) -> tuple[list
     ResultsError
         If a setting is unknown, both are the same, or the table would have too many columns.
     """
-    import polars as pl
-
-    from vpcore.errors import ResultsError
-
     if down == across:
         raise ResultsError(f"--pivot takes two settings that differ, was '{down}' twice.")
     frame = with_settings(rows, [down, across])

@@ -12,6 +12,7 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
+from vpcore.experiment.grouping import plain
 from vpcore.experiment.leaderboard import Leaderboard, is_experiment, leaderboard
 from vpcore.experiment.run import harness_config, runs_of
 from vpcore.experiment.tables import SEARCHED
@@ -19,12 +20,9 @@ from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import too_few
 from vpcore.inference.out_of_sample import OutOfSample
 from vpcore.inference.ranking import Evidence
-from vpcore.results import ROW_KEY
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
-
-TRIAL_AXES = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
 
 
 class NothingToReport(ResultsError):
@@ -144,7 +142,7 @@ def _settings_lines(meta: Mapping[str, Any]) -> dict[str, str]:
     for title, column in (("Parameters", "signal_params_json"), ("Scoring", "scoring_json"), ("Trades", "eval_json")):
         values = json.loads(meta[column] or "{}")
         if values:
-            found[title] = ", ".join(f"{name} {_plain(value)}" for name, value in values.items())
+            found[title] = ", ".join(f"{name} {plain(value)}" for name, value in values.items())
     return found
 
 
@@ -168,42 +166,6 @@ def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str]) -
         until=_computed(workspace, rows),
         splits=board.splits,
     )
-
-
-def varied(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Return rows with every setting that varies among them as a column of text or numbers, and its names.
-
-    Settings of runs come first, then those of trials; in each group the setting with the most values first.
-    """
-    runs = rows.unique("run_id", keep="any").sort("run_id")
-    settings = {
-        row["run_id"]: {
-            name: _plain(value)
-            for column in ("signal_params_json", "scoring_json")
-            for name, value in json.loads(row[column] or "{}").items()
-        }
-        for row in runs.iter_rows(named=True)
-    }
-    names = sorted({name for values in settings.values() for name in values} - set(TRIAL_AXES))
-    count = {name: len({values.get(name) for values in settings.values()}) for name in names}
-    own = sorted((name for name in names if count[name] > 1), key=lambda name: (-count[name], name))
-    for name in own:
-        column = [settings[run].get(name) for run in rows["run_id"].to_list()]
-        rows = rows.with_columns(pl.Series(name, column, strict=False, dtype=_type_of(column)))
-    unique = {name: rows[name].n_unique() for name in TRIAL_AXES}
-    trial = sorted((name for name in TRIAL_AXES if unique[name] > 1), key=lambda name: -unique[name])
-    return rows.sort(ROW_KEY), [*own, *trial]
-
-
-def _type_of(column: Sequence[Any]) -> Any:
-    numbers = all(
-        value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in column
-    )
-    return pl.Float64 if numbers else pl.String
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (int, float, str)) else json.dumps(value, separators=(",", ":"))
 
 
 def _counted(count: int, what: str) -> str:

@@ -18,11 +18,11 @@ from vpcore.cli import app as cli
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.experiment.audit import audit
-from vpcore.experiment.row_facts import gather
 from vpcore.experiment.run import harness_config, run_experiment
 from vpcore.experiment.track import track_experiment
 from vpcore.serving.promote import promote
 from vpcore.testing import synthetic_dataset
+from vpcore_report.facts import gather
 
 FIGURES = (
     "p_adj", "q_random", "dsr", "pbo", "n_trials", "p_random", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi",
