@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption
+from vpcore.cli.common import JsonOption, RootOption, emit_json, emit_table, fail, open_workspace, progress, say
 
 
 def audit(
@@ -19,7 +19,6 @@ def audit(
 
     Exits 1 if a comparison that requires equality differs.
     """
-    from vpcore.cli.common import emit_json, emit_table, fail, open_workspace, progress, say
     from vpcore.experiment.audit import audit as audit_row
 
     workspace = open_workspace(root)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from json import JSONDecodeError, loads
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
+from vpcore.cli.common import (
+    EXIT_REFUSED,
+    JsonOption,
+    RootOption,
+    current_plugins,
+    emit_json,
+    emit_table,
+    failed_rows,
+    open_workspace,
+    say,
+    say_failed,
+)
+from vpcore.errors import ConfigError, listed
 
 if TYPE_CHECKING:
     from vpcore.dataset import Dataset
@@ -31,9 +45,6 @@ def check(
 
     Reads only. Exits 1 if a check fails.
     """
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, open_workspace, say, say_failed
-    from vpcore.errors import ConfigError, listed
-
     plugins = current_plugins()
     installed = plugins.components("signal")
     if bool(names) == every:
@@ -66,9 +77,6 @@ def check(
 
 def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: str | None) -> dict[str, Any]:
     """Return the report of one signal. After a failed import or construction, its only check is ``load``."""
-    from dataclasses import asdict
-
-    from vpcore.errors import ConfigError
     from vpcore.signal.conformance.check import check_signal
 
     given = parameters(params_json)
@@ -93,10 +101,6 @@ def _checked(plugins: Plugins, name: str, dataset: Dataset | None, params_json: 
 
 def parameters(text: str | None) -> dict[str, Any]:
     """Return ``--params-json`` as a dictionary."""
-    from json import JSONDecodeError, loads
-
-    from vpcore.errors import ConfigError
-
     if text is None:
         return {}
     try:

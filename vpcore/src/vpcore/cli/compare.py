@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, DatasetOption, JsonOption, RootOption, SignalOption
+from vpcore.cli.common import (
+    CsvOption,
+    DatasetOption,
+    JsonOption,
+    RootOption,
+    SignalOption,
+    emit_json,
+    emit_table,
+    open_workspace,
+    say,
+)
+from vpcore.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +67,6 @@ def compare(
     csv: CsvOption = False,
 ) -> None:
     """Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders."""
-    from vpcore.cli.common import open_workspace
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
 
@@ -109,8 +120,6 @@ class View:
     pareto: bool = False
 
     def __post_init__(self) -> None:
-        from vpcore.errors import ConfigError
-
         given = {"--by": self.by, "--pivot": self.pivot, "--marginals": self.marginals, "--pareto": self.pareto}
         several = [name for name, value in given.items() if value]
         if len(several) > 1:
@@ -127,7 +136,6 @@ def show(
     nothing: str = "There are no rows.",
 ) -> None:
     """Print ranked rows, cautions, and the verdicts on the leaders."""
-    from vpcore.cli.common import emit_table, say
     from vpcore.experiment.tables import EXPORTED, LEGEND, SPARE, for_people, people_columns, ranked
     from vpcore.inference.evidence import too_few
     from vpcore.inference.out_of_sample import split_summary
@@ -177,8 +185,6 @@ def show(
 def _emit_json(
     board: Leaderboard, found: pl.DataFrame, rows: list[dict[str, Any]], sort: str, least: int, n_few: int
 ) -> None:
-    from vpcore.cli.common import emit_json
-
     emit_json(
         {
             "sort": sort,
@@ -194,9 +200,6 @@ def _emit_json(
 
 
 def _groups(rows: pl.DataFrame, sort: str, view: View, *, json: bool, csv: bool) -> None:
-    import sys
-
-    from vpcore.cli.common import emit_json, emit_table
     from vpcore.experiment.grouping import figure_of, grouped, marginals, pivoted, print_pivot
 
     by, figure = view.by, figure_of(sort)

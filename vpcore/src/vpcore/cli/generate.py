@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, StrictTrackingOption
+from vpcore.cli.common import (
+    JsonOption,
+    RootOption,
+    StrictTrackingOption,
+    emit_json,
+    open_workspace,
+    progress,
+    say,
+    say_hook_failures,
+)
 
 
 def generate(
@@ -16,9 +26,6 @@ def generate(
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
     """Generate the dataset of a pipeline. An existing dataset is verified and left unchanged."""
-    import time
-
-    from vpcore.cli.common import emit_json, open_workspace, progress, say, say_hook_failures
     from vpcore.generation.generate import Progress, generate_dataset
 
     workspace = open_workspace(root)

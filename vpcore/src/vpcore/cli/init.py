@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import NestedOption
+from vpcore.cli.common import NestedOption, refuse_nested, say
 
 
 def init(
@@ -18,7 +18,6 @@ def init(
 
     Existing files keep their content.
     """
-    from vpcore.cli.common import refuse_nested, say
     from vpcore.workspace import Workspace
 
     if not nested:

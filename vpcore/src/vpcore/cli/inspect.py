@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption
+from vpcore.cli.common import JsonOption, emit_json, progress
 
 if TYPE_CHECKING:
     from vpcore.source.inspect import Inspection
@@ -18,7 +18,6 @@ def inspect(
     json: JsonOption = False,
 ) -> None:
     """Show the content of a file: schema, symbols, span, records by action, snapshot, data quality."""
-    from vpcore.cli.common import emit_json, progress
     from vpcore.source.inspect import inspect_file
 
     with progress(f"Reading {file.name}") as update:

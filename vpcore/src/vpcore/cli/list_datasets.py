@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.cli.common import CsvOption, JsonOption, RootOption, emit_json, emit_table, open_workspace, say
+from vpcore.errors import VpError
 
 if TYPE_CHECKING:
     from vpcore.dataset import DatasetInfo
@@ -22,9 +23,6 @@ def list_datasets(
     csv: CsvOption = False,
 ) -> None:
     """List the datasets: id, symbol, span, bins, share of valid bins, size, time of creation."""
-    from vpcore.cli.common import emit_json, emit_table, open_workspace, say
-    from vpcore.errors import VpError
-
     workspace = open_workspace(root)
     if details is not None:
         emit_json(workspace.datasets.manifest(details))

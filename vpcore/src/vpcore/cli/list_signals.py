@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import EXIT_INPUT, JsonOption
+from vpcore.cli.common import (
+    EXIT_INPUT,
+    JsonOption,
+    current_plugins,
+    emit_json,
+    emit_table,
+    failed_rows,
+    say_failed,
+    shown,
+)
 
 if TYPE_CHECKING:
     from vpcore.plugins.manager import FailedPlugin, Plugins, Registered
@@ -20,8 +29,6 @@ def list_signals(
     json: JsonOption = False,
 ) -> None:
     """List the signals: name, summary, package, version, and failures. Works outside a workspace too."""
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say_failed
-
     plugins = current_plugins()
     installed = plugins.components("signal")
     wanted = list(names) if names else list(installed)
@@ -93,8 +100,6 @@ def _details(cls: Any) -> dict[str, Any]:
 
 
 def _print_details(signal: dict[str, Any], *, first: bool) -> None:
-    from vpcore.cli.common import emit_table, shown
-
     if not first:
         print()
     print(f"{signal['name']}  {signal['summary']}")

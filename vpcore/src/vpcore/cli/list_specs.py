@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.cli.common import CsvOption, JsonOption, RootOption, emit_table, open_workspace, say
 from vpcore.errors import ConfigError
 
 USES = {"pipeline": "capture.symbol", "serving": "pipeline", "experiment": "serving"}
@@ -13,8 +13,6 @@ USES = {"pipeline": "capture.symbol", "serving": "pipeline", "experiment": "serv
 
 def list_specs(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
     """List the specs: kind, name, spec or symbol below, file."""
-    from vpcore.cli.common import emit_table, open_workspace, say
-
     store = open_workspace(root).specs
     rows = []
     for kind, path in store.files():

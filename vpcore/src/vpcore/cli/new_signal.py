@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import enum
+import keyword
+import re
+import shutil
+import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from vpcore.cli.common import current_plugins, say
+from vpcore.errors import ConfigError
 
 if TYPE_CHECKING:
     from vpcore.plugins.manager import Plugins
@@ -51,8 +58,6 @@ def new_signal(
 
     Existing files keep their content.
     """
-    from vpcore.cli.common import current_plugins, say
-
     folder = write_package(name, kind, directory, current_plugins())
     print(folder)
     say("Next:")
@@ -69,10 +74,6 @@ def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> P
     ConfigError
         If the name is invalid or taken, or the folder exists or is read-only.
     """
-    import shutil
-
-    from vpcore.errors import ConfigError
-
     files = _render(_checked(name, plugins), kind)
     folder = directory.expanduser() / f"vp-signal-{name.replace('_', '-')}"
     made = False
@@ -98,10 +99,6 @@ def write_package(name: str, kind: Kind, directory: Path, plugins: Plugins) -> P
 
 def _checked(name: str, plugins: Plugins) -> str:
     """Return a valid and free name of a signal, or raise a ConfigError."""
-    import re
-
-    from vpcore.errors import ConfigError
-
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or len(name) > _LONGEST:
         plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
         fix = f" Write: vp new-signal {plain}" if plain and plain != name and len(plain) <= _LONGEST else ""
@@ -123,9 +120,6 @@ def _checked(name: str, plugins: Plugins) -> str:
 
 def _render(name: str, kind: Kind) -> dict[str, str]:
     """Return the files of the package by their paths in it."""
-    import keyword
-    import re
-    import string
     from importlib import resources
 
     from vpcore import __version__

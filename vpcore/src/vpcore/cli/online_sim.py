@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from json import loads
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption
+from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption, emit_json, emit_table, open_workspace, progress, say
+from vpcore.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from vpcore.backtest.config import EvalConfig
@@ -61,9 +63,6 @@ def online_sim(
     Exits 1 if the 99th percentile exceeds the budget, 2 if a streamed value differs from its batch value for another
     reason.
     """
-    from vpcore.cli.common import emit_json, open_workspace, say
-    from vpcore.errors import ConfigError, did_you_mean
-
     if bin_budget_ms <= 0:
         raise ConfigError("--bin-budget-ms", required="greater than 0 ms", was=f"{bin_budget_ms:g}")
     if sum(choice is not None for choice in (signal, run_id, serving)) != 1:
@@ -114,8 +113,6 @@ def _choose(
     serving: str | None,
     barriers: tuple[int | None, int | None],
 ) -> _Chosen:
-    from json import loads
-
     from vpcore.backtest.config import EvalConfig
     from vpcore.cli.check import parameters
     from vpcore.scoring import ScoringConfig
@@ -169,7 +166,6 @@ def _rules_of(
     wanted : (take-profit or None, stop or None)
         Values of ``--tp-ticks`` and ``--sl-ticks``.
     """
-    from vpcore.errors import ConfigError
     from vpcore.signal import MLSignal
 
     if not isinstance(signal, MLSignal):
@@ -192,7 +188,6 @@ def _rules_of(
 def _simulate(
     workspace: Workspace, dataset_id: str, chosen: _Chosen, budget_ms: float, from_raw: bool, retrain: Any
 ) -> Simulation:
-    from vpcore.cli.common import progress
     from vpcore.config.serialize import pipeline_of
     from vpcore.generation.generate import make_engine
     from vpcore.generation.sources import open_source
@@ -211,8 +206,6 @@ def _simulate(
 
 
 def _as_json(dataset_id: str, name: str, result: Simulation, retrain: str) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {
         "dataset_id": dataset_id,
         "signal": name,
@@ -247,10 +240,6 @@ def _why(fit: LateFit) -> str:
 
 
 def _print(dataset_id: str, name: str, result: Simulation, retrain: str) -> None:
-    from dataclasses import asdict
-
-    from vpcore.cli.common import emit_table
-
     rows = [{"stage": stage, **asdict(timing)} for stage, timing in result.stages.items()]
     units = [{key if key == "stage" else f"{key}_us": value for key, value in row.items()} for row in rows]
     emit_table(units, ("stage", "p50_us", "p95_us", "p99_us", "max_us"), title=f"{name} on {dataset_id}")
@@ -274,8 +263,6 @@ def _print(dataset_id: str, name: str, result: Simulation, retrain: str) -> None
 
 
 def _print_parity(result: Simulation) -> None:
-    from vpcore.cli.common import emit_table
-
     late = [fit for fit in result.late_fits if fit.n_differ]
     if not late:
         print("streamed values equal the batch values, byte for byte")

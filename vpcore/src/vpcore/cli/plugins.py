@@ -6,13 +6,21 @@ from typing import Any
 
 import typer
 
-from vpcore.cli.common import EXIT_INPUT, JsonOption
+from vpcore.cli.common import (
+    EXIT_INPUT,
+    JsonOption,
+    current_plugins,
+    emit_json,
+    emit_table,
+    failed_rows,
+    say,
+    say_failed,
+)
 from vpcore.errors import PluginError
 
 
 def plugins(json: JsonOption = False) -> None:
     """List the plugins, their components, and the failures."""
-    from vpcore.cli.common import current_plugins, emit_json, emit_table, failed_rows, say, say_failed
     from vpcore.plugins.manager import DISABLE_VARIABLE, HOOK_OF_KIND
 
     found = current_plugins()

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption, StrictTrackingOption
+from vpcore.cli.common import (
+    ExperimentArgument,
+    JsonOption,
+    RootOption,
+    StrictTrackingOption,
+    emit_json,
+    open_workspace,
+    say,
+    say_hook_failures,
+    shown,
+)
+from vpcore.errors import listed
 
 
 def promote(
@@ -31,10 +43,6 @@ def promote(
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
     """Publish a row of an experiment as a serving version, and move an alias to it."""
-    from dataclasses import asdict
-
-    from vpcore.cli.common import emit_json, open_workspace, say, say_hook_failures, shown
-    from vpcore.errors import listed
     from vpcore.serving.promote import promote as publish
 
     workspace = open_workspace(root)

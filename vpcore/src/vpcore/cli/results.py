@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json as json_module
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, DatasetOption, JsonOption, RootOption, SignalOption
+from vpcore.cli.common import (
+    CsvOption,
+    DatasetOption,
+    JsonOption,
+    RootOption,
+    SignalOption,
+    emit_json,
+    emit_table,
+    open_workspace,
+    say,
+)
+from vpcore.errors import ConfigError
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
 
@@ -21,9 +35,6 @@ def show(
     csv: CsvOption = False,
 ) -> None:
     """Show a run: its settings, every row, the best first, and the accuracy of a learning signal."""
-    import json as json_module
-
-    from vpcore.cli.common import emit_json, emit_table, open_workspace, say
     from vpcore.experiment.tables import EXPORTED, SPARE, for_people, people_columns, ranked, with_rates
     from vpcore.results import VECTORS
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
@@ -89,9 +100,6 @@ def _interval(figure: list[float | None]) -> str:
 
 def compact(root: RootOption = None, json: JsonOption = False) -> None:
     """Merge the parts of the results store. Queries give the same rows. Other processes may read and write."""
-    from dataclasses import asdict
-
-    from vpcore.cli.common import emit_json, open_workspace, say
     from vpcore.results import compact as merge
 
     workspace = open_workspace(root)
@@ -113,10 +121,6 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write the rows, failed rows included, with their settings into one file for other tools."""
-    import io
-
-    from vpcore.cli.common import open_workspace, say
-    from vpcore.errors import ConfigError
     from vpcore.storage.atomic import storage_errors, write_atomic
 
     workspace = open_workspace(root)

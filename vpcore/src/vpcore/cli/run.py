@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption, StrictTrackingOption
+from vpcore.cli.common import (
+    EXIT_INPUT,
+    EXIT_REFUSED,
+    ExperimentArgument,
+    JsonOption,
+    RootOption,
+    StrictTrackingOption,
+    emit_json,
+    emit_table,
+    open_workspace,
+    say,
+)
+from vpcore.errors import ConfigError
 
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig, Search
@@ -32,7 +45,6 @@ def run(
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
     """Run an experiment: generate missing datasets, evaluate missing rows, and rank all rows."""
-    from vpcore.cli.common import EXIT_REFUSED, open_workspace, say
     from vpcore.cli.watch import say_report, watched
     from vpcore.experiment.adaptive_search import with_proposals
     from vpcore.experiment.run import harness_config, run_experiment
@@ -67,7 +79,6 @@ def run(
 def _options(given: list[str]) -> dict[str, Any]:
     """Return ``NAME=VALUE`` options as a mapping. Values are YAML."""
     from vpcore.config.loader import parse_document
-    from vpcore.errors import ConfigError
 
     found: dict[str, Any] = {}
     for text in given:
@@ -85,9 +96,6 @@ def _say_plan(
     retry_failed: bool,
     json: bool,
 ) -> None:
-    from dataclasses import asdict
-
-    from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
     from vpcore.experiment.plan import shared_work
     from vpcore.experiment.preflight import without_data
@@ -155,8 +163,6 @@ def _say_plan(
 
 def _stop_if(lacking: list[str]) -> None:
     """Name the sessions that lack data, and exit like ``vp run``."""
-    from vpcore.cli.common import EXIT_INPUT, say
-
     for text in lacking:
         say(f"Error: {text}")
     if lacking:
@@ -177,7 +183,6 @@ def _searching(name: str, search: Search, undecided: int) -> str:
 
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
-    from vpcore.cli.common import emit_json, say
     from vpcore.cli.compare import View, evidence_json, show
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import ranked

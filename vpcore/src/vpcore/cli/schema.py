@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vpcore.cli.common import emit_json
+from vpcore.errors import ConfigError, did_you_mean, listed
 
 
 def schema(
@@ -20,12 +24,8 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON schemas of the specs."""
-    import json
-
-    from vpcore.cli.common import emit_json
     from vpcore.config.store import MODELS
     from vpcore.config.workspace import WorkspaceSpec
-    from vpcore.errors import ConfigError, did_you_mean, listed
 
     schemas = {name: model.model_json_schema() for name, model in (MODELS | {"workspace": WorkspaceSpec}).items()}
     if kind is not None and kind not in schemas:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import CsvOption, JsonOption, RootOption
+from vpcore.cli.common import CsvOption, JsonOption, RootOption, emit_json, emit_table, open_workspace, say
+from vpcore.errors import RegistryError
 
 if TYPE_CHECKING:
     from vpcore.registry import Publication
@@ -18,8 +20,6 @@ Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in
 
 def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
     """List the published versions, the latest first: id, aliases, signal, symbol, threshold, barriers, verdict."""
-    from vpcore.cli.common import emit_table, open_workspace, say
-    from vpcore.errors import RegistryError
     from vpcore.serving.spec import list_published
 
     rows = []
@@ -53,7 +53,6 @@ def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOpt
 
 def show(version: Version, root: RootOption = None, json: JsonOption = False) -> None:
     """Show a published version, its file checked against the published digest."""
-    from vpcore.cli.common import emit_json, open_workspace
     from vpcore.serving.spec import published
 
     found = published(open_workspace(root).registry, version)
@@ -71,9 +70,6 @@ def diff(
     csv: CsvOption = False,
 ) -> None:
     """Show every setting that differs between two published versions."""
-    from dataclasses import asdict
-
-    from vpcore.cli.common import emit_table, open_workspace
     from vpcore.serving.spec import diff as differences
     from vpcore.serving.spec import published
 
@@ -90,10 +86,6 @@ def history(
     csv: CsvOption = False,
 ) -> None:
     """Show every move of an alias, the latest first: who, when, from, to, why."""
-    from dataclasses import asdict
-
-    from vpcore.cli.common import emit_table, open_workspace
-
     rows = [asdict(entry) for entry in open_workspace(root).registry.history(alias)]
     columns = ("at_utc", "who", "action", "alias", "from_id", "to_id", "forced", "why")
     emit_table(rows, columns, json=json, csv=csv, empty="Nothing was promoted yet.")
@@ -109,7 +101,6 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Move an alias to its previous version, or to a given version."""
-    from vpcore.cli.common import open_workspace
     from vpcore.serving.spec import roll_back
 
     _moved(roll_back(open_workspace(root).registry, alias, to=to, why=why), json)
@@ -123,7 +114,6 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write a version as one file that carries its digest, for a server on another host."""
-    from vpcore.cli.common import open_workspace, say
     from vpcore.storage.atomic import storage_errors, write_atomic
 
     found = open_workspace(root).registry.resolve(version)
@@ -142,7 +132,6 @@ def import_version(
     json: JsonOption = False,
 ) -> None:
     """Publish an exported version in this workspace after a check of its digest and content."""
-    from vpcore.cli.common import open_workspace
     from vpcore.serving.spec import import_version as publish
 
     _moved(publish(open_workspace(root).registry, file, alias, why=why), json)
@@ -153,15 +142,11 @@ def restore(
     root: RootOption = None,
 ) -> None:
     """Write the file of a published version again, from the registry's copy."""
-    from vpcore.cli.common import open_workspace
-
     registry = open_workspace(root).registry
     print(registry.restore(registry.aliases().get(version, version)))
 
 
 def _moved(done: Publication, json: bool) -> None:
-    from vpcore.cli.common import emit_json, say
-
     if json:
         emit_json({"alias": done.alias, "serving_id": done.serving_id, "previous": done.previous, "path": done.path})
     else:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import ExperimentArgument, JsonOption, RootOption
+from vpcore.cli.common import (
+    EXIT_REFUSED,
+    ExperimentArgument,
+    JsonOption,
+    RootOption,
+    emit_json,
+    open_workspace,
+    progress,
+    say,
+)
 
 
 def track(
@@ -16,9 +26,6 @@ def track(
     json: JsonOption = False,
 ) -> None:
     """Report the stored runs of an experiment to its tracker, each run once."""
-    from dataclasses import asdict
-
-    from vpcore.cli.common import EXIT_REFUSED, emit_json, open_workspace, progress, say
     from vpcore.experiment.run import harness_config
     from vpcore.experiment.track import track_experiment
 

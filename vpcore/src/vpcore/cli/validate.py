@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import EXIT_INPUT, JsonOption, RootOption
-from vpcore.errors import ConfigError, VpError
+from vpcore.cli.common import EXIT_INPUT, JsonOption, RootOption, emit_table, open_workspace, say
+from vpcore.errors import ConfigError, VpError, did_you_mean, listed
 
 if TYPE_CHECKING:
     from vpcore.config.store import ConfigStore
@@ -31,8 +31,6 @@ def validate(
     json: JsonOption = False,
 ) -> None:
     """Check specs and their references, signal parameters and sweep axes included. Reads specs only."""
-    from vpcore.cli.common import emit_table, open_workspace, say
-
     workspace = open_workspace(root)
     store = workspace.specs
     rows: list[dict[str, Any]] = []
@@ -59,7 +57,6 @@ def validate(
 
 def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
     from vpcore.config.store import kind_of
-    from vpcore.errors import did_you_mean, listed
 
     everything = store.files()
     if not files:

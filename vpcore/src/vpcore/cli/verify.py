@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption
+from vpcore.cli.common import JsonOption, RootOption, emit_json, emit_table, fail, open_workspace, progress, say
 
 
 def verify(
@@ -19,7 +19,6 @@ def verify(
 
     Exits 1 if a file differs.
     """
-    from vpcore.cli.common import emit_json, emit_table, fail, open_workspace, progress, say
     from vpcore.dataset import verify_files
     from vpcore.generation.generate import rebuild as generate_again
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import EXIT_REFUSED, JsonOption
+from vpcore.cli.common import EXIT_REFUSED, JsonOption, current_plugins, emit_json, progress, say
+from vpcore.errors import ConfigError
 
 if TYPE_CHECKING:
     from vpcore_market.study import Study
@@ -48,9 +51,6 @@ def calibrate(
     Writes results.json, pictures and calibration.md. Needs no workspace. Exits 1 if over all signals a test does not
     keep its size.
     """
-    import sys
-
-    from vpcore.cli.common import current_plugins, emit_json, progress, say
     from vpcore_market.study.write import write_study
 
     study = _study(
@@ -93,8 +93,6 @@ def calibrate(
 def _study(values: dict[str, Any]) -> Study:
     from pydantic import ValidationError
 
-    from vpcore.cli.common import current_plugins
-    from vpcore.errors import ConfigError
     from vpcore_market.study.plan import Study, formula_signals
 
     plugins = current_plugins()
@@ -113,8 +111,6 @@ def _study(values: dict[str, Any]) -> Study:
 
 
 def _command(arguments: list[str]) -> str:
-    import shlex
-
     given = arguments[1:] if arguments[1:2] == ["calibrate"] else ["calibrate"]
     return shlex.join(["vp", *given])
 

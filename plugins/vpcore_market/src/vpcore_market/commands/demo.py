@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpcore.cli.common import NestedOption
+from vpcore.cli.common import EXIT_REFUSED, NestedOption, current_plugins, refuse_nested, say
+from vpcore.errors import PluginError, ResultsError
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -27,8 +30,6 @@ def demo(
     """
     from importlib import resources
 
-    from vpcore.cli.common import refuse_nested
-    from vpcore.errors import ResultsError
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.workspace import Workspace
 
@@ -63,9 +64,6 @@ def _require_packages() -> None:
     PluginError
         If one is missing; the message names all missing packages.
     """
-    from vpcore.cli.common import current_plugins
-    from vpcore.errors import PluginError
-
     plugins = current_plugins()
     needed = (("command", "plot", "vpcore-report"), ("signal", "ads", "vpcore-signals-stat"))
     missing = [package for kind, name, package in needed if name not in plugins.components(kind)]
@@ -75,8 +73,6 @@ def _require_packages() -> None:
 
 def _publish(row: str, alpha: float, root: list[str]) -> None:
     """Promote a row; if the gate refuses, override it with a reason."""
-    from vpcore.cli.common import EXIT_REFUSED
-
     promote = ["promote", "demo", "--row", row, "--alias", "demo", *root]
     if _step("The best row becomes a published version, if its evidence will do", promote, may=EXIT_REFUSED):
         planted = "its effect is planted" if alpha else "it has no effect at all"
@@ -86,11 +82,7 @@ def _publish(row: str, alpha: float, root: list[str]) -> None:
 
 def _step(title: str, arguments: list[str], may: int = 0) -> int:
     """Print a command and run it in this process. Return 0, or the allowed exit code `may`."""
-    import shlex
-    import time
-
     from vpcore.cli.app import run
-    from vpcore.cli.common import say
 
     say(f"\n== {title}\n$ {shlex.join(['vp', *arguments])}")
     began = time.perf_counter()
@@ -102,8 +94,6 @@ def _step(title: str, arguments: list[str], may: int = 0) -> int:
 
 
 def _summary(workspace: Workspace, picture: Path, alpha: float) -> None:
-    from vpcore.cli.common import say
-
     root = workspace.root
     say(f"\n== What was made, in {root}")
     paths: list[tuple[str, list[Path]]] = [

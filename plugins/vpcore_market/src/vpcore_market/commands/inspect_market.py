@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption
+from vpcore.cli.common import JsonOption, emit_json, emit_table, say
 from vpcore.errors import ConfigError
 
 _LONGEST_S = 4 * 3600.0
@@ -30,7 +30,6 @@ def inspect_market(
     json: JsonOption = False,
 ) -> None:
     """Measure spread, depth, sizes and rhythm of a file's market, beside two simulated markets of the same length."""
-    from vpcore.cli.common import emit_json, emit_table, say
     from vpcore.source.protocol import utc
     from vpcore_market.params import SyntheticParams
     from vpcore_market.stylised_facts import facts_of_file, facts_of_market

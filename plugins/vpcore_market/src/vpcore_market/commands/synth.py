@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import json as json_module
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption
+from vpcore.cli.common import JsonOption, RootOption, emit_json, open_workspace, say
 from vpcore.errors import ConfigError, SourceError, VpError
 
 if TYPE_CHECKING:
@@ -54,7 +56,6 @@ def synth(
     json: JsonOption = False,
 ) -> None:
     """Simulate a market order by order and write it as a DBN file that any reader of Databento files can read."""
-    from vpcore.cli.common import emit_json, open_workspace, say
     from vpcore_market.source import parse_params
 
     if records is not None and minutes is not None:
@@ -167,8 +168,6 @@ def _default_path(workspace: Workspace | None, params: SyntheticParams, date: st
 
 def _write(path: Path, params: SyntheticParams, force: bool) -> tuple[SyntheticReport, bool]:
     """Write the file; an existing one of the same bytes stays, one of others only goes if `force` says so."""
-    from dataclasses import replace
-
     from vpcore.canonical import file_digest
     from vpcore_market.source import write_synthetic
 
@@ -192,7 +191,6 @@ def _pipeline_text(
     name: str, workspace: Workspace | None, report: SyntheticReport, zone: str, *, explicit: bool
 ) -> str:
     """Return a pipeline spec that reads the whole file, or its first 23 hours."""
-    import json as json_module
     from zoneinfo import ZoneInfo
 
     seconds = min((report.end_ns - report.start_ns) // 10**9, _LONGEST_WINDOW_S)
@@ -239,8 +237,6 @@ def _write_pipeline(workspace: Workspace, name: str, text: str, force: bool) -> 
 
 
 def _as_dict(report: SyntheticReport, fresh: bool, spec: Path | None) -> dict[str, Any]:
-    from dataclasses import asdict
-
     found = asdict(report)
     found["params"] = report.params.model_dump()
     return found | {"written": fresh, "pipeline": spec}

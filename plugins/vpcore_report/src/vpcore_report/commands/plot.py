@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import RootOption
+from vpcore.cli.common import RootOption, open_workspace
+from vpcore.errors import ConfigError, ResultsError, listed
 
 if TYPE_CHECKING:
     from vpcore.dataset import Dataset
@@ -27,8 +30,6 @@ def plot(
     root: RootOption = None,
 ) -> None:
     """Draw net flow around the mid, the mid with entries and exits, and the signal, as a PNG."""
-    from vpcore.cli.common import open_workspace
-
     print(draw(open_workspace(root), name, row, out, minutes, start_minute))
 
 
@@ -36,8 +37,6 @@ def draw(
     workspace: Workspace, name: str, row: str | None, out: Path | None, minutes: float, start_minute: float | None
 ) -> Path:
     """Draw a row and return the file. `name` is a run or a row; `row` chooses a row of the run."""
-    from functools import partial
-
     from vpcore.experiment.trades import Leader
     from vpcore.units import NS_PER_S
     from vpcore_report import chart_data, charts
@@ -67,7 +66,6 @@ def draw(
 
 
 def _first_bin(start_minute: float, dataset: Dataset) -> int:
-    from vpcore.errors import ConfigError
     from vpcore.units import NS_PER_S
 
     start = round(start_minute * 60 * NS_PER_S / dataset.cell_width_ns)
@@ -87,8 +85,6 @@ def png_path(out: Path | None, default: str = "row.png") -> Path:
     ConfigError
         If `out` has another ending than ``.png``, or its folder does not exist.
     """
-    from vpcore.errors import ConfigError
-
     path = out if out is not None else Path(default)
     if path.suffix.lower() != ".png":
         raise ConfigError("--out", was=str(path), required="a file that ends in .png")
@@ -98,10 +94,6 @@ def png_path(out: Path | None, default: str = "row.png") -> Path:
 
 
 def _row(workspace: Workspace, name: str, row: str | None) -> dict[str, Any]:
-    from contextlib import suppress
-
-    from vpcore.errors import ResultsError, listed
-
     try:
         meta = workspace.results.find_run(name)
     except ResultsError:

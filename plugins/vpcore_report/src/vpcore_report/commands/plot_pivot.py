@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption
+from vpcore.cli.common import RootOption, open_workspace
 
 
 def plot_pivot(
@@ -20,9 +21,6 @@ def plot_pivot(
     root: RootOption = None,
 ) -> None:
     """Draw the median figure for every pair of values of two settings of an experiment, as a PNG."""
-    from functools import partial
-
-    from vpcore.cli.common import open_workspace
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
     from vpcore_report import chart_data, charts

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption
+from vpcore.cli.common import RootOption, open_workspace
 
 
 def report(
@@ -16,7 +16,6 @@ def report(
     root: RootOption = None,
 ) -> None:
     """Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance."""
-    from vpcore.cli.common import open_workspace
     from vpcore_report.write import write_report
 
     print(write_report(open_workspace(root), target, out))
