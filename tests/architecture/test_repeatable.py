@@ -7,8 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 TESTS = Path(__file__).parents[1]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from vpcore_signals_ml.labels import DOWN, NEVER, NONE, UNKNOWN, UP
 from vpcore_signals_ml.selection import MIN_PER_CLASS, Selection, balanced, choose, uniqueness

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from trade_rules import rules_of
 
 from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table

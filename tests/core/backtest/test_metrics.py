@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from trade_rules import rules_of
 
 from vpcore.backtest.costs import breakeven_rate, driftless_rate

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.cross_validation import Cuts, SplitSpec, cut_trades, make_cuts

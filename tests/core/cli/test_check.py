@@ -159,7 +159,7 @@ def test_a_dataset_of_a_workspace(vp, monkeypatch, tmp_path):
                 assert dataset_id == "some_id"
                 return data
 
-    monkeypatch.setattr("vpcore.cli.common.open_workspace", lambda root: Workspace)
+    monkeypatch.setattr("vpcore.cli.check.open_workspace", lambda root: Workspace)
     code, out, _ = vp("fine", "--dataset-id", "some_id", "--json")
     report = json.loads(out)["signals"][0]
     assert code == 0

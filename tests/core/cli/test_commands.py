@@ -14,8 +14,7 @@ import pytest
 import typer
 
 from vpcore import Component, ConfigError, RefusedError, Workspace, __version__, hookimpl
-from vpcore.cli import app as app_module
-from vpcore.cli import common
+from vpcore.cli import app as app_module, common
 from vpcore.cli.app import run
 from vpcore.cli.watch import details
 from vpcore.experiment.progress import SweepProgress

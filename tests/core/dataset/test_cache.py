@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from vpcore.dataset import ColumnCache, Dataset
-from vpcore.dataset import cache as cache_module
+from vpcore.dataset import ColumnCache, Dataset, cache as cache_module
 from vpcore.errors import StorageError
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from vpcore.dataset import DatasetWriter, verify_files, writer
 from vpcore.engine import FrameBlock

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from markets import INSTRUMENT, START_NS, TICK_INT, random_tape, without_times
 from naive_engine import NaiveEngine
 

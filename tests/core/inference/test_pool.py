@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from families import evidence_by_dataset
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from vpcore.backtest.cross_validation import SPLIT_COLUMNS
 from vpcore.inference.blocks import pnl_matrix

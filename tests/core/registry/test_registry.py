@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from vpcore.errors import RegistryError, StorageError
-from vpcore.registry import ServingRegistry, database, read_export, serving_id_of
-from vpcore.registry import registry as registry_module
+from vpcore.registry import ServingRegistry, database, read_export, registry as registry_module, serving_id_of
 
 
 def make(threshold=0.5, evidence=None):

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
 
 from vpcore.backtest.entries import detect

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from real_data import ESH4, ESH4_OPEN_NS, ESM4, HOUR_NS, needs_esh4, needs_esm4, read_records
 
 from vpcore.canonical import file_digest

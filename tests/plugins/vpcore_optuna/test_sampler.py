@@ -9,8 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from vpcore.sampler import Indices
 from vpcore.testing import sampler_checks

@@ -27,34 +27,31 @@ if TYPE_CHECKING:
     import pytest
 
     from vpcore.sampler import Sampler
-    from vpcore.signal.conformance.check import CheckReport as CheckReport
-    from vpcore.signal.conformance.check import CheckResult as CheckResult
-    from vpcore.signal.conformance.check import check_signal as check_signal
-    from vpcore.signal.conformance.check import signal_checks as signal_checks
-    from vpcore.signal.conformance.checks import CHECKS as CHECKS
-    from vpcore.signal.conformance.checks import GATE as GATE
+    from vpcore.signal.conformance.check import (
+        CheckReport as CheckReport,
+        CheckResult as CheckResult,
+        check_signal as check_signal,
+        signal_checks as signal_checks,
+    )
+    from vpcore.signal.conformance.checks import CHECKS as CHECKS, GATE as GATE
     from vpcore.signal.conformance.data import SessionData as SessionData
-    from vpcore.signal.conformance.proof import load_proof as load_proof
-    from vpcore.signal.conformance.proof import proof_key as proof_key
-    from vpcore.signal.conformance.proof import prove as prove
-    from vpcore.signal.conformance.proof import save_proof as save_proof
-    from vpcore.signal.conformance.synthetic import mirrored_dataset as mirrored_dataset
-    from vpcore.signal.conformance.synthetic import synthetic_dataset as synthetic_dataset
+    from vpcore.signal.conformance.proof import (
+        load_proof as load_proof,
+        proof_key as proof_key,
+        prove as prove,
+        save_proof as save_proof,
+    )
+    from vpcore.signal.conformance.synthetic import (
+        mirrored_dataset as mirrored_dataset,
+        synthetic_dataset as synthetic_dataset,
+    )
     from vpcore.source import Source, SourceRequest
     from vpcore.storage import Storage
     from vpcore.tracker import Tracker
 
-_HOMES = {
-    "check": "CheckReport CheckResult check_signal signal_checks",
-    "checks": "CHECKS GATE",
-    "data": "SessionData",
-    "proof": "load_proof proof_key prove save_proof",
-    "synthetic": "mirrored_dataset synthetic_dataset",
-}
-_SUITES = ["executor_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"]
-__all__ = sorted([*_SUITES, *(name for names in _HOMES.values() for name in names.split())])
 # Storage checks import no numba, and signal checks import no storage.
-__getattr__ = exports(__name__, "vpcore.signal.conformance", **_HOMES)
+__getattr__, _names = exports(__name__)
+__all__ = sorted([*_names, "executor_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"])
 
 
 def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:

@@ -26,8 +26,7 @@ from vpcore.source.dbn.source import DbnSource, DbnStream
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.source.protocol import Source, SourceRequest
 from vpcore.units import NS_PER_S, tick_to_int
-from vpcore_market.kernels import market as kernel
-from vpcore_market.kernels import matching, natural, queues
+from vpcore_market.kernels import market as kernel, matching, natural, queues
 from vpcore_market.params import (
     DEMO_ALPHA,
     LAST_QUIET_NS,

@@ -70,8 +70,7 @@ def diff(
     csv: CsvOption = False,
 ) -> None:
     """Show every setting that differs between two published versions."""
-    from vpcore.serving.spec import diff as differences
-    from vpcore.serving.spec import published
+    from vpcore.serving.spec import diff as differences, published
 
     registry = open_workspace(root).registry
     one, other = published(registry, a).spec, published(registry, b).spec

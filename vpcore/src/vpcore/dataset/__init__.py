@@ -7,28 +7,10 @@ from typing import TYPE_CHECKING
 from vpcore._lazy import exports
 
 if TYPE_CHECKING:
-    from vpcore.dataset.cache import ColumnCache
-    from vpcore.dataset.catalog import DatasetInfo, DatasetRegistry
-    from vpcore.dataset.dataset import Dataset
-    from vpcore.dataset.verify import FileCheck, VerifyReport, verify_files
-    from vpcore.dataset.writer import DatasetWriter
+    from vpcore.dataset.cache import ColumnCache as ColumnCache
+    from vpcore.dataset.catalog import DatasetInfo as DatasetInfo, DatasetRegistry as DatasetRegistry
+    from vpcore.dataset.dataset import Dataset as Dataset
+    from vpcore.dataset.verify import FileCheck as FileCheck, VerifyReport as VerifyReport, verify_files as verify_files
+    from vpcore.dataset.writer import DatasetWriter as DatasetWriter
 
-__getattr__ = exports(
-    __name__,
-    cache="ColumnCache",
-    dataset="Dataset",
-    catalog="DatasetInfo DatasetRegistry",
-    verify="FileCheck VerifyReport verify_files",
-    writer="DatasetWriter",
-)
-
-__all__ = [
-    "ColumnCache",
-    "Dataset",
-    "DatasetInfo",
-    "DatasetRegistry",
-    "DatasetWriter",
-    "FileCheck",
-    "VerifyReport",
-    "verify_files",
-]
+__getattr__, __all__ = exports(__name__)

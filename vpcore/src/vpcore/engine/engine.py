@@ -12,9 +12,7 @@ from vpcore.engine.frames import FrameBlock
 from vpcore.engine.params import EngineParams
 from vpcore.engine.quality import quality_block
 from vpcore.errors import EngineError
-from vpcore.kernels import bins as bn
-from vpcore.kernels import state as bk
-from vpcore.kernels import stream as sk
+from vpcore.kernels import bins as bn, state as bk, stream as sk
 from vpcore.kernels.flow import make_flow
 from vpcore.kernels.frame import N_GRID, make_params
 from vpcore.kernels.mechanics import chain_coefficients

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vpcore.kernels import bins as s
-from vpcore.kernels import state as b
+from vpcore.kernels import bins as s, state as b
 from vpcore.kernels.bins import Stream
 from vpcore.kernels.state import Book
 

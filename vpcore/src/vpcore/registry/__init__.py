@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from vpcore.registry.entries import AuditEntry, Publication, VersionInfo
-from vpcore.registry.registry import ServingRegistry
-from vpcore.registry.version import PublishedVersion, read_export, serving_id_of
-
-__all__ = [
-    "AuditEntry",
-    "Publication",
-    "PublishedVersion",
-    "ServingRegistry",
-    "VersionInfo",
-    "read_export",
-    "serving_id_of",
-]
+from vpcore.registry.entries import AuditEntry as AuditEntry, Publication as Publication, VersionInfo as VersionInfo
+from vpcore.registry.registry import ServingRegistry as ServingRegistry
+from vpcore.registry.version import (
+    PublishedVersion as PublishedVersion,
+    read_export as read_export,
+    serving_id_of as serving_id_of,
+)

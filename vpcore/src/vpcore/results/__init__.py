@@ -1,44 +1,21 @@
 """The results store: runs and their rows, appended in batches, read by everybody at any time."""
 
-from vpcore.results.compact import CompactReport, compact
-from vpcore.results.db import ResultsDB, StoredRun
-from vpcore.results.frames import in_order, newest
+from vpcore.results.compact import CompactReport as CompactReport, compact as compact
+from vpcore.results.db import ResultsDB as ResultsDB, StoredRun as StoredRun
+from vpcore.results.frames import in_order as in_order, newest as newest
 from vpcore.results.schema import (
-    COMBINATION,
-    LOWER_IS_BETTER,
-    RESULTS_VERSION,
-    ROW_KEY,
-    RUNS,
-    RUNS_META,
-    SORTABLE,
-    TRADES,
-    TRIAL_KEY,
-    VECTORS,
-    row_id,
-    run_id,
-    traded,
+    COMBINATION as COMBINATION,
+    LOWER_IS_BETTER as LOWER_IS_BETTER,
+    RESULTS_VERSION as RESULTS_VERSION,
+    ROW_KEY as ROW_KEY,
+    RUNS as RUNS,
+    RUNS_META as RUNS_META,
+    SORTABLE as SORTABLE,
+    TRADES as TRADES,
+    TRIAL_KEY as TRIAL_KEY,
+    VECTORS as VECTORS,
+    row_id as row_id,
+    run_id as run_id,
+    traded as traded,
 )
-from vpcore.results.writer import runs_frame
-
-__all__ = [
-    "COMBINATION",
-    "LOWER_IS_BETTER",
-    "RESULTS_VERSION",
-    "ROW_KEY",
-    "RUNS",
-    "RUNS_META",
-    "SORTABLE",
-    "TRADES",
-    "TRIAL_KEY",
-    "VECTORS",
-    "CompactReport",
-    "ResultsDB",
-    "StoredRun",
-    "compact",
-    "in_order",
-    "newest",
-    "row_id",
-    "run_id",
-    "runs_frame",
-    "traded",
-]
+from vpcore.results.writer import runs_frame as runs_frame

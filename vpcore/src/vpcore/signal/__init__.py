@@ -8,91 +8,51 @@ from vpcore._lazy import exports
 
 if TYPE_CHECKING:
     from vpcore.signal.base import (
-        BackgroundFit,
-        MLSignal,
-        PredictionMode,
-        Signal,
-        SignalContext,
-        SignalData,
-        SignalResult,
-        StatisticalSignal,
-        needs_score,
+        BackgroundFit as BackgroundFit,
+        MLSignal as MLSignal,
+        PredictionMode as PredictionMode,
+        Signal as Signal,
+        SignalContext as SignalContext,
+        SignalData as SignalData,
+        SignalResult as SignalResult,
+        StatisticalSignal as StatisticalSignal,
+        needs_score as needs_score,
     )
     from vpcore.signal.code import (
-        InstalledCode,
-        code_digest,
-        code_of,
-        core_digest,
-        declared_digests,
-        distribution_of,
-        imported_distributions,
-        require_core,
-        require_importable,
-        require_loaded_as,
+        InstalledCode as InstalledCode,
+        code_digest as code_digest,
+        code_of as code_of,
+        core_digest as core_digest,
+        declared_digests as declared_digests,
+        distribution_of as distribution_of,
+        imported_distributions as imported_distributions,
+        require_core as require_core,
+        require_importable as require_importable,
+        require_loaded_as as require_loaded_as,
     )
-    from vpcore.signal.diagnostics import DIAGNOSTICS, keep_diagnostics, read_diagnostics
-    from vpcore.signal.drivers import DeclaredData, SignalStream, batch, frames, share_in, stream
-    from vpcore.signal.extent import Extent
-    from vpcore.signal.frame import COLUMN_NAMES, GRID_NAMES, SignalFrame
-    from vpcore.signal.models import MODELS, PackedModel, keep_model, model_folder, pack_model, unpack_model
-    from vpcore.signal.params import SignalParams
+    from vpcore.signal.diagnostics import (
+        DIAGNOSTICS as DIAGNOSTICS,
+        keep_diagnostics as keep_diagnostics,
+        read_diagnostics as read_diagnostics,
+    )
+    from vpcore.signal.drivers import (
+        DeclaredData as DeclaredData,
+        SignalStream as SignalStream,
+        batch as batch,
+        frames as frames,
+        share_in as share_in,
+        stream as stream,
+    )
+    from vpcore.signal.extent import Extent as Extent
+    from vpcore.signal.frame import COLUMN_NAMES as COLUMN_NAMES, GRID_NAMES as GRID_NAMES, SignalFrame as SignalFrame
+    from vpcore.signal.models import (
+        MODELS as MODELS,
+        PackedModel as PackedModel,
+        keep_model as keep_model,
+        model_folder as model_folder,
+        pack_model as pack_model,
+        unpack_model as unpack_model,
+    )
+    from vpcore.signal.params import SignalParams as SignalParams
 
-__getattr__ = exports(
-    __name__,
-    models="MODELS PackedModel keep_model model_folder pack_model unpack_model",
-    base=(
-        "BackgroundFit MLSignal PredictionMode Signal SignalContext SignalData SignalResult StatisticalSignal "
-        "needs_score"
-    ),
-    diagnostics="DIAGNOSTICS keep_diagnostics read_diagnostics",
-    drivers="DeclaredData SignalStream batch frames share_in stream",
-    extent="Extent",
-    frame="COLUMN_NAMES GRID_NAMES SignalFrame",
-    params="SignalParams",
-    code=(
-        "InstalledCode code_digest code_of core_digest declared_digests distribution_of imported_distributions "
-        "require_core require_importable require_loaded_as"
-    ),
-)
-
-__all__ = [
-    "COLUMN_NAMES",
-    "DIAGNOSTICS",
-    "GRID_NAMES",
-    "BackgroundFit",
-    "DeclaredData",
-    "Extent",
-    "InstalledCode",
-    "MODELS",
-    "MLSignal",
-    "PredictionMode",
-    "Signal",
-    "SignalContext",
-    "SignalData",
-    "SignalFrame",
-    "SignalParams",
-    "SignalResult",
-    "SignalStream",
-    "StatisticalSignal",
-    "batch",
-    "code_digest",
-    "code_of",
-    "core_digest",
-    "declared_digests",
-    "distribution_of",
-    "frames",
-    "imported_distributions",
-    "keep_diagnostics",
-    "keep_model",
-    "model_folder",
-    "needs_score",
-    "PackedModel",
-    "pack_model",
-    "read_diagnostics",
-    "require_core",
-    "require_importable",
-    "require_loaded_as",
-    "share_in",
-    "stream",
-    "unpack_model",
-]
+__getattr__, __all__ = exports(__name__)

@@ -19,8 +19,8 @@ from vpcore.signal import (
     StatisticalSignal,
     batch,
     frames,
+    stream as stream_values,
 )
-from vpcore.signal import stream as stream_values
 from vpcore.signal.conformance.data import SessionData
 from vpcore.signal.conformance.model_checks import model_problem
 from vpcore.signal.conformance.variations import variations
