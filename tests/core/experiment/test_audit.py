@@ -79,7 +79,7 @@ def test_a_row_that_was_changed_is_caught(audited: Workspace, monkeypatch: pytes
 def test_the_command(audited: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from vpcore.cli import audit as command
 
-    monkeypatch.setattr("vpcore.cli.common.open_workspace", lambda root: audited)
+    monkeypatch.setattr(command, "open_workspace", lambda root: audited)
     command.audit("sweep", row=None, root=None, json=True)
     assert json.loads(capsys.readouterr().out)["passed"] is True
     command.audit("sweep", row=None, root=None, json=False)

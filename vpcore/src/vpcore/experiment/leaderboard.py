@@ -14,8 +14,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from vpcore.errors import ResultsError, SignalError, VpError, did_you_mean, listed
+from vpcore.experiment.adaptive_search import choices
+from vpcore.experiment.run import harness_config, runs_of
+from vpcore.experiment.session_members import pooled_rows
+from vpcore.experiment.tables import HEADINGS, with_rates
+from vpcore.inference.evidence import verdict
+from vpcore.inference.out_of_sample import SPLIT_FIGURES, out_of_sample
+from vpcore.inference.ranking import COMPUTED, EVIDENCE, FAMILY, Family, by_evidence, with_evidence
+from vpcore.results import ROW_KEY, SORTABLE, in_order
+from vpcore.results.frames import key_frame
+from vpcore.signal import InstalledCode, code_digest, core_digest, declared_digests
 
 if TYPE_CHECKING:
     import polars as pl
@@ -102,8 +117,6 @@ class Leaderboard:
     @property
     def best(self) -> RankedRow | None:
         """The best row by `select` with enough trades; of tied rows the first by key."""
-        import polars as pl
-
         rows = self.rows().filter(pl.col(self.select).is_not_null())
         return self.ranked_row(rows.row(0, named=True)) if rows.height else None
 
@@ -124,8 +137,6 @@ class Leaderboard:
 
     def verdict(self, row: Mapping[str, Any]) -> str:
         """Return the verdict on a row of `frame`: one sentence, no full stop."""
-        from vpcore.inference.evidence import verdict
-
         return verdict(row, self.evidence_of(row))
 
     def rows(
@@ -155,11 +166,6 @@ class Leaderboard:
         ResultsError
             If `sort` is unknown.
         """
-        import polars as pl
-
-        from vpcore.inference.ranking import EVIDENCE, by_evidence
-        from vpcore.results import in_order
-
         least = self.min_signals if min_signals is None else min_signals
         frame = self.frame
         self.require_figure(sort or self.select)
@@ -176,12 +182,6 @@ class Leaderboard:
 
     def require_figure(self, sort: str) -> None:
         """Refuse an unknown figure."""
-        from vpcore.errors import ResultsError, did_you_mean, listed
-        from vpcore.experiment.tables import HEADINGS
-        from vpcore.inference.out_of_sample import SPLIT_FIGURES
-        from vpcore.inference.ranking import COMPUTED, EVIDENCE
-        from vpcore.results import SORTABLE
-
         more = (*COMPUTED, "trades", "tp_resolved", "sessions_paid", "worst_session_net", *SPLIT_FIGURES)
         names = (*SORTABLE, EVIDENCE, *(name for name in more if name in self.frame.columns))
         if sort not in names:
@@ -228,12 +228,9 @@ def leaderboard(
         return _board(workspace, _stored(workspace, stale), stale=stale)
     if isinstance(target, str) and not is_experiment(workspace, target):
         return _of_run(workspace, target)
-    from vpcore.experiment.run import harness_config
 
     config = harness_config(workspace, target)
     if stale:
-        import polars as pl
-
         rows = _stored(workspace, True, config.select_metric).filter(pl.col("experiment_name") == config.name)
         return _board(workspace, rows, config, stale=True)
     return _of_experiment(workspace, config, per_session)
@@ -247,11 +244,6 @@ def is_experiment(workspace: Workspace, target: str) -> bool:
 
 def installed_code(workspace: Workspace) -> InstalledCode:
     """Return the digests of the core and of the installed signals, read as files without import."""
-    from contextlib import suppress
-
-    from vpcore.errors import SignalError
-    from vpcore.signal import InstalledCode, code_digest, core_digest, declared_digests
-
     components = workspace.plugins.components("signal")
     found = declared_digests({name: registered.component.target for name, registered in components.items()})
     others = [name for name in components if name not in found]
@@ -268,8 +260,6 @@ def _stored(workspace: Workspace, stale: bool, select: str = METRIC) -> pl.DataF
 
 
 def _of_run(workspace: Workspace, run_id: str) -> Leaderboard:
-    import polars as pl
-
     meta = workspace.results.find_run(run_id)
     code = installed_code(workspace)
     stale = (code.core, code.signals.get(meta["signal_name"])) != (meta["core_digest"], meta["code_digest"])
@@ -287,10 +277,6 @@ def _of_run(workspace: Workspace, run_id: str) -> Leaderboard:
 
 
 def _of_experiment(workspace: Workspace, config: ExperimentConfig, per_session: bool) -> Leaderboard:
-    from vpcore.experiment.run import runs_of
-    from vpcore.results import ROW_KEY
-    from vpcore.results.frames import key_frame
-
     runs = runs_of(workspace, config)
     if len(config.sessions) > 1 and not per_session:
         return _of_combinations(workspace, config, runs)
@@ -302,12 +288,6 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig, per_session: 
 
 
 def _of_combinations(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run]) -> Leaderboard:
-    import polars as pl
-
-    from vpcore.experiment.session_members import pooled_rows
-    from vpcore.inference.out_of_sample import out_of_sample
-    from vpcore.results import in_order
-
     rows, n_incomplete = pooled_rows(workspace, config, runs)
     splits, select = None, config.select_metric
     if config.eval.splits is not None:
@@ -318,11 +298,6 @@ def _of_combinations(workspace: Workspace, config: ExperimentConfig, runs: Seque
 
 
 def _with_splits(workspace: Workspace, board: Leaderboard, config: ExperimentConfig) -> Leaderboard:
-    from dataclasses import replace
-
-    from vpcore.inference.out_of_sample import SPLIT_FIGURES, out_of_sample
-    from vpcore.results import in_order
-
     assert config.eval.splits is not None
     full, splits = out_of_sample(
         workspace.results.with_vectors(board.frame),
@@ -349,9 +324,6 @@ def _board(
 
     Their families are whole in any case.
     """
-    from vpcore.experiment.tables import with_rates
-    from vpcore.inference.ranking import FAMILY, with_evidence
-
     rows, families = _with_families(workspace, rows, stale, config, runs, shown)
     ranked, evidence = with_evidence(workspace.results, rows, families, cache_dir=workspace.cache_dir)
     if shown is not None:
@@ -373,10 +345,7 @@ def _with_families(
     shown: pl.DataFrame | None,
 ) -> tuple[pl.DataFrame, dict[str, Family]]:
     """Return the rows of every family that has a shown row, with their families."""
-    import polars as pl
-
     from vpcore.canonical import digest
-    from vpcore.inference.ranking import FAMILY
 
     together = ["experiment_name", "dataset_id", "eval_json"]
     asked = rows if shown is None else rows.join(shown, on=shown.columns, how="semi")
@@ -396,8 +365,6 @@ def _with_families(
 
 
 def _family(experiment: str, dataset_id: str, min_trades: int, n_choices: int) -> Family:
-    from vpcore.inference.ranking import Family
-
     return Family(experiment, dataset_id, min_trades, n_choices)
 
 
@@ -405,30 +372,24 @@ def _selection(
     workspace: Workspace, experiment: str, config: ExperimentConfig | None, runs: Sequence[Run]
 ) -> tuple[int, int]:
     """Return `select.min_signals` of an experiment, and the number of rows that its search could have chosen."""
-    from vpcore.errors import VpError
-
     if config is None:
         spec = _spec(workspace, experiment)
         if spec is None:
             return MIN_SIGNALS, 0
         if spec.sweep.sample.method != "optuna":
             return spec.select.min_signals, 0
-        from vpcore.experiment.run import harness_config, runs_of
 
         try:
             config = harness_config(workspace, spec)
             runs = runs_of(workspace, config)
         except VpError:
             return spec.select.min_signals, 0
-    from vpcore.experiment.adaptive_search import choices
 
     return config.min_signals, choices(config, runs)
 
 
 def _spec(workspace: Workspace, experiment: str) -> ExperimentSpec | None:
     """Return the spec of an experiment, None if its file is gone or no longer valid."""
-    from vpcore.errors import VpError
-
     if not (workspace.configs / "experiments" / f"{experiment}.yaml").is_file():
         return None
     try:
