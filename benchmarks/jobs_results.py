@@ -74,7 +74,7 @@ def results(small: bool) -> dict[str, Any]:
     run = f"{7:016x}"
     queries: dict[str, Callable[[], Any]] = {
         "query_best, ten of all": found.query_best,
-        "query_runs, the rows of a run": lambda: found.query_runs(run_ids=[run]),
+        "query_runs, the rows of a run": lambda: found.query_runs(run_id=[run]),
         "count_trials": found.count_trials,
         "the lazy frame, mean net PnL per threshold": lambda: (
             found.runs(blocks=False).group_by("threshold").agg(pl.col("net_pnl_ticks").mean()).collect()

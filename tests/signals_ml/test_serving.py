@@ -39,7 +39,7 @@ def world(tmp_path_factory):
     report = run_experiment(workspace, "learn")
     assert report.n_failed == 0
     (run_id,) = report.run_ids
-    rows = workspace.results.query_runs(run_ids=[run_id])
+    rows = workspace.results.query_runs(run_id=[run_id])
     row = rows.filter(rows["tp_ticks"] == 2)["row"][0]
     promote(workspace, "learn", run_id, alias="best", row=row, force=True, why="a test")
     return workspace, run_id, workspace.datasets.open(workspace.pipeline("open").dataset_id())

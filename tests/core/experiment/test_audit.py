@@ -34,7 +34,7 @@ def test_a_sound_row_is_equal_everywhere(audited: Workspace) -> None:
     assert sum(text.startswith("with another future") for text in what) >= 4
     assert sum(text.startswith("on the first") for text in what) >= 4
     own = [item for item in found.figures if (item.latency_bins, item.fee_ticks) == (1, 0.0)]
-    rows = audited.results.query_runs(run_ids=[found.run_id], sort="net_pnl_ticks", blocks=True)
+    rows = audited.results.query_runs(run_id=[found.run_id], sort="net_pnl_ticks", blocks=True)
     stored = rows.filter(rows["row"] == found.row).row(0, named=True)
     assert own[0].net == stored["net_pnl_ticks"]
     assert {item.latency_bins for item in found.figures} == {0, 1, 2, 5}
@@ -54,7 +54,9 @@ def test_a_signal_that_looks_ahead_is_caught(audited: Workspace, monkeypatch: py
         return SignalResult(np.where(dataset.valid, np.append(pulse[1:], 0.0), np.nan))
 
     monkeypatch.setattr(cls, "compute", ahead)
-    run = audited.results.query_runs(experiment="sweep", sort="net_pnl_ticks").filter(signal_name="plain")["run_id"][0]
+    run = audited.results.query_runs(experiment_name="sweep", sort="net_pnl_ticks").filter(signal_name="plain")[
+        "run_id"
+    ][0]
     found = audit(audited, run)
     assert not found.passed
     wrong = {finding.what.split(" ")[0] for finding in found.findings if not finding.equal}

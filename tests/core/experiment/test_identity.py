@@ -66,7 +66,7 @@ else:
     found["reused"], found["runs"] = report.n_reused, list(report.run_ids)
     if "promote" in sys.argv:
         for name in ("one", "two"):
-            row = workspace.results.query_runs(signal=name, min_signals=1, limit=1, sort="n_signals").row(0, named=True)
+            row = workspace.results.query_runs(signal_name=name, min_signals=1, limit=1, sort="n_signals").row(0, named=True)
             promote(workspace, "sweep", row["run_id"], row=row["row"], alias=name, force=True, why="a test")
 print(json.dumps(found))
 """
@@ -152,7 +152,7 @@ def test_a_patch_of_the_pnl_formula_computes_the_rows_again(pair: Workspace, fol
     )
     first = call(pair, folder, "promote")
     assert (first["computed"], first["stale"]) == (16, [])
-    rows = pair.results.query_runs(run_ids=first["runs"])
+    rows = pair.results.query_runs(run_id=first["runs"])
 
     edit(
         folder.parent / "vpcore" / "kernels" / "barrier.py",
@@ -162,7 +162,7 @@ def test_a_patch_of_the_pnl_formula_computes_the_rows_again(pair: Workspace, fol
     patched = call(pair, folder)
     assert (patched["computed"], patched["reused"], patched["stale"]) == (16, 0, ["one", "two"])
     assert not set(patched["runs"]) & set(first["runs"])
-    half = pair.results.query_runs(run_ids=patched["runs"])
+    half = pair.results.query_runs(run_id=patched["runs"])
     key = ["signal_name", "threshold", "cooldown_bins", "tp_ticks"]
     joined = rows.join(half, on=key, suffix="_patched").filter(rows.join(half, on=key)["net_pnl_ticks"].is_not_null())
     assert joined.height > 5

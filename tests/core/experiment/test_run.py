@@ -88,7 +88,7 @@ def test_results_are_those_of_the_parts_called_by_hand(workspace: Workspace) -> 
             draws=Draws(999, 999, Session(dataset).market_key(run.eval.seed)),
         )
         assert np.isfinite(want["p_random"]).any()
-        got = workspace.results.query_runs(run_ids=[run.run_id], blocks=True)
+        got = workspace.results.query_runs(run_id=[run.run_id], blocks=True)
         assert got.height == 8
         assert want["n_signals"].sum() > 50
         assert got["trades_digest"].to_list() == want["trades_digest"].tolist()
@@ -283,7 +283,7 @@ def _listener(calls: list[tuple[Any, ...]]) -> ModuleType:
 
     @hookimpl
     def vp_run_stored(workspace: Workspace, run_id: str, rows: Any) -> None:
-        stored = workspace.results.query_runs(run_ids=[run_id]).height
+        stored = workspace.results.query_runs(run_id=[run_id]).height
         calls.append(("stored", run_id, len(rows), stored))
 
     @hookimpl

@@ -61,7 +61,7 @@ def test_runs_are_those_of_the_single_sessions(sessions: Workspace, edit: Edit) 
     assert report.dataset_ids == list(harness_config(sessions, "three").dataset_ids)
     assert (report.dataset_id, report.summary()["dataset_id"], alone.dataset_id) == (None, None, report.dataset_ids[0])
     assert (run_experiment(sessions, "three").n_computed, run_experiment(sessions, "sweep").n_computed) == (0, 0)
-    lone = sessions.results.query_runs(run_ids=alone.run_ids)
+    lone = sessions.results.query_runs(run_id=alone.run_ids)
     assert lone.height == 40
     assert before.split(b"\0")[0].splitlines()[0] in sessions.results.canonical_bytes()
     assert set(sessions.results.query_runs()["dataset_id"]) == set(report.dataset_ids)

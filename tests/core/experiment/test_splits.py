@@ -79,13 +79,13 @@ def test_rows_without_splits_are_as_they_were(proven: Workspace, edit: Edit) -> 
     splits(edit, "method: holdout")
     after = run_experiment(proven, "cut")
     assert not set(before.run_ids) & set(after.run_ids)
-    plain = proven.results.query_runs(run_ids=before.run_ids, blocks=True)
+    plain = proven.results.query_runs(run_id=before.run_ids, blocks=True)
     assert all(plain[name].null_count() == plain.height for name in SPLIT_COLUMNS)
     assert "splits" not in experiment_block(harness_config(proven, "sweep"))["eval"]
     assert "splits" in experiment_block(harness_config(proven, "cut"))["eval"]
     same = [name for name in plain.columns if name.startswith(("n_", "tp_rate", "net_pnl_t", "mean"))]
     key = ["signal_name", "signal_params_json", "scoring_json", "threshold", "cooldown_bins", "tp_ticks"]
-    cut = proven.results.query_runs(run_ids=after.run_ids).sort(key)
+    cut = proven.results.query_runs(run_id=after.run_ids).sort(key)
     assert cut.select(same).equals(plain.sort(key).select(same))
 
 

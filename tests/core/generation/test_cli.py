@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from vpcore.cli import common
+from vpcore import Workspace
 from vpcore.cli.app import build_app
 from vpcore.errors import VpError
 
@@ -13,7 +13,7 @@ from vpcore.errors import VpError
 @pytest.fixture
 def vp(workspace, monkeypatch):
     app = build_app(workspace.plugins)
-    monkeypatch.setattr(common, "open_workspace", lambda root: workspace)
+    monkeypatch.setattr(Workspace, "find", lambda root, plugins: workspace)
     runner = CliRunner()
 
     def run(*arguments, code=0):

@@ -227,7 +227,7 @@ def test_combinations_that_lack_a_session_are_left_out_and_counted(db: ResultsDB
     }
     found, n_incomplete = pool(store(db, made), members(3), datasets)
     assert (found.height, n_incomplete) == (2, 1)
-    nothing, n_incomplete = pool(db.query_runs(run_ids=["none"], blocks=True), members(3), datasets)
+    nothing, n_incomplete = pool(db.query_runs(run_id=["none"], blocks=True), members(3), datasets)
     assert (nothing.height, n_incomplete) == (0, 3)
     assert nothing.columns == found.columns
     weighed, evidence = evidence_by_dataset(db, nothing, min_trades=5)

@@ -90,11 +90,9 @@ def test_a_row_given_for_a_run_is_said(db: ResultsDB, make: SimpleNamespace) -> 
 
 def test_best_rows_have_the_filters_of_rows(db: ResultsDB, make: SimpleNamespace) -> None:
     db.write([make.meta("r1")], make.rows("r1", [A, B]))
-    assert db.query_best(signal="s", run_ids=["r2"]).is_empty()
-    with pytest.raises(
-        ResultsError, match=r"query_best has no filter 'signl'\. Did you mean 'signal'\? Filters: blocks"
-    ):
-        db.query_best(signl="ads")
+    assert db.query_best(signal_name="s", run_id=["r2"]).is_empty()
+    with pytest.raises(ResultsError, match=r"A run has no column 'signal_nam'\. Did you mean 'signal_name'\? Columns:"):
+        db.query_best(signal_nam="ads")
 
 
 def test_a_rows_figures_without_trades_are_null(db: ResultsDB, make: SimpleNamespace) -> None:
@@ -122,8 +120,10 @@ def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> 
         db.write([make.meta(run, signal_name=f"s{i}", code_digest=f"c{i}")], make.rows(run, [A, B], net=float(i)))
     assert db.query_best("net_pnl_ticks", limit=1)["run_id"].to_list() == ["r3"]
     assert db.query_runs(sort="tie_rate", limit=1)["run_id"].to_list() == ["r1"]
-    assert db.query_runs(signal="s1")["run_id"].unique().to_list() == ["r2"]
-    assert db.query_runs(run_ids=["r1", "r3"], trials=[Trial(*A)]).select(ROW_KEY).rows() == [("r1", *A), ("r3", *A)]
+    assert db.query_runs(signal_name="s1")["run_id"].unique().to_list() == ["r2"]
+    assert db.query_runs(run_id=["r1", "r3"]).select(ROW_KEY).rows() == [
+        (run, *trial) for run in ("r1", "r3") for trial in (A, B)
+    ]
     code = InstalledCode("k0", {"s0": "c0", "s1": "old"})
     assert db.query_runs(code=code)["run_id"].unique().to_list() == ["r1"]
     assert db.query_runs(code=InstalledCode("k0", {})).is_empty()
@@ -134,7 +134,7 @@ def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> 
     assert db.query_runs(keys=[]).is_empty()
     assert db.query_runs(min_signals=10).is_empty()  # ten signals, but one of them did not trade
     assert db.query_runs(min_signals=9).height == 6
-    assert db.query_runs(experiment="other").is_empty()
+    assert db.query_runs(experiment_name="other").is_empty()
 
 
 def test_a_combination_counts_once_whatever_the_core_code(db: ResultsDB, make: SimpleNamespace) -> None:

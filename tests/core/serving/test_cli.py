@@ -6,7 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from vpcore.cli import common
+from vpcore import Workspace
 from vpcore.cli.app import build_app
 from vpcore.errors import VpError
 
@@ -14,7 +14,7 @@ from vpcore.errors import VpError
 @pytest.fixture
 def vp(world, monkeypatch):
     app = build_app(world.workspace.plugins)
-    monkeypatch.setattr(common, "open_workspace", lambda root: world.workspace)
+    monkeypatch.setattr(Workspace, "find", lambda root, plugins: world.workspace)
     runner = CliRunner()
 
     def run(*arguments, code=0):
@@ -70,7 +70,7 @@ def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
 def test_refused(vp, world):
     run = world.run()
     world.store(run, n_signals=1)
-    row = world.workspace.results.query_runs(run_ids=[run.run_id])["row"][0]
+    row = world.workspace.results.query_runs(run_id=[run.run_id])["row"][0]
     with pytest.raises(VpError, match="Not promoted") as refused:
         vp("promote", "sweep", "--run-id", run.run_id, "--alias", "prod", "--row", row)
     assert refused.value.exit_code == 1

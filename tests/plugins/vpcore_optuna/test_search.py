@@ -272,7 +272,7 @@ def test_another_seed_round_or_row_is_another_search(make: Callable[..., Workspa
 
 
 def best_of(workspace: Workspace, name: str) -> float:
-    rows = workspace.results.query_runs(experiment=name, signal="wave", min_signals=5)
+    rows = workspace.results.query_runs(experiment_name=name, signal_name="wave", min_signals=5)
     return float(rows["net_pnl_ticks"].max())  # type: ignore[arg-type]
 
 
@@ -464,7 +464,7 @@ def test_a_run_that_was_not_proposed_is_not_promoted(make: Callable[..., Workspa
     write(workspace, 12, name="other", edits=[("seed: 0", "seed: 5")])
     run_experiment(workspace, "other")
     mine = {run.run_id for run in plan_experiment(workspace, "wave").runs}  # type: ignore[union-attr]
-    others = workspace.results.query_runs(signal="wave").filter(~pl.col("run_id").is_in(sorted(mine)))
+    others = workspace.results.query_runs(signal_name="wave").filter(~pl.col("run_id").is_in(sorted(mine)))
     with pytest.raises(
         ResultsError, match=r"its combination of scoring and parameters must be one of its 12 now, was another"
     ):

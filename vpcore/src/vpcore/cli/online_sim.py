@@ -129,7 +129,7 @@ def _choose(
         scoring = ScoringConfig.model_validate_json(meta["scoring_json"] or "{}")
         name = meta["signal_name"]
         built = load("signal", name)(**loads(meta["signal_params_json"]))
-        rows = workspace.results.query_runs(run_ids=[meta["run_id"]], status=None)
+        rows = workspace.results.query_runs(run_id=[meta["run_id"]], status=None)
         pairs = rows.select("tp_ticks", "sl_ticks").unique().sort("tp_ticks", "sl_ticks").rows()
         rules = _rules_of(name, built, EvalConfig.of_row(meta["eval_json"]), pairs, barriers)
         return _Chosen(f"{name} of run {meta['run_id']}", built, scoring, rules, meta["dataset_id"])

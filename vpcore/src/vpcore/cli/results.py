@@ -42,7 +42,7 @@ def show(
     workspace = open_workspace(root)
     meta = workspace.results.find_run(run)
     found = with_rates(
-        workspace.results.query_runs(run_ids=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
+        workspace.results.query_runs(run_id=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
     )
     rows = ranked(found, found)
     looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
@@ -129,7 +129,7 @@ def export(
     if dataset_id is not None:
         dataset_id = workspace.datasets.find(dataset_id)
     flat = out.suffix == ".csv"  # which cannot hold lists
-    frame = workspace.results.query_runs(signal=signal, dataset_id=dataset_id, status=None, blocks=not flat)
+    frame = workspace.results.query_runs(signal_name=signal, dataset_id=dataset_id, status=None, blocks=not flat)
     buffer = io.BytesIO()
     write = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".ndjson": frame.write_ndjson}[out.suffix]
     write(buffer)  # type: ignore[operator]

@@ -76,7 +76,7 @@ class Reporter:
             self._introduced = True
             self._introduce()
         ids = [meta["run_id"] for meta in metas]
-        rows = self.workspace.results.query_runs(run_ids=ids, status=None)
+        rows = self.workspace.results.query_runs(run_id=ids, status=None)
         names = list(_FIGURES)
         if board is not None:
             rows = rows.join(board.frame.select(*ROW_KEY, *COMPUTED), on=list(ROW_KEY), how="left")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,7 +23,6 @@ from vpcore.results.schema import (
     RUNS,
     RUNS_META,
     SORTABLE,
-    TRIAL_KEY,
     VECTORS,
     traded,
 )
@@ -140,28 +138,22 @@ class ResultsDB:
     def query_runs(
         self,
         *,
-        experiment: str | None = None,
-        signal: str | None = None,
-        dataset_id: str | None = None,
-        run_ids: Iterable[str] | None = None,
+        keys: Collection[tuple[str, Trial]] | None = None,
         code: InstalledCode | None = None,
         stale: bool = False,
         status: str | None = "ok",
         min_signals: int = 0,
-        trials: Collection[Trial] | None = None,
-        keys: Collection[tuple[str, Trial]] | None = None,
         sort: str | None = None,
         limit: int | None = None,
         blocks: bool = False,
+        **settings: Any,
     ) -> pl.DataFrame:
         """Return rows with their settings.
 
         Parameters
         ----------
-        experiment, signal, dataset_id : str, optional
-            Only rows of these.
-        run_ids : iterable of str, optional
-            Only rows of these runs.
+        keys : collection of (run id, Trial), optional
+            Only these rows.
         code : InstalledCode, optional
             Only rows that this code of the core and of their signal made.
         stale : bool
@@ -170,10 +162,6 @@ class ResultsDB:
             Only rows of runs with this status.
         min_signals : int
             Only rows with at least this many signals that traded.
-        trials : collection of Trial, optional
-            Only these trials, of any run.
-        keys : collection of (run id, Trial), optional
-            Only these rows.
         sort : str, optional
             One of `SORTABLE`, the best first: the highest, or the lowest of a figure that should be low; null comes
             last. By default, and for equal rows, the order of keys.
@@ -181,6 +169,9 @@ class ResultsDB:
             Only so many.
         blocks : bool
             With the columns of lists, `VECTORS`.
+        **settings
+            Only rows of runs with these values in `runs_meta`, such as ``signal_name="erd"`` or
+            ``run_id=["...", "..."]``; None allows any.
 
         Returns
         -------
@@ -190,24 +181,17 @@ class ResultsDB:
         Raises
         ------
         ResultsError
-            If `sort` is unknown.
+            If `sort` or a setting is unknown.
         """
         if sort is not None and sort not in SORTABLE:
             raise ResultsError(
                 f"Rows cannot be sorted by '{sort}'",
                 fix=f"{did_you_mean(sort, SORTABLE)} Figures: {listed(SORTABLE)}.",
             )
-        conditions: list[pl.Expr] = []
-        rows_conditions: list[pl.Expr] = []
-        for name, value in (("experiment_name", experiment), ("signal_name", signal), ("dataset_id", dataset_id)):
-            if value is not None:
-                conditions.append(pl.col(name) == value)
-        if keys is not None and run_ids is None:
-            run_ids = {run for run, _ in keys}
-        if run_ids is not None:
-            ids = sorted(set(run_ids))
-            conditions.append(pl.col("run_id").is_in(ids))
-            rows_conditions.append(pl.col("run_id").is_in(ids))
+        if keys is not None:
+            settings.setdefault("run_id", sorted({run for run, _ in keys}))
+        conditions = _where(settings)
+        of_runs = _all(_where({name: value for name, value in settings.items() if name == "run_id"}))
         if code is not None:
             own = pl.col("signal_name").replace_strict(dict(code.signals), default="", return_dtype=pl.String)
             made = (own == pl.col("code_digest")) & pl.col("core_digest").eq_missing(code.core)
@@ -217,8 +201,8 @@ class ResultsDB:
             scan, meta = self._scan("runs"), self._scan("runs_meta")  # in this order: see `runs`
             if not blocks:
                 scan = scan.drop(VECTORS)
-            if rows_conditions:
-                scan = scan.filter(pl.all_horizontal(rows_conditions))
+            if of_runs is not None:
+                scan = scan.filter(of_runs)
             # Which rows, and in which order, is found with the few columns that decide it. Joining and sorting with
             # all columns, the vectors among them, took ten times as long.
             rows = scan.collect()
@@ -234,8 +218,6 @@ class ResultsDB:
                 frame = frame.filter(pl.col("status") == status)
             if min_signals > 0:
                 frame = frame.filter(traded(min_signals))
-            if trials is not None:
-                frame = frame.join(key_frame(TRIAL_KEY, list(trials)), on=list(TRIAL_KEY), how="semi")
             if keys is not None:
                 wanted = [(run, *trial) for run, trial in keys]
                 frame = frame.join(key_frame(ROW_KEY, wanted), on=list(ROW_KEY), how="semi")
@@ -275,25 +257,13 @@ class ResultsDB:
         Raises
         ------
         ResultsError
-            If `query_runs` has no such filter.
+            If `metric` or a filter is unknown.
         """
-        known = inspect.signature(self.query_runs).parameters
-        for name in filters.keys() - known:
-            raise ResultsError(
-                f"query_best has no filter '{name}'", fix=f"{did_you_mean(name, known)} Filters: {listed(known)}."
-            )
         return self.query_runs(sort=metric, min_signals=min_signals, limit=limit, **filters)
 
     def query_meta(self, **equal: Any) -> pl.DataFrame:
-        """Return runs, sorted by id, whose columns of `runs_meta` equal the given values."""
-        unknown = sorted(set(equal) - set(RUNS_META))
-        if unknown:
-            raise ResultsError(
-                f"A run has no column '{unknown[0]}'",
-                fix=f"{did_you_mean(unknown[0], RUNS_META)} Columns: {listed(RUNS_META)}.",
-            )
-        conditions = [pl.col(name) == value for name, value in equal.items()]
-        return self.read(lambda: self.meta(_all(conditions)).sort("run_id"))
+        """Return runs, sorted by id, with these values in `runs_meta`, as in `query_runs`."""
+        return self.read(lambda: self.meta(_all(_where(equal))).sort("run_id"))
 
     def find_run(self, run_id: str) -> dict[str, Any]:
         """Return the row of `runs_meta` of a run, named by its id or an unambiguous prefix.
@@ -423,6 +393,22 @@ class ResultsDB:
     def write(self, meta: Sequence[Mapping[str, Any]], runs: pl.DataFrame) -> str:
         """Append a batch and return its id; see `vpcore.results.writer.write_batch`."""
         return write_batch(self.root, meta, runs)
+
+
+def _where(settings: Mapping[str, Any]) -> list[pl.Expr]:
+    """Return the conditions on columns of `runs_meta`: equal to a value, or to one of several. None allows any."""
+    for name in settings:
+        if name not in RUNS_META:
+            raise ResultsError(
+                f"A run has no column '{name}'", fix=f"{did_you_mean(name, RUNS_META)} Columns: {listed(RUNS_META)}."
+            )
+    return [
+        pl.col(name) == value
+        if isinstance(value, str) or not isinstance(value, Collection)
+        else pl.col(name).is_in(list(value))
+        for name, value in settings.items()
+        if value is not None
+    ]
 
 
 def _all(conditions: Sequence[pl.Expr]) -> pl.Expr | None:

@@ -101,7 +101,7 @@ def _row(workspace: Workspace, name: str, row: str | None) -> dict[str, Any]:
             with suppress(ResultsError):
                 return workspace.results.find_row(name)
         raise
-    rows = workspace.results.query_runs(run_ids=[meta["run_id"]], sort="net_pnl_ticks")
+    rows = workspace.results.query_runs(run_id=[meta["run_id"]], sort="net_pnl_ticks")
     traded = rows.filter(rows["net_pnl_ticks"].is_not_null())
     if row is None:
         if not len(traded):
