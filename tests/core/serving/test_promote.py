@@ -135,7 +135,9 @@ def test_a_row_found_among_many_is_no_better_for_being_asked_for_alone(world):
     for i in range(40):
         old["run_id"] = f"{i:016x}"
         world.store(replace(two, run_id=old["run_id"], meta=old), luck=1.5)
-    with pytest.raises(RefusedError, match=r"p_adj of row \w{8} is [01]\.\d{3} and must be at most 0\.05: of 328 trials"):
+    with pytest.raises(
+        RefusedError, match=r"p_adj of row \w{8} is [01]\.\d{3} and must be at most 0\.05: of 328 trials"
+    ):
         promote(world.workspace, "sweep", two.run_id, alias="b")
     forced = promote(world.workspace, "sweep", two.run_id, alias="b", force=True, why="to see")
     assert forced.spec.evidence.figures["p_adj"] == pytest.approx(1 - (1 - alone.spec.evidence.figures["p_adj"]) ** 41)

@@ -18,11 +18,16 @@ from far_storage import FarStorage
 
 import vpcore.experiment.workers as pool_module
 from vpcore import Workspace
+from vpcore.config import ExperimentConfig
 from vpcore.errors import ConfigError, DatasetError, PluginError
 from vpcore.experiment.progress import SweepProgress
-from vpcore.experiment.run import run_experiment
+from vpcore.experiment.run import harness_config, run_experiment
 
 PARTS = ["--host", "127.0.0.1", "--no-dashboard"]
+
+
+def on_dask(workspace: Workspace, options: dict[str, Any]) -> ExperimentConfig:
+    return harness_config(workspace, "sweep").with_executor("dask", options=options)
 
 
 class Cluster:
@@ -115,9 +120,7 @@ def test_a_scheduler_that_is_lost_is_no_failure_of_runs(
             cluster.close()
 
     with pytest.raises(PluginError, match=r"The executor is gone: .* was lost\. What was finished is stored; running"):
-        run_experiment(
-            workspace, "sweep", executor="dask", executor_options={"address": cluster.address}, on_progress=kill_all
-        )
+        run_experiment(workspace, on_dask(workspace, {"address": cluster.address}), on_progress=kill_all)
     kept = workspace.results.query_runs(status=None)
     assert 0 < kept.height < 40
     assert set(kept["status"]) == {"ok"}
@@ -132,7 +135,7 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
     options = {"address": cluster.address}
     monkeypatch.setattr("vpcore_dask.executor.PATIENCE_S", 0.5)
     with pytest.raises(PluginError, match=r"The Dask scheduler at tcp://.* has no workers\. Start one with: dask"):
-        run_experiment(workspace, "sweep", executor="dask", executor_options=options)
+        run_experiment(workspace, on_dask(workspace, options))
     monkeypatch.undo()
     sys.path.insert(0, str(workspace.root))  # undo took it back
     cluster.worker()
@@ -147,12 +150,12 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
     )
     changed = {"numba": "0.1"}
     with pytest.raises(PluginError, match=r"Worker tcp://w would compute other bytes: numba differs \(.*, here 0\.1\)"):
-        run_experiment(workspace, "sweep", executor="dask", executor_options=options)
+        run_experiment(workspace, on_dask(workspace, options))
     changed = {workspace.datasets.ids()[0]: "00"}
     with pytest.raises(
         DatasetError, match=r"Worker tcp://w does not see the dataset in .*: mount it there under the same"
     ):
-        run_experiment(workspace, "sweep", executor="dask", executor_options=options)
+        run_experiment(workspace, on_dask(workspace, options))
     assert workspace.results.count_trials() == 0
 
 
@@ -178,7 +181,7 @@ def test_datasets_of_a_storage_without_local_files_are_copied_once_and_checked(
     run_experiment(near, "sweep", executor="serial")
     far.storage = FarStorage(far.lake)
     cluster.worker()
-    run_experiment(far, "sweep", executor="dask", executor_options={"address": cluster.address})
+    run_experiment(far, on_dask(far, {"address": cluster.address}))
     assert far.results.canonical_bytes() == near.results.canonical_bytes()
     (copy,) = (tmp_path / "cache" / "vpcore-datasets").glob("*/research/vp_immutable/*")
     assert far.datasets.path(copy.name) == copy
@@ -203,7 +206,7 @@ def test_options_reach_the_executor_and_wrong_ones_are_refused(
         ConfigError,
         match=r"The executor 'dask' has no option 'adress' \(parallel.options\)\. Did you mean 'address'\? Options: address\.",
     ):
-        run_experiment(workspace, "sweep", executor="dask", executor_options={"adress": "tcp://a:1"})
+        run_experiment(workspace, on_dask(workspace, {"adress": "tcp://a:1"}))
     edit(("executor: serial", "executor: serial, options: {address: 1}"))
     with pytest.raises(ConfigError, match=r"The executor 'serial' has no option 'address' .* Options: none\."):
         run_experiment(workspace, "sweep")

@@ -50,7 +50,7 @@ def run(
     from vpcore.experiment.run import harness_config, run_experiment
 
     workspace = open_workspace(root)
-    config = harness_config(workspace, experiment)
+    config = harness_config(workspace, experiment).with_executor(executor, workers, _options(executor_option or []))
     if dry_run:
         _say_plan(workspace, config, force, retry_failed, json)
         return
@@ -61,9 +61,6 @@ def run(
             force=force,
             retry_failed=retry_failed,
             fail_fast=fail_fast,
-            max_workers=workers,
-            executor=executor,
-            executor_options=_options(executor_option or []),
             on_progress=on_progress,
         )
     say_report(workspace, report)

@@ -177,6 +177,24 @@ class ExperimentConfig(BaseModel):
         )
         return self.model_copy(update={"signals": signals})
 
+    def with_executor(
+        self, name: str | None = None, max_workers: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> ExperimentConfig:
+        """Return the configuration with another executor, number of workers, or options over the present ones.
+
+        An executor of another name takes none of the present options.
+
+        Raises
+        ------
+        ConfigError
+            If `max_workers` is below 1.
+        """
+        if max_workers is not None and max_workers < 1:
+            raise ConfigError(f"The number of workers must be at least 1, was {max_workers}.")
+        executor, workers = name or self.executor, self.max_workers if max_workers is None else max_workers
+        given = {**(self.executor_options if executor == self.executor else {}), **(options or {})}
+        return self.model_copy(update={"executor": executor, "max_workers": workers, "executor_options": given})
+
     @property
     def n_runs(self) -> int:
         """Number of runs: (dataset, scoring, signal with parameters)."""

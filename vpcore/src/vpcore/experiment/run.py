@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
@@ -98,8 +98,6 @@ def run_experiment(
     fail_fast: bool = False,
     max_workers: int | None = None,
     executor: str | None = None,
-    executor_options: Mapping[str, Any] | None = None,
-    strict_tracking: bool = False,
     on_progress: Callable[[SweepProgress], None] = lambda progress: None,
 ) -> SweepReport:
     """Compute and store the missing rows of an experiment.
@@ -122,11 +120,7 @@ def run_experiment(
     max_workers : int, optional
         Instead of the experiment's own.
     executor : str, optional
-        Name of an executor, instead of the experiment's own.
-    executor_options : mapping, optional
-        Options of the executor, in place of the experiment's.
-    strict_tracking : bool
-        Raise at the end if the tracker or a lifecycle hook failed.
+        Name of an executor, instead of the experiment's own. Its options: `ExperimentConfig.with_executor`.
     on_progress : callable
         Called with a `SweepProgress`.
 
@@ -142,8 +136,8 @@ def run_experiment(
         As the stages say.
     """
     began = time.perf_counter()
-    config = harness_config(workspace, experiment)
-    workspace.plugins.load("executor", executor or config.executor)  # one that is missing is noticed at once
+    config = harness_config(workspace, experiment).with_executor(executor, max_workers)
+    workspace.plugins.load("executor", config.executor)  # one that is missing is noticed at once
     report = SweepReport(config.name, list(config.dataset_ids))
     tracker: Tracker | None = None
     if not all(workspace.datasets.exists(name) for name in config.dataset_ids):
@@ -164,9 +158,7 @@ def run_experiment(
             if plan.missing:
                 if keeper is None or pool is None:
                     tracker = tracker or _tracker(workspace, config, report)
-                    pool = make_pool(
-                        workspace, config, executor=executor, max_workers=max_workers, options=executor_options
-                    )
+                    pool = make_pool(workspace, config)
                     keeper = Keeper(workspace, config, tracker, report)
                     opened.enter_context(pool)
                 keeper.take(plan, searches.rows_to_come(plan))
@@ -185,8 +177,6 @@ def run_experiment(
     reporter.finish(with_proposals(workspace, config), report.run_ids)
     report.hook_failures = len(workspace.plugins.hook_failures) - failed_hooks
     report.elapsed_seconds = time.perf_counter() - began
-    if strict_tracking:
-        report.raise_tracking_failures(workspace.plugins)
     return report
 
 

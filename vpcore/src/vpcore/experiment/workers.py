@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import vpcore
 from vpcore.canonical import file_digest
 from vpcore.config import ExperimentConfig
 from vpcore.dataset import DatasetRegistry
 from vpcore.dataset.manifest import MANIFEST_FILE
-from vpcore.errors import ConfigError, DatasetError, PluginError, VpError
+from vpcore.errors import DatasetError, PluginError, VpError
 from vpcore.executor import Executor, adapted
 from vpcore.experiment.runs import LIBRARIES
 from vpcore.kernels.jit import sources_digest
@@ -23,44 +23,19 @@ if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
 
-def make_pool(
-    workspace: Workspace,
-    config: ExperimentConfig,
-    *,
-    executor: str | None = None,
-    max_workers: int | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Executor:
-    """Return the experiment's executor, or the named one.
-
-    Parameters
-    ----------
-    workspace : Workspace
-        Whose executors there are.
-    config : ExperimentConfig
-        Names executor, workers and options.
-    executor : str, optional
-        In place of the experiment's, whose options are then ignored.
-    max_workers : int, optional
-        Instead of its own.
-    options : mapping, optional
-        Over its own.
+def make_pool(workspace: Workspace, config: ExperimentConfig) -> Executor:
+    """Return the experiment's executor.
 
     Raises
     ------
     ConfigError
-        If an option is unknown, or `max_workers` is below 1.
+        If an option is unknown.
     PluginError
         If the executor is unknown or fails to start.
     """
-    name = executor or config.executor
-    make = workspace.plugins.load("executor", name)
-    workers = max_workers if max_workers is not None else config.max_workers
-    if workers is not None and workers < 1:
-        raise ConfigError(f"The number of workers must be at least 1, was {workers}.")
-    given = {**(config.executor_options if name == config.executor else {}), **(options or {})}
-    check_options(make, "executor", name, given, "parallel.options")
-    return adapted(make(workers, **given))
+    make = workspace.plugins.load("executor", config.executor)
+    check_options(make, "executor", config.executor, config.executor_options, "parallel.options")
+    return adapted(make(config.max_workers, **config.executor_options))
 
 
 # -- the workers -------------------------------------------------------------------------------------------------------
