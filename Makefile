@@ -8,7 +8,7 @@ PACKAGES := './vpcore[dev]' ./vpcore_signals_stat './vpcore_signals_ml[models]' 
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-fast fuzz docs constraints clean
+.PHONY: help install demo lint test test-fast test-core fuzz docs constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -43,6 +43,14 @@ test: $(STAMP)  ## All tests, on two processes, then those of kernels and engine
 
 test-fast: $(STAMP)  ## Every test that is not marked slow, on two processes.
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
+build/core/.installed: vpcore/pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/core
+	build/core/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e './vpcore[dev]'
+	touch $@
+
+test-core: build/core/.installed  ## The tests of the core, in an environment without signals and plugins.
+	build/core/bin/python -m pytest -n 2 tests/core $(PYTEST_ARGS)
 
 ROUNDS ?= 10
 

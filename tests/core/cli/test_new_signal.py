@@ -96,13 +96,6 @@ def test_names_that_no_signal_may_have(tmp_path, name, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_is_taken(tmp_path, capsys):
-    assert run(["new-signal", "ads", "--dir", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "Error: A signal called 'ads' is installed already, by plugin 'signals-stat' (vpcore-signals-stat" in said
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_existing_directory_is_left_alone(tmp_path):
     (tmp_path / "vp-signal-tilt").mkdir()
     with pytest.raises(ConfigError, match="vp-signal-tilt exists already; nothing in it was changed. Choose another"):

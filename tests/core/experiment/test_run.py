@@ -325,7 +325,7 @@ class _Down(Tracker):
 def test_a_tracker_that_is_down_loses_nothing(
     workspace: Workspace, edit: Edit, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    edit(("parallel:", f"tracking: {{backend: mlflow, experiment_name: {name}}}\nparallel:"))
+    edit(("parallel:", f"tracking: {{backend: jsonl, experiment_name: {name}}}\nparallel:"))
     load = workspace.plugins.load
     monkeypatch.setattr(
         workspace.plugins, "load", lambda kind, *args: _Down if kind == "tracker" else load(kind, *args)
@@ -333,7 +333,7 @@ def test_a_tracker_that_is_down_loses_nothing(
     report = run_experiment(workspace, "sweep")
     assert workspace.results.query_runs().height == 40
     if name == "refused":
-        assert report.tracker_failures == ["'mlflow' could not be opened: ConnectionError: no server"]
+        assert report.tracker_failures == ["'jsonl' could not be opened: ConnectionError: no server"]
     else:
         assert len(report.tracker_failures) == 4  # three runs, and that it is left alone from there on
         assert report.tracker_failures[0].endswith("ConnectionError: no server for 8 rows")

@@ -14,12 +14,9 @@ from typing import Any
 import pytest
 
 import vpcore
-import vpcore_signals_ml
-import vpcore_signals_stat
 from vpcore import SignalError
-from vpcore.signal import code_of, core_digest, declared_digests, imported_distributions
-from vpcore.signal.code import CORE
-from vpcore.signal.module_graph import ModuleGraph, parse_source
+from vpcore.signal import core_digest, declared_digests
+from vpcore.signal.module_graph import parse_source
 
 SIGNAL = """
 from vpcore import StatisticalSignal
@@ -260,25 +257,3 @@ def test_the_core_code_is_what_rows_are_computed_by(tmp_path: Path) -> None:
         CORE_FILES, before
     )
     assert {name: edited != before for name, (_, edited) in zip(CORE_FILES, found, strict=True)} == CORE_FILES
-
-
-def test_whatever_the_signal_packages_import_of_the_core_is_core_code() -> None:
-    core = ModuleGraph(lambda top: top == "vpcore")
-    for root in CORE:
-        core.add(root)
-    both = ModuleGraph(lambda top: top in ("vpcore", "vpcore_signals_stat", "vpcore_signals_ml"))
-    for package in (vpcore_signals_stat, vpcore_signals_ml):
-        for file in Path(package.__file__).parent.glob("*.py"):
-            if file.stem not in ("__init__", "plugin"):
-                both.add(f"{package.__name__}.{file.stem}")
-    assert {name for name in both.sources if name.startswith("vpcore.")} <= core.sources.keys()
-
-
-def test_the_distributions_that_a_signal_imports_are_named() -> None:
-    from vpcore_signals_ml.tree_signals import GbmMf
-    from vpcore_signals_stat.ads import Ads
-
-    assert {"lightgbm", "numpy", "pydantic"} <= imported_distributions(GbmMf).keys()
-    assert "lightgbm" not in imported_distributions(Ads)
-    assert "vpcore_signals_ml.trees" in code_of(GbmMf).modules
-    assert "vpcore_signals_ml.principal" not in code_of(GbmMf).modules

@@ -25,8 +25,6 @@ from vpcore.signal import (
     SignalStream,
     StatisticalSignal,
     batch,
-    code_digest,
-    distribution_of,
     frames,
     needs_score,
     require_importable,
@@ -327,15 +325,6 @@ def test_a_local_class_cannot_be_imported():
     require_importable(Lean)
     with pytest.raises(SignalError, match=r"'Local' is defined in .*<locals>.Local.*executor: serial"):
         require_importable(Local)
-
-
-def test_distribution_of_an_installed_signal():
-    from vpcore_signals_stat.ads import Ads
-
-    name, version = distribution_of(Ads)
-    assert name == "vpcore-signals-stat"
-    assert version
-    assert len(code_digest(Ads)) == 64
 
 
 def test_signal_is_abstract():

@@ -15,9 +15,7 @@ from trade_rules import rules_of
 
 from vpcore.errors import CausalityError, ConfigError, SignalError
 from vpcore.kernels.jit import jit
-from vpcore.plugins.manager import Plugins
 from vpcore.signal import MLSignal, SignalParams, SignalResult, StatisticalSignal, stream
-from vpcore.signal.conformance.check import _message
 from vpcore.testing import CHECKS, check_signal, signal_checks, synthetic_dataset
 
 
@@ -368,15 +366,6 @@ def test_messages_reproduce_themselves():
     found = failed(NotAntisymmetric(reach=4), name="lean", dataset=data)
     assert 'vp check lean --dataset-id synthetic_5_300 --params-json \'{"reach":4,' in found["mirror"]
     assert "vpcore.testing.check_signal(NotAntisymmetric(reach=4" in failed(NotAntisymmetric(reach=4))["mirror"]
-
-
-def test_an_installed_signal_is_known_by_its_name():
-    """Its own tests check the class; the command that reproduces a failure needs the name."""
-    ads = Plugins().load("signal", "ads")
-    case = next(case for case in signal_checks(ads(zscore_window=50)).args[1] if case.id.endswith("-prefix"))
-    _, signal, _ = case.values[0].args
-    message = _message(signal, "", "looks ahead", "")
-    assert re.fullmatch(r"Signal 'ads' looks ahead\. Reproduce: vp check ads --params-json '\{.*\}'", message), message
 
 
 def test_some_checks_only():
