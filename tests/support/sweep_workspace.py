@@ -75,6 +75,7 @@ def make_plugins() -> Plugins:
     plugin.vp_signals = hookimpl(  # type: ignore[attr-defined]
         lambda: [Component(name.lower(), f"vp_sweep_signals:{name}", "For tests.") for name in NAMES]
     )
+    plugin.vp_samplers = hookimpl(lambda: [Component("climb", "climb_sampler:Climb", "For tests.")])  # type: ignore[attr-defined]
     # Of the installed plugins those that hold no signals.
     machinery = [entry for entry in metadata.entry_points(group="vpcore") if entry.name in MACHINERY]
     found = Plugins(machinery, disable=[])

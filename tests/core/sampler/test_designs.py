@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from climb_sampler import Climb
 from hypothesis import given, settings, strategies as st
 
 from vpcore.canonical import digest
@@ -71,6 +72,11 @@ def test_random_conforms(check: Callable[[], None]) -> None:
 
 @sampler_checks(DESIGNS["lhs"])
 def test_lhs_conforms(check: Callable[[], None]) -> None:
+    check()
+
+
+@sampler_checks(Climb)
+def test_the_sampler_of_other_tests_conforms(check: Callable[[], None]) -> None:
     check()
 
 

@@ -1,0 +1,422 @@
+"""Combinations that a sampler proposes on the way: executor and interruptions change nothing, judged parts stay unseen."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import search_workspace
+import sweep_workspace
+from families import evidence_by_dataset
+from search_workspace import N_BINS, ROWS, rounds_of, swings, write
+
+from vpcore import Workspace
+from vpcore.cli import app as cli
+from vpcore.dataset import DatasetWriter
+from vpcore.engine import FrameBlock
+from vpcore.errors import ConfigError, ResultsError
+from vpcore.experiment.adaptive_search import figures, stand_ins, unfinished
+from vpcore.experiment.progress import SweepProgress
+from vpcore.experiment.recorder import SweepReport
+from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
+from vpcore.experiment.runs import experiment_block
+from vpcore.serving.promote import promote
+
+frames, make = search_workspace.frames, search_workspace.make
+
+
+def interrupted(workspace: Workspace, rows: int, **options: Any) -> None:
+    """Run the experiment up to so many rows."""
+
+    def stop(now: SweepProgress) -> None:
+        if now.stage == "run" and now.done >= rows:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(workspace, "wave", on_progress=stop, **options)
+
+
+def without_samplers(workspace: Workspace, patch: pytest.MonkeyPatch) -> None:
+    load = workspace.plugins.load
+    patch.setattr(
+        workspace.plugins, "load", lambda kind, *rest: pytest.fail("loaded") if kind == "sampler" else load(kind, *rest)
+    )
+
+
+def figures_of(report: SweepReport) -> tuple[int, int, int, int]:
+    return report.n_trials, report.n_reused, report.n_computed, report.n_failed
+
+
+# -- who does it, and in how many pieces -------------------------------------------------------------------------------
+
+_RUN = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from sweep_workspace import make_plugins
+import vpcore.experiment.run
+from vpcore import Workspace
+vpcore.experiment.run.pass_gate = lambda *_: {}
+if __name__ == "__main__":
+    workspace, workers = Workspace(sys.argv[1], plugins=make_plugins()), int(sys.argv[2])
+    def told(now):
+        if now.stage == "run":
+            print(int(now.done), flush=True)
+    run = vpcore.experiment.run.run_experiment
+    run(workspace, "wave", executor="local" if workers else "serial", max_workers=workers or None, on_progress=told)
+"""
+
+
+def start(workspace: Workspace, workers: int, plugin: Path, seed: str = "0") -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-c",
+        _RUN,
+        str(workspace.root),
+        str(workers),
+        str(plugin),
+        str(Path(sweep_workspace.__file__).parent),
+    ]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
+
+
+@pytest.mark.slow
+def test_any_executor_proposes_and_stores_the_same(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
+    serial = make("serial")
+    assert figures_of(run_experiment(serial, "wave")) == (ROWS, 0, ROWS, 0)
+    rounds = rounds_of(serial)
+    assert {name: [len(each) for each in parts] for name, parts in rounds.items()} == {
+        "wave": [4, 4, 4],
+        "scored": [4, 4, 4],
+    }
+    for workers, seed in ((1, "1"), (2, "2")):
+        other = make(f"w{workers}")
+        process = start(other, workers, paths["plugin"], seed)
+        process.communicate()
+        assert process.returncode == 0
+        assert rounds_of(other) == rounds
+        assert other.results.canonical_bytes() == serial.results.canonical_bytes()
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_leaves_no_trace(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
+    want, killed = make("want", 24), make("killed", 24)
+    total = run_experiment(want, "wave").n_trials
+    for rows in (20, 60):
+        process = start(killed, 2, paths["plugin"])
+        assert process.stdout is not None
+        while int(process.stdout.readline() or 10**9) < rows:
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    report = run_experiment(killed, "wave")
+    assert report.n_reused + report.n_computed == report.n_trials == total
+    assert report.n_computed > 0
+    assert killed.results.canonical_bytes() == want.results.canonical_bytes()
+    assert rounds_of(killed) == rounds_of(want)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1, 30, 40, ROWS - 1])
+def test_running_again_goes_on_from_any_row(make: Callable[..., Workspace], rows: int) -> None:
+    want, other = make("want"), make("other")
+    run_experiment(want, "wave")
+    interrupted(other, rows)
+    before = other.results.query_runs().height
+    assert rows <= before <= ROWS
+    assert figures_of(run_experiment(other, "wave")) == (ROWS, before, ROWS - before, 0)
+    assert other.results.canonical_bytes() == want.results.canonical_bytes()
+    assert rounds_of(other) == rounds_of(want)
+
+
+def test_a_finished_search_computes_nothing_and_needs_no_sampler(
+    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make()
+    run_experiment(workspace, "wave")
+    before = workspace.results.canonical_bytes()
+    without_samplers(workspace, monkeypatch)
+    assert figures_of(run_experiment(workspace, "wave")) == (ROWS, ROWS, 0, 0)
+    assert figures_of(run_experiment(workspace, "wave", force=True)) == (ROWS, 0, ROWS, 0)
+    assert workspace.results.canonical_bytes() == before
+
+
+def test_what_was_proposed_is_found_again_from_the_rows(make: Callable[..., Workspace]) -> None:
+    workspace = make()
+    run_experiment(workspace, "wave")
+    folder = workspace.results_dir / "proposals"
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    seen: list[SweepProgress] = []
+    assert figures_of(run_experiment(workspace, "wave", on_progress=seen.append)) == (ROWS, ROWS, 0, 0)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+    next(folder.iterdir()).write_text('{"rounds": [{"points": [[0, 99]]}]}')
+    with pytest.raises(ResultsError, match=r"\.json does not hold what was proposed in this search\. Delete it:"):
+        run_experiment(workspace, "wave")
+
+
+@pytest.mark.slow
+def test_asking_for_more_goes_on_and_for_less_is_a_part(make: Callable[..., Workspace]) -> None:
+    want = make("want", 17)
+    run_experiment(want, "wave")
+    grown = make("grown", 6)  # the second round of four is cut off after two, which the next run makes up for
+    small = run_experiment(grown, "wave")
+    write(grown, 17)
+    more = run_experiment(grown, "wave")
+    assert more.n_reused == small.n_trials
+    asked = ("batch_id", "finished_utc", "config_hash")
+    rows = [workspace.results.query_runs(blocks=True).drop(asked) for workspace in (grown, want)]
+    assert rows[0].equals(rows[1])
+    assert rounds_of(grown) == rounds_of(want)
+    write(grown, 6)
+    less = run_experiment(grown, "wave")
+    assert (less.n_computed, sorted(less.run_ids)) == (0, sorted(small.run_ids))
+
+
+@pytest.mark.slow
+def test_two_at_once_propose_the_same(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
+    want, both = make("want"), make("both")
+    run_experiment(want, "wave")
+    processes = [start(both, workers, paths["plugin"]) for workers in (0, 1)]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0]
+    assert rounds_of(both) == rounds_of(want)
+    assert both.results.canonical_bytes() == want.results.canonical_bytes()
+
+
+def test_another_seed_round_or_row_is_another_search(make: Callable[..., Workspace]) -> None:
+    first = make("first")
+    run_experiment(first, "wave")
+    for edit in (("seed: 0", "seed: 1"), ("round: 4", "round: 6"), ("cooldown_bins: [5, 20]", "cooldown_bins: [20]")):
+        write(first, edits=[edit])
+        config = harness_config(first, "wave")
+        assert unfinished(config) == {"wave": 12, "scored": 12}
+
+
+# -- what it finds, and what it looks at -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["method: holdout, test_share: 0.4", "method: walk_forward, groups: 4"])
+def test_what_is_judged_on_is_never_seen(make: Callable[..., Workspace], method: str) -> None:
+    """Two markets that differ only where is judged: the same proposals. Where they differ is seen without splits."""
+    rounds: dict[tuple[str, bool], Any] = {}
+    for splits in (method, ""):
+        for turned in (False, True):
+            workspace = make(f"{len(rounds)}", 24, **({"splits": splits} if splits else {}))
+            write(workspace, 24, more="dates: [2023-12-26]\n", **({"splits": splits} if splits else {}))
+            # 60 bins of warm-up; 60 % of the rest, or the first of four groups, is for choosing.
+            judged = 60 + (N_BINS - 60) * 6 // 10 if "holdout" in method else 60 + (N_BINS - 60) // 4
+            (dataset_id,) = harness_config(workspace, "wave").dataset_ids
+            store(workspace, dataset_id, swings(judged) if turned else swings())
+            run_experiment(workspace, "wave")
+            rounds[splits, turned] = rounds_of(workspace)["wave"]
+    assert rounds[method, True] == rounds[method, False]
+    assert rounds["", True] != rounds["", False]
+
+
+def store(workspace: Workspace, dataset_id: str, frames: FrameBlock) -> None:
+    form: dict[str, Any] = {"n_cells": 9, "cell_width_ns": 100_000_000, "tick_int": 250_000_000}
+    with DatasetWriter(workspace.storage, dataset_id, columns=tuple(frames.grid), **form) as writer:
+        writer.append(frames)
+        writer.commit({"sources": [{"path": "a.dbn", "sha256": "ab" * 32, "size": 1}]})
+
+
+def test_splits_that_judge_everywhere_are_refused(make: Callable[..., Workspace]) -> None:
+    for method in ("kfold", "combinatorial"):
+        workspace = make(method, splits=f"method: {method}")
+        with pytest.raises(ConfigError, match=rf"on which nothing is judged, eval\.splits was {method}, .* holdout"):
+            harness_config(workspace, "wave")
+
+
+@pytest.mark.slow
+def test_on_several_sessions_the_figure_is_that_of_the_leaderboard(
+    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = make(more="dates: [2023-12-25, 2023-12-26]\n")
+    store(workspace, harness_config(workspace, "wave").dataset_ids[1], swings(900))
+    report = run_experiment(workspace, "wave")
+    assert report.n_trials == 2 * ROWS
+    config = harness_config(workspace, "wave")
+    plan = plan_experiment(workspace, config)
+    assert plan is not None
+    found = figures(workspace, config, plan.runs)
+    assert len(found) == 27
+    vp(workspace, monkeypatch, "compare", "wave", "--json", "--limit", "1000")
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    best: dict[str, float] = {}
+    for row in rows:
+        best[row["run_id"]] = max(best.get(row["run_id"], -np.inf), row["net_pnl_ticks"])
+    assert {run: value for run, value in found.items() if value > -np.inf} == best
+    assert len(best) > 5
+
+
+def test_the_figure_is_the_best_of_the_rows_with_enough_trades(make: Callable[..., Workspace]) -> None:
+    workspace = make(edits=[("min_signals: 5", "min_signals: 60")])
+    run_experiment(workspace, "wave")
+    config = harness_config(workspace, "wave")
+    plan = plan_experiment(workspace, config)
+    assert plan is not None
+    rows = workspace.results.query_runs().with_columns(trades=pl.col("n_signals") - pl.col("n_dropped"))
+    want = dict.fromkeys(rows["run_id"], -np.inf)
+    for run, trades, net in rows.select("run_id", "trades", "net_pnl_ticks").iter_rows():
+        want[run] = max(want[run], net) if trades >= 60 else want[run]
+    assert figures(workspace, config, plan.runs) == want
+    assert len({value > -np.inf for value in want.values()}) == 2
+
+
+def test_what_fails_is_a_row_and_the_search_goes_on(make: Callable[..., Workspace]) -> None:
+    only = [("signals: [wave, scored, plain]", "signals: [breaks]"), ("  scoring: {tanh_scale: [2.0, 3.0, 4.0]}\n", ""),
+            ("    scored: {gain: [1, 2, 3, 4, 5, 6]}\n    plain: {gain: [1, 2, 3]}\n", ""),
+            ("wave: {phase: {from: 0, to: 63, step: 1}, period: [16, 32, 48, 64, 80, 96, 128]}",
+             "breaks: {gain: {from: 0.1, to: 4, step: 0.1}}")]  # fmt: skip
+    workspace = make(n=20, edits=only)
+    report = run_experiment(workspace, "wave")
+    assert (report.n_trials, len(report.run_ids)) == (80, 20)
+    assert 0 < report.n_failed < 60  # gains above 1, three quarters of all; after the first rounds few are tried
+    tried = [place for part in rounds_of(workspace)["breaks"] for ((place,),) in ([point] for point in part)]
+    assert sum(place > 9 for place in tried) * 4 == report.n_failed
+    assert figures_of(run_experiment(workspace, "wave")) == (80, 80, 0, 0)
+    stopped = make("stopped", 20, edits=only)
+    assert run_experiment(stopped, "wave", fail_fast=True).stopped
+    assert len(rounds_of(stopped)["breaks"]) == 1
+
+
+# -- the commands ------------------------------------------------------------------------------------------------------
+
+
+def vp(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(cli, "Plugins", lambda: workspace.plugins)
+    monkeypatch.setenv("VP_ROOT", str(workspace.root))
+    return cli.run(list(arguments))
+
+
+@pytest.mark.slow
+def test_commands_before_midway_and_after(
+    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    workspace = make()
+
+    def call(*arguments: str, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert vp(workspace, monkeypatch, *arguments) == code
+        return capsys.readouterr()
+
+    def dry() -> list[int]:
+        answer = json.loads(call("run", "wave", "--dry-run", "--json")[0])
+        assert (answer["n_trials"], answer["n_runs"]) == (ROWS, 27)
+        assert answer["n_stored"] + answer["n_to_compute"] == ROWS
+        assert sum(row["stored"] for row in answer["signals"]) == answer["n_stored"]
+        return [answer["n_stored"], *(row["undecided"] for row in answer["signals"])]
+
+    with monkeypatch.context() as without:  # none of this needs it
+        without_samplers(workspace, without)
+        assert dry() == [0, 0, 12, 12]
+        err = call("run", "wave", "--dry-run")[1]
+        assert (
+            "Of 448 combinations of wave climb proposes 12, 4 at a time, from the results of those before: 12 are"
+            in err
+        )
+        assert "No stored row matches." in call("compare", "wave")[1]
+        assert "nothing to report" in call("track", "wave", "--tracker", "jsonl", code=2)[1]
+    interrupted(workspace, 40)
+    stored = workspace.results.query_runs()
+    with monkeypatch.context() as without:
+        without_samplers(workspace, without)
+        assert dry()[0] == stored.height
+        assert dry()[1:] != [0, 0, 0]
+        answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])
+        assert {row["run_id"] for row in answer["rows"]} == set(stored["run_id"])
+        assert f"{stored['run_id'].n_unique()} of" in call("track", "wave", "--tracker", "jsonl")[0]
+        assert "p_adj is raised to what it would be among all that" in call("compare", "wave")[1]
+        best = next(row for row in answer["rows"] if row["signal"] == "wave" and row["trades"])
+        done = promote(workspace, "wave", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
+        assert "p_adj is raised to what it would be among all that" in done.spec.evidence.summary
+    out, err = call("run", "wave")
+    assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
+    assert out.splitlines()[0].split()[:2] == ["row", "run"]
+    assert dry() == [ROWS, 0, 0, 0]
+    assert "all of them are known" in call("run", "wave", "--dry-run")[1]
+    answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])
+    assert len(answer["rows"]) == ROWS
+    assert answer["rows"][0]["n_trials"] == ROWS  # everything that was tried, and no more
+
+
+def test_p_adj_counts_all_that_there_was_to_choose_from(
+    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = make()
+    path = workspace.configs / "experiments" / "wave.yaml"
+    path.write_text(path.read_text().replace("null_draws: 0", "null_draws: 199"))
+    report = run_experiment(workspace, "wave")
+    among = 64 * 7 * 2 + 6 * 3 * 4 + 3 * 4
+    rows, _ = evidence_by_dataset(workspace.results, workspace.results.query_runs(blocks=True), min_trades=5)
+    alone = dict(rows.select("row", "p_adj").iter_rows())
+    capsys.readouterr()
+    assert vp(workspace, monkeypatch, "compare", "wave", "--json", "--min-signals", "0", "--limit", "1000") == 0
+    shown = {row["row"]: row["p_adj"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    drawn = {name: p for name, p in alone.items() if p is not None and name in shown}
+    assert len({round(p, 6) for p in drawn.values()}) > 3
+    for name, p in drawn.items():
+        assert shown[name] == pytest.approx(1 - (1 - p) ** (among / report.n_trials), abs=1e-4)
+    best = min(drawn, key=drawn.__getitem__)
+    run_id = rows.filter(pl.col("row") == best)["run_id"][0]
+    done = promote(workspace, "wave", run_id, alias="a", row=best, force=True, why="to see")
+    assert done.spec.evidence.figures["p_adj"] == pytest.approx(shown[best], abs=1e-4)
+
+
+def test_a_run_that_was_not_proposed_is_not_promoted(make: Callable[..., Workspace]) -> None:
+    workspace = make()
+    run_experiment(workspace, "wave")
+    write(workspace, 12, name="other", edits=[("seed: 0", "seed: 5")])
+    run_experiment(workspace, "other")
+    mine = {run.run_id for run in plan_experiment(workspace, "wave").runs}  # type: ignore[union-attr]
+    others = workspace.results.query_runs(signal_name="wave").filter(~pl.col("run_id").is_in(sorted(mine)))
+    with pytest.raises(
+        ResultsError, match=r"its combination of scoring and parameters must be one of its 12 now, was another"
+    ):
+        promote(workspace, "wave", others["run_id"][0], alias="a")
+
+
+def test_the_total_is_known_from_the_start(make: Callable[..., Workspace]) -> None:
+    seen: list[SweepProgress] = []
+    run_experiment(make(), "wave", on_progress=seen.append)
+    assert {now.total for now in seen if now.stage == "run"} == {ROWS}
+    assert [now.done for now in seen if now.stage == "run"][-1] == ROWS
+    bests = [now.best.value for now in seen if now.best is not None]
+    assert bests == sorted(bests)
+    assert len(set(bests)) > 1
+
+
+def test_what_the_experiment_asks_stays_the_same_while_it_is_answered(make: Callable[..., Workspace]) -> None:
+    workspace = make()
+    before = experiment_block(harness_config(workspace, "wave"))
+    run_experiment(workspace, "wave")
+    config = harness_config(workspace, "wave")
+    assert experiment_block(config) == before
+    assert set(workspace.results.query_runs()["config_hash"]) == {
+        workspace.results.find_run(plan_experiment(workspace, config).runs[0].run_id)["config_hash"]
+    }  # type: ignore[union-attr]
+    assert not any("proposed" in plan for plan in before["signals"])
+
+
+def test_stand_ins_are_so_many_others(make: Callable[..., Workspace]) -> None:
+    workspace = make()
+    interrupted(workspace, 40)
+    config = harness_config(workspace, "wave")
+    others = stand_ins(config)
+    for plan, other in zip(config.signals, others.signals, strict=True):
+        if plan.search is not None:
+            assert len(other.proposed) == 12 - len(plan.proposed)
+            assert not set(other.proposed) & set(plan.proposed)
+    assert unfinished(config)
