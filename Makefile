@@ -8,7 +8,7 @@ PACKAGES := './vpcore[dev]' ./vpcore_signals_stat './vpcore_signals_ml[models]' 
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-fast test-core fuzz docs constraints clean
+.PHONY: help install demo lint test test-fast test-core coverage fuzz docs constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -51,6 +51,18 @@ build/core/.installed: vpcore/pyproject.toml constraints.txt
 
 test-core: build/core/.installed  ## The tests of the core, in an environment without signals and plugins.
 	build/core/bin/python -m pytest -n 2 tests/core $(PYTEST_ARGS)
+
+UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
+
+# Lines and branches of vpcore. The coverage of compiled code is that of a second run without compilation, on small inputs.
+coverage: export PYTHONHASHSEED = 0
+coverage: $(STAMP)  ## Coverage of the core by the fast tests: at least 95 %, 100 % of the kernels.
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -n 2 -m "not slow and not compiled" $(UNCOMPILED)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --fail-under=95
+	$(BIN)/python -m coverage report --include='*/vpcore/kernels/*' --fail-under=100
 
 ROUNDS ?= 10
 

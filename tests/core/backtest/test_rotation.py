@@ -29,6 +29,7 @@ def rotations(table: OutcomeTable, signals: Detections, draws: int, key: str) ->
 
 
 @pytest.mark.parametrize("price", ["mid", "touch"])
+@pytest.mark.compiled
 def test_p_random_has_its_size_on_noise(price: Any) -> None:
     """P(p <= a) <= a plus two standard errors. With costs too: the null pays them as well."""
     n_markets = 400
@@ -54,6 +55,7 @@ def test_p_random_finds_an_effect() -> None:
     assert np.mean(np.array(found) <= 0.05) >= 0.9
 
 
+@pytest.mark.compiled
 def test_the_interval_covers_the_mean() -> None:
     """Of dependent values whose mean is 0: at least 88 % of 95 % intervals (percentiles fall short on short series)."""
     covered = []

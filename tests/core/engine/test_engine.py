@@ -7,6 +7,7 @@ import pytest
 from markets import INSTRUMENT, START_NS, TICK_INT, Tape
 from pydantic import ValidationError
 
+import vpcore.engine.engine as engine_module
 from vpcore.engine import Engine, EngineParams
 from vpcore.errors import EngineError
 from vpcore.kernels.records import (
@@ -261,6 +262,29 @@ def test_nothing_is_lost_when_tables_grow() -> None:
     assert quality["pull_contracts"] == 0
     assert quality["unknown_cancels"] == 0
     assert eng.levels()["bid_depth"].sum() == n // 2 + 5
+
+
+def test_a_trade_of_0_contracts_is_no_trade_event() -> None:
+    tape = with_book()
+    tape.add(TRADE, 0, 100, 0, ASK, F_LAST)
+    eng = engine()
+    eng.feed(tape.records(), INSTRUMENT)
+    assert (eng.quality()["trade_events"], eng.quality()["unbalanced_trade_events"]) == (0, 0)
+
+
+def test_blocks_of_any_length_hold_the_same_bins(monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = with_book()
+    for i in range(1, 31):
+        at(tape, i * BIN + (i % 3) * BIN // 2).add(ADD, 10 + i, 100 - i % 4, 1, BID, F_LAST)
+    want = engine().feed(tape.records(), INSTRUMENT)
+    assert len(want) == 30
+    for rows in (1, 4, 30):
+        monkeypatch.setattr(engine_module, "_BLOCK_BINS", rows)
+        got = engine().feed(tape.records(), INSTRUMENT)
+        assert {name: column.tobytes() for name, column in got.bins.items()} == {
+            name: column.tobytes() for name, column in want.bins.items()
+        }
+        assert all(got.grid[name].tobytes() == want.grid[name].tobytes() for name in want.grid)
 
 
 def test_the_best_price_is_found_across_a_wide_gap() -> None:

@@ -80,6 +80,7 @@ def test_size_is_conserved_on_every_level(seed: int) -> None:
 
 
 @needs_esh4
+@pytest.mark.compiled
 def test_size_is_conserved_and_the_real_file_adds_up() -> None:
     quality = check_conservation(read_records(ESH4), ESH4_ID, ES_TICK_INT, ESH4_OPEN_NS)
     expected = {
@@ -368,6 +369,7 @@ def test_half_a_session_is_a_prefix_of_the_whole(seed: int, share: float) -> Non
 
 
 @needs_esh4
+@pytest.mark.compiled
 def test_an_event_across_a_bin_edge_takes_effect_in_the_later_bin() -> None:
     records, instrument = records_of(True)
     times = records["ts_recv"].astype(np.int64)

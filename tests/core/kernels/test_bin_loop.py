@@ -11,10 +11,9 @@ import numba
 import numpy as np
 import pytest
 
+import vpcore.kernels.bin_loop as module
 from vpcore.kernels.bin_loop import bin_loop
 from vpcore.kernels.jit import jit
-
-compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="says something of compiled code")
 
 
 @jit
@@ -54,6 +53,7 @@ def test_a_step_may_read_no_column() -> None:
 STEP = "from vpcore.kernels.jit import jit\n\n\n@jit\ndef _step(state, x):\n    return x * {}\n"
 MAIN = """
 import numpy as np
+import vpcore.kernels.bin_loop as module
 from vpcore.kernels.bin_loop import bin_loop
 from looped_package.a.signal import _step as first
 from looped_package.b.signal import _step as second
@@ -66,7 +66,7 @@ for step in (first, second):
 
 
 @pytest.mark.slow
-@compiled_only
+@pytest.mark.compiled
 def test_the_cache_tells_steps_of_one_name_and_line_apart(tmp_path: Path) -> None:
     for folder, factor in (("", 0), ("a", 2), ("b", 3)):
         package = tmp_path / "looped_package" / folder
@@ -82,3 +82,15 @@ def test_the_cache_tells_steps_of_one_name_and_line_apart(tmp_path: Path) -> Non
 
     assert run() == ["2.0", "0", "3.0", "0"]
     assert run() == ["2.0", "1", "3.0", "1"]
+
+
+def test_the_compiled_form_of_a_bin_reads_as_the_plain_one() -> None:
+    """numba compiles what these functions return, column by column; here they run as Python."""
+    bins = (np.array([3, 4], np.int32), np.array([0.5, 1.5]))
+    grid, rows = (np.array([[1, -1], [0, 1]], np.int8),), (np.empty(2),)
+    for columns in (bins, bins[1:], ()):
+        read = module._compile_numbers(tuple(map(numba.typeof, columns)), 1)
+        assert read(columns, 1) == module._numbers(columns, 1)
+    module._compile_widen_all(tuple(map(numba.typeof, grid)), rows, 1)(grid, rows, 1)
+    assert rows[0].tolist() == [0.0, 1.0]
+    assert module._compile_widen_all((), (), 1)((), (), 1) is None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import numba
 import numpy as np
 import pytest
 
-from vpcore.kernels import jit as module
+import vpcore
+from vpcore.kernels import cache_folder, jit as module
 from vpcore.kernels.jit import jit, sources_digest
-
-compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="says something of compiled code")
 
 PACKAGE = {
     "__init__.py": "",
@@ -46,7 +47,7 @@ def run_package(folder: Path, value: int) -> str:
 
 
 @pytest.mark.slow
-@compiled_only
+@pytest.mark.compiled
 def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert run_package(tmp_path, 1) == "20"
     assert run_package(tmp_path, 1) == "20"
@@ -57,7 +58,7 @@ def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@compiled_only
+@pytest.mark.compiled
 def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
     code = (
         "import sys; from vpcore.cli.common import current_plugins; current_plugins(); "
@@ -83,7 +84,7 @@ def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
     ]
 
 
-@compiled_only
+@pytest.mark.compiled
 def test_numbas_own_setting_stays_as_it_was() -> None:
     before = numba.config.CACHE_DIR
 
@@ -119,7 +120,7 @@ def test_old_digests_are_pruned_and_young_or_few_ones_stay(tmp_path: Path) -> No
     assert left == ["digest00", *(f"digest{i:02}" for i in range(12, 20))]
 
 
-@compiled_only
+@pytest.mark.compiled
 def test_a_borrowing_function_leaves_its_arrays_as_they_were() -> None:
     @jit(borrows=True)
     def last_of(pair):
@@ -133,3 +134,59 @@ def test_a_borrowing_function_leaves_its_arrays_as_they_were() -> None:
     assert [sys.getrefcount(array) for array in arrays] == counts
     assert arrays[0].tolist() == [3.0] * 4
     assert module.CAN_BORROW
+
+
+def test_the_cache_lies_in_the_first_folder_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    writable_cache = cache_folder.writable_cache.__wrapped__
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    assert writable_cache("c") == tmp_path / "numba" / "c"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(file))
+    assert writable_cache("c") == tmp_path / "xdg" / "c"
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    assert writable_cache("c") == tmp_path / "xdg" / "c"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert writable_cache("c") == tmp_path / "home" / ".cache" / "c"
+
+    def homeless() -> Path:
+        raise RuntimeError("no home directory")
+
+    monkeypatch.setattr(cache_folder.Path, "home", homeless)
+    found = writable_cache("c")
+    assert found is not None
+    assert (found.parent.parent, found.name) == (tmp_path / "tmp", "c")
+    monkeypatch.setattr(cache_folder.os, "access", lambda *_: False)
+    assert writable_cache("c") is None
+
+
+def test_without_a_folder_code_is_compiled_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(module.__file__).parent
+    find = module._cache_folder.__wrapped__
+    monkeypatch.setattr(module, "writable_cache", lambda name: None)
+    assert find(root) is None
+    monkeypatch.setattr(module, "writable_cache", lambda name: tmp_path / "gone" / "for good")
+    assert find(root) is None
+    monkeypatch.setattr(module, "_cache_folder", find)
+
+    @jit
+    def doubled(x):
+        return 2 * x
+
+    assert doubled(4) == 8
+
+
+def test_sources_belong_to_the_package_or_file_of_the_caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert module._caller_root("__main__") is None
+    assert module._caller_root("vpcore.kernels.book") == Path(module.__file__).parent
+    assert module._caller_root("vpcore._lazy") == Path(vpcore.__file__).parent
+    (tmp_path / "alone.py").touch()
+    alone = ModuleType("alone")
+    alone.__file__ = str(tmp_path / "alone.py")
+    monkeypatch.setitem(sys.modules, "alone", alone)
+    assert module._caller_root("alone") == tmp_path / "alone.py"

@@ -35,6 +35,7 @@ def test_the_block_length_of_what_has_none_is_one() -> None:
 
 
 @pytest.mark.parametrize("length", [1.0, 3.0, 12.0])
+@pytest.mark.compiled
 def test_resampled_sums_have_the_mean_and_spread_of_the_theory(length: float) -> None:
     """Variance of the stationary bootstrap's mean in closed form (Politis and Romano 1994, equation 9)."""
     x = np.rint(10 * autoregressive(4, 200, 0.5)).astype(np.int64)
@@ -67,3 +68,7 @@ def test_moments() -> None:
     for values, defined in (([], 0), ([3], 1), ([3, 3], 2)):
         resample.moments(np.array(values, np.int64), out)
         assert np.isfinite(out).sum() == defined
+
+
+def test_a_series_whose_long_run_variance_is_0_has_the_longest_blocks() -> None:
+    assert resample.politis_white(np.array([-1, 1, 0, 0])) == 2.0  # min(3 sqrt(n), n / 3), rounded up

@@ -186,6 +186,7 @@ def test_false_winners_are_as_rare_as_promised() -> None:
     assert np.mean(flips) > limit
 
 
+@pytest.mark.compiled
 def test_an_effect_survives_the_company_of_noise() -> None:
     found = [adjusted(family(5000 + seed, effect=0.25)[0]).min() <= 0.05 for seed in range(20)]
     assert np.mean(found) >= 0.8

@@ -37,8 +37,6 @@ def seeded(seed: int, stream: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
         words[i] = (z ^ (z >> 31)) >> 32
-    if not words.any():  # the one state that never leaves itself
-        words[0] = 1
     return words
 
 
@@ -70,39 +68,3 @@ def uniform(state: Any) -> float:
 def below(state: Any, n: int) -> int:
     """Return a whole number in [0, n), for n up to 2^31; the bias is at most n / 2^32."""
     return (bits32(state) * n) >> 32
-
-
-@jit(borrows=True)
-def exponential(state: Any) -> float:
-    """Return an exponential variate of mean 1, by von Neumann's comparisons, which avoid a library's logarithm and its
-    last bit.
-    """
-    whole = 0.0
-    while True:
-        first = uniform(state)
-        low = first
-        run = 1
-        while True:
-            u = uniform(state)
-            if u >= low:
-                break
-            low = u
-            run += 1
-        if run % 2 == 1:
-            return whole + first
-        whole += 1.0
-
-
-@jit(borrows=True)
-def pick(state: Any, cumulative: Any) -> int:
-    """Return a random index; `cumulative` (float64[n], the last is 1) holds the running sum of its probabilities."""
-    u = uniform(state)
-    low = 0
-    high = cumulative.shape[0] - 1
-    while low < high:
-        middle = (low + high) // 2
-        if u < cumulative[middle]:
-            high = middle
-        else:
-            low = middle + 1
-    return low

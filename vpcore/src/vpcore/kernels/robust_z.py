@@ -155,8 +155,6 @@ def mad_ordered(ordered: Floats, count: int, median: float, guess: int) -> tuple
     largest = max(left, right)
     if count & 1:
         return largest, low
-    if run == 1:
-        return largest, low
     if left >= right:
         second = max(median - ordered[low + 1], right)
     else:

@@ -11,8 +11,9 @@ import math
 from typing import Any
 
 from vpcore.kernels.jit import jit
-from vpcore.kernels.random import below, exponential, pick, uniform
+from vpcore.kernels.random import below, uniform
 from vpcore.kernels.records import CLEAR, F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MODIFY, NO_SIDE
+from vpcore_market.kernels.draws import exponential, pick
 from vpcore_market.kernels.matching import (
     ACTION,
     ASK_SIDE,

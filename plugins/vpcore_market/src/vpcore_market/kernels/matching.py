@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from vpcore.kernels.jit import jit
-from vpcore.kernels.random import below, pick, uniform
+from vpcore.kernels.random import below, uniform
 from vpcore.kernels.records import ADD, ASK, BID, CANCEL, F_LAST, F_PUBLISHER_SPECIFIC, FILL, MODIFY, TRADE
+from vpcore_market.kernels.draws import pick
 from vpcore_market.kernels.queues import (
     DISPLAY,
     HEAD,

@@ -12,7 +12,8 @@ import math
 from typing import Any, NamedTuple
 
 from vpcore.kernels.jit import jit
-from vpcore.kernels.random import below, exponential, pick, uniform
+from vpcore.kernels.random import below, uniform
+from vpcore_market.kernels.draws import exponential, pick
 from vpcore_market.kernels.market import (
     SPARE_ORDERS,
     count_flow,
