@@ -52,13 +52,14 @@ build/core/.installed: vpcore/pyproject.toml constraints.txt
 test-core: build/core/.installed  ## The tests of the core, in an environment without signals and plugins.
 	build/core/bin/python -m pytest -n 2 tests/core $(PYTEST_ARGS)
 
+COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_report)
 UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
 # Lines and branches of vpcore. The coverage of compiled code is that of a second run without compilation, on small inputs.
 coverage: export PYTHONHASHSEED = 0
 coverage: $(STAMP)  ## Coverage of the core by the fast tests: at least 95 %, 100 % of the kernels.
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m coverage run -m pytest -n 2 -m "not slow" $(COVERING)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -n 2 -m "not slow and not compiled" $(UNCOMPILED)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=95
