@@ -78,7 +78,7 @@ def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
         said.append(done.stderr.splitlines())
     assert said == [
         [
-            f"Compiling on first use; all of it takes about half a minute, and is kept for later in {tmp_path}/vpcore-kernels."
+            f"Compiling on first use; all of it takes about 20 seconds, and is kept for later in {tmp_path}/vpcore-kernels."
         ],
         [],
     ]
@@ -190,3 +190,75 @@ def test_sources_belong_to_the_package_or_file_of_the_caller(monkeypatch: pytest
     alone.__file__ = str(tmp_path / "alone.py")
     monkeypatch.setitem(sys.modules, "alone", alone)
     assert module._caller_root("alone") == tmp_path / "alone.py"
+
+
+@pytest.mark.compiled
+def test_a_helper_is_compiled_once_for_all_constants_and_again_for_python() -> None:
+    @jit
+    def scaled(x, factor):
+        return x * factor
+
+    @jit
+    def total(x):
+        return scaled(x, 2) + scaled(x, 3) + scaled(x, np.int64(x))
+
+    assert total(4) == 36
+    assert len(scaled._bare.overloads) == 1
+    assert not scaled.overloads
+    assert scaled(4, 5) == 20
+    assert len(scaled.overloads) == 1
+
+
+@pytest.mark.compiled
+def test_a_constant_that_decides_a_type_stays_a_constant() -> None:
+    @jit
+    def item(pair, place):
+        return pair[place]
+
+    @jit
+    def both(pair):
+        return item(pair, 0) + item(pair, 1)[0]
+
+    assert both((1, np.array([2.5]))) == 3.5
+
+
+@pytest.mark.compiled
+def test_a_function_may_call_itself() -> None:
+    @jit
+    def factorial(n):
+        if n < 2:
+            return 1
+        return n * factorial(n - 1)
+
+    @jit
+    def twice(n):
+        return 2 * factorial(n)
+
+    assert factorial(5) == 120
+    assert twice(5) == 240
+
+
+@pytest.mark.compiled
+def test_one_of_two_processes_compiles_and_the_other_loads(tmp_path: Path) -> None:
+    code = (
+        "import sys; from vpcore.kernels import barrier; import numpy as np; print('ready', flush=True); "
+        "sys.stdin.readline(); barrier.accept(np.arange(3), np.ones(3, np.int8), np.arange(3), 1, np.empty(3, np.int64), "
+        "np.empty(3, np.int8))"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1"}
+    pipe = subprocess.PIPE
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=pipe, stdout=pipe, text=True)
+        for _ in range(2)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:  # at the same moment
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    said = [worker.communicate()[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert sorted(text.count("data saved to") for text in said) == [0, 1]
+    assert sorted(text.count("data loaded from") for text in said) == [0, 1]

@@ -48,7 +48,6 @@ from vpcore.kernels.state import (
     V_TRADES,
 )
 
-# numba compiles one version of a function per literal argument: np.int64(...) around a constant keeps it at one.
 GIVE, TAKE, HIDE = 1, -1, 0
 
 
@@ -95,9 +94,9 @@ def _reduce(book, row, size, now):
     page = find_page(book, tick >> PAGE_BITS)
     _touch(book, page, tick & (PAGE - 1), now)
     if filled > 0:
-        _flow(book, page, tick, side, np.int64(Q_FILL), filled, np.int64(TAKE))
+        _flow(book, page, tick, side, Q_FILL, filled, TAKE)
     if size > filled:
-        _flow(book, page, tick, side, np.int64(Q_PULL), size - filled, np.int64(TAKE))
+        _flow(book, page, tick, side, Q_PULL, size - filled, TAKE)
     book.pool[row, O_SIZE] -= size
 
 
@@ -108,7 +107,7 @@ def _arrive(book, tick, side, size, now):
         return
     page = find_page(book, tick >> PAGE_BITS)
     _touch(book, page, tick & (PAGE - 1), now)
-    _flow(book, page, tick, side, np.int64(Q_ADD), size, np.int64(GIVE))
+    _flow(book, page, tick, side, Q_ADD, size, GIVE)
 
 
 @jit(inline=True, borrows=True)
@@ -199,8 +198,8 @@ def _settle_fills(book, now):
             book.ints[C_HIDDEN] += left
             page = find_page(book, tick >> PAGE_BITS)
             _touch(book, page, tick & (PAGE - 1), now)
-            _flow(book, page, tick, side, np.int64(Q_ADD), left, np.int64(HIDE))
-            _flow(book, page, tick, side, np.int64(Q_FILL), left, np.int64(HIDE))
+            _flow(book, page, tick, side, Q_ADD, left, HIDE)
+            _flow(book, page, tick, side, Q_FILL, left, HIDE)
         slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
         if slot >= 0:
             book.pool[book.rows[slot], O_FILL] = 0

@@ -7,6 +7,7 @@ directory, so that any change compiles anew; old directories are deleted.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -14,15 +15,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
+from contextlib import ExitStack, suppress
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental functions differ in the last bits
 
 import numba
 import numba.core.event
 import numba.core.options
+from numba.core.errors import NumbaError
+from numba.core.registry import CPUDispatcher
 
 from vpcore.kernels.cache_folder import writable_cache
 
@@ -35,9 +39,9 @@ _log = logging.getLogger(__name__)
 
 
 class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is untyped
-    """Logs the start of a compilation once per process: it may take half a minute.
+    """Logs the start of a compilation once per process: it may take 20 seconds.
 
-    In the log, so that the command line shows it, a server keeps it and a worker process is silent.
+    The command line shows the log, a server keeps it, and a worker process is silent.
     """
 
     def __init__(self) -> None:
@@ -49,13 +53,73 @@ class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is u
             self._said = True
             kept = writable_cache(_FOLDER)
             where = f"kept for later in {kept}" if kept is not None else "not kept: no cache directory can be written"
-            _log.info("Compiling on first use; all of it takes about half a minute, and is %s.", where)
+            _log.info("Compiling on first use; all of it takes about 20 seconds, and is %s.", where)
 
     def on_end(self, event: numba.core.event.Event) -> None:
         """Stay silent: compilations follow one another, as functions are first called."""
 
 
 numba.core.event.register("numba:compile", _Announced())
+
+
+class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
+    """A compiled function, in two forms: one for calls from Python, one for calls from compiled code.
+
+    Only the first has a wrapper that unpacks Python's arguments. numba gives one to every function. For a tuple of
+    arrays the wrapper is longer than most helpers, and it took a quarter of the time of a first compilation.
+    """
+
+    _folder: Path | None = None
+
+    def keep_in(self, folder: Path) -> None:
+        """Save compiled code in a folder, and load it from there."""
+        self._folder = folder
+        _cache_in(self, folder)
+
+    @cached_property
+    def _bare(self) -> Any:
+        """The form for calls from compiled code; made when a caller is compiled, which a warm cache never does."""
+        made = CPUDispatcher(self.py_func, targetoptions={**self.targetoptions, "no_cpython_wrapper": True})
+        if self._folder is not None:
+            _cache_in(made, self._folder / "bare")
+        return made
+
+    def compile(self, sig: Any) -> Any:
+        """Compile for calls from Python. Workers that need the same function wait for the first and load its code."""
+        with ExitStack() as held:
+            if self._folder is not None:
+                with suppress(OSError):  # no folder, or a file system without locks: every process compiles
+                    lock = held.enter_context((self._folder / f"{self.__module__}.{self.__qualname__}.lock").open("w"))
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            return super().compile(sig)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Compile for calls from compiled code: one version for all constants, unless the types depend on one."""
+        try:
+            plain = {name: numba.types.unliteral(kind) for name, kind in kws.items()}
+            return self._bare.get_call_template(tuple(map(numba.types.unliteral, args)), plain)
+        except NumbaError:
+            return self._bare.get_call_template(args, kws)
+
+    def get_overload(self, sig: Any) -> Any:
+        """Return the code for calls from compiled code."""
+        return self._bare.get_overload(sig)
+
+    @property
+    def is_compiling(self) -> bool:
+        """Whether a compilation is under way: then a call of the function by itself is a recursion."""
+        return bool(super().is_compiling or ("_bare" in self.__dict__ and self._bare.is_compiling))
+
+
+def _cache_in(compiled: Any, folder: Path) -> None:
+    """Turn on numba's cache of a function. ``numba.config.CACHE_DIR`` is changed meanwhile and put back."""
+    before = numba.config.CACHE_DIR
+    try:
+        numba.config.CACHE_DIR = str(folder)
+        compiled.enable_caching()
+    finally:
+        numba.config.CACHE_DIR = before
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -157,22 +221,24 @@ def jit(
     """
 
     def decorate(target: F) -> F:
+        if numba.config.DISABLE_JIT:
+            return target
+        options = {
+            "nopython": True,
+            "boundscheck": None,
+            "nogil": nogil,
+            "fastmath": False,
+            "error_model": "numpy",
+            "forceinline": inline,  # not inline="always": that copies numba's own IR, and compiles for longer
+            "no_cfunc_wrapper": True,
+        }
+        if borrows and CAN_BORROW:
+            options["_nrt"] = False
+        compiled = _Function(target, targetoptions=options)
         root = _caller_root(target.__module__)
         folder = _cache_folder(root) if root is not None else None
-        before = numba.config.CACHE_DIR
         if folder is not None:
-            numba.config.CACHE_DIR = str(folder)
-        try:
-            compiled: F = numba.njit(
-                cache=folder is not None,
-                nogil=nogil,
-                fastmath=False,
-                error_model="numpy",
-                **({"_nrt": False} if borrows and CAN_BORROW else {}),
-                forceinline=inline,  # not inline="always": that copies numba's own IR, and compiles for longer
-            )(target)
-        finally:
-            numba.config.CACHE_DIR = before
-        return compiled
+            compiled.keep_in(folder)
+        return cast(F, compiled)
 
     return decorate if function is None else decorate(function)
