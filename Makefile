@@ -57,8 +57,9 @@ UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
 # Lines and branches of vpcore. The coverage of compiled code is that of a second run without compilation, on small inputs.
 coverage: export PYTHONHASHSEED = 0
+coverage: export NUMBA_CACHE_DIR = $(CURDIR)/build/numba-coverage
 coverage: $(STAMP)  ## Coverage of the core by the fast tests: at least 95 %, 100 % of the kernels.
-	rm -f .coverage .coverage.*
+	rm -rf .coverage .coverage.* build/numba-coverage
 	$(BIN)/python -m coverage run -m pytest -n 2 -m "not slow" $(COVERING)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -n 2 -m "not slow and not compiled" $(UNCOMPILED)
 	$(BIN)/python -m coverage combine --quiet
