@@ -183,7 +183,7 @@ def test_without_a_folder_code_is_compiled_and_not_kept(tmp_path: Path, monkeypa
 
 def test_sources_belong_to_the_package_or_file_of_the_caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert module._caller_root("__main__") is None
-    assert module._caller_root("vpcore.kernels.book") == Path(module.__file__).parent
+    assert module._caller_root("vpcore.kernels.jit") == Path(module.__file__).parent
     assert module._caller_root("vpcore._lazy") == Path(vpcore.__file__).parent
     (tmp_path / "alone.py").touch()
     alone = ModuleType("alone")
