@@ -9,6 +9,7 @@ import pytest
 
 import vpcore_signals_ml
 import vpcore_signals_stat
+from vpcore import Workspace
 from vpcore.cli.app import run
 from vpcore.plugins.manager import Plugins
 from vpcore.signal import code_digest, code_of, distribution_of, imported_distributions
@@ -69,3 +70,25 @@ def test_distribution_of_an_installed_signal() -> None:
     assert name == "vpcore-signals-stat"
     assert version
     assert len(code_digest(Ads)) == 64
+
+
+def test_a_grid_that_is_too_small_for_a_signal_is_one_error_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    workspace, _ = Workspace.create(tmp_path / "ws")
+    capture = 'capture: {symbol: ESH4, date: 2023-12-25, start_time: "18:00", end_time: "18:59"}\n'
+    for place, text in (
+        ("pipelines/small", f"name: small\n{capture}pipeline: {{grid_radius_ticks: 20}}\n"),
+        ("serving/served", "name: served\npipeline: small\nsignal: {name: ads}\n"),
+        ("experiments/swept", "name: swept\nserving: served\nsignals: [ads, pfp]\n"),
+    ):
+        (workspace.configs / f"{place}.yaml").write_text(text)
+    message = (
+        "Signal 'ads' reads cells up to 23 ticks from the mid, the grid has 20. Set pipeline.grid_radius_ticks to at "
+        "least 23. (Pipeline 'small'.)"
+    )
+    root = ["--root", str(workspace.root)]
+    for command in (["validate"], ["validate", "served"], ["run", "swept", "--dry-run"], ["run", "swept"]):
+        assert run([*command, *root]) == 2
+        assert capsys.readouterr().err.count(message) == 1
+    assert not workspace.results_dir.exists()

@@ -260,3 +260,17 @@ def test_a_window_that_is_not_whole_bins_names_the_widths_that_fit(workspace: Wo
         match=r"bins of 100 ms, was 3540\.5000001 s long \(capture\.end_time\)\. Start and end must be whole ms",
     ):
         workspace.pipeline(spec(end_time="18:59:00.5000001")).resolve()
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ({"start_time": "00:30", "end_time": "01:30"}, "capture.end_time: 01:30:00 on 2025-11-02 comes twice in America/New_York"),
+        ({"start_time": "01:30", "end_time": "03:30"}, "capture.start_time: 01:30:00 on 2025-11-02 comes twice"),
+    ],
+)  # fmt: skip
+def test_an_hour_that_comes_twice_is_refused_by_the_name_of_its_field(
+    workspace: Workspace, times: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        workspace.pipeline(spec(date="2025-11-02", timezone="America/New_York", **times)).resolve()

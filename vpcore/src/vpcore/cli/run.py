@@ -93,6 +93,7 @@ def _say_plan(
     retry_failed: bool,
     json: bool,
 ) -> None:
+    from vpcore.config.grid import require_grid
     from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
     from vpcore.experiment.plan import shared_work
     from vpcore.experiment.preflight import without_data
@@ -102,6 +103,7 @@ def _say_plan(
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
     runs, todo = (list(plan.runs), list(plan.missing)) if plan is not None else ([], [])
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
+    require_grid(workspace.plugins, config)
     lacking = without_data(workspace, config)
     undecided, others = unfinished(config), stand_ins(config)
     added: list[

@@ -134,6 +134,26 @@ def explain(error: ValidationError, model: type[BaseModel], value: Any, document
     return "\n".join(text for _, _, text in sorted(found))
 
 
+_FORMER = {
+    "dt": "The date of a capture is capture.date.",
+    "product_type": "Leave it out: every dataset is made of a future's market-by-order records.",
+    "signal.weights": "Parameters stand in signal.params, weights of the score in scoring.derivative_weights.",
+    "eval.min_signals": "It is select.min_signals.",
+    "eval.tick_size": "The tick size belongs to the instrument: configs/instruments/<root>.yaml.",
+    "parallel.timeout_seconds": "Leave it out: a run has no time limit.",
+    "tracking.run_name_prefix": "Leave it out: runs have names. Experiments differ by tracking.experiment_name.",
+    "projection.cubic_scale": "The third difference takes part with projection.use_cubic: true.",
+    "flow_rollup_weights": "The engine measures flow over pipeline.flow_windows, without weights.",
+}
+"""Fields of the older harness, and what takes their place."""
+
+
+def _former(at: Key) -> str:
+    """Return the hint for a field of the older harness, wherever it stands if it has no owner in the table."""
+    hint = _FORMER.get(dotted(at[-2:])) or _FORMER.get(str(at[-1]))
+    return f" {hint}" if hint else ""
+
+
 def _fields_of(model: type[BaseModel], key: Key) -> list[str]:
     owner = field_at(model, key)
     return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
@@ -177,7 +197,7 @@ def _sentence(details: ErrorDetails, model: type[BaseModel], inner: Key, documen
         fields = _fields_of(model, inner[:-1])
         parent = dotted(at[:-1]) or "the file"
         return (
-            f"'{at[-1]}' is not a field of {parent}{place}.{did_you_mean(str(at[-1]), fields)} Fields: "
+            f"'{at[-1]}' is not a field of {parent}{place}.{_former(at) or did_you_mean(str(at[-1]), fields)} Fields: "
             f"{', '.join(fields)}."
         )
     if kind == "missing" and isinstance(inner[-1], int):

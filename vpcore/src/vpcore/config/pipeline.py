@@ -189,14 +189,15 @@ def resolve_pipeline(
     capture = spec.capture
     params = _engine(spec, instrument, document or Document({}), instrument_document or Document({}))
     zone = capture.timezone or instrument.timezone
-    start, end = clock_ns(capture.start_time), clock_ns(capture.end_time)
-    try:
-        start_ns = local_to_ns(capture.date, start, zone)
-        end_day = datetime.date.fromordinal(capture.date.toordinal() + int(capture.overnight))
-        end_ns = local_to_ns(end_day, end, zone)
-    except ConfigError as error:
-        place = document.place(("capture", "start_time")) if document else ""
-        raise ConfigError(f"{error}{f' ({place})' if place else ''}") from None
+    ends = []
+    for name, days in (("start_time", 0), ("end_time", int(capture.overnight))):
+        day = datetime.date.fromordinal(capture.date.toordinal() + days)
+        try:
+            ends.append(local_to_ns(day, clock_ns(getattr(capture, name)), zone))
+        except ConfigError as error:
+            place = document.place(("capture", name)) if document else ""
+            raise ConfigError(f"capture.{name}: {error}{f' ({place})' if place else ''}") from None
+    start_ns, end_ns = ends
     _check_bins(params.cell_width_ms, (end_ns - start_ns) // 10**6, (end_ns - start_ns) % 10**6, document)
     files = keys = None
     if capture.files is not None:
@@ -209,7 +210,7 @@ def resolve_pipeline(
         params=params,
         start_ns=start_ns,
         end_ns=end_ns,
-        label=f"{capture.date.isoformat()}_{clock_text(start)}_{clock_text(end)}",
+        label=f"{capture.date.isoformat()}_{clock_text(clock_ns(capture.start_time))}_{clock_text(clock_ns(capture.end_time))}",
         source=capture.source,
         files=files,
         file_keys=keys,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from vpcore.config.axes import points, signal_params
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
+from vpcore.config.grid import require_grid, start_signals
 from vpcore.config.instruments import InstrumentSpec, packaged_instruments
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.messages import validate, validate_value
@@ -311,11 +312,12 @@ class ConfigStore:
             return pipeline
         if kind == "serving":
             serving = self.serving(path)
-            serving.resolve()
+            resolved = serving.resolve()
+            start_signals(self.plugins, resolved.signal_name, [resolved.signal_params], resolved.pipeline)
             return serving
         if kind == "experiment":
             experiment = self.experiment(path)
-            experiment.to_harness_config()
+            require_grid(self.plugins, experiment.to_harness_config())
             return experiment
         instrument, document = self._load(kind, InstrumentSpec, path)
         validate_value(EngineParams, instrument.engine, document, ("engine",))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vpcore.config import ExperimentConfig, ExperimentSpec
+from vpcore.config.grid import require_grid
 from vpcore.dataset import Dataset
 from vpcore.errors import VpError
 from vpcore.executor import Executor
@@ -144,6 +145,7 @@ def run_experiment(
         # A tracker or a sampler that is not installed shall not be noticed after the generation.
         tracker = _tracker(workspace, config, report)
         require_samplers(workspace, config)
+    require_grid(workspace.plugins, config)
     require_data(workspace, config)
     datasets = _datasets(workspace, config, report, on_progress)
     searches = Searches(workspace, config, datasets)
