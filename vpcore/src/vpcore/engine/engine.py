@@ -188,7 +188,7 @@ class Engine:
         """Like `advance`, in blocks of at most 256 bins."""
         while True:
             self._reserve()
-            code = bn.emit_due(self._stream, self._book, self._flow, self._par, now_ns, self._out, self._bins)
+            code = bn.advance(self._stream, self._book, self._flow, self._par, now_ns, self._out, self._bins)
             if code != bn.BLOCK_FULL:
                 break
             yield self._take()

@@ -48,6 +48,7 @@ from vpcore.kernels.state import (
     V_TRADES,
 )
 
+# numba compiles one version of a function per literal argument: np.int64(...) around a constant keeps it at one.
 GIVE, TAKE, HIDE = 1, -1, 0
 
 
@@ -94,9 +95,9 @@ def _reduce(book, row, size, now):
     page = find_page(book, tick >> PAGE_BITS)
     _touch(book, page, tick & (PAGE - 1), now)
     if filled > 0:
-        _flow(book, page, tick, side, Q_FILL, filled, TAKE)
+        _flow(book, page, tick, side, np.int64(Q_FILL), filled, np.int64(TAKE))
     if size > filled:
-        _flow(book, page, tick, side, Q_PULL, size - filled, TAKE)
+        _flow(book, page, tick, side, np.int64(Q_PULL), size - filled, np.int64(TAKE))
     book.pool[row, O_SIZE] -= size
 
 
@@ -107,7 +108,7 @@ def _arrive(book, tick, side, size, now):
         return
     page = find_page(book, tick >> PAGE_BITS)
     _touch(book, page, tick & (PAGE - 1), now)
-    _flow(book, page, tick, side, Q_ADD, size, GIVE)
+    _flow(book, page, tick, side, np.int64(Q_ADD), size, np.int64(GIVE))
 
 
 @jit(inline=True, borrows=True)
@@ -198,8 +199,8 @@ def _settle_fills(book, now):
             book.ints[C_HIDDEN] += left
             page = find_page(book, tick >> PAGE_BITS)
             _touch(book, page, tick & (PAGE - 1), now)
-            _flow(book, page, tick, side, Q_ADD, left, HIDE)
-            _flow(book, page, tick, side, Q_FILL, left, HIDE)
+            _flow(book, page, tick, side, np.int64(Q_ADD), left, np.int64(HIDE))
+            _flow(book, page, tick, side, np.int64(Q_FILL), left, np.int64(HIDE))
         slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
         if slot >= 0:
             book.pool[book.rows[slot], O_FILL] = 0

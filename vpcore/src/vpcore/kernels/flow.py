@@ -74,7 +74,7 @@ def track(flow, low, n_levels, composite, seq, per_second):
     piece = min(stop - first, n_slots - slot)
     _go_on(flow, slot, composite[first - low : first - low + piece], seq, per_second)
     if piece < stop - first:
-        _go_on(flow, 0, composite[first - low + piece : stop - low], seq, per_second)
+        _go_on(flow, np.int64(0), composite[first - low + piece : stop - low], seq, per_second)
     flow.band[_SEQ] = seq
     flow.band[_LOW] = low
     flow.band[_COUNT] = n_levels

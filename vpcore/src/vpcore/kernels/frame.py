@@ -90,8 +90,8 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
     # Level j lies in cell j - margin below the mid, and one further above it when no level is the mid (odd spread).
     half = par.radius + 1 - odd
     inner, middle, outer = par.margin, par.margin + half, n_levels - par.margin
-    _read_margin(book, par, low, 0, inner, now)
-    _read_grid(book, par, low, inner, middle, now, 0)
+    _read_margin(book, par, low, np.int64(0), inner, now)
+    _read_grid(book, par, low, inner, middle, now, np.int64(0))
     _read_grid(book, par, low, middle, outer, now, odd)
     _read_margin(book, par, low, outer, n_levels, now)
     track(flow, low, n_levels, par.composite, seq, par.per_second)

@@ -25,7 +25,6 @@ os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental fun
 import numba
 import numba.core.event
 import numba.core.options
-from numba.core.errors import NumbaError
 from numba.core.registry import CPUDispatcher
 
 from vpcore.kernels.cache_folder import writable_cache
@@ -94,12 +93,8 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
             return super().compile(sig)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
-        """Compile for calls from compiled code: one version for all constants, unless the types depend on one."""
-        try:
-            plain = {name: numba.types.unliteral(kind) for name, kind in kws.items()}
-            return self._bare.get_call_template(tuple(map(numba.types.unliteral, args)), plain)
-        except NumbaError:
-            return self._bare.get_call_template(args, kws)
+        """Compile for calls from compiled code."""
+        return self._bare.get_call_template(args, kws)
 
     def get_overload(self, sig: Any) -> Any:
         """Return the code for calls from compiled code."""
