@@ -205,12 +205,13 @@ def _totals(
         table.outcome, table.tie, table.exit_bin, table.net, table.gross,
         sums, n_eff, block_net, block_trades,
     )  # fmt: skip
-    digests = trades_digests(market, table, bins, sides, offsets, rules.latency_bins)
+    which, entries, side = table.entered(bins, sides, rules.latency_bins)
+    net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
+    end_ns = market.bin_start_ns + market.cell_width_ns
+    digests = trades_digests((end_ns[entries], sides[which], end_ns[table.exit_bin[side, entries]], net), bounds)
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
     rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)
-    which, entries, side = table.entered(bins, sides, rules.latency_bins)
-    net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
     for row in range(n_rows):
         sequence = slice(offsets[row], offsets[row + 1])
         pnl = net[bounds[row] : bounds[row + 1]]
