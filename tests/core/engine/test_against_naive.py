@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import evening
 import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 from markets import INSTRUMENT, START_NS, TICK_INT, random_tape, without_times
 from naive_engine import NaiveEngine
 
-from vpcore.engine import Engine, EngineParams
+from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.schema import GRID_VALUES
 
 PARAMS = EngineParams(grid_radius_ticks=6, band_margin_ticks=3, flow_windows=(2, 3, 7))
@@ -43,6 +44,10 @@ def test_every_number_of_every_bin(seed: int, oddities: bool, snapshot: bool, bu
         PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS, cold_book="build" if build else "refuse"
     )
     naive = NaiveEngine(PARAMS, TICK_INT, START_NS, END_NS, build)
+    _require_same(engine, naive, records)
+
+
+def _require_same(engine: Engine, naive: NaiveEngine, records: np.ndarray) -> FrameBlock:
     block = engine.feed(records, INSTRUMENT)
     naive.feed(records, INSTRUMENT)
     assert len(block) == len(naive.bins)
@@ -75,6 +80,7 @@ def test_every_number_of_every_bin(seed: int, oddities: bool, snapshot: bool, bu
         "clamps", "dropped", "aggressor", "unattributed", "unbalanced", "unknown_cancel", "unknown_modify", "clipped",
         "duplicate", "hidden",
     )}  # fmt: skip
+    return block
 
 
 def _compare_cells(frame, expected) -> None:
@@ -98,3 +104,18 @@ def test_the_comparison_sees_valid_bins() -> None:
     block = engine.feed(records, INSTRUMENT)
     assert block.bins["book_valid"].sum() > 5
     assert np.abs(block.grid["composite_d3"]).max() > 0
+
+
+def test_the_traps_of_an_evening() -> None:
+    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=evening.END_NS)
+    naive = NaiveEngine(PARAMS, TICK_INT, START_NS, evening.END_NS, False)
+    block = _require_same(engine, naive, evening.evening())
+    assert (~block.bins["book_valid"]).nonzero()[0].tolist() == [0]  # crossed until the opening cross, 6 ms later
+    quality = engine.quality()
+    expected = {
+        "snapshots": 1, "unbalanced_trade_events": 1, "unattributed_fill_contracts": 14, "hidden_contracts": 4,
+        "aggressor_fill_contracts": 2, "unknown_cancels": 0, "unknown_modifies": 0, "trade_events": 3,
+    }  # fmt: skip
+    assert {name: quality[name] for name in expected} == expected
+    bid = block.bins["best_bid_price_int"] // TICK_INT
+    assert bid[10] == bid[11] == evening.MID  # the event over the edge of bin 11 takes effect in bin 12, whole

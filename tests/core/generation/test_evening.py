@@ -1,0 +1,62 @@
+"""The traps of an evening as a file: what a reader of real files meets, written and read by this project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import evening
+import pytest
+from markets import INSTRUMENT, START_NS
+
+from vpcore.cli.app import run
+from vpcore.engine import Engine
+from vpcore.generation.generate import generate_dataset
+from vpcore.plugins.manager import Plugins
+from vpcore.source.dbn.header import Mapping
+from vpcore.source.dbn.writer import DbnWriter, encode_metadata
+from vpcore.workspace import Workspace
+
+DAY_NS = 86_400 * 10**9
+PIPELINE = """\
+name: evening
+capture: {symbol: ESZ3, date: 2023-11-14, start_time: "22:13:20", end_time: "22:13:23", timezone: UTC}
+pipeline: {grid_radius_ticks: 6, band_margin_ticks: 3, flow_windows: [2, 3, 7]}
+"""
+
+
+@pytest.fixture(params=[".dbn", ".dbn.zst"])
+def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
+    made, _ = Workspace.create(tmp_path / "ws", plugins=Plugins([]))
+    (made.configs / "pipelines" / "evening.yaml").write_text(PIPELINE)
+    start, end = START_NS - 21 * 3600 * 10**9, evening.END_NS + 10**9
+    mapping = Mapping("ESZ3", INSTRUMENT, start // DAY_NS * DAY_NS, (end // DAY_NS + 1) * DAY_NS)
+    metadata = encode_metadata(dataset="GLBX.MDP3", start_ns=start, end_ns=end, mappings=[mapping])
+    with DbnWriter(made.raw / f"evening{request.param}", metadata) as writer:
+        writer.write(evening.evening())
+    return made
+
+
+def test_the_file_gives_the_bins_of_its_records(workspace: Workspace) -> None:
+    result = generate_dataset(workspace, "evening")
+    dataset, params = result.dataset, workspace.pipeline("evening").resolve().params
+    engine = Engine(params, tick_int=250_000_000, start_ns=START_NS, end_ns=evening.END_NS)
+    block = engine.feed(evening.evening(), INSTRUMENT)
+    assert dataset.n_bins == len(block) == 30
+    assert (~dataset.valid).nonzero()[0].tolist() == [0]
+    for name, column in block.bins.items():
+        assert dataset.bin(name).tobytes() == column.tobytes(), name
+    for name, cells in block.grid.items():
+        assert dataset.grid(name).tobytes() == cells.tobytes(), name
+    quality = dataset.manifest["data_quality"]
+    assert (quality["unattributed_fill_contracts"], quality["hidden_contracts"]) == (14, 4)
+
+
+def test_inspect_counts_its_records(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    (file,) = workspace.raw.glob("evening*")
+    assert run(["inspect", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    records = evening.evening()
+    assert found["records"] == len(records)
+    assert found["actions"]["T"] == 3
+    assert found["actions"]["F"] == (records["action"] == ord("F")).sum() == 10
