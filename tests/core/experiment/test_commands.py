@@ -121,6 +121,21 @@ def test_compare_before_anything_was_run(vp: Vp, capsys: pytest.CaptureFixture[s
     assert (out, err.strip()) == ("", "No stored row matches. Make rows with: vp run sweep")
 
 
+def test_rows_of_other_code_are_named(
+    vp: Vp, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vp("run", "sweep") == 0
+    monkeypatch.setattr("vpcore.experiment.leaderboard.core_digest", lambda: "other code")
+    capsys.readouterr()
+    assert vp("compare", "sweep") == 0
+    out, err = capsys.readouterr()
+    assert (out, err.strip()) == (
+        "", "40 rows of other code are stored: see --stale. Compute them anew with: vp run sweep"
+    )  # fmt: skip
+    assert vp("compare", "sweep", "--stale", "--limit", "3") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
 def test_run_as_json(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert vp("run", "sweep", "--json", "--workers", "1") == 0
     report = json.loads(capsys.readouterr().out)

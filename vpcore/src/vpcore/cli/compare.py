@@ -85,16 +85,14 @@ def compare(
         from vpcore.experiment.run import harness_config
 
         config = harness_config(workspace, experiment)
-    show(
-        leaderboard(workspace, config, per_session=per_session, stale=stale),
-        view,
-        json=json,
-        csv=csv,
-        legend=legend,
-        nothing="Every stored row is of the installed code."
-        if stale
-        else f"No stored row matches. Make rows with: vp run {experiment or 'EXPERIMENT'}",
-    )
+    board = leaderboard(workspace, config, per_session=per_session, stale=stale)
+    nothing = "Every stored row is of the installed code."
+    if not stale and board.frame.is_empty():
+        named = experiment or "EXPERIMENT"
+        nothing = f"No stored row matches. Make rows with: vp run {named}"
+        if n_old := leaderboard(workspace, config, stale=True).frame.height:
+            nothing = f"{n_old} rows of other code are stored: see --stale. Compute them anew with: vp run {named}"
+    show(board, view, json=json, csv=csv, legend=legend, nothing=nothing)
 
 
 @dataclass(frozen=True, slots=True)
