@@ -249,3 +249,17 @@ def test_one_of_two_processes_compiles_and_the_other_loads(tmp_path: Path) -> No
     assert [worker.returncode for worker in workers] == [0, 0]
     assert sorted(text.count("data saved to") for text in said) == [0, 1]
     assert sorted(text.count("data loaded from") for text in said) == [0, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.compiled
+def test_numbas_bounds_checks_reach_callers_and_helpers(tmp_path: Path) -> None:
+    (tmp_path / "checked.py").write_text(
+        "import numpy as np\nfrom vpcore.kernels.jit import jit\n\n\n@jit\ndef inner(x, i):\n    return x[i]\n\n\n"
+        "@jit\ndef outer(x, i):\n    return inner(x, i)\n\n\nfor function in (inner, outer):\n    try:\n"
+        "        function(np.zeros(3), 10)\n    except IndexError as error:\n        print(error)\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_BOUNDSCHECK": "1"}
+    command = [sys.executable, str(tmp_path / "checked.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["index is out of bounds"] * 2
