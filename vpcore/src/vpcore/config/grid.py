@@ -19,6 +19,8 @@ from vpcore.units import ms_to_ns
 def require_grid(plugins: Plugins, config: ExperimentConfig) -> None:
     """Refuse an experiment with a signal that reads cells beyond the grid of a session.
 
+    Combinations that a sampler proposes later are unknown here; a run of them fails with the same message.
+
     Raises
     ------
     ConfigError
@@ -52,4 +54,4 @@ def start_signals(
         except ConfigError as error:
             raise ConfigError(f"{error} (Pipeline '{pipeline.name}'.)") from None
         except Exception:  # a signal's own code can raise anything
-            return
+            continue

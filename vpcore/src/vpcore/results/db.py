@@ -141,7 +141,6 @@ class ResultsDB:
         keys: Collection[tuple[str, Trial]] | None = None,
         code: InstalledCode | None = None,
         stale: bool = False,
-        status: str | None = "ok",
         min_signals: int = 0,
         sort: str | None = None,
         limit: int | None = None,
@@ -158,8 +157,6 @@ class ResultsDB:
             Only rows that this code of the core and of their signal made.
         stale : bool
             With `code`: only the other rows.
-        status : {"ok", "failed"} or None
-            Only rows of runs with this status.
         min_signals : int
             Only rows with at least this many signals that traded.
         sort : str, optional
@@ -171,7 +168,7 @@ class ResultsDB:
             With the columns of lists, `VECTORS`.
         **settings
             Only rows of runs with these values in `runs_meta`, such as ``signal_name="erd"`` or
-            ``run_id=["...", "..."]``; None allows any.
+            ``run_id=["...", "..."]``; None allows any. ``status`` is ``"ok"`` by default.
 
         Returns
         -------
@@ -188,6 +185,7 @@ class ResultsDB:
                 f"Rows cannot be sorted by '{sort}'",
                 fix=f"{did_you_mean(sort, SORTABLE)} Figures: {listed(SORTABLE)}.",
             )
+        status = settings.pop("status", "ok")  # of a row's latest batch, so it is compared after the batches are
         if keys is not None:
             settings.setdefault("run_id", sorted({run for run, _ in keys}))
         conditions = _where(settings)
