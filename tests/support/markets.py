@@ -245,6 +245,19 @@ def without_times(records: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
+def flagged_alike(records: np.ndarray) -> np.ndarray:
+    """Return records whose every live record has F_LAST; only ``sequence`` and ``ts_event`` tell the events apart."""
+    result = records.copy()
+    live = (records["flags"] & F_SNAPSHOT == 0) & (records["action"] != CLEAR)
+    for instrument in np.unique(records["instrument_id"]):
+        own = np.flatnonzero(records["instrument_id"] == instrument)
+        ended = (records["flags"][own] & F_LAST != 0) | ~live[own]
+        result["sequence"][own] = np.cumsum(ended) - ended
+        result["ts_event"][own] = 10**9 + result["sequence"][own] // 2  # some events share a time
+    result["flags"][live] |= F_LAST
+    return result
+
+
 def mirrored(records: np.ndarray, about_tick: int) -> np.ndarray:
     """Return the records with sides swapped and prices reflected about a tick."""
     out = records.copy()

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import evening
+import numpy as np
 import pytest
-from markets import INSTRUMENT, START_NS
+from markets import INSTRUMENT, START_NS, flagged_alike
 
 from vpcore.cli.app import run
 from vpcore.engine import Engine
@@ -29,12 +30,17 @@ pipeline: {grid_radius_ticks: 6, band_margin_ticks: 3, flow_windows: [2, 3, 7]}
 def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
     made, _ = Workspace.create(tmp_path / "ws", plugins=Plugins([]))
     (made.configs / "pipelines" / "evening.yaml").write_text(PIPELINE)
+    _put(made.raw / f"evening{request.param}", evening.evening())
+    return made
+
+
+def _put(path: Path, records: np.ndarray) -> None:
     start, end = START_NS - 21 * 3600 * 10**9, evening.END_NS + 10**9
     mapping = Mapping("ESZ3", INSTRUMENT, start // DAY_NS * DAY_NS, (end // DAY_NS + 1) * DAY_NS)
     metadata = encode_metadata(dataset="GLBX.MDP3", start_ns=start, end_ns=end, mappings=[mapping])
-    with DbnWriter(made.raw / f"evening{request.param}", metadata) as writer:
-        writer.write(evening.evening())
-    return made
+    path.unlink(missing_ok=True)
+    with DbnWriter(path, metadata) as writer:
+        writer.write(records)
 
 
 def test_the_file_gives_the_bins_of_its_records(workspace: Workspace) -> None:
@@ -50,6 +56,27 @@ def test_the_file_gives_the_bins_of_its_records(workspace: Workspace) -> None:
         assert dataset.grid(name).tobytes() == cells.tobytes(), name
     quality = dataset.manifest["data_quality"]
     assert (quality["unattributed_fill_contracts"], quality["hidden_contracts"]) == (14, 4)
+
+
+def test_a_feed_that_flags_every_record_of_an_event(workspace: Workspace) -> None:
+    right = generate_dataset(workspace, "evening").dataset
+    (file,) = workspace.raw.glob("evening*")
+    _put(file, flagged_alike(evening.evening()))
+    spec = workspace.configs / "pipelines" / "evening.yaml"
+    spec.write_text(PIPELINE.replace("name: evening", "name: alike"))
+    spec = spec.rename(spec.with_name("alike.yaml"))
+    wrong = generate_dataset(workspace, "alike")
+    assert any("the fills do not add up to the trades" in text for text in wrong.warnings)
+    assert wrong.dataset.manifest["data_quality"]["hidden_contracts"] > 4
+    spec.write_text(
+        PIPELINE.replace("name: evening", "name: by-sequence").replace("{symbol", "{events: sequence, symbol")
+    )
+    spec.rename(spec.with_name("by-sequence.yaml"))
+    mended = generate_dataset(workspace, "by-sequence").dataset
+    assert mended.dataset_id != wrong.dataset.dataset_id
+    for name in right.columns:
+        assert np.asarray(mended[name]).tobytes() == np.asarray(right[name]).tobytes(), name
+    assert mended.manifest["data_quality"] == right.manifest["data_quality"]
 
 
 def test_inspect_counts_its_records(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

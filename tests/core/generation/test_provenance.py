@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
 import pytest
 from markets import INSTRUMENT, START_NS, random_tape
 
 from vpcore.dataset import verify_files
 from vpcore.errors import DatasetError, SourceError
 from vpcore.generation import sources as provenance
-from vpcore.generation.generate import data_warnings, generate, generate_dataset
+from vpcore.generation.generate import closed_stretches, data_warnings, generate, generate_dataset
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 
 DAY_NS = 86_400 * 10**9
-QUALITY = {"began_without_book": False, "cold_start": False, "invalid_bins": 0, "unknown_order_rate": 0.0}
+COUNTERS = (
+    "invalid_bins", "crossed_events", "one_sided_events", "bad_book_spans", "trade_events", "unbalanced_trade_events",
+    "carried_orders", "carried_orders_missing", "carried_orders_extra", "carried_orders_changed",
+)  # fmt: skip
+QUALITY = {"began_without_book": False, "cold_start": False, "unknown_order_rate": 0.0} | dict.fromkeys(COUNTERS, 0)
 
 
 @pytest.fixture
@@ -109,16 +114,55 @@ def test_a_stamp_that_cannot_be_read_or_written_is_done_without(workspace, made,
     ("quality", "said"),
     [
         ({}, []),
-        ({"invalid_bins": 9}, []),
-        ({"invalid_bins": 10}, ["No bin of the dataset is valid: at the end of every bin the book was crossed"]),
+        ({"invalid_bins": 5}, []),
         (
-            {"invalid_bins": 10, "began_without_book": True},
+            {"invalid_bins": 92, "crossed_events": 1234, "bad_book_spans": 2},
+            [r"92.0% of the bins are invalid: the book was crossed after 1,234 events, the feed called .* 2 times"],
+        ),
+        ({"invalid_bins": 100}, ["No bin of the dataset is valid: at the end of every bin the book was crossed"]),
+        (
+            {"invalid_bins": 100, "began_without_book": True},
             ["The records began without a snapshot", "no book ever arrived. .* set capture.cold_book: build"],
         ),
-        ({"unknown_order_rate": 0.0426}, ["4.3% of the cancels and modifies were of orders that the book does not"]),
+        (
+            {"unknown_order_rate": 0.0426},
+            ["4.3% of the cancels and modifies were of .*: records are missing or out of"],
+        ),
+        (
+            {"unknown_order_rate": 0.0426, "began_without_book": True, "cold_start": True},
+            ["4.3% of the cancels .* orders are older than the file, which began without a snapshot"],
+        ),
+        ({"trade_events": 100, "unbalanced_trade_events": 1}, []),
+        (
+            {"trade_events": 106, "unbalanced_trade_events": 106},
+            ["In 106 of 106 events with trades the fills do not add up .* set capture.events: sequence"],
+        ),
+        ({"carried_orders": 1000, "carried_orders_missing": 6, "carried_orders_extra": 4}, []),
+        (
+            {"carried_orders": 1000, "carried_orders_missing": 6, "carried_orders_changed": 5},
+            ["snapshot contradicts the book .* in 11 of 1,000 orders"],
+        ),
     ],
 )
 def test_what_a_user_is_told_of_the_data(quality, said):
-    told = data_warnings(QUALITY | quality, 10, 10)
+    told = data_warnings(QUALITY | quality, 100, np.ones(100, np.int64))
     assert len(told) == len(said)
     assert all(re.search(pattern, text) for pattern, text in zip(said, told, strict=True))
+
+
+def test_stretches_without_an_event_are_named():
+    counts, minute = np.ones(5000, np.int64), 600  # bins of 100 ms
+    assert closed_stretches(counts, START_NS, 10**8) == []
+    counts[100 : 100 + minute - 1] = 0
+    assert closed_stretches(counts, START_NS, 10**8) == []
+    counts[1000 : 1000 + minute] = 0
+    (text,) = closed_stretches(counts, START_NS, 10**8)
+    assert "a minute or more: 2023-11-14 22:15:00 to 2023-11-14 22:16:00. The market" in text
+    for first in (2000, 3000, 4400):
+        counts[first : first + minute] = 0
+    counts[2000 : 2000 + minute + 1] = 0
+    (text,) = closed_stretches(counts, START_NS, 10**8)
+    assert text.count(" to ") == 3
+    assert "and 1 shorter ones" in text
+    (text,) = closed_stretches(np.zeros(601, np.int64), START_NS, 10**8)
+    assert "2023-11-14 22:13:20 to 2023-11-14 22:14:20.1" in text

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
+from markets import INSTRUMENT, START_NS, TICK_INT, flagged_alike, random_tape
 
 from vpcore.backtest.entries import detect
 from vpcore.dataset import Dataset
@@ -122,6 +122,18 @@ def test_pushed_records_give_the_values_of_the_dataset(size: int) -> None:
     found = detect(values, dataset.valid, dataset.bin("bin_seq"), 0.2, cooldown_bins=3, warmup_bins=5)
     assert [(b.bin_seq, b.entry) for b in bins if b.entry] == list(zip(found.bins, found.sides, strict=True))
     assert len(found) > 3
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_events_told_apart_by_sequence_give_the_values_of_the_dataset(size: int) -> None:
+    records = flagged_alike(tape())
+    _, values = offline(dataset_of(tape()))
+    assert offline(dataset_of(records))[1].tobytes() != values.tobytes()
+    pipeline = live(events="sequence")
+    assert pipeline.warm_from(records[:0]) == 0
+    bins = [b for i in range(0, len(records), size) for b in pipeline.push(records[i : i + size])]
+    bins += pipeline.advance(END_NS)
+    assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
 
 
 def test_a_server_that_starts_later_agrees_once_its_windows_are_full() -> None:

@@ -240,6 +240,40 @@ def test_a_named_file_after_the_window_is_not_read(tmp_path, made, read):
     assert any("begins at 2024-10-05 00:00:00, after the window, and is not read" in text for text in stream.warnings)
 
 
+def _roll(made, folder, *, symbol="ES.c.0", kind="continuous", own=("ESU4", "ESZ4"), numbers=(7, 8)):
+    paths = []
+    for day, number in enumerate(numbers):
+        start = made.DAY0 + day * made.DAY
+        named = [Mapping(symbol, number, start, start + made.DAY)]
+        named += [Mapping(own[day], number, start, start + made.DAY)] if own else []
+        records = made.records(24, start, 3600 * made.NS, instrument=number)
+        meta = made.metadata(named, start_ns=start, end_ns=start + made.DAY, stype_in=kind)
+        paths.append(made.put(folder / f"{day}.dbn", meta, records))
+    return paths
+
+
+def test_a_window_over_a_roll_is_refused(tmp_path, made, read):
+    end = made.DAY0 + 2 * made.DAY
+    paths = _roll(made, tmp_path)
+    with pytest.raises(
+        SourceError, match=r"ES\.c\.0 rolls from ESU4 to ESZ4 within the window, at 2024-10-05 00:00:00 .*each contract"
+    ):
+        read(*paths, symbol="ES.c.0", end=end)
+    assert len(read(*paths, symbol="ES.c.0")[0]) == 24  # the first day alone
+    with pytest.raises(SourceError, match=r"rolls from instrument 7 to instrument 8"):
+        read(*_roll(made, tmp_path, own=()), symbol="ES.c.0", end=end)
+
+
+def test_a_contract_whose_number_changes_does_not_roll(tmp_path, made, read):
+    end = made.DAY0 + 2 * made.DAY
+    paths = _roll(made, tmp_path, symbol="ESU4", kind="raw_symbol", own=())
+    assert len(read(*paths, symbol="ESU4", end=end)[0]) == 48
+    paths = _roll(made, tmp_path, own=("ESU4", "ESU4"))
+    assert len(read(*paths, symbol="ES.c.0", end=end)[0]) == 48
+    paths = _roll(made, tmp_path, numbers=(7, 7), own=())
+    assert len(read(*paths, symbol="ES.c.0", end=end)[0]) == 48
+
+
 def test_files_that_overlap(tmp_path, made, read):
     for name in ("a", "b"):
         made.put(tmp_path / f"{name}.dbn", made.metadata(), made.records(5))

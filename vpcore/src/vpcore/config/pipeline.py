@@ -20,6 +20,7 @@ from vpcore.config.messages import validate_value
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.schema import FORMAT_VERSION
+from vpcore.source.prepare import Events, Repeated
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
 
@@ -42,6 +43,13 @@ class CaptureSpec(Spec):
     cold_book: Literal["refuse", "build"] = Field(
         "refuse",
         description="A file that starts without a book: bins stay invalid, or the book is built from what comes",
+    )
+    events: Events = Field(
+        "flags",
+        description="What ends an event: the flag F_LAST, or another time of event or sequence number",
+    )
+    repeated: Repeated = Field(
+        "refuse", description="A stretch that is in the files twice is an error, or is read once"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the source")
 
@@ -125,6 +133,8 @@ class ResolvedPipeline(BaseModel):
     file_keys: tuple[str, ...] | None = None
     """As they are hashed: relative to lake/raw where they lie there."""
     cold_book: Literal["refuse", "build"] = "refuse"
+    events: Events = "flags"
+    repeated: Repeated = "refuse"
     options: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -149,6 +159,9 @@ class ResolvedPipeline(BaseModel):
             "files": list(self.file_keys) if self.file_keys is not None else None,
             "cold_book": self.cold_book,
             "engine": self.params.model_dump(mode="json"),
+            # A default is left out: the ids of datasets from before these settings stay.
+            **({"events": self.events} if self.events != "flags" else {}),
+            **({"repeated": self.repeated} if self.repeated != "refuse" else {}),
         }
 
     def config_hash(self) -> str:
@@ -215,6 +228,8 @@ def resolve_pipeline(
         files=files,
         file_keys=keys,
         cold_book=capture.cold_book,
+        events=capture.events,
+        repeated=capture.repeated,
         options=capture.options,
     )
 

@@ -52,6 +52,8 @@ def pipeline_of(block: Mapping[str, Any], raw_root: Path) -> ResolvedPipeline:
             files=None if keys is None else tuple(raw_root / key for key in keys),
             file_keys=None if keys is None else tuple(keys),
             cold_book=resolved["cold_book"],
+            events=resolved.get("events", "flags"),
+            repeated=resolved.get("repeated", "refuse"),
             options=resolved["options"],
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -97,6 +97,7 @@ class Engine:
         self._carried_book: npt.NDArray[np.int64] | None = None
         self._carried = {
             "carried_snapshots": 0,
+            "carried_orders": 0,
             "carried_orders_missing": 0,
             "carried_orders_extra": 0,
             "carried_orders_changed": 0,
@@ -330,6 +331,7 @@ class Engine:
         self._carried_book = None
         _, in_old, in_new = np.intersect1d(old[:, 0], new[:, 0], assume_unique=True, return_indices=True)
         self._carried["carried_snapshots"] += 1
+        self._carried["carried_orders"] += len(old)
         self._carried["carried_orders_missing"] += len(old) - len(in_old)
         self._carried["carried_orders_extra"] += len(new) - len(in_new)
         self._carried["carried_orders_changed"] += int((old[in_old] != new[in_new]).any(axis=1).sum())

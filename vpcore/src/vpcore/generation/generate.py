@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
 from vpcore.config.serialize import pipeline_block, pipeline_of
 from vpcore.dataset import Dataset, DatasetRegistry, DatasetWriter
 from vpcore.dataset.verify import Comparison, compare_datasets
-from vpcore.engine import Engine
-from vpcore.errors import EngineError
+from vpcore.engine import Engine, FrameBlock
+from vpcore.errors import EngineError, listed
 from vpcore.generation.sources import check_existing, compare_sources, engine_code, open_source, source_blocks
 from vpcore.source.dbn.prefetch import ReadAhead
-from vpcore.source.protocol import RecordStream
+from vpcore.source.protocol import RecordStream, utc
 from vpcore.storage import LocalStorage
-from vpcore.units import ms_to_ns
+from vpcore.units import NS_PER_S, ms_to_ns
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -29,6 +32,18 @@ LIBRARIES = ("databento-dbn", "llvmlite", "numba", "numpy", "pyarrow", "vpcore")
 
 UNKNOWN_RATE = 0.01
 """Share of cancels and modifies of unknown orders from which a book is not to be believed."""
+
+INVALID_SHARE = 0.05
+"""Share of invalid bins that is stated with its cause."""
+
+UNBALANCED_SHARE = 0.01
+"""Share of events with trades whose fills do not add up to their trades, above which events may be cut wrongly."""
+
+CONTRADICTED_SHARE = 0.01
+"""Share of carried orders that a later snapshot may contradict without a word."""
+
+CLOSED_NS = 60 * NS_PER_S
+"""A stretch without an event of this length is stated."""
 
 REBUILD_PREFIX = "research/vp_rebuild"
 """Where `rebuild` works; nothing is ever published there."""
@@ -181,6 +196,12 @@ def _run(
     total = (pipeline.end_ns - pipeline.start_ns) // ms_to_ns(pipeline.params.cell_width_ms)
     file_index = 0
     n_warnings = None
+    counts: list[npt.NDArray[np.int64]] = []
+
+    def append(block: FrameBlock) -> None:
+        writer.append(block)
+        counts.append(block.bins["bin_event_count"].astype(np.int64))
+
     with ReadAhead(stream) as chunks:
         for read in chunks:
             chunk = read.chunk
@@ -189,7 +210,7 @@ def _run(
                 engine.begin_file()
             try:
                 for block in engine.blocks(chunk.records, chunk.instrument_id, first_record=chunk.first_record):
-                    writer.append(block)
+                    append(block)
             except EngineError as error:
                 raise EngineError(f"{error} File: {sources[file_index]['path']}.") from error
             if on_progress is not None:
@@ -198,10 +219,12 @@ def _run(
                 n_warnings = read.n_warnings  # what lies behind is none of this dataset's business
                 break
     for block in engine.finish(stream.covered_end_ns):
-        writer.append(block)
+        append(block)
     quality = engine.quality()
     warnings = list(stream.warnings[:n_warnings])
-    warnings += data_warnings(quality, writer.n_bins, total)
+    event_counts = np.concatenate(counts) if counts else np.empty(0, np.int64)
+    warnings += data_warnings(quality, total, event_counts)
+    warnings += closed_stretches(event_counts, pipeline.start_ns, ms_to_ns(pipeline.params.cell_width_ms))
     return {
         "name": pipeline.name,
         "symbol": pipeline.symbol,
@@ -216,35 +239,96 @@ def _run(
     }
 
 
-def data_warnings(quality: Mapping[str, Any], n_bins: int, total: int) -> list[str]:
+def data_warnings(quality: Mapping[str, Any], total: int, event_counts: npt.NDArray[np.int64]) -> list[str]:
     """Return the warnings on a new dataset.
 
     Parameters
     ----------
     quality : mapping
         From `Engine.quality`.
-    n_bins, total : int
-        Bins that were made, and bins of the window.
+    total : int
+        Bins of the window.
+    event_counts : int64[n_bins]
+        Events in each bin that was made.
     """
     warnings = []
+    n_bins = len(event_counts)
+    cold = quality["began_without_book"] and not quality["cold_start"]
     if 0 < n_bins < total:
         warnings.append(
             f"The files end before the window: {total - n_bins:,} of its {total:,} bins, the last ones, are not there."
         )
-    if quality["began_without_book"] and not quality["cold_start"]:
+    if cold:
         warnings.append("The records began without a snapshot: bins are invalid until a book arrived.")
-    if n_bins and quality["invalid_bins"] == n_bins:
+    share = quality["invalid_bins"] / n_bins if n_bins else 0.0
+    if share == 1.0:
         why = "at the end of every bin the book was crossed or had one side only"
-        if quality["began_without_book"] and not quality["cold_start"]:
+        if cold:
             why = "no book ever arrived. To build one from what comes, set capture.cold_book: build"
         warnings.append(f"No bin of the dataset is valid: {why}.")
+    elif share > INVALID_SHARE:
+        warnings.append(f"{share:.1%} of the bins are invalid: {_why_invalid(quality, cold)}.")
     rate = quality.get("unknown_order_rate") or 0.0
     if rate >= UNKNOWN_RATE:
+        why = "records are missing or out of order"
+        if quality["began_without_book"]:
+            why = "the orders are older than the file, which began without a snapshot (a cold start)"
         warnings.append(
-            f"{rate:.1%} of the cancels and modifies were of orders that the book does not know: records are missing "
-            "or out of order, and depth is wrong where they were."
+            f"{rate:.1%} of the cancels and modifies were of orders that the book does not know: {why}. Depth is wrong "
+            "where they were."
+        )
+    trades, unbalanced = quality["trade_events"], quality["unbalanced_trade_events"]
+    if unbalanced > UNBALANCED_SHARE * trades:
+        warnings.append(
+            f"In {unbalanced:,} of {trades:,} events with trades the fills do not add up to the trades. If the feed "
+            "sets F_LAST on the trade, the fill and the cancel of one event alike, set capture.events: sequence."
+        )
+    compared = quality["carried_orders"]
+    changed = sum(quality[f"carried_orders_{kind}"] for kind in ("missing", "extra", "changed"))
+    if changed > CONTRADICTED_SHARE * compared:
+        warnings.append(
+            f"A later file's snapshot contradicts the book carried over from the file before in {changed:,} of "
+            f"{compared:,} orders: records are missing between the files, or a file is of another contract."
         )
     return warnings
+
+
+def _why_invalid(quality: Mapping[str, Any], cold: bool) -> str:
+    causes = {
+        "the records began without a snapshot": cold,
+        f"the book was crossed after {quality['crossed_events']:,} events": quality["crossed_events"],
+        f"one side was empty after {quality['one_sided_events']:,} events": quality["one_sided_events"],
+        f"the feed called the book doubtful {quality['bad_book_spans']:,} times (F_MAYBE_BAD_BOOK)": quality[
+            "bad_book_spans"
+        ],
+    }
+    return listed([cause for cause, found in causes.items() if found] or ["no event came before them"])
+
+
+def closed_stretches(event_counts: npt.NDArray[np.int64], start_ns: int, width_ns: int) -> list[str]:
+    """Return a warning that names the longest stretches of at least `CLOSED_NS` without an event; else an empty list.
+
+    Parameters
+    ----------
+    event_counts : int64[n_bins]
+        Events in each bin.
+    start_ns, width_ns : int
+        Start of the first bin, and width of a bin.
+    """
+    busy = np.concatenate([[-1], np.flatnonzero(event_counts), [len(event_counts)]])
+    gaps = np.diff(busy) - 1
+    closed = np.flatnonzero(gaps * width_ns >= CLOSED_NS)
+    if not len(closed):
+        return []
+    longest = sorted(closed[np.argsort(gaps[closed], kind="stable")[::-1][:3]])
+    spans = [
+        f"{utc(start_ns + int(busy[i] + 1) * width_ns)} to {utc(start_ns + int(busy[i + 1]) * width_ns)}"
+        for i in longest
+    ]
+    more = f" and {len(closed) - len(spans)} shorter ones" if len(closed) > len(spans) else ""
+    return [
+        f"No event came for a minute or more: {'; '.join(spans)}{more}. The market was closed, or records are missing."
+    ]
 
 
 def _packages(workspace: Workspace, source: str) -> dict[str, str]:

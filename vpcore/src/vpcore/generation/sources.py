@@ -14,6 +14,7 @@ from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.dataset import verify_files
 from vpcore.errors import DatasetError, SourceError, listed
 from vpcore.kernels.jit import sources_digest
+from vpcore.source.prepare import Prepared
 from vpcore.source.protocol import FileInfo, RecordStream, Source, SourceRequest
 from vpcore.storage.atomic import write_atomic
 
@@ -27,7 +28,7 @@ CHECKED = "checked"
 def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStream:
     """Open the capture window of a pipeline; its files are known and hashed when this returns."""
     source: Source = workspace.plugins.load("source", pipeline.source)()
-    return source.open(_request(workspace, pipeline))
+    return Prepared(source.open(_request(workspace, pipeline)), pipeline.events, pipeline.repeated)
 
 
 def check_source(workspace: Workspace, pipeline: ResolvedPipeline) -> None:

@@ -19,6 +19,7 @@ from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore.serving.spec import ServedVersion, ServingRuntime, published
 from vpcore.signal import MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
+from vpcore.source.prepare import Events, SequenceEvents
 from vpcore.units import ms_to_ns
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class LivePipeline:
         Scorer, projection, signal and entries, for the cells of `params`: see `context_of`.
     cold_book : {'refuse', 'build'}
         See `Engine`.
+    events : {'flags', 'sequence'}
+        What ends an event. With 'sequence' the last event waits for the next record, or for `advance`.
     instrument_id : int, optional
         Instrument of the records to apply; by default the instrument of the first records.
     start_ns : int, optional
@@ -110,6 +113,7 @@ class LivePipeline:
         stages: BinStages,
         *,
         cold_book: ColdBook = "refuse",
+        events: Events = "flags",
         instrument_id: int | None = None,
         start_ns: int | None = None,
         symbol: str = "",
@@ -122,6 +126,7 @@ class LivePipeline:
         self.instrument_id = instrument_id
         self._tick_int = stages.stream.context.tick_int
         self._cold_book = cold_book
+        self._events = SequenceEvents() if events == "sequence" else None
         self._start_ns = start_ns
         self._symbol = symbol
         self._engine: Engine | None = None
@@ -193,6 +198,7 @@ class LivePipeline:
             resolved.engine,
             stages,
             cold_book=resolved.cold_book,
+            events=resolved.events,
             instrument_id=instrument_id,
             start_ns=start_ns,
             symbol=resolved.symbol,
@@ -240,7 +246,9 @@ class LivePipeline:
         """
         if self._engine is None:
             return []
-        return [self._bin(frame) for block in self._engine.advance_blocks(now_ns) for frame in block]
+        held = self._events.flush() if self._events is not None else None
+        made = [] if held is None else [self._bin(frame) for block in self._apply(held) for frame in block]
+        return made + [self._bin(frame) for block in self._engine.advance_blocks(now_ns) for frame in block]
 
     def warm_from(self, records: Records | Iterable[Records]) -> int:
         """Bring book, mechanics and all windows up to now from earlier records, and return the number of bins.
@@ -269,9 +277,14 @@ class LivePipeline:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _blocks(self, records: Records) -> Iterator[FrameBlock]:
-        engine = self._engine_for(records)
+        self._engine_for(records)
         assert self.instrument_id is not None
-        return engine.blocks(records, self.instrument_id)
+        return self._apply(records if self._events is None else self._events.feed(records, self.instrument_id))
+
+    def _apply(self, records: Records) -> Iterator[FrameBlock]:
+        assert self._engine is not None
+        assert self.instrument_id is not None
+        return self._engine.blocks(records, self.instrument_id)
 
     def _engine_for(self, records: Records) -> Engine:
         if self._engine is not None:

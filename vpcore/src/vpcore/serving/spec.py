@@ -29,6 +29,7 @@ from vpcore.registry import Publication, PublishedVersion, ServingRegistry, Vers
 from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import PackedModel, core_digest
+from vpcore.source.prepare import Events, Repeated
 from vpcore.units import PRICE_SCALE
 
 SPEC_VERSION = 2
@@ -52,6 +53,8 @@ class PublishedPipeline(_Part):
     options: dict[str, JsonValue]
     files: tuple[str, ...] | None
     cold_book: Literal["refuse", "build"]
+    events: Events = "flags"
+    repeated: Repeated = "refuse"
     engine: EngineParams
     format_version: int = Field(description="Version of the engine's columns")
 

@@ -51,6 +51,7 @@ def select_files(request: SourceRequest) -> Selection:
     ]
     warnings += _gaps(request, files)
     ids = tuple(file.instrument(request.symbol, request.start_ns, request.end_ns) for file in files)
+    _refuse_roll(request, files, ids)
     return Selection(tuple(files), ids, tuple(warnings))
 
 
@@ -141,6 +142,24 @@ def _refuse_overlap(symbol: str, files: Sequence[SourceFile]) -> None:
             raise SourceError(
                 f"{symbol} is in two files whose spans overlap: {first.path} ({first.span}) and {second.path} "
                 f"({second.span}). Name the one to read in capture.files."
+            )
+
+
+def _refuse_roll(request: SourceRequest, files: Sequence[SourceFile], ids: Sequence[int]) -> None:
+    """Refuse a window whose symbol stands for one contract in one file and for another in the next.
+
+    The number of a contract may change from day to day, so a contract's own symbol always stands for itself. A symbol
+    that follows a rule, such as ``ES.c.0``, stands for the contract that the file names beside it, or for its number.
+    """
+    if all(file.stype_in in ("raw_symbol", "") for file in files) and "." not in request.symbol:
+        return
+    for (file, number), (later, next_number) in pairwise(zip(files, ids, strict=True)):
+        names = file.contract(number), later.contract(next_number)
+        if names[0] != names[1]:
+            raise SourceError(
+                f"{request.symbol} rolls from {names[0]} to {names[1]} within the window, at "
+                f"{utc(max(later.start_ns, request.start_ns))} ({file.path.name}, then {later.path.name}). Trades over "
+                "a roll would earn the difference between two contracts: make a session on each contract."
             )
 
 

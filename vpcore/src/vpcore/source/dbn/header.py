@@ -109,6 +109,11 @@ class SourceFile:
         """Return True if the symbol, or the number of an instrument, is mapped on some date."""
         return any(mapping.symbol == symbol or str(mapping.instrument_id) == symbol for mapping in self.mappings)
 
+    def contract(self, instrument_id: int) -> str:
+        """Return the own symbol of an instrument where the file maps it, else its number as text."""
+        own = [m.symbol for m in self.mappings if m.instrument_id == instrument_id and "." not in m.symbol]
+        return min((name for name in own if not name.isdigit()), default=f"instrument {instrument_id}")
+
     def instrument(self, symbol: str, start_ns: int, end_ns: int) -> int:
         """Return the instrument of `symbol` in this file during a window.
 

@@ -1,0 +1,143 @@
+"""Events told apart by sequence number; stretches that are in the files twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from vpcore.errors import SourceError
+from vpcore.kernels.records import CLEAR, F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MBO_DTYPE
+from vpcore.source import SourceRequest
+from vpcore.source.dbn.source import DbnSource
+from vpcore.source.prepare import Prepared, SequenceEvents
+
+OWN, OTHER = 7, 8
+
+
+def _read(made, path, **settings):
+    """Return the prepared records of a file, its warnings, and the positions of the chunks."""
+    options = {"chunk_records": settings.pop("chunk", 32_768)}
+    request = SourceRequest("SYM", made.DAY0, made.DAY0 + made.DAY, files=(path,), options=options)
+    with Prepared(DbnSource().open(request), **settings) as stream:
+        parts = [(chunk.first_record, chunk.records.copy()) for chunk in stream]
+        return np.concatenate([records for _, records in parts]), stream.warnings, parts
+
+
+# -- repetition --------------------------------------------------------------------------------------------------------
+
+
+def _twice(made, tmp_path, suffix=".dbn", snapshot=False):
+    """Write 100 records in which those of seconds 30 to 36 come twice, and return the file and the true records."""
+    records = made.records(100)
+    again = records[30:37].copy()
+    if snapshot:
+        again["flags"][:3] |= F_SNAPSHOT
+    path = made.put(tmp_path / f"twice{suffix}", made.metadata(), np.concatenate([records[:37], again, records[37:]]))
+    return path, records
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 37, 38, 32_768])
+@pytest.mark.parametrize("suffix", [".dbn", ".dbn.zst"])
+def test_a_stretch_that_is_there_twice_is_refused_or_read_once(tmp_path, made, chunk, suffix):
+    path, records = _twice(made, tmp_path, suffix)
+    with pytest.raises(
+        SourceError,
+        match=r"run back at record 37 of .*twice.*, from 2024-10-04 00:00:36 to 2024-10-04 00:00:30: .*repeated: drop",
+    ):
+        _read(made, path, chunk=chunk)
+    found, warnings, parts = _read(made, path, chunk=chunk, repeated="drop")
+    assert found.tobytes() == records.tobytes()
+    assert [text for text in warnings if "read once" in text] == [
+        "7 records from 2024-10-04 00:00:30 on, up to 2024-10-04 00:00:36, are in the files twice and were read once "
+        "(capture.repeated: drop)."
+    ]
+    file = np.concatenate([records[:37], records[30:37], records[37:]])
+    for first, part in parts:
+        assert part.tobytes() == file[first : first + len(part)].tobytes()
+
+
+def test_a_repeated_stretch_that_begins_with_a_snapshot_cannot_be_left_out(tmp_path, made):
+    path, _ = _twice(made, tmp_path, snapshot=True)
+    for chunk in (1, 1000):
+        with pytest.raises(SourceError, match="begins with a snapshot, so it cannot be left out"):
+            _read(made, path, chunk=chunk, repeated="drop")
+
+
+@pytest.mark.parametrize("case", ["within a second", "another instrument", "a snapshot", "a bad time"])
+def test_what_is_no_repetition(tmp_path, made, case):
+    records = made.records(10)
+    back = 1 if case == "within a second" else 5
+    records["ts_recv"][6] -= np.uint64(back * made.NS)
+    if case == "another instrument":
+        records["instrument_id"][6] = OTHER
+    if case in ("a snapshot", "a bad time"):
+        records["flags"][6] |= F_SNAPSHOT if case == "a snapshot" else F_BAD_TS_RECV
+    path = made.put(tmp_path / "file.dbn", made.metadata(), records)
+    found, _, _ = _read(made, path)
+    assert found.tobytes() == records.tobytes()
+
+
+# -- events by sequence number -----------------------------------------------------------------------------------------
+
+
+@st.composite
+def tapes(draw):
+    """Records of two instruments with right flags, and the numbers at which the tape is cut."""
+    made = []
+    for event in range(draw(st.integers(1, 8))):
+        kind = draw(st.sampled_from(["event", "event", "snapshot", "clear"]))
+        length = draw(st.integers(1, 4))
+        for i in range(length):
+            if draw(st.booleans()):
+                made.append((OTHER, 99, draw(st.sampled_from([0, F_LAST])), ord("A")))
+            last = F_LAST if i == length - 1 else 0
+            flags = {"event": last, "snapshot": F_SNAPSHOT | draw(st.sampled_from([0, F_LAST])), "clear": 0}[kind]
+            made.append((OWN, event, flags, CLEAR if kind == "clear" else ord("A")))
+    cuts = draw(st.lists(st.integers(0, len(made)), max_size=4).map(sorted))
+    return made, cuts
+
+
+def _records(rows):
+    records = np.zeros(len(rows), MBO_DTYPE)
+    for name, i in (("instrument_id", 0), ("sequence", 1), ("flags", 2), ("action", 3)):
+        records[name] = [row[i] for row in rows]
+    records["ts_event"] = 1000 + records["sequence"]
+    return records
+
+
+@given(tape=tapes(), noise=st.randoms(use_true_random=False))
+def test_events_by_sequence_have_the_flags_of_whole_events(tape, noise):
+    rows, cuts = tape
+    wanted = _records(rows)
+    given_flags = wanted.copy()
+    for i, (instrument, _, flags, action) in enumerate(rows):
+        if instrument == OWN and not flags & F_SNAPSHOT and action != CLEAR and noise.random() < 0.7:
+            given_flags["flags"][i] ^= F_LAST
+    events, got = SequenceEvents(), []
+    for part in np.split(given_flags, cuts):
+        got.append(events.feed(part, OWN))
+        assert events.n_held <= len(rows)
+    rest = events.flush()
+    got += [] if rest is None else [rest]
+    assert events.flush() is None
+    assert np.concatenate(got).tobytes() == wanted.tobytes()
+
+
+def test_the_chunks_of_events_by_sequence_keep_their_places(tmp_path, made):
+    records = made.records(50)
+    records["sequence"] = np.arange(50) // 3
+    records["ts_event"] = records["sequence"]
+    path = made.put(tmp_path / "file.dbn", made.metadata(), records)
+    for chunk in (1, 4, 1000):
+        found, _, parts = _read(made, path, chunk=chunk, events="sequence")
+        assert (found["flags"] & F_LAST != 0).tolist() == [i % 3 == 2 or i == 49 for i in range(50)]
+        for first, part in parts:
+            assert (part["order_id"] == records["order_id"][first : first + len(part)]).all()
+
+
+def test_an_endless_event_is_refused(made):
+    records = made.records(100_002)
+    records["sequence"] = records["ts_event"] = 1
+    with pytest.raises(SourceError, match="More than 100,000 consecutive records"):
+        SequenceEvents().feed(records, OWN)
