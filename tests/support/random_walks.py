@@ -12,11 +12,16 @@ from vpcore.backtest.triple_barrier import Market
 N_BINS = 3000
 
 
-def walk(rng: np.random.Generator, drift: np.ndarray | None = None) -> Market:
-    """A one-tick random walk of the mid, tilted by `drift` in [-1, 1] per bin; every bin valid, the spread one tick."""
+def walk(rng: np.random.Generator, drift: np.ndarray | None = None, halt: slice = slice(0)) -> Market:
+    """A one-tick random walk of the mid, tilted by `drift` in [-1, 1] per bin; every bin valid, the spread one tick.
+
+    In the bins of `halt` nothing happens, and the last book stands there.
+    """
     n = N_BINS
     up = rng.random(n) < 0.5 * (1 + (0.0 if drift is None else drift))
-    bid = 100_000 + np.cumsum(np.where(up, 1, -1))
+    events = np.ones(n, np.int64)
+    events[halt] = 0
+    bid = 100_000 + np.cumsum(np.where(up, 1, -1) * events)
     carried = np.concatenate([bid[:1], bid[:-1]])
     high, low = np.maximum(bid, carried), np.minimum(bid, carried)
     seq = np.arange(n, dtype=np.int64)
@@ -24,7 +29,7 @@ def walk(rng: np.random.Generator, drift: np.ndarray | None = None) -> Market:
         "bin_seq": seq, "bin_start_ns": seq * 10**8, "bin_end_ns": (seq + 1) * 10**8, "book_valid": np.ones(n, bool),
         "best_bid_price_int": bid, "best_ask_price_int": bid + 1, "spread_ticks": np.ones(n, np.int64),
         "bid_high_int": high, "bid_low_int": low, "ask_high_int": high + 1, "ask_low_int": low + 1,
-        "mid2_high": 2 * high + 1, "mid2_low": 2 * low + 1,
+        "mid2_high": 2 * high + 1, "mid2_low": 2 * low + 1, "bin_event_count": events,
     }  # fmt: skip
     return Market.from_bins(bins, 1)
 

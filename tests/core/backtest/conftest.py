@@ -22,13 +22,15 @@ def random_market(
     names = (
         "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int",
         "spread_ticks", "bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int", "mid2_high", "mid2_low",
+        "bin_event_count",
     )  # fmt: skip
     rows: dict[str, list[int]] = {name: [] for name in names}
     bid, ask = 1000, 1001
     carried: list[tuple[int, int]] = []
     for i in range(n_bins):
         states = list(carried)
-        for _ in range(rng.randint(0, 3)):
+        n_events = rng.randint(0, 3)
+        for _ in range(n_events):
             bid += rng.randint(-2, 2)
             ask = bid + rng.randint(1, max_spread)
             states.append((bid, ask))
@@ -36,6 +38,7 @@ def random_market(
         carried = [(bid, ask)] if ok else []
         seq = first_seq + i
         rows["bin_seq"].append(seq)
+        rows["bin_event_count"].append(n_events)
         rows["bin_start_ns"].append(seq * WIDTH)
         rows["bin_end_ns"].append((seq + 1) * WIDTH)
         rows["book_valid"].append(ok)
@@ -54,12 +57,21 @@ def random_market(
     return {name: np.array(column, dtype=bool if name == "book_valid" else np.int64) for name, column in rows.items()}
 
 
+def naive_opened(bins: dict[str, Any], stale_bins: int) -> list[bool]:
+    """Whether each bin is valid with an event in it or in one of the `stale_bins` bins before it."""
+    counts, opened = bins["bin_event_count"], []
+    for i in range(len(counts)):
+        recent = i < stale_bins or any(counts[i - back] > 0 for back in range(stale_bins + 1))
+        opened.append(bool(bins["book_valid"][i]) and recent)
+    return opened
+
+
 def naive_trade(
-    bins: dict[str, Any], entry: int, side: int, tp: int, sl: int, hold: int, price: str
+    bins: dict[str, Any], entry: int, side: int, tp: int, sl: int, hold: int, price: str, stale_bins: int = 600
 ) -> dict[str, Any] | None:
     """One trade from entry to exit, in ticks (floats); None where there is none."""
     n = len(bins["bin_seq"])
-    if entry >= n or not bins["book_valid"][entry]:
+    if entry >= n or not naive_opened(bins, stale_bins)[entry]:
         return None
 
     def level(name: str, j: int) -> float:
@@ -107,7 +119,14 @@ def naive_trade(
 
 
 def naive_detect(
-    values: Any, valid: Any, seqs: Any, threshold: float, cooldown: int, warmup: int, mode: str
+    values: Any,
+    valid: Any,
+    seqs: Any,
+    threshold: float,
+    cooldown: int,
+    warmup: int,
+    mode: str,
+    opened: Any = None,
 ) -> list[tuple[int, int]]:
     up, down = (threshold, 1 - threshold) if mode == "probability" else (threshold, -threshold)
     accepted: list[tuple[int, int]] = []
@@ -118,11 +137,13 @@ def naive_detect(
         if not before:
             continue
         side = 1 if values[i] >= up > before[-1] else -1 if values[i] <= down < before[-1] else 0
-        if side and (not accepted or seqs[i] - seqs[accepted[-1][0]] >= cooldown):
+        if side and (opened is None or opened[i]) and (not accepted or seqs[i] - seqs[accepted[-1][0]] >= cooldown):
             accepted.append((i, side))
     return accepted
 
 
 @pytest.fixture(scope="session")
 def naive() -> SimpleNamespace:
-    return SimpleNamespace(market=random_market, trade=naive_trade, detect=naive_detect, tick=TICK, width=WIDTH)
+    return SimpleNamespace(
+        market=random_market, opened=naive_opened, trade=naive_trade, detect=naive_detect, tick=TICK, width=WIDTH
+    )

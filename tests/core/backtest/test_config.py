@@ -41,4 +41,5 @@ def test_wrong_values_are_refused(values: dict[str, Any], message: str) -> None:
 def test_a_runs_settings_leave_its_trials_keys_out() -> None:
     assert set(EvalConfig().run_settings()) == {
         "price", "fee_ticks", "latency_bins", "max_hold_bins", "warmup_bins", "null_draws", "bootstrap_draws", "seed",
+        "stale_after_ms",
     }  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from trade_rules import rules_of
 
+from vpcore.backtest.open_market import hours
 from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
 from vpcore.errors import DatasetError
 from vpcore.kernels import barrier
@@ -33,6 +34,7 @@ def quiet(n_bins: int, bid: int = 100, ask: int = 101, tick: int = 1) -> dict[st
         "best_bid_price_int": full(bid * tick), "best_ask_price_int": full(ask * tick), "spread_ticks": full(ask - bid),
         "bid_high_int": full(bid * tick), "bid_low_int": full(bid * tick), "ask_high_int": full(ask * tick),
         "ask_low_int": full(ask * tick), "mid2_high": full(bid + ask), "mid2_low": full(bid + ask),
+        "bin_event_count": full(1),
     }  # fmt: skip
 
 
@@ -78,6 +80,22 @@ def test_table_equals_a_plain_loop(
                 "resolved": int(table.resolved_at[row, e]),
             }  # fmt: skip
             assert got == {key: want[key] for key in got}, (row, e)
+
+
+def test_a_closed_market_takes_no_entry_and_gives_no_hours() -> None:
+    """A halt whose last book stands there, valid and frozen: bins are closed from the stale one to the next event."""
+    bins = quiet(12)
+    bins["bin_start_ns"] = bins["bin_seq"] * 10**8
+    bins["bin_end_ns"] = bins["bin_start_ns"] + 10**8
+    bins["bin_event_count"][3:8] = 0
+    market = Market.from_bins(bins, 1)
+    assert np.flatnonzero(~market.opened(299)).tolist() == [5, 6, 7]
+    assert np.flatnonzero(~market.opened(200)).tolist() == [5, 6, 7]
+    assert np.flatnonzero(~market.opened(199)).tolist() == [4, 5, 6, 7]
+    assert market.opened(60_000).all()
+    table = outcome_table(market, rules_of(4, 4, 3, stale_after_ms=200))
+    assert np.flatnonzero(table.outcome[0] == barrier.NO_TRADE).tolist() == [5, 6, 7]
+    assert hours(market.opened(200), 2, 10**8) == pytest.approx(7 / 36_000)
 
 
 def test_both_barriers_in_one_bin_are_the_stop_at_the_adverse_extreme() -> None:

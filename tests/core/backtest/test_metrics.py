@@ -29,11 +29,18 @@ def naive_row(
     warmup: int,
     latency: int,
     fee: float,
+    stale_bins: int,
 ) -> dict[str, Any]:
     n = len(values)
     seqs = bins["bin_seq"]
-    signals = naive.detect(values, bins["book_valid"], seqs, trial.threshold, trial.cooldown_bins, warmup, "value")
-    trades = [naive.trade(bins, i + latency, side, trial.tp_ticks, trial.sl_ticks, hold, price) for i, side in signals]
+    opened = naive.opened(bins, stale_bins)
+    signals = naive.detect(
+        values, bins["book_valid"], seqs, trial.threshold, trial.cooldown_bins, warmup, "value", opened
+    )
+    trades = [
+        naive.trade(bins, i + latency, side, trial.tp_ticks, trial.sl_ticks, hold, price, stale_bins)
+        for i, side in signals
+    ]
     done = [trade for trade in trades if trade]
     n_blocks = int(seqs[-1]) * naive.width // 300_000_000_000 + 1
     blocks = [0.0] * n_blocks
@@ -45,7 +52,7 @@ def naive_row(
     def mean(items: list[float]) -> float:
         return sum(items) / len(items) if items else math.nan
 
-    hours = (n - warmup) * naive.width / 3.6e12
+    hours = sum(opened[warmup:]) * naive.width / 3.6e12
     spread = mean([t["spread"] for t in done])
     tp, sl = trial.tp_ticks, trial.sl_ticks
     lo, hi = wilson(sum(t["outcome"] == 1 for t in done), len(done))
@@ -84,6 +91,7 @@ def naive_row(
     latency=st.integers(0, 2),
     fee=st.sampled_from([0.0, 0.25]),
     first_seq=st.sampled_from([0, 2950]),
+    stale_bins=st.sampled_from([1, 2, 600]),
 )
 def test_rows_equal_sums_over_the_oracles_trades(
     naive: SimpleNamespace,
@@ -95,17 +103,20 @@ def test_rows_equal_sums_over_the_oracles_trades(
     latency: int,
     fee: float,
     first_seq: int,
+    stale_bins: int,
 ) -> None:
     bins = naive.market(seed, n_bins, first_seq=first_seq)
     rng = np.random.default_rng(seed)
     values = np.where(rng.random(n_bins) < 0.1, np.nan, rng.normal(size=n_bins))
     market = Market.from_bins(bins, naive.tick)
     trials = [Trial(t, c, tp, sl) for t in (0.5, 1.0) for c in (0, 7) for tp in (2, 5) for sl in (3, 6)]
-    rules = rules_of(1, 1, hold, price, latency, warmup_bins=warmup, fee_ticks=fee)
+    rules = rules_of(
+        1, 1, hold, price, latency, warmup_bins=warmup, fee_ticks=fee, stale_after_ms=100 * stale_bins + 99
+    )
     got = trial_figures(market, values, reversed(trials), rules)
     for row, trial in enumerate(sorted(trials)):
         assert Trial(*(got[name][row] for name in Trial._fields)) == trial
-        want = naive_row(naive, bins, values, trial, hold, price, warmup, latency, fee)
+        want = naive_row(naive, bins, values, trial, hold, price, warmup, latency, fee, stale_bins)
         for name, value in want.items():
             np.testing.assert_allclose(got[name][row], value, rtol=1e-12, atol=1e-12, err_msg=f"{name} of {trial}")
 
@@ -161,7 +172,7 @@ def test_the_driftless_rate_is_that_of_a_random_walk(price: Any) -> None:
         "book_valid": np.ones(n_bins, dtype=bool),
         "best_bid_price_int": bid, "best_ask_price_int": bid + spread, "spread_ticks": np.full(n_bins, spread),
         "bid_high_int": high, "bid_low_int": low, "ask_high_int": high + spread, "ask_low_int": low + spread,
-        "mid2_high": 2 * high + spread, "mid2_low": 2 * low + spread,
+        "mid2_high": 2 * high + spread, "mid2_low": 2 * low + spread, "bin_event_count": np.ones(n_bins, np.int64),
     }  # fmt: skip
     market = Market.from_bins(bins, 1)
     values = np.tile([0.0, 1.0, 0.0, -1.0], n_bins // 4)

@@ -44,6 +44,22 @@ def test_p_random_has_its_size_on_noise(price: Any) -> None:
     assert 0.42 < found.mean() < 0.58  # nor is it so careful that nothing could ever be found
 
 
+@pytest.mark.compiled
+def test_a_halt_does_not_make_noise_significant() -> None:
+    """Half of the session is a halt with a valid, frozen book: no random entry falls into it."""
+    halt, n_markets = slice(900, 2400), 200
+    found = {stale: np.empty(n_markets) for stale in (1000, 86_400_000)}
+    for i in range(n_markets):
+        rng = np.random.default_rng(3000 + i)
+        market, values = walk(rng, halt=halt), persistent(rng)
+        values[halt] = values[halt.start - 1]
+        for stale, p_values in found.items():
+            rules = rules_of(4, 4, HOLD, "touch", stale_after_ms=stale)
+            p_values[i] = p_random(rotations(outcome_table(market, rules), signals_of(market, values), 199, str(i)))
+    assert (found[1000] <= 0.05).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n_markets)
+    assert (found[86_400_000] <= 0.05).mean() > 0.1  # what it is for: with entries in the halt, noise looks significant
+
+
 def test_p_random_finds_an_effect() -> None:
     found = []
     for i in range(20):

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from markets import INSTRUMENT, START_NS, TICK_INT, flagged_alike, random_tape
 
 from vpcore.backtest.entries import detect
+from vpcore.backtest.open_market import open_bins, stale_bins
 from vpcore.dataset import Dataset
 from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.errors import CausalityError, EngineError, SignalError
@@ -261,18 +262,21 @@ def test_installed_code_that_is_not_the_published_code_is_refused() -> None:
 @given(
     values=st.lists(st.sampled_from([-1.0, -0.3, 0.0, 0.3, 1.0, math.nan]), min_size=1, max_size=60),
     invalid=st.sets(st.integers(0, 59)),
+    quiet=st.sets(st.integers(0, 59)),
     threshold=st.sampled_from([0.0, 0.3, 0.5]),
     cooldown=st.integers(0, 9),
     warmup=st.integers(0, 12),
 )
-def test_entries_are_those_of_the_batch_detection(values, invalid, threshold, cooldown, warmup) -> None:
+def test_entries_are_those_of_the_batch_detection(values, invalid, quiet, threshold, cooldown, warmup) -> None:
     series = np.array(values)
     valid = np.array([i not in invalid for i in range(len(values))])
     series[~valid] = np.nan
     seq = np.arange(len(values))
-    found = detect(series, valid, seq, threshold, cooldown_bins=cooldown, warmup_bins=warmup)
-    detector = EntryDetector(threshold, cooldown, warmup)
-    streamed = [(i, side) for i, v in enumerate(series) if (side := detector.push(float(v), i))]
+    events = np.array([i not in quiet for i in range(len(values))], np.int64)
+    opened = open_bins(valid, events, WIDTH_NS, 250)
+    found = detect(series, valid, seq, threshold, cooldown_bins=cooldown, warmup_bins=warmup, opened=opened)
+    detector = EntryDetector(threshold, cooldown, warmup, stale_bins=stale_bins(WIDTH_NS, 250))
+    streamed = [(i, side) for i, v in enumerate(series) if (side := detector.push(float(v), i, int(events[i])))]
     assert streamed == list(zip(found.bins.tolist(), found.sides.tolist(), strict=True))
 
 

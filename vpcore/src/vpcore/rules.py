@@ -19,6 +19,7 @@ _REQUIRED = {
     "price": "'touch' or 'mid'",
     "fee_ticks": "a finite number of ticks, at least 0",
     "warmup_bins": "a whole number of bins from 0 to 100,000,000",
+    "stale_after_ms": "a whole number of milliseconds from 1 to 86,400,000",
 }
 
 
@@ -42,6 +43,8 @@ class TradeRules(BaseModel):
         Cost per round trip, ticks.
     warmup_bins : int
         Bins at the start of the session that refuse entries.
+    stale_after_ms : int
+        Time without an event after which the market counts as closed, although its book is valid.
 
     Raises
     ------
@@ -61,6 +64,9 @@ class TradeRules(BaseModel):
     fee_ticks: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="Cost per round trip, ticks")
     warmup_bins: int = Field(
         300, strict=True, ge=0, le=100_000_000, description="Bins at the start in which no signal is accepted"
+    )
+    stale_after_ms: int = Field(
+        60_000, strict=True, ge=1, le=86_400_000, description="Time without an event after which a market is closed, ms"
     )
 
     def __init__(self, **values: Any) -> None:
@@ -85,9 +91,9 @@ class TradeRules(BaseModel):
         return self.model_copy(update={"tp_ticks": tp_ticks, "sl_ticks": sl_ticks})
 
     @property
-    def barriers(self) -> tuple[int, int, int, Price]:
-        """The part that decides outcome tables: take-profit, stop, hold and price."""
-        return self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.price
+    def barriers(self) -> tuple[int, int, int, Price, int]:
+        """The part that decides outcome tables: take-profit, stop, hold, price, and what a closed market is."""
+        return self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.price, self.stale_after_ms
 
     @property
     def longest_bins(self) -> int:

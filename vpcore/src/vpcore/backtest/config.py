@@ -29,6 +29,13 @@ class EvalConfig(BaseModel):
     warmup_bins: _Bins = Field(300, description="Bins at the start in which no signal is accepted.")
     cooldown_bins: tuple[_Bins, ...] = Field((30,), min_length=1, description="Smallest distance of two signals, bins.")
     latency_bins: _Bins = Field(1, description="Bins from the end of the decision's bin to the entry.")
+    stale_after_ms: int = Field(
+        60_000,
+        strict=True,
+        ge=1,
+        le=86_400_000,
+        description="Time without an event after which a market is closed: no signal, no entry, no random entry.",
+    )
     price: Price = Field("touch", description="touch: trades pay the spread; mid: measured on the mid.")
     fee_ticks: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="Cost per round trip, ticks.")
     thresholds: tuple[float, ...] | None = Field(
@@ -137,6 +144,7 @@ class EvalConfig(BaseModel):
             price=self.price,
             fee_ticks=self.fee_ticks,
             warmup_bins=self.first_bin,
+            stale_after_ms=self.stale_after_ms,
         )
 
     def run_settings(self) -> dict[str, Any]:
@@ -147,6 +155,7 @@ class EvalConfig(BaseModel):
             "latency_bins": self.latency_bins,
             "max_hold_bins": self.max_hold_bins,
             "warmup_bins": self.first_bin,
+            "stale_after_ms": self.stale_after_ms,
             "null_draws": self.null_draws,
             "bootstrap_draws": self.bootstrap_draws,
             "seed": self.seed,

@@ -63,10 +63,12 @@ def detect_crossings(
     *,
     warmup_bins: int,
     mode: Mode = "value",
+    opened: npt.NDArray[np.bool_] | None = None,
 ) -> Detections:
     """Return every crossing of a threshold, before any cooldown. Parameters as in `detect`."""
+    opened = valid if opened is None else opened
     upper, lower = band(threshold, mode)
-    if values.ndim != 1 or values.shape != valid.shape or values.shape != bin_seq.shape:
+    if values.ndim != 1 or not values.shape == valid.shape == bin_seq.shape == opened.shape:
         raise ValueError(
             f"values {values.shape}, valid {valid.shape} and bin_seq {bin_seq.shape} must be one value per bin."
         )
@@ -79,6 +81,7 @@ def detect_crossings(
     count = barrier.crossings(
         np.ascontiguousarray(values, dtype=np.float64),
         np.ascontiguousarray(valid, dtype=np.bool_),
+        np.ascontiguousarray(opened, dtype=np.bool_),
         np.ascontiguousarray(bin_seq, dtype=np.int64),
         upper,
         lower,
@@ -115,11 +118,12 @@ def detect(
     cooldown_bins: int,
     warmup_bins: int,
     mode: Mode = "value",
+    opened: npt.NDArray[np.bool_] | None = None,
 ) -> Detections:
     """Return the accepted signals: crossings of the threshold after warm-up and cooldown.
 
     Bin i signals a long if ``values[i] >= threshold`` and the previous number in a valid bin was below; mirrored for a
-    short. Bin i is valid, lies after the warm-up, and at least `cooldown_bins` after the last accepted signal of either
+    short. Bin i is open, lies after the warm-up, and at least `cooldown_bins` after the last accepted signal of either
     side. A crossing inside the cooldown is lost. The first number of a session is never a crossing.
 
     Parameters
@@ -138,6 +142,8 @@ def detect(
         Signals in the first `warmup_bins` bins of the arrays are dropped. A later crossing may start from their values.
     mode : {"value", "probability", "confidence"}
         How a threshold reads the values.
+    opened : bool[n_bins], optional
+        The open bins (`vpcore.backtest.open_market`); by default the valid ones.
 
     Returns
     -------
@@ -148,5 +154,5 @@ def detect(
     ConfigError
         If the threshold, the mode, the cooldown or the warm-up is out of range.
     """
-    found = detect_crossings(values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode)
+    found = detect_crossings(values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode, opened=opened)
     return cool_down(found, bin_seq, cooldown_bins)

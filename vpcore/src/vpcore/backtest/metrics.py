@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vpcore.backtest.costs import breakeven_rate, driftless_rate, net_ticks
 from vpcore.backtest.cross_validation import SPLIT_COLUMNS, Cuts, cut_trades
 from vpcore.backtest.entries import Detections, Mode, cool_down, detect_crossings
+from vpcore.backtest.open_market import hours
 from vpcore.backtest.trades_digest import trades_digests
 from vpcore.backtest.trial import PNL_BLOCK_NS, Trial
 from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
@@ -22,9 +23,7 @@ from vpcore.rules import TradeRules
 from vpcore.statistics.bootstrap import mean_interval
 from vpcore.statistics.intervals import wilson
 from vpcore.statistics.permutation import STORED_DRAWS, Ring, make_ring, p_random, rotated
-from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS, NS_PER_S
-
-NS_PER_HOUR = 3600 * NS_PER_S
+from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS
 
 Columns = dict[str, npt.NDArray[Any]]
 _Ints = npt.NDArray[np.int64]
@@ -67,14 +66,15 @@ class Signals:
         The bins.
     values : float64[n_bins]
         The signal at the end of each bin; NaN before it is warm and in invalid bins.
-    warmup_bins : int
-        Bins at the start that accept no signal.
+    rules : TradeRules
+        Their warm-up, and what a closed market is.
     mode : {"value", "probability", "confidence"}
         How a threshold reads the values.
     """
 
-    def __init__(self, market: Market, values: npt.NDArray[np.float64], warmup_bins: int, mode: Mode) -> None:
-        self._market, self._warmup_bins, self._mode = market, warmup_bins, mode
+    def __init__(self, market: Market, values: npt.NDArray[np.float64], rules: TradeRules, mode: Mode) -> None:
+        self._market, self._warmup_bins, self._mode = market, rules.warmup_bins, mode
+        self._opened = market.opened(rules.stale_after_ms)
         self._values = np.ascontiguousarray(values, dtype=np.float64)
         self._crossings: dict[float, Detections] = {}
         self._accepted: dict[tuple[float, int], Detections] = {}
@@ -87,7 +87,13 @@ class Signals:
             seq = self._market.bin_seq
             if threshold not in self._crossings:
                 self._crossings[threshold] = detect_crossings(
-                    self._values, self._market.valid, seq, threshold, warmup_bins=self._warmup_bins, mode=self._mode
+                    self._values,
+                    self._market.valid,
+                    seq,
+                    threshold,
+                    warmup_bins=self._warmup_bins,
+                    mode=self._mode,
+                    opened=self._opened,
                 )
             self._accepted[key] = cool_down(self._crossings[threshold], seq, cooldown_bins)
         return self._accepted[key]
@@ -142,14 +148,14 @@ def trial_figures(
         The four columns of `Trial`, and:
 
         - ``n_signals``, ``n_up``, ``n_down``: accepted signals, all, long and short. int64.
-        - ``n_dropped``: signals without a trade: the entry bin is invalid or past the end, or its spread is at least
+        - ``n_dropped``: signals without a trade: the entry bin is not open or past the end, or its spread is at least
           the stop. Trades are ``n_signals - n_dropped``; the figures below are of trades, NaN for 0 trades.
         - ``tp_rate``, ``sl_rate``, ``timeout_rate``: they add up to 1. ``tie_rate``: stops in whose bin the take-profit
           was touched too.
         - ``tp_rate_lo``, ``tp_rate_hi``: Wilson 95 %. ``n_eff``: effective number of independent trades, the
           sum over trades of their mean share of the bins in which they are open.
         - ``mean_pnl_ticks``: mid to mid, before costs. ``net_pnl_ticks``: after spread and fee. Means.
-        - ``events_per_hour``: signals per hour after the warm-up.
+        - ``events_per_hour``: signals per hour of open bins after the warm-up.
         - ``median_time_to_outcome_ms``: from the entry to the bin that closes the trade (timeouts: to the end of the
           hold or of the data).
         - ``max_concurrent``: most trades open at once. int64.
@@ -170,7 +176,7 @@ def trial_figures(
     Sums are of whole half-ticks and therefore exact. The figures of a trial are independent of the other trials.
     """
     make_table = table_of or partial(outcome_table, market)
-    signals = Signals(market, values, rules.warmup_bins, mode)
+    signals = Signals(market, values, rules, mode)
     wanted = sorted({Trial(float(t[0]) + 0.0, int(t[1]), int(t[2]), int(t[3])) for t in trials})
     pairs: dict[tuple[int, int], list[Trial]] = {}
     for trial in wanted:
@@ -234,7 +240,7 @@ def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: Tr
     sums = totals["sums"]
     key = {name: np.array([getattr(trial, name) for trial in trials]) for name in Trial._fields}
     tp_ticks, sl_ticks = key["tp_ticks"], key["sl_ticks"]
-    hours = max(market.n_bins - rules.warmup_bins, 0) * market.cell_width_ns / NS_PER_HOUR
+    open_hours = hours(market.opened(rules.stale_after_ms), rules.warmup_bins, market.cell_width_ns)
     n_signals = sums[:, barrier.N_UP] + sums[:, barrier.N_DOWN]
     trades = n_signals - sums[:, barrier.N_DROPPED]
     lo, hi = wilson(sums[:, barrier.N_TP], trades)
@@ -254,7 +260,7 @@ def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: Tr
             "timeout_rate": sums[:, barrier.N_TIMEOUT] / trades,
             "mean_pnl_ticks": sums[:, barrier.SUM_GROSS] / HALF_TICKS_PER_TICK / trades,
             "net_pnl_ticks": np.where(none, np.nan, mean_net),
-            "events_per_hour": n_signals / hours if hours > 0 else np.full(len(trials), np.nan),
+            "events_per_hour": n_signals / open_hours if open_hours > 0 else np.full(len(trials), np.nan),
             "median_time_to_outcome_ms": np.where(none, np.nan, twice_median / 2.0),
             "tie_rate": sums[:, barrier.N_TIE] / trades,
             "max_concurrent": sums[:, barrier.MAX_OPEN],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vpcore.backtest.open_market import open_bins
 from vpcore.errors import DatasetError
 from vpcore.kernels import barrier
 from vpcore.rules import TradeRules
@@ -17,6 +18,7 @@ from vpcore.units import HALF_TICKS_PER_TICK
 MARKET_COLUMNS = (
     "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int", "spread_ticks",
     "bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int", "mid2_high", "mid2_low",
+    "bin_event_count",
 )  # fmt: skip
 """Bin columns behind outcomes."""
 
@@ -40,6 +42,8 @@ class Market:
         Half-ticks; 0 in invalid bins.
     last_valid : int64[n_bins]
         Index of the last valid bin up to and including each one, -1 before the first.
+    event_counts : int64[n_bins]
+        Events in each bin.
     cell_width_ns : int
         Width of a bin.
     """
@@ -58,6 +62,7 @@ class Market:
     mid2_high: npt.NDArray[np.int64]
     mid2_low: npt.NDArray[np.int64]
     last_valid: npt.NDArray[np.int64]
+    event_counts: npt.NDArray[np.int64]
     cell_width_ns: int
     _touched: dict[tuple[Any, ...], npt.NDArray[np.int32]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -87,6 +92,10 @@ class Market:
                 del self._touched[next(iter(self._touched))]
             self._touched[key] = found
         return found
+
+    def opened(self, stale_after_ms: int) -> npt.NDArray[np.bool_]:
+        """Return a mask of the open bins; see `vpcore.backtest.open_market`."""
+        return open_bins(self.valid, self.event_counts, self.cell_width_ns, stale_after_ms)
 
     @property
     def n_bins(self) -> int:
@@ -163,6 +172,7 @@ class Market:
             last_valid=np.maximum.accumulate(np.where(valid, np.arange(n_bins), -1))
             if n_bins
             else np.empty(0, dtype=np.int64),
+            event_counts=np.ascontiguousarray(bins["bin_event_count"], dtype=np.int64),
             cell_width_ns=int(np.asarray(bins["bin_end_ns"])[0] - starts[0]) if n_bins else 1,
         )
 
@@ -174,7 +184,7 @@ class OutcomeTable:
     Attributes
     ----------
     outcome : int8[2, n_bins]
-        `TAKE_PROFIT` (1), `STOP_LOSS` (-1), `TIMEOUT` (0), or `NO_TRADE` (2): the bin is invalid or, at touch prices,
+        `TAKE_PROFIT` (1), `STOP_LOSS` (-1), `TIMEOUT` (0), or `NO_TRADE` (2): the bin is not open or, at touch prices,
         its spread is at least the stop.
     tie : bool[2, n_bins]
         True for a stop if the take-profit was touched in the same bin.
@@ -218,16 +228,17 @@ class OutcomeTable:
 def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
     """Return the outcome of a long and of a short entered at the end of every bin.
 
-    The barriers are tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin; an
-    invalid bin keeps trades open. Both barriers in one bin count as the stop. At touch prices a long is bought at the
-    ask and leaves at the bid, a short the other way round; at mid prices both are measured on the mid.
+    A trade is entered in an open bin (`vpcore.backtest.open_market`). The barriers are tested in the `max_hold_bins`
+    bins after the entry, against the extremes inside each bin; an invalid bin keeps trades open. Both barriers in one
+    bin count as the stop. At touch prices a long is bought at the ask and leaves at the bid, a short the other way
+    round; at mid prices both are measured on the mid.
 
     Parameters
     ----------
     market : Market
         The bins.
     rules : TradeRules
-        Barriers, hold and price decide the table; the other rules have no influence.
+        Barriers, hold, price and `stale_after_ms` decide the table; the other rules have no influence.
 
     Returns
     -------
@@ -259,11 +270,12 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
         widest = _HIGHEST
         long = (market.mid2, "mid2_high", "mid2_low", market.mid2)
         short = (market.mid2, "mid2_low", "mid2_high", market.mid2)
+    opened = market.opened(rules.stale_after_ms)
     for row, (sign, (entry, towards, away, last)) in enumerate(((1, long), (-1, short))):
         taken = market.touch_times(entry, towards, sign, tp, hold)
         stopped = market.touch_times(entry, away, -sign, sl, hold)
         barrier.first_touch(
-            entry, getattr(market, away), last, market.mid2, market.valid, market.spread, market.last_valid,
+            entry, getattr(market, away), last, market.mid2, opened, market.spread, market.last_valid,
             taken, stopped, sign, tp, widest, hold, HALF_TICKS_PER_TICK // scale,
             table.outcome[row], table.tie[row], table.exit_bin[row], table.resolved_at[row],
             table.net[row], table.gross[row],

@@ -90,7 +90,7 @@ class Leader:
     def detections(self) -> Detections:
         """Return the accepted signals of the row."""
         market, trial = self.session.market, self.trial
-        return Signals(market, self.values, self.rules.warmup_bins, self.mode).of(trial.threshold, trial.cooldown_bins)
+        return Signals(market, self.values, self.rules, self.mode).of(trial.threshold, trial.cooldown_bins)
 
     def evaluate(self, draws: Draws = NO_DRAWS) -> Evaluation:
         """Return the trades and figures of the row, computed anew; with `draws` of the row, all figures are equal."""

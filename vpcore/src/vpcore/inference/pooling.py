@@ -5,14 +5,15 @@ Sessions of an experiment are disjoint in time, so each trade counts once.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.cross_validation import SplitSpec
+from vpcore.backtest.open_market import hours, open_bins
 from vpcore.backtest.trades_digest import DIGITS
 from vpcore.canonical import digest
 from vpcore.dataset import DatasetRegistry
@@ -29,7 +30,6 @@ POOLED = (
 )  # fmt: skip
 """Additional columns of pooled rows."""
 
-_NS_PER_HOUR = 3600 * 10**9
 
 _SUMMED = ("n_signals", "n_up", "n_down", "n_dropped", "n_eff")
 _AVERAGED = (
@@ -193,10 +193,14 @@ def _rotated(long: pl.DataFrame, n_sessions: int) -> npt.NDArray[np.int64]:
 
 
 def _hours(long: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) -> float:
-    """Return the total duration of the sessions after their warm-up, in hours; 0 if a session is unknown."""
-    warmup = {int(json.loads(text)["warmup_bins"]) for text in long["eval_json"].unique()}
-    if len(warmup) != 1 or not all(datasets.exists(name) for name in members.dataset_ids):
+    """Return the total duration of the sessions' open bins after their warm-up, in hours; 0 if a session is unknown."""
+    configs = [EvalConfig.of_row(text) for text in long["eval_json"].unique()]
+    settings = {(config.first_bin, config.stale_after_ms) for config in configs}
+    if len(settings) != 1 or not all(datasets.exists(name) for name in members.dataset_ids):
         return 0.0
-    (first,) = warmup
-    opened = [datasets.open(name) for name in members.dataset_ids]
-    return sum(max(data.n_bins - first, 0) * data.cell_width_ns for data in opened) / _NS_PER_HOUR
+    ((first, stale_after_ms),) = settings
+    total = 0.0
+    for data in map(datasets.open, members.dataset_ids):
+        width = data.cell_width_ns
+        total += hours(open_bins(data.valid, data.bin("bin_event_count"), width, stale_after_ms), first, width)
+    return total

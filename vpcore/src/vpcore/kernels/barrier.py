@@ -32,7 +32,7 @@ N_SUMS = 12
 
 @jit
 def crossings(
-    values: _Array, valid: _Array, bin_seq: _Array, upper: float, lower: float, first_seq: int,
+    values: _Array, valid: _Array, opened: _Array, bin_seq: _Array, upper: float, lower: float, first_seq: int,
     bins: _Array, sides: _Array,
 ) -> int:  # fmt: skip
     """Write the crossings of a threshold and return their number.
@@ -43,6 +43,8 @@ def crossings(
         NaN where the signal is undefined.
     valid : bool[n_bins]
         Values of other bins are ignored.
+    opened : bool[n_bins]
+        Crossings in other bins are left out, but their values count for "after".
     bin_seq : int64[n_bins]
         Number of the bin.
     upper, lower : float
@@ -61,7 +63,7 @@ def crossings(
         value = values[i]
         if not valid[i] or np.isnan(value):
             continue
-        if bin_seq[i] >= first_seq:
+        if bin_seq[i] >= first_seq and opened[i]:
             if value >= upper and before < upper:
                 bins[count] = i
                 sides[count] = 1
@@ -151,7 +153,7 @@ def touch_times(
 
 @jit
 def first_touch(
-    entry: _Array, adverse: _Array, last: _Array, mid2: _Array, valid: _Array, spread: _Array, last_valid: _Array,
+    entry: _Array, adverse: _Array, last: _Array, mid2: _Array, opened: _Array, spread: _Array, last_valid: _Array,
     taken: _Array, stopped: _Array, sign: int, tp: int, widest: int, hold: int, half_ticks: int,
     outcome: _Array, tie: _Array, exit_bin: _Array, resolved_at: _Array, net: _Array, gross: _Array,
 ) -> None:  # fmt: skip
@@ -167,7 +169,7 @@ def first_touch(
         Price at which the trade is closed at the end of the bin.
     mid2 : int64[n_bins]
         Mid at the end of the bin, in half-ticks.
-    valid : bool[n_bins]
+    opened : bool[n_bins]
         Where a trade may be entered, if the spread is less than `widest`.
     spread : int64[n_bins]
         At the end of the bin.
@@ -200,7 +202,7 @@ def first_touch(
     n_bins = entry.shape[0]
     for e in range(n_bins):
         tie[e] = False
-        if not valid[e] or spread[e] >= widest:
+        if not opened[e] or spread[e] >= widest:
             outcome[e] = NO_TRADE
             exit_bin[e] = e
             resolved_at[e] = e

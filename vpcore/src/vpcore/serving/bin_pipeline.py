@@ -23,6 +23,9 @@ SCORED = ("composite_d1", "composite_d2", "composite_d3")
 """Grid columns that the scorer reads."""
 
 
+NEVER_STALE = 2**62
+
+
 class EntryDetector:
     """Finds entries as values come: the crossings and the cooldown of `vpcore.backtest.entries`, by the same kernel.
 
@@ -34,28 +37,46 @@ class EntryDetector:
     first_seq : int
         Earlier bins report no entries; their values only precede later crossings.
     mode : {'value', 'probability', 'confidence'}
+    stale_bins : int
+        Bins without an event after which the market is closed and gives no entry.
     """
 
-    def __init__(self, threshold: float, cooldown_bins: int, first_seq: int = 0, mode: Mode = "value") -> None:
+    def __init__(
+        self,
+        threshold: float,
+        cooldown_bins: int,
+        first_seq: int = 0,
+        mode: Mode = "value",
+        stale_bins: int = NEVER_STALE,
+    ) -> None:
         self._upper, self._lower = band(threshold, mode)
         self._cooldown = cooldown_bins
         self._first_seq = first_seq
+        self._stale_bins = stale_bins
+        self._quiet = 0  # bins since the last event
         self._last_entry: int | None = None
         self._values = np.full(2, math.nan)
         self._valid = np.ones(2, np.bool_)
+        self._opened = np.ones(2, np.bool_)
         self._seq = np.zeros(2, np.int64)
         self._bins = np.zeros(2, np.int64)
         self._sides = np.zeros(2, np.int8)
 
-    def push(self, value: float, bin_seq: int) -> int:
-        """Return +1 for a long entry at the end of this bin, -1 for a short entry, else 0. NaN gives 0."""
+    def push(self, value: float, bin_seq: int, n_events: int = 1) -> int:
+        """Return +1 for a long entry at the end of this bin, -1 for a short entry, else 0. NaN gives 0.
+
+        `n_events` is the number of events in the bin.
+        """
+        self._quiet = 0 if n_events else self._quiet + 1
         if math.isnan(value):
             return 0
+        self._opened[1] = self._quiet <= self._stale_bins
         self._values[1] = value
         self._seq[1] = bin_seq
         found = barrier.crossings(
-            self._values, self._valid, self._seq, self._upper, self._lower, self._first_seq, self._bins, self._sides
-        )
+            self._values, self._valid, self._opened, self._seq, self._upper, self._lower, self._first_seq,
+            self._bins, self._sides,
+        )  # fmt: skip
         # The value carried over stands at index 0, with nothing before it: only index 1 can cross.
         self._values[0] = value
         if not found or (self._last_entry is not None and bin_seq - self._last_entry < self._cooldown):

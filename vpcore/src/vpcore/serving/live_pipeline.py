@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from vpcore.backtest.open_market import stale_bins
 from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
 from vpcore.errors import EngineError, SignalError
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
@@ -191,7 +193,11 @@ class LivePipeline:
             context_of(resolved.engine, resolved.tick_int, rules),
             projection=runtime.projection,
             entries=EntryDetector(
-                runtime.threshold, runtime.cooldown_bins, runtime.rules.warmup_bins, signal.prediction_mode
+                runtime.threshold,
+                runtime.cooldown_bins,
+                runtime.rules.warmup_bins,
+                signal.prediction_mode,
+                stale_bins(ms_to_ns(resolved.engine.cell_width_ms), runtime.rules.stale_after_ms),
             ),
         )
         pipeline = cls(
@@ -266,8 +272,12 @@ class LivePipeline:
         if block.bins["book_valid"].any():
             for frame in block:
                 self._bin(frame)
-        elif self.stages.projector is not None:
+            return len(block)
+        if self.stages.projector is not None:
             self.stages.projector.update(np.zeros(self.params.n_cells), False)
+        if self.stages.entries is not None:
+            for seq, n_events in zip(block.bins["bin_seq"], block.bins["bin_event_count"], strict=True):
+                self.stages.entries.push(math.nan, int(seq), int(n_events))
         return len(block)
 
     def quality(self) -> dict[str, Any]:
@@ -324,7 +334,8 @@ class LivePipeline:
         score, state = stages.score(frame.grid, frame.valid)
         projection = stages.projector.update(score, frame.valid) if stages.projector is not None else None
         value = stages.value(frame.grid, frame.bins, score, state)
-        entry = stages.entries.push(value, frame.bin_seq) if stages.entries is not None else 0
+        n_events = int(frame.bins["bin_event_count"])
+        entry = stages.entries.push(value, frame.bin_seq, n_events) if stages.entries is not None else 0
         return LiveBin(frame, score, state, projection, value, entry)
 
 

@@ -79,7 +79,7 @@ def _experiment(study: Study, world: World, price: Price, session: Session, sign
             draws = Draws(study.draws, study.draws, key)
             mode = signal.prediction_mode
             found = trial_figures(session.market, values, trials, rules, mode=mode, table_of=session.table, draws=draws)
-            signals_of = Signals(session.market, values, rules.warmup_bins, mode)
+            signals_of = Signals(session.market, values, rules, mode)
             uniform_p, fair = _ties_broken(session.table(rules), signals_of, sorted(trials), rules, draws)
             n = len(trials)
             levels = {threshold: level for level, threshold in enumerate(sorted(set(signal.thresholds())))}
