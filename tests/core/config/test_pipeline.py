@@ -65,7 +65,7 @@ def test_the_id_is_pinned(workspace: Workspace) -> None:
         {"pipeline": {"cell_width_ms": 100}},
         {"pipeline": {"tau_velocity": 2}},
         {"pipeline": {"columns": list(EngineParams().grid_columns)}},
-        {"source": "dbn", "cold_book": "refuse"},
+        {"source": "dbn", "cold_book": "refuse", "events": "flags", "repeated": "refuse"},
         {"name": "another"},
     ],
 )
@@ -114,6 +114,8 @@ def test_every_engine_parameter_changes_the_hash_wherever_it_is_written(
         {"source": "other"},
         {"files": ["a.dbn"]},
         {"cold_book": "build"},
+        {"events": "sequence"},
+        {"repeated": "drop"},
         {"options": {"seed": 1}},
         {"end_time": "17:00", "overnight": True},
     ],
@@ -125,6 +127,8 @@ def test_every_capture_field_changes_the_hash(workspace: Workspace, change: dict
         "source",
         "files",
         "cold_book",
+        "events",
+        "repeated",
         "options",
         "overnight",
     }

@@ -50,7 +50,7 @@ def test_what_is_calibrated_on_is_not_evaluated(workspace: Workspace, edit) -> N
     assert report.n_computed == report.n_trials == 40
     rows = workspace.results.query_runs(blocks=True)
     dataset = workspace.datasets.open(report.dataset_id)
-    hours = (dataset.n_bins - FIRST) * dataset.cell_width_ns / 3.6e12
+    hours = np.count_nonzero(dataset.valid[FIRST:]) * dataset.cell_width_ns / 3.6e12
     assert rows["events_per_hour"].to_list() == pytest.approx((rows["n_signals"] / hours).to_list())
     assert {json.loads(text)["warmup_bins"] for text in workspace.results.query_meta()["eval_json"]} == {FIRST}
     again = run_experiment(workspace, "sweep")

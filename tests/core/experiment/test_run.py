@@ -142,6 +142,7 @@ def test_meta_says_what_made_a_run(workspace: Workspace) -> None:
         "latency_bins": 1,
         "max_hold_bins": 50,
         "warmup_bins": 60,
+        "stale_after_ms": 60_000,
         "null_draws": 999,
         "bootstrap_draws": 999,
         "seed": 0,

@@ -90,7 +90,9 @@ def datasets() -> Any:
     lengths = {"ES_1": 3100, "ES_2": 6100, "ES_3": 3100}
     return SimpleNamespace(
         exists=lambda name: name in lengths,
-        open=lambda name: SimpleNamespace(cell_width_ns=WIDTH, n_bins=lengths[name]),
+        open=lambda name: SimpleNamespace(
+            cell_width_ns=WIDTH, valid=np.ones(lengths[name], bool), bin=lambda _: np.ones(lengths[name], int)
+        ),
     )
 
 
