@@ -162,7 +162,7 @@ def sweep(small: bool) -> dict[str, Any]:
         shutil.rmtree(WORKSPACE / "lake" / "research" / "vp_harness", ignore_errors=True)
         log = BENCH / "sweep.log"
         rounds.append(command(VP, "run", name, "--root", str(WORKSPACE), into=log))
-    rows = ResultsDB(WORKSPACE / "lake" / "research" / "vp_harness" / "results").count_trials()
+    rows = ResultsDB(WORKSPACE / "lake" / "research" / "vp_harness" / "results").query_runs(status=None).height
     wall = statistics.median(r[0] for r in rounds)
     return {
         "combinations": figure(rows, "combinations"),

@@ -61,7 +61,7 @@ class World:
             )
             trades = int(found["n_signals"][0] - found["n_dropped"][0])
             net = float(found["net_pnl_ticks"][0]) if trades >= MIN_TRADES else -np.inf
-            self.rows[point] = net, found["rotated_net"][0].tolist()
+            self.rows[point] = net, found["rotated_net"][0].tolist(), float(found["p_random"][0])
         return self.rows[point]
 
     def proposed(self) -> list[Indices]:
@@ -75,9 +75,10 @@ class World:
 
     def smallest(self, points: list[Indices], n_choices: int = 0) -> float:
         """Return the smallest p_adj of an experiment on these combinations, chosen from so many."""
-        found = [rotated for net, rotated in map(self.row, points) if net > -np.inf]
-        p_adj = pl.Series(adjusted(pl.Series(found, dtype=pl.List(pl.Int32))), dtype=pl.Float64)
-        return float(over_all_trials(p_adj, len(found), n_choices).min())  # type: ignore[arg-type]
+        found = [(rotated, p) for net, rotated, p in map(self.row, points) if net > -np.inf]
+        if n_choices:
+            return float(over_all_trials(np.array([p for _, p in found]), n_choices).min())
+        return float(adjusted(pl.Series([rotated for rotated, _ in found], dtype=pl.List(pl.Int32))).min())
 
 
 def main() -> None:

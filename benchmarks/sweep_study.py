@@ -269,7 +269,7 @@ def memory() -> None:
             time.sleep(0.1)
         assert process.returncode == 0
         parent = peaks.pop(process.pid)
-        rows = ResultsDB(results(root)).count_trials()
+        rows = ResultsDB(results(root)).query_runs(status=None).height
         print(f"| {rows:,} | {parent / 1024:.0f} MB | {max(peaks.values()) / 1024:.0f} MB |", flush=True)
 
 

@@ -176,7 +176,9 @@ def test_a_change_of_the_evaluation_is_a_family_of_its_own(ask: Asker, edit: Cal
     assert ([about.n_rows for about in after.evidence.values()], after.frame.height) == ([40], 40)
     every = vpcore.leaderboard(ask.workspace)
     assert (len(every.evidence), every.frame.height) == (2, 80)
-    assert {about.n_trials for about in every.evidence.values()} == {80}
+    # A fee changes what a trade pays and no trade: the second experiment has the trials of the first.
+    assert {about.n_trials for about in every.evidence.values()} == {36}
+    assert sorted(about.first for about in every.evidence.values()) == [False, True]
     old = every.frame.filter(every.frame["run_id"].is_in(before.frame["run_id"].to_list()))
     joined = old.join(before.frame, on="row", suffix="_before")
     assert (joined["p_adj"] >= joined["p_adj_before"]).all()  # more was tried on the market since

@@ -17,8 +17,9 @@ from vpcore.backtest.entries import Detections
 from vpcore.backtest.metrics import Draws, ring_of, trial_figures
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
+from vpcore.statistics import permutation
 from vpcore.statistics.bootstrap import mean_interval
-from vpcore.statistics.permutation import p_random, rotated
+from vpcore.statistics.permutation import exact_p, p_random, rotated
 
 HOLD = 60
 
@@ -58,6 +59,33 @@ def test_a_halt_does_not_make_noise_significant() -> None:
             p_values[i] = p_random(rotations(outcome_table(market, rules), signals_of(market, values), 199, str(i)))
     assert (found[1000] <= 0.05).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n_markets)
     assert (found[86_400_000] <= 0.05).mean() > 0.1  # what it is for: with entries in the halt, noise looks significant
+
+
+def test_the_exact_p_counts_every_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    market, rules = walk(rng), rules_of(4, 4, HOLD, warmup_bins=50)
+    table = outcome_table(market, rules)
+    ring = ring_of(table, rules)
+    signals = signals_of(market, persistent(rng))
+    entries = signals.bins + 1
+    inside = np.array([e < N_BINS and ring.place[e] >= 0 for e in entries])
+    places, short = ring.place[entries[inside]], (signals.sides[inside] < 0).astype(int)
+    sums = [int(ring.net[short, (places + offset) % ring.size].sum()) for offset in range(ring.size)]
+    want = sum(total >= sums[0] for total in sums) / ring.size
+    assert exact_p(ring, entries, signals.sides, "k") == want
+    monkeypatch.setattr(permutation, "MOST_ROTATIONS", 2000)
+    assert abs(exact_p(ring, entries, signals.sides, "k") - want) < 4 * np.sqrt(want * (1 - want) / 2000)
+    assert exact_p(ring, entries, signals.sides, "k") != exact_p(ring, entries, signals.sides, "another")
+
+
+def test_foresight_has_the_p_of_all_rotations_and_not_of_the_drawn_ones() -> None:
+    market = walk(np.random.default_rng(1))
+    rules = rules_of(4, 4, HOLD, latency=0)
+    table = outcome_table(market, rules)
+    values = np.where(table.net[0] > table.net[1], 1.0, -1.0) * np.where(np.arange(N_BINS) % 2, 1.0, 0.1)
+    row = trial_figures(market, values, [Trial(0.5, 5, 4, 4)], rules, draws=Draws(99, 0, "k"))
+    size = ring_of(table, rules).size
+    assert row["p_random"][0] == 1 / size < 1 / 1000
 
 
 def test_p_random_finds_an_effect() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from vpcore.experiment.tables import ranked
 from vpcore.inference import ranking
 from vpcore.inference.blocks import pnl_matrix
 from vpcore.inference.evidence import gate_failures, overfitting, too_few, verdict
-from vpcore.inference.ranking import Evidence, adjusted, by_evidence
+from vpcore.inference.ranking import Evidence, Family, adjusted, by_evidence, with_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.sharpe import deflated_sharpes
@@ -28,7 +29,7 @@ def meta(run_id: str, **other: Any) -> dict[str, Any]:
     return {
         "run_id": run_id, "experiment_name": "sweep", "dataset_id": "ES_1", "sources_json": '["aa"]',
         "signal_name": "ads", "signal_distribution": "pkg", "signal_version": 1, "code_digest": "c",
-        "signal_params_json": "{}", "scoring_json": None, "eval_json": '{"max_hold_bins":1200}', "config_hash": "h",
+        "signal_params_json": f'{{"of":"{run_id}"}}', "scoring_json": None, "eval_json": '{"max_hold_bins":1200}', "config_hash": "h",
         "packages_json": "{}", "host": "h", "started_utc": NOW, "finished_utc": NOW, "elapsed_seconds": 1.0,
         "status": "ok", "error": None, "traceback": None, **other,
     }  # fmt: skip
@@ -63,10 +64,12 @@ def test_trials_are_counted_over_all_datasets_of_the_market(db: ResultsDB) -> No
     db.write([meta("r3", dataset_id="ES_2", sources_json='["bb","aa"]')], rows("r3", block))
     db.write([meta("r4", dataset_id="NQ_1")], rows("r4", block))  # another symbol of the same file
     db.write([meta("r5", dataset_id="ES_3", sources_json='["cc"]')], rows("r5", block))
-    assert db.lineage("ES_1") == db.lineage("ES_2") == ["ES_1", "ES_2"]
-    assert db.lineage("ES_3") == ["ES_3"]
-    assert db.lineage("nothing") == ["nothing"]
-    assert db.count_trials(*db.lineage("ES_1")) == 6
+    trials = db.trials()
+    assert trials.market("ES_1") == trials.market("ES_2") == ["ES_1", "ES_2"]
+    assert trials.market("ES_3") == ["ES_3"]
+    assert trials.market("nothing") == ["nothing"]
+    assert trials.count(["ES_1"]) == trials.count(["ES_2"]) == 6
+    assert trials.count(["ES_1", "NQ_1"]) == 8
 
 
 def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
@@ -85,8 +88,10 @@ def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
     in_order = weighed.sort("run_id", "threshold")
     scores = standardised(np.concatenate([rotations(first), rotations(second)]))
     among_five = step_down(scores[:, 0], scores[:, 1:])
-    np.testing.assert_allclose(in_order["p_adj"], 1 - (1 - among_five) ** (9 / 5))  # nine were tried in all
+    np.testing.assert_array_equal(in_order["p_adj"], among_five)  # nothing was seen before these were asked for
     assert 0 < in_order["p_adj"].min() < in_order["p_adj"].max()
+    assert about.first
+    assert about.n_adjusted == 5
     everything = db.query_runs()
     variance = float(np.var(everything["net_pnl_ticks"].to_numpy() / 2.0, ddof=1))
     sharpe = first[0].sum() / 20 / 2.0
@@ -96,6 +101,30 @@ def test_the_figures_are_those_of_the_parts(db: ResultsDB) -> None:
     assert weighed["n_trials"].to_list() == [9] * 5
     again, _ = evidence_by_dataset(db, found, min_trades=5)
     assert again.equals(weighed)
+
+
+def test_a_later_batch_pays_for_every_trial_of_the_market(db: ResultsDB) -> None:
+    """A second experiment of near-copies around a winner: its rows are no family of their own in the dark."""
+    rng = np.random.default_rng(0)
+    db.write([meta("r1")], rows("r1", rng.normal(1, 2, (3, 12)), p_random=[0.001, 0.2, 0.5]))
+    later = NOW.replace(hour=1)
+    copies = rows("r2", rng.normal(1, 2, (2, 12)), p_random=[0.001, 0.3])
+    db.write([meta("r2", config_hash="other", started_utc=later)], copies)
+    found = db.query_runs(blocks=True).with_columns(family=pl.col("run_id"))
+    families = {
+        "r1": Family("sweep", "ES_1", 5, config_hash="h"),
+        "r2": Family("sweep", "ES_1", 5, config_hash="other"),
+    }
+    weighed, evidence = with_evidence(db, found, families)
+    assert (evidence["r1"].first, evidence["r2"].first) == (True, False)
+    assert (evidence["r1"].n_adjusted, evidence["r2"].n_adjusted) == (3, 5)
+    p = weighed.filter(family="r2").sort("threshold")["p_adj"]
+    np.testing.assert_allclose(p, 1 - (1 - np.array([0.001, 0.3])) ** 5)
+    # A search looks at every round, so its rows pay for all that it could have chosen, also where nothing was before.
+    searched = {name: replace(family, n_choices=40) for name, family in families.items()}
+    weighed, evidence = with_evidence(db, found, searched)
+    assert not any(about.first for about in evidence.values())
+    np.testing.assert_allclose(weighed.filter(family="r1").sort("threshold")["p_adj"][0], 1 - (1 - 0.001) ** 40)
 
 
 def test_rows_without_draws_have_no_p_adj_and_of_others_the_common_draws_count() -> None:
@@ -190,7 +219,7 @@ def test_why_no_row_has_enough_trades() -> None:
     assert too_few(rows[2:], 5) == "No row has 5 trades."  # it failed, and was never counted
 
 
-ABOUT = Evidence("sweep", "D", 512, 2048, 0.4, 0.1)
+ABOUT = Evidence("sweep", "D", 512, 2048, 0.4, 0.1, first=False)
 GOOD: dict[str, Any] = {
     "net_pnl_ticks": 0.8, "p_random": 0.002, "p_adj": 0.01, "net_pnl_lo": 0.3, "net_pnl_hi": 1.4,
 }  # fmt: skip
@@ -234,7 +263,7 @@ def test_a_setting_of_two_texts_varies_only_if_the_one_that_counts_does() -> Non
 
 
 def test_words_count_what_a_search_chose_from() -> None:
-    searched = Evidence("sweep", "D", 512, 2048, None, None, 4096)
+    searched = Evidence("sweep", "D", 512, 2048, None, None, 4096, first=False)
     assert verdict(GOOD, searched) == "beats random entry, survives 4,096 trials"
     row = {**GOOD, "row": "r", "trades": 40, "p_adj": 0.2}
     assert any(

@@ -213,7 +213,10 @@ def test_a_trial_on_three_sessions_is_one_trial(db: ResultsDB, datasets: Any) ->
     pooled, _ = pool(rows, members(4), datasets)
     _, evidence = evidence_by_dataset(db, pooled, min_trades=5)
     assert evidence["ES_1 + ES_2 + ES_3"].n_trials == 4
-    db.write([meta("other", "ES_2", signal_params_json='{"a":1}')], rows_of("other", some(3)))
+    db.write(
+        [meta("other", "ES_2", signal_params_json='{"a":1}')],
+        rows_of("other", [row | {"trades_digest": f"x{i}"} for i, row in enumerate(some(3))]),
+    )
     db.write([meta("more", "ES_4", sources_json='["ES_1"]')], rows_of("more", some(2)))  # of the same market
     _, evidence = evidence_by_dataset(db, pooled, min_trades=5)
     assert evidence["ES_1 + ES_2 + ES_3"].n_trials == 4 + 3 + 2

@@ -156,7 +156,7 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
         DatasetError, match=r"Worker tcp://w does not see the dataset in .*: mount it there under the same"
     ):
         run_experiment(workspace, on_dask(workspace, options))
-    assert workspace.results.count_trials() == 0
+    assert workspace.results.query_runs(status=None).height == 0
 
 
 def test_a_dataset_that_vanishes_stops_the_sweep(

@@ -236,7 +236,7 @@ class Workspace:
         """ResultsDB: stored runs and rows."""
         from vpcore.results import ResultsDB
 
-        return ResultsDB(self.results_dir)
+        return ResultsDB(self.results_dir, self.harness_dir / "ledger")
 
     @made_once
     def registry(self) -> ServingRegistry:

@@ -148,7 +148,7 @@ def _summary(page: Page, facts: Facts) -> None:
     )
     overfit = overfitting(about, facts.rows)
     page.text(
-        f"{about.n_trials:,} combinations were tried on this market so far, in this and other experiments: the best of "
+        f"{about.n_trials:,} trials were made on this market so far, in this and other experiments: the best of "
         f"them is partly luck, and the adjusted figures take that into account. {overfit}".rstrip(),
         note=True,
     )

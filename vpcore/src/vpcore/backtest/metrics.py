@@ -22,7 +22,7 @@ from vpcore.kernels import barrier, resample
 from vpcore.rules import TradeRules
 from vpcore.statistics.bootstrap import mean_interval
 from vpcore.statistics.intervals import wilson
-from vpcore.statistics.permutation import STORED_DRAWS, Ring, make_ring, p_random, rotated
+from vpcore.statistics.permutation import EXACT_BELOW, STORED_DRAWS, Ring, exact_p, make_ring, p_random, rotated
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_MS
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -162,7 +162,8 @@ def trial_figures(
         - ``breakeven_rate``, ``driftless_rate``: see `vpcore.backtest.costs`.
         - ``net_pnl_sd`` (ticks, n - 1), ``net_pnl_skew``, ``net_pnl_kurtosis`` (3 for a normal): of single trades.
         - ``net_pnl_lo``, ``net_pnl_hi``: 95 % stationary bootstrap of the mean; ``block_length`` in trades.
-        - ``p_random``: p-value against random entry, see `vpcore.statistics.permutation`.
+        - ``p_random``: p-value against random entry, see `vpcore.statistics.permutation`. Over all rotations where the
+          drawn ones leave at most `EXACT_BELOW`.
         - ``trades_digest``: see `vpcore.backtest.trades_digest`. str.
         - ``block_pnl_ticks``, of shape (n_trials, n_blocks): net PnL per 5-minute block, by the bin of entry.
         - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks: PnL of trades with a full horizon
@@ -313,9 +314,13 @@ def _resampled(
     shape = np.empty(4, dtype=np.float64)
     resample.moments(net, shape)
     lo, hi, length = mean_interval(net, draws.resamples, draws.seed_of(trades_digest) if draws.resamples else 0)
-    sums = np.empty(0, dtype=np.int64)
+    sums, by_chance = np.empty(0, dtype=np.int64), float("nan")
     if ring is not None:
-        sums = rotated(ring, decided[0] + rules.latency_bins, decided[1], draws.rotations, draws.market_key)
+        entries = decided[0] + rules.latency_bins
+        sums = rotated(ring, entries, decided[1], draws.rotations, draws.market_key)
+        by_chance = p_random(sums)
+        if by_chance <= EXACT_BELOW:
+            by_chance = exact_p(ring, entries, decided[1], draws.market_key)
     figures = (
         float(shape[1]) / HALF_TICKS_PER_TICK,
         float(shape[2]),
@@ -323,7 +328,7 @@ def _resampled(
         net_ticks(lo, rules.fee_ticks),
         net_ticks(hi, rules.fee_ticks),
         length,
-        p_random(sums),
+        by_chance,
     )
     return figures, sums[: 1 + STORED_DRAWS]
 

@@ -19,7 +19,7 @@ from vpcore.cli.common import (
     open_workspace,
     say,
 )
-from vpcore.errors import ConfigError
+from vpcore.errors import ConfigError, listed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -250,9 +250,11 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}
     for dataset_id, n_trials in {about.dataset_id: about.n_trials for about in shown.values()}.items():
         lines.append(
-            f"{n_trials} combinations were tried on {dataset_id} and datasets of the same market: the best row is "
-            "partly luck."
+            f"{n_trials} trials were made on {dataset_id} and datasets of the same market: the best row is partly luck."
         )
+        later = listed({about.experiment for about in shown.values() if about.dataset_id == dataset_id and about.later})
+        if later != "none":
+            lines.append(f"{later} came after a look at this market: p_adj counts all its trials.")
         for name, about in shown.items():
             overfit = overfitting(
                 about, board.frame.select("family", "net_pnl_ticks").filter(board.frame["family"] == name)

@@ -4,8 +4,8 @@ Every command that ranks rows or speaks of their evidence reads it here, so that
 one `pbo` at a time.
 
 **The family of a row** is decided by the row. A row belongs to the experiment that computed it. Its family is every row
-of the installed code that this experiment stored on the same dataset with the same evaluation settings, whichever
-experiment, run or filter leads to the row. Rows with `select.min_signals` trades of its experiment have enough trades.
+of the installed code that the same batch (one resolved experiment) stored on the same dataset, whichever experiment,
+run or filter leads to the row. Rows with `select.min_signals` trades of its experiment have enough trades.
 A combination over several sessions belongs to the experiment that pools it; its family is every combination in this
 experiment. Rows of other code than the installed one are families of their own.
 """
@@ -347,25 +347,21 @@ def _with_families(
     """Return the rows of every family that has a shown row, with their families."""
     from vpcore.canonical import digest
 
-    together = ["experiment_name", "dataset_id", "eval_json"]
+    together = ["experiment_name", "dataset_id", "eval_json", "config_hash"]
     asked = rows if shown is None else rows.join(shown, on=shown.columns, how="semi")
     keys = asked.select(together).unique().sort(together)
     names = [digest([*key, stale])[:8] for key in keys.iter_rows()]
     keyed = keys.with_columns(pl.Series(FAMILY, names, dtype=pl.String))
     least: dict[str, tuple[int, int]] = {}
     families = {}
-    for name, (experiment, dataset_id, _) in zip(names, keys.iter_rows(), strict=True):
+    for name, (experiment, dataset_id, _, config_hash) in zip(names, keys.iter_rows(), strict=True):
         if experiment not in least:
             mine = config if config is not None and config.name == experiment else None
             least[experiment] = _selection(workspace, experiment, mine, runs)
-        families[name] = _family(experiment, dataset_id, *least[experiment])
+        families[name] = Family(experiment, dataset_id, *least[experiment], config_hash)
     named = rows.select(together).join(keyed, on=together, how="left", maintain_order="left")[FAMILY]
     rows = rows.with_columns(named)
     return rows if shown is None else rows.filter(pl.col(FAMILY).is_not_null()), families
-
-
-def _family(experiment: str, dataset_id: str, min_trades: int, n_choices: int) -> Family:
-    return Family(experiment, dataset_id, min_trades, n_choices)
 
 
 def _selection(

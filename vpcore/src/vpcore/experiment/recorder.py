@@ -19,7 +19,7 @@ from vpcore.experiment.reporting import Reporter
 from vpcore.experiment.runs import Run
 from vpcore.experiment.worker import Outcome, key_columns
 from vpcore.plugins.manager import Plugins
-from vpcore.results import runs_frame
+from vpcore.results import MarketWindow, runs_frame
 from vpcore.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -133,6 +133,10 @@ class Keeper:
         self._started: set[str] = set()
         self._waiting: list[tuple[dict[str, Any], pl.DataFrame]] = []
         self._stored_at = time.monotonic()
+        self._windows = {
+            session.dataset_id(): MarketWindow(session.instrument.root, session.start_ns, session.end_ns)
+            for session in config.sessions
+        }
         self._listened = any("vp_run_stored" in plugin.hooks for plugin in workspace.plugins.loaded)
 
     def take(self, plan: Plan, to_come: int) -> None:
@@ -191,7 +195,7 @@ class Keeper:
         if not waiting:
             return
         metas = [meta for meta, _ in waiting]
-        self.workspace.results.write(metas, pl.concat([frame for _, frame in waiting]))
+        self.workspace.results.write(metas, pl.concat([frame for _, frame in waiting]), self._windows)
         for meta, frame in waiting:
             if meta["status"] == "ok" and self._listened:
                 self._notify("vp_run_stored", meta, rows=frame.to_dicts(), meta=meta)

@@ -59,12 +59,15 @@ class Family:
         Every row counts for `p_adj`.
     n_choices : int
         Number of candidate rows of a search, including untried rows; 0 without a search.
+    config_hash : str
+        Digest of the resolved experiment. With its name it identifies the batch of the rows in the ledger.
     """
 
     experiment: str
     dataset_id: str
     min_trades: int
     n_choices: int = 0
+    config_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,9 @@ class Evidence:
     n_rows : int
         Rows of the family.
     n_trials : int
-        Combinations ever evaluated on this market, including failures and other experiments.
+        Distinct trials ever evaluated on this market, those of other experiments included.
+    first : bool
+        True if nothing was evaluated on this market before these rows, and no search chose them.
     pbo : float or None
         Probability of backtest overfitting among the rows with enough trades.
     expected_best_sharpe : float or None
@@ -94,11 +99,17 @@ class Evidence:
     pbo: float | None
     expected_best_sharpe: float | None
     n_choices: int = 0
+    first: bool = True
+
+    @property
+    def later(self) -> bool:
+        """True if other batches were evaluated on this market before these rows."""
+        return not self.first and not self.n_choices
 
     @property
     def n_adjusted(self) -> int:
         """Number of trials in the adjustment of `p_adj`."""
-        return max(self.n_rows, self.n_trials, self.n_choices)
+        return self.n_rows if self.first else max(self.n_rows, self.n_trials, self.n_choices)
 
     def plain(self) -> dict[str, Any]:
         """Return the evidence as JSON values."""
@@ -127,9 +138,10 @@ def with_evidence(
     rows : DataFrame
         In the same order, without list columns, with
 
-        - ``p_adj``: Romano-Wolf step-down p-value over the family, in the draws behind `p_random`: the share of draws
-          in which the best row at random times does as well. `over_all_trials` raises it if the market saw more trials,
-          or a search had more candidates, than the family has rows. Null for 0 draws;
+        - ``p_adj``: of the first batch on a market, the Romano-Wolf step-down p-value over the family, in the draws
+          behind `p_random`: the share of draws in which the best row at random times does as well. Later batches were
+          written after a look at the results, and a search looks at every round: of these `over_all_trials`. Null for
+          0 draws;
         - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over the family: the expected share of random rows
           among the rows up to this ``p_random``;
         - ``dsr``: deflated Sharpe ratio over all trials of the market, null if undefined;
@@ -170,16 +182,18 @@ def _figures(
 ) -> tuple[Evidence, list[pl.Series]]:
     names, least = datasets_of(family.dataset_id), family.min_trades
     if len(names) == 1:
-        n_trials, variance = market.n_trials(names[0]), market.spread(names[0], least)
+        n_trials, variance = market.trials.count(names), market.spread(names[0], least)
     else:
         own = _variance(_sharpe(rows.filter(traded(least))))
-        n_trials, variance = market.n_joint_trials(names), max(own, market.joint_spread(names, least))
+        n_trials, variance = market.trials.count_joint(names), max(own, market.joint_spread(names, least))
+    first = not family.n_choices and market.trials.is_first(family.experiment, family.config_hash, names)
     dsr = _deflated(rows, variance, n_trials)
     best = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
-    about = Evidence(family.experiment, family.dataset_id, rows.height, n_trials, pbo, best, family.n_choices)
+    about = Evidence(family.experiment, family.dataset_id, rows.height, n_trials, pbo, best, family.n_choices, first)
+    p_random = rows["p_random"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     columns = {
-        "p_adj": over_all_trials(p_adj, about.n_rows, about.n_adjusted),
-        "q_random": benjamini_hochberg(rows["p_random"].cast(pl.Float64).fill_null(np.nan).to_numpy()),
+        "p_adj": p_adj if first else over_all_trials(p_random, about.n_adjusted),
+        "q_random": benjamini_hochberg(p_random),
         "dsr": dsr,
         "pbo": np.full(rows.height, np.nan if pbo is None else pbo),
         "n_trials": np.full(rows.height, float(n_trials)),
@@ -212,16 +226,13 @@ def alone(rows: pl.DataFrame, *, min_trades: int) -> dict[str, _Floats]:
     return {"p_adj": p_adj, "dsr": dsr, "pbo": np.full(rows.height, np.nan if pbo is None else pbo)}
 
 
-def over_all_trials(p: _Floats, n_rows: int, n_trials: int) -> _Floats:
-    """Return p-values of `n_rows` rows raised to `n_trials` trials: ``1 - (1 - p)^(trials / rows)``.
+def over_all_trials(p: _Floats, n_trials: int) -> _Floats:
+    """Return p-values of single rows raised to the best of `n_trials` independent trials: ``1 - (1 - p)^n_trials``.
 
-    The other trials count as independent (Sidak 1967), so the answer is an upper estimate. Without other trials the
-    p-values stay equal.
+    An upper estimate (Sidak 1967). An exponent of trials per row is none: near-copies of a winner pass it.
     """
-    if n_trials <= n_rows:
-        return p
     with np.errstate(divide="ignore"):
-        raised: _Floats = -np.expm1(n_trials / n_rows * np.log1p(-p))
+        raised: _Floats = -np.expm1(n_trials * np.log1p(-p))
     return raised
 
 
@@ -312,21 +323,12 @@ class _Market:
 
     def __init__(self, results: ResultsDB) -> None:
         self._results = results
-        self._lineage = cache(results.lineage)
-        self.n_trials = cache(self._n_trials)
+        self.trials = results.trials()
         self.spread = cache(self._spread)
-
-    def _n_trials(self, dataset_id: str) -> int:
-        return self._results.count_trials(*self._lineage(dataset_id))
-
-    def n_joint_trials(self, names: list[str]) -> int:
-        """Return the trials on several sessions; a combination counts once for all of them."""
-        others = sorted({other for name in names for other in self._lineage(name)} - {*names})
-        return self._results.count_combinations(names) + (self._results.count_trials(*others) if others else 0)
 
     def _spread(self, dataset_id: str, min_trades: int) -> float:
         """Return the variance of the Sharpe ratios of all trials with enough trades, 0 for fewer than two."""
-        lineage = self._lineage(dataset_id)
+        lineage = self.trials.market(dataset_id)
         found = self._results.read(
             lambda: (
                 self._results.runs(pl.col("dataset_id").is_in(lineage), blocks=False)

@@ -3,6 +3,7 @@
 from vpcore.results.compact import CompactReport as CompactReport, compact as compact
 from vpcore.results.db import ResultsDB as ResultsDB, StoredRun as StoredRun
 from vpcore.results.frames import in_order as in_order, newest as newest
+from vpcore.results.ledger import MarketWindow as MarketWindow, Trials as Trials
 from vpcore.results.schema import (
     COMBINATION as COMBINATION,
     LOWER_IS_BETTER as LOWER_IS_BETTER,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,18 +14,19 @@ from polars.exceptions import ComputeError
 from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, did_you_mean, listed
 from vpcore.results.frames import WITH_A_ROW, committed, in_order, key_frame, newest, of_batches
+from vpcore.results.ledger import Ledger, MarketWindow, Trials, ledger_rows
 from vpcore.results.schema import (
     CIRCUMSTANCES,
-    COMBINATION,
     RESULTS_VERSION,
     ROW_KEY,
     RUNS,
     RUNS_META,
     SORTABLE,
+    TRIAL_KEY,
     VECTORS,
     traded,
 )
-from vpcore.results.writer import TABLES, table_folder, write_batch
+from vpcore.results.writer import TABLES, meta_frame, new_batch_id, table_folder, write_batch
 
 if TYPE_CHECKING:
     from vpcore.signal import InstalledCode
@@ -53,10 +53,13 @@ class ResultsDB:
     ----------
     root : Path
         The directory; made when something is first stored.
+    ledger : Path, optional
+        Directory of the ledger; by default inside `root`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ledger: Path | None = None) -> None:
         self.root = Path(root)
+        self.ledger = Ledger(self.root / "ledger" if ledger is None else ledger)
 
     def __repr__(self) -> str:
         return f"ResultsDB({str(self.root)!r})"
@@ -336,41 +339,20 @@ class ResultsDB:
             (trials.ok if status == "ok" else trials.failed).add(Trial(*key))
         return found
 
-    def count_trials(self, *dataset_ids: str) -> int:
-        """Return the number of combinations ever evaluated (on these datasets), failed ones included.
+    def trials(self) -> Trials:
+        """Return every trial ever evaluated: those of the ledger, and those of stored rows that it lacks."""
 
-        A combination that was evaluated again under other core code counts once.
-        """
-        condition = pl.col("dataset_id").is_in(dataset_ids) if dataset_ids else None
-        meta = self._scan("runs_meta") if condition is None else self._scan("runs_meta").filter(condition)
-        rows = self.runs(condition, blocks=False)
-        if self.read(lambda: meta.select(pl.col("core_digest").n_unique())).item() > 1:
-            rows = rows.select("dataset_id", *COMBINATION).unique()
-        return int(self.read(lambda: rows.select(pl.len())).item())
+        def query() -> pl.LazyFrame:
+            found = self.ledger.rows()
+            runs, meta = self._scan("runs"), self._scan("runs_meta")
+            lacking = meta.filter(~pl.col("batch_id").is_in(self.ledger.parts())).collect()
+            if lacking.height:
+                stored = runs.filter(pl.col("batch_id").is_in(lacking["batch_id"].unique().to_list()))
+                rows = stored.select("run_id", "batch_id", *TRIAL_KEY, "trades_digest").collect()
+                found = pl.concat([found, ledger_rows(lacking, rows)])
+            return found.lazy()
 
-    def count_combinations(self, dataset_ids: Collection[str]) -> int:
-        """Return the number of combinations evaluated on any of some datasets; a combination counts once.
-
-        Rows of a threshold that is a quantile have another number on every dataset and are counted on each.
-        """
-        condition = pl.col("dataset_id").is_in(sorted(dataset_ids))
-        return int(
-            self.read(lambda: self.runs(condition, blocks=False).select(COMBINATION).unique().select(pl.len())).item()
-        )
-
-    def lineage(self, dataset_id: str) -> list[str]:
-        """Return the datasets in the store that were made of the same market as this one, itself included, sorted.
-
-        They share its symbol and a source file: a trial on any of them is a trial on the same prices, whatever the
-        engine's parameters.
-        """
-        found = self.read(lambda: self._scan("runs_meta").select("dataset_id", "sources_json").unique())
-        files: dict[str, set[str]] = {}
-        for name, sources in found.iter_rows():
-            files.setdefault(name, set()).update(json.loads(sources or "[]"))
-        own, symbol = files.get(dataset_id, set()), dataset_id.partition("_")[0]
-        same = {name for name, other in files.items() if own & other and name.partition("_")[0] == symbol}
-        return sorted(same | {dataset_id})
+        return Trials(self.read(query))
 
     # -- canonical read ------------------------------------------------------------------------------------------------
 
@@ -388,9 +370,20 @@ class ResultsDB:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def write(self, meta: Sequence[Mapping[str, Any]], runs: pl.DataFrame) -> str:
-        """Append a batch and return its id; see `vpcore.results.writer.write_batch`."""
-        return write_batch(self.root, meta, runs)
+    def write(
+        self,
+        meta: Sequence[Mapping[str, Any]],
+        runs: pl.DataFrame,
+        windows: Mapping[str, MarketWindow] | None = None,
+    ) -> str:
+        """Append a batch and return its id; see `vpcore.results.writer.write_batch`.
+
+        The ledger gets its rows first: a crash in between leaves trials that are evaluated again. `windows` has the
+        markets of the datasets, as far as they are known.
+        """
+        frame, batch_id = meta_frame(meta, runs), new_batch_id()
+        self.ledger.append(batch_id, ledger_rows(frame, runs, windows))
+        return write_batch(self.root, frame, runs, batch_id)
 
 
 def _where(settings: Mapping[str, Any]) -> list[pl.Expr]:

@@ -67,40 +67,46 @@ def new_batch_id() -> str:
     return uuid.uuid4().hex
 
 
-def write_batch(root: Path, meta: Sequence[Mapping[str, Any]], runs: pl.DataFrame, batch_id: str | None = None) -> str:
-    """Store runs with their rows, and return the id of the batch.
-
-    Parameters
-    ----------
-    root : Path
-        The results directory.
-    meta : sequence of mappings
-        Rows of `runs_meta` without `batch_id`, each run once.
-    runs : DataFrame
-        Rows of `runs` without `batch_id`, of exactly these runs; from `runs_frame`.
-    batch_id : str, optional
-        By default a new one.
+def meta_frame(meta: Sequence[Mapping[str, Any]], runs: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of `runs_meta` without `batch_id`, each run once, as a frame.
 
     Raises
     ------
     ResultsError
-        If a row has a run outside the batch, or a run lacks rows.
-    StorageError
-        If writing fails. Earlier batches are untouched, and this batch stays invisible.
+        If `runs` has a row of another run, or a run lacks rows.
     """
-    meta_frame = pl.DataFrame(
-        [dict(row) for row in meta], schema={k: v for k, v in RUNS_META.items() if k != "batch_id"}
-    )
-    ids = meta_frame["run_id"].to_list()
+    frame = pl.DataFrame([dict(row) for row in meta], schema={k: v for k, v in RUNS_META.items() if k != "batch_id"})
+    ids = frame["run_id"].to_list()
     if len(set(ids)) != len(ids) or set(ids) != set(runs["run_id"].unique().to_list()):
         raise ResultsError(
             "A batch",
             required="each run once, with rows of all its runs",
             was=f"{len(ids)} runs and rows of {runs['run_id'].n_unique()}",
         )
-    batch_id = batch_id or new_batch_id()
+    return frame
+
+
+def write_batch(root: Path, meta: pl.DataFrame, runs: pl.DataFrame, batch_id: str) -> str:
+    """Store runs with their rows, and return the id of the batch.
+
+    Parameters
+    ----------
+    root : Path
+        The results directory.
+    meta : DataFrame
+        From `meta_frame`.
+    runs : DataFrame
+        Rows of `runs` without `batch_id`, of exactly these runs; from `runs_frame`.
+    batch_id : str
+        From `new_batch_id`.
+
+    Raises
+    ------
+    StorageError
+        If writing fails. Earlier batches are untouched, and this batch stays invisible.
+    """
     tag = pl.lit(batch_id).alias("batch_id")
-    put_parts(root, batch_id, runs.with_columns(tag), meta_frame.with_columns(tag))
+    put_parts(root, batch_id, runs.with_columns(tag), meta.with_columns(tag))
     return batch_id
 
 

@@ -18,6 +18,13 @@ STORED_DRAWS = 499
 """Largest number of rotations stored with a row: enough for p-values in steps of 0.2 %."""
 
 
+EXACT_BELOW = 0.02
+"""Up to this p-value of random rotations, all rotations are enumerated (`exact_p`)."""
+
+MOST_ROTATIONS = 1_000_000
+"""Most rotations of one row; of a larger ring so many are drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ring:
     """The evaluable bins in a ring: a trade can be entered there, and a full horizon follows.
@@ -102,17 +109,55 @@ def rotated(
     if not draws:
         return np.empty(0, dtype=np.int64)
     sums = np.zeros(1 + draws, dtype=np.int64)
-    places, rows = np.empty((2, entries.shape[0]), dtype=np.int64)
-    count = null.on_ring(entries, sides, ring.place, places, rows)
-    if not count:
+    places, rows = _on_ring(ring, entries, sides)
+    if not places.size:
         return sums
-    places, rows = places[:count], rows[:count]
     offsets = (shares(key, draws) * ring.size) >> 32
     sums[0] = ring.net[rows, places].sum(dtype=np.int64)
     for first, last in ((0, min(STORED_DRAWS, draws)), (STORED_DRAWS, draws)):
         if first < last:
             null.rotate(places, rows, ring.net, ring.size, offsets[first:last], sums[1 + first : 1 + last])
     return sums
+
+
+def _on_ring(
+    ring: Ring, entries: npt.NDArray[np.int64], sides: npt.NDArray[np.int8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    places, rows = np.empty((2, entries.shape[0]), dtype=np.int64)
+    count = null.on_ring(entries, sides, ring.place, places, rows)
+    return places[:count], rows[:count]
+
+
+def exact_p(ring: Ring, entries: npt.NDArray[np.int64], sides: npt.NDArray[np.int8], key: str) -> float:
+    """Return the share of all rotations, the sequence as it is among them, with at least the observed PnL.
+
+    Parameters
+    ----------
+    ring, entries, sides, key
+        As in `rotated`. The ring holds at least one of the trades.
+
+    Returns
+    -------
+    float
+        ``#{T* >= T} / size`` over the offsets 0 to size - 1. Of a ring of more than `MOST_ROTATIONS` bins:
+        ``(1 + #{T* >= T}) / (B + 1)`` over so many random offsets, which `key` seeds.
+
+    Notes
+    -----
+    Cost: about one nanosecond per trade and rotation; 20 ms for 500 trades in an hour of bins of 100 ms.
+    """
+    places, rows = _on_ring(ring, entries, sides)
+    observed = ring.net[rows, places].sum(dtype=np.int64)
+    drawn = ring.size > MOST_ROTATIONS
+    if drawn:
+        words = np.empty(MOST_ROTATIONS, dtype=np.int64)
+        null.draw_words(seeded(int(digest(["rotations", key])[:16], 16), _STREAM), words)
+        offsets = (np.sort(words) * ring.size) >> 32
+    else:
+        offsets = np.arange(ring.size, dtype=np.int64)
+    sums = np.empty(offsets.shape[0], dtype=np.int64)
+    null.rotate(places, rows, ring.net, ring.size, offsets, sums)
+    return (int(np.count_nonzero(sums >= observed)) + drawn) / (sums.shape[0] + drawn)
 
 
 def p_random(sums: npt.NDArray[np.int64]) -> float:

@@ -1,0 +1,191 @@
+"""The ledger: every trial that was ever evaluated, append-only, apart from the results.
+
+Deleting or moving results leaves it as it is, so the number of trials of a market never falls.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from vpcore.canonical import digest
+from vpcore.results.schema import COMBINATION, RUNS, RUNS_META, TRIAL_KEY
+from vpcore.storage.atomic import storage_errors, write_atomic
+
+LEDGER_VERSION = 1
+
+_META = ("experiment_name", "config_hash", "dataset_id", "sources_json", "started_utc", "finished_utc")
+LEDGER: dict[str, Any] = {
+    **{name: RUNS_META[name] for name in _META},
+    "root": pl.String,
+    "start_ns": pl.Int64,
+    "end_ns": pl.Int64,
+    "settings": pl.String,
+    **{name: RUNS[name] for name in TRIAL_KEY},
+    "trades_digest": pl.String,
+}
+"""One row per trial and commit. `settings`: digest of what a row is beside its key, on whatever dataset and core code;
+`root`, `start_ns`, `end_ns`: the market, null where unknown."""
+
+_SETTINGS = tuple(name for name in COMBINATION if name not in TRIAL_KEY)
+_TRIAL = ("dataset_id", "settings", *TRIAL_KEY)
+_BATCH = ("experiment_name", "config_hash")
+
+
+class MarketWindow(NamedTuple):
+    """The market of a dataset: root of the instrument, and time in ns since the epoch, end excluded."""
+
+    root: str
+    start_ns: int
+    end_ns: int
+
+
+def ledger_rows(
+    meta: pl.DataFrame, runs: pl.DataFrame, windows: Mapping[str, MarketWindow] | None = None
+) -> pl.DataFrame:
+    """Return rows of the ledger for runs and their rows, joined by ``run_id`` and ``batch_id`` where both have it."""
+    texts = meta.select(_SETTINGS).rows()
+    of = {row: digest(list(row))[:16] for row in set(texts)}
+    known = windows or {}
+    places = [known.get(name) for name in meta["dataset_id"]]
+    about = meta.with_columns(
+        pl.Series("settings", [of[row] for row in texts], dtype=pl.String),
+        *(
+            pl.Series(name, [None if place is None else place[i] for place in places], dtype=LEDGER[name])
+            for i, name in enumerate(MarketWindow._fields)
+        ),
+    )
+    on = [name for name in ("run_id", "batch_id") if name in meta.columns and name in runs.columns]
+    joined = runs.select(*on, *TRIAL_KEY, "trades_digest").join(
+        about.select(*on, *(name for name in LEDGER if name in about.columns)), on=on, how="inner"
+    )
+    return joined.select(pl.col(name).cast(dtype) for name, dtype in LEDGER.items())
+
+
+class Ledger:
+    """The stored ledger of a workspace. Any number of processes write and read it at once.
+
+    Parameters
+    ----------
+    root : Path
+        The directory; made when something is first stored.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def append(self, part: str, rows: pl.DataFrame) -> None:
+        """Store rows of `ledger_rows` as one part.
+
+        Raises
+        ------
+        StorageError
+            If writing fails.
+        """
+        buffer = io.BytesIO()
+        rows.select(list(LEDGER)).write_parquet(buffer, compression="zstd")
+        with storage_errors(self.root, "store the ledger"):
+            write_atomic(self.root / f"v{LEDGER_VERSION}" / f"part-{part}.parquet", buffer.getvalue())
+
+    def _files(self) -> list[Path]:
+        return sorted((self.root / f"v{LEDGER_VERSION}").glob("part-*.parquet"))
+
+    def parts(self) -> list[str]:
+        """Return the names of the stored parts."""
+        return [path.stem.removeprefix("part-") for path in self._files()]
+
+    def rows(self) -> pl.DataFrame:
+        """Return every stored row."""
+        parts = self._files()
+        return pl.read_parquet(parts, glob=False, schema=LEDGER) if parts else pl.DataFrame(schema=LEDGER)
+
+
+class Trials:
+    """All trials, by market: distinct trades are counted once.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of `LEDGER`, repeated ones too.
+
+    Notes
+    -----
+    A *market* is a root and connected time: datasets of one root whose windows overlap, directly or through others. A
+    dataset of an unknown window belongs to the datasets of its symbol that share a source file with it. A trial that
+    was evaluated again on its dataset, under newer core code, replaces the older one. A *batch* is one resolved
+    experiment; a resumed run belongs to it.
+    """
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        newest = rows.sort(pl.col("trades_digest").is_not_null(), "finished_utc", descending=True, nulls_last=True)
+        kept = newest.unique(_TRIAL, keep="first", maintain_order=True)
+        known = pl.concat_str(*_TRIAL, separator=" ", ignore_nulls=True)
+        self._trials = kept.select(*_TRIAL, trades=pl.col("trades_digest").fill_null(known))
+        self._began = rows.group_by("dataset_id", *_BATCH).agg(pl.col("started_utc").min())
+        self._market = _markets(rows)
+
+    def market(self, dataset_id: str) -> list[str]:
+        """Return the datasets of the same market, this one included, sorted."""
+        return sorted(self._market.get(dataset_id, {dataset_id}))
+
+    def count(self, dataset_ids: Iterable[str]) -> int:
+        """Return the number of distinct trials on the markets of some datasets."""
+        names = sorted({other for name in dataset_ids for other in self.market(name)})
+        return self._trials.filter(pl.col("dataset_id").is_in(names))["trades"].n_unique()
+
+    def count_joint(self, dataset_ids: Sequence[str]) -> int:
+        """Return the number of distinct trials on several sessions; one combination is one trial for all of them."""
+        own = self._trials.filter(pl.col("dataset_id").is_in(list(dataset_ids))).sort("dataset_id")
+        together = own.group_by("settings", *TRIAL_KEY, maintain_order=True).agg("trades")["trades"]
+        others = sorted({other for name in dataset_ids for other in self.market(name)} - {*dataset_ids})
+        rest = self._trials.filter(pl.col("dataset_id").is_in(others))["trades"]
+        return together.list.join(" ").n_unique() + rest.n_unique()
+
+    def is_first(self, experiment: str, config_hash: str, dataset_ids: Iterable[str]) -> bool:
+        """Return True if nothing was evaluated on the markets of the datasets before a batch began."""
+        names = sorted({other for name in dataset_ids for other in self.market(name)})
+        there = self._began.filter(pl.col("dataset_id").is_in(names)).group_by(_BATCH).agg(pl.col("started_utc").min())
+        if there.is_empty():
+            return True
+        first = there.sort("started_utc", *_BATCH).row(0, named=True)
+        return (first["experiment_name"], first["config_hash"]) == (experiment, config_hash)
+
+
+def _markets(rows: pl.DataFrame) -> dict[str, set[str]]:
+    """Return the datasets of the market of each dataset."""
+    window: dict[str, tuple[str, int, int]] = {}
+    files: dict[str, set[str]] = {}
+    columns = ("dataset_id", "sources_json", "root", "start_ns", "end_ns")
+    for name, sources, root, start, end in rows.select(columns).unique().sort(columns).iter_rows():
+        files.setdefault(name, set()).update(json.loads(sources or "[]"))
+        if root is not None:
+            window[name] = (root, start, end)
+    market = {name: {name} for name in files}
+
+    def join(one: str, other: str) -> None:
+        if market[one] is not market[other]:
+            merged = market[one] | market[other]
+            for name in merged:
+                market[name] = merged
+
+    reached: dict[str, tuple[int, str]] = {}
+    for name, (root, start, end) in sorted(window.items(), key=lambda item: item[1]):
+        if root in reached and start < reached[root][0]:
+            join(name, reached[root][1])
+        if root not in reached or end > reached[root][0]:
+            reached[root] = (end, name)
+    holders: dict[tuple[str, str], list[str]] = {}
+    for name, sources in files.items():
+        for source in sources:
+            holders.setdefault((name.partition("_")[0], source), []).append(name)
+    for names in holders.values():
+        for name in names:
+            if name not in window:
+                for other in names:
+                    join(name, other)
+    return market
