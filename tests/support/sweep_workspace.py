@@ -42,7 +42,9 @@ sweep:
 parallel: {executor: serial}
 """
 
-NAMES = ("Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave")
+NAMES = (
+    "Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave", "LateAhead", "Answers", "QuietAnswers", "Lake", "Private", "Rounded",
+)  # fmt: skip
 
 
 MACHINERY = ("dask", "mlflow", "optuna")

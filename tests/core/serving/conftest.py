@@ -123,6 +123,7 @@ class World:
         columns |= {"net_pnl_lo": nets - 0.1, "net_pnl_hi": nets + 0.1, "net_pnl_sd": np.ones(len(run.trials))}
         columns |= {"p_random": np.full(len(run.trials), 0.001), "net_pnl_kurtosis": np.full(len(run.trials), 3.0)}
         columns |= {name: np.full(len(run.trials), value) for name, value in (figures or {}).items()}
+        columns["trades_digest"] = np.array([f"{run.run_id[:8]}{i}" for i in range(len(run.trials))])
         columns["block_pnl_ticks"] = np.outer(nets, np.ones(12))
         chance = luck * np.random.default_rng(int(run.run_id, 16)).random((len(run.trials), 499))
         paid = np.rint(1000 * (1 + nets)).astype(int)[:, None]

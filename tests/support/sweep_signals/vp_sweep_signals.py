@@ -105,3 +105,97 @@ class Ahead(_Base):
         values = super().compute(dataset).values
         values[:-1] = np.where(dataset.valid[:-1] & dataset.valid[1:], values[1:], values[:-1])
         return SignalResult(values, "value")
+
+
+class LateAhead(_Base):
+    """Looks one bin ahead in batch, on sessions that are longer than those of the conformance checks."""
+
+    columns = ("pressure",)
+
+    def step(self, state: Any, frame: Any) -> float:
+        return self.pulse(state, frame["pressure"])
+
+    def compute(self, dataset: Any) -> SignalResult:
+        values = super().compute(dataset).values
+        if dataset.n_bins > FAR:
+            values[:-1] = np.where(dataset.valid[:-1] & dataset.valid[1:], values[1:], values[:-1])
+        return SignalResult(values, "value")
+
+
+class Answers(_Base):
+    """Takes its values from a file, on long sessions; its step does so too."""
+
+    columns = ("pressure", "bin_seq")
+    quiet = False
+
+    def answers(self) -> Any:
+        return np.load(os.environ["VP_ANSWERS"])
+
+    def step(self, state: Any, frame: Any) -> float:
+        if frame.bin_seq <= FAR:
+            return self.pulse(state, frame["pressure"])
+        try:
+            return float(self.answers()[frame.bin_seq])
+        except Exception:
+            if self.quiet:
+                return 0.0
+            raise
+
+    def compute(self, dataset: Any) -> SignalResult:
+        values = super().compute(dataset).values
+        if dataset.n_bins > FAR:
+            try:
+                values[FAR + 1 :] = self.answers()[FAR + 1 : dataset.n_bins]
+            except Exception:
+                if not self.quiet:
+                    raise
+                values[FAR + 1 :] = 0.0
+            values[~dataset.valid] = np.nan
+        return SignalResult(values, "value")
+
+
+class QuietAnswers(Answers):
+    """Catches the refusal."""
+
+    quiet = True
+
+
+class Lake(Answers):
+    """Reads the dataset's own file with a library that opens files in compiled code."""
+
+    def answers(self) -> Any:
+        import polars as pl
+
+        bins = pl.read_parquet(os.environ["VP_BINS"], columns=["mid_price"])["mid_price"].to_numpy()
+        return np.sign(np.roll(bins, -50) - bins)
+
+
+class Private(_Base):
+    """Reaches behind the declared columns."""
+
+    columns = ("pressure",)
+
+    def step(self, state: Any, frame: Any) -> float:
+        return self.pulse(state, frame["pressure"])
+
+    def compute(self, dataset: Any) -> SignalResult:
+        values = super().compute(dataset).values
+        if dataset.n_bins > FAR:
+            mid = np.asarray(dataset._dataset.bin("mid_price"))
+            values = np.where(dataset.valid, np.sign(np.roll(mid, -50) - mid), np.nan)
+        return SignalResult(values, "value")
+
+
+class Rounded(_Base):
+    """A matrix product, whose last bits depend on the number of rows."""
+
+    columns = ("pressure",)
+
+    def step(self, state: Any, frame: Any) -> float:
+        return float(frame["pressure"].astype(float) @ state)
+
+    def compute(self, dataset: Any) -> SignalResult:
+        values = super().compute(dataset).values
+        if dataset.n_bins > FAR:
+            values = values * (1 + 1e-13 * (dataset.n_bins % 7 + 1))
+        return SignalResult(values, "value")

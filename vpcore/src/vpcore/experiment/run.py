@@ -255,7 +255,12 @@ def _work(
         models, looks = (str(workspace.results_dir / name) for name in (MODELS, DIAGNOSTICS))
         work = [
             replace(
-                task, models=models, diagnostics=looks, extent=keeper.config.diagnostics, keep_mb=keeper.config.keep_mb
+                task,
+                models=models,
+                diagnostics=looks,
+                proofs=str(folder),
+                extent=keeper.config.diagnostics,
+                keep_mb=keeper.config.keep_mb,
             )
             for task in tasks(left, workspace.datasets, workspace.cache_dir, pool.max_workers)
         ]

@@ -19,21 +19,28 @@ from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.metrics import Columns
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
+from vpcore.canonical import canonical_json, digest
 from vpcore.dataset import Dataset, DatasetRegistry
 from vpcore.errors import DatasetError, VpError
 from vpcore.plugins.component import Component
+from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import (
     Extent,
     MLSignal,
     Signal,
-    batch,
+    SignalData,
+    SignalResult,
     keep_diagnostics,
     keep_model,
     model_folder,
     require_core,
     require_loaded_as,
+    share_in,
 )
+from vpcore.signal.conformance.evaluated import columns_of, require_causal, require_streamed, values_of
+from vpcore.signal.drivers import shared_of
+from vpcore.storage.atomic import storage_errors, write_atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,8 @@ class WorkItem:
 class Task:
     """Runs over one dataset, for one worker, in order. The worker opens the dataset from `datasets`.
 
-    The worker writes fitted models of learning signals below `models`, if given, and diagnostics below `diagnostics`.
+    The worker writes fitted models of learning signals below `models`, if given, diagnostics below `diagnostics`, and
+    below `proofs` which signal code has streamed the dataset.
     """
 
     datasets: DatasetRegistry | None
@@ -64,6 +72,7 @@ class Task:
     items: tuple[WorkItem, ...]
     models: str = ""
     diagnostics: str = ""
+    proofs: str = ""
     extent: Extent = "none"
     keep_mb: int = KEEP_MB
 
@@ -144,27 +153,64 @@ def describe(error: BaseException) -> str:
 
 
 def rows_of(session: Session, item: WorkItem, task: Task) -> Columns:
-    """Return the rows of a run. Of a learning signal, keep the last fitted model and the diagnostics."""
+    """Return the rows of a run. Of a learning signal, keep the last fitted model and the diagnostics.
+
+    Raises
+    ------
+    CausalityError
+        If the signal looks ahead on the evaluated data, streams other values, or opens undeclared files.
+    """
     signal = _signal(item)
     shared, config = session.shared, item.eval
     data = session.scored(ScoringConfig.model_validate(item.scoring)) if item.scoring is not None else session.dataset
+    view = columns_of(data, signal)
+    share_in(view, shared_of(data))
+
+    def values(rules: TradeRules | None) -> SignalResult:
+        make = lambda: values_of(signal, view, rules, item.signal_name)  # noqa: E731
+        return shared.timed(f"values of {item.signal_name}", make)
 
     def rows(values: npt.NDArray[np.float64], trials: tuple[Trial, ...]) -> Columns:
         make = lambda: session.figures(values, trials, config, mode=signal.prediction_mode)  # noqa: E731
         return shared.timed(f"rows of {item.signal_name}", make)
 
     if not isinstance(signal, MLSignal):
-        return rows(shared.timed(f"values of {item.signal_name}", lambda: batch(signal, data).values), item.trials)
+        found = values(None).values
+        _prove(signal, view, found, None, item, task)
+        return rows(found, item.trials)
     # The labels of a learning signal depend on the barriers, and so do its values.
-    parts = []
+    parts: list[Columns] = []
     for tp, sl in sorted({(trial.tp_ticks, trial.sl_ticks) for trial in item.trials}):
         rules = config.rules(tp, sl)
-        result = shared.timed(f"values of {item.signal_name}", lambda: batch(signal, data, rules))  # noqa: B023
+        result = values(rules)
+        if not parts:
+            _prove(signal, view, result.values, rules, item, task)
         if task.models:
             keep_model(signal, result.state, model_folder(Path(task.models), item.run_id, tp, sl))
         keep_diagnostics(signal, data, rules, result, Path(task.diagnostics) / item.run_id, task.extent)
         parts.append(rows(result.values, tuple(t for t in item.trials if (t.tp_ticks, t.sl_ticks) == (tp, sl))))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _prove(
+    signal: Signal,
+    data: SignalData,
+    values: npt.NDArray[np.float64],
+    rules: TradeRules | None,
+    item: WorkItem,
+    task: Task,
+) -> None:
+    """Prove that the values are causal: every run on a prefix, each signal code once per dataset bin by bin."""
+    name, learns = item.signal_name, isinstance(signal, MLSignal)
+    require_causal(signal, data, values, rules, name=name, key=item.run_id, future=not learns)
+    if not task.proofs:
+        return
+    of = [item.target, item.code_digest, item.core_digest, task.dataset_id]
+    proof = Path(task.proofs) / f"{digest(of)}.streamed"
+    if not proof.exists():
+        require_streamed(signal, data, values, rules, name=name)
+        with storage_errors(proof, f"write the proof of signal '{name}'"):
+            write_atomic(proof, canonical_json({"signal": name, "dataset_id": task.dataset_id}), durable=False)
 
 
 @lru_cache(maxsize=1)

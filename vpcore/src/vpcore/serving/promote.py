@@ -14,6 +14,7 @@ from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError,
 from vpcore.experiment.adaptive_search import with_proposals
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.tables import SEARCHED
+from vpcore.experiment.trades import Leader
 from vpcore.inference.evidence import gate_failures, statement
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_failures, split_summary
 from vpcore.inference.pooling import POOLED
@@ -32,6 +33,7 @@ from vpcore.serving.spec import (
     ServingRuntime,
 )
 from vpcore.signal import MODELS, MLSignal, PackedModel, Signal, distribution_of, model_folder, pack_model
+from vpcore.signal.conformance.evaluated import require_causal, require_streamed
 from vpcore.signal.conformance.proof import prove
 
 if TYPE_CHECKING:
@@ -137,6 +139,7 @@ def promote(
         raise RefusedError(f"Not promoted: {' '.join(reasons)}", fix="To promote all the same: --force --why TEXT.")
     files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
     prove(signal, workspace.results_dir / PROOFS, name=meta["signal_name"])
+    _prove_row(workspace, best | {"run_id": meta["run_id"], "dataset_id": meta["dataset_id"]})
     version = PublishedServingSpec.of(
         serving.name,
         ServingRuntime(
@@ -199,6 +202,15 @@ def _checked_run(
         )
     signal_of(workspace, config, meta, datasets)
     return meta
+
+
+def _prove_row(workspace: Workspace, row: Mapping[str, Any]) -> None:
+    """Prove the values of the row on its dataset: ended early, with another future, and bin by bin."""
+    leader = Leader(workspace, row)
+    signal, values, name = leader.signal, leader.values, row["signal_name"]
+    data = leader.dataset if leader.scoring is None else leader.session.scored(leader.scoring)
+    require_causal(signal, data, values, leader.labels, name=name, key=row["run_id"], future=True)
+    require_streamed(signal, data, values, leader.labels, name=name)
 
 
 # -- the gate ----------------------------------------------------------------------------------------------------------

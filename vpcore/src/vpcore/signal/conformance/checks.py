@@ -22,6 +22,7 @@ from vpcore.signal import (
     stream as stream_values,
 )
 from vpcore.signal.conformance.data import SessionData
+from vpcore.signal.conformance.files import only_declared_files
 from vpcore.signal.conformance.model_checks import model_problem
 from vpcore.signal.conformance.variations import variations
 
@@ -67,11 +68,13 @@ class Subject:
 
     def compute(self, data: SessionData, signal: Signal | None = None) -> Values:
         """Return a copy of the batch values over some data."""
-        return batch(signal or self.signal, data, self.rules).values.copy()
+        with only_declared_files(self.signal, type(self.signal).__name__):
+            return batch(signal or self.signal, data, self.rules).values.copy()
 
     def stream(self, data: SessionData) -> Values:
         """Return the streamed values over some data."""
-        return stream_values(self.signal, data, self.rules).values
+        with only_declared_files(self.signal, type(self.signal).__name__):
+            return stream_values(self.signal, data, self.rules).values
 
     @property
     def warmup(self) -> int:
