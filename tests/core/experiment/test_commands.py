@@ -71,7 +71,7 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
         {"p_random", "net_pnl_lo", "net_pnl_hi", "p_adj", "dsr", "n_trials"} <= set(row) for row in answer["rows"]
     )
     assert {row["varied"] for row in answer["rows"]} <= {
-        "gain=1", "gain=2", "gain=3", "tanh_scale=2", "tanh_scale=3",
+        "signal.gain=1", "signal.gain=2", "signal.gain=3", "scoring.tanh_scale=2", "scoring.tanh_scale=3",
     }  # fmt: skip
 
     assert vp("compare", "--signal", "scored", "--limit", "3", "--csv", "--min-signals", "0") == 0

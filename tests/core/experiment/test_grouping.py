@@ -111,8 +111,8 @@ def test_marginals_are_the_medians_of_every_setting(compare: Compare) -> None:
     lines = json.loads(compare("--marginals", "--json")[0])["marginals"]
     # A parameter is told within the signal that has it: another's of the same name, or its default, is something else.
     named = {line["setting"] for line in lines}
-    assert {"signal", "plain.gain", "scored.tanh_scale", "tp_ticks", "cooldown_bins"} <= named
-    assert not {"gain", "threshold", "plain.tanh_scale"} & named
+    assert {"signal", "plain: signal.gain", "scored: scoring.tanh_scale", "tp_ticks", "cooldown_bins"} <= named
+    assert not {"signal.gain", "threshold", "plain: scoring.tanh_scale"} & named
     spreads = [line["spread"] for line in lines]
     assert spreads == sorted(spreads, reverse=True)
     for line in lines:

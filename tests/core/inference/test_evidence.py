@@ -13,6 +13,8 @@ import polars as pl
 import pytest
 from families import evidence_by_dataset
 
+from vpcore.errors import ResultsError
+from vpcore.experiment.grouping import grouped
 from vpcore.experiment.tables import ranked
 from vpcore.inference import ranking
 from vpcore.inference.blocks import pnl_matrix
@@ -244,22 +246,32 @@ def test_verdicts(change: dict[str, Any], words: str) -> None:
     assert verdict({**GOOD, **change}, ABOUT).startswith(words)
 
 
-def test_a_setting_of_two_texts_varies_only_if_the_one_that_counts_does() -> None:
+def test_settings_of_one_name_are_told_apart_by_what_they_set() -> None:
+    """A signal's own tanh_scale is not the scorer's: mixing them reversed a conclusion."""
     form = {"n_signals": 5, "n_dropped": 1, "tp_rate": 0.5, "sl_rate": 0.25, "finished_utc": datetime(2025, 7, 1)}
     rows = pl.DataFrame(
         [
             {
-                "signal_name": "s", "signal_params_json": f'{{"hold":{n},"n":{n}}}', "scoring_json": None,
-                "eval_json": '{"hold":9}', **form,
+                "run_id": f"r{own}{scorer}", "row": f"r{own}{scorer}", "dataset_id": "D", "signal_name": "s",
+                "signal_params_json": f'{{"scale":{own},"n":1}}', "scoring_json": f'{{"scale":{scorer}}}',
+                "eval_json": '{"scale":9}', "net_pnl_ticks": 10.0 * own - scorer,
+                **dict.fromkeys(TRIAL_KEY, 1), **form,
             }
-            for n in (1, 2)
-        ],
-        {"scoring_json": pl.String, **dict.fromkeys(("signal_name", "signal_params_json", "eval_json"), pl.String),
-         "n_signals": pl.Int64, "n_dropped": pl.Int64, "tp_rate": pl.Float64, "sl_rate": pl.Float64,
-         "finished_utc": pl.Datetime},
+            for own in (1, 2) for scorer in (1, 2, 3)
+        ]
     )  # fmt: skip
-    assert [row["varied"] for row in ranked(rows, rows)] == ["n=1", "n=2"]
-    assert [row["varied"] for row in ranked(rows, rows[:1])] == ["", ""]
+    assert [row["varied"] for row in ranked(rows, rows)][:2] == [
+        "signal.scale=1 scoring.scale=1", "signal.scale=1 scoring.scale=2",
+    ]  # fmt: skip
+    assert [row["varied"] for row in ranked(rows, rows[:2])] == [f"scoring.scale={n}" for n in (1, 2, 3)] * 2
+    assert [line["scoring.scale"] for line in grouped(rows, "scoring.scale", "net_pnl_ticks")] == [1.0, 2.0, 3.0]
+    assert [line["signal.scale"] for line in grouped(rows, "signal.scale", "net_pnl_ticks")] == [2.0, 1.0]
+    with pytest.raises(
+        ResultsError, match=r"'scale' is a setting of two things: write signal\.scale or scoring\.scale"
+    ):
+        grouped(rows, "scale", "net_pnl_ticks")
+    alone = rows.filter(pl.col("scoring_json") == '{"scale":1}')
+    assert [line["scale"] for line in grouped(alone, "scale", "net_pnl_ticks")] == [2.0, 1.0]
 
 
 def test_words_count_what_a_search_chose_from() -> None:

@@ -170,17 +170,17 @@ def test_outcomes_by_time_add_up(done: Workspace) -> None:
 def test_what_varies(done: Workspace) -> None:
     rows = done.results.query_runs()
     _, names = varied(rows.filter(pl.col("signal_name") == "plain"))
-    assert names[0] == "gain"
-    assert set(names) == {"gain", "threshold", "cooldown_bins", "tp_ticks"}
+    assert names[0] == "signal.gain"
+    assert set(names) == {"signal.gain", "threshold", "cooldown_bins", "tp_ticks"}
     table, names = varied(rows.filter(pl.col("signal_name") == "scored"))
-    assert names[0] == "tanh_scale"
-    assert sorted(set(table["tanh_scale"])) == [2.0, 3.0]
+    assert names[0] == "scoring.tanh_scale"
+    assert sorted(set(table["scoring.tanh_scale"])) == [2.0, 3.0]
 
 
 def test_a_setting_with_too_many_values_has_no_heat_map(done: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = done.results.query_runs().filter(pl.col("signal_name") == "plain")
     pairs = [(data.across, data.down) for data in heat_maps(rows, 10)]
-    assert pairs[0] == ("gain", "threshold")
+    assert pairs[0] == ("signal.gain", "threshold")
     assert len(pairs) == 6
     assert len(heat_maps(rows, 2)) == 2
     monkeypatch.setattr("vpcore_report.write._MOST_CELLS", 2)  # gain has three

@@ -19,6 +19,9 @@ MOST_COLUMNS = 40
 
 _HEAT = ((178, 24, 43), (33, 102, 172))
 _ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
+SCOPES = {"signal": "signal_params_json", "scoring": "scoring_json"}
+"""Columns with the settings of a run, by what they set."""
+
 TRIAL_AXES = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
 
 
@@ -30,18 +33,19 @@ def figure_of(sort: str) -> str:
 def varied(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """Return rows with every setting that varies among them as a column of text or numbers, and its names.
 
-    Settings of runs come first, then those of trials; in each group the setting with the most values first.
+    Parameters of the signal are ``signal.x``, settings of the scorer ``scoring.x``. Settings of runs come first, then
+    those of trials; in each group the setting with the most values first.
     """
     runs = rows.unique("run_id", keep="any").sort("run_id")
     settings = {
         row["run_id"]: {
-            name: plain(value)
-            for column in ("signal_params_json", "scoring_json")
+            f"{scope}.{name}": plain(value)
+            for scope, column in SCOPES.items()
             for name, value in json.loads(row[column] or "{}").items()
         }
         for row in runs.iter_rows(named=True)
     }
-    names = sorted({name for values in settings.values() for name in values} - set(TRIAL_AXES))
+    names = sorted({name for values in settings.values() for name in values})
     count = {name: len({values.get(name) for values in settings.values()}) for name in names}
     own = sorted((name for name in names if count[name] > 1), key=lambda name: (-count[name], name))
     for name in own:
@@ -64,25 +68,30 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (int, float, str)) else json.dumps(value, separators=(",", ":"))
 
 
-def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
-    """Return rows with every setting that varies as a column.
+def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+    """Return rows with every setting that varies as a column, and the columns of `wanted`.
+
+    A setting may be named without its scope where one scope alone has it.
 
     Raises
     ------
     ResultsError
-        If `wanted` has an unknown name.
+        If `wanted` has an unknown name, or a name of two settings.
     """
     frame, names = varied(rows)
     frame = frame.with_columns(pl.col(column).alias(name) for name, column in _ALWAYS.items())
     valid = [*_ALWAYS, *names, *(name for name in TRIAL_AXES if name not in names)]
     headings = [heading for heading, column in HEADINGS.items() if column in valid]
+    found = []
     for name in wanted:
-        if name not in valid:
-            raise ResultsError(
-                f"Rows cannot be grouped by '{name}'.{did_you_mean(name, [*valid, *headings])} "
-                f"What varies among them: {listed(valid)}."
-            )
-    return frame
+        full = [name] if name in valid else [f"{scope}.{name}" for scope in SCOPES if f"{scope}.{name}" in valid]
+        if len(full) > 1:
+            raise ResultsError(f"'{name}' is a setting of two things: write {' or '.join(full)}.")
+        if not full:
+            near = did_you_mean(name, [*valid, *(part.partition(".")[2] for part in names), *headings])
+            raise ResultsError(f"Rows cannot be grouped by '{name}'.{near} What varies among them: {listed(valid)}.")
+        found += full
+    return frame, found
 
 
 def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
@@ -91,9 +100,9 @@ def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
     lower = figure in LOWER_IS_BETTER
     best = pl.col(figure).min() if lower else pl.col(figure).max()
     at = pl.col(figure).arg_min() if lower else pl.col(figure).arg_max()
+    frame, (column,) = with_settings(rows, [by])
     found = (
-        with_settings(rows, [by])
-        .group_by(by)
+        frame.group_by(pl.col(column).alias(by))
         .agg(
             best.alias("best"), pl.col("row").get(at).alias("best_row"), pl.col(figure).median().alias("median"),
             pl.len().alias("rows"),
@@ -107,9 +116,9 @@ def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
     """Return one line per value of every setting that varies: the figure over all rows that have it.
 
     A setting that every signal has, such as a barrier, is compared over all rows. A threshold, a parameter or a setting
-    of the scorer has its own meaning per signal: it is compared within each signal that has several values, as
-    ``signal.setting`` where several signals exist. The ``spread`` of a setting is the distance between the medians of
-    its values; the widest comes first.
+    of the scorer has its own meaning per signal: it is compared within each signal that has several values, and named
+    ``erd: signal.window`` where several signals exist. The ``spread`` of a setting is the distance between the medians
+    of its values; the widest comes first.
     """
     figure = figure_of(sort)
     table, names = varied(rows)
@@ -120,7 +129,9 @@ def marginals(rows: pl.DataFrame, sort: str) -> list[dict[str, Any]]:
         parts.append(("signal", "signal", table.with_columns(signal=pl.col("signal_name"))))
     for signal in signals:
         own = table.filter(pl.col("signal_name") == signal)
-        parts += [(f"{signal}.{name}" if len(signals) > 1 else name, name, own) for name in names if name not in common]
+        parts += [
+            (f"{signal}: {name}" if len(signals) > 1 else name, name, own) for name in names if name not in common
+        ]
     lines: list[tuple[float, list[dict[str, Any]]]] = []
     for label, name, part in parts:
         found = (
@@ -161,7 +172,8 @@ def pivoted(rows: pl.DataFrame, down: str, across: str, sort: str) -> tuple[list
     """
     if down == across:
         raise ResultsError(f"--pivot takes two settings that differ, was '{down}' twice.")
-    frame = with_settings(rows, [down, across])
+    frame, columns = with_settings(rows, [down, across])
+    frame = frame.with_columns(pl.col(column).alias(name) for column, name in zip(columns, (down, across), strict=True))
     cells = frame.group_by(down, across).agg(pl.col(figure_of(sort)).median().alias("median"))
     over = frame[across].unique().sort().to_list()
     if len(over) > MOST_COLUMNS:

@@ -46,8 +46,8 @@ SPARE = (
 )  # fmt: skip
 """Columns that a narrow terminal goes without, in this order."""
 
-_SETTINGS = ("signal_params_json", "scoring_json", "eval_json")
-"""Columns that hold the settings of a run; of one name the last counts."""
+_SETTINGS = {"signal": "signal_params_json", "scoring": "scoring_json", "eval": "eval_json"}
+"""Columns that hold the settings of a run, by what they set."""
 
 _IN_TABLE = frozenset(
     {
@@ -168,12 +168,10 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     seen: dict[tuple[str, str], set[str]] = {}
     # Of ten thousand runs most differ in one of the three texts: each of them is read once.
     read = cache(lambda text: {name: repr(value) for name, value in json_module.loads(text or "{}").items()})
-    for name_of_signal, *texts in among.select("signal_name", *_SETTINGS).unique().iter_rows():
-        settings: dict[str, str] = {}
-        for text in texts:
-            settings |= read(text)
-        for name, value in settings.items():
-            seen.setdefault((name_of_signal, name), set()).add(value)
+    for name_of_signal, *texts in among.select("signal_name", *_SETTINGS.values()).unique().iter_rows():
+        for scope, text in zip(_SETTINGS, texts, strict=True):
+            for name, value in read(text).items():
+                seen.setdefault((name_of_signal, f"{scope}.{name}"), set()).add(value)
     result = []
     for row in rows.to_dicts():
         varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
@@ -192,10 +190,12 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for column in _SETTINGS:
-        found |= json_module.loads(row[column] or "{}")
-    return found
+    """Return the settings of a row by scoped name, such as ``scoring.tanh_scale``."""
+    return {
+        f"{scope}.{name}": value
+        for scope, column in _SETTINGS.items()
+        for name, value in json_module.loads(row[column] or "{}").items()
+    }
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from vpcore.canonical import digest
+from vpcore.canonical import bytes_digest
 from vpcore.results.schema import COMBINATION, RUNS, RUNS_META, TRIAL_KEY
 from vpcore.storage.atomic import storage_errors, write_atomic
 
@@ -50,7 +50,7 @@ def ledger_rows(
 ) -> pl.DataFrame:
     """Return rows of the ledger for runs and their rows, joined by ``run_id`` and ``batch_id`` where both have it."""
     texts = meta.select(_SETTINGS).rows()
-    of = {row: digest(list(row))[:16] for row in set(texts)}
+    of = {row: bytes_digest("\x1f".join(map(str, row)).encode())[:16] for row in set(texts)}
     known = windows or {}
     places = [known.get(name) for name in meta["dataset_id"]]
     about = meta.with_columns(
