@@ -182,10 +182,11 @@ def trial_figures(
     pairs: dict[tuple[int, int], list[Trial]] = {}
     for trial in wanted:
         pairs.setdefault((trial.tp_ticks, trial.sl_ticks), []).append(trial)
+    blocks = pnl_blocks(market)
     parts, order = [], []
     for (tp, sl), some in sorted(pairs.items()):
         pair = rules.at(tp, sl)
-        parts.append(_totals(market, signals, some, make_table(pair), pair, draws, cuts))
+        parts.append(_totals(market, signals, some, make_table(pair), pair, draws, cuts, blocks))
         order += some
     place = np.array([row for row, _ in sorted(enumerate(order), key=lambda item: item[1])])
     totals = {name: np.concatenate([part[name] for part in parts])[place] for name in parts[0]}
@@ -200,10 +201,11 @@ def _totals(
     rules: TradeRules,
     draws: Draws,
     cuts: Cuts | None,
+    blocks: tuple[_Ints, int],
 ) -> Columns:
     """Return the sums of trials that share one outcome table, one row per trial."""
     bins, sides, offsets = signals.joined(trials)
-    block_of, n_blocks = pnl_blocks(market)
+    block_of, n_blocks = blocks
     n_rows = len(trials)
     sums, n_eff = np.empty((n_rows, barrier.N_SUMS), dtype=np.int64), np.empty(n_rows, dtype=np.float64)
     block_net, block_trades = np.empty((2, n_rows, n_blocks), dtype=np.int64)
@@ -214,8 +216,9 @@ def _totals(
     )  # fmt: skip
     which, entries, side = table.entered(bins, sides, rules.latency_bins)
     net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
-    end_ns = market.bin_start_ns + market.cell_width_ns
-    digests = trades_digests((end_ns[entries], sides[which], end_ns[table.exit_bin[side, entries]], net), bounds)
+    starts, width = market.bin_start_ns, market.cell_width_ns
+    entered, left = starts[entries] + width, starts[table.exit_bin[side, entries]] + width
+    digests = trades_digests((entered, sides[which], left, net), bounds)
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
     rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)

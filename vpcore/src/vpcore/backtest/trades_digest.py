@@ -30,8 +30,10 @@ def trades_digests(trades: Sequence[npt.NDArray[Any]], bounds: npt.NDArray[np.in
     list of str
         The first 16 hex digits of the sha256, one per row.
     """
-    data = np.column_stack(trades).astype("<i8", copy=False).tobytes()
-    size = 8 * len(trades)
+    table = np.empty((len(trades[0]), len(trades)), dtype="<i8")
+    for i, column in enumerate(trades):
+        table[:, i] = column
+    data, size = memoryview(table.reshape(-1).view(np.uint8)), 8 * len(trades)
     return [
         hashlib.sha256(data[first * size : last * size]).hexdigest()[:DIGITS]
         for first, last in pairwise(bounds.tolist())

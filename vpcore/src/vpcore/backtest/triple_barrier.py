@@ -68,6 +68,8 @@ class Market:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    _opened: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
     def touch_times(
         self, entry: npt.NDArray[np.int64], extreme: str, sign: int, distance: int, hold: int
     ) -> npt.NDArray[np.int32]:
@@ -95,7 +97,11 @@ class Market:
 
     def opened(self, stale_after_ms: int) -> npt.NDArray[np.bool_]:
         """Return a mask of the open bins; see `vpcore.backtest.open_market`."""
-        return open_bins(self.valid, self.event_counts, self.cell_width_ns, stale_after_ms)
+        found = self._opened.get(stale_after_ms)
+        if found is None:
+            found = open_bins(self.valid, self.event_counts, self.cell_width_ns, stale_after_ms)
+            self._opened[stale_after_ms] = found
+        return found
 
     @property
     def n_bins(self) -> int:

@@ -15,6 +15,7 @@ from vpcore.errors import EngineError
 from vpcore.kernels import bins as bn, state as bk, stream as sk
 from vpcore.kernels.flow import make_flow
 from vpcore.kernels.frame import N_GRID, make_params
+from vpcore.kernels.levels import date_levels
 from vpcore.kernels.mechanics import chain_coefficients
 from vpcore.kernels.records import MBO_DTYPE
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
@@ -165,6 +166,8 @@ class Engine:
                 yield self._take()
             elif code in (sk.SNAPSHOT_BEGINS, sk.SNAPSHOT_ENDED):
                 self._compare_carried(code)
+            elif code == sk.FIRST_TIME:
+                self._date(int(records["ts_recv"][at]))
             elif code in (sk.OFF_TICK, sk.TOP_OF_BOOK, sk.OTHER_PUBLISHER):
                 raise self._refusal(code, records, at, first_record)
             else:
@@ -294,6 +297,12 @@ class Engine:
             out = self._out[:, :n].copy()
         grid = {name: out[i] for i, name in enumerate(self._columns)}
         return FrameBlock(bins, grid)
+
+    def _date(self, first_ns: int) -> None:
+        """Give the first usable time to every record before it: bins that ended earlier came out empty."""
+        scalars = self._stream.scalars
+        scalars[bn.DATED] = 1
+        date_levels(self._book, max(int(scalars[bn.CLOCK]), first_ns))
 
     def _grow(self, code: int) -> None:
         if code == sk.GROW_ORDERS:

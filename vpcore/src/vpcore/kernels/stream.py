@@ -55,7 +55,7 @@ from vpcore.kernels.bins import (
 )
 from vpcore.kernels.book import apply_event, tick_of
 from vpcore.kernels.jit import jit
-from vpcore.kernels.levels import clear_book, date_levels, make_page, set_snapshot_order
+from vpcore.kernels.levels import clear_book, make_page, set_snapshot_order
 from vpcore.kernels.records import (
     ADD,
     ASK,
@@ -89,7 +89,8 @@ USED_UP = 0
     OFF_TICK,
     TOP_OF_BOOK,
     OTHER_PUBLISHER,
-) = range(2, 12)
+    FIRST_TIME,
+) = range(2, 13)
 
 
 @jit(inline=True, borrows=True)
@@ -133,7 +134,7 @@ def _hold(stream, words, start, stop, instrument):
 def _complete_event(stream, book, words, stop, instrument):
     st = stream.scalars
     trades = st[EVENT_TRADES] == 1
-    now = st[CLOCK] if st[DATED] == 1 else np.int64(0)
+    now = st[CLOCK] * st[DATED]
     if st[EVENT_HELD] == 0:
         apply_event(book, words, st[EVENT_START], stop, instrument, st[TICK_INT], trades, now)
     else:
@@ -231,6 +232,8 @@ def run(
                 return i, BLOCK_FULL
         if st[SEQ] >= st[MAX_BINS]:
             return i, DONE
+        if st[DATED] == 0 and stamped and words[i, 5] > 0:
+            return i, FIRST_TIME
         places = action in (ADD, MODIFY) and words[i, 3] != UNDEF_PRICE
         if places:
             tick = tick_of(words[i, 3], st[TICK_INT])
@@ -257,10 +260,6 @@ def run(
         if flags & F_BAD_TS_RECV:
             counts[K_BAD_TS] += 1
         st[CLOCK] = now
-        if st[DATED] == 0 and stamped and words[i, 5] > 0:
-            # The first usable time is also that of every record before it: bins that ended earlier came out empty.
-            st[DATED] = 1
-            date_levels(book, now)
         _count_action(counts, action)
         if st[SEEN] == 0:
             st[SEEN] = 1
