@@ -18,7 +18,7 @@ from vpcore.experiment.grouping import grouped
 from vpcore.experiment.tables import ranked
 from vpcore.inference import ranking
 from vpcore.inference.blocks import pnl_matrix
-from vpcore.inference.evidence import gate_failures, overfitting, too_few, verdict
+from vpcore.inference.evidence import cautions_on_trades, gate_failures, overfitting, too_few, verdict
 from vpcore.inference.ranking import Evidence, Family, adjusted, by_evidence, with_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.statistics.multiple_testing import standardised, step_down
@@ -213,12 +213,40 @@ def test_overfitting_says_what_it_means_where_nothing_pays() -> None:
 
 
 def test_why_no_row_has_enough_trades() -> None:
-    form = {"n_signals": pl.Int64, "n_dropped": pl.Int64, "threshold": pl.Float64}
-    rows = pl.DataFrame({"n_signals": [0, 0, None], "n_dropped": [0, 0, None], "threshold": [0.9, -0.4, 0.1]}, form)
-    assert "none has any, because no signal reached its threshold, of which the lowest is 0.4." in too_few(rows[:2], 5)
-    some = pl.DataFrame({"n_signals": [7, 4], "n_dropped": [4, 0], "threshold": [0.9, 0.4]}, form)
-    assert too_few(some, 5) == "No row has 5 trades: the most is 4."
-    assert too_few(rows[2:], 5) == "No row has 5 trades."  # it failed, and was never counted
+    form = {
+        "n_signals": pl.Int64, "n_dropped": pl.Int64, "threshold": pl.Float64, "open_bins": pl.Int64, "n_values": pl.Int64,
+        "largest_value": pl.Float64,
+    }  # fmt: skip
+
+    def rows(*lines: tuple[Any, ...]) -> pl.DataFrame:
+        return pl.DataFrame(lines, form, orient="row")
+
+    silent = rows((0, 0, 0.9, 800, 700, 0.25), (0, 0, -0.4, 800, 700, 0.25))
+    assert "the lowest is 0.4 (the largest value is 0.25). Lower eval.thresholds" in too_few(silent, 5)
+    assert "the lowest is 0.4. Lower eval.thresholds" in too_few(rows((0, 0, 0.4, None, None, None)), 5)
+    assert "Values reach the lowest threshold, 0.4, but never cross it" in too_few(rows((0, 0, 0.4, 9, 9, 0.8)), 5)
+    assert "No bin after the warm-up is open: the session is shorter" in too_few(rows((0, 0, 0.4, 0, 0, None)), 5)
+    assert "have no value in 1,200 open bins: a window is longer" in too_few(rows((0, 0, 0.4, 1200, 0, None)), 5)
+    assert too_few(rows((7, 4, 0.9, 9, 9, 1.0), (4, 0, 0.4, 9, 9, 1.0)), 5) == "No row has 5 trades: the most is 4."
+    assert too_few(rows((None, None, 0.1, None, None, None)), 5) == "No row has 5 trades."  # it failed
+
+
+def test_cautions_on_the_trades_of_leaders() -> None:
+    row = {"signal_name": "s", "row": "r", "timeout_rate": 0.5, "eval_json": '{"fee_ticks":0.25}'}
+    assert cautions_on_trades([row]) == []
+    mid = {**row, "eval_json": '{"price":"mid","fee_ticks":0.0}', "timeout_rate": 0.98}
+    assert [text.split(" (")[0].split(":")[0] for text in cautions_on_trades([row, mid])] == [
+        "Trades are on the mid", "Trades are without a fee", "98% of the trades of s r time out",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [('{"price":"mid","fee_ticks":1.0}', "on the mid"), ('{"price":"touch"}', "without a fee")]
+)
+def test_the_gate_asks_for_costs(settings: str, said: str) -> None:
+    row = {**GOOD, "row": "r", "trades": 40, "eval_json": settings}
+    (why,) = gate_failures(row, ABOUT, min_trades=5, required_by="x")
+    assert said in why
 
 
 ABOUT = Evidence("sweep", "D", 512, 2048, 0.4, 0.1, first=False)
@@ -277,7 +305,7 @@ def test_settings_of_one_name_are_told_apart_by_what_they_set() -> None:
 def test_words_count_what_a_search_chose_from() -> None:
     searched = Evidence("sweep", "D", 512, 2048, None, None, 4096, first=False)
     assert verdict(GOOD, searched) == "beats random entry, survives 4,096 trials"
-    row = {**GOOD, "row": "r", "trades": 40, "p_adj": 0.2}
+    row = {**GOOD, "row": "r", "trades": 40, "p_adj": 0.2, "eval_json": '{"fee_ticks":0.25}'}
     assert any(
         "of 4096 trials on pure noise" in why for why in gate_failures(row, searched, min_trades=5, required_by="x")
     )

@@ -17,7 +17,7 @@ import pytest
 
 from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, StorageError
-from vpcore.results import ROW_KEY, ResultsDB, compact, row_id, run_id
+from vpcore.results import RESULTS_VERSION, ROW_KEY, ResultsDB, compact, row_id, run_id
 from vpcore.results.schema import row_ids
 from vpcore.results.writer import put_parts, table_folder
 from vpcore.signal import InstalledCode
@@ -183,7 +183,8 @@ def test_foreign_files_are_left_alone(db: ResultsDB, make: SimpleNamespace) -> N
 def test_results_of_a_newer_version_are_an_error(db: ResultsDB) -> None:
     table_folder(db.root, "runs", 99).mkdir(parents=True)
     with pytest.raises(
-        ResultsError, match=r"The version of the results must be at most 3, was 99 \(.*v99\). Install the vpcore"
+        ResultsError,
+        match=rf"The version of the results must be at most {RESULTS_VERSION}, was 99 \(.*v99\). Install the vpcore",
     ):
         db.query_runs()
 
@@ -340,12 +341,12 @@ def test_parts_of_the_first_version_are_read_for_ever(db: ResultsDB, make: Simpl
         part.unlink()
     assert {path.parent.name for path in db.parts("runs")} == {"v1"}
     db.write([make.meta("r2")], make.rows("r2", [A]))
-    assert {path.parent.name for path in db.parts("runs")} == {"v1", "v3"}
+    assert {path.parent.name for path in db.parts("runs")} == {"v1", f"v{RESULTS_VERSION}"}
     frame = db.query_runs(blocks=True)
     assert frame.select(ROW_KEY).rows() == [("r1", *A), ("r1", *B), ("r2", *A)]
     assert frame["block_pnl_ticks"].null_count() == 0
     assert frame["train_trades"].null_count() == frame["rotated_net"].null_count() == 2
     before = db.canonical_bytes()
     compact(db)
-    assert {path.parent.name for path in db.parts("runs")} == {"v3"}
+    assert {path.parent.name for path in db.parts("runs")} == {f"v{RESULTS_VERSION}"}
     assert db.canonical_bytes() == before

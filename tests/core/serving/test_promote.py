@@ -61,7 +61,9 @@ def test_the_best_row_is_published(world):
     assert (figures["n_trials"], figures["p_random"]) == (n, 0.001)
     assert figures["net_pnl_lo"] > 0
     assert figures["dsr"] > 0
-    assert evidence.summary.startswith(f"Row {evidence.row} beats random entry, survives {n} trials. net_pnl_ticks ")
+    assert evidence.summary.startswith(
+        f"Row {evidence.row} beats random entry, survives {n} trials, at touch prices, with a fee of 0.25 ticks "
+    )
     assert (evidence.verdict, evidence.reasons) == ("proven", ())
     (files,) = evidence.dataset_files.values()
     assert set(files) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}

@@ -98,6 +98,16 @@ class Signals:
             self._accepted[key] = cool_down(self._crossings[threshold], seq, cooldown_bins)
         return self._accepted[key]
 
+    def about(self) -> dict[str, float]:
+        """Return ``open_bins``, ``n_values`` and ``largest_value`` of the bins after the warm-up."""
+        inside = self._opened[self._warmup_bins :]
+        known = self._values[self._warmup_bins :][inside]
+        known = known[~np.isnan(known)]
+        if self._mode == "probability":
+            known = 0.5 + np.abs(known - 0.5)
+        largest = float(np.abs(known).max()) if known.size else float("nan")
+        return {"open_bins": int(np.count_nonzero(inside)), "n_values": known.size, "largest_value": largest}
+
     def joined(self, trials: Sequence[Trial]) -> tuple[_Ints, npt.NDArray[np.int8], _Ints]:
         """Return bins and sides of many trials, one after the other, and int64[n_trials + 1] with their bounds."""
         keys = tuple((trial.threshold, trial.cooldown_bins) for trial in trials)
@@ -164,6 +174,8 @@ def trial_figures(
         - ``net_pnl_lo``, ``net_pnl_hi``: 95 % stationary bootstrap of the mean; ``block_length`` in trades.
         - ``p_random``: p-value against random entry, see `vpcore.statistics.permutation`. Over all rotations where the
           drawn ones leave at most `EXACT_BELOW`.
+        - ``open_bins``, ``n_values``: open bins after the warm-up, and those with a value; ``largest_value``: the
+          furthest of these values in the direction of the thresholds, NaN for 0 values. The same for all trials.
         - ``trades_digest``: see `vpcore.backtest.trades_digest`. str.
         - ``block_pnl_ticks``, of shape (n_trials, n_blocks): net PnL per 5-minute block, by the bin of entry.
         - ``rotated_net``, int32 of shape (n_trials, 1 + stored draws), half-ticks: PnL of trades with a full horizon
@@ -190,7 +202,9 @@ def trial_figures(
         order += some
     place = np.array([row for row, _ in sorted(enumerate(order), key=lambda item: item[1])])
     totals = {name: np.concatenate([part[name] for part in parts])[place] for name in parts[0]}
-    return _columns(market, wanted, totals, rules)
+    return _columns(market, wanted, totals, rules) | {
+        name: np.full(len(wanted), value) for name, value in signals.about().items()
+    }
 
 
 def _totals(

@@ -33,7 +33,7 @@ def trades_digests(trades: Sequence[npt.NDArray[Any]], bounds: npt.NDArray[np.in
     table = np.empty((len(trades[0]), len(trades)), dtype="<i8")
     for i, column in enumerate(trades):
         table[:, i] = column
-    data, size = memoryview(table.reshape(-1).view(np.uint8)), 8 * len(trades)
+    data, size = table.tobytes(), 8 * len(trades)
     return [
         hashlib.sha256(data[first * size : last * size]).hexdigest()[:DIGITS]
         for first, last in pairwise(bounds.tolist())

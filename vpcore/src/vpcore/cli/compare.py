@@ -244,9 +244,9 @@ def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
 def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     """Return the cautions on these rows of a leaderboard, as sentences."""
     from vpcore.experiment.tables import SEARCHED
-    from vpcore.inference.evidence import overfitting
+    from vpcore.inference.evidence import cautions_on_trades, overfitting
 
-    lines = []
+    lines = cautions_on_trades([leader.figures for leader in board.leaders(rows)])
     shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}
     for dataset_id, n_trials in {about.dataset_id: about.n_trials for about in shown.values()}.items():
         lines.append(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from vpcore.backtest.config import EvalConfig
 from vpcore.inference.ranking import Evidence
 from vpcore.results import TRADES
 
@@ -76,19 +77,71 @@ def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
     return f"{text}. Every row loses money; this is the stability of the least bad one."
 
 
+MANY_TIMEOUTS = 0.8
+"""Share of timeouts above which the barriers decide little."""
+
+
+def cautions_on_trades(leaders: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is to be said of the trades of leading rows: mid prices, no fee, timeouts nearly always.
+
+    Parameters
+    ----------
+    leaders : sequence of mappings
+        Rows of `vpcore.experiment.leaderboard.Leaderboard.frame`.
+    """
+    lines = []
+    configs = [EvalConfig.of_row(row["eval_json"]) for row in leaders]
+    if any(config.price == "mid" for config in configs):
+        lines.append("Trades are on the mid (eval.price: mid), where nobody trades: net PnL is without the spread.")
+    if any(config.fee_ticks == 0.0 for config in configs):
+        lines.append("Trades are without a fee (eval.fee_ticks: 0).")
+    for row in leaders:
+        rate = row["timeout_rate"]
+        if rate is not None and rate > MANY_TIMEOUTS:
+            lines.append(
+                f"{rate:.0%} of the trades of {row['signal_name']} {row['row']} time out: the hold decides what they "
+                "pay, not the barriers. Set nearer barriers or a longer eval.max_hold_bins."
+            )
+    return lines
+
+
 def too_few(rows: pl.DataFrame, min_trades: int) -> str:
-    """Explain an empty table: the largest number of trades, or that all signals stayed below their thresholds."""
+    """Explain an empty table: the largest number of trades, or the cause of the silence and its remedy."""
     most: Any = rows.select(TRADES.max()).item()
     if most is None:
         return f"No row has {min_trades} trades."
-    if not (rows["n_signals"] > 0).any():
-        lowest: Any = rows["threshold"].abs().min()
+    if (rows["n_signals"] > 0).any():
+        return f"No row has {min_trades} trades: the most is {most}."
+    return f"No row has {min_trades} trades: none has any. {_silence(rows)}"
+
+
+def _silence(rows: pl.DataFrame) -> str:
+    """Return the cause of the silence of rows without a signal, with its figure and the remedy."""
+    known = rows.filter(pl.col("open_bins").is_not_null())
+    open_bins, n_values = (int(known[name].max() or 0) for name in ("open_bins", "n_values"))  # type: ignore[arg-type]
+    if known.height and not open_bins:
         return (
-            f"No row has {min_trades} trades: none has any, because no signal reached its threshold, of which the "
-            f"lowest is {lowest:g}. Lower eval.thresholds, or take them from the signal's own values with "
-            "eval.threshold_quantiles."
+            "No bin after the warm-up is open: the session is shorter than eval.warmup_bins, or its book is invalid or "
+            "without events. Lower eval.warmup_bins, or see the data: vp list-datasets."
         )
-    return f"No row has {min_trades} trades: the most is {most}."
+    if known.height and not n_values:
+        return (
+            f"The signals have no value in {open_bins:,} open bins: a window is longer than the session, or a model "
+            "was never fitted because a class had too few labels. Use a longer session, smaller windows, or nearer "
+            "barriers."
+        )
+    lowest: Any = rows["threshold"].abs().min()
+    reached: Any = known["largest_value"].max() if known.height else None
+    least = "" if reached is None else f" (the largest value is {reached:.4g})"
+    if reached is not None and reached >= lowest:
+        return (
+            f"Values reach the lowest threshold, {lowest:g}, but never cross it{least}: they begin beyond it and stay "
+            "there. Choose thresholds inside their range with eval.threshold_quantiles."
+        )
+    return (
+        f"No signal reached its threshold, of which the lowest is {lowest:g}{least}. Lower eval.thresholds, or take "
+        "them from the signal's own values with eval.threshold_quantiles."
+    )
 
 
 def _across(row: Mapping[str, Any]) -> str:
@@ -112,6 +165,11 @@ def gate_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int
         Name of the setting behind `min_trades`, for messages.
     """
     found, name = [], f"row {row['row']}"
+    config = EvalConfig.of_row(row["eval_json"])
+    if config.price == "mid":
+        found.append(f"{name} trades on the mid, where nobody trades; eval.price must be touch.")
+    if config.fee_ticks == 0.0:
+        found.append(f"{name} trades without a fee; eval.fee_ticks must be above 0.")
     traded = row["trades"] or 0
     if traded < min_trades:
         found.append(f"{name} has {traded} signals that traded; {required_by} requires {min_trades}.")
@@ -139,10 +197,12 @@ def gate_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int
 
 def statement(row: Mapping[str, Any], evidence: Evidence) -> str:
     """Return the verdict on a row with the figures behind it, as sentences."""
+    config = EvalConfig.of_row(row["eval_json"])
+    costs = f"at {config.price} prices, with a fee of {config.fee_ticks:g} ticks per round trip"
     figures = (f"{name} {'none' if row[name] is None else format(row[name], '.4g')}" for name in STATED)
     return (
-        f"Row {row['row']} {verdict(row, evidence)}. {', '.join(figures)}; {evidence.n_rows} rows in its experiment, "
-        f"{evidence.n_trials} trials on this market in all."
+        f"Row {row['row']} {verdict(row, evidence)}, {costs}. {', '.join(figures)}; {evidence.n_rows} rows in "
+        f"its experiment, {evidence.n_trials} trials on this market in all."
     )
 
 

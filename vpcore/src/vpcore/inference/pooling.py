@@ -31,7 +31,7 @@ POOLED = (
 """Additional columns of pooled rows."""
 
 
-_SUMMED = ("n_signals", "n_up", "n_down", "n_dropped", "n_eff")
+_SUMMED = ("n_signals", "n_up", "n_down", "n_dropped", "n_eff", "open_bins", "n_values")
 _AVERAGED = (
     "tp_rate", "sl_rate", "timeout_rate", "mean_pnl_ticks", "tie_rate", "median_time_to_outcome_ms", "driftless_rate",
     "block_length",
@@ -159,6 +159,7 @@ def _figures(long: pl.DataFrame) -> pl.DataFrame:
             *(_weighted(name) for name in _AVERAGED),
             pl.col("finished_utc").max(),
             pl.col("max_concurrent").max(),
+            pl.col("largest_value").max(),
             pl.col("trades").sum(),
             pl.col("threshold_quantile").last(),
             pl.when(some).then(pl.col("_lo2").sum().sqrt()).alias("_below"),

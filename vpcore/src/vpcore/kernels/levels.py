@@ -6,6 +6,8 @@ pages, and the search for the next best level skips empty pages.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vpcore.kernels.hashing import find_slot, remove_slot
@@ -80,7 +82,7 @@ def make_page(book, number):
 
 
 @jit(borrows=True)
-def date_levels(book, now):
+def date_levels(book: Any, now: int) -> None:
     """Give the time `now` to impulses that lack a time, on every level so far."""
     for page in range(book.ints[N_PAGES]):
         for level in range(PAGE):

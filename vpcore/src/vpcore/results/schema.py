@@ -9,7 +9,7 @@ import polars as pl
 
 from vpcore.canonical import bytes_digest, canonical_json, digest
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Version of the tables and of what a run id is made of."""
 
 TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
@@ -56,6 +56,9 @@ RUNS: dict[str, Any] = {
     "net_pnl_skew": pl.Float64,
     "net_pnl_kurtosis": pl.Float64,
     "block_length": pl.Float64,
+    "open_bins": pl.Int64,
+    "n_values": pl.Int64,
+    "largest_value": pl.Float64,
     "trades_digest": pl.String,
     "block_pnl_ticks": pl.List(pl.Float64),
     "rotated_net": pl.List(pl.Int32),
@@ -72,7 +75,8 @@ RUNS: dict[str, Any] = {
 }
 """One row per trial. `row` is the short name of its key; `batch_id` joins it to the row of `RUNS_META` it came with. A
 figure is null where there was no trade, and all are null in a row of a run that failed. Since version 2: `rotated_net`,
-and what splits cut (null in runs without). Since version 3: `trades_digest`."""
+and what splits cut (null in runs without). Since version 3: `trades_digest`. Since version 4:
+`open_bins`, `n_values`, `largest_value`."""
 
 VECTORS = tuple(name for name, dtype in RUNS.items() if isinstance(dtype, pl.List))
 """Columns of lists, which are most of the data; what they hold is said by `vpcore.backtest.metrics.trial_figures`."""
