@@ -10,7 +10,7 @@ import pytest
 
 from vpcore.signal import batch
 from vpcore_signals_ml.diagnostics import diagnose, out_of_sample
-from vpcore_signals_ml.figures import auc, auc_across, auc_estimate, brier_losses, log_losses, mean_estimate
+from vpcore_signals_ml.figures import Estimate, auc, auc_across, auc_estimate, brier_losses, log_losses, mean_estimate
 from vpcore_signals_ml.linear_signals import Logit
 from vpcore_signals_ml.neighbour_signal import KnnCl
 
@@ -141,3 +141,15 @@ def test_a_session_without_a_fit(session, rules):
     assert (found["n"], found["auc"], found["retrains"], found["importance"]) == (0, [None] * 3, [], [])
     empty = diagnose(Logit(), session.slice(0, 50), rules)
     assert empty["drift"] == []
+
+
+def test_the_interval_of_a_share_stays_a_share() -> None:
+    """The bounds were once -0.090 and 0.872."""
+    value, lo, hi = Estimate(0.391, 0.2454).share_interval
+    assert value == 0.391
+    assert 0.0 < lo < value < hi < 1.0
+    odds, step = math.log(0.391 / 0.609), 1.96 * 0.2454 / (0.391 * 0.609)
+    assert (math.log(lo / (1 - lo)), math.log(hi / (1 - hi))) == pytest.approx((odds - step, odds + step))
+    near = Estimate(0.55, 0.001)
+    assert near.share_interval == pytest.approx(near.interval, abs=1e-6)
+    assert [math.isnan(bound) for bound in Estimate(1.0, 0.1).share_interval] == [False, True, True]

@@ -37,8 +37,8 @@ def test_a_sound_row_is_equal_everywhere(audited: Workspace) -> None:
     rows = audited.results.query_runs(run_id=[found.run_id], sort="net_pnl_ticks", blocks=True)
     stored = rows.filter(rows["row"] == found.row).row(0, named=True)
     assert own[0].net == stored["net_pnl_ticks"]
-    assert {item.latency_bins for item in found.figures} == {0, 1, 2, 5}
-    assert {item.fee_ticks for item in found.figures} == {-1.0, 0.0, 1.0}
+    assert {item.latency_bins for item in found.figures} == {0, 1, 10, 50}
+    assert {item.fee_ticks for item in found.figures} == {0.0, 0.5, 1.0}
     other = audit(audited, found.run_id, row=rows["row"][3])
     assert (other.passed, other.row) == (True, rows["row"][3])
 

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from vpcore import Dataset
 from vpcore.backtest.entries import Detections, detect
 from vpcore.experiment.trades import Sensitivity
 from vpcore.testing import synthetic_dataset
-from vpcore_report import chart_data
+from vpcore_report import chart_data, charts
 from vpcore_report.chart_data import SignalOnMarket, Trades, busiest_window, market_window
 
 START = datetime(2024, 3, 1, 14, 30, tzinfo=UTC)
@@ -97,10 +98,28 @@ def test_a_long_session_has_at_most_24_hours_of_stretches() -> None:
 
 def test_equity_adds_up_in_the_order_of_exits() -> None:
     times = [START + timedelta(seconds=i) for i in range(100)]
-    found = chart_data.equity(make_trades([0, 5, 10], [50, 5, 10], [4.0, -1.0, 2.0]), times)
+    found = chart_data.equity((make_trades([0, 5, 10], [50, 5, 10], [4.0, -1.0, 2.0]), times))
     assert found.times == (times[10], times[20], times[50])
     assert found.total.tolist() == [-1.0, 1.0, 5.0]
     assert found.peak.tolist() == [0.0, 1.0, 5.0]
+
+
+def test_equity_goes_on_over_all_sessions() -> None:
+    """The curve of a losing pair of sessions is not that of the winning one alone."""
+    first, second = ([START + timedelta(days=day, seconds=i) for i in range(100)] for day in (0, 1))
+    losing, winning = make_trades([0, 5], [9, 5], [-4.0, -3.0]), make_trades([1, 2], [7, 8], [1.0, 2.0])
+    found = chart_data.equity((losing, first), (make_trades([], [], []), first), (winning, second))
+    assert found.times == (first[9], first[10], second[8], second[10])
+    assert found.total.tolist() == [-4.0, -7.0, -6.0, -4.0]
+    assert found.begins == (0, 2, 2)
+    figure = Figure()
+    charts.equity(figure, found)
+    (axes,) = figure.axes
+    (net,) = [line for line in axes.lines if line.get_label() == "net"]
+    assert net.get_ydata().tolist() == found.total.tolist()
+    assert [label.get_text()[:10] for label in axes.get_xticklabels()] == [
+        f"{day:%Y-%m-%d}" for day in (first[0], second[0], second[0])
+    ]
 
 
 def test_distributions_count_every_trade_once() -> None:
@@ -124,12 +143,12 @@ def test_costs_stand_at_their_fee_and_delay() -> None:
     found = [
         Sensitivity(latency, fee, 10 - latency, latency - fee, latency - fee - 1, latency - fee + 2)
         for latency in (5, 1, 0)
-        for fee in (1.5, 0.5, -0.5)
+        for fee in (1.5, 0.5, 0.0)
     ]
     data = chart_data.costs(found, 1, 0.5, 100_000_000)
     assert data.latency_bins == (0, 1, 5)
     assert data.latency_labels == ("0 (0 ms)", "1 (100 ms)", "5 (500 ms)")
-    assert data.fee_labels == ("fee 1 tick lower", "fee 0.5 as evaluated", "fee 1 tick higher")
+    assert data.fee_labels == ("fee 0", "fee 0.5 as evaluated", "fee 1.5")
     assert data.n_trades == (10, 9, 5)
     assert data.net[2].tolist() == [-1.5, -0.5, 3.5]
     assert (data.net - data.lo == 1).all()

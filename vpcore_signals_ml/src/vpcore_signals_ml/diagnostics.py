@@ -81,7 +81,7 @@ def diagnose(
     report: dict[str, Any] = _plain(
         {
             "n": len(y),
-            "auc": auc_estimate(scores, y, block).interval,
+            "auc": auc_estimate(scores, y, block).share_interval,
             "log_loss": mean_estimate(log_losses(p, y), block).interval,
             "brier": mean_estimate(brier_losses(p, y), block).interval,
             "calibration": _calibration(p, y),

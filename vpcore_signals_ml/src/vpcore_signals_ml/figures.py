@@ -29,6 +29,18 @@ class Estimate(NamedTuple):
         """The figure, and the bounds of its 95 % interval."""
         return self.value, self.value - Z95 * self.error, self.value + Z95 * self.error
 
+    @property
+    def share_interval(self) -> tuple[float, float, float]:
+        """The figure, a share of 0 to 1, and its 95 % interval on the logit scale, which stays within 0 and 1.
+
+        Source: Pepe (2003), "The Statistical Evaluation of Medical Tests", section 5.2.
+        """
+        value, error = self
+        if not 0.0 < value < 1.0 or np.isnan(error):
+            return value, float("nan"), float("nan")
+        centre, step = np.log(value / (1.0 - value)), Z95 * error / (value * (1.0 - value))
+        return value, float(1.0 / (1.0 + np.exp(step - centre))), float(1.0 / (1.0 + np.exp(-step - centre)))
+
 
 def auc(scores: Floats, y: Floats) -> float:
     """Return the probability that an example of class 1 scores above one of class 0, ties counted half.

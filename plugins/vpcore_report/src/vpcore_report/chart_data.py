@@ -133,19 +133,34 @@ def pivot(rows: pl.DataFrame, down: str, across: str, sort: str) -> Pivot:
 
 @dataclass(frozen=True, slots=True)
 class Equity:
-    """Cumulative net PnL in ticks after every exit, and its running maximum, at least 0."""
+    """Cumulative net PnL in ticks after every exit, and its running maximum, at least 0.
+
+    `begins` has the place of the first trade of every session.
+    """
 
     times: tuple[datetime, ...]
     total: Floats
     peak: Floats
+    begins: tuple[int, ...] = (0,)
 
 
-def equity(trades: Trades, times: Sequence[datetime]) -> Equity:
-    """Return the equity curve of trades; `times` are the ends of all bins of the session."""
-    order = np.argsort(trades.left, kind="stable")
-    total = np.cumsum(trades.net[order])
-    peak = np.maximum.accumulate(np.maximum(total, 0.0))
-    return Equity(tuple(times[i] for i in trades.left[order]), total, peak)
+def equity(*sessions: tuple[Trades, Sequence[datetime]]) -> Equity:
+    """Return the equity curve of the trades of one or several sessions, in order of time.
+
+    Parameters
+    ----------
+    *sessions : pair of Trades and sequence of datetime
+        The trades of a session, and the ends of all its bins.
+    """
+    times: list[datetime] = []
+    net, begins = [], []
+    for trades, ends in sessions:
+        order = np.argsort(trades.left, kind="stable")
+        begins.append(len(times))
+        times += [ends[i] for i in trades.left[order]]
+        net.append(trades.net[order])
+    total = np.cumsum(np.concatenate(net))
+    return Equity(tuple(times), total, np.maximum.accumulate(np.maximum(total, 0.0)), tuple(begins))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +295,7 @@ def costs(found: Sequence[Sensitivity], latency_bins: int, fee_ticks: float, cel
 
 
 def _fee_label(fee: float, own: float) -> str:
-    if fee == own:
-        return f"fee {fee:g} as evaluated"
-    more = abs(fee - own)
-    return f"fee {more:g} tick{'' if more == 1 else 's'} {'higher' if fee > own else 'lower'}"
+    return f"fee {fee:g} as evaluated" if fee == own else f"fee {fee:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,15 +70,25 @@ def pivot(figure: Figure, data: Pivot) -> None:
 
 
 def equity(figure: Figure, data: Equity) -> None:
-    """Draw cumulative net PnL by time of exit, with its drawdown."""
+    """Draw cumulative net PnL by time of exit, with its drawdown; several sessions one after the other, by trade."""
     axes, zone = figure.subplots(), data.times[0].tzinfo
-    times: Any = data.times
-    axes.fill_between(times, data.total, data.peak, step="post", color=SHORT, alpha=0.12, linewidth=0, label="drawdown")
-    axes.step(times, data.total, where="post", color=ACCENT, linewidth=1.5, label="net")
+    several = len(data.begins) > 1
+    places: Any = np.arange(1, len(data.times) + 1) if several else data.times
+    axes.fill_between(
+        places, data.total, data.peak, step="post", color=SHORT, alpha=0.12, linewidth=0, label="drawdown"
+    )
+    axes.step(places, data.total, where="post", color=ACCENT, linewidth=1.5, label="net")
     axes.axhline(0, color=INK, linewidth=0.9)
-    axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M", tz=zone))
     axes.set_ylabel("cumulative ticks")
-    axes.set_xlabel(f"time of exit ({zone})")
+    if several:
+        for begin in data.begins:
+            axes.axvline(begin + 0.5, color=MUTED, linewidth=0.8, linestyle=":")
+        at = [begin for begin in data.begins if begin < len(data.times)]
+        axes.set_xticks([begin + 1 for begin in at], [f"{data.times[begin]:%Y-%m-%d %H:%M}" for begin in at])
+        axes.set_xlabel(f"trades in order of exit; dotted: a session begins ({zone})")
+    else:
+        axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M", tz=zone))
+        axes.set_xlabel(f"time of exit ({zone})")
     legend_above(axes)
 
 

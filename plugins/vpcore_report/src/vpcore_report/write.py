@@ -126,7 +126,7 @@ def make_page(workspace: Workspace, facts: Facts) -> Page:
         page.section("The leader's trades")
         page.text(f"They cannot be shown: {error}")
     else:
-        _trades(page, facts, leader)
+        _trades(page, facts, leader, _session_leaders(workspace, row, leader))
     _learning(page, workspace, row)
     _provenance(page, facts)
     return page
@@ -242,18 +242,32 @@ def heat_maps(rows: pl.DataFrame, most: int) -> list[chart_data.Pivot]:
     return [chart_data.pivot(rows, down, across, "net_pnl_ticks") for across, down in pairs]
 
 
-def _trades(page: Page, facts: Facts, leader: Leader) -> None:
-    row, data = facts.leader, leader.dataset
+def _session_leaders(workspace: Workspace, row: Mapping[str, Any], leader: Leader) -> list[Leader]:
+    """Return the rows that a combination is on its sessions, in order of time; `leader` is the last of them."""
+    names = list(row.get("session_rows") or ())
+    return [Leader(workspace, workspace.results.find_row(name)) for name in names[:-1]] + [leader]
+
+
+def _ends(leader: Leader, zone: ZoneInfo) -> list[datetime]:
+    return [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in leader.dataset.bin("bin_end_ns")]
+
+
+def _trades(page: Page, facts: Facts, leader: Leader, sessions: Sequence[Leader]) -> None:
+    row = facts.leader
     trades = chart_data.Trades.of(leader)
     zone = ZoneInfo(zone_of(facts.manifest))
-    times = [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in data.bin("bin_end_ns")]
+    times = _ends(leader, zone)
+    curve = chart_data.equity(*((chart_data.Trades.of(each), _ends(each, zone)) for each in sessions))
+    of = f" of {len(sessions)} sessions" if len(sessions) > 1 else ""
     page.section("The leader's trades")
     page.facts(_leader_lines(row))
+    if of:
+        page.text(f"The curve is of all {len(sessions)} sessions; the other pictures are of the last one.", note=True)
     pictures: list[tuple[Paint, float, str]] = [
         (
-            partial(charts.equity, data=chart_data.equity(trades, times)),
+            partial(charts.equity, data=curve),
             3.0,
-            f"Cumulative net PnL of {len(trades):,} trades, in ticks.",
+            f"Cumulative net PnL of {len(curve.total):,} trades{of}, in ticks.",
         ),
         (
             partial(charts.distributions, data=chart_data.distributions(trades)),

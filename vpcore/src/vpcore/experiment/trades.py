@@ -24,10 +24,10 @@ from vpcore.signal import MLSignal, batch, code_digest, core_digest
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
-FEES = (-1.0, 0.0, 1.0)
-"""Added to the row's own fee, in ticks per round trip."""
+UNKNOWN_FEES = (0.5, 1.0)
+"""Fees in ticks per round trip beside 0 for a row without a fee; for others, 0 and twice their fee."""
 
-LATENCIES = (0, 1, 2, 5)
+LATENCIES = (0, 1, 10, 50)
 """Bins from the decision's bin to the entry, beside the row's own."""
 
 _DRAWS = 999
@@ -105,9 +105,8 @@ class Leader:
         own, fee = self.rules.latency_bins, self.rules.fee_ticks
         found = []
         for latency in sorted({*LATENCIES, own}):
-            for extra in FEES:
-                # Without validation: a row without a fee is also shown with a negative one.
-                rules = self.rules.model_copy(update={"latency_bins": latency, "fee_ticks": fee + extra})
+            for other in sorted({0.0, fee, 2 * fee} if fee > 0.0 else {0.0, *UNKNOWN_FEES}):
+                rules = self.rules.model_copy(update={"latency_bins": latency, "fee_ticks": other})
                 figures = trial_figures(
                     self.session.market,
                     self.values,
@@ -120,7 +119,7 @@ class Leader:
                 found.append(
                     Sensitivity(
                         latency,
-                        fee + extra,
+                        other,
                         int(figures["n_signals"][0] - figures["n_dropped"][0]),
                         *(float(figures[name][0]) for name in ("net_pnl_ticks", "net_pnl_lo", "net_pnl_hi")),
                     )
