@@ -12,6 +12,7 @@ from vpcore.cli.app import run
 from vpcore.errors import SourceError
 from vpcore.source.dbn import records as records_module
 from vpcore.source.dbn.header import Mapping
+from vpcore.source.dbn.records import RecordReader
 from vpcore.source.inspect import inspect_file
 
 
@@ -74,6 +75,22 @@ def test_oddities(tmp_path, made):
         9: (10, (), 35 * made.NS),
     }
     assert (made.DAY0 + 79 * made.NS, made.DAY0 + 680 * made.NS) in found.gaps
+
+
+@pytest.mark.parametrize("chunk", [7, 32_768])
+def test_a_silence_and_a_stretch_that_comes_twice_are_remarked(tmp_path, made, capsys, monkeypatch, chunk):
+    monkeypatch.setattr("vpcore.source.inspect.RecordReader", lambda file: RecordReader(file, chunk))
+    records = made.records(100)
+    records["ts_recv"][50:] += np.uint64(2700 * made.NS)
+    twice = np.concatenate([records[:37], records[30:]])
+    path = made.put(tmp_path / "a.dbn", made.metadata(), twice)
+    found = inspect_file(path)
+    assert found.repeated == (37, made.DAY0 + 36 * made.NS, made.DAY0 + 30 * made.NS)
+    assert found.as_dict()["quality"]["repeated"]["record"] == 37
+    assert run(["inspect", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "silences of a minute or more, the longest 2,701 s" in out
+    assert "receive times run back by 6 s at record 37: a stretch is there twice" in out
 
 
 def test_another_schema_has_its_metadata_said(tmp_path, made, capsys):

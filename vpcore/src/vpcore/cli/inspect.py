@@ -85,6 +85,13 @@ def _quality(found: Inspection) -> str:
         )
         if count
     ]
+    if found.gaps:
+        remarks.append(f"silences of a minute or more, the longest {max(b - a for a, b in found.gaps) / 1e9:,.0f} s")
+    if found.repeated is not None:
+        record, before, after = found.repeated
+        remarks.append(
+            f"receive times run back by {(before - after) / 1e9:,.0f} s at record {record:,}: a stretch is there twice"
+        )
     if found.unfinished:
         remarks.append("the last event is not finished")
     return "; ".join(remarks) or "nothing to remark"

@@ -27,6 +27,9 @@ from vpcore.kernels.records import (
 )
 from vpcore.source.dbn.header import SourceFile, read_header, require_complete
 from vpcore.source.dbn.records import RecordReader, Records
+from vpcore.source.prepare import BACK_NS
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 GAP_NS = 60 * 10**9
 """Shorter silences are not worth a line."""
@@ -93,6 +96,9 @@ class Inspection:
         Contracts of `T` by the aggressor's side.
     backwards : int
         Records with a `ts_recv` before their predecessor's.
+    repeated : tuple of (int, int, int) or None
+        The first record outside the snapshot whose `ts_recv` runs back by more than a second, as (record, from, to): a
+        stretch is in the file twice.
     bad_times : int
         Records outside the snapshot whose `ts_recv` is marked bad.
     beyond_end : int
@@ -118,6 +124,7 @@ class Inspection:
     sell_volume: int = 0
     cross_volume: int = 0
     backwards: int = 0
+    repeated: tuple[int, int, int] | None = None
     bad_times: int = 0
     beyond_end: int = 0
     undefined_prices: int = 0
@@ -162,6 +169,9 @@ class Inspection:
             "volume": {"buy": self.buy_volume, "sell": self.sell_volume, "cross": self.cross_volume},
             "quality": {
                 "backwards": self.backwards,
+                "repeated": None
+                if self.repeated is None
+                else dict(zip(("record", "from_ns", "to_ns"), self.repeated, strict=True)),
                 "bad_times": self.bad_times,
                 "beyond_end": self.beyond_end,
                 "undefined_prices": self.undefined_prices,
@@ -223,6 +233,7 @@ class _Scan:
         self.flags = np.zeros(256, np.int64)
         self.last_time = 0
         self.last_live = 0
+        self.peak = 0
         self.last_flags = F_LAST
         self.in_opening = True
         self.names: dict[int, list[str]] = {}
@@ -246,8 +257,10 @@ class _Scan:
             self.last_time = int(clock[-1])
         if found.file.end_ns is not None:
             found.beyond_end += int(np.count_nonzero(known & (times > np.uint64(found.file.end_ns))))
-        live = times[known & (flags & F_SNAPSHOT == 0)].astype(np.int64)
+        places = np.flatnonzero(known & (flags & F_SNAPSHOT == 0))
+        live = times[places].astype(np.int64)
         if len(live):
+            self._repeated(live, places, flags[places])
             found.live_first_ns = found.live_first_ns or int(live[0])
             self._gaps(live)
         trades = records[records["action"] == TRADE]
@@ -281,6 +294,18 @@ class _Scan:
         if len(found.gaps) > _GAPS:
             found.gaps = sorted(sorted(found.gaps, key=lambda gap: gap[0] - gap[1])[:_GAPS])
         found.live_last_ns = longest
+
+    def _repeated(self, live: Ints, places: Ints, flags: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        usable = flags & F_BAD_TS_RECV == 0
+        live, places = live[usable], places[usable]
+        if self.found.repeated is not None or not len(live):
+            return
+        peaks = np.maximum(np.maximum.accumulate(live), self.peak)
+        back = np.flatnonzero(peaks - live > BACK_NS)
+        self.peak = int(peaks[-1])
+        if len(back):
+            at = back[0]
+            self.found.repeated = (self.found.records + int(places[at]), int(peaks[at]), int(live[at]))
 
     def _instruments(self, records: Records, priced: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         ids = records["instrument_id"]
