@@ -44,6 +44,7 @@ parallel: {executor: serial}
 
 NAMES = (
     "Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave", "LateAhead", "Answers", "QuietAnswers", "Lake", "Private", "Rounded",
+    "Endless",
 )  # fmt: skip
 
 

@@ -31,7 +31,6 @@ CAPTURE = "name: a\ncapture:\n  symbol: ESH4\n  date: 2023-12-25\n  start_time: 
         (ServingSpec, HEAD + "pipeline: b\nsignal: {name: e}\nprojection: {cubic_scale: 1}\n", "takes part with projection.use_cubic: true. Fields:"),
         (ExperimentSpec, HEAD + "serving: b\neval: {min_signals: 5}\n", "'min_signals' is not a field of eval (f.yaml:3). It is select.min_signals."),
         (ExperimentSpec, HEAD + "serving: b\neval: {tick_size: 0.25}\n", "The tick size belongs to the instrument: configs/instruments/<root>.yaml."),
-        (ExperimentSpec, HEAD + "serving: b\nparallel: {timeout_seconds: 5}\n", "Leave it out: a run has no time limit."),
         (ExperimentSpec, HEAD + "serving: b\ntracking: {run_name_prefix: x}\n", "Experiments differ by tracking.experiment_name."),
         (PipelineSpec, "name: a\n", "capture is missing (f.yaml:1). It is required: Which records."),
         (PipelineSpec, CAPTURE.replace("-25", "-32"), "capture.date must be a date, as in 2023-12-25, was '2023-12-32' (f.yaml:4)."),

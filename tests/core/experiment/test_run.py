@@ -224,6 +224,22 @@ def test_a_failing_run_is_a_row_with_its_error_and_is_tried_again_when_asked(wor
     assert (wider.n_reused, wider.n_computed, wider.n_failed, wider.n_failed_before) == (24, 12, 4, 8)
 
 
+@pytest.mark.parametrize("executor", ["serial", "local"])
+def test_a_run_that_never_ends_fails_at_its_time_limit(workspace: Workspace, edit: Edit, executor: str) -> None:
+    edit(
+        ("signals: [plain, scored]", "signals: [endless]"),
+        ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
+        ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {endless: {gain: [1, 2]}}"),
+        ("parallel: {executor: serial}", f"parallel: {{executor: {executor}, max_workers: 1, timeout_seconds: 3}}"),
+    )
+    report = run_experiment(workspace, "sweep")
+    assert (report.n_computed, report.n_failed) == (16, 8)
+    assert [error for _, _, error in report.failures] == [
+        "The run took longer than 3 s. Raise parallel.timeout_seconds."
+    ]
+    assert workspace.results.query_runs().height == 8
+
+
 @pytest.mark.slow
 def test_fail_fast_stops_and_keeps_what_was_done(workspace: Workspace, edit: Edit) -> None:
     edit(

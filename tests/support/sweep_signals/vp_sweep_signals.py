@@ -59,6 +59,17 @@ class Breaks(_Base):
         return self.pulse(state, frame["pressure"])
 
 
+class Endless(_Base):
+    """Never comes back far into the session if its gain is above 1."""
+
+    columns = ("pressure", "bin_seq")
+
+    def step(self, state: Any, frame: Any) -> float:
+        while frame.bin_seq > FAR and self.params.gain > 1:  # type: ignore[attr-defined]
+            pass
+        return self.pulse(state, frame["pressure"])
+
+
 class Dies(_Base):
     """Kills its process far into the session if its gain is above 1."""
 

@@ -109,6 +109,13 @@ class ParallelSpec(Spec):
         le=1_000_000,
         description="What a worker keeps of what runs share, the least recently used out first",
     )
+    timeout_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Time that a run may take, seconds; a run that takes longer fails. Not in threads of a cluster",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the executor; dask has `address`, of a scheduler"
     )

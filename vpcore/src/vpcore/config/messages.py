@@ -140,7 +140,6 @@ _FORMER = {
     "signal.weights": "Parameters stand in signal.params, weights of the score in scoring.derivative_weights.",
     "eval.min_signals": "It is select.min_signals.",
     "eval.tick_size": "The tick size belongs to the instrument: configs/instruments/<root>.yaml.",
-    "parallel.timeout_seconds": "Leave it out: a run has no time limit.",
     "tracking.run_name_prefix": "Leave it out: runs have names. Experiments differ by tracking.experiment_name.",
     "projection.cubic_scale": "The third difference takes part with projection.use_cubic: true.",
     "flow_rollup_weights": "The engine measures flow over pipeline.flow_windows, without weights.",

@@ -115,6 +115,7 @@ class ExperimentConfig(BaseModel):
     executor: str
     max_workers: int | None
     keep_mb: int = KEEP_MB
+    timeout_seconds: float | None = None
     executor_options: dict[str, Any] = Field(default_factory=dict)
     tracker: str
     tracking_experiment: str

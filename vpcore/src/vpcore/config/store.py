@@ -257,6 +257,7 @@ class ConfigStore:
             executor=executor,
             max_workers=spec.parallel.max_workers or defaults.executor.max_workers,
             keep_mb=spec.parallel.keep_mb,
+            timeout_seconds=spec.parallel.timeout_seconds,
             executor_options={**options, **spec.parallel.options},
             tracker=tracker,
             tracking_experiment=spec.tracking.experiment_name or f"vp/{spec.name}",

@@ -261,6 +261,7 @@ def _work(
                 proofs=str(folder),
                 extent=keeper.config.diagnostics,
                 keep_mb=keeper.config.keep_mb,
+                timeout_seconds=keeper.config.timeout_seconds,
             )
             for task in tasks(left, workspace.datasets, workspace.cache_dir, pool.max_workers)
         ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+import signal as signal_module
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +24,7 @@ from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import canonical_json, digest
 from vpcore.dataset import Dataset, DatasetRegistry
-from vpcore.errors import DatasetError, VpError
+from vpcore.errors import DatasetError, SignalError, VpError
 from vpcore.plugins.component import Component
 from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
@@ -63,7 +66,7 @@ class Task:
     """Runs over one dataset, for one worker, in order. The worker opens the dataset from `datasets`.
 
     The worker writes fitted models of learning signals below `models`, if given, diagnostics below `diagnostics`, and
-    below `proofs` which signal code has streamed the dataset.
+    below `proofs` which signal code has streamed the dataset. A run may take `timeout_seconds`.
     """
 
     datasets: DatasetRegistry | None
@@ -75,6 +78,7 @@ class Task:
     proofs: str = ""
     extent: Extent = "none"
     keep_mb: int = KEEP_MB
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +137,34 @@ def _run_task(task: Task) -> list[Outcome]:
         started, clock = time.time(), time.perf_counter()
         columns, error, trace = key_columns(item.trials), None, None
         try:
-            columns = rows_of(session, item, task)
+            with time_limit(task.timeout_seconds):
+                columns = rows_of(session, item, task)
         except Exception as failure:
             error, trace = describe(failure), traceback.format_exc()
         outcomes.append(Outcome(item.run_id, columns, error, trace, started, time.perf_counter() - clock))
     return outcomes
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise `SignalError` in the main thread if what is inside takes longer; other threads have no limit.
+
+    Compiled code is interrupted at its end.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(*_: object) -> None:
+        raise SignalError(f"The run took longer than {seconds:g} s", fix="Raise parallel.timeout_seconds.")
+
+    before = signal_module.signal(signal_module.SIGALRM, late)
+    signal_module.setitimer(signal_module.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal_module.setitimer(signal_module.ITIMER_REAL, 0.0)
+        signal_module.signal(signal_module.SIGALRM, before)
 
 
 def key_columns(trials: tuple[Trial, ...]) -> Columns:
