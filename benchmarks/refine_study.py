@@ -4,8 +4,8 @@
 
 Each market is a random walk of 36,000 bins, an hour, and a signal that knows nothing of it. The first experiment asks
 216 combinations. The second one asks 45 thresholds within 3 % and 8 cooldowns around the best row of the first:
-near-copies of a winner. In a third market the walk stands still for a third of the time, with a valid, frozen book. Prints Markdown
-with Wilson intervals; docs/evaluation.md quotes it.
+near-copies of a winner. In a third market the walk stands still for a third of the time, with a valid, frozen book.
+Prints Markdown with Wilson intervals; docs/evaluation.md quotes it.
 """
 
 from __future__ import annotations

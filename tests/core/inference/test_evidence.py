@@ -15,7 +15,7 @@ from families import evidence_by_dataset
 
 from vpcore.errors import ResultsError
 from vpcore.experiment.grouping import grouped
-from vpcore.experiment.tables import ranked
+from vpcore.experiment.tables import people_columns, ranked, session_of
 from vpcore.inference import ranking
 from vpcore.inference.blocks import pnl_matrix
 from vpcore.inference.evidence import cautions_on_trades, gate_failures, overfitting, too_few, verdict
@@ -300,6 +300,12 @@ def test_settings_of_one_name_are_told_apart_by_what_they_set() -> None:
         grouped(rows, "scale", "net_pnl_ticks")
     alone = rows.filter(pl.col("scoring_json") == '{"scale":1}')
     assert [line["scale"] for line in grouped(alone, "scale", "net_pnl_ticks")] == [2.0, 1.0]
+
+
+def test_rows_of_several_sessions_name_theirs() -> None:
+    assert session_of("ESH4_2023-12-25_1800_1859__open__a1d403e9") == "2023-12-25 1800-1859"
+    assert session_of("tape") == "tape"
+    assert people_columns("net_pnl_ticks", sessions=True)[:5] == ("row", "run", "signal", "session", "threshold")
 
 
 def test_words_count_what_a_search_chose_from() -> None:

@@ -161,7 +161,8 @@ def show(
     if csv:
         emit_table(rows, EXPORTED, csv=True, empty=empty)
         return
-    columns = people_columns(sort, pooled=board.pooled, split=board.splits is not None)
+    several = not board.pooled and found["dataset_id"].n_unique() > 1
+    columns = people_columns(sort, pooled=board.pooled, split=board.splits is not None, sessions=several)
     emit_table(for_people(rows, sort), columns, title=f"By {sort}", empty=empty, spare=SPARE)
     if board.n_incomplete:
         say(

@@ -76,11 +76,13 @@ SEARCHED = (
 """What else is to be said of the rows of an experiment whose combinations were proposed."""
 
 
-def people_columns(sort: str, *, alone: bool = False, pooled: bool = False, split: bool = False) -> tuple[str, ...]:
+def people_columns(
+    sort: str, *, alone: bool = False, pooled: bool = False, split: bool = False, sessions: bool = False
+) -> tuple[str, ...]:
     """Return the columns of the table, with the figure it is sorted by if that is another one.
 
     `alone` drops the figures that depend on other rows; `pooled` adds the figures of sessions; `split` adds the figures
-    in-sample and out of sample.
+    in-sample and out of sample; `sessions` adds the session of each row.
     """
     columns = tuple(name for name in TABLE if not (alone and name in ("p_adj", "q_random", "n_trials", "dsr")))
     at = columns.index("net 95 %") + 1
@@ -88,6 +90,8 @@ def people_columns(sort: str, *, alone: bool = False, pooled: bool = False, spli
         columns = (*columns[:at], "net in", "net out", "trades out", *columns[at:])
     if pooled:
         columns = (*columns[:at], "paid", "worst", *columns[at:])
+    if sessions:
+        columns = (*columns[:3], "session", *columns[3:])
     return columns if sort in _IN_TABLE else (*columns[:-1], sort, columns[-1])
 
 
@@ -106,6 +110,7 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
             "row": row["row"],
             "run": row["run_id"][:8],
             "signal": row["signal"],
+            "session": session_of(row["dataset_id"]),
             "threshold": row["threshold"] if row.get("threshold_quantile") is None else _quantile(row),
             "cooldown": row["cooldown_bins"],
             "tp": row["tp_ticks"],
@@ -134,6 +139,13 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
         }
         for row in rows
     ]
+
+
+def session_of(dataset_id: str) -> str:
+    """Return the date and the times in the id of a dataset, ``2023-12-25 1800-1859``; another id as it is."""
+    symbol, _, window = dataset_id.partition("__")[0].partition("_")
+    date, *times = window.split("_")
+    return f"{date} {'-'.join(times)}" if symbol and len(times) == 2 else dataset_id
 
 
 def _quantile(row: Mapping[str, Any]) -> str:
