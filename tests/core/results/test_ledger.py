@@ -95,7 +95,7 @@ def test_markets_are_the_connected_windows_of_a_root(windows: list[tuple[str, in
     columns = {name: [None] * len(spans) for name in LEDGER}
     columns |= {"dataset_id": [f"d{i}" for i in range(len(spans))], "sources_json": ['["one file"]'] * len(spans)}
     columns |= {name: [span[i] for span in spans] for i, name in enumerate(MarketWindow._fields)}
-    found = Trials(pl.DataFrame(columns, schema=LEDGER))
+    found = Trials(pl.LazyFrame(columns, schema=LEDGER))
     same = [{i} for i in range(len(spans))]
     for _ in spans:
         for i, (root, start, end) in enumerate(spans):

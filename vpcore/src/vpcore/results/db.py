@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 from polars.exceptions import ComputeError
@@ -30,6 +30,8 @@ from vpcore.results.writer import TABLES, meta_frame, new_batch_id, table_folder
 
 if TYPE_CHECKING:
     from vpcore.signal import InstalledCode
+
+T = TypeVar("T")
 
 _VERSION = re.compile(r"v(\d+)\Z")
 
@@ -99,12 +101,16 @@ class ResultsDB:
 
     def read(self, query: Callable[[], pl.LazyFrame]) -> pl.DataFrame:
         """Build a lazy frame and collect it; once more if a part vanished meanwhile (another process compacts)."""
+        return self._again(lambda: query().collect())
+
+    @staticmethod
+    def _again(read: Callable[[], T]) -> T:
         try:
-            return query().collect()
+            return read()
         except (FileNotFoundError, ComputeError) as error:
             if isinstance(error, ComputeError) and "No such file" not in str(error):
                 raise
-            return query().collect()
+            return read()
 
     # -- lazy frames ---------------------------------------------------------------------------------------------------
 
@@ -342,17 +348,17 @@ class ResultsDB:
     def trials(self) -> Trials:
         """Return every trial ever evaluated: those of the ledger, and those of stored rows that it lacks."""
 
-        def query() -> pl.LazyFrame:
+        def query() -> Trials:
             found = self.ledger.rows()
             runs, meta = self._scan("runs"), self._scan("runs_meta")
             lacking = meta.filter(~pl.col("batch_id").is_in(self.ledger.parts())).collect()
             if lacking.height:
                 stored = runs.filter(pl.col("batch_id").is_in(lacking["batch_id"].unique().to_list()))
                 rows = stored.select("run_id", "batch_id", *TRIAL_KEY, "trades_digest").collect()
-                found = pl.concat([found, ledger_rows(lacking, rows)])
-            return found.lazy()
+                found = pl.concat([found, ledger_rows(lacking, rows).lazy()])
+            return Trials(found)
 
-        return Trials(self.read(query))
+        return self._again(query)
 
     # -- canonical read ------------------------------------------------------------------------------------------------
 

@@ -99,10 +99,10 @@ class Ledger:
         """Return the names of the stored parts."""
         return [path.stem.removeprefix("part-") for path in self._files()]
 
-    def rows(self) -> pl.DataFrame:
+    def rows(self) -> pl.LazyFrame:
         """Return every stored row."""
         parts = self._files()
-        return pl.read_parquet(parts, glob=False, schema=LEDGER) if parts else pl.DataFrame(schema=LEDGER)
+        return pl.scan_parquet(parts, glob=False, schema=LEDGER) if parts else pl.LazyFrame(schema=LEDGER)
 
 
 class Trials:
@@ -110,7 +110,7 @@ class Trials:
 
     Parameters
     ----------
-    rows : DataFrame
+    rows : LazyFrame
         Rows of `LEDGER`, repeated ones too.
 
     Notes
@@ -121,12 +121,18 @@ class Trials:
     experiment; a resumed run belongs to it.
     """
 
-    def __init__(self, rows: pl.DataFrame) -> None:
-        newest = rows.sort(pl.col("trades_digest").is_not_null(), "finished_utc", descending=True, nulls_last=True)
-        kept = newest.unique(_TRIAL, keep="first", maintain_order=True)
-        known = pl.concat_str(*_TRIAL, separator=" ", ignore_nulls=True)
-        self._trials = kept.select(*_TRIAL, trades=pl.col("trades_digest").fill_null(known))
-        self._began = rows.group_by("dataset_id", *_BATCH).agg(pl.col("started_utc").min())
+    def __init__(self, rows: pl.LazyFrame) -> None:
+        # By 64-bit hashes: a million rows of strings take a second to sort, and only numbers of rows are asked for.
+        trial, combination = (pl.struct(names).hash() for names in (_TRIAL, _TRIAL[1:]))
+        kept = rows.select(
+            "dataset_id", "finished_utc", trial.alias("trial"), combination.alias("combination"),
+            pl.when(pl.col("trades_digest").is_not_null()).then(pl.col("trades_digest").hash()).alias("trades"),
+        ).collect()  # fmt: skip
+        if kept["trial"].n_unique() < kept.height:
+            kept = kept.sort(pl.col("trades").is_not_null(), "finished_utc", descending=True, nulls_last=True)
+            kept = kept.unique("trial", keep="first", maintain_order=True)
+        self._trials = kept.select("dataset_id", "combination", trades=pl.coalesce("trades", "trial"))
+        self._began = rows.group_by("dataset_id", *_BATCH).agg(pl.col("started_utc").min()).collect()
         self._market = _markets(rows)
 
     def market(self, dataset_id: str) -> list[str]:
@@ -141,7 +147,7 @@ class Trials:
     def count_joint(self, dataset_ids: Sequence[str]) -> int:
         """Return the number of distinct trials on several sessions; one combination is one trial for all of them."""
         own = self._trials.filter(pl.col("dataset_id").is_in(list(dataset_ids))).sort("dataset_id")
-        together = own.group_by("settings", *TRIAL_KEY, maintain_order=True).agg("trades")["trades"]
+        together = own.group_by("combination", maintain_order=True).agg(pl.col("trades").cast(pl.String))["trades"]
         others = sorted({other for name in dataset_ids for other in self.market(name)} - {*dataset_ids})
         rest = self._trials.filter(pl.col("dataset_id").is_in(others))["trades"]
         return together.list.join(" ").n_unique() + rest.n_unique()
@@ -156,12 +162,12 @@ class Trials:
         return (first["experiment_name"], first["config_hash"]) == (experiment, config_hash)
 
 
-def _markets(rows: pl.DataFrame) -> dict[str, set[str]]:
+def _markets(rows: pl.LazyFrame) -> dict[str, set[str]]:
     """Return the datasets of the market of each dataset."""
     window: dict[str, tuple[str, int, int]] = {}
     files: dict[str, set[str]] = {}
     columns = ("dataset_id", "sources_json", "root", "start_ns", "end_ns")
-    for name, sources, root, start, end in rows.select(columns).unique().sort(columns).iter_rows():
+    for name, sources, root, start, end in rows.select(columns).unique().sort(columns).collect().iter_rows():
         files.setdefault(name, set()).update(json.loads(sources or "[]"))
         if root is not None:
             window[name] = (root, start, end)
