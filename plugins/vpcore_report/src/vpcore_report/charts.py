@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import matplotlib.dates
@@ -25,6 +26,9 @@ from vpcore_report.chart_data import (
 from vpcore_report.style import ACCENT, INK, LONG, MUTED, NEUTRAL, SHADES, SHORT, SMALL, WIDTH, legend_above
 
 _OUTCOME_COLOURS = {1: LONG, -1: SHORT, 0: NEUTRAL}
+_MOST_DATES = 6
+"""Dates below an equity curve; more sessions have a line each, and some of them a date."""
+
 _MOST_NUMBERS = 400
 """Cells of a pivot up to which each shows its number."""
 
@@ -84,6 +88,7 @@ def equity(figure: Figure, data: Equity) -> None:
         for begin in data.begins:
             axes.axvline(begin + 0.5, color=MUTED, linewidth=0.8, linestyle=":")
         at = [begin for begin in data.begins if begin < len(data.times)]
+        at = at[:: math.ceil(len(at) / _MOST_DATES)]
         axes.set_xticks([begin + 1 for begin in at], [f"{data.times[begin]:%Y-%m-%d %H:%M}" for begin in at])
         axes.set_xlabel(f"trades in order of exit; dotted: a session begins ({zone})")
     else:
