@@ -189,8 +189,8 @@ def gate_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int
         found.append(f"{name} was not held against random entry (eval.null_draws is 0): it has no p_adj.")
     elif row["p_adj"] > LEVEL:
         found.append(
-            f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: of "
-            f"{evidence.n_adjusted} trials on pure noise, that share of times one does as well."
+            f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: on pure noise, the "
+            f"best of {evidence.n_adjusted} trials does as well in {_percent(row['p_adj'])} of cases."
         )
     return found
 
