@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from vpcore.errors import CausalityError
 from vpcore.experiment.run import run_experiment
+from vpcore.generation.generate import generate
 from vpcore.signal.conformance.files import only_declared_files
 from vpcore.workspace import Workspace
 
@@ -45,15 +47,12 @@ def test_a_run_refuses(
     answers = tmp_path / "answers.npy"
     np.save(answers, np.random.default_rng(1).normal(size=100_000))
     monkeypatch.setenv("VP_ANSWERS", str(answers))
-    run_experiment(workspace, "sweep", executor="serial")
+    generate(workspace, workspace.experiment("sweep").to_harness_config().pipeline)
     (bins,) = workspace.datasets_dir.glob("*/bins.parquet")
     monkeypatch.setenv("VP_BINS", str(bins))
-    before = workspace.results.query_runs().height
-    workspace.results.root.rename(tmp_path / "before")
     found = failures(workspace, edit, signal)
-    assert before == 40
     for error in found:
-        assert pytest.importorskip("re").search(said, error), error
+        assert re.search(said, error), error
 
 
 def test_a_signal_code_streams_a_dataset_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
