@@ -28,6 +28,7 @@ _SPECS: dict[str, tuple[str, type[BaseModel]]] = {
 
 _UNIT_OF_SUFFIX = {"_ms": "ms", "_ns": "ns", "_bins": "bins", "_ticks": "ticks"}
 _UNITS = {
+    "parallel.timeout_seconds": "s",
     "tick_size": "points",
     "multiplier": "currency per point",
     "pipeline.tau_velocity": "s",
