@@ -117,7 +117,9 @@ def test_a_stamp_that_cannot_be_read_or_written_is_done_without(workspace, made,
         ({"invalid_bins": 5}, []),
         (
             {"invalid_bins": 92, "crossed_events": 1234, "bad_book_spans": 2},
-            [r"92.0% of the bins are invalid: the book was crossed after 1,234 events, the feed called .* 2 times"],
+            [
+                r"92.0% of the bins are invalid. Since the files began: the book was crossed after 1,234 events, the feed called .* 2 times"
+            ],
         ),
         ({"invalid_bins": 100}, ["No bin of the dataset is valid: at the end of every bin the book was crossed"]),
         (
@@ -163,6 +165,6 @@ def test_stretches_without_an_event_are_named():
     counts[2000 : 2000 + minute + 1] = 0
     (text,) = closed_stretches(counts, START_NS, 10**8)
     assert text.count(" to ") == 3
-    assert "and 1 shorter ones" in text
+    assert "and 1 shorter one." in text
     (text,) = closed_stretches(np.zeros(601, np.int64), START_NS, 10**8)
     assert "2023-11-14 22:13:20 to 2023-11-14 22:14:20.1" in text

@@ -64,6 +64,23 @@ def test_a_repeated_stretch_that_begins_with_a_snapshot_cannot_be_left_out(tmp_p
             _read(made, path, chunk=chunk, repeated="drop")
 
 
+def test_a_later_file_begins_with_its_own_book(tmp_path, made):
+    """The first file ends inside the repeated stretch: the snapshot of the second one is none of it."""
+    start = made.DAY0 + made.DAY
+    first, second = made.records(40), made.records(20, start)
+    second["flags"][:5] |= F_SNAPSHOT
+    second["ts_recv"][:5] = made.DAY0
+    paths = [
+        made.put(tmp_path / "1.dbn", made.metadata(), np.concatenate([first, first[20:30]])),
+        made.put(tmp_path / "2.dbn", made.metadata(start_ns=start, end_ns=start + made.DAY), second),
+    ]
+    request = SourceRequest("SYM", made.DAY0, start + made.DAY, files=tuple(paths))
+    with Prepared(DbnSource().open(request), repeated="drop") as stream:
+        found = np.concatenate([chunk.records.copy() for chunk in stream])
+        assert any("10 records" in text and "read once" in text for text in stream.warnings)
+    assert found.tobytes() == np.concatenate([first, second]).tobytes()
+
+
 @pytest.mark.parametrize("case", ["within a second", "another instrument", "a snapshot", "a bad time"])
 def test_what_is_no_repetition(tmp_path, made, case):
     records = made.records(10)
@@ -121,7 +138,8 @@ def test_events_by_sequence_have_the_flags_of_whole_events(tape, noise):
     rest = events.flush()
     got += [] if rest is None else [rest]
     assert events.flush() is None
-    assert np.concatenate(got).tobytes() == wanted.tobytes()
+    found = np.concatenate(got)
+    assert found[found["instrument_id"] == OWN].tobytes() == wanted[wanted["instrument_id"] == OWN].tobytes()
 
 
 def test_the_chunks_of_events_by_sequence_keep_their_places(tmp_path, made):
@@ -134,6 +152,17 @@ def test_the_chunks_of_events_by_sequence_keep_their_places(tmp_path, made):
         assert (found["flags"] & F_LAST != 0).tolist() == [i % 3 == 2 or i == 49 for i in range(50)]
         for first, part in parts:
             assert (part["order_id"] == records["order_id"][first : first + len(part)]).all()
+
+
+def test_records_of_others_do_not_wait_with_a_quiet_instrument(made):
+    """Of a file of many instruments, what comes between two records of a quiet one is no event of its own."""
+    own, others = made.records(1), made.records(60_000, instrument=OTHER)
+    events = SequenceEvents()
+    assert len(events.feed(np.concatenate([own, others]), OWN)) == 0
+    for _ in range(3):
+        events.feed(others, OWN)
+        assert events.n_held == 1
+    assert events.flush().tobytes() == own.tobytes()
 
 
 def test_an_endless_event_is_refused(made):

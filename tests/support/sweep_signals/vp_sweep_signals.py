@@ -118,19 +118,11 @@ class Ahead(_Base):
         return SignalResult(values, "value")
 
 
-class LateAhead(_Base):
+class LateAhead(Ahead):
     """Looks one bin ahead in batch, on sessions that are longer than those of the conformance checks."""
 
-    columns = ("pressure",)
-
-    def step(self, state: Any, frame: Any) -> float:
-        return self.pulse(state, frame["pressure"])
-
     def compute(self, dataset: Any) -> SignalResult:
-        values = super().compute(dataset).values
-        if dataset.n_bins > FAR:
-            values[:-1] = np.where(dataset.valid[:-1] & dataset.valid[1:], values[1:], values[:-1])
-        return SignalResult(values, "value")
+        return super().compute(dataset) if dataset.n_bins > FAR else _Base.compute(self, dataset)
 
 
 class Answers(_Base):

@@ -253,9 +253,9 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
         lines.append(
             f"{n_trials} trials were made on {dataset_id} and datasets of the same market: the best row is partly luck."
         )
-        later = listed({about.experiment for about in shown.values() if about.dataset_id == dataset_id and about.later})
-        if later != "none":
-            lines.append(f"{later} came after a look at this market: p_adj counts all its trials.")
+        later = {about.experiment for about in shown.values() if about.dataset_id == dataset_id and about.later}
+        if later:
+            lines.append(f"{listed(later)} came after a look at this market: p_adj counts all its trials.")
         for name, about in shown.items():
             overfit = overfitting(
                 about, board.frame.select("family", "net_pnl_ticks").filter(board.frame["family"] == name)

@@ -60,7 +60,8 @@ _IN_TABLE = frozenset(
 LEGEND = (
     "net: net PnL per trade after costs; mean: the same trades from mid to mid without costs; both in ticks. "
     "p_random: share of random entries (the same trades shifted in time) with at least this net PnL. "
-    "p_adj: share of random times at which the best row of the experiment does as well. "
+    "p_adj: share of random times at which the best row of the experiment does as well; of a later experiment on the "
+    "market and of a search, the chance that the best of all its n_trials random trials does. "
     "q_random: expected share of rows no better than random among the rows with this p_random or a lower one. "
     "dsr: probability that the row is better than the best of n_trials lucky rows. "
     "resolved: take-profit rate of the trades that reached a barrier, to compare with breakeven and driftless. Its "

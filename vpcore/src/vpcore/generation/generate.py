@@ -267,7 +267,7 @@ def data_warnings(quality: Mapping[str, Any], total: int, event_counts: npt.NDAr
             why = "no book ever arrived. To build one from what comes, set capture.cold_book: build"
         warnings.append(f"No bin of the dataset is valid: {why}.")
     elif share > INVALID_SHARE:
-        warnings.append(f"{share:.1%} of the bins are invalid: {_why_invalid(quality, cold)}.")
+        warnings.append(f"{share:.1%} of the bins are invalid. Since the files began: {_why_invalid(quality, cold)}.")
     rate = quality.get("unknown_order_rate") or 0.0
     if rate >= UNKNOWN_RATE:
         why = "records are missing or out of order"
@@ -325,7 +325,8 @@ def closed_stretches(event_counts: npt.NDArray[np.int64], start_ns: int, width_n
         f"{utc(start_ns + int(busy[i] + 1) * width_ns)} to {utc(start_ns + int(busy[i + 1]) * width_ns)}"
         for i in longest
     ]
-    more = f" and {len(closed) - len(spans)} shorter ones" if len(closed) > len(spans) else ""
+    n_more = len(closed) - len(spans)
+    more = f" and {n_more} shorter one{'s' if n_more > 1 else ''}" if n_more else ""
     return [
         f"No event came for a minute or more: {'; '.join(spans)}{more}. The market was closed, or records are missing."
     ]

@@ -96,8 +96,8 @@ def promote(
         Short name of a row, or a prefix, as `compare` prints it; `run_id` is then optional. By default the best row of
         the run, or of the experiment, by the experiment's `select`; of tied rows the first by key.
     force : bool
-        Override the gate: too few trades, an interval of the net PnL that reaches down to 0, a `p_adj` above 0.05, a
-        cold start. Requires `why`. Causality and streaming parity always hold.
+        Override the gate: mid prices, no fee, too few trades, an interval of the net PnL that reaches down to 0, a
+        `p_adj` above 0.05, a cold start. Requires `why`. Causality and streaming parity always hold.
     why, who : str, optional
         For the audit.
 

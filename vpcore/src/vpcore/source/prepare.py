@@ -34,7 +34,8 @@ class SequenceEvents:
     """Sets `F_LAST` at the last of consecutive records with equal ``ts_event`` and ``sequence``, whatever it was.
 
     For feeds that set the flag on the trade, the fill and the cancel of one event alike. The records of the last event
-    wait for the next record, which tells that the event is over. Snapshots and clears keep their flags.
+    wait for the next record, which tells that the event is over. Snapshots and clears keep their flags. Records of
+    other instruments do not wait: those behind the beginning of the last event are left out.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class SequenceEvents:
         Parameters
         ----------
         records : MBO_DTYPE[n]
-            In file order; records of other instruments are passed on.
+            In file order.
         instrument_id : int
             The instrument whose events are told apart.
 
@@ -76,7 +77,7 @@ class SequenceEvents:
             return found
         begins = np.flatnonzero(last[:-1])
         first = int(own[begins[-1] + 1]) if len(begins) else int(own[0])
-        self._held = found[first:]
+        self._held = found[own[own >= first]]
         if len(self._held) > MOST_EVENT_RECORDS:
             raise SourceError(
                 f"More than {MOST_EVENT_RECORDS:,} consecutive records have the time of event and sequence number of "
@@ -113,6 +114,7 @@ class Prepared(RecordStream):
         self._stream, self._events, self._repeated = stream, events, repeated
         self._reached = 0  # the latest usable receive time outside snapshots
         self._from_snapshot = False
+        self._file = 0
         self._dropping: tuple[int, int] | None = None  # records and first time of the stretch that is being left out
         self.files = stream.files
         self.bytes_total = stream.bytes_total
@@ -155,6 +157,9 @@ class Prepared(RecordStream):
         at = 0  # position in `own`
         start = 0  # position in `records`
         while True:
+            if self._dropping is not None and chunk.file_index != self._file:
+                self._say_dropped()  # a later file begins with a book of its own
+            self._file = chunk.file_index
             if self._dropping is not None:
                 past = np.flatnonzero(times[at:] > self._reached)
                 stop = at + int(past[0]) if len(past) else len(own)

@@ -144,7 +144,7 @@ def exact_p(ring: Ring, entries: npt.NDArray[np.int64], sides: npt.NDArray[np.in
 
     Notes
     -----
-    Cost: about one nanosecond per trade and rotation; 20 ms for 500 trades in an hour of bins of 100 ms.
+    Cost: one or two nanoseconds per trade and rotation; 30 ms for 500 trades in an hour of bins of 100 ms.
     """
     places, rows = _on_ring(ring, entries, sides)
     observed = ring.net[rows, places].sum(dtype=np.int64)

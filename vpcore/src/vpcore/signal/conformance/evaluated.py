@@ -111,8 +111,8 @@ def require_streamed(signal: Signal, data: SignalData, values: _Values, rules: T
     other = values_of(signal, whole.disturbed(0, 1), rules, name).values
     if _moves_alike(values, other) >= ALIKE:
         raise CausalityError(
-            f"Signal '{name}' gives the values of this dataset for other data too: they come from somewhere else than "
-            "the columns that it declares."
+            f"Signal '{name}' gives the values of this dataset for other data too: they come from the clock, or from "
+            "somewhere else than the columns that it declares."
         )
 
 

@@ -26,7 +26,8 @@ def only_declared_files(signal: Signal, name: str) -> Iterator[None]:
     """Refuse a signal that opens a file, a connection or a process while it computes.
 
     Allowed are the interpreter, installed packages, compiled code, and the signal's `data_files`. Python reports the
-    files that Python code opens; a library that opens them in its own compiled code goes unseen.
+    files that Python code opens. What a library opens in its own compiled code, or a signal in a thread of its own,
+    goes unseen.
 
     Raises
     ------
@@ -80,5 +81,5 @@ def _allowed() -> tuple[str, ...]:
     """Return the beginnings of allowed paths: interpreter and installed packages, compiled code, the system."""
     caches = [writable_cache("vpcore-kernels"), os.environ.get("NUMBA_CACHE_DIR")]
     roots = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *map(str, filter(None, caches))}
-    system = ("/proc/", "/sys/", "/dev/", "/usr/", "/lib", "/etc/")
+    system = ("/proc/", "/sys/", "/dev/", "/usr/", "/lib/", "/lib32/", "/lib64/", "/etc/")
     return (*(os.path.join(os.path.realpath(root), "") for root in sorted(roots)), *system)
