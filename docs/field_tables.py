@@ -31,6 +31,8 @@ _UNITS = {
     "parallel.timeout_seconds": "s",
     "tick_size": "points",
     "multiplier": "currency per point",
+    "fee_per_side": "currency",
+    "reserve.confirmations": "rows",
     "pipeline.tau_velocity": "s",
     "pipeline.tau_acceleration": "s",
     "pipeline.tau_jerk": "s",

@@ -128,11 +128,11 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 
 def test_the_public_api_is_pinned() -> None:
     assert vpcore.__all__ == [
-        "Audit", "BackgroundFit", "CausalityError", "Component", "ConfigError", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
+        "Audit", "BackgroundFit", "CausalityError", "Component", "ConfigError", "Confirmation", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
         "Evaluation", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "Promotion", "RankedRow",
         "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
-        "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "evaluate", "generate", "hookimpl", "leaderboard",
+        "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "confirm", "evaluate", "generate", "hookimpl", "leaderboard",
         "promote", "run", "score", "score_dataset", "trades",
     ]  # fmt: skip
 
@@ -204,7 +204,7 @@ def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:
     without = {field.name for field in numbers if not field.unit}
     assert without == {
         *(f"pipeline.c{i}" for i in range(1, 8)), "scoring.derivative_weights", "scoring.tanh_scale", "scoring.threshold_neutral",
-        "eval.thresholds", "eval.threshold_quantiles", "eval.seed", "eval.splits.test_share", "sweep.sample.seed",
+        "eval.thresholds", "eval.threshold_quantiles", "eval.seed", "eval.splits.test_share", "reserve.share", "sweep.sample.seed",
     }  # fmt: skip
 
 

@@ -170,7 +170,7 @@ def test_a_change_of_the_evaluation_is_a_family_of_its_own(ask: Asker, edit: Cal
     edit()
     run_experiment(ask.workspace, "sweep")
     before = vpcore.leaderboard(ask.workspace, "sweep")
-    edit(("max_hold_bins: 50", "max_hold_bins: 50, fee_ticks: 1.0"))
+    edit(("fee_ticks: 0", "fee_ticks: 1.0"))
     run_experiment(ask.workspace, "sweep")
     after = vpcore.leaderboard(ask.workspace, "sweep")
     assert ([about.n_rows for about in after.evidence.values()], after.frame.height) == ([40], 40)

@@ -39,7 +39,7 @@ EXPERIMENT = """
 name: pinned
 serving: pinned
 signals: [ads, erd, ofi]
-eval: {tp_ticks: [2, 4], sl_ticks: [3], max_hold_bins: 300, cooldown_bins: [5, 20], null_draws: 199, bootstrap_draws: 199, splits: {method: walk_forward}}
+eval: {tp_ticks: [2, 4], sl_ticks: [3], max_hold_bins: 300, cooldown_bins: [5, 20], fee_ticks: 0, null_draws: 199, bootstrap_draws: 199, splits: {method: walk_forward}}
 select: {metric: net_pnl_ticks, min_signals: 1}
 parallel: {executor: serial}
 """

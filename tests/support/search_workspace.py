@@ -19,7 +19,7 @@ SPEC = """\
 name: {name}
 serving: base
 signals: [wave, scored, plain]
-eval: {{{splits}tp_ticks: [30], sl_ticks: [30], max_hold_bins: 24, warmup_bins: 60, cooldown_bins: [5, 20],
+eval: {{{splits}tp_ticks: [30], sl_ticks: [30], max_hold_bins: 24, warmup_bins: 60, fee_ticks: 0, cooldown_bins: [5, 20],
        null_draws: 0, bootstrap_draws: 0}}
 select: {{metric: net_pnl_ticks, min_signals: 5}}
 sweep:

@@ -35,7 +35,7 @@ EXPERIMENT = """\
 name: sweep
 serving: base
 signals: [plain, scored]
-eval: {tp_ticks: [2, 4], sl_ticks: [6], max_hold_bins: 50, warmup_bins: 60, cooldown_bins: [5, 20]}
+eval: {tp_ticks: [2, 4], sl_ticks: [6], max_hold_bins: 50, warmup_bins: 60, cooldown_bins: [5, 20], fee_ticks: 0}
 sweep:
   scoring: {tanh_scale: [2.0, 3.0]}
   per_signal: {plain: {gain: [1, 2, 3]}}

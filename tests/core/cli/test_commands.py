@@ -399,7 +399,19 @@ def test_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     schema = json.loads(capsys.readouterr().out)
     assert schema["additionalProperties"] is False
     wanted = (
-        *("name", "serving", "pipelines", "dates", "signals", "eval", "select", "sweep", "parallel", "tracking"),
+        *(
+            "name",
+            "serving",
+            "pipelines",
+            "dates",
+            "signals",
+            "eval",
+            "reserve",
+            "select",
+            "sweep",
+            "parallel",
+            "tracking",
+        ),
         "diagnostics",
     )
     assert set(wanted) == set(schema["properties"])

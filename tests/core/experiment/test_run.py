@@ -60,7 +60,7 @@ def test_a_run_id_holds_what_decides_and_nothing_else(workspace: Workspace, edit
     assert ids(("tp_ticks: [2, 4]", "tp_ticks: [3]"), ("cooldown_bins: [5, 20]", "cooldown_bins: [7]")) == first
     assert ids(("executor: serial", "executor: local")) == first
     assert ids(("gain: [1, 2, 3]", "gain: [1.0, 2, 3]")) == first
-    for change in (("max_hold_bins: 50", "max_hold_bins: 51"), ("eval: {", "eval: {fee_ticks: 0.5, ")):
+    for change in (("max_hold_bins: 50", "max_hold_bins: 51"), ("fee_ticks: 0", "fee_ticks: 0.5")):
         assert not ids(change) & first
     assert not ids(sources="cd" * 32) & first
     plain_only = ids(("tanh_scale: [2.0, 3.0]", "tanh_scale: [4.0]")) & first

@@ -110,6 +110,7 @@ def test_compare_shows_both_figures(proven: Workspace, edit: Edit, call: Call) -
 
 def test_the_gate_asks_for_the_choice_and_that_it_pays(proven: Workspace, edit: Edit, call: Call) -> None:
     splits(edit, "method: holdout")
+    (proven.configs / "workspace.yaml").write_text("promotion: {require: proven}\n")
     run_experiment(proven, "cut")
     rows = json.loads(call("compare", "cut", "--json", "--limit", "100")[0])["rows"]
     best, other = rows[0], rows[3]

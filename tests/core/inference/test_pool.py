@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -86,17 +85,6 @@ def members(n_rows: int, ids: tuple[str, ...] = IDS, quantile: float | None = No
 
 
 @pytest.fixture
-def datasets() -> Any:
-    lengths = {"ES_1": 3100, "ES_2": 6100, "ES_3": 3100}
-    return SimpleNamespace(
-        exists=lambda name: name in lengths,
-        open=lambda name: SimpleNamespace(
-            cell_width_ns=WIDTH, valid=np.ones(lengths[name], bool), bin=lambda _: np.ones(lengths[name], int)
-        ),
-    )
-
-
-@pytest.fixture
 def db(tmp_path: Path) -> ResultsDB:
     return ResultsDB(tmp_path / "results")
 
@@ -132,17 +120,22 @@ def test_moments_are_those_of_all_trades(sessions: list[list[int]]) -> None:
             assert found[name] == pytest.approx(value / scale, rel=1e-6, abs=1e-9), name
 
 
-def test_rows_of_three_sessions_are_one_row(db: ResultsDB, datasets: Any) -> None:
+def test_rows_of_three_sessions_are_one_row(db: ResultsDB) -> None:
     rng = np.random.default_rng(1)
     sizes = {"ES_1": (30, 4), "ES_2": (50, 0), "ES_3": (1, 20)}
     made = {
         name: [
-            {**figures_of(rng.integers(-8, 9, n), n // 3, rng.normal(size=2)), "p_random": p, "max_concurrent": i}
+            {
+                **figures_of(rng.integers(-8, 9, n), n // 3, rng.normal(size=2)),
+                "p_random": p,
+                "max_concurrent": i,
+                "open_bins": 3000,
+            }
             for i, (n, p) in enumerate(zip(sizes[name], (0.03, 0.5), strict=True))
         ]
         for name in IDS
     }
-    found, n_incomplete = pool(store(db, made), members(2), datasets)
+    found, n_incomplete = pool(store(db, made), members(2), WIDTH)
     assert (found.height, n_incomplete) == (2, 0)
     first, second = found.to_dicts()
     assert (first["n_signals"], second["n_signals"]) == (81, 24)
@@ -159,7 +152,7 @@ def test_rows_of_three_sessions_are_one_row(db: ResultsDB, datasets: Any) -> Non
     hits = 10 + 16 + 0
     assert first["tp_rate"] == pytest.approx(hits / 81)
     assert (first["tp_rate_lo"], first["tp_rate_hi"]) == pytest.approx(tuple(float(x) for x in wilson(hits, 81)))
-    assert first["events_per_hour"] == pytest.approx(81 / ((3000 + 6000 + 3000) * 0.1 / 3600))
+    assert first["events_per_hour"] == pytest.approx(81 / ((3 * 3000) * 0.1 / 3600))
     assert second["max_concurrent"] == 1
     assert first["finished_utc"] == NOW
     # The interval: distances from the means add up as variances do; a session with one trade has that of a trade.
@@ -179,10 +172,10 @@ def test_rows_of_three_sessions_are_one_row(db: ResultsDB, datasets: Any) -> Non
     )
 
 
-def test_combinations_are_weighed_in_their_joint_draws(db: ResultsDB, datasets: Any) -> None:
+def test_combinations_are_weighed_in_their_joint_draws(db: ResultsDB) -> None:
     rng = np.random.default_rng(2)
     made = {name: [figures_of(rng.integers(-8, 11, 30), 5, np.zeros(2)) for _ in range(5)] for name in IDS}
-    rows, _ = pool(store(db, made), members(5), datasets)
+    rows, _ = pool(store(db, made), members(5), WIDTH)
     weighed, evidence = evidence_by_dataset(db, rows, min_trades=5)
     scores = standardised(sum(np.stack([row["rotated_net"] for row in made[name]]).astype(int) for name in IDS))
     np.testing.assert_array_equal(weighed["p_adj"], step_down(scores[:, 0], scores[:, 1:]))
@@ -191,26 +184,26 @@ def test_combinations_are_weighed_in_their_joint_draws(db: ResultsDB, datasets: 
     assert about.n_rows == 5
 
 
-def test_of_sessions_with_more_and_fewer_draws_those_count_that_all_have(db: ResultsDB, datasets: Any) -> None:
+def test_of_sessions_with_more_and_fewer_draws_those_count_that_all_have(db: ResultsDB) -> None:
     some = np.array([4, 5, -1])
     made = {
         name: [{**figures_of(some, 1, np.zeros(1)), "rotated_net": rotations(some, draws)}]
         for name, draws in zip(IDS, (299, 99, 199), strict=True)
     }
-    row = pool(store(db, made), members(1), datasets)[0].row(0, named=True)
+    row = pool(store(db, made), members(1), WIDTH)[0].row(0, named=True)
     together = sum(made[name][0]["rotated_net"][:100].astype(int) for name in IDS)
     assert row["rotated_net"] == together.tolist()
     assert row["p_random"] == p_random(together)
 
 
-def test_a_trial_on_three_sessions_is_one_trial(db: ResultsDB, datasets: Any) -> None:
+def test_a_trial_on_three_sessions_is_one_trial(db: ResultsDB) -> None:
     rng = np.random.default_rng(3)
 
     def some(n: int) -> list[dict[str, Any]]:
         return [{**figures_of(rng.integers(-8, 9, 30), 5, rng.normal(size=2)), "p_random": 0.1} for _ in range(n)]
 
     rows = store(db, {name: some(4) for name in IDS})
-    pooled, _ = pool(rows, members(4), datasets)
+    pooled, _ = pool(rows, members(4), WIDTH)
     _, evidence = evidence_by_dataset(db, pooled, min_trades=5)
     assert evidence["ES_1 + ES_2 + ES_3"].n_trials == 4
     db.write(
@@ -224,30 +217,30 @@ def test_a_trial_on_three_sessions_is_one_trial(db: ResultsDB, datasets: Any) ->
     assert single["ES_2"].n_trials == 4 + 3
 
 
-def test_combinations_that_lack_a_session_are_left_out_and_counted(db: ResultsDB, datasets: Any) -> None:
+def test_combinations_that_lack_a_session_are_left_out_and_counted(db: ResultsDB) -> None:
     rng = np.random.default_rng(4)
     made = {
         name: [figures_of(rng.integers(-8, 9, 9), 2, rng.normal(size=2)) for _ in range(n)]
         for name, n in (("ES_1", 3), ("ES_2", 2), ("ES_3", 3))
     }
-    found, n_incomplete = pool(store(db, made), members(3), datasets)
+    found, n_incomplete = pool(store(db, made), members(3), WIDTH)
     assert (found.height, n_incomplete) == (2, 1)
-    nothing, n_incomplete = pool(db.query_runs(run_id=["none"], blocks=True), members(3), datasets)
+    nothing, n_incomplete = pool(db.query_runs(run_id=["none"], blocks=True), members(3), WIDTH)
     assert (nothing.height, n_incomplete) == (0, 3)
     assert nothing.columns == found.columns
     weighed, evidence = evidence_by_dataset(db, nothing, min_trades=5)
     assert (weighed.height, evidence) == (0, {})
 
 
-def test_without_draws_there_is_no_interval_and_no_p(db: ResultsDB, datasets: Any) -> None:
+def test_without_draws_there_is_no_interval_and_no_p(db: ResultsDB) -> None:
     none = {"net_pnl_lo": np.nan, "net_pnl_hi": np.nan, "rotated_net": np.zeros(0, int)}
     made = {name: [{**figures_of(np.array([2, -1, 4]), 1, np.ones(2)), **none}] for name in IDS}
-    row = pool(store(db, made), members(1), datasets)[0].row(0, named=True)
+    row = pool(store(db, made), members(1), WIDTH)[0].row(0, named=True)
     assert (row["net_pnl_lo"], row["net_pnl_hi"], row["p_random"]) == (None, None, None)
     assert row["net_pnl_sd"] is not None
 
 
-def test_the_combined_p_is_uniform_on_noise(db: ResultsDB, datasets: Any) -> None:
+def test_the_combined_p_is_uniform_on_noise(db: ResultsDB) -> None:
     """On sessions of different sizes and skewness the sums reject as often as they say."""
     rng = np.random.default_rng(5)
     n = 2000
@@ -267,18 +260,18 @@ def test_the_combined_p_is_uniform_on_noise(db: ResultsDB, datasets: Any) -> Non
             strict=True,
         )
     }
-    p = pool(store(db, made), members(n), datasets)[0]["p_random"].to_numpy()
+    p = pool(store(db, made), members(n), WIDTH)[0]["p_random"].to_numpy()
     for level in (0.01, 0.05, 0.1, 0.5):
         assert np.mean(p <= level) == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / n) + 0.005)
     assert 0.0 < p.min() < p.max() <= 1.0
 
 
-def test_the_digest_of_a_pooled_row_is_one_of_its_sessions_digests(db: ResultsDB, datasets: Any) -> None:
+def test_the_digest_of_a_pooled_row_is_one_of_its_sessions_digests(db: ResultsDB) -> None:
     def pooled(*of_rows: tuple[str, str, str]) -> list[str]:
         own = ResultsDB(db.root / "-".join(sum(of_rows, ())))
         figures = figures_of(np.array([1, 2, 3]), 1, np.ones(2))
         made = {name: [{**figures, "trades_digest": digests[i]} for digests in of_rows] for i, name in enumerate(IDS)}
-        return pool(store(own, made), members(len(of_rows)), datasets)[0]["trades_digest"].to_list()
+        return pool(store(own, made), members(len(of_rows)), WIDTH)[0]["trades_digest"].to_list()
 
     one, other, again, swapped = pooled(("a", "b", "c"), ("a", "b", "d"), ("a", "b", "c"), ("b", "a", "c"))
     assert one == again

@@ -81,6 +81,9 @@ class World:
         path = self.workspace.configs / kind / f"{spec['name']}.yaml"
         path.write_text(yaml.safe_dump({**spec, **changes}))
 
+    def require_proven(self) -> None:
+        (self.workspace.configs / "workspace.yaml").write_text("promotion: {require: proven}\n")
+
     @property
     def config(self):
         return self.workspace.experiment("sweep").to_harness_config()

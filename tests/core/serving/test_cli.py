@@ -68,6 +68,7 @@ def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
 
 
 def test_refused(vp, world):
+    world.require_proven()
     run = world.run()
     world.store(run, n_signals=1)
     row = world.workspace.results.query_runs(run_id=[run.run_id])["row"][0]
@@ -75,4 +76,4 @@ def test_refused(vp, world):
         vp("promote", "sweep", "--run-id", run.run_id, "--alias", "prod", "--row", row)
     assert refused.value.exit_code == 1
     done = vp("promote", "sweep", "--run-id", run.run_id, "--alias", "prod", "--row", row, "--force", "--why", "test")
-    assert "Overridden by --force: row" in done.stderr
+    assert "Overridden by --force: 'sweep' kept no data back" in done.stderr

@@ -64,7 +64,9 @@ def test_the_best_row_is_published(world):
     assert evidence.summary.startswith(
         f"Row {evidence.row} beats random entry, survives {n} trials, at touch prices, with a fee of 0.25 ticks "
     )
-    assert (evidence.verdict, evidence.reasons) == ("proven", ())
+    assert (evidence.verdict, evidence.confirmation) == ("unproven", None)
+    assert len(evidence.reasons) == 1
+    assert "kept no data back (reserve), so row" in evidence.reasons[0]
     (files,) = evidence.dataset_files.values()
     assert set(files) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}
     (entry,) = world.workspace.registry.history("prod")
@@ -81,7 +83,7 @@ def test_the_best_row_is_published(world):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_signals": 20}, r"row \w{8} has 20 trades; at least 30 are required\. To promote"),
+        ({"n_signals": 20}, r"row \w{8} has 20 trades; at least 30 are required\. \(promotion.require"),
         (
             {"figures": {"net_pnl_lo": -0.25, "net_pnl_hi": 2.0}},
             r"the net PnL of row \w{8} is 0\.875 ticks a trade, 95 % from -0\.250 to 2\.000; the lower end must be above 0\.",
@@ -102,6 +104,7 @@ def test_the_best_row_is_published(world):
     ],
 )
 def test_the_gate_refuses_and_says_each_figure(world, change, message):
+    world.require_proven()
     run = world.run(gain=2.0)
     world.store(run, **change)
     with pytest.raises(RefusedError, match=message) as refused:
@@ -139,6 +142,7 @@ def test_a_row_found_among_many_is_no_better_for_being_asked_for_alone(world):
     for i in range(40):
         old |= {"run_id": f"{i:08x}" * 2, "signal_params_json": f'{{"gain":{i}.5}}'}
         world.store(replace(two, run_id=old["run_id"], meta=old), luck=1.5)
+    world.require_proven()
     with pytest.raises(
         RefusedError, match=r"p_adj of row \w{8} is [01]\.\d{3} and must be at most 0\.05: .* best of 328 trials"
     ):
@@ -225,6 +229,7 @@ def test_of_tied_rows_the_first_by_key_is_published_and_the_others_are_named(wor
 
 
 def test_too_few_signals(world):
+    world.require_proven()
     run = world.run()
     world.store(run, n_signals=4)
     with pytest.raises(
@@ -233,12 +238,12 @@ def test_too_few_signals(world):
         promote(world.workspace, "sweep", run.run_id, alias="a")
     row = row_id(run.run_id, *run.trials[0])
     with pytest.raises(
-        RefusedError, match=rf"Not promoted: row {row} has 4 signals that traded; .* requires 5. .*--force --why"
+        RefusedError, match=rf"Not promoted: .* row {row} has 4 signals that traded; .* requires 5. .*--force --why"
     ):
         promote(world.workspace, "sweep", run.run_id, alias="a", row=row)
     assert world.workspace.registry.aliases() == {}
     done = promote(world.workspace, "sweep", run.run_id, alias="a", row=row, force=True, why="a rehearsal")
-    assert "has 4 signals that traded" in done.overridden[0]
+    assert "has 4 signals that traded" in done.overridden[1]
     (entry,) = world.workspace.registry.history("a")
     assert entry.forced
     assert entry.why == "a rehearsal"
@@ -252,6 +257,7 @@ def test_force_needs_a_reason(world):
 
 def test_a_cold_start_is_refused(bare_world):
     bare_world.write_dataset(cold_start=True)
+    bare_world.require_proven()
     run = bare_world.run()
     bare_world.store(run)
     with pytest.raises(

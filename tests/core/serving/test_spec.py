@@ -149,7 +149,7 @@ def test_the_listing_and_the_difference_on_the_command_line(world, spec, vp, mon
     assert (row["aliases"], row["signal"], row["symbol"]) == (["prod"], "level", "ESZ3")
     rules = spec.runtime.rules
     assert (row["threshold"], row["tp_ticks"], row["sl_ticks"]) == (spec.runtime.threshold, rules.tp_ticks, 4)
-    assert row["verdict"] == "proven"
+    assert row["verdict"] == "unproven"
     header, *lines = vp("serving", "list").splitlines()
     assert header.split()[:7] == ["serving_id", "aliases", "signal", "symbol", "threshold", "tp_ticks", "sl_ticks"]
     assert len(lines) == 2

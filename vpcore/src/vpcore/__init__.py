@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         SpectrumScorer as SpectrumScorer,
         score_dataset as score_dataset,
     )
+    from vpcore.serving.confirm import Confirmation as Confirmation, confirm as confirm
     from vpcore.serving.live_pipeline import LiveBin as LiveBin, LivePipeline as LivePipeline
     from vpcore.serving.promote import Promotion as Promotion, promote as promote
     from vpcore.signal import (

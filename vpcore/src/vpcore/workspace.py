@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vpcore.config import ConfigStore, ExperimentSpec, InstrumentSpec, PipelineSpec, ServingSpec
     from vpcore.dataset import DatasetRegistry
+    from vpcore.dataset.reserve import Reserves
     from vpcore.registry import ServingRegistry
     from vpcore.results import ResultsDB
 
@@ -183,6 +184,11 @@ class Workspace:
         return self.harness_dir / "results"
 
     @property
+    def ledger_dir(self) -> Path:
+        """Every trial ever evaluated, and the reserves."""
+        return self.harness_dir / "ledger"
+
+    @property
     def registry_path(self) -> Path:
         """The SQLite file of the serving registry."""
         return self.harness_dir / "serving_registry.sqlite"
@@ -229,14 +235,21 @@ class Workspace:
         """DatasetRegistry: datasets of the lake."""
         from vpcore.dataset import DatasetRegistry
 
-        return DatasetRegistry(self.storage)
+        return DatasetRegistry(self.storage, reserves=self.ledger_dir)
 
     @made_once
     def results(self) -> ResultsDB:
         """ResultsDB: stored runs and rows."""
         from vpcore.results import ResultsDB
 
-        return ResultsDB(self.results_dir, self.harness_dir / "ledger")
+        return ResultsDB(self.results_dir, self.ledger_dir)
+
+    @made_once
+    def reserves(self) -> Reserves:
+        """Reserves: what is kept back from research."""
+        from vpcore.dataset.reserve import Reserves
+
+        return Reserves(self.ledger_dir)
 
     @made_once
     def registry(self) -> ServingRegistry:

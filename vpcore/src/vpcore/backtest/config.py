@@ -37,7 +37,12 @@ class EvalConfig(BaseModel):
         description="Time without an event after which a market is closed: no signal, no entry, no random entry.",
     )
     price: Price = Field("touch", description="touch: trades pay the spread; mid: measured on the mid.")
-    fee_ticks: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="Cost per round trip, ticks.")
+    fee_ticks: float = Field(
+        0.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Cost per round trip, ticks. An experiment that leaves it out pays the instrument's fee_per_side.",
+    )
     thresholds: tuple[float, ...] | None = Field(
         None, min_length=1, description="Thresholds for every signal; none: each signal's own grid."
     )

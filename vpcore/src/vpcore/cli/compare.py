@@ -193,6 +193,7 @@ def _emit_json(
             "n_too_few_trades": n_few,
             "n_incomplete": board.n_incomplete,
             "n_trials": {about.dataset_id: about.n_trials for about in board.evidence.values()},
+            "reserve": board.reserve or None,
             **evidence_json(board, found),
         }
     )
@@ -262,6 +263,8 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
             )
             if about.dataset_id == dataset_id and overfit:
                 lines.append(f"{about.experiment}: {overfit[0].lower()}{overfit[1:]}" if len(shown) > 1 else overfit)
+    if board.reserve:
+        lines.append(board.reserve)
     if board.searched:
         lines.append(SEARCHED)
     if board.splits is not None:

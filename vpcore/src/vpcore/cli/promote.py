@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from vpcore.cli.common import (
     shown,
 )
 from vpcore.errors import listed
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
 
 
 def promote(
@@ -36,7 +39,10 @@ def promote(
             "--row", help="Row, as vp compare prints it. [default: the best of the run or experiment by select]"
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Override the gate. Requires --why.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Publish an unproven row where only proven ones are published. Requires --why."),
+    ] = False,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in the audit.")] = "",
     root: RootOption = None,
     json: JsonOption = False,
@@ -50,6 +56,9 @@ def promote(
     publication = done.publication
     evidence = done.spec.evidence
     say(evidence.summary)
+    say(f"Verdict: {evidence.verdict}{':' if evidence.reasons else '.'}")
+    for text in evidence.reasons:
+        say(f"- {text}")
     for text in done.overridden:
         say(f"Overridden by --force: {text}")
     say_hook_failures(workspace.plugins)
@@ -69,6 +78,8 @@ def promote(
         say(f"Row {evidence.row} of run {evidence.run_id}, {chosen}: {metric} {shown(evidence.figures.get(metric))}.")
         if done.tied:
             say(f"The first by key of {len(done.tied) + 1} tied rows. The others: {listed(done.tied[:10])}.")
+        if not publication.created:
+            _say_first_verdict(workspace, publication.serving_id, evidence.verdict)
         what = "Published" if publication.created else "Was published already"
         before = f", which named {publication.previous} before" if publication.previous else ""
         now = f"It is now '{publication.alias}'{before}."
@@ -78,3 +89,11 @@ def promote(
         print(publication.serving_id)
     if strict_tracking:
         workspace.plugins.raise_hook_failures()
+
+
+def _say_first_verdict(workspace: Workspace, serving_id: str, verdict: str) -> None:
+    from vpcore.serving.spec import published
+
+    first = published(workspace.registry, serving_id).evidence.verdict
+    if first != verdict:
+        say(f"The version was published before and never changes: its file keeps the verdict of then, {first}.")

@@ -97,6 +97,7 @@ def _say_plan(
     from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
     from vpcore.experiment.plan import shared_work
     from vpcore.experiment.preflight import without_data
+    from vpcore.experiment.reserve import open_sessions
     from vpcore.experiment.run import expand_sessions, plan_experiment
     from vpcore.experiment.runs import expand
 
@@ -110,8 +111,7 @@ def _say_plan(
         Run
     ] = []  # runs on absent datasets, and stand-ins for the combinations of a search: their results are unknown
     if undecided and plan is not None:
-        there = [workspace.datasets.open(s.dataset_id()) for s in config.sessions if s not in absent]
-        added += expand_sessions(workspace, others, there, signals=undecided)
+        added += expand_sessions(workspace, others, open_sessions(workspace, config), signals=undecided)
     for session in absent:
         added += expand(config, workspace.plugins, (), session=session)
         if undecided:

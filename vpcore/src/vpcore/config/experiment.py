@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
@@ -138,6 +139,26 @@ class TrackingSpec(Spec):
     )
 
 
+class ReserveSpec(Spec):
+    """What is kept back from research: no run, table, report or plot shows a trade in it until rows are confirmed."""
+
+    share: float | None = Field(
+        None, gt=0.0, le=0.9, allow_inf_nan=False, description="Last part of every session; or `dates`"
+    )
+    dates: tuple[datetime.date, ...] | None = Field(
+        None, min_length=1, description="Local dates of whole sessions of this experiment; or `share`"
+    )
+    confirmations: int = Field(
+        5, ge=1, le=100, description="Rows that may be confirmed; each p-value is multiplied by this number"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ReserveSpec:
+        if (self.share is None) == (self.dates is None):
+            raise ValueError("must be a share or dates, and not both: {share: 0.3}, or {dates: [2024-03-15]}.")
+        return self
+
+
 class ExperimentSpec(Spec):
     """Signals x scoring x parameters x cooldown x take-profit x stop over the sessions of one serving spec."""
 
@@ -156,6 +177,7 @@ class ExperimentSpec(Spec):
     )
     eval: EvalConfig = Field(EvalConfig(), description="From signal to trades; lists are axes")
     select: SelectSpec = Field(SelectSpec(), description="Which row is the winner")
+    reserve: ReserveSpec | None = Field(None, description="What is kept back for `vp confirm`; default: nothing")
     sweep: SweepSpec = Field(SweepSpec(), description="Axes of scoring and signal parameters")
     parallel: ParallelSpec = Field(ParallelSpec(), description="Who does the work")
     tracking: TrackingSpec = Field(TrackingSpec(), description="Where runs are reported")

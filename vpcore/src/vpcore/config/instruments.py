@@ -53,6 +53,9 @@ class InstrumentSpec(Spec):
     multiplier: float = Field(
         gt=0, allow_inf_nan=False, description="Worth of one point of one contract, in the currency"
     )
+    fee_per_side: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Cost of buying or selling one contract, in the currency"
+    )
     timezone: str = Field("America/New_York", description="IANA time zone of the times in pipelines")
     symbol_pattern: str | None = Field(
         None,
@@ -94,9 +97,19 @@ class InstrumentSpec(Spec):
         """Worth of one tick of one contract, in the currency."""
         return self.tick_int * self.multiplier / PRICE_SCALE
 
+    @property
+    def fee_ticks(self) -> float | None:
+        """Cost of a round trip, in ticks to four decimals; None for an unknown fee."""
+        return None if self.fee_per_side is None else round(2.0 * self.fee_per_side / self.tick_value, 4)
+
+    @property
+    def symbols(self) -> str:
+        """Regular expression of its symbols."""
+        return self.symbol_pattern or _FUTURE.format(root=re.escape(self.root))
+
     @cached_property
     def _symbols(self) -> re.Pattern[str]:
-        return re.compile(self.symbol_pattern or _FUTURE.format(root=re.escape(self.root)))
+        return re.compile(self.symbols)
 
     def matches(self, symbol: str) -> bool:
         """Return True if `symbol` belongs to this instrument: ``ESH4`` to ``ES``; ``MESH4`` and spreads give False."""

@@ -21,6 +21,7 @@ from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.schema import FORMAT_VERSION
 from vpcore.source.prepare import Events, Repeated
+from vpcore.units import ms_to_ns
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
 
@@ -141,6 +142,16 @@ class ResolvedPipeline(BaseModel):
     def tick_int(self) -> int:
         """The instrument's tick as fixed point 1e-9."""
         return self.instrument.tick_int
+
+    @property
+    def width_ns(self) -> int:
+        """Width of a bin, ns."""
+        return ms_to_ns(self.params.cell_width_ms)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins of the window."""
+        return (self.end_ns - self.start_ns) // self.width_ns
 
     def resolved_dict(self) -> dict[str, Any]:
         """Return the content of the dataset id: exactly the settings that decide bytes.

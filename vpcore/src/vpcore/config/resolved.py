@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from vpcore.backtest.cache import KEEP_MB
 from vpcore.backtest.config import EvalConfig
 from vpcore.config.pipeline import ResolvedPipeline
+from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError
 from vpcore.projection import ProjectionConfig
 from vpcore.sampler import Indices
@@ -93,6 +94,18 @@ class SignalPlan(BaseModel):
     """Combinations of `search` that are known by now. What an experiment asks does not depend on them."""
 
 
+class KeptBack(BaseModel):
+    """What an experiment keeps back from research."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float | None = None
+    """Last part of every session of the experiment."""
+    sessions: tuple[ResolvedPipeline, ...] = ()
+    """Whole sessions, which are evaluated by a confirmation only."""
+    confirmations: int
+
+
 class ExperimentConfig(BaseModel):
     """Input of the runner, with every reference resolved."""
 
@@ -110,6 +123,7 @@ class ExperimentConfig(BaseModel):
     scorings: tuple[ScoringConfig, ...]
     signals: tuple[SignalPlan, ...]
     eval: EvalConfig
+    kept_back: KeptBack | None = None
     select_metric: str
     min_signals: int
     executor: str
@@ -128,6 +142,27 @@ class ExperimentConfig(BaseModel):
     def dataset_ids(self) -> tuple[str, ...]:
         """Ids of the datasets of the sessions, in order of time."""
         return tuple(session.dataset_id() for session in self.sessions)
+
+    def end_bin(self, session: ResolvedPipeline) -> int | None:
+        """Return the number of bins of a session before the experiment's own reserve; None for all of them."""
+        if self.kept_back is None or self.kept_back.share is None:
+            return None
+        return math.floor(session.n_bins * (1.0 - self.kept_back.share))
+
+    @property
+    def reserve(self) -> Reserve | None:
+        """What the experiment keeps back of its market."""
+        if self.kept_back is None:
+            return None
+        windows = [(session.start_ns, session.end_ns) for session in self.kept_back.sessions]
+        for session in self.sessions:
+            end = self.end_bin(session)
+            if end is not None:
+                windows.append((session.start_ns + end * session.width_ns, session.end_ns))
+        instrument = self.pipeline.instrument
+        return Reserve(
+            instrument.root, instrument.symbols, tuple(sorted(windows)), self.kept_back.confirmations, self.name
+        )
 
     @property
     def dataset_id(self) -> str:

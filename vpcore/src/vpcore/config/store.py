@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from vpcore.backtest.config import EvalConfig
 from vpcore.config.axes import points, signal_params
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
@@ -16,6 +17,7 @@ from vpcore.config.instruments import InstrumentSpec, packaged_instruments
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.messages import validate, validate_value
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
+from vpcore.config.reserve import keep_back
 from vpcore.config.resolved import ExperimentConfig
 from vpcore.config.serving import ResolvedServing, ServingSpec
 from vpcore.config.sessions import check_splits, resolve_sessions
@@ -241,6 +243,7 @@ class ConfigStore:
         self.plugins.get("sampler", spec.sweep.sample.method, document.place(("sweep", "sample", "method")))
         plans, scorings = points(self.plugins, spec, serving_spec.signal, serving.scoring, document)
         sessions = self._sessions(spec, serving_spec, serving, document)
+        sessions, kept_back = keep_back(spec.reserve, sessions, document)
         check_splits(spec.eval.splits, len(sessions), document)
         return ExperimentConfig(
             name=spec.name,
@@ -251,7 +254,8 @@ class ConfigStore:
             projection=serving.projection,
             scorings=scorings,
             signals=plans,
-            eval=spec.eval,
+            eval=_with_fee(spec.eval, serving.pipeline, document),
+            kept_back=kept_back,
             select_metric=spec.select.metric,
             min_signals=spec.select.min_signals,
             executor=executor,
@@ -323,6 +327,20 @@ class ConfigStore:
         instrument, document = self._load(kind, InstrumentSpec, path)
         validate_value(EngineParams, instrument.engine, document, ("engine",))
         return instrument
+
+
+def _with_fee(rules: EvalConfig, pipeline: ResolvedPipeline, document: Document) -> EvalConfig:
+    """Return the rules with the fee of the instrument, unless they state one. No fee is silently 0."""
+    if "fee_ticks" in rules.model_fields_set:
+        return rules
+    fee = pipeline.instrument.fee_ticks
+    if fee is None:
+        raise ConfigError(
+            f"eval.fee_ticks is missing, and instrument {pipeline.instrument.root} has no fee_per_side",
+            where=document.where(("eval",)),
+            fix="Write one of them; 0 is possible in eval.fee_ticks, and every verdict names it.",
+        )
+    return rules.model_copy(update={"fee_ticks": fee})
 
 
 def _require_kind(kind: str, document: Document) -> None:

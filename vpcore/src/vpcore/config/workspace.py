@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,14 @@ class TrackerSpec(Spec):
     backend: str = Field("none", description="Name of a tracker, see `vp plugins`")
 
 
+class PromotionSpec(Spec):
+    """What a row needs to be published."""
+
+    require: Literal["nothing", "proven"] = Field(
+        "nothing", description="proven: `vp promote` refuses a row without a confirmation, unless --force --why"
+    )
+
+
 class WorkspaceSpec(Spec):
     """The defaults of a workspace; an experiment overrides executor and tracker."""
 
@@ -41,3 +49,4 @@ class WorkspaceSpec(Spec):
     tracker: TrackerSpec = Field(
         TrackerSpec(), description="Where runs of experiments that name no tracker are reported"
     )
+    promotion: PromotionSpec = Field(PromotionSpec(), description="What a row needs to be published")

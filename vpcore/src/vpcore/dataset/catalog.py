@@ -56,10 +56,13 @@ class DatasetRegistry:
         The lake.
     prefix : str
         Folder of the datasets in it.
+    reserves : path, optional
+        Ledger with the reserves; by default that of the lake on this machine.
     """
 
-    def __init__(self, storage: Storage, prefix: str = DATASETS_PREFIX) -> None:
+    def __init__(self, storage: Storage, prefix: str = DATASETS_PREFIX, reserves: Path | None = None) -> None:
         self.storage = storage
+        self.reserves = reserves
         self.prefix = check_key(prefix)
 
     def ids(self) -> list[str]:
@@ -92,11 +95,12 @@ class DatasetRegistry:
         dataset_id = self.find(dataset_id)
         return read_json(self.path(dataset_id) / MANIFEST_FILE, dataset_id)
 
-    def open(self, dataset_id: str, *, cache_dir: str | Path | None = None) -> Dataset:
-        """Open a dataset; `dataset_id` as in `find`. See `Dataset.open`."""
+    def open(self, dataset_id: str, *, cache_dir: str | Path | None = None, whole: bool = False) -> Dataset:
+        """Open a dataset; `dataset_id` as in `find`. It ends where a reserve begins. See `Dataset.open`."""
         from vpcore.dataset.dataset import Dataset  # pyarrow: not for a listing
 
-        return Dataset.open(self.path(self.find(dataset_id)), cache_dir=cache_dir)
+        path = self.path(self.find(dataset_id))
+        return Dataset.open(path, cache_dir=cache_dir, reserves=self.reserves, whole=whole)
 
     def find(self, name: str) -> str:
         """Return the id of a dataset, given its id, an unambiguous beginning of the id, or the name of its pipeline.

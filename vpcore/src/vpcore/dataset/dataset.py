@@ -20,6 +20,7 @@ from vpcore.dataset.manifest import (
     shape_block,
     source_digests,
 )
+from vpcore.dataset.reserve import Reserves
 from vpcore.errors import DatasetError, did_you_mean, listed
 from vpcore.schema import BIN_COLUMNS, FORMAT_VERSION, GRID_SUMS, GRID_VALUES, SCORE_COLUMNS
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 Array = npt.NDArray[Any]
+
+LEDGER_BELOW = Path("vp_harness") / "ledger"
+"""Place of the ledger, from the folder that holds datasets and results."""
 
 
 class Dataset:
@@ -47,6 +51,8 @@ class Dataset:
     cell_width_ns, tick_int : int
         Width of a bin in ns; tick size in 1e-9.
     symbol : str
+    end_bin : int or None
+        Number of bins before a reserve, where the dataset ends; None if it is whole.
     k : int16[n_cells]
         Signed distance of a cell from the mid, ``-radius .. radius``.
     """
@@ -58,15 +64,17 @@ class Dataset:
         *,
         path: Path | None = None,
         span: tuple[int, int] | None = None,
+        end: int | None = None,
     ) -> None:
         shape = manifest["shape"]
-        start, stop = span if span is not None else (0, int(shape["n_bins"]))
+        whole = (0, int(shape["n_bins"]) if end is None else end)
+        start, stop = span if span is not None else whole
         self._columns = columns
         self._span = (start, stop)
+        self.end_bin = end
         self.manifest = manifest
         self.path = path
-        whole = (start, stop) == (0, int(shape["n_bins"]))
-        self.dataset_id: str = manifest["dataset_id"] + ("" if whole else f"[{start}:{stop}]")
+        self.dataset_id: str = manifest["dataset_id"] + ("" if (start, stop) == whole else f"[{start}:{stop}]")
         self.n_bins = stop - start
         self.n_cells = int(shape["n_cells"])
         self.radius = self.n_cells // 2
@@ -85,8 +93,17 @@ class Dataset:
     # -- making --------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, path: str | Path, *, cache_dir: str | Path | None = None) -> Dataset:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        cache_dir: str | Path | None = None,
+        reserves: str | Path | None = None,
+        whole: bool = False,
+    ) -> Dataset:
         """Open a dataset's folder. Reads the manifest; columns are read on first use.
+
+        The dataset ends where a reserve in force begins.
 
         Parameters
         ----------
@@ -95,11 +112,17 @@ class Dataset:
         cache_dir : path, optional
             ``lake/cache``: grid columns are kept there uncompressed and memory-mapped, so that several workers share
             them. By default they are held in memory.
+        reserves : path, optional
+            Ledger with the reserves; by default that of the lake that holds the folder.
+        whole : bool
+            With the reserved bins. A figure of them, once seen, is no longer proof of anything.
 
         Raises
         ------
         DatasetError
             Unless the folder is a complete dataset of this format version.
+        StorageError
+            If the file of a reserve is damaged.
         """
         folder = Path(path).absolute()
         if not (folder / MANIFEST_FILE).is_file():
@@ -116,7 +139,22 @@ class Dataset:
         columns = ParquetColumns(
             folder, folder.name, shape["n_bins"], shape["n_cells"], tuple(shape["grid_columns"]), cache
         )
-        return cls(columns, manifest, path=folder)
+        dataset = cls(columns, manifest, path=folder)
+        if whole:
+            return dataset
+        ledger = folder.parent.parent / LEDGER_BELOW if reserves is None else Path(reserves)
+        first_ns = int(manifest.get("first_ns") or 0)
+        return dataset.until(
+            Reserves(ledger).open_bins(dataset.symbol, first_ns, dataset.n_bins, dataset.cell_width_ns)
+        )
+
+    def until(self, n_bins: int | None) -> Dataset:
+        """Return the first bins under the id of the whole, as before a reserve; all of them for None or a greater
+        number.
+        """
+        if n_bins is None or n_bins >= self.n_bins:
+            return self
+        return Dataset(SlicedColumns(self._columns, 0, n_bins), self.manifest, path=self.path, end=n_bins)
 
     @classmethod
     def from_arrays(
@@ -204,7 +242,11 @@ class Dataset:
             )
         first = self._span[0]
         return Dataset(
-            SlicedColumns(self._columns, start, stop), self.manifest, path=self.path, span=(first + start, first + stop)
+            SlicedColumns(self._columns, start, stop),
+            self.manifest,
+            path=self.path,
+            span=(first + start, first + stop),
+            end=self.end_bin,
         )
 
     def with_grid(self, columns: Mapping[str, Array]) -> Dataset:
@@ -219,7 +261,8 @@ class Dataset:
             name: _grid_array(name, array, (self.n_bins, self.n_cells), SCORE_COLUMNS)
             for name, array in columns.items()
         }
-        return Dataset(OverlayColumns(self._columns, checked), self.manifest, path=self.path, span=self._span)
+        overlaid = OverlayColumns(self._columns, checked)
+        return Dataset(overlaid, self.manifest, path=self.path, span=self._span, end=self.end_bin)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from vpcore.config import ExperimentConfig, Search, SignalPlan
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError
 from vpcore.experiment.plan import Plan
+from vpcore.experiment.reserve import open_sessions
 from vpcore.experiment.runs import Run, signal_code
 from vpcore.experiment.session_members import pooled_rows
 from vpcore.inference.out_of_sample import in_sample
@@ -50,8 +51,7 @@ def with_proposals(workspace: Workspace, config: ExperimentConfig) -> Experiment
     """
     if not config.searched or not all(workspace.datasets.exists(name) for name in config.dataset_ids):
         return config
-    datasets = [workspace.datasets.open(name) for name in config.dataset_ids]
-    return Searches(workspace, config, datasets).config
+    return Searches(workspace, config, open_sessions(workspace, config)).config
 
 
 def searches_of(config: ExperimentConfig) -> dict[str, Search]:

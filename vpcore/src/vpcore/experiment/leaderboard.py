@@ -22,6 +22,7 @@ import polars as pl
 
 from vpcore.errors import ResultsError, SignalError, VpError, did_you_mean, listed
 from vpcore.experiment.adaptive_search import choices
+from vpcore.experiment.reserve import describe_reserve
 from vpcore.experiment.run import harness_config, runs_of
 from vpcore.experiment.session_members import pooled_rows
 from vpcore.experiment.tables import HEADINGS, with_rates
@@ -98,6 +99,8 @@ class Leaderboard:
         True if a search proposed combinations from earlier results.
     n_incomplete : int
         Combinations that lack a session and are left out of `frame`.
+    reserve : str
+        What the experiment keeps back, and what was confirmed there, in words; empty if nothing is kept back.
     """
 
     frame: pl.DataFrame
@@ -107,6 +110,7 @@ class Leaderboard:
     splits: OutOfSample | None = None
     searched: bool = False
     n_incomplete: int = 0
+    reserve: str = ""
     title: str = field(default="", repr=False)
 
     @property
@@ -332,6 +336,7 @@ def _board(
     if config is not None:
         select = config.ranked_by if splits is not None else config.select_metric
         about = {"select": select, "min_signals": config.min_signals, "title": config.name, **about}
+        about["reserve"] = describe_reserve(workspace, config)
     searched = any(family.n_choices for family in families.values())
     return Leaderboard(with_rates(ranked), evidence, splits=splits, searched=searched, **about)
 

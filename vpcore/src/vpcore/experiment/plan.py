@@ -146,7 +146,13 @@ def tasks(runs: Iterable[Run], datasets: DatasetRegistry, cache: Path, max_worke
         else:
             portions.append([run])
     return [
-        Task(datasets, portion[0].meta["dataset_id"], str(cache), tuple(work_item(run) for run in portion))
+        Task(
+            datasets,
+            portion[0].meta["dataset_id"],
+            str(cache),
+            tuple(work_item(run) for run in portion),
+            end_bin=portion[0].meta["end_bin"],
+        )
         for portion in portions
     ]
 

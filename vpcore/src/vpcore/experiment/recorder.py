@@ -133,10 +133,7 @@ class Keeper:
         self._started: set[str] = set()
         self._waiting: list[tuple[dict[str, Any], pl.DataFrame]] = []
         self._stored_at = time.monotonic()
-        self._windows = {
-            session.dataset_id(): MarketWindow(session.instrument.root, session.start_ns, session.end_ns)
-            for session in config.sessions
-        }
+        self._sessions = {session.dataset_id(): session for session in config.sessions}
         self._listened = any("vp_run_stored" in plugin.hooks for plugin in workspace.plugins.loaded)
 
     def take(self, plan: Plan, to_come: int) -> None:
@@ -195,12 +192,18 @@ class Keeper:
         if not waiting:
             return
         metas = [meta for meta, _ in waiting]
-        self.workspace.results.write(metas, pl.concat([frame for _, frame in waiting]), self._windows)
+        windows = {meta["dataset_id"]: self._window(meta) for meta in metas}
+        self.workspace.results.write(metas, pl.concat([frame for _, frame in waiting]), windows)
         for meta, frame in waiting:
             if meta["status"] == "ok" and self._listened:
                 self._notify("vp_run_stored", meta, rows=frame.to_dicts(), meta=meta)
             self._notify("vp_run_finished", meta, status=meta["status"], error=meta["error"])
         self.reporter.report(metas)
+
+    def _window(self, meta: Mapping[str, Any]) -> MarketWindow:
+        session = self._sessions[meta["dataset_id"]]
+        n_bins = session.n_bins if meta["end_bin"] is None else meta["end_bin"]
+        return MarketWindow(session.instrument.root, session.start_ns, session.start_ns + n_bins * session.width_ns)
 
     def _notify(self, hook: str, about: Mapping[str, Any], **arguments: Any) -> None:
         self.workspace.plugins.notify(

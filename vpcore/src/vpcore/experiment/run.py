@@ -23,6 +23,7 @@ from vpcore.experiment.preflight import require_data
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.recorder import Keeper, SweepReport, failed_outcome
 from vpcore.experiment.reporting import Reporter, make_tracker
+from vpcore.experiment.reserve import declare_reserve, open_session, open_sessions
 from vpcore.experiment.runs import Run, expand
 from vpcore.experiment.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.experiment.workers import check_workers, make_pool
@@ -63,8 +64,7 @@ def plan_experiment(
 
 def runs_of(workspace: Workspace, config: ExperimentConfig) -> tuple[Run, ...]:
     """Return the runs of an experiment on the sessions whose datasets have been generated."""
-    there = [workspace.datasets.open(name) for name in config.dataset_ids if workspace.datasets.exists(name)]
-    return expand_sessions(workspace, config, there)
+    return expand_sessions(workspace, config, open_sessions(workspace, config))
 
 
 def expand_sessions(
@@ -147,6 +147,7 @@ def run_experiment(
         require_samplers(workspace, config)
     require_grid(workspace.plugins, config)
     require_data(workspace, config)
+    report.warnings += tuple(declare_reserve(workspace, config))
     datasets = _datasets(workspace, config, report, on_progress)
     searches = Searches(workspace, config, datasets)
     searches.require()
@@ -215,7 +216,7 @@ def _datasets(
             on_progress=lambda now: on_progress(SweepProgress("dataset", len(found) + now.share, total)),
         )
         report.warnings += made.warnings if total == 1 else tuple(f"{session.label}: {text}" for text in made.warnings)
-        found.append(made.dataset)
+        found.append(open_session(workspace, config, session))
     return found
 
 

@@ -99,6 +99,7 @@ def expand(
     """
     experiment_hash = digest(experiment_block(config))
     dataset_id = config.dataset_id if session is None else session.dataset_id()
+    end_bin = dataset.end_bin if dataset is not None else None
     runs: list[Run] = []
     quantiles = config.eval.threshold_quantiles
     calibration = Calibration(dataset, config.eval) if quantiles is not None and dataset is not None else None
@@ -125,12 +126,14 @@ def expand(
                 "signal": {**code, "params": values},
                 "scoring": scored,
                 "eval": settings,
+                **({"end_bin": end_bin} if end_bin is not None else {}),
             }
             meta: dict[str, Any] = {
                 "run_id": run_id(identity),
                 "experiment_name": config.name,
                 "dataset_id": dataset_id,
                 "sources_json": _text(list(sources)),
+                "end_bin": end_bin,
                 "signal_name": plan.name,
                 "signal_distribution": code["distribution"],
                 "signal_version": cls.version,
@@ -158,6 +161,7 @@ def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
         **({"dataset_id": ids[0]} if len(ids) == 1 else {"dataset_ids": list(ids)}),
         "scorings": [scoring.model_dump(mode="json") for scoring in config.scorings],
         "signals": [_plan_block(plan) for plan in config.signals],
+        **({"reserve": config.kept_back.model_dump(mode="json")} if config.kept_back is not None else {}),
         # Without splits as before there were splits, too.
         "eval": config.eval.model_dump(mode="json", exclude={"splits"} if config.eval.splits is None else None),
         "select": {"metric": config.select_metric, "min_signals": config.min_signals},

@@ -75,4 +75,4 @@ def pooled_rows(workspace: Workspace, config: ExperimentConfig, runs: Sequence[R
     table = members(config, runs)
     keys = [(run.run_id, trial) for run in runs for trial in run.trials]
     rows = workspace.results.query_runs(keys=keys, blocks=True)
-    return pool(rows, table, workspace.datasets, splits=config.eval.splits)
+    return pool(rows, table, config.pipeline.width_ns, splits=config.eval.splits)

@@ -54,6 +54,8 @@ class Leader:
         Where the signal and the dataset are.
     row : mapping
         A row of `ResultsDB.query_runs`.
+    dataset : Dataset, optional
+        By default the dataset of the row, as far as it was evaluated; of several sessions the latest.
 
     Raises
     ------
@@ -63,7 +65,7 @@ class Leader:
         If the dataset is gone.
     """
 
-    def __init__(self, workspace: Workspace, row: Mapping[str, Any]) -> None:
+    def __init__(self, workspace: Workspace, row: Mapping[str, Any], dataset: Dataset | None = None) -> None:
         cls = workspace.plugins.load("signal", row["signal_name"])
         if (code_digest(cls), core_digest()) != (row["code_digest"], row["core_digest"]):
             changed = f"'{row['signal_name']}'" if code_digest(cls) != row["code_digest"] else "vpcore"
@@ -75,9 +77,9 @@ class Leader:
         self.trial = Trial(row["threshold"], row["cooldown_bins"], row["tp_ticks"], row["sl_ticks"])
         config = EvalConfig.of_row(row["eval_json"])
         self.rules = config.rules(self.trial.tp_ticks, self.trial.sl_ticks)
-        stored = workspace.datasets.open(datasets_of(row["dataset_id"])[-1])
-        path = stored.path
-        self.dataset = stored if path is None else Dataset.open(path, cache_dir=workspace.cache_dir)
+        name = datasets_of(row["dataset_id"])[-1]
+        stored = workspace.datasets.open(name, cache_dir=workspace.cache_dir) if dataset is None else dataset
+        self.dataset = stored.until(row["end_bin"]) if dataset is None else stored
         self.session = Session(self.dataset)
         self.draws = self.session.draws(config)
         self.signal = cls(cls.Params.parse(json.loads(row["signal_params_json"]), row["signal_name"]))

@@ -63,7 +63,7 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Runs over one dataset, for one worker, in order. The worker opens the dataset from `datasets`.
+    """Runs over one dataset, for one worker, in order. The worker opens the dataset from `datasets`, up to `end_bin`.
 
     The worker writes fitted models of learning signals below `models`, if given, diagnostics below `diagnostics`, and
     below `proofs` which signal code has streamed the dataset. A run may take `timeout_seconds`.
@@ -73,6 +73,7 @@ class Task:
     dataset_id: str
     cache: str
     items: tuple[WorkItem, ...]
+    end_bin: int | None = None
     models: str = ""
     diagnostics: str = ""
     proofs: str = ""
@@ -129,7 +130,7 @@ def run_task(task: Task) -> list[Outcome]:
 def _run_task(task: Task) -> list[Outcome]:
     try:
         assert task.datasets is not None
-        session = _session(task.datasets.path(task.dataset_id), task.cache, task.keep_mb)
+        session = _session(task.datasets.path(task.dataset_id), task.cache, task.keep_mb, task.end_bin)
     except VpError as unseen:
         raise DatasetUnseen(f"A worker on {platform.node()} cannot open the dataset. {unseen}") from None
     outcomes = []
@@ -232,7 +233,7 @@ def _prove(
     require_causal(signal, data, values, rules, name=name, key=item.run_id, future=not learns)
     if not task.proofs:
         return
-    of = [item.target, item.code_digest, item.core_digest, task.dataset_id]
+    of = [item.target, item.code_digest, item.core_digest, task.dataset_id, task.end_bin]
     proof = Path(task.proofs) / f"{digest(of)}.streamed"
     if not proof.exists():
         require_streamed(signal, data, values, rules, name=name)
@@ -241,8 +242,8 @@ def _prove(
 
 
 @lru_cache(maxsize=1)
-def _session(folder: Path, cache: str, keep_mb: int) -> Session:
-    return Session(Dataset.open(folder, cache_dir=Path(cache)), keep_mb)
+def _session(folder: Path, cache: str, keep_mb: int, end_bin: int | None) -> Session:
+    return Session(Dataset.open(folder, cache_dir=Path(cache), whole=True).until(end_bin), keep_mb)
 
 
 @lru_cache(maxsize=64)

@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.cross_validation import SplitSpec
-from vpcore.backtest.open_market import hours, open_bins
+from vpcore.backtest.open_market import NS_PER_HOUR
 from vpcore.backtest.trades_digest import DIGITS
 from vpcore.canonical import digest
-from vpcore.dataset import DatasetRegistry
 from vpcore.inference.blocks import JOINT, lists, pnl_matrix
 from vpcore.inference.moments import pooled_moments
 from vpcore.inference.out_of_sample import split_vectors
@@ -38,6 +36,7 @@ _AVERAGED = (
 )  # fmt: skip
 _AS_LAST = (
     "run_id", "threshold", "cooldown_bins", "tp_ticks", "sl_ticks", "row", "breakeven_rate", "batch_id", "status",
+    "end_bin",
     "error", "experiment_name", "signal_name", "signal_distribution", "signal_version", "code_digest",
     "core_digest", "signal_params_json", "scoring_json", "eval_json", "config_hash",
 )  # fmt: skip
@@ -61,7 +60,7 @@ class MemberTable:
 
 
 def pool(
-    rows: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry, *, splits: SplitSpec | None = None
+    rows: pl.DataFrame, members: MemberTable, width_ns: int, *, splits: SplitSpec | None = None
 ) -> tuple[pl.DataFrame, int]:
     """Return one row per combination with rows on every session, and the number of incomplete combinations.
 
@@ -71,8 +70,8 @@ def pool(
         From `ResultsDB.query_runs` with ``blocks=True``.
     members : MemberTable
         Rows of each combination.
-    datasets : DatasetRegistry
-        Store of the sessions, for their durations.
+    width_ns : int
+        Width of a bin.
     splits : SplitSpec, optional
         In-sample and out-of-sample parts of the experiment.
 
@@ -104,7 +103,6 @@ def pool(
     long = long.join(complete, on="combination", how="semi").sort("combination", "session")
     pooled = _figures(long).join(pooled_moments(long, "combination"), on="combination").sort("combination")
     sums = _rotated(long, n_sessions)
-    hours = _hours(long, members, datasets)
     lo, hi = (
         wilson((pooled["tp_rate"] * pooled["trades"]).round().fill_null(0).to_numpy(), pooled["trades"].to_numpy())
         if pooled.height
@@ -116,7 +114,9 @@ def pool(
         net_pnl_hi=pl.col("net_pnl_ticks") + pl.col("_above"),
         tp_rate_lo=pl.Series(lo, dtype=pl.Float64).fill_nan(None),
         tp_rate_hi=pl.Series(hi, dtype=pl.Float64).fill_nan(None),
-        events_per_hour=pl.col("n_signals") / hours if hours > 0.0 else pl.lit(None, dtype=pl.Float64),
+        events_per_hour=pl.when(pl.col("open_bins") > 0).then(
+            pl.col("n_signals") / (pl.col("open_bins") * width_ns / NS_PER_HOUR)
+        ),
         p_random=pl.Series([p_random(row) for row in sums], dtype=pl.Float64).fill_nan(None),
         rotated_net=lists(sums, RUNS["rotated_net"]),
         block_pnl_ticks=lists(
@@ -190,18 +190,4 @@ def _rotated(long: pl.DataFrame, n_sessions: int) -> npt.NDArray[np.int64]:
     total = np.zeros((len(parts[0]), width), dtype=np.int64)
     for part in parts if width else ():
         total += part.explode().to_numpy().reshape(-1, width)
-    return total
-
-
-def _hours(long: pl.DataFrame, members: MemberTable, datasets: DatasetRegistry) -> float:
-    """Return the total duration of the sessions' open bins after their warm-up, in hours; 0 if a session is unknown."""
-    configs = [EvalConfig.of_row(text) for text in long["eval_json"].unique()]
-    settings = {(config.first_bin, config.stale_after_ms) for config in configs}
-    if len(settings) != 1 or not all(datasets.exists(name) for name in members.dataset_ids):
-        return 0.0
-    ((first, stale_after_ms),) = settings
-    total = 0.0
-    for data in map(datasets.open, members.dataset_ids):
-        width = data.cell_width_ns
-        total += hours(open_bins(data.valid, data.bin("bin_event_count"), width, stale_after_ms), first, width)
     return total

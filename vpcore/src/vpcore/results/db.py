@@ -347,18 +347,21 @@ class ResultsDB:
 
     def trials(self) -> Trials:
         """Return every trial ever evaluated: those of the ledger, and those of stored rows that it lacks."""
+        return self._again(lambda: Trials(self._trial_rows()))
 
-        def query() -> Trials:
-            found = self.ledger.rows()
-            runs, meta = self._scan("runs"), self._scan("runs_meta")
-            lacking = meta.filter(~pl.col("batch_id").is_in(self.ledger.parts())).collect()
-            if lacking.height:
-                stored = runs.filter(pl.col("batch_id").is_in(lacking["batch_id"].unique().to_list()))
-                rows = stored.select("run_id", "batch_id", *TRIAL_KEY, "trades_digest").collect()
-                found = pl.concat([found, ledger_rows(lacking, rows).lazy()])
-            return Trials(found)
+    def trial_rows(self) -> pl.DataFrame:
+        """Return the rows of `vpcore.results.ledger.LEDGER` behind `trials`."""
+        return self.read(self._trial_rows)
 
-        return self._again(query)
+    def _trial_rows(self) -> pl.LazyFrame:
+        found = self.ledger.rows()
+        runs, meta = self._scan("runs"), self._scan("runs_meta")
+        lacking = meta.filter(~pl.col("batch_id").is_in(self.ledger.parts())).collect()
+        if lacking.height:
+            stored = runs.filter(pl.col("batch_id").is_in(lacking["batch_id"].unique().to_list()))
+            rows = stored.select("run_id", "batch_id", *TRIAL_KEY, "trades_digest").collect()
+            found = pl.concat([found, ledger_rows(lacking, rows).lazy()])
+        return found
 
     # -- canonical read ------------------------------------------------------------------------------------------------
 

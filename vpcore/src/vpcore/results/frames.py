@@ -12,6 +12,7 @@ from vpcore.results.schema import LOWER_IS_BETTER, ROW_KEY, RUNS
 WITH_A_ROW = (
     "status", "error", "experiment_name", "dataset_id", "signal_name", "signal_distribution", "signal_version",
     "code_digest", "core_digest", "signal_params_json", "scoring_json", "eval_json", "config_hash", "finished_utc",
+    "end_bin",
 )  # fmt: skip
 """Columns of `runs_meta` that queries add to a row."""
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from vpcore.canonical import bytes_digest, canonical_json, digest
 
-RESULTS_VERSION = 4
+RESULTS_VERSION = 5
 """Version of the tables and of what a run id is made of."""
 
 TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
@@ -89,6 +89,7 @@ RUNS_META: dict[str, Any] = {
     "experiment_name": pl.String,
     "dataset_id": pl.String,
     "sources_json": pl.String,
+    "end_bin": pl.Int64,
     "signal_name": pl.String,
     "signal_distribution": pl.String,
     "signal_version": pl.Int64,
@@ -109,7 +110,7 @@ RUNS_META: dict[str, Any] = {
     "batch_id": pl.String,
 }
 """One row per run and batch. `scoring_json` is null for a signal that does not read the score. Since
-version 3: `core_digest`."""
+version 3: `core_digest`. Since version 5: `end_bin`, the number of evaluated bins before a reserve; null for all."""
 
 CIRCUMSTANCES = ("host", "started_utc", "finished_utc", "elapsed_seconds", "traceback", "batch_id")
 """Columns that say how a result came about, not what it is. The canonical read leaves them out."""

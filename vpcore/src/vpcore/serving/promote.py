@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,17 @@ from vpcore.dataset import Dataset, verify_files
 from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, listed
 from vpcore.experiment.adaptive_search import with_proposals
 from vpcore.experiment.leaderboard import leaderboard
+from vpcore.experiment.reserve import open_session
 from vpcore.experiment.tables import SEARCHED
 from vpcore.experiment.trades import Leader
-from vpcore.inference.evidence import gate_failures, statement
+from vpcore.inference.evidence import LEVEL, MIN_TRADES, gate_failures, statement
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_failures, split_summary
 from vpcore.inference.pooling import POOLED
 from vpcore.inference.ranking import COMPUTED, Evidence
 from vpcore.registry import Publication
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.scoring import ScoringConfig
+from vpcore.serving.confirm import Confirmation, confirmation_of, plain
 from vpcore.serving.selection import choose, signal_of
 from vpcore.serving.spec import (
     PublishedDataset,
@@ -57,7 +60,7 @@ class Promotion:
     spec : PublishedServingSpec
         The version, with today's evidence. A version that existed keeps the evidence of its first publication.
     overridden : tuple of str
-        Failures of the gate that ``--force`` has overridden.
+        Reasons of an unproven verdict that ``--force`` has overridden.
     tied : tuple of str
         Other rows with the same best figure.
     """
@@ -96,8 +99,8 @@ def promote(
         Short name of a row, or a prefix, as `compare` prints it; `run_id` is then optional. By default the best row of
         the run, or of the experiment, by the experiment's `select`; of tied rows the first by key.
     force : bool
-        Override the gate: mid prices, no fee, too few trades, an interval of the net PnL that reaches down to 0, a
-        `p_adj` above 0.05, a cold start. Requires `why`. Causality and streaming parity always hold.
+        Publish an unproven row in a workspace with ``promotion: {require: proven}``. Requires `why`. Causality and
+        streaming parity always hold.
     why, who : str, optional
         For the audit.
 
@@ -112,7 +115,7 @@ def promote(
     CausalityError
         If the signal looks ahead, or streaming and batch differ.
     RefusedError
-        If the gate fails and `force` is False.
+        If the workspace requires proven rows, the row is unproven, and `force` is False.
     RegistryError, StorageError
         If reading or writing the registry fails.
     """
@@ -121,7 +124,9 @@ def promote(
     spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
     config = with_proposals(workspace, spec.to_harness_config())
     serving = workspace.serving(spec.serving)
-    datasets = {name: workspace.datasets.open(name) for name in config.dataset_ids}
+    datasets = {
+        dataset.dataset_id: dataset for dataset in map(partial(open_session, workspace, config), config.sessions)
+    }
     if run_id is not None:
         run_id = _checked_run(workspace, config, run_id, datasets)["run_id"]
     board = leaderboard(workspace, config)
@@ -134,9 +139,17 @@ def promote(
         )
     meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
     signal = signal_of(workspace, config, meta, datasets)
-    reasons = _gate_failures(config, list(datasets.values()), best, about, splits)
-    if reasons and not force:
-        raise RefusedError(f"Not promoted: {' '.join(reasons)}", fix="To promote all the same: --force --why TEXT.")
+    confirmed = confirmation_of(workspace, config, best)
+    reasons = _doubts(config, list(datasets.values()), best, confirmed)
+    if reasons:
+        reasons += _screen(config, best, about, splits)
+    overridden = reasons if reasons and workspace.specs.workspace().promotion.require == "proven" else ()
+    if overridden and not force:
+        raise RefusedError(
+            f"Not promoted: {' '.join(reasons)}",
+            where="promotion.require of configs/workspace.yaml",
+            fix="To promote all the same: --force --why TEXT.",
+        )
     files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
     prove(signal, workspace.results_dir / PROOFS, name=meta["signal_name"])
     _prove_row(workspace, best | {"run_id": meta["run_id"], "dataset_id": meta["dataset_id"]})
@@ -168,6 +181,7 @@ def promote(
             dataset_files=files,
             packages=json.loads(meta["packages_json"]),
             summary=_summary(config, best, about, splits),
+            confirmation=None if confirmed is None else plain(confirmed),
             verdict="unproven" if reasons else "proven",
             reasons=reasons,
             **config.eval.model_dump(include={"null_draws", "bootstrap_draws", "seed", "splits"}),
@@ -179,7 +193,7 @@ def promote(
         version.to_yaml(),
         alias,
         why=why,
-        forced=force,
+        forced=bool(overridden),
         who=who,
         evidence=version.evidence.model_dump(mode="json", include=IN_AUDIT),
     )
@@ -187,7 +201,7 @@ def promote(
         workspace.plugins.notify(
             "vp_promoted", workspace=workspace, serving_id=publication.serving_id, alias=alias, spec=version
         )
-    return Promotion(publication, version, reasons if force else (), tied)
+    return Promotion(publication, version, overridden, tied)
 
 
 def _checked_run(
@@ -213,18 +227,32 @@ def _prove_row(workspace: Workspace, row: Mapping[str, Any]) -> None:
     require_streamed(signal, data, values, leader.labels, name=name)
 
 
-# -- the gate ----------------------------------------------------------------------------------------------------------
+# -- the verdict -------------------------------------------------------------------------------------------------------
 
 
-def _gate_failures(
-    config: ExperimentConfig,
-    datasets: Sequence[Dataset],
-    best: Mapping[str, Any],
-    about: Evidence,
-    splits: OutOfSample | None,
+def _doubts(
+    config: ExperimentConfig, datasets: Sequence[Dataset], best: Mapping[str, Any], confirmed: Confirmation | None
 ) -> tuple[str, ...]:
-    """Return every failure of the gate, with its figure and the required value."""
+    """Return the reasons against a proven row, each with its figure and the required value."""
     found = []
+    name = f"row {best['row']}"
+    if config.kept_back is None:
+        found.append(f"'{config.name}' kept no data back (reserve), so {name} could not be confirmed.")
+    elif confirmed is None:
+        found.append(f"{name} was not confirmed on the reserve: vp confirm {config.name} --row {best['row']}.")
+    else:
+        if confirmed.p_confirm > LEVEL:
+            found.append(f"p_confirm of {name} is {confirmed.p_confirm:.3g} and must be at most {LEVEL}.")
+        net = confirmed.net_pnl_ticks
+        if net is None or net <= 0.0:
+            earned = "nothing, without a trade" if net is None else f"{net:.3f} ticks a trade"
+            found.append(f"on the reserve {name} earned {earned}; it must earn money.")
+        n_eff = float(best["n_eff"] or 0.0) + confirmed.n_eff
+        if n_eff < MIN_TRADES:
+            found.append(f"{name} has {n_eff:.1f} effective trades in all; {MIN_TRADES} are required.")
+        if confirmed.cold_start:
+            found.append("a dataset of the reserve is a cold start.")
+        found += _cost_doubts(config, name)
     for dataset in datasets:
         if not dataset.cold_start:
             continue
@@ -233,8 +261,27 @@ def _gate_failures(
             f"dataset '{dataset.dataset_id}' is a cold start: its book was built without a snapshot, and {rate:.2%} of "
             "the cancels and modifies were of orders it did not know."
         )
+    return tuple(found)
+
+
+def _cost_doubts(config: ExperimentConfig, name: str) -> list[str]:
+    instrument, rules = config.pipeline.instrument, config.eval
+    if rules.price == "mid":
+        return [f"{name} trades on the mid, where nobody trades; eval.price must be touch."]
+    least = instrument.fee_ticks
+    if least is None:
+        return [f"instrument {instrument.root} has no fee_per_side, against which eval.fee_ticks could be held."]
+    if rules.fee_ticks < least:
+        return [f"{name} pays {rules.fee_ticks:g} ticks a round trip; eval.fee_ticks must be at least {least:g}."]
+    return []
+
+
+def _screen(
+    config: ExperimentConfig, best: Mapping[str, Any], about: Evidence, splits: OutOfSample | None
+) -> tuple[str, ...]:
+    """Return what the evidence of the row itself lacks, beside the reasons of `_doubts`."""
     required_by = f"select.min_signals of '{config.name}'"
-    found += gate_failures(best, about, min_trades=config.min_signals, required_by=required_by)
+    found = gate_failures(best, about, min_trades=config.min_signals, required_by=required_by)
     return tuple(found + (split_failures(best, splits) if splits is not None else []))
 
 

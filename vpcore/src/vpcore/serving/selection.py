@@ -48,6 +48,7 @@ def signal_of(
             json.loads(meta["sources_json"]),
             list(datasets[meta["dataset_id"]].source_digests),
         ),
+        ("the number of its bins before a reserve", meta["end_bin"], datasets[meta["dataset_id"]].end_bin),
         ("the distribution of its signal", meta["signal_distribution"], distribution),
         ("the version of its signal", meta["signal_version"], cls.version),
         ("the digest of its signal's code", meta["code_digest"], code_digest(cls)),

@@ -123,7 +123,8 @@ class ServingEvidence(_Part):
     packages: dict[str, JsonValue]
     summary: str = Field(description="The figures behind the verdict, in words")
     verdict: Literal["proven", "unproven"]
-    reasons: tuple[str, ...] = Field(description="Failures of the promotion gate; --force has overridden them")
+    reasons: tuple[str, ...] = Field(description="Reasons of an unproven verdict")
+    confirmation: dict[str, JsonValue] | None = Field(None, description="Result on the reserve of the experiment")
 
 
 class PublishedServingSpec(_Part):

@@ -49,7 +49,13 @@ def demo(
     best = leaderboard(workspace, "demo").best
     if best is None:
         raise ResultsError("No row has enough trades", fix="Make a longer session, with --minutes.")
-    _publish(best.row, alpha, root)
+    promote = ["promote", "demo", "--row", best.row, "--alias", "demo", *root]
+    _step(
+        "Confirmed on the last third of the hour, which nobody has looked at",
+        ["confirm", "demo", *root],
+        may=EXIT_REFUSED,
+    )
+    _step("The best row becomes a published version, with its verdict", promote)
     _step("The published version, one bin at a time", ["online-sim", "--serving", "demo", *root])
     picture = workspace.root / "demo.png"
     _step("A picture of it", ["plot", best.row, "--out", str(picture), *root])
@@ -69,15 +75,6 @@ def _require_packages() -> None:
     missing = [package for kind, name, package in needed if name not in plugins.components(kind)]
     if missing:
         raise PluginError(plugins.missing_package("vp demo", " ".join(missing)))
-
-
-def _publish(row: str, alpha: float, root: list[str]) -> None:
-    """Promote a row; if the gate refuses, override it with a reason."""
-    promote = ["promote", "demo", "--row", row, "--alias", "demo", *root]
-    if _step("The best row becomes a published version, if its evidence will do", promote, may=EXIT_REFUSED):
-        planted = "its effect is planted" if alpha else "it has no effect at all"
-        why = f"A demonstration: {planted}, and the row with the highest pay does not prove it."
-        _step("It does not: overridden, with a reason", [*promote, "--force", "--why", why])
 
 
 def _step(title: str, arguments: list[str], may: int = 0) -> int:

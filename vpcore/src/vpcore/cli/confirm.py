@@ -1,0 +1,44 @@
+"""``vp confirm``: evaluate one row on the reserve of its experiment, once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import EXIT_REFUSED, ExperimentArgument, JsonOption, RootOption, emit_json, open_workspace, say
+
+
+def confirm(
+    experiment: ExperimentArgument,
+    row: Annotated[
+        str | None, typer.Option("--row", help="Row, as vp compare prints it. [default: the best by select]")
+    ] = None,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Evaluate a row once on the reserve of its experiment, data that nobody has looked at.
+
+    The result stands in the ledger and uses one of the confirmations of the reserve. Exits 1 if the row fails.
+    """
+    from vpcore.serving.confirm import confirm as evaluate, plain
+
+    workspace = open_workspace(root)
+    found = evaluate(workspace, experiment, row)
+    if json:
+        emit_json(plain(found))
+    else:
+        when = f" It was held against the reserve on {found.confirmed_utc}, once for all." if found.repeated else ""
+        earned = "no trade" if found.net_pnl_ticks is None else f"{found.net_pnl_ticks:+.3f} ticks a trade"
+        say(
+            f"Row {found.row} of run {found.run_id} ({found.signal}) on the reserve: "
+            f"{found.n_trades} trades, {found.n_eff:.1f} effective, {earned} at {found.price} prices, "
+            f"fee {found.fee_ticks:g} ticks.{when}"
+        )
+        passed = "It passes" if found.passed else "It fails"
+        say(
+            f"p_random {found.p_random:.3g} x {found.budget} confirmations = p_confirm {found.p_confirm:.3g}. "
+            f"{passed}. {found.left} of {found.budget} confirmations are left."
+        )
+    if not found.passed:
+        raise typer.Exit(EXIT_REFUSED)

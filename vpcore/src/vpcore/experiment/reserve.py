@@ -1,0 +1,108 @@
+"""The reserve of an experiment: declared before the first run, and left out of every evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from vpcore.config import ExperimentConfig, ResolvedPipeline
+from vpcore.dataset import Dataset
+from vpcore.dataset.reserve import Reserve
+from vpcore.errors import ConfigError
+from vpcore.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+
+def open_session(workspace: Workspace, config: ExperimentConfig, session: ResolvedPipeline) -> Dataset:
+    """Open the dataset of a session up to the experiment's own reserve, and up to any other in force."""
+    return workspace.datasets.open(session.dataset_id()).until(config.end_bin(session))
+
+
+def open_sessions(workspace: Workspace, config: ExperimentConfig) -> list[Dataset]:
+    """Open the sessions whose datasets have been generated; see `open_session`."""
+    there = (session for session in config.sessions if workspace.datasets.exists(session.dataset_id()))
+    return [open_session(workspace, config, session) for session in there]
+
+
+def declare_reserve(workspace: Workspace, config: ExperimentConfig) -> list[str]:
+    """Store the reserve of an experiment, and return what other reserves take from its sessions, as sentences.
+
+    Raises
+    ------
+    ConfigError
+        If the data were evaluated before, another reserve holds some of them on other terms, or another reserve leaves
+        nothing of a session.
+    """
+    asked = config.reserve
+    declared = {reserve.id: reserve for reserve in workspace.reserves.all()}
+    if asked is not None and asked.id not in declared:
+        _require_unseen(workspace, config, asked)
+        for other in declared.values():
+            if workspace.reserves.left(other) and any(other.overlaps(asked.root, *window) for window in asked.windows):
+                raise ConfigError(
+                    f"The reserve of '{config.name}' overlaps the reserve of '{other.experiment}'",
+                    fix="Write the same sessions, the same reserve and the same confirmations in both: they share it.",
+                )
+        workspace.reserves.declare(asked)
+    return _taken(workspace, config, asked)
+
+
+def describe_reserve(workspace: Workspace, config: ExperimentConfig) -> str:
+    """Return what the experiment keeps back, the confirmations that are left and those that were made, in words."""
+    reserve = config.reserve
+    if reserve is None:
+        return ""
+    made = workspace.reserves.confirmations(reserve)
+    rows = (f"row {one['row']} with p_confirm {one['p_confirm']:.3g}" for one in made)
+    confirmed = f" Confirmed: {', '.join(rows)}." if made else ""
+    seconds = sum(end - start for start, end in reserve.windows) / NS_PER_S
+    return (
+        f"{seconds / 60:.0f} minutes are kept back as a reserve; {workspace.reserves.left(reserve)} of "
+        f"{reserve.budget} confirmations are left.{confirmed}"
+    )
+
+
+def _require_unseen(workspace: Workspace, config: ExperimentConfig, asked: Reserve) -> None:
+    inside = pl.any_horizontal(
+        (pl.col("root") == asked.root) & (pl.col("start_ns") < end) & (pl.col("end_ns") > start)
+        for start, end in asked.windows
+    )
+    sessions = (*config.sessions, *(config.kept_back.sessions if config.kept_back is not None else ()))
+    named = pl.col("root").is_null() & pl.col("dataset_id").is_in([session.dataset_id() for session in sessions])
+    seen = workspace.results.trial_rows().filter(inside.fill_null(False) | named)
+    found = seen.group_by("experiment_name").len().sort("experiment_name")
+    if found.height:
+        n_rows, names = int(found["len"].sum()), ", ".join(f"'{name}'" for name in found["experiment_name"].head(5))
+        raise ConfigError(
+            f"The reserve of '{config.name}' was evaluated before: the ledger has {n_rows} trials there, of {names}",
+            where="reserve",
+            fix="Data that were looked at prove nothing. Declare a reserve before the first run, on other sessions.",
+        )
+
+
+def _taken(workspace: Workspace, config: ExperimentConfig, asked: Reserve | None) -> list[str]:
+    found = []
+    others = [reserve for reserve in workspace.reserves.in_force() if asked is None or reserve.id != asked.id]
+    for session in config.sessions:
+        n_bins = config.end_bin(session) or session.n_bins
+        left = workspace.reserves.open_bins(session.symbol, session.start_ns, n_bins, session.width_ns)
+        if left == n_bins:
+            continue
+        of = _names(others, session)
+        if not left:
+            raise ConfigError(
+                f"Session {session.dataset_id()} lies in the reserve of {of}",
+                fix="Leave it out: it opens when the reserve's confirmations are spent.",
+            )
+        found.append(f"Session {session.label} ends after {left:,} bins: the rest is the reserve of {of}.")
+    return found
+
+
+def _names(reserves: Sequence[Reserve], session: ResolvedPipeline) -> str:
+    root = session.instrument.root
+    there = (reserve for reserve in reserves if reserve.overlaps(root, session.start_ns, session.end_ns))
+    return ", ".join(f"experiment '{reserve.experiment}'" for reserve in there)
