@@ -26,7 +26,7 @@ from vpcore.canonical import canonical_json
         ({"price": "last"}, "price must be 'touch' or 'mid', was 'last'"),
         ({"fee_ticks": -0.1}, "fee_ticks must be a finite number of ticks, at least 0, was -0.1"),
         ({"fee_ticks": float("nan")}, "fee_ticks must be a finite number of ticks, at least 0, was nan"),
-        ({"hold": 3}, r"TradeRules has no 'hold'\. It has: tp_ticks, .*, stale_after_ms\.$"),
+        ({"hold": 3}, r"TradeRules has no 'hold'\. It has: tp_ticks, .*, stale_after_ms, daily_halt\.$"),
         ({"fee_tick": 3}, r"TradeRules has no 'fee_tick'\. Did you mean 'fee_ticks'\?"),
     ],
 )
@@ -51,7 +51,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 def test_rules_are_values() -> None:
     rules = TradeRules(tp_ticks=4, sl_ticks=6, max_hold_bins=50, latency_bins=2)
-    assert rules.at(1, 2).barriers == (1, 2, 50, "touch", 60_000)
+    assert rules.at(1, 2).barriers == (1, 2, 50, "touch", 60_000, None)
     assert rules.longest_bins == 52
     assert pickle.loads(pickle.dumps(rules)) == rules
     assert len({rules, rules.at(4, 6), rules.at(4, 7)}) == 2

@@ -57,13 +57,14 @@ def random_market(
     return {name: np.array(column, dtype=bool if name == "book_valid" else np.int64) for name, column in rows.items()}
 
 
+def naive_stale(bins: dict[str, Any], stale_bins: int, i: int) -> bool:
+    """Whether neither the bin nor one of the `stale_bins` bins before it has an event."""
+    return i >= stale_bins and not any(bins["bin_event_count"][i - back] > 0 for back in range(stale_bins + 1))
+
+
 def naive_opened(bins: dict[str, Any], stale_bins: int) -> list[bool]:
-    """Whether each bin is valid with an event in it or in one of the `stale_bins` bins before it."""
-    counts, opened = bins["bin_event_count"], []
-    for i in range(len(counts)):
-        recent = i < stale_bins or any(counts[i - back] > 0 for back in range(stale_bins + 1))
-        opened.append(bool(bins["book_valid"][i]) and recent)
-    return opened
+    """Whether each bin is valid and not stale."""
+    return [bool(valid) and not naive_stale(bins, stale_bins, i) for i, valid in enumerate(bins["book_valid"])]
 
 
 def naive_trade(
@@ -96,6 +97,14 @@ def naive_trade(
     for j in range(entry + 1, entry + hold + 1):
         if j == n:
             break
+        if naive_stale(bins, stale_bins, j):
+            reopened = [r for r in range(j, n) if naive_opened(bins, stale_bins)[r]]
+            left = reopened[0] if reopened else max(r for r in range(n) if bins["book_valid"][r])
+            return {
+                "outcome": 0, "tie": False, "net": side * (level(out, left) - paid), "exit": left, "entry": entry,
+                "resolved": left if reopened else 2**31 - 1, "gross": side * (level("mid", left) - level("mid", entry)),
+                "end": left if reopened else n - 1, "spread": ask - bid,
+            }  # fmt: skip
         end = j
         if not bins["book_valid"][j]:
             continue

@@ -89,13 +89,55 @@ def test_a_closed_market_takes_no_entry_and_gives_no_hours() -> None:
     bins["bin_end_ns"] = bins["bin_start_ns"] + 10**8
     bins["bin_event_count"][3:8] = 0
     market = Market.from_bins(bins, 1)
-    assert np.flatnonzero(~market.opened(299)).tolist() == [5, 6, 7]
-    assert np.flatnonzero(~market.opened(200)).tolist() == [5, 6, 7]
-    assert np.flatnonzero(~market.opened(199)).tolist() == [4, 5, 6, 7]
-    assert market.opened(60_000).all()
+
+    def closed(stale_after_ms: int) -> list[int]:
+        return np.flatnonzero(~market.opened(rules_of(4, 4, 3, stale_after_ms=stale_after_ms))).tolist()
+
+    assert closed(299) == closed(200) == [5, 6, 7]
+    assert closed(199) == [4, 5, 6, 7]
+    assert closed(60_000) == []
     table = outcome_table(market, rules_of(4, 4, 3, stale_after_ms=200))
     assert np.flatnonzero(table.outcome[0] == barrier.NO_TRADE).tolist() == [5, 6, 7]
-    assert hours(market.opened(200), 2, 10**8) == pytest.approx(7 / 36_000)
+    assert hours(market.opened(rules_of(4, 4, 3, stale_after_ms=200)), 2, 10**8) == pytest.approx(7 / 36_000)
+
+
+def test_after_a_closure_a_position_leaves_at_the_first_open_bin() -> None:
+    """Not before it, which would look ahead, and not in it, where nobody trades."""
+    bins = quiet(14)
+    bins["bin_start_ns"] = bins["bin_seq"] * 10**8
+    bins["bin_end_ns"] = bins["bin_start_ns"] + 10**8
+    bins["bin_event_count"][3:8] = 0  # closed: 5, 6, 7
+    for name in ("best_bid_price_int", "bid_high_int", "bid_low_int"):
+        bins[name][8:] = 130
+    for name in ("best_ask_price_int", "ask_high_int", "ask_low_int"):
+        bins[name][8:] = 131
+    table = outcomes(bins, rules_of(4, 4, 3, stale_after_ms=200), 1)
+    for entry in (2, 3, 4):
+        assert (table.outcome[0, entry], table.exit_bin[0, entry], table.resolved_at[0, entry]) == (0, 8, 8)
+        assert table.net[0, entry] == 2 * (130 - 101)  # the touch there, not the take-profit
+        assert table.net[1, entry] == 2 * (100 - 131)  # nor the stop
+    assert (table.outcome[0, 1], table.exit_bin[0, 1]) == (0, 4)  # its hold is over before
+    bins["bin_event_count"][8:] = 0
+    endless = outcomes(bins, rules_of(4, 4, 3, stale_after_ms=200), 1)
+    assert endless.resolved_at[0, 4] > 13  # the data end first: no label
+
+
+def test_before_a_daily_halt_a_position_leaves_at_the_last_bin() -> None:
+    bins = quiet(20)
+    noon = 1_700_000_000 // 86_400 * 86_400 * 10**9 + 22 * 3600 * 10**9  # 17:00 in New York, a Tuesday in winter
+    bins["bin_start_ns"] = noon + (bins["bin_seq"] - 10) * 10**8
+    bins["bin_end_ns"] = bins["bin_start_ns"] + 10**8
+    halt = ("17:00", "18:00", "America/New_York")
+    market = Market.from_bins(bins, 1)
+    rules = rules_of(4, 4, 5, daily_halt=halt)
+    assert np.flatnonzero(~market.opened(rules)).tolist() == list(range(10, 20))
+    table = outcome_table(market, rules)
+    assert table.exit_bin[0, :10].tolist() == [5, 6, 7, 8, 9, 9, 9, 9, 9, 9]
+    assert table.resolved_at[0, :10].tolist() == [5, 6, 7, 8, 9, 9, 9, 9, 9, 9]
+    assert (table.outcome[:, :10] == 0).all()
+    assert (table.outcome[:, 10:] == barrier.NO_TRADE).all()
+    bins["bid_high_int"][10:] = 200  # what happens in the halt reaches no barrier
+    assert (outcome_table(Market.from_bins(bins, 1), rules).outcome[0, :10] == 0).all()
 
 
 def test_both_barriers_in_one_bin_are_the_stop_at_the_adverse_extreme() -> None:

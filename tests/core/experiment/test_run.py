@@ -139,6 +139,7 @@ def test_meta_says_what_made_a_run(workspace: Workspace) -> None:
     assert json.loads(meta["eval_json"]) == {
         "price": "touch",
         "fee_ticks": 0,
+        "daily_halt": ["17:00", "18:00", "America/New_York"],
         "latency_bins": 1,
         "max_hold_bins": 50,
         "warmup_bins": 60,

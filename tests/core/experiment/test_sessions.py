@@ -204,6 +204,7 @@ def test_a_combination_is_promoted_with_the_evidence_of_all_sessions(
 ) -> None:
     run_experiment(sessions, "three")
     config = harness_config(sessions, "three")
+    (sessions.configs / "workspace.yaml").write_text("promotion: {require: proven}\n")
     best = json.loads(call("compare", "three", "--min-signals", "0", "--json", "--limit", "1")[0])["rows"][0]
     with pytest.raises(RefusedError, match=f"row {best['row']}"):
         promote(sessions, "three", best["run_id"], alias="a", row=best["row"])

@@ -261,6 +261,11 @@ GOOD: dict[str, Any] = {
         ({}, "beats random entry, survives 2,048 trials"),
         ({"p_adj": 0.31}, "beats random entry, and may be the best of 2,048 lucky draws: 31 % of experiments this size on pure noise do better"),
         ({"p_random": 0.4, "p_adj": 0.061}, "is no better than random entry (40 % of random entries pay as much), and may be the best of 2,048 lucky draws: 6.1 % of"),
+        (
+            {"p_adj": 0.31, "p_random": 0.002, "sessions": 3, "sessions_paid": 3, "worst_session_net": 0.1, "eval_json": "{}"},
+            "beats random entry, and may be the best of 2,048 lucky draws: 31 % of experiments this size on pure noise do better; none of "
+            "its 499 rotations does as well, so their number and not the data limits this figure",
+        ),
         ({"p_random": 0.4}, "survives 2,048 trials, but is no better than random entry (40 % of random entries pay as much): what pays may be the market's drift"),
         ({"p_random": None, "p_adj": None}, "was not held against random entry: what it pays may be luck"),
         ({"net_pnl_ticks": -0.25}, "beats random entry, but loses 0.25 ticks a trade after costs"),

@@ -33,7 +33,7 @@ def test_the_best_row_is_published(world):
     assert runtime.rules.model_dump() == {
         "tp_ticks": best.tp_ticks, "sl_ticks": best.sl_ticks, "max_hold_bins": 1200, "latency_bins": 1,
         "price": "touch", "fee_ticks": 0.25, "warmup_bins": 300,
-        "stale_after_ms": 60_000,
+        "stale_after_ms": 60_000, "daily_halt": ("17:00", "18:00", "America/New_York"),
     }  # fmt: skip
     assert runtime.dataset.model_dump() == {"dataset_id": world.config.dataset_id, "sources": ("ab" * 32,)}
     assert runtime.sessions == ()

@@ -470,7 +470,7 @@ def test_a_price_that_comes_too_near_to_zero(tmp_path):
         ({"near_ticks": 20, "reach_ticks": 10}, r"near_ticks must not exceed reach_ticks 10, was 20"),
         ({"deep_depth": 9000}, r"must be at most 250000, was 1\.08e\+06"),
         ({"start_ns": 2**62 - 5}, r"must end before the year 2116"),
-        ({"mode": "natura"}, r"mode: Input should be 'exogenous' or 'natural', was 'natura'"),
+        ({"mode": "natura"}, r"mode: Input should be 'exogenous', 'bursty' or 'natural', was 'natura'"),
         ({"mode": "natural", "alpha": 0.5}, r"alpha belongs to mode exogenous, the mode is natural\. Leave it out"),
         ({"branching": 0.5}, r"branching belongs to mode natural, the mode is exogenous"),
         ({"mode": "natural", "branching": 1.0}, r"branching: Input should be less than or equal to 0\.95, was 1"),

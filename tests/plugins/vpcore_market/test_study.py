@@ -14,13 +14,19 @@ import numpy as np
 import pytest
 
 from vpcore import Component, hookimpl
+from vpcore.backtest.session import Session
 from vpcore.cli.app import run
+from vpcore.engine import EngineParams
 from vpcore.errors import PluginError, StorageError
 from vpcore.plugins.manager import Plugins
+from vpcore.rules import TradeRules
 from vpcore.statistics.permutation import EXACT_BELOW
+from vpcore_market.datasets import simulated_dataset
+from vpcore_market.params import SyntheticParams
 from vpcore_market.study import Study, run_study, worlds
 from vpcore_market.study.plan import ALPHA, LENGTH, NULL, engine_params, load_signals, world_key
-from vpcore_market.study.run import MARKETS
+from vpcore_market.study.run import MARKETS, plain_json, run_scenarios
+from vpcore_market.study.scenarios import SCENARIOS, Case, summarise_cases, with_halt
 from vpcore_market.study.summary import (
     POOLED,
     clustered_share,
@@ -37,7 +43,7 @@ from vpcore_market.study.write import write_study
 
 PLUGIN = Path(__file__).parent / "plugin"
 SMALL: dict[str, Any] = {
-    "seeds": 4, "power_seeds": 2, "minutes": 30.0, "alphas": (1.0,), "lengths": (10.0,), "signals": ("tilt",),
+    "seeds": 4, "power_seeds": 2, "scenario_seeds": 0, "minutes": 30.0, "alphas": (1.0,), "lengths": (10.0,), "signals": ("tilt",),
     "tp_sl_ticks": ((4, 4), (8, 4)), "cell_width_ms": 500, "grid_radius_ticks": 8, "draws": 99,
 }  # fmt: skip
 
@@ -282,16 +288,25 @@ def test_what_the_command_refuses(capsys: pytest.CaptureFixture[str], arguments:
 def test_what_does_not_keep_its_word_is_said() -> None:
     from vpcore_market.commands.calibrate import broken_promises
 
-    def answers(kept: bool, share: float) -> dict[str, Any]:
+    def answers(kept: bool, share: float, one: float = 0.05, planted: float = 0.95) -> dict[str, Any]:
         size = [
             {"signal": "tilt", "size": 0.05, "share": 0.5, "error": 0.01, "kept": False},
             {"signal": POOLED, "size": 0.05, "share": 0.09, "error": 0.01, "kept": kept},
         ]
-        return {"null": {"size": size, "false_winners": {"p_adj": {"share": share, "of": 200}}}}
+        scenarios = [
+            {"scenario": "ten", "market": "bursty", "share": 0.3, "of": 200, "required": None},
+            {"scenario": "one", "market": "bursty", "share": one, "of": 200, "required": 0.08},
+            {"scenario": "planted", "market": "bursty", "share": planted, "of": 200, "required": 0.9},
+        ]
+        return {"null": {"size": size, "false_winners": {"p_adj": {"share": share, "of": 200}}}, "scenarios": scenarios}
 
     assert broken_promises(answers(True, 0.08)) == []
     assert broken_promises(answers(False, 0.02)) == ["p_random <= 0.05 too often: in 0.0900 of the rows, error 0.0100."]
     assert "0.0900 of the experiments have a winner" in broken_promises(answers(True, 0.09))[0]
+    assert broken_promises(answers(True, 0.08, one=0.1, planted=0.8)) == [
+        "Scenario one in the bursty market: 10.0% of 200, at most 8.0% required.",
+        "Scenario planted in the bursty market: 80.0% of 200, at least 90.0% required.",
+    ]
 
 
 def test_without_the_package_that_draws_nothing_is_simulated(
@@ -303,3 +318,48 @@ def test_without_the_package_that_draws_nothing_is_simulated(
     with pytest.raises(PluginError, match=message):
         write_study(Study(**SMALL), tmp_path, command="x", plugins=plugins)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_scenarios_of_one_market(plugins: Plugins, tmp_path: Path) -> None:
+    """Every figure is a p-value; foresight is found in all of them, and a stored market is read and not computed."""
+    study = Study(**{**SMALL, "scenario_seeds": 1, "minutes": 20.0, "signals": ("ahead",)})
+    found = run_scenarios(study, tmp_path, plugins=plugins)
+    assert sorted((case.mode, case.seed) for case in found) == [("bursty", 1), ("exogenous", 1)]
+    for p in found.values():
+        assert set(p) == set(SCENARIOS)
+        assert all(0.0 < value <= 1.0 for value in p.values())
+        assert max(p["one"], p["closed"], p["planted"]) <= 0.1  # a signal that looks ahead
+    (path,) = (p for p in (tmp_path / MARKETS).glob("*.json") if json.loads(p.read_bytes()) == found[Case("bursty", 1)])
+    path.write_bytes(plain_json(dict.fromkeys(SCENARIOS, 0.5)))
+    assert set(run_scenarios(study, tmp_path, plugins=plugins)[Case("bursty", 1)].values()) == {0.5}
+    lines = {(line["scenario"], line["market"]): line for line in summarise_cases(found)}
+    assert lines["planted", "bursty"]["hits"] == 1
+    assert lines["ten", "bursty"]["required"] is None
+
+
+def test_a_halt_takes_a_third_of_a_session() -> None:
+    dataset = simulated_dataset(SyntheticParams(seed=3, duration_s=600.0), EngineParams(cell_width_ms=200))
+    closed = with_halt(dataset)
+    assert closed.n_bins == 1.5 * dataset.n_bins
+    market = Session(closed).market
+    opened = market.opened(TradeRules(tp_ticks=4, sl_ticks=4))
+    assert (~opened).sum() == pytest.approx(closed.n_bins / 3 - 300, abs=5)  # closed after a minute
+    still = slice(dataset.n_bins // 2, dataset.n_bins)
+    assert len(set(market.mid2[still])) == 1
+    assert not market.event_counts[still].any()
+
+
+def test_the_bursty_market_is_the_exogenous_one_on_another_clock() -> None:
+    """The same walk and flow, so the same mids in the same order; the clock alone is another."""
+    calm, bursty = (
+        simulated_dataset(
+            SyntheticParams(seed=5, duration_s=900.0, events_per_second=14.0, mode=mode), EngineParams(cell_width_ms=10)
+        )
+        for mode in ("exogenous", "bursty")
+    )
+    mids = [dataset.bin("best_bid_price_int") + dataset.bin("best_ask_price_int") for dataset in (calm, bursty)]
+    counts = [dataset.bin("bin_event_count").reshape(-1, 100).sum(1) for dataset in (calm, bursty)]
+    fano = [count.var() / count.mean() for count in counts]
+    assert fano[0] < 1.3
+    assert fano[1] > 10
+    assert all(mid[0] == mids[0][0] for mid in mids)

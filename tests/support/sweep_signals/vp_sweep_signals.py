@@ -85,6 +85,7 @@ class Wave(StatisticalSignal):
     """A sine of the bin's number: on a market that swings by itself it pays as its phase and period fit."""
 
     columns = ("bin_seq",)
+    uses_clock = True
 
     class Params(SignalParams):
         phase: int = Field(0, ge=0, le=1000, description="Bins.")

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vpcore.errors import ConfigError, did_you_mean
+from vpcore.halts import DailyHalt, check_halt
 
 Price = Literal["touch", "mid"]
 """Prices of a trade: touch pays the spread, mid measures on the mid."""
@@ -20,6 +21,7 @@ _REQUIRED = {
     "fee_ticks": "a finite number of ticks, at least 0",
     "warmup_bins": "a whole number of bins from 0 to 100,000,000",
     "stale_after_ms": "a whole number of milliseconds from 1 to 86,400,000",
+    "daily_halt": "a start, an end and a time zone: ('17:00', '18:00', 'America/New_York')",
 }
 
 
@@ -45,6 +47,8 @@ class TradeRules(BaseModel):
         Bins at the start of the session that refuse entries.
     stale_after_ms : int
         Time without an event after which the market counts as closed, although its book is valid.
+    daily_halt : (str, str, str), optional
+        Start, end and time zone of the exchange's daily halt: a position leaves before it, and none is entered in it.
 
     Raises
     ------
@@ -69,6 +73,8 @@ class TradeRules(BaseModel):
         60_000, strict=True, ge=1, le=86_400_000, description="Time without an event after which a market is closed, ms"
     )
 
+    daily_halt: DailyHalt | None = Field(None, description="Daily halt of the exchange: start, end, time zone")
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
@@ -86,14 +92,21 @@ class TradeRules(BaseModel):
         item = getattr(value, "item", None)
         return item() if callable(item) else value
 
+    @field_validator("daily_halt")
+    @classmethod
+    def _a_halt(cls, value: DailyHalt | None) -> DailyHalt | None:
+        if value is not None:
+            check_halt(value[0], value[1])
+        return value
+
     def at(self, tp_ticks: int, sl_ticks: int) -> Self:
         """Return the same rules with other barriers, without validation."""
         return self.model_copy(update={"tp_ticks": tp_ticks, "sl_ticks": sl_ticks})
 
     @property
-    def barriers(self) -> tuple[int, int, int, Price, int]:
+    def barriers(self) -> tuple[int, int, int, Price, int, DailyHalt | None]:
         """The part that decides outcome tables: take-profit, stop, hold, price, and what a closed market is."""
-        return self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.price, self.stale_after_ms
+        return self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.price, self.stale_after_ms, self.daily_halt
 
     @property
     def longest_bins(self) -> int:

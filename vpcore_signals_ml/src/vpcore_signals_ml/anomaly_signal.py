@@ -74,7 +74,7 @@ class PcaAd(WalkForward):
     def examples(self, state: WalkState, row: int) -> Profiles | None:
         """Return the profiles up to a row that are in the window, one out of every stride."""
         p, seq = self.params, state.seq[: row + 1]
-        chosen = seq % p.stride_bins == 0
+        chosen = (seq - seq[0]) % p.stride_bins == 0
         if p.train_window_bins:
             chosen &= seq > seq[row] - p.train_window_bins
         rows = np.flatnonzero(chosen)

@@ -142,7 +142,7 @@ def choose(
     labelled = (y[rows] == UP) | (y[rows] == DOWN) | (selection.neutral & (y[rows] == NONE))
     known = resolved[rows] <= now
     recent = seq[rows] > now - selection.window_bins if selection.window_bins else np.ones(len(rows), dtype=bool)
-    rows = rows[labelled & known & recent & (seq[rows] % selection.stride_bins == 0)]
+    rows = rows[labelled & known & recent & ((seq[rows] - seq[0]) % selection.stride_bins == 0)]
     n_valid = int(len(rows) * selection.validation_share)
     valid = rows[len(rows) - n_valid :]
     train = rows[: len(rows) - n_valid]
@@ -190,7 +190,7 @@ def fresh(
     rows = np.arange(start, row + 1)
     known = (resolved[rows] > after) & (resolved[rows] <= now)
     labelled = (y[rows] == UP) | (y[rows] == DOWN)
-    rows = rows[labelled & known & (seq[rows] % stride_bins == 0)]
+    rows = rows[labelled & known & ((seq[rows] - seq[0]) % stride_bins == 0)]
     ordered: Ints = rows[np.argsort(resolved[rows], kind="stable")]
     return ordered
 

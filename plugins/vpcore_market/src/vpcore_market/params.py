@@ -18,12 +18,15 @@ from vpcore_market.kernels import matching, natural, queues
 DEMO_ALPHA = 0.6
 """The documented strength of a planted effect that signals should find in an hour of market."""
 
+BURSTY_HOUR: dict[str, Any] = {"mode": "bursty", "moves_per_hour": 800.0, "events_per_second": 14.0}
+"""The bursty market of the study: like a quiet hour of ES."""
+
 _FORMAT = 1  # part of a synthetic file's name: the simulator's arithmetic
 _ROWS = 65_536
 _ORDERS = 16_384  # beyond those of the snapshot; more as they are needed
 _MAX_SNAPSHOT = 250_000
 _FIRST_ORDER_ID = 6_400_000_000_000
-_WALK, _FLOW = 0, 1
+_WALK, _FLOW, _CLOCK = 0, 1, 2
 LAST_QUIET_NS = 5_000_000
 """No event comes so close before the end: its records would arrive after it."""
 
@@ -32,6 +35,7 @@ LAST_QUIET_NS = 5_000_000
 _FULL_PER_MOVE = 0.678
 _WIDE_PER_MOVE = 0.161
 _WIDE_SHARE = 0.10
+_WIDE_SHARE_BURSTY = 0.06
 _ADDS = 0.52
 """natural: share of arriving orders among events that are no trades; trades take what more arrives than leaves."""
 
@@ -41,7 +45,8 @@ NATURAL = (
     "branching", "same_share", "fast_ms", "slow_ms", "fast_share", "busy_ratio", "calm_s", "busy_s", "gap_share",
     "lean_share",
 )  # fmt: skip
-"""Parameters that one mode alone has."""
+BURSTY = ("burst_share", "burst_ms", "swing", "swing_s")
+"""Parameters that some modes lack: `EXOGENOUS` are those of the modes exogenous and bursty."""
 
 ROOM_PER_HOUR = 100_000
 """Moves for which the natural market, which nothing bounds, has room."""
@@ -60,8 +65,10 @@ class SyntheticParams(BaseModel):
         None, ge=1, description="Instead of the length: end with the second in which so many records are reached"
     )
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of both random streams")
-    mode: Literal["exogenous", "natural"] = Field(
-        "exogenous", description="exogenous: a walk that the flow follows; natural: a queue market that moves itself"
+    mode: Literal["exogenous", "bursty", "natural"] = Field(
+        "exogenous",
+        description="exogenous: a walk that the flow follows; bursty: the same with bursts and changing volatility; "
+        "natural: a queue market that moves itself",
     )
     alpha: float = Field(0.0, ge=-1, le=1, description="Tilt of the walk by the imbalance of pressure and vacuum")
     events_per_second: float = Field(15.0, gt=0, le=1e5, description="Ordinary events; steps of the walk come on top")
@@ -99,6 +106,11 @@ class SyntheticParams(BaseModel):
     gap_share: float = Field(0.7, ge=0, le=1, description="natural: share of orders that go inside a wide spread")
     lean_share: float = Field(0.8, ge=0, le=1, description="natural: how far trades hit the smaller of the queues")
 
+    burst_share: float = Field(0.85, ge=0, le=0.99, description="bursty: share of events that follow one at once")
+    burst_ms: float = Field(0.3, gt=0, le=1000, description="bursty: time between these, ms")
+    swing: float = Field(1.4, ge=0, le=3, description="bursty: standard deviation of the logarithm of the activity")
+    swing_s: float = Field(120.0, gt=0, le=86_400, description="bursty: half-life of the activity in seconds")
+
     @model_validator(mode="after")
     def _whole(self) -> SyntheticParams:
         tick = tick_to_int(self.tick_size)
@@ -111,13 +123,19 @@ class SyntheticParams(BaseModel):
                 f"snapshot_levels times the larger of touch_depth and deep_depth must be at most {_MAX_SNAPSHOT}, "
                 f"was {self.snapshot_levels * max(self.touch_depth, self.deep_depth):g}"
             )
-        for name in NATURAL if self.mode == "exogenous" else EXOGENOUS:
+        for name in self._foreign:
             if getattr(self, name) != type(self).model_fields[name].default:
-                other = "natural" if self.mode == "exogenous" else "exogenous"
-                raise ValueError(f"{name} belongs to mode {other}, the mode is {self.mode}. Leave it out, or set mode")
+                owner = "natural" if name in NATURAL else "bursty" if name in BURSTY else "exogenous"
+                raise ValueError(f"{name} belongs to mode {owner}, the mode is {self.mode}. Leave it out, or set mode")
         if self.near_ticks > self.reach_ticks:
             raise ValueError(f"near_ticks must not exceed reach_ticks {self.reach_ticks}, was {self.near_ticks}")
         return self
+
+    @property
+    def _foreign(self) -> tuple[str, ...]:
+        """Parameters that the mode does not have."""
+        own = {"exogenous": EXOGENOUS, "bursty": (*EXOGENOUS, *BURSTY), "natural": NATURAL}[self.mode]
+        return tuple(name for name in (*EXOGENOUS, *BURSTY, *NATURAL) if name not in own)
 
     @property
     def end_ns(self) -> int:
@@ -127,7 +145,7 @@ class SyntheticParams(BaseModel):
     def digest(self) -> str:
         """Return 12 hex digits that name these parameters and the simulator's version."""
         # The exogenous market is named as it was before there was another.
-        left_out = {"mode", *NATURAL} if self.mode == "exogenous" else set()
+        left_out = {"exogenous": {"mode", *NATURAL, *BURSTY}, "bursty": {*NATURAL}, "natural": {*BURSTY}}[self.mode]
         return digest({"format": _FORMAT, **self.model_dump(exclude=left_out)})[:12]
 
 
@@ -161,14 +179,15 @@ def parse_params(values: Mapping[str, Any], where: str) -> SyntheticParams:
 def make_rates(params: SyntheticParams, end_ns: int) -> matching.Rates:
     """Return the simulator's rates for a market that ends at `end_ns`."""
     per_second = params.moves_per_hour / 3600.0
-    narrow_time = 1.0 - _WIDE_SHARE
+    wide_share = _WIDE_SHARE_BURSTY if params.mode == "bursty" else _WIDE_SHARE
+    narrow_time = 1.0 - wide_share
     full = _FULL_PER_MOVE * per_second / narrow_time
     widen = _WIDE_PER_MOVE * per_second / narrow_time
     return matching.Rates(
         end_ns=end_ns - LAST_QUIET_NS,
         flow=params.events_per_second,
         step_narrow=full + widen,
-        step_wide=_WIDE_PER_MOVE * per_second / _WIDE_SHARE,
+        step_wide=_WIDE_PER_MOVE * per_second / wide_share,
         full_share=full / (full + widen),
         alpha=params.alpha,
         memory_s=params.memory_s,
@@ -181,7 +200,19 @@ def make_rates(params: SyntheticParams, end_ns: int) -> matching.Rates:
         mood_gain=params.mood_gain,
         restoring=params.restoring,
         gain=params.imbalance_gain,
+        bursts=_bursts(params),
     )
+
+
+def _bursts(params: SyntheticParams) -> matching.Bursts:
+    """Return the clock of the bursty market: on average as many events come as the market's own time has."""
+    if params.mode != "bursty":
+        return matching.Bursts(0.0, 0.0, 0.0, 0.0, 1.0)
+    steps = params.moves_per_hour * (_FULL_PER_MOVE + 2 * _WIDE_PER_MOVE) / 3600.0
+    events = params.events_per_second + steps
+    # Activity is lognormal: its mean is above its median, so the pauses are longer by that.
+    pause = math.exp(params.swing**2 / 2.0) / (events * (1.0 - params.burst_share))
+    return matching.Bursts(pause, params.burst_share, params.burst_ms / 1000.0, params.swing, params.swing_s)
 
 
 def make_nature(params: SyntheticParams) -> natural.Nature:
@@ -235,6 +266,7 @@ def make_market(params: SyntheticParams, best_bid: int, n_levels: int) -> matchi
         sums=np.zeros(matching.N_SUMS),
         flow=seeded(params.seed, _FLOW),
         walk=seeded(params.seed, _WALK),
+        clock=seeded(params.seed, _CLOCK),
         distance=_running(chance),
         target=params.touch_depth + (params.deep_depth - params.touch_depth) * (1.0 - 1.0 / (1.0 + away / 6.0)),
         add_chance=_running(adds),

@@ -33,7 +33,7 @@ def vp_commands() -> tuple[Component, ...]:
         Component(
             "inspect-market",
             f"{commands}.inspect_market:inspect_market",
-            "Measure spread, depth, sizes and rhythm of a file's market, beside two simulated markets of the same length.",
+            "Measure spread, depth, sizes and rhythm of a file's market, beside three simulated markets of the same length.",
             "Data",
         ),
         Component(

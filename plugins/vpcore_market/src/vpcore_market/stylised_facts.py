@@ -42,7 +42,8 @@ def stylised_facts(
     dict of str to float
         Spread and depth are sampled at the end of every bin. Depth is sampled where the spread is one tick: contracts
         at the touch and behind it, the mean of both sides. An event ends with `F_LAST`. ``fano_1s`` is
-        the variance of the events per second over their mean: 1 for a Poisson process.
+        the variance of the events per second over their mean: 1 for a Poisson process. ``kurtosis_1s`` and ``_10s``
+        are those of the changes of the mid in one and in ten seconds.
     """
     n_bins = (end_ns - start_ns) // (_BIN_MS * NS_PER_MS)
     end_ns = start_ns + n_bins * _BIN_MS * NS_PER_MS
@@ -99,9 +100,17 @@ def _of_bins(block: FrameBlock, hours: float) -> dict[str, float]:
     tick = float(np.mean((bins["best_ask_price_int"] - bins["best_bid_price_int"]) / bins["spread_ticks"])) / 1e9
     moves = np.diff(mid)
     found["mid_moves_per_hour"] = float(np.count_nonzero(moves)) / hours
+    found["kurtosis_1s"], found["kurtosis_10s"] = (_kurtosis(mid[::step]) for step in (10, 100))
     found["range_ticks"] = float((mid.max() - mid.min()) / tick)
     found["imbalance_auc"] = _auc(bins, moves)
     return found
+
+
+def _kurtosis(mid: np.ndarray[Any, Any]) -> float:
+    """Return the kurtosis of the changes of the mid, 3 for normal ones."""
+    changes = np.diff(mid)
+    spread = float(np.var(changes))
+    return float(np.mean((changes - changes.mean()) ** 4) / spread**2) if spread > 0.0 else float("nan")
 
 
 def _auc(bins: dict[str, Any], moves: np.ndarray[Any, Any]) -> float:

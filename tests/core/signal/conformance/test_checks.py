@@ -266,6 +266,28 @@ class Loose(Good):
         model_config = ConfigDict(extra="ignore")
 
 
+class KnowsTheTime(Good):
+    """Bullish in every second minute."""
+
+    columns = ("bid_depth", "ask_depth", "bin_seq")
+
+    def raw(self, frame, middle):
+        return super().raw(frame, middle) * (1.0 + (frame.bin_seq // 600 % 2))
+
+
+class KnowsThePrice(Good):
+    """Another answer above a round number."""
+
+    columns = ("bid_depth", "ask_depth", "best_bid_price_int", "best_ask_price_int")
+
+    def raw(self, frame, middle):
+        return super().raw(frame, middle) * (1.0 + (frame["best_bid_price_int"] // 10**9 % 7))
+
+
+class MeantTo(KnowsTheTime):
+    uses_clock = True
+
+
 class Silent(Good):
     def step(self, state, frame):
         return math.nan
@@ -335,6 +357,16 @@ class Silent(Good):
         (DividesByZero, "degenerate", r"has no value on a constant market at bin \d+"),
         (Unpicklable, "pickle", "cannot be pickled"),
         (Loose, "round-trip", "accepts the parameter 'no_such_parameter'"),
+        (
+            KnowsTheTime,
+            "shift",
+            r"has other values when the session moves by whole bins: bin \d+ goes from .* declare uses_clock = True in",
+        ),
+        (
+            KnowsThePrice,
+            "shift",
+            r"has other values when the session moves by whole ticks: bin \d+ goes from .* declare uses_price_level",
+        ),
         (Silent, "shape", r"has no value in any of \d+ bins, though it is declared warm from bin"),
     ],
 )
@@ -349,6 +381,7 @@ def test_a_bad_signal_is_caught(cls, check, message):
 def test_only_the_right_checks_fail():
     assert set(failed(Peeks())) == {"prefix", "future", "stream"}
     assert set(failed(NotAntisymmetric())) == {"mirror"}
+    assert "shift" not in failed(MeantTo())
     assert set(failed(DeadParameter())) == {"parameters"}
     assert set(failed(EarlyValue())) == {"warm-up"}
     assert set(failed(OtherBatch())) == {"stream"}

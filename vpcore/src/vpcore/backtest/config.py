@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vpcore.axes import axis_values
 from vpcore.backtest.cross_validation import SplitSpec
+from vpcore.halts import DailyHalt, check_halt
 from vpcore.rules import Price, TradeRules
 
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
@@ -35,6 +36,11 @@ class EvalConfig(BaseModel):
         ge=1,
         le=86_400_000,
         description="Time without an event after which a market is closed: no signal, no entry, no random entry.",
+    )
+    daily_halt: DailyHalt | None = Field(
+        None,
+        description="Daily halt of the exchange: start, end, time zone. A position leaves before it. Default: that of "
+        "the instrument; null: none.",
     )
     price: Price = Field("touch", description="touch: trades pay the spread; mid: measured on the mid.")
     fee_ticks: float = Field(
@@ -127,6 +133,13 @@ class EvalConfig(BaseModel):
         """The first bin with accepted signals: after the warm-up and after the calibration of thresholds."""
         return max(self.warmup_bins, self.calibration_bins or 0)
 
+    @field_validator("daily_halt")
+    @classmethod
+    def _a_halt(cls, value: DailyHalt | None) -> DailyHalt | None:
+        if value is not None:
+            check_halt(value[0], value[1])
+        return value
+
     @field_validator("null_draws", "bootstrap_draws")
     @classmethod
     def _none_or_enough(cls, value: int) -> int:
@@ -150,6 +163,7 @@ class EvalConfig(BaseModel):
             fee_ticks=self.fee_ticks,
             warmup_bins=self.first_bin,
             stale_after_ms=self.stale_after_ms,
+            daily_halt=self.daily_halt,
         )
 
     def run_settings(self) -> dict[str, Any]:
@@ -164,6 +178,7 @@ class EvalConfig(BaseModel):
             "null_draws": self.null_draws,
             "bootstrap_draws": self.bootstrap_draws,
             "seed": self.seed,
+            **({"daily_halt": list(self.daily_halt)} if self.daily_halt is not None else {}),
             # Without splits as before there were any: the same run keeps its id. By session, no row is cut.
             **(
                 {"splits": self.splits.model_dump(mode="json")}

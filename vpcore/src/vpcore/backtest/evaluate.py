@@ -164,7 +164,7 @@ def evaluate_trial(
         cooldown_bins=trial.cooldown_bins,
         warmup_bins=rules.warmup_bins,
         mode=mode,
-        opened=session.market.opened(rules.stale_after_ms),
+        opened=session.market.opened(rules),
     )
     trades = _trades(session, values, signals, session.table(rules), rules)
     return Evaluation(rules, trial, figures, trades)

@@ -74,7 +74,7 @@ class Signals:
 
     def __init__(self, market: Market, values: npt.NDArray[np.float64], rules: TradeRules, mode: Mode) -> None:
         self._market, self._warmup_bins, self._mode = market, rules.warmup_bins, mode
-        self._opened = market.opened(rules.stale_after_ms)
+        self._opened = market.opened(rules)
         self._values = np.ascontiguousarray(values, dtype=np.float64)
         self._crossings: dict[float, Detections] = {}
         self._accepted: dict[tuple[float, int], Detections] = {}
@@ -224,8 +224,8 @@ def _totals(
     sums, n_eff = np.empty((n_rows, barrier.N_SUMS), dtype=np.int64), np.empty(n_rows, dtype=np.float64)
     block_net, block_trades = np.empty((2, n_rows, n_blocks), dtype=np.int64)
     barrier.tally(
-        bins, sides, offsets, rules.latency_bins, rules.max_hold_bins, market.spread, block_of,
-        table.outcome, table.tie, table.exit_bin, table.net, table.gross,
+        bins, sides, offsets, rules.latency_bins, market.spread, block_of,
+        table.outcome, table.tie, table.resolved_at, table.net, table.gross,
         sums, n_eff, block_net, block_trades,
     )  # fmt: skip
     which, entries, side = table.entered(bins, sides, rules.latency_bins)
@@ -258,7 +258,7 @@ def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: Tr
     sums = totals["sums"]
     key = {name: np.array([getattr(trial, name) for trial in trials]) for name in Trial._fields}
     tp_ticks, sl_ticks = key["tp_ticks"], key["sl_ticks"]
-    open_hours = hours(market.opened(rules.stale_after_ms), rules.warmup_bins, market.cell_width_ns)
+    open_hours = hours(market.opened(rules), rules.warmup_bins, market.cell_width_ns)
     n_signals = sums[:, barrier.N_UP] + sums[:, barrier.N_DOWN]
     trades = n_signals - sums[:, barrier.N_DROPPED]
     lo, hi = wilson(sums[:, barrier.N_TP], trades)
@@ -306,7 +306,8 @@ def pnl_blocks(market: Market) -> tuple[_Ints, int]:
 def ring_of(table: OutcomeTable, rules: TradeRules) -> Ring:
     """Return the ring of a table's evaluable bins; the first is the entry of a decision right after the warm-up."""
     first = rules.warmup_bins + rules.latency_bins
-    return make_ring(table.outcome[0] != barrier.NO_TRADE, table.net, first=first, hold=rules.max_hold_bins)
+    enterable = table.outcome[0] != barrier.NO_TRADE
+    return make_ring(enterable, table.net, table.activity, first=first, hold=rules.max_hold_bins)
 
 
 RESAMPLED = (

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.backtest.open_market import open_bins
+from vpcore.backtest.open_market import Exits, exits, open_bins, quiet_bins, stale_bins
 from vpcore.errors import DatasetError
+from vpcore.halts import halted
 from vpcore.kernels import barrier
 from vpcore.rules import TradeRules
-from vpcore.units import HALF_TICKS_PER_TICK
+from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_S
 
 MARKET_COLUMNS = (
     "bin_seq", "bin_start_ns", "bin_end_ns", "book_valid", "best_bid_price_int", "best_ask_price_int", "spread_ticks",
@@ -26,6 +27,9 @@ _HIGHEST = np.iinfo(np.int64).max
 
 TOUCH_BYTES = 128 << 20
 """Limit of the memory for touch times of one market."""
+
+ACTIVITY_NS = 60 * NS_PER_S
+"""Time over which the activity of a market is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ class Market:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    _opened: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _opened: dict[Any, npt.NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _exits: dict[Any, Exits] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _activity: list[npt.NDArray[np.float64]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def touch_times(
         self, entry: npt.NDArray[np.int64], extreme: str, sign: int, distance: int, hold: int
@@ -95,13 +101,38 @@ class Market:
             self._touched[key] = found
         return found
 
-    def opened(self, stale_after_ms: int) -> npt.NDArray[np.bool_]:
+    def opened(self, rules: TradeRules) -> npt.NDArray[np.bool_]:
         """Return a mask of the open bins; see `vpcore.backtest.open_market`."""
-        found = self._opened.get(stale_after_ms)
+        key = (rules.stale_after_ms, rules.daily_halt)
+        found = self._opened.get(key)
         if found is None:
-            found = open_bins(self.valid, self.event_counts, self.cell_width_ns, stale_after_ms)
-            self._opened[stale_after_ms] = found
+            found = open_bins(self.valid, self.event_counts, self.cell_width_ns, rules.stale_after_ms)
+            found &= ~halted(rules.daily_halt, self.bin_start_ns, self.cell_width_ns)
+            self._opened[key] = found
         return found
+
+    def exits(self, rules: TradeRules) -> Exits:
+        """Return where trades leave that touch no barrier; see `vpcore.backtest.open_market.exits`."""
+        key = (rules.max_hold_bins, rules.stale_after_ms, rules.daily_halt)
+        if key not in self._exits:
+            halt = halted(rules.daily_halt, self.bin_start_ns, self.cell_width_ns)
+            stale = quiet_bins(self.event_counts) > stale_bins(self.cell_width_ns, rules.stale_after_ms)
+            self._exits.clear()  # the tables of one experiment share their hold
+            self._exits[key] = exits(self.opened(rules), stale, halt, self.last_valid, rules.max_hold_bins)
+        return self._exits[key]
+
+    @property
+    def activity(self) -> npt.NDArray[np.float64]:
+        """Mean change of the mid per bin over the last `ACTIVITY_NS`, half-ticks: float64[n_bins]."""
+        if not self._activity:
+            change = np.zeros(self.n_bins, dtype=np.int64)
+            both = self.valid[1:] & self.valid[:-1]
+            change[1:] = np.where(both, np.abs(np.diff(self.mid2)), 0)
+            total = np.cumsum(change)
+            n = max(1, min(ACTIVITY_NS // self.cell_width_ns, self.n_bins))
+            recent = total - np.concatenate([np.zeros(n, dtype=np.int64), total])[: self.n_bins]
+            self._activity.append(recent / np.clip(np.arange(self.n_bins), 1, n))
+        return self._activity[0]
 
     @property
     def n_bins(self) -> int:
@@ -195,12 +226,15 @@ class OutcomeTable:
     tie : bool[2, n_bins]
         True for a stop if the take-profit was touched in the same bin.
     exit_bin : int32[2, n_bins]
-        Bin of the exit price. A timeout exits in the last valid bin of the hold or of the data.
+        Bin of the exit price. A timeout exits in the last valid bin of the hold or of the data, before a daily halt, or
+        in the first open bin after a closed stretch.
     resolved_at : int32[2, n_bins]
         First bin with a known outcome, at its end. For a trade still open at the end of the data the bin lies beyond
         the last bin: a longer capture may change the outcome, so a label must leave the trade out.
     net : int32[2, n_bins]
         PnL of the trade before fees, half-ticks.
+    activity : float64[n_bins]
+        See `Market.activity`.
     gross : int32[2, n_bins]
         From mid at entry to mid at the end of the exit bin, in the trade's direction, half-ticks.
     """
@@ -211,6 +245,7 @@ class OutcomeTable:
     resolved_at: npt.NDArray[np.int32]
     net: npt.NDArray[np.int32]
     gross: npt.NDArray[np.int32]
+    activity: npt.NDArray[np.float64]
 
     @property
     def nbytes(self) -> int:
@@ -236,15 +271,16 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
 
     A trade is entered in an open bin (`vpcore.backtest.open_market`). The barriers are tested in the `max_hold_bins`
     bins after the entry, against the extremes inside each bin; an invalid bin keeps trades open. Both barriers in one
-    bin count as the stop. At touch prices a long is bought at the ask and leaves at the bid, a short the other way
-    round; at mid prices both are measured on the mid.
+    bin count as the stop. A trade leaves at the last bin before a daily halt, and at the first open bin after an
+    unexpected closure; both are timeouts. At touch prices a long is bought at the ask and leaves at the bid, a short
+    the other way round; at mid prices both are measured on the mid.
 
     Parameters
     ----------
     market : Market
         The bins.
     rules : TradeRules
-        Barriers, hold, price and `stale_after_ms` decide the table; the other rules have no influence.
+        Barriers, hold, price, `stale_after_ms` and `daily_halt` decide the table; the other rules have no influence.
 
     Returns
     -------
@@ -264,6 +300,7 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
         resolved_at=np.empty(shape, dtype=np.int32),
         net=np.empty(shape, dtype=np.int32),
         gross=np.empty(shape, dtype=np.int32),
+        activity=market.activity,
     )
     touch = rules.price == "touch"
     scale = 1 if touch else HALF_TICKS_PER_TICK
@@ -276,13 +313,13 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
         widest = _HIGHEST
         long = (market.mid2, "mid2_high", "mid2_low", market.mid2)
         short = (market.mid2, "mid2_low", "mid2_high", market.mid2)
-    opened = market.opened(rules.stale_after_ms)
+    opened, leave = market.opened(rules), market.exits(rules)
     for row, (sign, (entry, towards, away, last)) in enumerate(((1, long), (-1, short))):
         taken = market.touch_times(entry, towards, sign, tp, hold)
         stopped = market.touch_times(entry, away, -sign, sl, hold)
         barrier.first_touch(
-            entry, getattr(market, away), last, market.mid2, opened, market.spread, market.last_valid,
-            taken, stopped, sign, tp, widest, hold, HALF_TICKS_PER_TICK // scale,
+            entry, getattr(market, away), last, market.mid2, opened, market.spread, leave.until,
+            leave.bin, leave.known, taken, stopped, sign, tp, widest, HALF_TICKS_PER_TICK // scale,
             table.outcome[row], table.tie[row], table.exit_bin[row], table.resolved_at[row],
             table.net[row], table.gross[row],
         )  # fmt: skip

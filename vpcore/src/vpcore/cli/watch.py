@@ -97,6 +97,11 @@ def say_report(workspace: Workspace, report: SweepReport) -> None:
     if report.failures or report.failed_before:
         say("Edited code of a signal makes new runs. If something else has changed, try the same ones again with")
         say(f"  vp run {report.experiment} --retry-failed")
+    if report.n_silent:
+        say(
+            f"{report.n_silent:,} runs have no value in any open bin after the warm-up: that they do not look ahead is "
+            "not proved, and they cannot trade."
+        )
     if report.stopped:
         say("Stopped at the first failure (--fail-fast); what was finished is stored.")
     for text in report.tracker_failures[:SHOWN_FAILURES]:

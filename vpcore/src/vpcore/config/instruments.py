@@ -13,6 +13,7 @@ from pydantic import Field, WithJsonSchema, field_validator
 
 from vpcore.config.fields import Spec
 from vpcore.engine import EngineParams
+from vpcore.halts import check_halt
 from vpcore.units import PRICE_SCALE, tick_to_int
 
 _FUTURE = r"{root}[FGHJKMNQUVXZ][0-9]{{1,2}}"
@@ -57,6 +58,9 @@ class InstrumentSpec(Spec):
         None, ge=0, allow_inf_nan=False, description="Cost of buying or selling one contract, in the currency"
     )
     timezone: str = Field("America/New_York", description="IANA time zone of the times in pipelines")
+    daily_halt: tuple[str, str] | None = Field(
+        None, description="Start and end of the exchange's daily halt, local times; from Friday it lasts until Sunday"
+    )
     symbol_pattern: str | None = Field(
         None,
         description="Regular expression of its symbols; default: root, month letter, one or two digits of the year",
@@ -76,6 +80,13 @@ class InstrumentSpec(Spec):
     @classmethod
     def _zone(cls, value: str) -> str:
         return check_timezone(value)
+
+    @field_validator("daily_halt")
+    @classmethod
+    def _a_halt(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
+        if value is not None:
+            check_halt(*value)
+        return value
 
     @field_validator("symbol_pattern")
     @classmethod

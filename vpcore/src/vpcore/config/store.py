@@ -254,7 +254,7 @@ class ConfigStore:
             projection=serving.projection,
             scorings=scorings,
             signals=plans,
-            eval=_with_fee(spec.eval, serving.pipeline, document),
+            eval=_with_halt(_with_fee(spec.eval, serving.pipeline, document), serving.pipeline),
             kept_back=kept_back,
             select_metric=spec.select.metric,
             min_signals=spec.select.min_signals,
@@ -341,6 +341,14 @@ def _with_fee(rules: EvalConfig, pipeline: ResolvedPipeline, document: Document)
             fix="Write one of them; 0 is possible in eval.fee_ticks, and every verdict names it.",
         )
     return rules.model_copy(update={"fee_ticks": fee})
+
+
+def _with_halt(rules: EvalConfig, pipeline: ResolvedPipeline) -> EvalConfig:
+    """Return the rules with the daily halt of the instrument, unless they state one or none."""
+    instrument = pipeline.instrument
+    if "daily_halt" in rules.model_fields_set or instrument.daily_halt is None:
+        return rules
+    return rules.model_copy(update={"daily_halt": (*instrument.daily_halt, instrument.timezone)})
 
 
 def _require_kind(kind: str, document: Document) -> None:

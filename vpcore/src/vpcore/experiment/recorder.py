@@ -44,6 +44,8 @@ class SweepReport:
         All runs of the experiment, stored before or now.
     n_trials, n_reused, n_computed, n_failed : int
         Trials of the experiment; in the results before; evaluated now; of runs that failed now.
+    n_silent : int
+        Runs evaluated now without a value in any open bin: nothing was proved of them.
     n_failed_before : int
         Trials of earlier failed runs, which stayed as they were.
     failed_before : list of str
@@ -65,6 +67,7 @@ class SweepReport:
     n_reused: int = 0
     n_computed: int = 0
     n_failed: int = 0
+    n_silent: int = 0
     n_failed_before: int = 0
     failed_before: list[str] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
@@ -164,6 +167,8 @@ class Keeper:
             self._waiting.append((self._meta(outcome), frame))
             self.report.n_computed += frame.height
             self.leader.see(outcome.run_id, self.runs[outcome.run_id].signal_name, outcome.columns)
+            silent = outcome.error is None and not outcome.columns["n_values"].any()
+            self.report.n_silent += silent
             if outcome.error is not None:
                 self.report.n_failed += frame.height
                 name = self.runs[outcome.run_id].signal_name

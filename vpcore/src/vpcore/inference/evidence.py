@@ -10,6 +10,7 @@ import polars as pl
 from vpcore.backtest.config import EvalConfig
 from vpcore.inference.ranking import Evidence
 from vpcore.results import TRADES
+from vpcore.statistics.permutation import STORED_DRAWS
 
 LEVEL = 0.05
 """A p-value up to this counts as evidence."""
@@ -51,7 +52,8 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     if p_adj is not None and p_adj > LEVEL:
         draws = f"the best of {n:,} lucky draws" if n > 1 else "a lucky draw"
         size = "experiments this size" if n > 1 else "such trials"
-        return f"{timing}, and may be {draws}: {_percent(p_adj)} of {size} on pure noise do better{across}"
+        limited = _limit(row)
+        return f"{timing}, and may be {draws}: {_percent(p_adj)} of {size} on pure noise do better{limited}{across}"
     if by_chance is None or p_adj is None:
         return f"{timing}: what it pays may be luck{across}"
     survives = f"survives {trials}"
@@ -61,6 +63,16 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
         between = f"{_ticks(lo)} to {_ticks(row['net_pnl_hi'])} ticks"
         return f"{timing}, {survives}, but its mean may be 0 (95 %: {between}){across}"
     return f"{timing}, {survives}{across}"
+
+
+def _limit(row: Mapping[str, Any]) -> str:
+    """Return that the number of rotations and not the data limits the p-values of a combination, as a clause."""
+    if row.get("sessions") is None or row["p_random"] is None:
+        return ""
+    draws = min(EvalConfig.of_row(row["eval_json"]).null_draws, STORED_DRAWS)
+    if row["p_random"] * (draws + 1) > 1.5:
+        return ""
+    return f"; none of its {draws} rotations does as well, so their number and not the data limits this figure"
 
 
 def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:

@@ -153,8 +153,8 @@ def touch_times(
 
 @jit
 def first_touch(
-    entry: _Array, adverse: _Array, last: _Array, mid2: _Array, opened: _Array, spread: _Array, last_valid: _Array,
-    taken: _Array, stopped: _Array, sign: int, tp: int, widest: int, hold: int, half_ticks: int,
+    entry: _Array, adverse: _Array, last: _Array, mid2: _Array, opened: _Array, spread: _Array, until: _Array,
+    leaves: _Array, known: _Array, taken: _Array, stopped: _Array, sign: int, tp: int, widest: int, half_ticks: int,
     outcome: _Array, tie: _Array, exit_bin: _Array, resolved_at: _Array, net: _Array, gross: _Array,
 ) -> None:  # fmt: skip
     """Write the outcome of a trade of one side entered at the end of every bin.
@@ -173,16 +173,18 @@ def first_touch(
         Where a trade may be entered, if the spread is less than `widest`.
     spread : int64[n_bins]
         At the end of the bin.
-    last_valid : int64[n_bins]
-        Index of the last valid bin up to and including this one.
+    until : int32[n_bins]
+        Last bin in which the barriers of a trade entered here are tested.
+    leaves, known : int32[n_bins]
+        Bin at whose price the trade leaves at a timeout, and bin at whose end this is known.
     taken, stopped : int32[n_bins]
         From `touch_times`: of the take-profit and of the stop.
     sign : int
         +1 long, -1 short.
     tp : int
         Distance of the take-profit in the unit of the prices.
-    widest, hold : int
-        See above, and `touch_times`.
+    widest : int
+        See above.
     half_ticks : int
         Per unit of the prices.
     outcome : int8[n_bins], written
@@ -209,22 +211,22 @@ def first_touch(
             net[e] = 0
             gross[e] = 0
             continue
-        if stopped[e] != NEVER and stopped[e] <= taken[e]:
+        if stopped[e] != NEVER and stopped[e] <= taken[e] and stopped[e] <= until[e]:
             x = stopped[e]
             outcome[e] = STOP_LOSS
             tie[e] = taken[e] == x
             pays = sign * (adverse[x] - entry[e])
             resolved_at[e] = x
-        elif taken[e] != NEVER:
+        elif taken[e] != NEVER and taken[e] <= until[e]:
             x = taken[e]
             outcome[e] = TAKE_PROFIT
             pays = tp
             resolved_at[e] = x
         else:
-            x = last_valid[min(e + hold, n_bins - 1)]
+            x = leaves[e]
             outcome[e] = TIMEOUT
             pays = sign * (last[x] - entry[e])
-            resolved_at[e] = min(e + hold, NEVER)
+            resolved_at[e] = known[e]
         exit_bin[e] = x
         net[e] = pays * half_ticks
         gross[e] = sign * (mid2[x] - mid2[e])
@@ -232,8 +234,8 @@ def first_touch(
 
 @jit
 def tally(
-    bins: _Array, sides: _Array, offsets: _Array, latency: int, hold: int, spread: _Array, block_of: _Array,
-    outcome: _Array, tie: _Array, exit_bin: _Array, net: _Array, gross: _Array,
+    bins: _Array, sides: _Array, offsets: _Array, latency: int, spread: _Array, block_of: _Array,
+    outcome: _Array, tie: _Array, resolved_at: _Array, net: _Array, gross: _Array,
     sums: _Array, n_eff: _Array, block_net: _Array, block_trades: _Array,
 ) -> None:  # fmt: skip
     """Add up the trades of many trials that share one outcome table.
@@ -246,13 +248,11 @@ def tally(
         Where each trial begins in `bins`.
     latency : int
         Bins from decision to entry.
-    hold : int
-        Bins after the entry in which the barriers are tested.
     spread : int64[n_bins]
         At the end of the bin, ticks.
     block_of : int64[n_bins]
         The block of the PnL vector to which an entry in this bin belongs.
-    outcome, tie, exit_bin, net, gross : arrays of shape (2, n_bins)
+    outcome, tie, resolved_at, net, gross : arrays of shape (2, n_bins)
         Outcome table; row 0 long, row 1 short. `net` and `gross` in half-ticks.
     sums : int64[n_trials, N_SUMS], written
         Counts, sums in half-ticks (`SUM_SPREAD` in ticks), `MAX_OPEN`, and `TWICE_MEDIAN`: twice the median number of
@@ -271,7 +271,7 @@ def tally(
     ends = np.empty(longest, dtype=np.int64)
     entries = np.empty(longest, dtype=np.int64)
     at_entry = np.empty(longest, dtype=np.float64)
-    lasting = np.zeros(min(hold, n_bins) + 1, dtype=np.int64)  # trades per duration; all zero between trials
+    lasting = np.zeros(n_bins + 1, dtype=np.int64)  # trades per duration; all zero between trials
     for t in range(sums.shape[0]):
         for c in range(sums.shape[1]):
             sums[t, c] = 0
@@ -304,7 +304,7 @@ def tally(
             sums[t, SUM_SPREAD] += spread[e]
             block_net[t, block_of[e]] += net[side, e]
             block_trades[t, block_of[e]] += 1
-            end = exit_bin[side, e] if result != TIMEOUT else min(e + hold, n_bins - 1)
+            end = min(resolved_at[side, e], n_bins - 1)
             durations[n] = end - e
             lasting[end - e] += 1
             end = max(end, e + 1)  # a trade entered in the last bin is open for an instant, not for none

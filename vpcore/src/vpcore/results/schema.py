@@ -9,7 +9,7 @@ import polars as pl
 
 from vpcore.canonical import bytes_digest, canonical_json, digest
 
-RESULTS_VERSION = 5
+RESULTS_VERSION = 6
 """Version of the tables and of what a run id is made of."""
 
 TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +39,8 @@ class EntryDetector:
     mode : {'value', 'probability', 'confidence'}
     stale_bins : int
         Bins without an event after which the market is closed and gives no entry.
+    halted : callable, optional
+        Whether a bin, given by its number, lies in a daily halt and gives no entry.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class EntryDetector:
         first_seq: int = 0,
         mode: Mode = "value",
         stale_bins: int = NEVER_STALE,
+        halted: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self._upper, self._lower = band(threshold, mode)
         self._cooldown = cooldown_bins
         self._first_seq = first_seq
         self._stale_bins = stale_bins
+        self._halted = halted
         self._quiet = 0  # bins since the last event
         self._last_entry: int | None = None
         self._values = np.full(2, math.nan)
@@ -70,7 +74,7 @@ class EntryDetector:
         self._quiet = 0 if n_events else self._quiet + 1
         if math.isnan(value):
             return 0
-        self._opened[1] = self._quiet <= self._stale_bins
+        self._opened[1] = self._quiet <= self._stale_bins and not self._halted(bin_seq)
         self._values[1] = value
         self._seq[1] = bin_seq
         found = barrier.crossings(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from vpcore.backtest.open_market import stale_bins
 from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
 from vpcore.errors import EngineError, SignalError
+from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore.serving.spec import ServedVersion, ServingRuntime, published
@@ -187,6 +188,7 @@ class LivePipeline:
         signal = build_signal(runtime, load)
         resolved = runtime.pipeline
         rules = runtime.rules if isinstance(signal, MLSignal) else None
+        width_ns = ms_to_ns(resolved.engine.cell_width_ms)
         stages = BinStages(
             runtime.scoring,
             signal,
@@ -197,7 +199,8 @@ class LivePipeline:
                 runtime.cooldown_bins,
                 runtime.rules.warmup_bins,
                 signal.prediction_mode,
-                stale_bins(ms_to_ns(resolved.engine.cell_width_ms), runtime.rules.stale_after_ms),
+                stale_bins(width_ns, runtime.rules.stale_after_ms),
+                lambda seq: in_halt(runtime.rules.daily_halt, pipeline._start_ns or 0, width_ns, seq),
             ),
         )
         pipeline = cls(

@@ -156,6 +156,11 @@ class Signal(ABC):
     """Grid and bin columns that the signal reads."""
     data_files: ClassVar[tuple[str, ...]] = ()
     """Files that the signal reads, relative to the folder of its module. Their bytes are part of its code."""
+    uses_clock: ClassVar[bool] = False
+    """The values depend on the time of day or the number of the bin. Otherwise a session has the same values at any
+    time."""
+    uses_price_level: ClassVar[bool] = False
+    """The values depend on the price itself. Otherwise a session has the same values some ticks higher."""
     Params: ClassVar[type[SignalParams]] = SignalParams
     prediction_mode: ClassVar[PredictionMode] = "value"
 

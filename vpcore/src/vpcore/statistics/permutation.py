@@ -25,6 +25,16 @@ MOST_ROTATIONS = 1_000_000
 """Most rotations of one row; of a larger ring so many are drawn."""
 
 
+STRATA = 8
+"""Most strata of activity."""
+
+SMALLEST_STRATUM = 100
+"""Fewest bins of a stratum, on average: a short session has fewer strata."""
+
+UNIT = 1024
+"""Whole numbers per standard deviation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ring:
     """The evaluable bins in a ring: a trade can be entered there, and a full horizon follows.
@@ -34,7 +44,8 @@ class Ring:
     place : int64[n_bins]
         Place of each entry bin on the ring, -1 for a bin outside the ring.
     net : int32[2, n_bins]
-        PnL before fees of a long and of a short entered there, half-ticks, by place.
+        PnL before fees of a long and of a short entered there, less the mean of all, in units of its usual size at such
+        an activity, by place; see `make_ring`.
     size : int
         Number of bins on the ring.
     """
@@ -44,8 +55,19 @@ class Ring:
     size: int
 
 
-def make_ring(enterable: npt.NDArray[np.bool_], net: npt.NDArray[np.int32], *, first: int, hold: int) -> Ring:
+def make_ring(
+    enterable: npt.NDArray[np.bool_],
+    net: npt.NDArray[np.int32],
+    activity: npt.NDArray[np.float64],
+    *,
+    first: int,
+    hold: int,
+) -> Ring:
     """Return the ring of evaluable bins. Every rotation on it keeps every trade.
+
+    What a trade earns varies more in volatile times than in calm ones, and a signal that trades in volatile times alone
+    would look significant too often. So the PnL of a bin is divided by the standard deviation in its stratum of
+    activity.
 
     Parameters
     ----------
@@ -53,6 +75,9 @@ def make_ring(enterable: npt.NDArray[np.bool_], net: npt.NDArray[np.int32], *, f
         True if a trade can be entered at the end of the bin; equal for both sides.
     net : int32[2, n_bins]
         PnL before fees of a long and of a short entered at the end of each bin, half-ticks.
+    activity : float64[n_bins]
+        How much the price moved lately at the end of each bin. Bins are put into up to `STRATA` strata of equal size by
+        it; equal values stay together.
     first : int
         The first entry bin.
     hold : int
@@ -62,7 +87,26 @@ def make_ring(enterable: npt.NDArray[np.bool_], net: npt.NDArray[np.int32], *, f
     place = np.empty(n_bins, dtype=np.int64)
     by_place = np.empty((2, n_bins), dtype=np.int32)
     size = null.ring(enterable, net, first, hold, place, by_place)
+    by_place[:, :size] = _levelled(by_place[:, :size], activity[place >= 0])
     return Ring(place, by_place, size)
+
+
+def _levelled(net: npt.NDArray[np.int32], activity: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Return PnL less its mean, in units of `UNIT` standard deviations of its stratum of activity."""
+    size = net.shape[1]
+    if not size:
+        return net
+    n_strata = max(1, min(STRATA, size // SMALLEST_STRATUM))
+    edges = np.quantile(activity, np.arange(1, n_strata) / n_strata)
+    stratum = np.searchsorted(edges, activity, side="right")
+    centred = net - net.mean(dtype=np.float64)
+    for i in range(n_strata):
+        inside = stratum == i
+        spread = float(np.sqrt(np.mean(centred[:, inside] ** 2))) if inside.any() else 0.0
+        if spread > 0.0:
+            centred[:, inside] *= UNIT / spread
+    levelled: npt.NDArray[np.int32] = np.rint(centred).astype(np.int32)
+    return levelled
 
 
 @lru_cache(maxsize=8)
@@ -82,7 +126,7 @@ def shares(key: str, draws: int) -> npt.NDArray[np.int64]:
 def rotated(
     ring: Ring, entries: npt.NDArray[np.int64], sides: npt.NDArray[np.int8], draws: int, key: str
 ) -> npt.NDArray[np.int64]:
-    """Return the summed PnL of a sequence of trades, observed and after rotations, in half-ticks before fees.
+    """Return the summed PnL of a sequence of trades, observed and after rotations, in the units of `make_ring`.
 
     One uniform offset on the ring moves the whole sequence of (bin, side). Spacing, runs, the mix of sides and the
     cooldown stay; only the timing changes.
@@ -171,12 +215,12 @@ def p_random(sums: npt.NDArray[np.int64]) -> float:
     Returns
     -------
     float
-        ``(1 + #{T* >= T}) / (B + 1)``, with T the mean net PnL; NaN for 0 draws and if all sums are 0.
+        ``(1 + #{T* >= T}) / (B + 1)``, with T the levelled PnL of all trades; NaN for 0 draws and if all sums are 0.
 
     Notes
     -----
-    Every rotation has the same number of trades, so sums of half-ticks are compared: exactly, ties included. Fees
-    cancel. Source: Phipson and Smyth (2010) for the estimate.
+    Every rotation has the same number of trades, so whole numbers are compared: exactly, ties included. Fees cancel.
+    Source: Phipson and Smyth (2010) for the estimate.
     """
     if not sums.any():
         return float("nan")

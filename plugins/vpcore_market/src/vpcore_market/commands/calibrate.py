@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def calibrate(
     seeds: Annotated[int, typer.Option(help="Markets without an effect.")] = 200,
     power_seeds: Annotated[int, typer.Option(help="Markets per strength and per length; 0: no power curve.")] = 20,
+    scenario_seeds: Annotated[
+        int, typer.Option(help="Markets per scenario, of each kind of market; 0: no scenarios.")
+    ] = 200,
     minutes: Annotated[float, typer.Option(help="Length of a market.")] = 60.0,
     alpha: Annotated[
         list[float] | None,
@@ -56,6 +59,7 @@ def calibrate(
     study = _study(
         {
             "seeds": seeds,
+            "scenario_seeds": scenario_seeds,
             "power_seeds": power_seeds,
             "minutes": minutes,
             "alphas": alpha or None,
@@ -125,6 +129,13 @@ def broken_promises(answers: dict[str, Any]) -> list[str]:
         for item in answers["null"]["size"]
         if item["signal"] == POOLED and not item["kept"]
     ]
+    for item in answers["scenarios"]:
+        bound, planted = item["required"], item["scenario"] == "planted"
+        if bound is not None and (item["share"] < bound if planted else item["share"] > bound):
+            found.append(
+                f"Scenario {item['scenario']} in the {item['market']} market: {item['share']:.1%} of {item['of']}, "
+                f"{'at least' if planted else 'at most'} {bound:.1%} required."
+            )
     winners = answers["null"]["false_winners"]["p_adj"]
     allowed = LEVEL + 2.0 * (LEVEL * (1.0 - LEVEL) / winners["of"]) ** 0.5
     if winners["share"] > allowed:
@@ -152,6 +163,11 @@ def _lines(answers: dict[str, Any]) -> list[str]:
         f"naive         best of {answers['rows_per_experiment']} rows shows {best['net']['mean']:+.2f} ticks a trade "
         f"and pays in {best['profitable']['share']:.0%} of experiments on nothing"
     )
+    lines += [
+        f"scenario      {item['scenario']:8} {item['market']:9} {item['hits']} of {item['of']}: {item['share']:.1%} "
+        f"(95 %: {item['lo']:.1%} to {item['hi']:.1%})"
+        for item in answers["scenarios"]
+    ]
     for part, key in (("alpha", "alpha"), ("length", "minutes")):
         for point in answers["power"][part]:
             found = {name: item["share"] or 0.0 for name, item in point["mid"]["signals"].items()}

@@ -29,9 +29,9 @@ def inspect_market(
     png: Annotated[Path | None, typer.Option("--png", help="Also draw the facts as a PNG.", show_default=False)] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure spread, depth, sizes and rhythm of a file's market, beside two simulated markets of the same length."""
+    """Measure spread, depth, sizes and rhythm of a file's market, beside three simulated markets of the same length."""
     from vpcore.source.protocol import utc
-    from vpcore_market.params import SyntheticParams
+    from vpcore_market.params import BURSTY_HOUR, SyntheticParams
     from vpcore_market.stylised_facts import facts_of_file, facts_of_market
 
     real, name, start, end = facts_of_file(file, symbol, _utc_ns(first, "--from"), _utc_ns(last, "--to"))
@@ -39,6 +39,7 @@ def inspect_market(
     found = {
         name: real,
         "exogenous": facts_of_market(SyntheticParams(duration_s=length)),
+        "bursty": facts_of_market(SyntheticParams(**BURSTY_HOUR, duration_s=length)),
         "natural": facts_of_market(SyntheticParams(mode="natural", duration_s=length)),
     }
     if png is not None:

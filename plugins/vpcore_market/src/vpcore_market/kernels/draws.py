@@ -30,6 +30,15 @@ def exponential(state: Any) -> float:
 
 
 @jit(borrows=True)
+def normal(state: Any) -> float:
+    """Return a variate of mean 0 and variance 1, nearly normal: the sum of twelve uniform ones."""
+    total = -6.0
+    for _ in range(12):
+        total += uniform(state)
+    return total
+
+
+@jit(borrows=True)
 def pick(state: Any, cumulative: Any) -> int:
     """Return a random index; `cumulative` (float64[n], the last is 1) holds the running sum of its probabilities."""
     u = uniform(state)

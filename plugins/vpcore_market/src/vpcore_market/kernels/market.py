@@ -3,6 +3,8 @@
 Two streams of random numbers never meet. The *walk* decides when the touch moves and in which direction; the *flow*
 decides everything else. Nothing of the flow reaches the walk but through `alpha`, so that at ``alpha = 0`` the mid is a
 martingale whatever one knows of the book.
+
+The bursty market is the same market on another clock: a third stream decides when its events come.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from typing import Any
 from vpcore.kernels.jit import jit
 from vpcore.kernels.random import below, uniform
 from vpcore.kernels.records import CLEAR, F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MODIFY, NO_SIDE
-from vpcore_market.kernels.draws import exponential, pick
+from vpcore_market.kernels.draws import exponential, normal, pick
 from vpcore_market.kernels.matching import (
     ACTION,
+    ACTIVITY,
     ASK_SIDE,
     BEST_ASK,
     BEST_BID,
@@ -29,6 +32,7 @@ from vpcore_market.kernels.matching import (
     MOOD,
     N_ROWS,
     N_STEPS,
+    NEXT_EVENT,
     NEXT_FLOW,
     NEXT_MOOD,
     NEXT_WALK,
@@ -55,6 +59,7 @@ from vpcore_market.kernels.matching import (
 from vpcore_market.kernels.queues import COUNT, HEAD, HIDDEN, ID, LIVE, QUANTITY, SIZE, TAIL, nth, resize
 
 _FULL_PRECISION = 1e9  # nanoseconds per second
+_LN2 = math.log(2.0)
 SPARE_ORDERS = 64
 """Free rows of `orders` that `simulate` needs to go on; no event takes as many."""
 _EVENT_ROWS = 64  # beyond two per order of the touch
@@ -262,9 +267,29 @@ def open_book(m: Any, r: Any, start_ns: int, depth_levels: int) -> None:
     state[EVENT_ROW] = n
     state[SUM_TIME] = start_ns
     m.sums[MOOD] = 2.0 * uniform(m.flow) - 1.0
+    if r.bursts.wait > 0.0:
+        m.sums[ACTIVITY] = r.bursts.swing * normal(m.clock)
+        state[NEXT_EVENT] = start_ns
+        wait(m, r.bursts)
     state[NEXT_FLOW] = after(m.flow, start_ns, r.flow)
     state[NEXT_MOOD] = after(m.flow, start_ns, 1.0 / r.mood_s)
     state[NEXT_WALK] = after(m.walk, start_ns, r.step_narrow)
+
+
+@jit(borrows=True)
+def wait(m: Any, b: Any) -> None:
+    """Decide when the next event of the bursty market comes: at once, in the same burst, or after a pause.
+
+    What happens and when it happens are independent: the market lives in a time of its own, and this is its clock. Only
+    the pauses depend on the activity, the exponential of an Ornstein-Uhlenbeck process.
+    """
+    if uniform(m.clock) < b.share:
+        seconds = exponential(m.clock) * b.gap
+    else:
+        seconds = exponential(m.clock) * b.wait * math.exp(-m.sums[ACTIVITY])
+        kept = math.exp(-seconds / b.half_life * _LN2)
+        m.sums[ACTIVITY] = kept * m.sums[ACTIVITY] + b.swing * math.sqrt(1.0 - kept * kept) * normal(m.clock)
+    m.state[NEXT_EVENT] += 1 + int(seconds * _FULL_PRECISION)
 
 
 @jit(borrows=True)
@@ -283,7 +308,9 @@ def simulate(m: Any, r: Any) -> None:
     reach = m.distance.shape[0] + 2
     while True:
         t = min(state[NEXT_FLOW], state[NEXT_WALK], state[NEXT_MOOD])
-        if t >= r.end_ns:
+        bursty = r.bursts.wait > 0.0
+        at = state[NEXT_EVENT] if bursty else t
+        if at >= r.end_ns:
             state[DONE] = 1
             return
         if state[BEST_BID] - reach < 0 or state[BEST_ASK] + reach >= levels.shape[0]:
@@ -303,8 +330,12 @@ def simulate(m: Any, r: Any) -> None:
             walk_step(m, r)
             wide = state[BEST_ASK] - state[BEST_BID] > 1
             state[NEXT_WALK] = after(m.walk, t, r.step_wide if wide else r.step_narrow)
-            close_event(m, t)
+            close_event(m, at)
+            if bursty:
+                wait(m, r.bursts)
         else:
             ordinary_event(m, r)
             state[NEXT_FLOW] = after(m.flow, t, r.flow)
-            close_event(m, t)
+            close_event(m, at)
+            if bursty:
+                wait(m, r.bursts)

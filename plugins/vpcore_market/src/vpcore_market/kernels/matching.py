@@ -29,17 +29,18 @@ N_COLUMNS = 10
 
 (BEST_BID, BEST_ASK, LAST_ID, LAST_SEQUENCE, LAST_RECV, NEXT_FLOW, NEXT_WALK, NEXT_MOOD, SUM_TIME,
  N_EVENTS, N_STEPS, N_TRADES, VOLUME, N_ROWS, EVENT_ROW, DONE, OUT_OF_RANGE,
- BUSY, NEXT_REGIME) = range(2, 21)  # fmt: skip
+ BUSY, NEXT_REGIME, NEXT_EVENT) = range(2, 22)  # fmt: skip
 """Places of `Market.state`, behind those of the queues."""
-N_STATE = 21
+N_STATE = 22
 
 N_KINDS = 6
 """Kinds of events of the natural market, see `vpcore_market.kernels.natural`."""
 
 MOOD, PRESSURE_BID, VACUUM_BID, PRESSURE_ASK, VACUUM_ASK, STEP_PRODUCT, STEP_SQUARE, EXCITED_FAST = range(8)
 EXCITED_SLOW = EXCITED_FAST + N_KINDS
-"""Places of `Market.sums`; of the last two there is one for each kind of event."""
-N_SUMS = EXCITED_SLOW + N_KINDS
+ACTIVITY = EXCITED_SLOW + N_KINDS
+"""Places of `Market.sums`; of the two before the last there is one for each kind of event."""
+N_SUMS = ACTIVITY + 1
 
 BID_SIDE, ASK_SIDE = 0, 1
 
@@ -48,7 +49,7 @@ class Market(NamedTuple):
     """Everything a simulation needs between two calls.
 
     orders, levels : see `vpcore_market.kernels.queues`.
-    state : int64[N_STATE].  sums : float64[N_SUMS].  flow, walk : int64[4], random streams.
+    state : int64[N_STATE].  sums : float64[N_SUMS].  flow, walk, clock : int64[4], random streams.
     distance : float64[n_distances], running sum of the chances that an order arrives so far from the touch.
     target : float64[n_distances], displayed size that a level at that distance tends to.
     add_chance, trade_chance : float64[n_sizes], running sums.  sizes : int64[n_sizes].
@@ -61,12 +62,28 @@ class Market(NamedTuple):
     sums: Any
     flow: Any
     walk: Any
+    clock: Any
     distance: Any
     target: Any
     add_chance: Any
     trade_chance: Any
     sizes: Any
     rows: Any
+
+
+class Bursts(NamedTuple):
+    """The clock of the bursty market. Times in seconds.
+
+    wait : mean time between two bursts at an activity of 1; 0 for a market without bursts.
+    share : share of the events that follow another one within its burst.  gap : mean time between these.
+    swing : standard deviation of the logarithm of the activity.  half_life : of this logarithm.
+    """
+
+    wait: float
+    share: float
+    gap: float
+    swing: float
+    half_life: float
 
 
 class Rates(NamedTuple):
@@ -88,6 +105,7 @@ class Rates(NamedTuple):
     mood_gain: float
     restoring: float
     gain: float
+    bursts: Bursts
 
 
 @jit(borrows=True)

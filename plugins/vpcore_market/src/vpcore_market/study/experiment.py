@@ -114,7 +114,7 @@ def _ties_broken(
             # The observed one is one of the equals, at a random place among them.
             place = uniform(seeded(int(digest([draws.market_key, *trial])[:16], 16), _TIES))
             found[i] = (above + place * (equal + 1)) / len(sums)
-    fair = float(ring.net[:, : ring.size].mean()) / 2.0 if ring.size else np.nan
+    fair = float(table.net[:, ring.place >= 0].mean()) / 2.0 if ring.size else np.nan
     return found, fair
 
 

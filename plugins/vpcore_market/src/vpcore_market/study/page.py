@@ -8,6 +8,7 @@ from typing import Any
 
 from vpcore.inference.evidence import MIN_TRADES
 from vpcore_market.study.plan import Study
+from vpcore_market.study.scenarios import FEE_TICKS, RESERVE_SHARE, SCENARIOS
 from vpcore_market.study.summary import POOLED, SIZES
 
 _NULL = """\
@@ -47,6 +48,21 @@ How often the 95 % interval holds what a trade is worth, in rows with at least {
 trades fall a little short; the gate does not rest on them alone.
 
 {coverage}
+"""
+
+_SCENARIOS = """
+## Scenarios: a determined researcher
+
+What a researcher may do to find a winner, in {markets} simulated markets of each kind. In every scenario but the last
+there is nothing to find. An experiment has {rows} rows at touch prices with a fee of {fee:g} ticks. A reserve is the
+last {share:.0%} of a session. The market `bursty` is the market `exogenous` on a clock with bursts and changing
+volatility; there the planted effect lasts longer, because a burst is over before a trade enters.
+
+{table}
+
+A first experiment has the step-down p-value; all later ones are adjusted for every trial before them. Ten experiments
+in a row, each read by itself, have no bound of 5 %: independent ones would have a winner in about
+5 % (1 + 1/2 + ... + 1/10) = 15 % of cases. The proof is the confirmation.
 """
 
 _POWER = """
@@ -107,6 +123,14 @@ def page(
         least=MIN_TRADES,
         coverage=_coverage_table(null),
     )
+    if answers["scenarios"]:
+        text += _SCENARIOS.format(
+            markets=answers["scenarios"][0]["of"],
+            rows=answers["rows_per_experiment"],
+            fee=FEE_TICKS,
+            share=RESERVE_SHARE,
+            table=_scenario_table(answers["scenarios"]),
+        )
     if power["alpha"]:
         text += _POWER.format(
             markets=power["alpha"][0]["markets"],
@@ -137,6 +161,24 @@ def _size_table(null: Mapping[str, Any]) -> str:
         ("signal", *(f"{size:.0%}".replace("%", " %") for size in SIZES), "rows", "uniform: p of Kolmogorov's test"),
         rows,
     )
+
+
+def _scenario_table(scenarios: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for item in scenarios:
+        bound, planted = item["required"], item["scenario"] == "planted"
+        asked = "stated" if bound is None else f"at {'least' if planted else 'most'} {_percent(bound, 1)}"
+        rows.append(
+            (
+                SCENARIOS[item["scenario"]],
+                f"`{item['market']}`",
+                f"{item['hits']} of {item['of']}",
+                f"{_percent(item['share'], 1)}",
+                f"{_percent(item['lo'], 1)} to {_percent(item['hi'], 1)}",
+                asked,
+            )
+        )
+    return _table(("what is counted", "market", "markets", "share", "95 %", "required"), rows)
 
 
 def _winner_table(null: Mapping[str, Any]) -> str:

@@ -34,6 +34,8 @@ class Study(BaseModel):
 
     seeds: int = Field(200, ge=2, le=100_000)
     """Markets without an effect."""
+    scenario_seeds: int = Field(200, ge=0, le=100_000)
+    """Markets per scenario and kind of market."""
     power_seeds: int = Field(20, ge=0, le=100_000)
     """Markets per strength and per length."""
     first_seed: int = Field(1, ge=0, le=2**40)
@@ -150,10 +152,15 @@ def engine_params(study: Study, signals: dict[str, Signal]) -> EngineParams:
 
 def world_key(study: Study, world: World, signals: dict[str, Signal]) -> str:
     """Return 24 hex digits that name what is computed on a market: its parameters, what is tried, and all the code."""
+    about = {"params": world.market.model_dump(), "prices": list(world.prices)}
+    return study_key(study, about, signals, "study/experiment.py")
+
+
+def study_key(study: Study, about: dict[str, Any], signals: dict[str, Signal], module: str) -> str:
+    """Return 24 hex digits for what a module computes on something: its settings, what is tried, and all the code."""
     core, own = Path(vpcore.__file__).parent, Path(__file__).parents[1]
     block: dict[str, Any] = {
-        "params": world.market.model_dump(),
-        "prices": list(world.prices),
+        **about,
         "study": study.model_dump(
             mode="json", include={"cell_width_ms", "grid_radius_ticks", "tp_sl_ticks", "cooldown_s", "hold_s",
                                   "warmup_s", "draws"}
@@ -168,7 +175,7 @@ def world_key(study: Study, world: World, signals: dict[str, Signal]) -> str:
         ],
         "market": [
             sources_digest(own / part)
-            for part in ("kernels", "source.py", "params.py", "datasets.py", "study/experiment.py")
+            for part in ("kernels", "source.py", "params.py", "datasets.py", module)
         ],
     }  # fmt: skip
     return digest(block)[:24]

@@ -18,7 +18,8 @@ from vpcore.plugins.manager import Plugins
 from vpcore.signal import Signal
 from vpcore.storage.atomic import make_folder, storage_errors, write_atomic
 from vpcore_market.study.experiment import Columns, run_world
-from vpcore_market.study.plan import Study, World, load_signals, world_key, worlds
+from vpcore_market.study.plan import Study, World, load_signals, study_key, world_key, worlds
+from vpcore_market.study.scenarios import MINUTES, MODES, Case, run_case
 
 MARKETS = "markets"
 """Folder of the finished markets, below that of the study."""
@@ -85,13 +86,48 @@ def run_study(
 def _computed(
     study: Study, missing: list[World], signals: dict[str, Signal], plugins: Plugins, workers: int
 ) -> Iterator[tuple[World, Columns]]:
-    calls = [(study, world, signals) for world in missing]
+    for index, result in _each(run_world, [(study, world, signals) for world in missing], plugins, workers):
+        yield missing[index], result
+
+
+def run_scenarios(
+    study: Study,
+    folder: Path,
+    *,
+    workers: int = 1,
+    plugins: Plugins | None = None,
+    on_progress: Callable[[StudyProgress], None] = lambda progress: None,
+) -> dict[Case, dict[str, float]]:
+    """Compute what is missing of the scenarios and return the deciding p-values of every market; see `run_study`."""
+    plugins = plugins or Plugins()
+    signals = load_signals(plugins, study.signals)
+    seeds = range(study.first_seed, study.first_seed + study.scenario_seeds)
+    planned = [Case(mode, seed) for seed in seeds for mode in MODES]
+    keys = {case: study_key(study, {"case": [case.mode, case.seed, study.minutes]}, signals, "study/scenarios.py")
+            for case in planned}  # fmt: skip
+    paths = {case: folder / MARKETS / f"{key}.json" for case, key in keys.items()}
+    missing = [case for case in planned if not paths[case].exists()]
+    total = MINUTES * len(planned)
+    reused = done = total - MINUTES * len(missing)
+    on_progress(StudyProgress(reused, done, total))
+    for index, result in _each(run_case, [(study, case, signals) for case in missing], plugins, workers):
+        path = paths[missing[index]]
+        with storage_errors(path, "keep a market of the study"):
+            write_atomic(path, plain_json(result), durable=False)
+        done += MINUTES
+        on_progress(StudyProgress(reused, done, total))
+    return {case: json.loads(path.read_bytes()) for case, path in paths.items()}
+
+
+def _each(
+    function: Callable[..., Any], calls: list[tuple[Any, ...]], plugins: Plugins, workers: int
+) -> Iterator[tuple[int, Any]]:
     pool = plugins.load("executor", "local" if workers > 1 else "serial")(workers)
-    with pool, closing(dispatch(pool, run_world, calls)) as results:
+    with pool, closing(dispatch(pool, function, calls)) as results:
         for index, result in results:
             if isinstance(result, BaseException):
                 raise result
-            yield missing[index], result
+            yield index, result
 
 
 def _write(path: Path, columns: Columns) -> None:

@@ -15,7 +15,8 @@ from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore_market.study.page import page
 from vpcore_market.study.plan import Study
 from vpcore_market.study.planted_effect import effect_sizes
-from vpcore_market.study.run import StudyProgress, plain_json, run_study
+from vpcore_market.study.run import StudyProgress, plain_json, run_scenarios, run_study
+from vpcore_market.study.scenarios import summarise_cases
 from vpcore_market.study.summary import plain, summarise
 
 RESULTS, PAGE, IMAGES, PREFIX = "results.json", "calibration.md", "images", "calibration-"
@@ -60,7 +61,8 @@ def write_study(
     found = run_study(study, folder, workers=workers, plugins=plugins, on_progress=on_progress)
     seeds = range(study.first_seed, study.first_seed + min(study.seeds, STRENGTH_MARKETS))
     strength = effect_sizes((0.0, *study.alphas), seeds, study.minutes) if study.power_seeds else []
-    answers = plain({**summarise(study, found), "strength": strength})
+    cases = run_scenarios(study, folder, workers=workers, plugins=plugins, on_progress=on_progress)
+    answers = plain({**summarise(study, found), "strength": strength, "scenarios": summarise_cases(cases)})
     results, text = folder / RESULTS, folder / PAGE
     with storage_errors(results, "write the results of the study"):
         write_atomic(results, plain_json(answers), durable=False)

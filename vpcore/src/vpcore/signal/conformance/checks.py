@@ -32,6 +32,13 @@ MIRROR_TOLERANCE = 1e-9
 """Largest difference under mirroring, relative to the largest value: sums over mirrored cells may run the other way."""
 
 
+SHIFT_BINS, SHIFT_TICKS = 10_007, 403
+"""By how much a session moves in time and in price: prime, so no multiple of what a signal may count by."""
+
+SHIFT_TOLERANCE = 1e-6
+"""Largest difference under such a move, relative to the largest value: a price in floating point rounds."""
+
+
 class CheckFailed(Exception):
     """A failed check. The message is a clause that follows the signal's name."""
 
@@ -224,6 +231,31 @@ def check_stream(subject: Subject) -> None:
     )
 
 
+def moved_value(a: Values, b: Values) -> int | None:
+    """Return the first bin in which two vectors differ by more than `SHIFT_TOLERANCE`, or in NaN; None without one."""
+    largest = max(float(np.nanmax(np.abs(a), initial=0.0)), 1e-300)
+    off = np.isnan(a) != np.isnan(b)
+    off |= np.abs(np.nan_to_num(a) - np.nan_to_num(b)) > SHIFT_TOLERANCE * largest
+    return int(np.argmax(off)) if off.any() else None
+
+
+def check_shift(subject: Subject) -> None:
+    """A session at another time and price has the same values, unless the signal declares that it uses them."""
+    signal, data = subject.signal, subject.data
+    for moved, what, declare in (
+        (data.shifted(SHIFT_BINS, 0), "bins", "uses_clock"),
+        (data.shifted(0, SHIFT_TICKS), "ticks", "uses_price_level"),
+    ):
+        other = subject.values if getattr(signal, declare) else subject.compute(moved)
+        at = moved_value(subject.values, other)
+        if at is not None:
+            raise CheckFailed(
+                f"has other values when the session moves by whole {what}: bin {at} goes from "
+                f"{_shown(subject.values[at])} to {_shown(other[at])}{_by(other[at], subject.values[at])}. If that is "
+                f"meant, declare {declare} = True in its class."
+            )
+
+
 def check_mirror(subject: Subject) -> None:
     """The mirrored market gives the negative value, to rounding. For statistical signals."""
     values, mirrored = subject.values, subject.compute(subject.data.mirrored())
@@ -363,6 +395,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "prefix": check_prefix,
     "future": check_future,
     "stream": check_stream,
+    "shift": check_shift,
     "mirror": check_mirror,
     "warm-up": check_warmup,
     "degenerate": check_degenerate,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vpcore.schema import BIN_COLUMNS, SCORE_COLUMNS
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
 from vpcore.signal import SignalData
+from vpcore.units import PRICE_SCALE
 
 Array = npt.NDArray[Any]
 
@@ -138,6 +139,25 @@ class SessionData:
             for name, array in self.grids.items()
         }
         return replace(self, bins=bins, grids=grids)
+
+    def shifted(self, n_bins: int, n_ticks: int) -> Self:
+        """Return the same market at a later time and a higher price, by whole bins and whole ticks."""
+        later = {
+            "bin_seq": n_bins,
+            **dict.fromkeys(("ts_ns", "bin_start_ns", "bin_end_ns"), n_bins * self.cell_width_ns),
+        }
+        higher = {
+            **dict.fromkeys((*REFLECTED, *REFLECTED.values()), n_ticks * self.tick_int),
+            **dict.fromkeys(("mid2_high", "mid2_low"), 2 * n_ticks),
+            "mid_price": n_ticks * self.tick_int / PRICE_SCALE,
+        }
+        bins = {
+            name: (array + later.get(name, 0) + np.where(self.valid, higher.get(name, 0), 0)).astype(array.dtype)
+            if name in later or name in higher
+            else array
+            for name, array in self.bins.items()
+        }
+        return replace(self, bins=bins)
 
     def constant(self) -> Self:
         """Return as many bins, all equal to the first valid bin and without moves; zeros if all are invalid."""

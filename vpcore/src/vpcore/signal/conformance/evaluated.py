@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.canonical import digest
-from vpcore.errors import CausalityError
+from vpcore.errors import CausalityError, VpError
 from vpcore.rules import TradeRules
 from vpcore.schema import BIN_COLUMNS
 from vpcore.signal import Signal, SignalData, SignalResult, batch, stream
-from vpcore.signal.conformance.checks import first_difference
+from vpcore.signal.conformance.checks import SHIFT_BINS, SHIFT_TICKS, first_difference, moved_value
 from vpcore.signal.conformance.data import SessionData
 from vpcore.signal.conformance.files import only_declared_files
 
@@ -95,7 +95,8 @@ def require_causal(
 def require_streamed(signal: Signal, data: SignalData, values: _Values, rules: TradeRules | None, *, name: str) -> None:
     """Refuse a signal whose streamed values differ from its batch values, or whose values ignore the data.
 
-    Parameters as in `require_causal`. Cost: a step per bin, and another batch.
+    Its values must also be the same at another time and price, unless it declares `uses_clock` or `uses_price_level`.
+    Parameters as in `require_causal`. Cost: a step per bin, and two batches.
 
     Raises
     ------
@@ -106,6 +107,7 @@ def require_streamed(signal: Signal, data: SignalData, values: _Values, rules: T
     with only_declared_files(signal, name):
         streamed = stream(signal, whole, rules).values
     _require_same(streamed, values, name, "bin by bin")
+    _require_unmoved(signal, whole, values, rules, name)
     if set(signal.columns) <= CLOCK:
         return
     other = values_of(signal, whole.disturbed(0, 1), rules, name).values
@@ -114,6 +116,27 @@ def require_streamed(signal: Signal, data: SignalData, values: _Values, rules: T
             f"Signal '{name}' gives the values of this dataset for other data too: they come from the clock, or from "
             "somewhere else than the columns that it declares."
         )
+
+
+def _require_unmoved(signal: Signal, data: SessionData, values: _Values, rules: TradeRules | None, name: str) -> None:
+    for moved, what, declare in (
+        (data.shifted(SHIFT_BINS, 0), "bins", "uses_clock"),
+        (data.shifted(0, SHIFT_TICKS), "ticks", "uses_price_level"),
+    ):
+        if getattr(signal, declare):
+            continue
+        try:
+            at = moved_value(values, values_of(signal, moved, rules, name).values)
+            happens = "" if at is None else f"has other values, first at bin {at:,},"
+        except VpError:
+            raise
+        except Exception as error:  # a signal's own code can raise anything
+            happens = f"fails ({type(error).__name__}: {error})"
+        if happens:
+            raise CausalityError(
+                f"Signal '{name}' {happens} when the session moves by whole {what}: it knows when or at which price it "
+                f"is evaluated. If it is meant to, declare {declare} = True."
+            )
 
 
 def _moves_alike(values: _Values, other: _Values) -> int:

@@ -16,7 +16,7 @@ from vpcore.units import NS_PER_MS, PRICE_SCALE
 Array = npt.NDArray[Any]
 
 TICK_INT = PRICE_SCALE // 4
-START_NS = 1_700_000_000 * PRICE_SCALE
+START_NS = 1_699_974_000 * PRICE_SCALE  # a Tuesday, 10:00 in New York
 
 LABELS = {
     (1, 1): (2, 1),
