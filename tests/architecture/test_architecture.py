@@ -129,7 +129,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_the_public_api_is_pinned() -> None:
     assert vpcore.__all__ == [
         "Audit", "BackgroundFit", "CausalityError", "Component", "ConfigError", "Confirmation", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
-        "Evaluation", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "Promotion", "RankedRow",
+        "Evaluation", "Exit", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "Promotion", "RankedRow",
         "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
         "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "confirm", "evaluate", "generate", "hookimpl", "leaderboard",

@@ -10,6 +10,7 @@ from markets import INSTRUMENT, START_NS, TICK_INT, random_tape, without_times
 from naive_engine import NaiveEngine
 
 from vpcore.engine import Engine, EngineParams, FrameBlock
+from vpcore.kernels.records import F_LAST, F_SNAPSHOT
 from vpcore.schema import GRID_VALUES
 
 PARAMS = EngineParams(grid_radius_ticks=6, band_margin_ticks=3, flow_windows=(2, 3, 7))
@@ -96,6 +97,18 @@ def _compare_cells(frame, expected) -> None:
             # One rounding to float32, and the cancellation of partial fractions; a derivative divides by the bin width.
             slack = {"composite_d1": 1e-8, "composite_d2": 1e-7, "composite_d3": 1e-6}.get(name, 1e-9)
             assert value == pytest.approx(cell[name], rel=2**-23, abs=1e-9 * scale + slack), (k, name)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32), length=st.sampled_from([7, 60, 400]))
+def test_events_of_many_trades_by_many_aggressors(seed: int, length: int) -> None:
+    """Every number, where one event holds what usually is hundreds: filled orders leave and come back within it."""
+    records = random_tape(seed, 120, oddities=True, snapshot=True)
+    live = np.flatnonzero(records["flags"] & F_SNAPSHOT == 0)
+    joined = np.delete(live, np.s_[length - 1 :: length])[:-1]
+    records["flags"][joined] &= ~np.uint8(F_LAST)
+    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS, cold_book="build")
+    _require_same(engine, NaiveEngine(PARAMS, TICK_INT, START_NS, END_NS, True), records)
 
 
 def test_the_comparison_sees_valid_bins() -> None:

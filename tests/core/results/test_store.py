@@ -18,6 +18,7 @@ import pytest
 from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, StorageError
 from vpcore.results import RESULTS_VERSION, ROW_KEY, ResultsDB, compact, row_id, run_id
+from vpcore.results.parts import part_id
 from vpcore.results.schema import row_ids
 from vpcore.results.writer import put_parts, table_folder
 from vpcore.signal import InstalledCode
@@ -236,7 +237,7 @@ def test_compaction_with_a_reader_that_loses_rows_deletes_nothing(
     monkeypatch.setattr(pl, "read_parquet", read)
     message = (
         r"Compaction deleted nothing: the number of rows must be [12], as its footer states, was [01] "
-        r"\(.*/job\[7\]/.*part-\w+\.parquet\)\. Run"
+        r"\(.*/job\[7\]/.*part-\w+\.\w+\.parquet\)\. Run"
     )
     with pytest.raises(ResultsError, match=message):
         compact(db)
@@ -337,7 +338,7 @@ def test_parts_of_the_first_version_are_read_for_ever(db: ResultsDB, make: Simpl
         assert (first.width < old.width) == (table == "runs")
         target = table_folder(db.root, table, 1)
         target.mkdir(parents=True)
-        first.write_parquet(target / part.name)
+        first.write_parquet(target / f"part-{part_id(part)}.parquet")
         part.unlink()
     assert {path.parent.name for path in db.parts("runs")} == {"v1"}
     db.write([make.meta("r2")], make.rows("r2", [A]))

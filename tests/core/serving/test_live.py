@@ -9,64 +9,37 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from markets import INSTRUMENT, START_NS, TICK_INT, flagged_alike, random_tape
+from live_world import (
+    END_NS,
+    N_BINS,
+    PARAMS,
+    SCORING,
+    WIDTH_NS,
+    Tilt,
+    dataset_of,
+    live,
+    offline,
+    runtime,
+    tape,
+)  # fmt: skip
+from markets import INSTRUMENT, START_NS, TICK_INT, flagged_alike
 
 from vpcore.backtest.entries import detect
 from vpcore.backtest.open_market import open_bins, stale_bins
-from vpcore.dataset import Dataset
-from vpcore.engine import Engine, EngineParams, FrameBlock
+from vpcore.engine import Engine
 from vpcore.errors import CausalityError, EngineError, SignalError
 from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig, project
 from vpcore.registry import ServingRegistry
-from vpcore.schema import GRID_VALUES
-from vpcore.scoring import ScoringConfig, score_arrays
-from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.serving.live_pipeline import LivePipeline
+from vpcore.serving.bin_pipeline import BinStages, EntryDetector
+from vpcore.serving.live_pipeline import GRACE_NS, LivePipeline
 from vpcore.serving.online_simulator import simulate, simulate_from_raw
 from vpcore.serving.spec import (
-    PublishedDataset,
-    PublishedPipeline,
     PublishedServingSpec,
-    PublishedSignal,
     Selection,
     ServingEvidence,
-    ServingRuntime,
-    TradeRules,
 )
-from vpcore.signal import SignalParams, SignalResult, StatisticalSignal, batch, code_digest, core_digest
-
-PARAMS = EngineParams(grid_radius_ticks=6, band_margin_ticks=3, flow_windows=(2, 3))
-SCORING = ScoringConfig(zscore_window_bins=9, zscore_min_periods=4)
-WIDTH_NS = 100_000_000
-N_BINS = 60
-END_NS = START_NS + N_BINS * WIDTH_NS
-
-
-class Tilt(StatisticalSignal):
-    """Score below the mid minus score above it, smoothed."""
-
-    version = 1
-    columns = ("flow_score", "v_add", "spread_ticks")
-
-    class Params(SignalParams):
-        memory: float = 0.5
-
-    def start(self, context):
-        return {"n": context.n_cells, "mean": 0.0}
-
-    def step(self, state, frame):
-        half = state["n"] // 2
-        score = frame["flow_score"]
-        now = float(score[:half].sum() - score[half + 1 :].sum()) + frame["spread_ticks"] * 1e-3
-        state["mean"] += self.params.memory * (now - state["mean"])
-        return state["mean"]
-
-    def thresholds(self):
-        return (0.1,)
-
-    def warmup_bins(self, context):
-        return 0
+from vpcore.signal import SignalResult, core_digest
 
 
 class Forgetful(Tilt):
@@ -76,32 +49,6 @@ class Forgetful(Tilt):
         values = super().compute(dataset).values.copy()
         values[dataset.n_bins // 2 :] += 1e-9
         return SignalResult(values)
-
-
-def tape(seed: int = 11) -> np.ndarray:
-    return random_tape(seed, 500, seconds=N_BINS * 0.1, oddities=False)
-
-
-def frames_of(records: np.ndarray) -> FrameBlock:
-    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS)
-    blocks = [*engine.blocks(records, INSTRUMENT), *engine.finish(END_NS)]
-    return FrameBlock.concatenate(blocks, GRID_VALUES, PARAMS.n_cells)
-
-
-def dataset_of(records: np.ndarray) -> Dataset:
-    block = frames_of(records)
-    return Dataset.from_arrays(block.bins, block.grid, dataset_id="tape", cell_width_ns=WIDTH_NS, tick_int=TICK_INT)
-
-
-def offline(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    score, state = score_arrays(*(dataset.grid(f"composite_d{i}") for i in (1, 2, 3)), dataset.valid, SCORING)
-    scored = dataset.with_grid({"flow_score": score, "flow_state_code": state})
-    return score, batch(Tilt(), scored).values
-
-
-def live(projection=None, entries=None, **changes) -> LivePipeline:
-    stages = BinStages(SCORING, Tilt(), context_of(PARAMS, TICK_INT), projection=projection, entries=entries)
-    return LivePipeline(PARAMS, stages, **({"start_ns": START_NS, "instrument_id": INSTRUMENT} | changes))
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
@@ -186,28 +133,6 @@ def test_nothing_happens_before_the_first_record() -> None:
 # -- published versions
 
 
-def runtime(**changes) -> ServingRuntime:
-    dataset = PublishedDataset(dataset_id="tape", sources=("ab" * 32,))
-    return ServingRuntime(
-        pipeline=PublishedPipeline(
-            name="p", symbol="ESH4", tick_int=TICK_INT, timezone="America/New_York", start_ns=START_NS, end_ns=END_NS,
-            source="dbn", options={}, files=None, cold_book="refuse", engine=PARAMS, format_version=1,
-        ),
-        dataset=dataset,
-        scoring=SCORING,
-        signal=PublishedSignal(
-            name="tilt", version=1, params={"memory": 0.5}, distribution="tests", distribution_version="1",
-            code_digest=code_digest(Tilt),
-        ),
-        core_digest=core_digest(),
-        projection=ProjectionConfig(horizons_ms=(200,)),
-        threshold=0.2, cooldown_bins=3,
-        rules=TradeRules(
-            tp_ticks=8, sl_ticks=4, max_hold_bins=100, latency_bins=1, price="touch", fee_ticks=0.0, warmup_bins=5
-        ),
-    ).model_copy(update=changes)  # fmt: skip
-
-
 def evidence() -> ServingEvidence:
     return ServingEvidence(
         experiment="e", run_id="r", row="w", select=Selection(metric="net_pnl_ticks", min_signals=5), null_draws=999,
@@ -226,7 +151,7 @@ def test_a_published_version_serves_what_was_evaluated(tmp_path, caplog) -> None
     spec = PublishedServingSpec.of("es", runtime(), evidence())
     workspace.registry.publish(spec.serving_id, spec.to_yaml(), "champion")
     pipeline = LivePipeline.from_serving(workspace, "champion", instrument_id=INSTRUMENT, start_ns=START_NS)
-    bins = pipeline.push(records) + pipeline.advance(END_NS)
+    bins = pipeline.push(records) + pipeline.advance(END_NS + GRACE_NS)
     assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
     assert any(b.entry for b in bins)
     version = pipeline.version

@@ -470,7 +470,9 @@ def test_options_and_window(tmp_path, made, read):
         SourceError, match=r"no option 'chunk_record' \(capture\.options\)\. Did you mean 'chunk_records'\?"
     ):
         read(path, chunk_record=3)
-    with pytest.raises(SourceError, match="chunk_records must be a whole number of records, at least 1, was 0"):
+    with pytest.raises(
+        SourceError, match="chunk_records must be a whole number of records from 1 to 10,000,000, was 0"
+    ):
         read(path, chunk_records=0)
     with pytest.raises(SourceError, match="The window is empty: it begins at 2024-10-05 00:00:00"):
         read(path, start=made.DAY0 + made.DAY)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from vpcore.serving.confirm import Confirmation as Confirmation, confirm as confirm
     from vpcore.serving.live_pipeline import LiveBin as LiveBin, LivePipeline as LivePipeline
+    from vpcore.serving.positions import Exit as Exit
     from vpcore.serving.promote import Promotion as Promotion, promote as promote
     from vpcore.signal import (
         BackgroundFit as BackgroundFit,

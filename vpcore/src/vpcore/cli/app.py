@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sys
 import traceback
@@ -20,7 +22,7 @@ from vpcore.cli.common import (
     print_error,
     say,
 )
-from vpcore.errors import PluginError, VpError, did_you_mean
+from vpcore.errors import PluginError, StorageError, VpError, did_you_mean
 from vpcore.plugins import builtin
 from vpcore.plugins.manager import Plugins
 
@@ -103,15 +105,19 @@ def build_app(plugins: Plugins) -> typer.Typer:
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 refused, 2 wrong input, 3 a bug, 130 Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in given
     try:
         plugins = Plugins()
         COMMAND_PLUGINS.set(plugins)
         ANSWERED.set(False)
         code = build_app(plugins)(given, prog_name="vp", standalone_mode=False)
     except VpError as error:
-        return print_error(error, json="--json" in given)
+        return print_error(error, json=as_json)
     except (typer.Abort, KeyboardInterrupt):
         code = EXIT_INTERRUPTED
+    except (MemoryError, RecursionError) as error:
+        what = "memory" if isinstance(error, MemoryError) else "room for calls within calls"
+        return print_error(StorageError(f"There is not enough {what}: {error or type(error).__name__}"), json=as_json)
     except Exception as error:
         # typer brings its own copy of click, and older ones use the package: a usage error is known by its `show`.
         if callable(show := getattr(error, "show", None)):
@@ -119,8 +125,10 @@ def run(arguments: list[str] | None = None) -> int:
             for option in OLDER_OPTIONS.keys() & {text.partition("=")[0] for text in given}:
                 say(f"{option} is now {OLDER_OPTIONS[option]}.")
             return EXIT_INPUT
+        if isinstance(error, OSError) and (reason := _of_the_system(error)):
+            return print_error(StorageError(reason), json=as_json)
         traceback.print_exc()
-        say("This is a bug in vpcore, not in your input.")
+        say(f"This is a bug in {_owner(error)}, not in your input.")
         return EXIT_INTERNAL
     if code == EXIT_INTERRUPTED:
         say(
@@ -130,6 +138,60 @@ def run(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _of_the_system(error: OSError) -> str:
+    """Return the sentence for an error of the system and not of the code; empty for others."""
+    if error.errno == errno.EPIPE:  # whoever read the output went away; nothing more can be written there
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return "The output was closed before all of it was written"
+    if error.errno in _SYSTEM:
+        place = f" ({error.filename})" if error.filename else ""
+        return f"The system refuses: {error.strerror}{place}"
+    if error.errno == errno.ENOENT and not _has_directory():
+        return "The current directory was deleted"
+    return ""
+
+
+_SYSTEM = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EROFS,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+}
+
+
+def _has_directory() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
+def _owner(error: BaseException) -> str:
+    """Return the package in whose code an error came up: that of the innermost frame of vpcore or of a plugin."""
+    plugins = COMMAND_PLUGINS.get()
+    owners = {"vpcore"} | {
+        registered.component.target.partition(":")[0].partition(".")[0]
+        for kind in ("signal", "source", "storage", "tracker", "executor", "sampler")
+        for registered in (plugins.components(kind).values() if plugins is not None else ())
+    }
+    frames = [
+        frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next((name for name in reversed(frames) if name in owners), "vpcore")
+
+
 def main() -> None:
     """Entry point of ``vp`` and ``python -m vpcore``."""
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # a full disk or a closed pipe is noticed when the last of the output is written
+        sys.stdout = None
+        say(f"Error: the output could not be written: {error.strerror}")
+        code = code or EXIT_INPUT
+    sys.exit(code)

@@ -257,6 +257,12 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
         later = {about.experiment for about in shown.values() if about.dataset_id == dataset_id and about.later}
         if later:
             lines.append(f"{listed(later)} came after a look at this market: p_adj counts all its trials.")
+        lost = {about.experiment for about in shown.values() if about.dataset_id == dataset_id and about.lost}
+        if lost:
+            lines.append(
+                f"Stored rows of {listed(lost)} are gone, deleted or lost: p_adj counts all trials of the market. "
+                "To compute them again: vp run"
+            )
         for name, about in shown.items():
             overfit = overfitting(
                 about, board.frame.select("family", "net_pnl_ticks").filter(board.frame["family"] == name)

@@ -264,6 +264,9 @@ def _print(dataset_id: str, name: str, result: Simulation, retrain: str) -> None
 
 def _print_parity(result: Simulation) -> None:
     late = [fit for fit in result.late_fits if fit.n_differ]
+    if not (result.values == result.values).any():  # every value is NaN
+        print("the signal has no value in any bin: nothing was compared")
+        return
     if not late:
         print("streamed values equal the batch values, byte for byte")
         return

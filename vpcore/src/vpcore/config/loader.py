@@ -7,6 +7,7 @@ ten.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ Key = tuple[str | int, ...]
 """Where a value stands in a document: keys and list indices."""
 
 _MAX_DEPTH = 40
+MOST_BYTES, MOST_VALUES, MOST_DIGITS = 10 << 20, 200_000, 40
+"""Limits of a file: its size, its values, and the digits of a whole number."""
+
 _NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]+\Z")
@@ -81,13 +85,15 @@ def load_document(path: Path, *, name: str | None = None) -> Document:
     """
     shown = name if name is not None else str(path)
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"{shown} is larger than {MOST_BYTES >> 20} MB: it is no spec.")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"There is no file {shown}.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{shown} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    except OSError as error:
-        raise ConfigError(f"{shown} cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise ConfigError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     return parse_document(text, shown, path)
 
 
@@ -95,6 +101,8 @@ def parse_document(text: str, name: str, path: Path | None = None) -> Document:
     """Parse YAML text. See `load_document`."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        raise ConfigError(f"{name} is nested more than {_MAX_DEPTH} levels deep.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark is not None else name
@@ -119,6 +127,11 @@ def _construct(node: yaml.Node, key: Key, name: str, lines: dict[Key, int]) -> A
         raise ConfigError(
             f"{name}:{node.start_mark.line + 1} is nested more than {_MAX_DEPTH} levels deep, or refers to itself."
         )
+    if len(lines) > MOST_VALUES:
+        raise ConfigError(
+            f"{name} has more than {MOST_VALUES:,} values, aliases counted as often as they are used. Write a range "
+            "instead of a list, and no alias of an alias."
+        )
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, key, name, lines)
     if isinstance(node, yaml.SequenceNode):
@@ -139,6 +152,8 @@ def _mapping(node: yaml.MappingNode, key: Key, name: str, lines: dict[Key, int])
         if not isinstance(key_node, yaml.ScalarNode):
             raise ConfigError(f"A key must be text, was a {_kind(key_node)} ({name}:{line}).")
         child = (*key, key_node.value)
+        if not _encodes(key_node.value):
+            raise ConfigError(f"A key holds half of a pair of characters ({name}:{line}).")
         if key_node.value in result:
             first = lines[child]
             raise ConfigError(
@@ -151,6 +166,9 @@ def _mapping(node: yaml.MappingNode, key: Key, name: str, lines: dict[Key, int])
 
 def _scalar(node: yaml.ScalarNode, key: Key, name: str) -> Any:
     text: str = node.value
+    line = f"{name}:{node.start_mark.line + 1}"
+    if "\0" in text or not _encodes(text):
+        raise ConfigError(f"{dotted(key)} holds a character that no text has: NUL, or half of a pair ({line}).")
     if node.tag not in _IMPLICIT_TAGS:
         raise ConfigError(
             f"{dotted(key)} carries the YAML tag '{node.tag}' ({name}:{node.start_mark.line + 1}). Write a plain value."
@@ -162,12 +180,24 @@ def _scalar(node: yaml.ScalarNode, key: Key, name: str) -> Any:
     if _BOOL.match(text):
         return text.lower() == "true"
     if _INT.match(text):
+        if len(text) > MOST_DIGITS:
+            raise ConfigError(f"{dotted(key)} has {len(text):,} digits; a number has at most {MOST_DIGITS} ({line}).")
         return int(text)
     if _FLOAT.match(text):
         number = float(text)
+        if math.isinf(number):
+            raise ConfigError(f"{dotted(key)} is too large a number, was {text[:40]} ({line}).")
         # 2.0 is 2: a whole number may be written either way, for a field of either kind.
         return int(number) if number.is_integer() and abs(number) < 2**53 else number
     return text
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _IMPLICIT_TAGS = {

@@ -89,7 +89,11 @@ class ConfigStore:
         text = os.fspath(name_or_path)
         if os.sep in text or text.endswith((".yaml", ".yml")):
             path = Path(text).expanduser()
-            return path if path.is_absolute() or path.exists() else self._in_root(path)
+            try:
+                return path if path.is_absolute() or path.exists() else self._in_root(path)
+            except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
+                reason = getattr(error, "strerror", None) or error
+                raise ConfigError(f"{text[:80]} cannot be the path of {_CALLED[kind]}: {reason}.") from None
         try:
             return find_by_name(self.configs / FOLDERS[kind], _CALLED[kind].partition(" ")[2], text, place)
         except ConfigError as error:

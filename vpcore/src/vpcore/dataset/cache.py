@@ -1,13 +1,14 @@
 """Uncompressed grid columns that the workers of one machine share by memory-mapping.
 
 Any file of a cache may be deleted at any time, even during its use. A file is named ``<column>.<tag>.<digest>.npy``.
-`tag` identifies its data: a dataset generated anew ignores old columns. `digest` covers the bytes of the file and is
-checked at its first mapping: a damaged file is made again.
+`tag` identifies its data: a dataset generated anew ignores old columns. `digest` covers the column's name and the bytes
+of the file, and is checked at its first mapping: a damaged or renamed file is made again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.canonical import bytes_digest, file_digest
+from vpcore.canonical import bytes_digest
 from vpcore.errors import StorageError
 from vpcore.storage.atomic import storage_errors, write_atomic
 
@@ -54,7 +55,9 @@ class ColumnCache:
             with contextlib.suppress(OSError, ValueError):
                 array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
                 # Checked after mapping: the map stays what was checked, even if the file is deleted or replaced.
-                if file_digest(path)[:_DIGITS] == path.name.split(".")[-2]:
+                with path.open("rb") as handle:
+                    found = hashlib.file_digest(handle, lambda: hashlib.sha256(name.encode())).hexdigest()
+                if found[:_DIGITS] == path.name.split(".")[-2]:
                     return array
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -71,7 +74,7 @@ class ColumnCache:
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
         data = buffer.getvalue()
-        path = self.folder / f"{name}.{self.tag}.{bytes_digest(data)[:_DIGITS]}.npy"
+        path = self.folder / f"{name}.{self.tag}.{bytes_digest(name.encode() + data)[:_DIGITS]}.npy"
         with storage_errors(path, f"write the column '{name}' to the cache"):
             write_atomic(path, data, durable=False)
         return path

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vpcore.canonical import file_digest
 from vpcore.dataset.cache import ColumnCache
-from vpcore.dataset.manifest import BINS_FILE, GRID_FILE, META_FORMAT, META_ID
+from vpcore.dataset.manifest import BINS_FILE, CHECKSUMS_FILE, GRID_FILE, read_json
 from vpcore.errors import DatasetError
-from vpcore.schema import BIN_COLUMNS, FORMAT_VERSION, GRID_SUMS
+from vpcore.schema import BIN_COLUMNS, GRID_SUMS
 
 Array = npt.NDArray[Any]
 
@@ -128,18 +129,10 @@ class ParquetColumns:
 
     def _read(self, file: str, names: list[str], rows: int) -> pa.Table:
         path = self.path / file
+        require_whole(path, self.dataset_id)
         try:
             # One file handle per read keeps the object picklable and safe to use from several threads.
             with pq.ParquetFile(path) as reader:
-                meta = reader.metadata.metadata or {}
-                if (
-                    meta.get(META_ID) != self.dataset_id.encode()
-                    or meta.get(META_FORMAT) != str(FORMAT_VERSION).encode()
-                ):
-                    raise DatasetError(
-                        f"{path} is not a file of dataset '{self.dataset_id}' (its metadata name "
-                        f"'{meta.get(META_ID, b'none').decode(errors='replace')}'). Run: vp verify {self.dataset_id}"
-                    )
                 table = reader.read(columns=names, use_threads=len(names) > 1)
         except FileNotFoundError:
             raise DatasetError(f"Dataset '{self.dataset_id}' is not complete: {path} is missing.") from None
@@ -154,6 +147,28 @@ class ParquetColumns:
                 f"written: vp verify {self.dataset_id}"
             )
         return table.combine_chunks()
+
+
+_whole: set[tuple[str, int, int, int]] = set()
+"""Files whose bytes were found whole in this process: path, size, time of change, inode."""
+
+
+def require_whole(path: Path, dataset_id: str) -> None:
+    """Refuse a file whose bytes differ from its checksum. One pass over the file per process and state of the file."""
+    try:
+        state = path.stat()
+    except OSError:
+        return  # the reader says what is wrong
+    key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
+    if key in _whole:
+        return
+    expected = read_json(path.parent / CHECKSUMS_FILE, dataset_id).get(path.name)
+    if file_digest(path) != expected:
+        raise DatasetError(
+            f"{path} was changed since it was written: its checksum is another. Restore it from a backup, or move the "
+            f"folder away and generate the dataset again. See: vp verify {dataset_id}"
+        )
+    _whole.add(key)
 
 
 class ArrayColumns:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from vpcore.dataset.columns import ParquetColumns, SlicedColumns
+from vpcore.dataset.columns import ParquetColumns, SlicedColumns, require_whole
 from vpcore.dataset.manifest import BINS_FILE, GRID_FILE
 from vpcore.schema import GRID_SUMS
 from vpcore.units import PRICE_SCALE
@@ -27,6 +27,7 @@ def _scans(dataset: Dataset) -> bool:
 
 
 def _scan(path: Path) -> pl.LazyFrame:
+    require_whole(path, path.parent.name)
     # By default polars takes [ ], * and ? in a path for a pattern: it then reads another folder's file, or none.
     return pl.scan_parquet(path, glob=False)
 

@@ -201,6 +201,17 @@ class Engine:
         if scalars[bn.OUT_ROWS]:
             yield self._take()
 
+    def lose(self) -> None:
+        """Say that records were lost: the book is unknown, and no bin is valid, until a snapshot or a clear arrives.
+
+        An event in progress is dropped.
+        """
+        scalars = self._stream.scalars
+        scalars[bn.BAD_BOOK] = 1
+        scalars[bn.VALID] = 0
+        for place in (bn.EVENT_RECORDS, bn.EVENT_HELD, bn.EVENT_TRADES, bn.EVENT_FILLS):
+            scalars[place] = 0
+
     def finish(self, covered_end_ns: int | None) -> Iterator[FrameBlock]:
         """Yield the bins after the last record, if the files cover the window to its end.
 
@@ -232,6 +243,12 @@ class Engine:
     def quality(self) -> dict[str, Any]:
         """Return the data-quality counters since the stream began, warm-up included."""
         return quality_block(self._stream, self._book, self._carried)
+
+    def order_counts(self) -> tuple[int, int]:
+        """Return the number of cancels and modifies so far, and of those among them that were of unknown orders."""
+        counts, ints = self._stream.counts, self._book.ints
+        asked = int(counts[bn.K_CANCEL] + counts[bn.K_MODIFY])
+        return asked, int(ints[bk.C_UNKNOWN_CANCEL] + ints[bk.C_UNKNOWN_MODIFY])
 
     def touch(self) -> tuple[int, int] | None:
         """Return best bid and best ask in ticks after the last completed event, or None if the book is invalid."""

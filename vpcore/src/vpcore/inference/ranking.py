@@ -90,6 +90,8 @@ class Evidence:
         Expected Sharpe ratio per trade of the best of `n_trials` worthless trials.
     n_choices : int
         As in `Family`.
+    lost : bool
+        True if the ledger has trials of this batch whose rows are gone: the step-down over the rest would flatter.
     """
 
     experiment: str
@@ -100,11 +102,12 @@ class Evidence:
     expected_best_sharpe: float | None
     n_choices: int = 0
     first: bool = True
+    lost: bool = False
 
     @property
     def later(self) -> bool:
         """True if other batches were evaluated on this market before these rows."""
-        return not self.first and not self.n_choices
+        return not self.first and not self.n_choices and not self.lost
 
     @property
     def n_adjusted(self) -> int:
@@ -186,10 +189,13 @@ def _figures(
     else:
         own = _variance(_sharpe(rows.filter(traded(least))))
         n_trials, variance = market.trials.count_joint(names), max(own, market.joint_spread(names, least))
-    first = not family.n_choices and market.trials.is_first(family.experiment, family.config_hash, names)
+    lost = (family.experiment, family.config_hash) in market.lost
+    first = not family.n_choices and market.trials.is_first(family.experiment, family.config_hash, names) and not lost
     dsr = _deflated(rows, variance, n_trials)
     best = expected_best_sharpe(variance, n_trials) if variance > 0.0 else None
-    about = Evidence(family.experiment, family.dataset_id, rows.height, n_trials, pbo, best, family.n_choices, first)
+    about = Evidence(
+        family.experiment, family.dataset_id, rows.height, n_trials, pbo, best, family.n_choices, first, lost
+    )
     p_random = rows["p_random"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     columns = {
         "p_adj": p_adj if first else over_all_trials(p_random, about.n_adjusted),
@@ -324,6 +330,7 @@ class _Market:
     def __init__(self, results: ResultsDB) -> None:
         self._results = results
         self.trials = results.trials()
+        self.lost = results.lost()
         self.spread = cache(self._spread)
 
     def _spread(self, dataset_id: str, min_trades: int) -> float:

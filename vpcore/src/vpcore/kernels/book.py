@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vpcore.kernels.hashing import find_slot
+from vpcore.kernels.hashing import find_slot, remove_slot
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import change_depth, find_page, insert_order, remove_order
 from vpcore.kernels.mechanics import advance, impulse
@@ -122,11 +122,25 @@ def _place(book, order_id, tick, size, side, now):
         remove_order(book, slot)
         slot = find_slot(book.keys, book.rows, order_id)
     row = insert_order(book, order_id, -1 - slot, tick, size, side)
-    for i in range(book.ints[N_FILLS]):  # a filled order that left and comes back within the event
-        if book.fills[i, F_ID] == order_id:
-            book.pool[row, O_FILL] = i + 1
-            break
+    if book.ints[N_FILLS] > 0:  # a filled order that left and comes back within the event
+        known = find_slot(book.fill_keys, book.fill_rows, order_id)
+        if known >= 0:
+            book.pool[row, O_FILL] = book.fill_rows[known] + 1
     _arrive(book, tick, side, size, now)
+
+
+@jit(borrows=True)
+def _mark_trades(book, words, start, stop, instrument, mark):
+    """Put the order ids of an event's trades into their table, or take them out again."""
+    for i in range(start, stop):
+        if ((words[i, 0] >> 32) & 0xFFFFFFFF) != instrument or ((words[i, 4] >> 48) & 0xFF) != TRADE:
+            continue
+        slot = find_slot(book.trade_keys, book.trade_rows, words[i, 2])
+        if mark and slot < 0:
+            book.trade_keys[-1 - slot] = words[i, 2]
+            book.trade_rows[-1 - slot] = 0
+        elif not mark and slot >= 0:
+            remove_slot(book.trade_keys, book.trade_rows, slot)
 
 
 @jit(borrows=True)
@@ -148,6 +162,8 @@ def _collect_fills(book, words, start, stop, instrument):
         if words[i, 2] != 0 and words[i, 2] != aggressor:
             several = several or aggressor != 0
             aggressor = words[i, 2]
+    if several:
+        _mark_trades(book, words, start, stop, instrument, True)
     for i in range(start, stop):
         if ((words[i, 0] >> 32) & 0xFFFFFFFF) != instrument or ((words[i, 4] >> 48) & 0xFF) != FILL:
             continue
@@ -155,14 +171,7 @@ def _collect_fills(book, words, start, stop, instrument):
         size = words[i, 4] & 0xFFFFFFFF
         own = order_id != 0 and order_id == aggressor
         if several and not own and order_id != 0:
-            for j in range(start, stop):
-                if (
-                    words[j, 2] == order_id
-                    and ((words[j, 4] >> 48) & 0xFF) == TRADE
-                    and ((words[j, 0] >> 32) & 0xFFFFFFFF) == instrument
-                ):
-                    own = True
-                    break
+            own = find_slot(book.trade_keys, book.trade_rows, order_id) >= 0
         if own:
             book.ints[C_AGGRESSOR] += size
             continue
@@ -177,10 +186,16 @@ def _collect_fills(book, words, start, stop, instrument):
             book.fills[n_fills, F_ID] = order_id
             book.fills[n_fills, F_TICK] = book.pool[row, O_TICK] * 2 + book.pool[row, O_SIDE]
             book.fills[n_fills, F_LEFT] = 0
+            slot = find_slot(book.fill_keys, book.fill_rows, order_id)
+            if slot < 0:
+                book.fill_keys[-1 - slot] = order_id
+                book.fill_rows[-1 - slot] = n_fills
             n_fills += 1
             link = n_fills
             book.pool[row, O_FILL] = link
         book.fills[link - 1, F_LEFT] += size
+    if several:
+        _mark_trades(book, words, start, stop, instrument, False)
     book.ints[N_FILLS] = n_fills
     if traded > 0 or passive > 0:
         book.ints[C_TRADE_EVENTS] += 1
@@ -204,6 +219,9 @@ def _settle_fills(book, now):
         slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
         if slot >= 0:
             book.pool[book.rows[slot], O_FILL] = 0
+        known = find_slot(book.fill_keys, book.fill_rows, book.fills[i, F_ID])
+        if known >= 0:
+            remove_slot(book.fill_keys, book.fill_rows, known)
     book.ints[N_FILLS] = 0
 
 

@@ -81,6 +81,10 @@ class Book(NamedTuple):
     levels: Any  # int64[pages, 64, N_LEVEL]
     acc: Any  # float64[pages, 64, N_ACC] accumulators of the mechanics
     fills: Any  # int64[fills, 3]
+    fill_keys: Any  # int64[2 * fills] order ids of the event's fills, a hash table as that of the orders
+    fill_rows: Any  # int32[2 * fills]
+    trade_keys: Any  # int64[2 * fills] order ids of the event's trades, if several
+    trade_rows: Any  # int32[2 * fills]
     taus: Any  # float64[4] time constants in ns: v, a, j, rest
     ints: Any  # int64[N_INTS]
 
@@ -100,6 +104,10 @@ def make_book(capacity: int, pages: int, taus_ns: np.ndarray[Any, np.dtype[np.fl
         levels=np.zeros((pages, PAGE, N_LEVEL), np.int64),
         acc=np.zeros((pages, PAGE, N_ACC), np.float64),
         fills=np.zeros((256, 3), np.int64),
+        fill_keys=np.zeros(512, np.int64),
+        fill_rows=np.full(512, -1, np.int32),
+        trade_keys=np.zeros(512, np.int64),
+        trade_rows=np.full(512, -1, np.int32),
         taus=taus_ns,
         ints=ints,
     )
@@ -130,5 +138,8 @@ def grow_pages(book: Book) -> Book:
 
 
 def grow_fills(book: Book) -> Book:
-    """Return the book with twice the room for the filled orders of one event."""
-    return book._replace(fills=_grown(book.fills, book.fills.shape[0] * 2))
+    """Return the book with twice the room for the trades and fills of one event; it is between two events."""
+    n = book.fills.shape[0] * 2
+    keys = {name: np.zeros(2 * n, np.int64) for name in ("fill_keys", "trade_keys")}
+    rows = {name: np.full(2 * n, -1, np.int32) for name in ("fill_rows", "trade_rows")}
+    return book._replace(fills=_grown(book.fills, n), **keys, **rows)

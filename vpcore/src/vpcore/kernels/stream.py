@@ -243,7 +243,7 @@ def run(
                 return i, GROW_PAGES
             if book.ints[N_ORDERS] + st[EVENT_RECORDS] + 1 >= book.pool.shape[0]:
                 return i, GROW_ORDERS
-        elif action == FILL and st[EVENT_FILLS] >= book.fills.shape[0]:
+        elif action in (TRADE, FILL) and st[EVENT_FILLS] >= book.fills.shape[0]:
             return i, GROW_FILLS
         last = (flags & F_LAST) != 0
         begins = clear or (snapshot and st[IN_SNAPSHOT] == 0)
@@ -293,8 +293,7 @@ def run(
         st[EVENT_RECORDS] += 1
         if action in (TRADE, FILL):
             st[EVENT_TRADES] = 1
-            if action == FILL:
-                st[EVENT_FILLS] += 1
+            st[EVENT_FILLS] += 1
         if last:
             _complete_event(stream, book, words, i + 1, instrument)
     if st[EVENT_RECORDS] > 0:

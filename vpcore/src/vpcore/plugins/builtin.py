@@ -73,6 +73,7 @@ _COMMANDS: dict[str, dict[str, str]] = {
         "track": "Report the stored runs of an experiment to its tracker, each run once.",
     },
     "Trust": {
+        "doctor": "Read every stored file of the workspace and say what is wrong, file by file, with the command that mends it.",
         "confirm": "Evaluate a row once on the reserve of its experiment, data that nobody has looked at.",
         "audit": "Look for look-ahead in a row: compute it on prefixes, with other futures, bin by bin, with other delays and fees.",
     },

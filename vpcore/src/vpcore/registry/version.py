@@ -22,6 +22,9 @@ _ID_DIGITS = 12
 _EXPORT = "vp_serving_export"
 _EXPORT_VERSION = 1
 
+MOST_BYTES = 200 << 20
+"""Largest export: a version carries its fitted model."""
+
 
 def serving_id_of(name: str, runtime: Mapping[str, Any]) -> str:
     """Return ``{name}__{hash12}``: the id of a version called `name` with this runtime part."""
@@ -57,7 +60,7 @@ class PublishedVersion:
         version = cls(serving_id, data, bytes_digest(data))
         try:
             found = digest(version.document["runtime"])[:_ID_DIGITS]
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise RegistryError(
                 f"{where} is not a published serving version: {' '.join(str(error).split())[:120]}",
                 fix="Restore it from a copy, or promote again.",
@@ -74,7 +77,7 @@ class PublishedVersion:
     @cached_property
     def document(self) -> dict[str, Any]:
         """The parsed, untyped content."""
-        value = yaml.safe_load(self.data)
+        value = yaml.load(self.data, Loader=_PlainLoader)
         if not isinstance(value, dict):
             raise TypeError(f"it holds a {type(value).__name__}, not a mapping")
         return value
@@ -90,6 +93,15 @@ class PublishedVersion:
         return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases, which no version has: a few lines of them can stand for millions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias")
+        return super().compose_node(parent, index)
+
+
 def read_export(path: Path) -> PublishedVersion:
     """Return the version in an exported file, its digest checked.
 
@@ -99,11 +111,13 @@ def read_export(path: Path) -> PublishedVersion:
         If the file is unreadable, is no export, or was changed.
     """
     try:
+        if Path(path).stat().st_size > MOST_BYTES:
+            raise ValueError("it is too large")
         content = json.loads(Path(path).read_bytes())
         version, serving_id, sha, text = (content[key] for key in (_EXPORT, "serving_id", "sha256", "yaml"))
     except OSError as error:
         raise RegistryError(f"The export cannot be read: {error.strerror}", where=str(path)) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RegistryError(
             "The file is not an exported serving version", where=str(path), fix="Make one: vp serving export ID"
         ) from error

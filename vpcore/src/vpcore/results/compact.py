@@ -11,8 +11,9 @@ import polars as pl
 from vpcore.errors import ResultsError
 from vpcore.results.db import ResultsDB
 from vpcore.results.frames import newest
+from vpcore.results.parts import require_whole
 from vpcore.results.schema import ROW_KEY
-from vpcore.results.writer import TABLES, new_batch_id, put_parts, table_folder
+from vpcore.results.writer import TABLES, new_batch_id, put_parts
 
 _BATCH = ["run_id", "batch_id"]
 
@@ -48,6 +49,7 @@ def compact(db: ResultsDB) -> CompactReport:
 def _compact(db: ResultsDB) -> CompactReport:
     # The rows are listed first: then each of them whose commit is missing below is not committed yet, or never will be.
     row_parts, meta_parts = db.parts("runs"), db.parts("runs_meta")
+    require_whole([*row_parts, *meta_parts])
     before = len(row_parts) + len(meta_parts)
     meta = _read("runs_meta", meta_parts).unique(_BATCH, maintain_order=True)
     committed = [
@@ -61,10 +63,10 @@ def _compact(db: ResultsDB) -> CompactReport:
     dated = rows.lazy().join(meta.lazy().select(*_BATCH, "status", "finished_utc"), on=_BATCH, how="inner")
     kept = newest(dated, ROW_KEY).select(list(TABLES["runs"])).sort(ROW_KEY).collect()
     merged = new_batch_id()
-    put_parts(db.root, merged, kept, meta.sort(_BATCH))
+    made = put_parts(db.root, merged, kept, meta.sort(_BATCH))
     inputs = [*(path for path, _ in committed), *meta_parts]
     for table, required in (("runs", rows.n_unique(ROW_KEY)), ("runs_meta", meta.height)):
-        part = table_folder(db.root, table) / f"part-{merged}.parquet"
+        part = made[table]
         _require(_stored_rows(part), required, part, f"the {len(inputs)} parts before it have")
     for path in inputs:
         with contextlib.suppress(FileNotFoundError):

@@ -15,6 +15,7 @@ from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, did_you_mean, listed
 from vpcore.results.frames import WITH_A_ROW, committed, in_order, key_frame, newest, of_batches
 from vpcore.results.ledger import Ledger, MarketWindow, Trials, ledger_rows
+from vpcore.results.parts import part_id, require_whole
 from vpcore.results.schema import (
     CIRCUMSTANCES,
     RESULTS_VERSION,
@@ -97,7 +98,46 @@ class ResultsDB:
         parts = self.parts(table)
         if not parts:
             return pl.LazyFrame(schema=schema)
+        require_whole(parts)
+        if table == "runs_meta":
+            self._require_rows_of(parts)
         return pl.scan_parquet(parts, glob=False, missing_columns="insert", schema=schema)
+
+    def _require_rows_of(self, commits: Sequence[Path]) -> None:
+        """Refuse commits whose rows are gone. A merge by another process removes rows and commits one by one."""
+        rows = {part_id(path) for path in self.parts("runs")}
+        gone = [path for path in commits if part_id(path) not in rows]
+        if any(path.exists() for path in gone) and not self._merged(gone):
+            raise ResultsError(
+                f"The rows of {len(gone)} commits of the results are gone",
+                where=", ".join(str(path) for path in gone[:5]),
+                fix="Restore the files of the same name in runs.parquet from a backup, or move these away and run "
+                "their experiments again. See: vp doctor",
+            )
+
+    def _merged(self, commits: Sequence[Path]) -> bool:
+        """Return whether a later commit holds the batches of these: a merge is under way, or was interrupted."""
+        rows = {part_id(path) for path in self.parts("runs")}
+        others = [path for path in self.parts("runs_meta") if part_id(path) in rows]
+        held, asked = (
+            {batch for path in paths for batch in pl.read_parquet(path, glob=False, columns=["batch_id"])["batch_id"]}
+            for paths in (others, [path for path in commits if path.exists()])
+        )
+        return asked <= held
+
+    def lost(self) -> set[tuple[str, str]]:
+        """Return the batches, experiment and digest of its settings, of which the ledger has trials and the store lacks
+        rows: they were deleted, or lost.
+        """
+        stored = self._scan("runs_meta").select("batch_id").unique().collect()["batch_id"]
+        parts = set(self.ledger.parts()) - set(stored)
+        if not parts:
+            return set()
+        runs = self._scan("runs").select("run_id", "batch_id", *TRIAL_KEY, "trades_digest").collect()
+        have = ledger_rows(self._scan("runs_meta").collect(), runs).lazy()
+        on = ["dataset_id", "settings", *TRIAL_KEY]
+        lacking = self.ledger.rows(parts).join(have, on=on, how="anti").select("experiment_name", "config_hash")
+        return set(lacking.unique().collect().rows())
 
     def read(self, query: Callable[[], pl.LazyFrame]) -> pl.DataFrame:
         """Build a lazy frame and collect it; once more if a part vanished meanwhile (another process compacts)."""
@@ -109,8 +149,11 @@ class ResultsDB:
             return read()
         except (FileNotFoundError, ComputeError) as error:
             if isinstance(error, ComputeError) and "No such file" not in str(error):
-                raise
+                raise _unreadable(error) from None
+        try:
             return read()
+        except ComputeError as error:
+            raise _unreadable(error) from None
 
     # -- lazy frames ---------------------------------------------------------------------------------------------------
 
@@ -393,6 +436,11 @@ class ResultsDB:
         frame, batch_id = meta_frame(meta, runs), new_batch_id()
         self.ledger.append(batch_id, ledger_rows(frame, runs, windows))
         return write_batch(self.root, frame, runs, batch_id)
+
+
+def _unreadable(error: ComputeError) -> ResultsError:
+    text = " ".join(str(error).split())
+    return ResultsError(f"The results cannot be read: {text[:200]}", fix="See which file it is: vp doctor")
 
 
 def _where(settings: Mapping[str, Any]) -> list[pl.Expr]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from vpcore.canonical import bytes_digest
+from vpcore.results.parts import part_id, part_name, require_whole
 from vpcore.results.schema import COMBINATION, RUNS, RUNS_META, TRIAL_KEY
 from vpcore.storage.atomic import storage_errors, write_atomic
 
@@ -90,18 +91,26 @@ class Ledger:
         buffer = io.BytesIO()
         rows.select(list(LEDGER)).write_parquet(buffer, compression="zstd")
         with storage_errors(self.root, "store the ledger"):
-            write_atomic(self.root / f"v{LEDGER_VERSION}" / f"part-{part}.parquet", buffer.getvalue())
+            data = buffer.getvalue()
+            write_atomic(self.root / f"v{LEDGER_VERSION}" / part_name(part, data), data)
 
     def _files(self) -> list[Path]:
         return sorted((self.root / f"v{LEDGER_VERSION}").glob("part-*.parquet"))
 
     def parts(self) -> list[str]:
         """Return the names of the stored parts."""
-        return [path.stem.removeprefix("part-") for path in self._files()]
+        return [part_id(path) for path in self._files()]
 
-    def rows(self) -> pl.LazyFrame:
-        """Return every stored row."""
-        parts = self._files()
+    def rows(self, wanted: Collection[str] | None = None) -> pl.LazyFrame:
+        """Return every stored row, or those of some parts.
+
+        Raises
+        ------
+        ResultsError
+            If a part changed since it was written.
+        """
+        parts = [path for path in self._files() if wanted is None or part_id(path) in wanted]
+        require_whole(parts)
         return pl.scan_parquet(parts, glob=False, schema=LEDGER) if parts else pl.LazyFrame(schema=LEDGER)
 
 

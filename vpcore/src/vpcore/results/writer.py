@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from vpcore.errors import ResultsError
+from vpcore.results.parts import part_name
 from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, VECTORS, row_ids
 from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder
 
@@ -110,14 +111,15 @@ def write_batch(root: Path, meta: pl.DataFrame, runs: pl.DataFrame, batch_id: st
     return batch_id
 
 
-def put_parts(root: Path, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> None:
-    """Write both tables' parts aside, then rename them in: first the rows, then the commit."""
+def put_parts(root: Path, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> dict[str, Path]:
+    """Write both tables' parts aside, then rename them in: first the rows, then the commit. Return them by table."""
     staging = root / STAGING
     with storage_errors(root, "store results"):
         make_folder(staging)
         sweep_dead(staging)
         folder, handle = temporary_folder(staging / part)
         try:
+            names = {}
             for table, frame in (("runs", runs), ("runs_meta", meta)):
                 path = folder / f"{table}.parquet"
                 # Through memory: of a full disk polars tells in words of its own, not by an OSError.
@@ -125,11 +127,13 @@ def put_parts(root: Path, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> 
                 frame.select(list(TABLES[table])).write_parquet(buffer, compression="zstd", statistics=True)
                 path.write_bytes(buffer.getbuffer())
                 fsync_path(path)
-            for table in ("runs", "runs_meta"):
+                names[table] = part_name(part, buffer.getvalue())
+            for table, name in names.items():
                 target = table_folder(root, table)
                 make_folder(target)
-                os.rename(folder / f"{table}.parquet", target / f"part-{part}.parquet")
+                os.rename(folder / f"{table}.parquet", target / name)
                 fsync_path(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(handle)
+    return {table: table_folder(root, table) / name for table, name in names.items()}

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
 from vpcore.backtest.open_market import stale_bins
 from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
-from vpcore.errors import EngineError, SignalError
+from vpcore.errors import ConfigError, EngineError, SignalError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.serving.spec import ServedVersion, ServingRuntime, published
+from vpcore.serving.positions import Exit, PositionTracker
+from vpcore.serving.spec import PublishedPipeline, ServedVersion, ServingRuntime, published
 from vpcore.signal import MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
+from vpcore.source.dbn.messages import as_records
 from vpcore.source.prepare import Events, SequenceEvents
-from vpcore.units import ms_to_ns
+from vpcore.units import NS_PER_MS, NS_PER_S, ms_to_ns
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -31,6 +36,12 @@ if TYPE_CHECKING:
 Records = npt.NDArray[Any]
 
 _log = logging.getLogger(__name__)
+
+GRACE_NS = 250 * NS_PER_MS
+"""Time that records may take to arrive."""
+
+UNKNOWN_SHARE, UNKNOWN_LEAST = 0.01, 1000
+"""Share of unknown orders among at least so many cancels and modifies from which the book counts as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,10 @@ class LiveBin:
         The signal; NaN while it is warming up and in invalid bins.
     entry : int
         +1 for a long signal at the end of this bin, -1 for a short, else 0.
+    exits : tuple of Exit
+        Trades of earlier entries that leave in this bin: take-profit, stop or timeout.
+    ready : bool
+        True if every window of scorer and signal is full. Before, there is no entry.
     """
 
     frame: Frame
@@ -59,6 +74,8 @@ class LiveBin:
     projection: npt.NDArray[np.float64] | None
     value: float
     entry: int
+    exits: tuple[Exit, ...] = ()
+    ready: bool = True
 
     @property
     def bin_seq(self) -> int:
@@ -97,9 +114,22 @@ class LivePipeline:
     fits : Executor, optional
         Makes the fits of a learning signal, while the current model serves. By default a fit runs inside its bin and
         delays it. The caller shuts it down.
+    session : callable, optional
+        Start of the session that a time belongs to, where `start_ns` is None: see `session_start`. By default bin 0
+        starts with the first record.
+    end_ns : int, optional
+        End of the last bin; later records are left out.
+    grace_ns : int
+        Time that records may take to arrive; `advance` leaves so much of the present open.
+    positions : PositionTracker, optional
+        Follows the trades of the entries.
 
     Attributes
     ----------
+    late_records : int
+        Records with a receive time before a bin that `advance` had ended: their bin was emitted without them.
+    lost_count : int
+        How often records were lost, by `lost` or by the share of unknown orders.
     version : ServedVersion or None
         The published version: id, alias, signal, symbol, tick size, threshold, barriers, evidence. None for an
         unpublished pipeline.
@@ -121,7 +151,20 @@ class LivePipeline:
         start_ns: int | None = None,
         symbol: str = "",
         fits: Executor | None = None,
+        session: Callable[[int], int] | None = None,
+        end_ns: int | None = None,
+        grace_ns: int = GRACE_NS,
+        positions: PositionTracker | None = None,
     ) -> None:
+        self.late_records = 0
+        self.lost_count = 0
+        self._session = session
+        self._end_ns = end_ns
+        self._grace_ns = grace_ns
+        self._positions = positions
+        self._asserted_ns = 0
+        self._missing = 0  # valid bins until every window is full, for a pipeline that joined late
+        self._known = (0, 0)  # cancels and modifies, and those of unknown orders, when they were last looked at
         self.version: ServedVersion | None = None
         self.params = params
         self.stages = stages
@@ -145,6 +188,8 @@ class LivePipeline:
         instrument_id: int | None = None,
         start_ns: int | None = None,
         fits: Executor | None = None,
+        symbol: str | None = None,
+        grace_ns: int = GRACE_NS,
     ) -> LivePipeline:
         """Return the pipeline of a published version. All its parameters are fixed.
 
@@ -154,20 +199,38 @@ class LivePipeline:
             Holds the registry and the installed signals.
         serving : str
             Alias or id of a published version, such as a server's ``?serving=`` query parameter.
-        instrument_id, start_ns, fits : optional
+        instrument_id, fits, grace_ns : optional
             See `LivePipeline`.
+        start_ns : int, optional
+            Start of bin 0; by default the start of the published window on the day of the first record.
+        symbol : str, optional
+            Contract of the records, after a roll another one of the same root; by default the published one.
 
         Raises
         ------
         RegistryError
             If the version is unknown (the message lists the known names), or its file has changed.
+        ConfigError
+            If `symbol` is of another instrument.
         PluginError, SignalError
             If its signal is missing, the installed code differs from the published code, or its fitted model was
             changed or belongs to another version.
         """
         version = published(workspace.registry, serving)
+        if symbol is not None and not workspace.instrument(version.symbol).matches(symbol):
+            raise ConfigError(
+                f"Serving version '{version.serving_id}' was evaluated on {version.symbol}",
+                required=f"a contract of {workspace.instrument(version.symbol).root}",
+                was=symbol,
+            )
         pipeline = cls.from_runtime(
-            version.spec.runtime, workspace.plugins.load, instrument_id=instrument_id, start_ns=start_ns, fits=fits
+            version.spec.runtime,
+            workspace.plugins.load,
+            instrument_id=instrument_id,
+            start_ns=start_ns,
+            fits=fits,
+            symbol=symbol,
+            grace_ns=grace_ns,
         )
         pipeline.version = version
         if version.warning:
@@ -183,12 +246,19 @@ class LivePipeline:
         instrument_id: int | None = None,
         start_ns: int | None = None,
         fits: Executor | None = None,
+        symbol: str | None = None,
+        grace_ns: int = GRACE_NS,
     ) -> LivePipeline:
         """Return the pipeline of the runtime part of a version; `load` is ``Plugins.load``. See `from_serving`."""
         signal = build_signal(runtime, load)
         resolved = runtime.pipeline
         rules = runtime.rules if isinstance(signal, MLSignal) else None
         width_ns = ms_to_ns(resolved.engine.cell_width_ms)
+
+        def is_halted(seq: int) -> bool:
+            return in_halt(runtime.rules.daily_halt, pipeline._start_ns or 0, width_ns, seq)
+
+        stale = stale_bins(width_ns, runtime.rules.stale_after_ms)
         stages = BinStages(
             runtime.scoring,
             signal,
@@ -199,8 +269,8 @@ class LivePipeline:
                 runtime.cooldown_bins,
                 runtime.rules.warmup_bins,
                 signal.prediction_mode,
-                stale_bins(width_ns, runtime.rules.stale_after_ms),
-                lambda seq: in_halt(runtime.rules.daily_halt, pipeline._start_ns or 0, width_ns, seq),
+                stale,
+                is_halted,
             ),
         )
         pipeline = cls(
@@ -210,8 +280,11 @@ class LivePipeline:
             events=resolved.events,
             instrument_id=instrument_id,
             start_ns=start_ns,
-            symbol=resolved.symbol,
+            symbol=symbol or resolved.symbol,
             fits=fits,
+            session=partial(session_start, resolved),
+            grace_ns=grace_ns,
+            positions=PositionTracker(runtime.rules, stale, resolved.tick_int, is_halted),
         )
         if runtime.model is not None:
             pipeline._load_model(runtime.model)
@@ -236,30 +309,78 @@ class LivePipeline:
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 
-    def push(self, records: Records) -> list[LiveBin]:
+    def push(self, records: Any) -> list[LiveBin]:
         """Apply records and return every bin they complete, oldest first.
 
         Parameters
         ----------
-        records : ndarray of MBO_DTYPE, shape (n_records,)
-            As they came. They may be cut anywhere, also inside an event.
+        records : array of MBO_DTYPE, MBOMsg, or several MBOMsg
+            As they came, from the databento client or as `DBNStore.to_ndarray()`. They may be cut anywhere, also inside
+            an event.
+
+        Raises
+        ------
+        EngineError
+            If they are no market-by-order records, or a price is off the tick.
         """
-        if len(records) == 0:
+        found = as_records(records)
+        if len(found) == 0:
             return []
-        return [self._bin(frame) for block in self._blocks(records) for frame in block]
+        self._count_late(found)
+        made = [self._bin(frame) for block in self._blocks(found) for frame in block]
+        self._watch_orders()
+        return made
+
+    def lost(self) -> None:
+        """Say that records were lost: no bin is valid until a snapshot or a clear arrives.
+
+        A feed calls it after a gap, a disconnection or a slow-reader message. More than `UNKNOWN_SHARE` unknown orders
+        among `UNKNOWN_LEAST` cancels and modifies have the same effect, unless the book was built without a snapshot.
+        """
+        self.lost_count += 1
+        if self._engine is not None:
+            self._engine.lose()
+
+    def _count_late(self, records: Records) -> None:
+        if not self._asserted_ns:
+            return
+        stamped = ((records["flags"] & F_BAD_TS_RECV) == 0) & ((records["flags"] & F_SNAPSHOT) == 0)
+        own = records["instrument_id"] == self.instrument_id
+        n = int(np.count_nonzero(own & stamped & (records["ts_recv"].astype(np.int64) < self._asserted_ns)))
+        if n and not self.late_records:
+            _log.warning(
+                "Records arrived after their bin was ended: values may differ from research. Raise grace_ns, which is "
+                "%d ms.",
+                self._grace_ns // NS_PER_MS,
+            )
+        self.late_records += n
+
+    def _watch_orders(self) -> None:
+        """Take the book for lost if too many of the latest cancels and modifies are of unknown orders."""
+        if self._cold_book != "refuse" or self._engine is None:
+            return
+        asked, unknown = self._engine.order_counts()
+        n, n_unknown = asked - self._known[0], unknown - self._known[1]
+        if n >= UNKNOWN_LEAST:
+            self._known = (asked, unknown)
+            if n_unknown > UNKNOWN_SHARE * n and self._engine.touch() is not None:
+                _log.warning("%d of %d cancels and modifies were of unknown orders: the book is lost.", n_unknown, n)
+                self.lost()
 
     def advance(self, now_ns: int) -> list[LiveBin]:
-        """Assert that all records before `now_ns` have arrived, and return the quiet bins that have ended by then.
+        """Return the quiet bins that ended `grace_ns` before `now_ns` or earlier: all their records have arrived.
 
-        A server calls it after the end of a bin that had no record. Before the first record it returns an empty list.
+        A server calls it on a timer. Before the first record it returns an empty list.
         """
         if self._engine is None:
             return []
+        now_ns -= self._grace_ns
+        self._asserted_ns = max(self._asserted_ns, now_ns)
         held = self._events.flush() if self._events is not None else None
         made = [] if held is None else [self._bin(frame) for block in self._apply(held) for frame in block]
         return made + [self._bin(frame) for block in self._engine.advance_blocks(now_ns) for frame in block]
 
-    def warm_from(self, records: Records | Iterable[Records]) -> int:
+    def warm_from(self, records: Any) -> int:
         """Bring book, mechanics and all windows up to now from earlier records, and return the number of bins.
 
         Parameters
@@ -267,7 +388,7 @@ class LivePipeline:
         records : array of MBO_DTYPE, or an iterable of such arrays
             The session so far, from its snapshot on.
         """
-        parts = (records,) if isinstance(records, np.ndarray) else records
+        parts = map(as_records, (records,) if isinstance(records, np.ndarray) else records)
         return sum(self._warm(block) for part in parts if len(part) for block in self._blocks(part))
 
     def _warm(self, block: FrameBlock) -> int:
@@ -281,6 +402,9 @@ class LivePipeline:
         if self.stages.entries is not None:
             for seq, n_events in zip(block.bins["bin_seq"], block.bins["bin_event_count"], strict=True):
                 self.stages.entries.push(math.nan, int(seq), int(n_events))
+        if self._positions is not None:
+            for frame in block:
+                self._positions.push(frame.bins, 0)
         return len(block)
 
     def quality(self) -> dict[str, Any]:
@@ -322,15 +446,34 @@ class LivePipeline:
                     fix="Say when it starts: start_ns=...",
                 )
             first = int(records["ts_recv"][int(np.argmax(stamped))])
-            self._start_ns = first - first % ms_to_ns(self.params.cell_width_ms)
+            if self._session is None:
+                self._start_ns = first - first % ms_to_ns(self.params.cell_width_ms)
+            else:
+                self._start_ns = self._session(first)
+                self._join(first)
         self._engine = Engine(
             self.params,
             tick_int=self._tick_int,
             start_ns=self._start_ns,
+            end_ns=self._end_ns,
             cold_book=self._cold_book,
             symbol=self._symbol,
         )
         return self._engine
+
+    def _join(self, first_ns: int) -> None:
+        """Of a session that began without this pipeline, count the bins until every window is full."""
+        assert self._start_ns is not None
+        if first_ns < self._start_ns + ms_to_ns(self.params.cell_width_ms):
+            return
+        windows = (self.stages.scoring.zscore_window_bins, self.signal.warmup_bins(self.stages.stream.context))
+        self._missing = max(map(int, windows))
+        _log.warning(
+            "The session began %d s before the first record: no entry for %d bins. Bring the session so far with "
+            "warm_from.",
+            (first_ns - self._start_ns) // NS_PER_S,
+            self._missing,
+        )
 
     def _bin(self, frame: Frame) -> LiveBin:
         stages = self.stages
@@ -338,8 +481,31 @@ class LivePipeline:
         projection = stages.projector.update(score, frame.valid) if stages.projector is not None else None
         value = stages.value(frame.grid, frame.bins, score, state)
         n_events = int(frame.bins["bin_event_count"])
-        entry = stages.entries.push(value, frame.bin_seq, n_events) if stages.entries is not None else 0
-        return LiveBin(frame, score, state, projection, value, entry)
+        self._missing -= bool(self._missing) and frame.valid
+        ready = self._missing == 0
+        entry = 0
+        if stages.entries is not None:
+            entry = stages.entries.push(value if ready else math.nan, frame.bin_seq, n_events)
+        exits = tuple(self._positions.push(frame.bins, entry)) if self._positions is not None else ()
+        return LiveBin(frame, score, state, projection, value, entry, exits, ready)
+
+
+def session_start(pipeline: PublishedPipeline, at_ns: int) -> int:
+    """Return the start of the session that a time belongs to, in the local time of the published window.
+
+    A time inside a window belongs to it. Any other time, such as that of a snapshot before the opening, belongs to the
+    next one.
+    """
+    zone = ZoneInfo(pipeline.timezone)
+    first = datetime.datetime.fromtimestamp(pipeline.start_ns // NS_PER_S, zone)
+    rest, length = pipeline.start_ns % NS_PER_S, pipeline.end_ns - pipeline.start_ns
+    day = datetime.datetime.fromtimestamp(at_ns // NS_PER_S, zone).date() - datetime.timedelta(days=8)
+    while True:
+        start = datetime.datetime.combine(day, first.time(), zone)
+        start_ns = int(start.timestamp()) * NS_PER_S + rest
+        if start_ns + length > at_ns:
+            return start_ns
+        day += datetime.timedelta(days=1)
 
 
 def build_signal(runtime: ServingRuntime, load: Callable[[str, str], Any]) -> Signal:

@@ -127,6 +127,13 @@ class ServingEvidence(_Part):
     confirmation: dict[str, JsonValue] | None = Field(None, description="Result on the reserve of the experiment")
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Writes equal parts out instead of naming them: the reader refuses aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 class PublishedServingSpec(_Part):
     """A published version: the whole content of ``configs/serving_versions/<serving_id>.yaml``.
 
@@ -190,7 +197,7 @@ class PublishedServingSpec(_Part):
     def to_yaml(self) -> bytes:
         """Return the content of the file."""
         content = self.model_dump(mode="json")
-        return yaml.safe_dump(content, sort_keys=True, allow_unicode=True, width=120).encode()
+        return yaml.dump(content, Dumper=_PlainDumper, sort_keys=True, allow_unicode=True, width=120).encode()
 
 
 # -- reading and importing ---------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import Signal, batch, needs_score
 from vpcore.statistics.intervals import wilson
-from vpcore.statistics.permutation import exact_p, p_random
+from vpcore.statistics.permutation import exact_p
 from vpcore_market.datasets import simulated_dataset
 from vpcore_market.params import BURSTY_HOUR, DEMO_ALPHA, SyntheticParams
 from vpcore_market.study.plan import Study, engine_params
@@ -331,23 +331,29 @@ def _confirmed(market: _Market) -> tuple[float, float]:
 
 
 def _planted(study: Study, case: Case, signals: Mapping[str, Signal]) -> float:
-    """An experiment on two sessions, and its five best rows by evidence confirmed on the third."""
+    """An experiment on two sessions. Of its rows with `p_adj` up to 0.05, the third confirms the five that pay most.
+
+    Where fewer have it, those with the lowest `p_adj` follow.
+    """
     seeds = (10**6 + PLANTED_SESSIONS * case.seed + i for i in range(PLANTED_SESSIONS))
     markets = [_Market(study, case.market(seed, PLANTED_MINUTES, DEMO_ALPHA), signals) for seed in seeds]
     *searched, reserve = markets
     parts = [market.experiment() for market in searched]
     sums = np.sum([np.array(part.frame["rotated_net"].to_list(), dtype=np.int64) for part in parts], axis=0)
     trades = np.sum([part.frame["trades"].to_numpy() for part in parts], axis=0)
+    paid = np.nansum(
+        [part.frame["trades"].to_numpy() * part.frame["net_pnl_ticks"].to_numpy() for part in parts], axis=0
+    )
     n_eff = np.nansum([part.frame["n_eff"].to_numpy() for part in parts], axis=0)
     frame = pl.DataFrame(
         {
             "at": np.arange(len(sums)),
             "p_adj": adjusted(pl.Series(sums.tolist(), dtype=pl.List(pl.Int64))),
-            "p": [p_random(row) for row in sums],
-            "score": (sums[:, 0] - sums[:, 1:].mean(axis=1)) / np.maximum(sums[:, 1:].std(axis=1), 1e-9),
+            "net": paid / np.maximum(trades, 1),
         }
     ).filter(pl.Series(trades >= MIN_TRADES))
-    order = frame.sort("p_adj", "p", "score", descending=[False, False, True], nulls_last=True)["at"]
+    low = pl.max_horizontal("p_adj", pl.lit(LEVEL))
+    order = frame.sort(low, "net", descending=[False, True], nulls_last=True)["at"]
     least = 1.0
     for at in order.head(CONFIRMATIONS):
         name, trial = parts[0].keys[at]

@@ -25,6 +25,9 @@ A file that was cut between two records cannot be told otherwise.
 
 _OPTIONS = {"chunk_records"}
 
+MOST_CHUNK_RECORDS = 10_000_000
+"""Most records at a time: they take 56 bytes each, and a time or two more."""
+
 
 class DbnSource(Source):
     """Reads Databento files.
@@ -65,9 +68,10 @@ def _chunk_records(options: Mapping[str, Any]) -> int:
                 f"It has: {listed(_OPTIONS)}."
             )
     value = options.get("chunk_records", CHUNK_RECORDS)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CHUNK_RECORDS:
         raise SourceError(
-            f"capture.options.chunk_records must be a whole number of records, at least 1, was {value!r}."
+            f"capture.options.chunk_records must be a whole number of records from 1 to {MOST_CHUNK_RECORDS:,}, was "
+            f"{value!r}."
         )
     return value
 

@@ -1,0 +1,126 @@
+"""What a file may be: everything in it that can be large or deep has a bound and a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vpcore.cli import app
+from vpcore.config.loader import MOST_BYTES, load_document, parse_document
+from vpcore.errors import ConfigError, RegistryError
+from vpcore.plugins.component import Component
+from vpcore.plugins.hookspecs import hookimpl
+from vpcore.plugins.manager import Plugins
+from vpcore.registry import PublishedVersion, read_export
+
+ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ALIASES, "has more than 200,000 values, aliases counted as often as they are used"),
+        ("a: " + "[" * 3000 + "]" * 3000, "is nested more than 40 levels deep"),
+        ("a: " + "{b: " * 60 + "1" + "}" * 60, "is nested more than 40 levels deep"),
+        ("a: &a [*a]", "is nested more than 40 levels deep, or refers to itself"),
+        ("a: " + "9" * 5000, r"a has 5,000 digits; a number has at most 40 \(here:1\)"),
+        ("a: {b: [1, 1e400]}", r"a.b\[1\] is too large a number, was 1e400 \(here:1\)"),
+        ('a: "\\ud800"', r"a holds a character that no text has: NUL, or half of a pair \(here:1\)"),
+        ('a: "x\\0y"', "a holds a character that no text has"),
+        ('"\\udfff": 1', "A key holds half of a pair of characters"),
+    ],
+)
+def test_a_value_that_no_spec_has_is_a_sentence(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_document(text, "here")
+
+
+def test_a_file_that_is_no_spec_is_not_read(tmp_path: Path) -> None:
+    large = tmp_path / "large.yaml"
+    with large.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(ConfigError, match="is larger than 10 MB: it is no spec"):
+        load_document(large)
+    with pytest.raises(ConfigError, match="cannot be read: embedded null byte"):
+        load_document(tmp_path / "a\0b.yaml")
+
+
+def test_an_export_with_aliases_is_no_version(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="is not a published serving version: it has an alias"):
+        PublishedVersion.from_bytes("a__b__0123456789ab", b"runtime: &r {a: 1}\nother: *r\n", "here")
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    with pytest.raises(RegistryError, match="The file is not an exported serving version"):
+        read_export(deep)
+    assert yaml.safe_load("a: &b [1]\nc: *b")["c"] == [1]  # what is refused is legal YAML
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "The system refuses: No space left on device"),
+        (OSError(errno.EMFILE, "Too many open files", "x.yaml"), 2, "Too many open files (x.yaml)"),
+        (MemoryError(), 2, "There is not enough memory"),
+        (RecursionError("maximum depth"), 2, "There is not enough room for calls within calls: maximum depth"),
+        (IndexError("list index"), 3, "This is a bug in vpcore, not in your input."),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug(
+    error: Exception, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(app, "build_app", lambda plugins: fails)
+    assert app.run(["list-signals"]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_bug_of_a_plugin_is_named_by_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (tmp_path / "vp_broken_signal.py").write_text("def answer():\n    return [][0]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    class Plugin:
+        @hookimpl
+        def vp_signals(self) -> Any:
+            return [Component("broken", "vp_broken_signal:Broken", "For tests.")]
+
+    plugins = Plugins([])
+    plugins.register(Plugin(), "tests")
+    monkeypatch.setattr(app, "Plugins", lambda: plugins)
+
+    def call(*_: Any, **__: Any) -> Any:
+        import vp_broken_signal
+
+        return vp_broken_signal.answer()
+
+    monkeypatch.setattr(app, "build_app", lambda plugins: call)
+    assert app.run(["check", "broken"]) == 3
+    assert "This is a bug in vp_broken_signal, not in your input." in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_or_closed_output_is_a_sentence() -> None:
+    command = [sys.executable, "-m", "vpcore", "list-signals"]
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert found.returncode == 2
+    assert "No space left on device" in found.stderr
+    assert "Traceback" not in found.stderr
+    read, write = os.pipe()
+    os.close(read)
+    closed = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert "Traceback" not in closed.stderr
+    assert "bug" not in closed.stderr

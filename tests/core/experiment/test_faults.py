@@ -1,0 +1,218 @@
+"""Damage: what is stored says so before a number is printed, and `vp doctor` names the file and what mends it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpcore import Workspace
+from vpcore.cli import app as cli
+from vpcore.doctor import Finding, examine
+from vpcore.errors import DatasetError, ResultsError
+from vpcore.experiment.leaderboard import leaderboard
+from vpcore.experiment.run import run_experiment
+from vpcore.results import compact
+from vpcore.serving.promote import promote
+
+Edit = Callable[..., None]
+
+
+@pytest.fixture
+def done(make_proven: Callable[[str], Workspace], edit: Edit) -> Workspace:
+    """A workspace with two stored batches and a published version."""
+    workspace = make_proven("ws")
+    edit(("signals: [plain, scored]", "signals: [plain]"), ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""))
+    run_experiment(workspace, "sweep")
+    edit(
+        ("signals: [plain, scored]", "signals: [scored]"),
+        ("  per_signal: {plain: {gain: [1, 2, 3]}}\n", ""),
+        name="next",
+    )
+    run_experiment(workspace, "next")
+    return workspace
+
+
+def flip(path: Path, share: float = 0.5) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(share * (len(data) - 1))] ^= 0x10
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def fresh(workspace: Workspace) -> Workspace:
+    """The same workspace, as another process sees it."""
+    from vpcore.dataset import columns
+    from vpcore.results import parts
+
+    parts._checked.clear()
+    columns._whole.clear()
+    return Workspace(workspace.root, plugins=workspace.plugins)
+
+
+def kinds(workspace: Workspace) -> list[tuple[str, str]]:
+    return [(finding.kind, Path(finding.file).name) for finding in examine(fresh(workspace))]
+
+
+def test_a_whole_workspace_has_no_finding(done: Workspace) -> None:
+    assert examine(done) == []
+
+
+@pytest.mark.parametrize("table", ["runs", "runs_meta"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_a_flipped_bit_in_the_results_is_found_before_a_number_is_printed(
+    done: Workspace, table: str, share: float
+) -> None:
+    part = done.results.parts(table)[0]
+    flip(part, share)
+    for read in (
+        lambda ws: leaderboard(ws, "sweep"),
+        lambda ws: run_experiment(ws, "next"),
+        lambda ws: compact(ws.results),
+    ):
+        with pytest.raises(ResultsError, match=rf"1 file of the results changed since .*{part.name}.* See: vp doctor"):
+            read(fresh(done))
+    (found,) = (finding for finding in examine(fresh(done)) if finding.kind == "damaged")
+    assert found.file.endswith(part.name)
+    assert f"mv {part}" in found.fix
+
+
+def test_an_empty_part_and_swapped_parts_are_found(done: Workspace) -> None:
+    one, other = done.results.parts("runs")
+    whole = one.read_bytes(), other.read_bytes()
+    one.write_bytes(whole[1])
+    other.write_bytes(whole[0])
+    with pytest.raises(ResultsError, match="2 files of the results changed"):
+        leaderboard(fresh(done), "sweep")
+    one.write_bytes(b"")
+    other.write_bytes(whole[1])
+    with pytest.raises(ResultsError, match="1 file of the results changed"):
+        leaderboard(fresh(done), "sweep")
+
+
+def test_a_damaged_part_of_another_release_is_a_sentence(done: Workspace) -> None:
+    folder = done.results.parts("runs")[0].parent.parent / "v3"
+    folder.mkdir()
+    (folder / "part-old.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(ResultsError, match=r"The results cannot be read: .* See which file it is: vp doctor"):
+        leaderboard(fresh(done), "sweep")
+    assert ("damaged", "part-old.parquet") in kinds(done)
+
+
+def test_deleted_rows_are_missed(done: Workspace) -> None:
+    part = done.results.parts("runs")[0]
+    part.unlink()
+    with pytest.raises(ResultsError, match="The rows of 1 commits of the results are gone"):
+        leaderboard(fresh(done), "sweep")
+    assert (
+        "lost",
+        next(p.name for p in done.results.parts("runs_meta") if p.name.split(".")[0] == part.name.split(".")[0]),
+    ) in kinds(done)
+
+
+def test_a_deleted_batch_does_not_flatter_the_rest(done: Workspace, edit: Edit) -> None:
+    """A batch in two parts loses one of them: what is left has no step-down of its own."""
+    before = leaderboard(done, "sweep")
+    (about,) = before.evidence.values()
+    assert about.first
+    ids = {part.name.split(".")[0] for part in done.results.parts("runs")}
+    assert len(ids) == 2
+    kept = leaderboard(done, "sweep").frame["batch_id"][0]
+    for table in ("runs", "runs_meta"):
+        for part in done.results.parts(table):
+            if part.name.startswith(f"part-{kept}"):
+                shutil.move(part, done.root / part.name)
+    assert fresh(done).results.lost() == {("sweep", before.frame["config_hash"][0])}
+    assert ("lost", "results") in kinds(done)
+    run_experiment(fresh(done), "sweep")  # computed again, nothing is lost any more
+    assert fresh(done).results.lost() == set()
+    assert leaderboard(fresh(done), "sweep").frame["p_adj"].to_list() == before.frame["p_adj"].to_list()
+
+
+def test_the_rest_of_a_batch_is_judged_by_all_trials(done: Workspace) -> None:
+    rows = done.results.query_runs(experiment_name="sweep")
+    runs = rows["run_id"].unique().sort().to_list()
+    metas = [done.results.find_run(run) for run in runs]
+    (part,) = (p for p in done.results.parts("runs") if p.name.startswith(f"part-{rows['batch_id'][0]}"))
+    (commit,) = (p for p in done.results.parts("runs_meta") if p.name.startswith(f"part-{rows['batch_id'][0]}"))
+    import polars as pl
+
+    from vpcore.results.writer import write_batch
+
+    half, meta = pl.read_parquet(part), pl.read_parquet(commit)
+    part.unlink()
+    commit.unlink()
+    keep = pl.col("run_id").is_in(runs[:2])
+    write_batch(done.results.root, meta.filter(keep).drop("batch_id"), half.filter(keep).drop("batch_id"), "b" * 32)
+    board = leaderboard(fresh(done), "sweep")
+    (about,) = board.evidence.values()
+    assert (about.lost, about.first) == (True, False)
+    n = board.frame["n_trials"][0]
+    p = board.frame["p_random"].to_numpy()
+    assert board.frame["p_adj"].to_numpy() == pytest.approx(1 - (1 - p) ** n)
+    assert len(metas) > 2
+
+
+def test_a_changed_dataset_is_refused_by_every_reader(done: Workspace) -> None:
+    (path,) = done.datasets_dir.glob("*/bins.parquet")
+    flip(path)
+    board = leaderboard(done, "sweep")
+    best = board.best
+    assert best is not None
+    dataset = fresh(done).datasets.open(best.dataset_id)
+    for read in (lambda: dataset.valid, lambda: dataset.bins(), lambda: dataset.bins_frame().collect()):
+        with pytest.raises(
+            DatasetError, match=r"bins\.parquet was changed since it was written: its checksum is another"
+        ):
+            read()
+    assert ("damaged", "bins.parquet") in kinds(done)
+
+
+def test_a_cached_column_under_another_name_is_not_believed(done: Workspace) -> None:
+    (dataset_id,) = done.datasets.ids()
+    dataset = done.datasets.open(dataset_id, cache_dir=done.cache_dir)
+    names = ("v_add", "v_pull")
+    want = {name: dataset.grid(name).copy() for name in names}
+    paths = {name: next((done.cache_dir / dataset_id).glob(f"{name}.*.npy")) for name in names}
+    paths["v_add"].unlink()
+    shutil.copy(paths["v_pull"], str(paths["v_pull"]).replace("v_pull.", "v_add."))
+    again = done.datasets.open(dataset_id, cache_dir=done.cache_dir)
+    for name in names:
+        assert (again.grid(name) == want[name]).all()
+
+
+def test_the_ledger_is_checked(done: Workspace) -> None:
+    part = sorted((done.ledger_dir).glob("v*/part-*.parquet"))[0]
+    flip(part)
+    with pytest.raises(ResultsError, match="1 file of the results changed"):
+        leaderboard(fresh(done), "sweep")
+    (found,) = examine(fresh(done))
+    assert (found.kind, found.fix) == ("damaged", "Restore it from a backup: the ledger cannot be made again.")
+
+
+def test_the_doctor_names_each_kind(done: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    promote(done, "sweep", alias="live")
+    (version,) = done.serving_versions_dir.glob("*.yaml")
+    version.chmod(0o644)
+    flip(version)
+    (done.serving_versions_dir / "nobody__x__0123456789ab.yaml").write_text("a: 1\n")
+    (done.cache_dir / "ES_gone").mkdir(parents=True)
+    (done.datasets_dir / "half").mkdir()
+    (done.lake / ".tmp-vp-x").touch()
+    done.harness_dir.chmod(0o777)
+    orphan = done.results.parts("runs")[0].parent / "part-abc.parquet"
+    shutil.copy(done.results.parts("runs")[0], orphan)
+    found = kinds(done)
+    assert ("damaged", version.name) in found
+    assert ("orphaned", "nobody__x__0123456789ab.yaml") in found
+    assert ("orphaned", "part-abc.parquet") in found
+    assert ("stale", "ES_gone") in found
+    assert ("left over", "half") in found
+    assert ("exposed", "vp_harness") in found
+    monkeypatch.setattr(cli, "Plugins", lambda: done.plugins)
+    assert cli.run(["doctor", "--root", str(done.root), "--json"]) == 1
+    assert '"kind": "damaged"' in capsys.readouterr().out
+    assert all(isinstance(finding, Finding) and finding.fix for finding in examine(done))
