@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -246,6 +247,18 @@ def test_compaction_with_a_reader_that_loses_rows_deletes_nothing(
     monkeypatch.undo()
     assert compact(db).rows == 4
     assert db.canonical_bytes() == rows
+
+
+def test_compactions_at_once_wait_for_each_other(db: ResultsDB, make: SimpleNamespace) -> None:
+    for i in range(12):
+        db.write([make.meta(f"r{i}")], make.rows(f"r{i}", [A, B]))
+    before = db.canonical_bytes()
+    with ThreadPoolExecutor(6) as pool:
+        reports = list(pool.map(lambda _: compact(ResultsDB(db.root)), range(6)))
+    assert [report.rows for report in reports] == [24] * 6
+    assert sorted(report.parts_before for report in reports) == [2] * 5 + [24]
+    assert db.canonical_bytes() == before
+    assert [len(db.parts(table)) for table in ("runs", "runs_meta")] == [1, 1]
 
 
 def test_rows_are_read_once_while_a_compaction_is_under_way(db: ResultsDB, make: SimpleNamespace) -> None:

@@ -246,9 +246,9 @@ def test_winners_are_counted_by_experiment() -> None:
     p_adj[2, 1] = p_adj[2, 3] = p_adj[5, 0] = 0.04
     lo[5, 0] = lo[7, 0] = 0.1
     found = false_winners(made_up(p, p_adj=p_adj, net_pnl_lo=lo))
-    assert (found["p_adj"]["share"], found["gate"]["share"], found["p_random"]["share"]) == (0.2, 0.1, 0.0)
+    assert (found["p_adj"]["share"], found["screen"]["share"], found["p_random"]["share"]) == (0.2, 0.1, 0.0)
     few = np.full((10, 4), 29)
-    assert false_winners(made_up(p, p_adj=p_adj, net_pnl_lo=lo, n_signals=few))["gate"]["share"] == 0.0
+    assert false_winners(made_up(p, p_adj=p_adj, net_pnl_lo=lo, n_signals=few))["screen"]["share"] == 0.0
 
 
 def test_the_naive_winner_is_the_best_row_with_enough_trades() -> None:

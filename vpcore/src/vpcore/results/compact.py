@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from vpcore.results.frames import newest
 from vpcore.results.parts import require_whole
 from vpcore.results.schema import ROW_KEY
 from vpcore.results.writer import TABLES, new_batch_id, put_parts
+from vpcore.storage.atomic import storage_errors
 
 _BATCH = ["run_id", "batch_id"]
 
@@ -32,7 +35,7 @@ def compact(db: ResultsDB) -> CompactReport:
     """Merge the committed parts into one of each table and drop rows that others of the same key replace.
 
     Readers and writers may continue: every row is in the store at every moment, sometimes twice. Uncommitted parts (of
-    a dead or an active writer) stay unchanged.
+    a dead or an active writer) stay unchanged. A second compaction waits for the first.
 
     Raises
     ------
@@ -40,10 +43,15 @@ def compact(db: ResultsDB) -> CompactReport:
         If the number of rows read differs from a part's footer, or a merged part's from its inputs. Compaction then
         keeps all parts.
     """
+    if not db.root.is_dir():
+        return CompactReport(0, 0, 0, 0)
+    with storage_errors(db.root, "compact the results"):
+        handle = os.open(db.root, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         return _compact(db)
-    except FileNotFoundError:  # another compaction was faster and has removed an input
-        return _compact(db)
+    finally:
+        os.close(handle)
 
 
 def _compact(db: ResultsDB) -> CompactReport:

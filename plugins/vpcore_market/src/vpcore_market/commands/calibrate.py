@@ -157,7 +157,7 @@ def _lines(answers: dict[str, Any]) -> list[str]:
     ]
     lines.append(
         f"false winners p_adj <= 0.05 in {winners['p_adj']['share']:.1%} of {winners['p_adj']['of']} experiments "
-        f"(95 %: {winners['p_adj']['lo']:.1%} to {winners['p_adj']['hi']:.1%}); gate {winners['gate']['share']:.1%}"
+        f"(95 %: {winners['p_adj']['lo']:.1%} to {winners['p_adj']['hi']:.1%}); screen {winners['screen']['share']:.1%}"
     )
     lines.append(
         f"naive         best of {answers['rows_per_experiment']} rows shows {best['net']['mean']:+.2f} ticks a trade "

@@ -99,7 +99,7 @@ def _selection(figure: Any, null: Mapping[str, Any]) -> None:
         ("any row with\np_random ≤ 5 %", winners["p_random"]),
         ("any row with\nDSR ≥ 95 %", winners["dsr"]),
         ("any row with\np_adj ≤ 5 %", winners["p_adj"]),
-        ("passes the gate", winners["gate"]),
+        ("passes the screen", winners["screen"]),
     ]
     y = np.arange(len(bars))
     share = np.array([item["share"] for _, item in bars])

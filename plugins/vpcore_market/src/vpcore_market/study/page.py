@@ -45,7 +45,7 @@ the best by take-profit rate {net_by_rate} ticks. Both are worth nothing. The pr
 
 How often the 95 % interval holds what a trade is worth, in rows with at least {least} trades. (That is a little below
 0 even at mid prices, because a stop pays the worst price of its bin.) Percentile intervals of few, skewed, dependent
-trades fall a little short; the gate does not rest on them alone.
+trades fall a little short; the verdict does not rest on them.
 
 {coverage}
 """
@@ -78,8 +78,9 @@ minutes (95 %).
 ## Power: how strong an effect has to be, and how long one must look
 
 The share of {markets} markets in which a planted effect is found: by a signal, if `p_random` of its reference row is
-at most 5 %; by the experiment as a whole, if some row has `p_adj` at most 5 %, at mid and at touch prices; by the
-promotion gate, at touch prices. Signals that find it in fewer than three markets in ten at every point are left out.
+at most 5 %; by the experiment as a whole, if some row has `p_adj` at most 5 %, at mid and at touch prices; by
+the screen (`p_adj`, an interval above 0 and 30 trades), at touch prices. Signals that find it in fewer than three
+markets in ten at every point are left out.
 {picture_power}
 {alpha}
 
@@ -193,7 +194,7 @@ def _winner_table(null: Mapping[str, Any]) -> str:
         ("some row has `p_random` at most 5 %", winners["p_random"]),
         ("some row has a deflated Sharpe ratio of at least 95 %", winners["dsr"]),
         ("**some row has `p_adj` at most 5 %**", winners["p_adj"]),
-        ("**some row passes the promotion gate**", winners["gate"]),
+        ("**some row has `p_adj` up to 0.05, an interval above 0 and 30 trades**", winners["screen"]),
     ]
     return _table(
         ("what one might take for a proof", "share of experiments on nothing", "95 %"),
@@ -235,11 +236,15 @@ def _power_table(study: Study, points: Sequence[Mapping[str, Any]], key: str) ->
         for signal in study.signals
         if any((point["mid"]["signals"][signal]["share"] or 0.0) >= 0.3 for point in points)
     ]
-    head = (key, *(f"`{name}`" for name in names), "winner, mid", "winner, touch", "gate, touch")
+    head = (key, *(f"`{name}`" for name in names), "winner, mid", "winner, touch", "screen, touch")
     rows = []
     for point in points:
         shares = [point["mid"]["signals"][name]["share"] for name in names]
-        shares += [point["mid"]["winner"]["share"], point["touch"]["winner"]["share"], point["touch"]["gate"]["share"]]
+        shares += [
+            point["mid"]["winner"]["share"],
+            point["touch"]["winner"]["share"],
+            point["touch"]["screen"]["share"],
+        ]
         rows.append((f"{point[key]:g}", *(_percent(share, 0) for share in shares)))
     return _table(head, rows)
 

@@ -159,12 +159,12 @@ def one_of_each(rows: Columns) -> _Floats:
 def false_winners(rows: Columns) -> dict[str, Any]:
     """Return the share of experiments that have a winner, though nothing is to be won."""
     few = rows["n_signals"] - rows["n_dropped"] < MIN_TRADES
-    gate = (rows["p_adj"] <= LEVEL) & (rows["net_pnl_lo"] > 0.0) & ~few
+    screen = (rows["p_adj"] <= LEVEL) & (rows["net_pnl_lo"] > 0.0) & ~few
     sure = rows["dsr"] >= _SURE
     unadjusted = rows["p_random"] <= LEVEL
     return {
         "p_adj": _experiments(rows, rows["p_adj"] <= LEVEL),
-        "gate": _experiments(rows, gate),
+        "screen": _experiments(rows, screen),
         "dsr": _experiments(rows, sure & ~few),
         "p_random": _experiments(rows, unadjusted),
     }
@@ -258,7 +258,7 @@ def _power(study: Study, found: Mapping[World, Columns], part: str) -> list[dict
                     for signal in study.signals
                 },
                 "winner": _experiments(rows, rows["p_adj"] <= LEVEL),
-                "gate": _experiments(
+                "screen": _experiments(
                     rows,
                     (rows["p_adj"] <= LEVEL)
                     & (rows["net_pnl_lo"] > 0.0)
