@@ -56,7 +56,7 @@ def promote(
     publication = done.publication
     evidence = done.spec.evidence
     say(evidence.summary)
-    say(f"Verdict: {evidence.verdict}{':' if evidence.reasons else '.'}")
+    say(f"Verdict: {evidence.verdict}{', because' if evidence.reasons else '.'}")
     for text in evidence.reasons:
         say(f"- {text}")
     for text in done.overridden:

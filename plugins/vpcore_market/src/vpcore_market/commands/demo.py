@@ -51,7 +51,7 @@ def demo(
         raise ResultsError("No row has enough trades", fix="Make a longer session, with --minutes.")
     promote = ["promote", "demo", "--row", best.row, "--alias", "demo", *root]
     _step(
-        "Confirmed on the last third of the hour, which nobody has looked at",
+        "Held against the end of the session, which nobody has looked at",
         ["confirm", "demo", *root],
         may=EXIT_REFUSED,
     )
