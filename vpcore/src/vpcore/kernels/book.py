@@ -186,10 +186,9 @@ def _collect_fills(book, words, start, stop, instrument):
             book.fills[n_fills, F_ID] = order_id
             book.fills[n_fills, F_TICK] = book.pool[row, O_TICK] * 2 + book.pool[row, O_SIDE]
             book.fills[n_fills, F_LEFT] = 0
-            slot = find_slot(book.fill_keys, book.fill_rows, order_id)
-            if slot < 0:
-                book.fill_keys[-1 - slot] = order_id
-                book.fill_rows[-1 - slot] = n_fills
+            empty = -1 - find_slot(book.fill_keys, book.fill_rows, order_id)  # an order without a link is not there yet
+            book.fill_keys[empty] = order_id
+            book.fill_rows[empty] = n_fills
             n_fills += 1
             link = n_fills
             book.pool[row, O_FILL] = link
@@ -219,9 +218,7 @@ def _settle_fills(book, now):
         slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
         if slot >= 0:
             book.pool[book.rows[slot], O_FILL] = 0
-        known = find_slot(book.fill_keys, book.fill_rows, book.fills[i, F_ID])
-        if known >= 0:
-            remove_slot(book.fill_keys, book.fill_rows, known)
+        remove_slot(book.fill_keys, book.fill_rows, find_slot(book.fill_keys, book.fill_rows, book.fills[i, F_ID]))
     book.ints[N_FILLS] = 0
 
 
