@@ -17,6 +17,7 @@ import vpcore.experiment.run as run_module
 import vpcore.serving.promote as promote_module
 from vpcore.cli.app import run as vp_command
 from vpcore.dataset import DatasetWriter
+from vpcore.dataset.dataset import open_whole
 from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, RefusedError, ResultsError, StorageError
 from vpcore.experiment.run import harness_config
@@ -154,7 +155,7 @@ def test_every_dataset_ends_where_the_reserve_begins(make: Callable[..., vp.Work
     for dataset in (ws.datasets.open(dataset_id), vp.Dataset.open(folder), vp.generate(ws, "market")):
         assert (dataset.n_bins, dataset.dataset_id) == (CUT, dataset_id)
         assert dataset.slice(0, CUT).dataset_id == dataset_id
-    assert vp.Dataset.open(folder, whole=True).n_bins == N_BINS
+    assert open_whole(folder).n_bins == N_BINS
     best = vp.leaderboard(ws, "kept").best
     assert best is not None
     assert vp.trades(ws, best)["exit_bin"].max() < CUT  # type: ignore[operator]
@@ -197,7 +198,9 @@ def test_a_confirmation_is_one_counted_look(make: Callable[..., vp.Workspace], c
     assert json.loads(capsys.readouterr().out)["left"] == 0
     with pytest.raises(RefusedError, match="No confirmation is left on the reserve of 'kept', of 2"):
         vp.confirm(ws, "kept", third)
-    # Spent, the reserve is open data; the rows of the experiment stay as they are.
+    # Spent, the reserve is open data, and never a reserve again; the rows of the experiment stay as they are.
+    with pytest.raises(ConfigError, match="overlaps the reserve of 'kept', which is spent. Keep back other sessions"):
+        vp.run(ws, write(ws, "once_more", more="reserve: {share: 0.2}"))
     assert ws.datasets.open(ws.datasets.ids()[0]).n_bins == N_BINS
     assert vp.run(ws, "kept").n_computed == 0
     assert vp.confirm(ws, "kept", first).p_random == found.p_random
@@ -210,7 +213,7 @@ def test_a_confirmation_is_the_row_on_the_reserve(make: Callable[..., vp.Workspa
     best = vp.leaderboard(ws, "kept").best
     assert best is not None
     found = vp.confirm(ws, "kept", best.row)
-    whole = ws.datasets.open(ws.datasets.ids()[0], whole=True)
+    whole = open_whole(ws.datasets.path(ws.datasets.ids()[0]))
     signal = ws.plugins.load("signal", best.signal)
     params = signal.Params.parse(json.loads(best.figures["signal_params_json"]), best.signal)
     values = signal(params).compute(whole)

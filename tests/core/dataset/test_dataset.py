@@ -70,6 +70,8 @@ def test_slices_are_views(any_dataset, block):
     assert any_dataset.slice(5, 5).grid("v_add").shape == (0, 7)
     with pytest.raises(DatasetError, match="must lie within its bins 0 to 20, was 3 to 21"):
         part.slice(3, 21)
+    np.testing.assert_array_equal(part.until(5).bin("bin_seq"), np.arange(30, 35))
+    assert part.until(5).dataset_id == any_dataset.dataset_id + "[30:35]"
 
 
 def test_overlays(any_dataset):

@@ -95,12 +95,12 @@ class DatasetRegistry:
         dataset_id = self.find(dataset_id)
         return read_json(self.path(dataset_id) / MANIFEST_FILE, dataset_id)
 
-    def open(self, dataset_id: str, *, cache_dir: str | Path | None = None, whole: bool = False) -> Dataset:
+    def open(self, dataset_id: str, *, cache_dir: str | Path | None = None) -> Dataset:
         """Open a dataset; `dataset_id` as in `find`. It ends where a reserve begins. See `Dataset.open`."""
         from vpcore.dataset.dataset import Dataset  # pyarrow: not for a listing
 
         path = self.path(self.find(dataset_id))
-        return Dataset.open(path, cache_dir=cache_dir, reserves=self.reserves, whole=whole)
+        return Dataset.open(path, cache_dir=cache_dir, reserves=self.reserves)
 
     def find(self, name: str) -> str:
         """Return the id of a dataset, given its id, an unambiguous beginning of the id, or the name of its pipeline.

@@ -99,7 +99,6 @@ class Dataset:
         *,
         cache_dir: str | Path | None = None,
         reserves: str | Path | None = None,
-        whole: bool = False,
     ) -> Dataset:
         """Open a dataset's folder. Reads the manifest; columns are read on first use.
 
@@ -114,8 +113,6 @@ class Dataset:
             them. By default they are held in memory.
         reserves : path, optional
             Ledger with the reserves; by default that of the lake that holds the folder.
-        whole : bool
-            With the reserved bins. A figure of them, once seen, is no longer proof of anything.
 
         Raises
         ------
@@ -125,25 +122,9 @@ class Dataset:
             If the file of a reserve is damaged.
         """
         folder = Path(path).absolute()
-        if not (folder / MANIFEST_FILE).is_file():
-            raise DatasetError(
-                f"There is no dataset in {folder}: it has no {MANIFEST_FILE}. Datasets: vp list-datasets"
-            )
-        manifest = read_json(folder / MANIFEST_FILE, folder.name)
-        check_manifest(manifest, folder.name)
-        shape = manifest["shape"]
-        cache = None
-        if cache_dir is not None:
-            tag = read_json(folder / CHECKSUMS_FILE, folder.name).get(GRID_FILE, "unknown")
-            cache = ColumnCache(Path(cache_dir) / folder.name, str(tag))
-        columns = ParquetColumns(
-            folder, folder.name, shape["n_bins"], shape["n_cells"], tuple(shape["grid_columns"]), cache
-        )
-        dataset = cls(columns, manifest, path=folder)
-        if whole:
-            return dataset
+        dataset = open_whole(folder, cache_dir=cache_dir)
         ledger = folder.parent.parent / LEDGER_BELOW if reserves is None else Path(reserves)
-        first_ns = int(manifest.get("first_ns") or 0)
+        first_ns = int(dataset.manifest.get("first_ns") or 0)
         return dataset.until(
             Reserves(ledger).open_bins(dataset.symbol, first_ns, dataset.n_bins, dataset.cell_width_ns)
         )
@@ -154,7 +135,9 @@ class Dataset:
         """
         if n_bins is None or n_bins >= self.n_bins:
             return self
-        return Dataset(SlicedColumns(self._columns, 0, n_bins), self.manifest, path=self.path, end=n_bins)
+        first, end = self._span[0], self._span[0] + n_bins
+        columns = SlicedColumns(self._columns, 0, n_bins)
+        return Dataset(columns, self.manifest, path=self.path, span=(first, end), end=end)
 
     @classmethod
     def from_arrays(
@@ -391,6 +374,31 @@ class Dataset:
         from vpcore.dataset.frames import grid_frame
 
         return grid_frame(self)
+
+
+def open_whole(folder: Path, *, cache_dir: str | Path | None = None) -> Dataset:
+    """Open a dataset's folder with its reserved bins: for `vp confirm`, and for a caller that cuts it itself.
+
+    A figure of reserved bins, once seen, proves nothing any more.
+
+    Raises
+    ------
+    DatasetError
+        Unless the folder is a complete dataset of this format version.
+    """
+    if not (folder / MANIFEST_FILE).is_file():
+        raise DatasetError(f"There is no dataset in {folder}: it has no {MANIFEST_FILE}. Datasets: vp list-datasets")
+    manifest = read_json(folder / MANIFEST_FILE, folder.name)
+    check_manifest(manifest, folder.name)
+    shape = manifest["shape"]
+    cache = None
+    if cache_dir is not None:
+        tag = read_json(folder / CHECKSUMS_FILE, folder.name).get(GRID_FILE, "unknown")
+        cache = ColumnCache(Path(cache_dir) / folder.name, str(tag))
+    columns = ParquetColumns(
+        folder, folder.name, shape["n_bins"], shape["n_cells"], tuple(shape["grid_columns"]), cache
+    )
+    return Dataset(columns, manifest, path=folder)
 
 
 def _grid_array(name: str, array: Array, shape: tuple[int, int], types: Mapping[str, str]) -> Array:

@@ -34,18 +34,21 @@ def declare_reserve(workspace: Workspace, config: ExperimentConfig) -> list[str]
     Raises
     ------
     ConfigError
-        If the data were evaluated before, another reserve holds some of them on other terms, or another reserve leaves
-        nothing of a session.
+        If the data were evaluated before, another reserve, in force or spent, holds some of them, or another reserve
+        leaves nothing of a session.
     """
     asked = config.reserve
     declared = {reserve.id: reserve for reserve in workspace.reserves.all()}
     if asked is not None and asked.id not in declared:
         _require_unseen(workspace, config, asked)
         for other in declared.values():
-            if workspace.reserves.left(other) and any(other.overlaps(asked.root, *window) for window in asked.windows):
+            if any(other.overlaps(asked.root, *window) for window in asked.windows):
+                spent = "" if workspace.reserves.left(other) else ", which is spent"
                 raise ConfigError(
-                    f"The reserve of '{config.name}' overlaps the reserve of '{other.experiment}'",
-                    fix="Write the same sessions, the same reserve and the same confirmations in both: they share it.",
+                    f"The reserve of '{config.name}' overlaps the reserve of '{other.experiment}'{spent}",
+                    fix="Keep back other sessions: data that were looked at prove nothing."
+                    if spent
+                    else "Write the same sessions, reserve and confirmations in both: they share it.",
                 )
         workspace.reserves.declare(asked)
     return _taken(workspace, config, asked)

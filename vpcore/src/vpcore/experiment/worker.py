@@ -23,7 +23,8 @@ from vpcore.backtest.metrics import Columns
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import canonical_json, digest
-from vpcore.dataset import Dataset, DatasetRegistry
+from vpcore.dataset import DatasetRegistry
+from vpcore.dataset.dataset import open_whole
 from vpcore.errors import DatasetError, SignalError, VpError
 from vpcore.plugins.component import Component
 from vpcore.rules import TradeRules
@@ -243,7 +244,7 @@ def _prove(
 
 @lru_cache(maxsize=1)
 def _session(folder: Path, cache: str, keep_mb: int, end_bin: int | None) -> Session:
-    return Session(Dataset.open(folder, cache_dir=Path(cache), whole=True).until(end_bin), keep_mb)
+    return Session(open_whole(folder, cache_dir=Path(cache)).until(end_bin), keep_mb)
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from vpcore.backtest.metrics import NO_DRAWS, ring_of
 from vpcore.canonical import digest
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
+from vpcore.dataset.dataset import open_whole
 from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError, RefusedError, ResultsError
 from vpcore.experiment.adaptive_search import with_proposals
@@ -224,14 +225,18 @@ def _parts(
     assert config.kept_back is not None
     for session in config.kept_back.sessions:
         generate_dataset(workspace, session)
-        yield row, workspace.datasets.open(session.dataset_id(), cache_dir=workspace.cache_dir, whole=True), 0
+        yield row, _whole(workspace, session.dataset_id()), 0
     names = row.get("session_rows") or [row["row"]]
     rows = {one["dataset_id"]: one for one in map(workspace.results.find_row, names)}
     for session in config.sessions:
         first = config.end_bin(session)
         if first is not None:
             name = session.dataset_id()
-            yield rows[name], workspace.datasets.open(name, cache_dir=workspace.cache_dir, whole=True), first
+            yield rows[name], _whole(workspace, name), first
+
+
+def _whole(workspace: Workspace, dataset_id: str) -> Dataset:
+    return open_whole(workspace.datasets.path(dataset_id), cache_dir=workspace.cache_dir)
 
 
 def plain(confirmation: Confirmation) -> dict[str, Any]:
