@@ -84,6 +84,18 @@ def test_events_told_apart_by_sequence_give_the_values_of_the_dataset(size: int)
     assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
 
 
+def test_a_timer_leaves_an_event_together_that_has_arrived_in_part() -> None:
+    records = flagged_alike(tape())
+    records = records[records["instrument_id"] == INSTRUMENT]
+    _, values = offline(dataset_of(tape()))
+    pipeline = live(events="sequence")
+    bins = []
+    for i in range(len(records)):
+        bins += pipeline.push(records[i : i + 1]) + pipeline.advance(int(records["ts_recv"][i]))
+    bins += pipeline.advance(END_NS)
+    assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
+
+
 def test_a_server_that_starts_later_agrees_once_its_windows_are_full() -> None:
     records = tape()
     _, values = offline(dataset_of(records))

@@ -376,7 +376,7 @@ class LivePipeline:
             return []
         now_ns -= self._grace_ns
         self._asserted_ns = max(self._asserted_ns, now_ns)
-        held = self._events.flush() if self._events is not None else None
+        held = self._events.flush(now_ns) if self._events is not None else None
         made = [] if held is None else [self._bin(frame) for block in self._apply(held) for frame in block]
         return made + [self._bin(frame) for block in self._engine.advance_blocks(now_ns) for frame in block]
 

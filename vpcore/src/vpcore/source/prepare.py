@@ -85,8 +85,13 @@ class SequenceEvents:
             )
         return found[:first]
 
-    def flush(self) -> _Records | None:
-        """Return the records that wait, as a complete event, or None."""
+    def flush(self, before_ns: int | None = None) -> _Records | None:
+        """Return the records that wait, as a complete event, or None.
+
+        Given a time, an event waits on unless all its records were received before it.
+        """
+        if self._held is not None and before_ns is not None and int(self._held["ts_recv"].max()) >= before_ns:
+            return None
         held, self._held = self._held, None
         return held
 
