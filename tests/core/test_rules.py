@@ -27,6 +27,12 @@ from vpcore.canonical import canonical_json
         ({"fee_ticks": -0.1}, "fee_ticks must be a finite number of ticks, at least 0, was -0.1"),
         ({"fee_ticks": float("nan")}, "fee_ticks must be a finite number of ticks, at least 0, was nan"),
         ({"hold": 3}, r"TradeRules has no 'hold'\. It has: tp_ticks, .*, stale_after_ms, daily_halt\.$"),
+        (
+            {"daily_halt": ("17:00Z", "18:00", "UTC")},
+            r"daily_halt must be a start, an end and a time zone: .*, was \('17:00Z', '18:00', 'UTC'\)",
+        ),
+        ({"daily_halt": ("18:00", "17:00", "UTC")}, r"a time zone: .*, was \('18:00', '17:00', 'UTC'\)"),
+        ({"daily_halt": ("17:00", "18:00", "New York")}, r"a time zone: .*, was \('17:00', '18:00', 'New York'\)"),
         ({"fee_tick": 3}, r"TradeRules has no 'fee_tick'\. Did you mean 'fee_ticks'\?"),
     ],
 )

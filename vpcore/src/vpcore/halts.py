@@ -4,35 +4,66 @@ from __future__ import annotations
 
 import datetime
 from functools import lru_cache
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator
 
 from vpcore.units import NS_PER_S
-
-DailyHalt = tuple[str, str, str]
-"""Start, end and time zone: ``("17:00", "18:00", "America/New_York")``. On Friday it lasts until Sunday's end."""
 
 _DAY = datetime.timedelta(days=1)
 _FRIDAY, _SUNDAY = 4, 6
 _WEEK_NS = 7 * 86_400 * NS_PER_S
 
 
-def check_halt(start: str, end: str) -> None:
-    """Refuse a halt that is none.
+def check_timezone(name: str) -> str:
+    """Return `name` if it is a time zone of the IANA database.
 
     Raises
     ------
     ValueError
-        Unless both are times of day, the first before the second.
+        If it is not.
     """
     try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"must be an IANA time zone such as 'America/New_York' or 'UTC', was '{name}'.") from None
+    return name
+
+
+def check_halt(halt: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a halt if it is one: start and end, then perhaps a time zone.
+
+    Raises
+    ------
+    ValueError
+        Unless start and end are times of day without a zone of their own, the first before the second, and the zone is
+        a time zone.
+    """
+    start, end, *zone = halt
+    try:
         first, last = (datetime.time.fromisoformat(text) for text in (start, end))
+        if first.tzinfo is not None or last.tzinfo is not None:
+            raise ValueError
     except ValueError:
         raise ValueError(f"must be two times of day such as '17:00' and '18:00', was '{start}' and '{end}'.") from None
     if first >= last:
         raise ValueError(f"must begin before it ends, within a day, was '{start}' and '{end}'.")
+    for name in zone:
+        check_timezone(name)
+    return halt
+
+
+TimeZone = Annotated[str, AfterValidator(check_timezone)]
+"""Name of a time zone of the IANA database."""
+
+LocalHalt = Annotated[tuple[str, str], AfterValidator(check_halt)]
+"""Start and end of a daily halt, in a time zone stated elsewhere."""
+
+DailyHalt = Annotated[tuple[str, str, str], AfterValidator(check_halt)]
+"""Start, end and time zone: ``("17:00", "18:00", "America/New_York")``. On Friday it lasts until Sunday's end."""
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vpcore.errors import ConfigError, did_you_mean
-from vpcore.halts import DailyHalt, check_halt
+from vpcore.halts import DailyHalt
 
 Price = Literal["touch", "mid"]
 """Prices of a trade: touch pays the spread, mid measures on the mid."""
@@ -91,13 +91,6 @@ class TradeRules(BaseModel):
         """Return a scalar of numpy as Python's own number."""
         item = getattr(value, "item", None)
         return item() if callable(item) else value
-
-    @field_validator("daily_halt")
-    @classmethod
-    def _a_halt(cls, value: DailyHalt | None) -> DailyHalt | None:
-        if value is not None:
-            check_halt(value[0], value[1])
-        return value
 
     def at(self, tp_ticks: int, sl_ticks: int) -> Self:
         """Return the same rules with other barriers, without validation."""

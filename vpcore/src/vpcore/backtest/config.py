@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vpcore.axes import axis_values
 from vpcore.backtest.cross_validation import SplitSpec
-from vpcore.halts import DailyHalt, check_halt
+from vpcore.halts import DailyHalt
 from vpcore.rules import Price, TradeRules
 
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
@@ -132,13 +132,6 @@ class EvalConfig(BaseModel):
     def first_bin(self) -> int:
         """The first bin with accepted signals: after the warm-up and after the calibration of thresholds."""
         return max(self.warmup_bins, self.calibration_bins or 0)
-
-    @field_validator("daily_halt")
-    @classmethod
-    def _a_halt(cls, value: DailyHalt | None) -> DailyHalt | None:
-        if value is not None:
-            check_halt(value[0], value[1])
-        return value
 
     @field_validator("null_draws", "bootstrap_draws")
     @classmethod

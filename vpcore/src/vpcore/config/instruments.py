@@ -7,13 +7,12 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, WithJsonSchema, field_validator
 
 from vpcore.config.fields import Spec
 from vpcore.engine import EngineParams
-from vpcore.halts import check_halt
+from vpcore.halts import LocalHalt, TimeZone
 from vpcore.units import PRICE_SCALE, tick_to_int
 
 _FUTURE = r"{root}[FGHJKMNQUVXZ][0-9]{{1,2}}"
@@ -24,21 +23,6 @@ EngineOverrides = Annotated[
     WithJsonSchema({key: value for key, value in EngineParams.model_json_schema().items() if key != "title"}),
 ]
 """Some of the engine's parameters. They are checked as a whole, when instrument and pipeline have been put together."""
-
-
-def check_timezone(name: str) -> str:
-    """Return `name` if it is a time zone of the IANA database.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"must be an IANA time zone such as 'America/New_York' or 'UTC', was '{name}'.") from None
-    return name
 
 
 class InstrumentSpec(Spec):
@@ -57,8 +41,8 @@ class InstrumentSpec(Spec):
     fee_per_side: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="Cost of buying or selling one contract, in the currency"
     )
-    timezone: str = Field("America/New_York", description="IANA time zone of the times in pipelines")
-    daily_halt: tuple[str, str] | None = Field(
+    timezone: TimeZone = Field("America/New_York", description="IANA time zone of the times in pipelines")
+    daily_halt: LocalHalt | None = Field(
         None, description="Start and end of the exchange's daily halt, local times; from Friday it lasts until Sunday"
     )
     symbol_pattern: str | None = Field(
@@ -74,18 +58,6 @@ class InstrumentSpec(Spec):
     @classmethod
     def _fixed_point(cls, value: float) -> float:
         tick_to_int(value)
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        return check_timezone(value)
-
-    @field_validator("daily_halt")
-    @classmethod
-    def _a_halt(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
-        if value is not None:
-            check_halt(*value)
         return value
 
     @field_validator("symbol_pattern")

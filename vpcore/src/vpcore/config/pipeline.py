@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 from vpcore.canonical import digest
 from vpcore.config.clock import clock_ns, clock_text, local_to_ns
 from vpcore.config.fields import Spec, SpecName
-from vpcore.config.instruments import EngineOverrides, InstrumentSpec, check_timezone
+from vpcore.config.instruments import EngineOverrides, InstrumentSpec
 from vpcore.config.loader import Document
 from vpcore.config.messages import validate_value
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
+from vpcore.halts import TimeZone
 from vpcore.schema import FORMAT_VERSION
 from vpcore.source.prepare import Events, Repeated
 from vpcore.units import ms_to_ns
@@ -34,7 +35,7 @@ class CaptureSpec(Spec):
     start_time: str = Field(description="Start, time of day 'HH:MM[:SS[.fraction]]'")
     end_time: str = Field(description="End, exclusive; '24:00' is allowed")
     overnight: bool = Field(False, description="The end is on the next day: needed where it is before the start")
-    timezone: str | None = Field(None, description="IANA time zone of date and times; default: the instrument's")
+    timezone: TimeZone | None = Field(None, description="IANA time zone of date and times; default: the instrument's")
     source: str = Field("dbn", description="Name of a source, see `vp plugins`")
     files: tuple[str, ...] | None = Field(
         None,
@@ -59,11 +60,6 @@ class CaptureSpec(Spec):
     def _clock(cls, value: str) -> str:
         clock_ns(value)
         return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str | None) -> str | None:
-        return check_timezone(value) if value is not None else None
 
     @model_validator(mode="after")
     def _in_order(self) -> CaptureSpec:

@@ -109,7 +109,7 @@ def _workspace(root: Path | None, *, required: bool, open_workspace: Any) -> Wor
 
 def _instrument(workspace: Workspace | None, symbol: str, timezone: str | None) -> tuple[str, float | None]:
     """Return the time zone of the command's date and time, and the tick size if an instrument says it."""
-    from vpcore.config.instruments import check_timezone
+    from vpcore.halts import check_timezone
 
     zone = None
     if timezone is not None:
