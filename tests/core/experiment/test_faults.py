@@ -48,11 +48,9 @@ def flip(path: Path, share: float = 0.5) -> None:
 
 def fresh(workspace: Workspace) -> Workspace:
     """The same workspace, as another process sees it."""
-    from vpcore.dataset import columns
-    from vpcore.results import parts
+    from vpcore import canonical
 
-    parts._checked.clear()
-    columns._whole.clear()
+    canonical._whole.clear()
     return Workspace(workspace.root, plugins=workspace.plugins)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vpcore.canonical import file_digest
+from vpcore.canonical import is_whole
 from vpcore.dataset.cache import ColumnCache
 from vpcore.dataset.manifest import BINS_FILE, CHECKSUMS_FILE, GRID_FILE, read_json
 from vpcore.errors import DatasetError
@@ -149,26 +149,18 @@ class ParquetColumns:
         return table.combine_chunks()
 
 
-_whole: set[tuple[str, int, int, int]] = set()
-"""Files whose bytes were found whole in this process: path, size, time of change, inode."""
-
-
 def require_whole(path: Path, dataset_id: str) -> None:
     """Refuse a file whose bytes differ from its checksum. One pass over the file per process and state of the file."""
+    expected = str(read_json(path.parent / CHECKSUMS_FILE, dataset_id).get(path.name))
     try:
-        state = path.stat()
+        whole = is_whole(path, expected)
     except OSError:
         return  # the reader says what is wrong
-    key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
-    if key in _whole:
-        return
-    expected = read_json(path.parent / CHECKSUMS_FILE, dataset_id).get(path.name)
-    if file_digest(path) != expected:
+    if not whole:
         raise DatasetError(
             f"{path} was changed since it was written: its checksum is another. Restore it from a backup, or move the "
             f"folder away and generate the dataset again. See: vp verify {dataset_id}"
         )
-    _whole.add(key)
 
 
 class ArrayColumns:

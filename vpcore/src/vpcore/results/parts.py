@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from vpcore.canonical import bytes_digest, file_digest
+from vpcore.canonical import bytes_digest, is_whole
 from vpcore.errors import ResultsError
 
 _DIGITS = 16
-_checked: set[tuple[str, int, int, int]] = set()
-"""Files whose bytes were found whole in this process: path, size, time of change, inode."""
 
 
 def part_name(part: str, data: bytes) -> str:
@@ -32,16 +30,7 @@ def is_damaged(path: Path) -> bool:
         If the file cannot be read.
     """
     expected = path.stem.partition(".")[2]
-    if not expected:
-        return False
-    state = path.stat()
-    key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
-    if key in _checked:
-        return False
-    if file_digest(path)[:_DIGITS] != expected:
-        return True
-    _checked.add(key)
-    return False
+    return bool(expected) and not is_whole(path, expected, _DIGITS)
 
 
 def require_whole(parts: Iterable[Path]) -> None:
