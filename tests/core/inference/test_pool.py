@@ -21,7 +21,7 @@ from vpcore.kernels import resample
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
 from vpcore.statistics.intervals import wilson
 from vpcore.statistics.multiple_testing import standardised, step_down
-from vpcore.statistics.permutation import p_random
+from vpcore.statistics.permutation import EXACT_BELOW, JOINT_DRAWS, p_joint, p_random
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 IDS = ("ES_1", "ES_2", "ES_3")
@@ -264,6 +264,32 @@ def test_the_combined_p_is_uniform_on_noise(db: ResultsDB) -> None:
     for level in (0.01, 0.05, 0.1, 0.5):
         assert np.mean(p <= level) == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / n) + 0.005)
     assert 0.0 < p.min() < p.max() <= 1.0
+
+
+def test_a_joint_p_value_counts_combinations_of_draws() -> None:
+    rng = np.random.default_rng(3)
+    sums = rng.normal(size=(3, 100)).round(2) * 100
+    sums[:, 0] += 250
+    sums = sums.astype(np.int32)
+    pairs = sums[0][:, None] + sums[1][None, :]
+    assert p_random(sums[:2].sum(axis=0)) == 0.01
+    assert p_joint(sums[:2]) == np.mean(pairs >= pairs[0, 0]) < 0.002
+    triples = pairs[:, :, None] + sums[2]
+    exact = np.mean(triples >= triples[0, 0, 0])
+    assert p_joint(sums) == pytest.approx(exact, abs=1e-5 + 5 * np.sqrt(exact / JOINT_DRAWS))
+    assert p_joint(sums[:1]) == p_random(sums[0])
+    assert p_joint(-sums) == p_random(-sums.sum(axis=0)) > EXACT_BELOW
+
+
+@pytest.mark.parametrize("n_sessions", [2, 3])
+def test_the_joint_p_value_of_noise_is_as_small_as_it_says(n_sessions: int) -> None:
+    """Down to a hundredth of what as many draws can tell one by one."""
+    rng = np.random.default_rng(n_sessions)
+    n = 40_000
+    skewed = rng.exponential(1000.0, size=(n, n_sessions, 100)).astype(np.int32)
+    p = np.array([p_joint(row) for row in skewed])
+    for level in (0.0003, 0.001, 0.005, 0.02, 0.1):
+        assert 0.7 * level < np.mean(p <= level) < level + 3 * np.sqrt(level / n)
 
 
 def test_the_digest_of_a_pooled_row_is_one_of_its_sessions_digests(db: ResultsDB) -> None:

@@ -62,7 +62,7 @@ def test_the_best_row_is_published(world):
     assert figures["net_pnl_lo"] > 0
     assert figures["dsr"] > 0
     assert evidence.summary.startswith(
-        f"Row {evidence.row} beats random entry, survives {n} trials, at touch prices, with a fee of 0.25 ticks "
+        f"Row {evidence.row} beats random entry, survives {n} rows, at touch prices, with a fee of 0.25 ticks "
     )
     assert (evidence.verdict, evidence.confirmation) == ("unproven", None)
     assert len(evidence.reasons) == 1
@@ -91,7 +91,7 @@ def test_the_best_row_is_published(world):
         ({"figures": {"net_pnl_lo": np.nan}}, r"row \w{8} has no interval of its net PnL \(eval.bootstrap_draws is 0"),
         (
             {"luck": 2.0},
-            r"p_adj of row \w{8} is [01]\.\d{3} and must be at most 0\.05: on pure noise, the best of 8 trials does as well in .* of cases",
+            r"p_adj of row \w{8} is [01]\.\d{3} and must be at most 0\.05: on pure noise, the best of 8 rows does as well in .* of cases",
         ),
         (
             {"luck": 2.0, "figures": {"net_pnl_lo": -1.0}, "n_signals": 29},
@@ -103,7 +103,7 @@ def test_the_best_row_is_published(world):
         ),
     ],
 )
-def test_the_gate_refuses_and_says_each_figure(world, change, message):
+def test_a_refusal_says_each_figure(world, change, message):
     world.require_proven()
     run = world.run(gain=2.0)
     world.store(run, **change)

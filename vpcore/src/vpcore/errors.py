@@ -13,7 +13,7 @@
     │   └── CausalityError  it looks ahead, or streaming and batch differ
     ├── ResultsError        missing or ambiguous runs and rows
     ├── RegistryError       serving versions and aliases
-    └── RefusedError        a gate or a budget refuses; exit code 1
+    └── RefusedError        a proof, a policy or a budget refuses; exit code 1
 
 Any other exception is a bug: it keeps its traceback and exits 3.
 """
@@ -109,7 +109,7 @@ class RegistryError(VpError):
 
 
 class RefusedError(VpError):
-    """A gate or a budget refuses valid input."""
+    """A proof, a policy or a budget refuses valid input."""
 
     exit_code = 1
 

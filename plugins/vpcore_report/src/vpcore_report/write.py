@@ -18,7 +18,7 @@ from vpcore.experiment.grouping import varied
 from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked
 from vpcore.experiment.trades import Leader
 from vpcore.inference.blocks import datasets_of
-from vpcore.inference.evidence import overfitting
+from vpcore.inference.evidence import adjusted_for, overfitting
 from vpcore.signal import DIAGNOSTICS, read_diagnostics
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S
@@ -142,7 +142,7 @@ def _summary(page: Page, facts: Facts) -> None:
             ("95 % interval, ticks", _interval(row["net_pnl_lo"], row["net_pnl_hi"])),
             ("trades (worth independent)", f"{row['trades']:,} ({row['n_eff']:.0f})"),
             ("p against random entry", _p(row["p_random"])),
-            (f"p adjusted for {about.n_adjusted:,} trials", _p(row["p_adj"])),
+            (f"p adjusted for {adjusted_for(about)}", _p(row["p_adj"])),
             ("deflated Sharpe ratio", "–" if row["dsr"] is None else f"{row['dsr']:.2f}"),
         ]
     )

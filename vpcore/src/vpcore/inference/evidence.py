@@ -10,7 +10,6 @@ import polars as pl
 from vpcore.backtest.config import EvalConfig
 from vpcore.inference.ranking import Evidence
 from vpcore.results import TRADES
-from vpcore.statistics.permutation import STORED_DRAWS
 
 LEVEL = 0.05
 """A p-value up to this counts as evidence."""
@@ -36,7 +35,7 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     if net is None:
         return "did not trade"
     n = evidence.n_adjusted
-    trials = f"{n:,} trial{'s' if n != 1 else ''}"
+    trials = adjusted_for(evidence)
     if by_chance is None:
         timing = "was not held against random entry"
     elif by_chance <= LEVEL:
@@ -52,8 +51,7 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     if p_adj is not None and p_adj > LEVEL:
         draws = f"the best of {n:,} lucky draws" if n > 1 else "a lucky draw"
         size = "experiments this size" if n > 1 else "such trials"
-        limited = _limit(row)
-        return f"{timing}, and may be {draws}: {_percent(p_adj)} of {size} on pure noise do better{limited}{across}"
+        return f"{timing}, and may be {draws}: {_percent(p_adj)} of {size} on pure noise do better{across}"
     if by_chance is None or p_adj is None:
         return f"{timing}: what it pays may be luck{across}"
     survives = f"survives {trials}"
@@ -65,14 +63,11 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     return f"{timing}, {survives}{across}"
 
 
-def _limit(row: Mapping[str, Any]) -> str:
-    """Return that the number of rotations and not the data limits the p-values of a combination, as a clause."""
-    if row.get("sessions") is None or row["p_random"] is None:
-        return ""
-    draws = min(EvalConfig.of_row(row["eval_json"]).null_draws, STORED_DRAWS)
-    if row["p_random"] * (draws + 1) > 1.5:
-        return ""
-    return f"; none of its {draws} rotations does as well, so their number and not the data limits this figure"
+def adjusted_for(evidence: Evidence) -> str:
+    """Return what `p_adj` is adjusted for: the rows of the first batch on a market, or all distinct trials."""
+    n = evidence.n_adjusted
+    unit = "row" if evidence.first else "trial"
+    return f"{n:,} {unit}{'s' if n != 1 else ''}"
 
 
 def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
@@ -164,7 +159,7 @@ def _across(row: Mapping[str, Any]) -> str:
     return f"; it pays in {row['sessions_paid']} of {row['sessions']} sessions, {worst:+.2f} ticks a trade in the worst"
 
 
-def gate_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:
+def screen_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:
     """Return the reasons against a promotion, each with its figure and the required value.
 
     Parameters
@@ -202,7 +197,7 @@ def gate_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int
     elif row["p_adj"] > LEVEL:
         found.append(
             f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: on pure noise, the "
-            f"best of {evidence.n_adjusted} trials does as well in {_percent(row['p_adj'])} of cases."
+            f"best of {adjusted_for(evidence)} does as well in {_percent(row['p_adj'])} of cases."
         )
     return found
 

@@ -20,7 +20,7 @@ from vpcore.inference.moments import pooled_moments
 from vpcore.inference.out_of_sample import split_vectors
 from vpcore.results import ROW_KEY, RUNS, TRADES
 from vpcore.statistics.intervals import Z_95, wilson
-from vpcore.statistics.permutation import p_random
+from vpcore.statistics.permutation import p_joint
 
 POOLED = (
     "sessions", "sessions_paid", "worst_session_net", "session_net_pnl_ticks", "session_trades", "session_rows",
@@ -90,7 +90,8 @@ def pool(
     - ``net_pnl_lo``, ``net_pnl_hi``: combined from the distances of the sessions' bounds to their means (Zou and
       Donner 2008). The method requires independent sessions; the distribution may have any shape.
     - ``rotated_net``: the sums of the sessions, draw by draw; in each draw every session has its own rotation.
-      ``p_random`` is computed from these sums. Null if a session lacks draws.
+      ``p_random``: from these sums, and where few do as well from combinations of draws; see
+      `vpcore.statistics.permutation.p_joint`. Null if a session lacks draws.
     - ``block_pnl_ticks``: the concatenated vectors.
     - ``trades_digest``: a digest of the sessions' digests.
     """
@@ -102,7 +103,8 @@ def pool(
     n_incomplete = members.frame["combination"].n_unique() - complete.height
     long = long.join(complete, on="combination", how="semi").sort("combination", "session")
     pooled = _figures(long).join(pooled_moments(long, "combination"), on="combination").sort("combination")
-    sums = _rotated(long, n_sessions)
+    parts = _rotated(long, n_sessions)
+    sums = sum(parts, np.zeros(parts[0].shape, dtype=np.int64))
     lo, hi = (
         wilson((pooled["tp_rate"] * pooled["trades"]).round().fill_null(0).to_numpy(), pooled["trades"].to_numpy())
         if pooled.height
@@ -117,7 +119,9 @@ def pool(
         events_per_hour=pl.when(pl.col("open_bins") > 0).then(
             pl.col("n_signals") / (pl.col("open_bins") * width_ns / NS_PER_HOUR)
         ),
-        p_random=pl.Series([p_random(row) for row in sums], dtype=pl.Float64).fill_nan(None),
+        p_random=pl.Series(
+            [p_joint(np.stack([part[i] for part in parts])) for i in range(len(sums))], dtype=pl.Float64
+        ).fill_nan(None),
         rotated_net=lists(sums, RUNS["rotated_net"]),
         block_pnl_ticks=lists(
             np.concatenate([pnl_matrix(_of(long, i, "block_pnl_ticks")) for i in range(n_sessions)], axis=1),
@@ -180,14 +184,13 @@ def _of(long: pl.DataFrame, session: int, column: str) -> pl.Series:
     return long.filter(pl.col("session") == session)[column]
 
 
-def _rotated(long: pl.DataFrame, n_sessions: int) -> npt.NDArray[np.int64]:
-    """Return the rotation sums of each combination, added over its sessions draw by draw.
+def _rotated(long: pl.DataFrame, n_sessions: int) -> list[npt.NDArray[np.int32]]:
+    """Return the rotation sums of each combination, int32[n_combinations, 1 + draws] per session.
 
     The session with the fewest draws sets the number of draws.
     """
     width = int(long["rotated_net"].list.len().fill_null(0).min() or 0)  # type: ignore[arg-type]
     parts = [_of(long, session, "rotated_net").list.head(width) for session in range(n_sessions)]
-    total = np.zeros((len(parts[0]), width), dtype=np.int64)
-    for part in parts if width else ():
-        total += part.explode().to_numpy().reshape(-1, width)
-    return total
+    if not width:
+        return [np.zeros((len(part), 0), dtype=np.int32) for part in parts]
+    return [part.explode().to_numpy().reshape(-1, width) for part in parts]

@@ -13,7 +13,7 @@ Reason = Literal["take-profit", "stop", "timeout"]
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """A trade that left, or will not be known to have left.
+    """A trade that left.
 
     Attributes
     ----------
@@ -47,6 +47,7 @@ class _Position:
     paid: int  # half-ticks
     held_at: int  # last valid bin within the hold
     worth: int  # half-ticks, at the end of that bin
+    closed: bool = False  # the market closed since
 
 
 class PositionTracker:
@@ -103,7 +104,7 @@ class PositionTracker:
         self, position: _Position, bins: Mapping[str, Any], seq: int, valid: bool, stale: bool, halt: bool
     ) -> Exit | _Position:
         last = position.entered + self._rules.max_hold_bins
-        if self._closed_since(position):
+        if position.closed:
             return (
                 self._exit(position, seq, self._price(bins, -position.side), "timeout")
                 if self._is_open(valid, stale, halt)
@@ -112,17 +113,13 @@ class PositionTracker:
         if halt:  # the bin before was the last
             return self._exit(position, position.held_at, position.worth, "timeout")
         if stale:
-            return replace(position, held_at=-1)
+            return replace(position, closed=True)
         if valid:
             found = self._barrier(position, bins, seq)
             if found is not None:
                 return found
             position = replace(position, held_at=seq, worth=self._price(bins, -position.side))
         return self._exit(position, position.held_at, position.worth, "timeout") if seq >= last else position
-
-    @staticmethod
-    def _closed_since(position: _Position) -> bool:
-        return position.held_at < 0
 
     @staticmethod
     def _is_open(valid: bool, stale: bool, halt: bool) -> bool:

@@ -17,7 +17,7 @@ from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.reserve import open_session
 from vpcore.experiment.tables import SEARCHED
 from vpcore.experiment.trades import Leader
-from vpcore.inference.evidence import LEVEL, MIN_TRADES, gate_failures, statement
+from vpcore.inference.evidence import LEVEL, MIN_TRADES, screen_failures, statement
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_failures, split_summary
 from vpcore.inference.pooling import POOLED
 from vpcore.inference.ranking import COMPUTED, Evidence
@@ -281,7 +281,7 @@ def _screen(
 ) -> tuple[str, ...]:
     """Return what the evidence of the row itself lacks, beside the reasons of `_doubts`."""
     required_by = f"select.min_signals of '{config.name}'"
-    found = gate_failures(best, about, min_trades=config.min_signals, required_by=required_by)
+    found = screen_failures(best, about, min_trades=config.min_signals, required_by=required_by)
     return tuple(found + (split_failures(best, splits) if splits is not None else []))
 
 

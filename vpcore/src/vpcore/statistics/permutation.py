@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ STORED_DRAWS = 499
 
 EXACT_BELOW = 0.02
 """Up to this p-value of random rotations, all rotations are enumerated (`exact_p`)."""
+
+JOINT_DRAWS = 99_999
+"""Joint rotations of three or more sessions that are drawn where few rotations do as well."""
 
 MOST_ROTATIONS = 1_000_000
 """Most rotations of one row; of a larger ring so many are drawn."""
@@ -225,3 +229,51 @@ def p_random(sums: npt.NDArray[np.int64]) -> float:
     if not sums.any():
         return float("nan")
     return (1 + int(np.count_nonzero(sums[1:] >= sums[0]))) / len(sums)
+
+
+def p_joint(sums: npt.NDArray[np.integer[Any]]) -> float:
+    """Return the share of joint rotations of several sessions with at least the observed PnL.
+
+    Parameters
+    ----------
+    sums : int[n_sessions, 1 + draws]
+        Sums of `rotated`, a line per session.
+
+    Returns
+    -------
+    float
+        NaN as in `p_random`. Above `EXACT_BELOW` it is `p_random` of the sums of the sessions, draw by draw. Below, any
+        rotation of one session may meet any rotation of another: of two sessions all ``(1 + draws)**2`` pairs are
+        counted, of more `JOINT_DRAWS` random combinations are drawn, and the observed one is added.
+
+    Notes
+    -----
+    Sessions are independent, and within each the observed sum is one of ``1 + draws`` exchangeable sums. Under the null
+    every combination is equally likely to be the observed one, so the share with at least its PnL is a valid p-value.
+    A random part of the combinations, the observed one included, is valid too (Hemerik and Goeman 2018).
+
+    Cost: 0.1 ms for two sessions of 499 draws, 0.5 ms per session for more.
+    """
+    total: npt.NDArray[np.int64] = sums.sum(axis=0, dtype=np.int64)
+    p = p_random(total)
+    n_sessions, width = sums.shape
+    if n_sessions == 1 or not p <= EXACT_BELOW:
+        return p
+    if n_sessions == 2:
+        ascending = np.sort(sums[1].astype(np.int64))
+        as_good = width - np.searchsorted(ascending, total[0] - sums[0].astype(np.int64))
+        return float(as_good.sum() / width**2)
+    drawn = np.zeros(JOINT_DRAWS, dtype=np.int64)
+    for session in range(n_sessions):
+        drawn += sums[session][_choices(session, width)]
+    return (1 + int(np.count_nonzero(drawn >= total[0]))) / (JOINT_DRAWS + 1)
+
+
+@lru_cache(maxsize=64)
+def _choices(session: int, width: int) -> npt.NDArray[np.int64]:
+    """Return a random column for each joint draw: int64[JOINT_DRAWS], read-only."""
+    words = np.empty(JOINT_DRAWS, dtype=np.int64)
+    null.draw_words(seeded(int(digest(["joint", session])[:16], 16), _STREAM), words)
+    columns = (words * width) >> 32
+    columns.setflags(write=False)
+    return columns
