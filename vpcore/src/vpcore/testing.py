@@ -8,7 +8,8 @@ Each suite is a pytest decorator that calls a test once per check::
     def test_conformance(check):
         check()
 
-`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks` and `source_checks` take a class or factory.
+`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks`, `source_checks` and `feed_checks` take a class
+or factory.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from vpcore.feed import Feed, FeedRequest
     from vpcore.sampler import Sampler
     from vpcore.signal.conformance.check import (
         CheckReport as CheckReport,
@@ -51,7 +53,9 @@ if TYPE_CHECKING:
 
 # Storage checks import no numba, and signal checks import no storage.
 __getattr__, _names = exports(__name__)
-__all__ = sorted([*_names, "executor_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"])
+__all__ = sorted(
+    [*_names, "executor_checks", "feed_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"]
+)
 
 
 def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:
@@ -119,6 +123,25 @@ def source_checks(make: Callable[[], Source], request: Callable[[Path], SourceRe
     from vpcore.source.conformance import SOURCE_CHECKS
 
     return _suite(SOURCE_CHECKS, lambda check, folder: check(make, request(folder)))
+
+
+def feed_checks(
+    make: Callable[[FeedRequest], Feed], request: Callable[[Path], FeedRequest], *, least: int = 1
+) -> pytest.MarkDecorator:
+    """Return a decorator that calls a test once per check of a feed.
+
+    Parameters
+    ----------
+    make : callable
+        The class, or a factory with the same argument.
+    request : callable
+        Takes an empty folder for files and returns a request that the feed can follow.
+    least : int
+        Records of the contract to read for a check; a feed that ends earlier may deliver fewer.
+    """
+    from vpcore.feed.conformance import FEED_CHECKS
+
+    return _suite(FEED_CHECKS, lambda check, folder: check(make, request(folder), least))
 
 
 def _suite(

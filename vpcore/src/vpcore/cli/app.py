@@ -176,7 +176,7 @@ def _owner(error: BaseException) -> str:
     plugins = COMMAND_PLUGINS.get()
     owners = {"vpcore"} | {
         registered.component.target.partition(":")[0].partition(".")[0]
-        for kind in ("signal", "source", "storage", "tracker", "executor", "sampler")
+        for kind in ("signal", "source", "storage", "tracker", "executor", "sampler", "feed")
         for registered in (plugins.components(kind).values() if plugins is not None else ())
     }
     frames = [

@@ -49,6 +49,11 @@ def vp_samplers() -> tuple[Component, ...]:
     )
 
 
+@hookimpl
+def vp_feeds() -> tuple[Component, ...]:
+    return (Component("replay", "vpcore.feed.replay:ReplayFeed", "A recorded session at a chosen speed."),)
+
+
 _COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
         "init": "Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.",
@@ -111,6 +116,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "synth": "vpcore-market",
     },
     "executor": {"dask": "vpcore-dask"},
+    "feed": {"databento": "vpcore-databento"},
     "sampler": {"optuna": "vpcore-optuna"},
     "tracker": {"mlflow": "vpcore-mlflow"},
 }

@@ -90,6 +90,15 @@ def vp_samplers() -> Iterable[Component]:
 
 
 @hookspec
+def vp_feeds() -> Iterable[Component]:
+    """Return the feeds of this plugin, named by ``vp serve --feed``.
+
+    A target is a subclass of `vpcore.feed.Feed` that takes a `FeedRequest`.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def vp_commands() -> Iterable[Component]:
     """Return the commands of this plugin.
 

@@ -20,13 +20,14 @@ from vpcore.plugins.containment import contained
 CORE = "core"
 DISABLE_VARIABLE = "VPCORE_DISABLE"
 
-KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "command")
+KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "feed", "command")
 HOOK_OF_KIND = {kind: f"vp_{kind}s" for kind in KINDS}
 BASE_OF_KIND = {
     "source": "vpcore.source:Source",
     "storage": "vpcore.storage:Storage",
     "tracker": "vpcore.tracker:Tracker",
     "sampler": "vpcore.sampler:Sampler",
+    "feed": "vpcore.feed:Feed",
 }
 """By kind, the class that a target derives from. Signals have checks of their own, executors are any callable."""
 
