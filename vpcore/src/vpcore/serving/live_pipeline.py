@@ -190,6 +190,7 @@ class LivePipeline:
         fits: Executor | None = None,
         symbol: str | None = None,
         grace_ns: int = GRACE_NS,
+        end_ns: int | None = None,
     ) -> LivePipeline:
         """Return the pipeline of a published version. All its parameters are fixed.
 
@@ -199,7 +200,7 @@ class LivePipeline:
             Holds the registry and the installed signals.
         serving : str
             Alias or id of a published version, such as a server's ``?serving=`` query parameter.
-        instrument_id, fits, grace_ns : optional
+        instrument_id, fits, grace_ns, end_ns : optional
             See `LivePipeline`.
         start_ns : int, optional
             Start of bin 0; by default the start of the published window on the day of the first record.
@@ -231,6 +232,7 @@ class LivePipeline:
             fits=fits,
             symbol=symbol,
             grace_ns=grace_ns,
+            end_ns=end_ns,
         )
         pipeline.version = version
         if version.warning:
@@ -248,6 +250,7 @@ class LivePipeline:
         fits: Executor | None = None,
         symbol: str | None = None,
         grace_ns: int = GRACE_NS,
+        end_ns: int | None = None,
     ) -> LivePipeline:
         """Return the pipeline of the runtime part of a version; `load` is ``Plugins.load``. See `from_serving`."""
         signal = build_signal(runtime, load)
@@ -283,6 +286,7 @@ class LivePipeline:
             symbol=symbol or resolved.symbol,
             fits=fits,
             session=partial(session_start, resolved),
+            end_ns=end_ns,
             grace_ns=grace_ns,
             positions=PositionTracker(runtime.rules, stale, resolved.tick_int, is_halted),
         )
