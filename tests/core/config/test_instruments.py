@@ -3,36 +3,47 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
 from vpcore import ConfigError, Workspace
 from vpcore.config.instruments import packaged_instruments
+from vpcore.source.inspect import inspect_file
 
 # Contract specifications of CME Group: tick, currency per point, currency per tick.
 FACTS = {
-    "ES": (0.25, 50, 12.5),
-    "MES": (0.25, 5, 1.25),
-    "NQ": (0.25, 20, 5),
-    "MNQ": (0.25, 2, 0.5),
-    "CL": (0.01, 1000, 10),
-    "MCL": (0.01, 100, 1),
-    "GC": (0.1, 100, 10),
-}
+    "ES": (0.25, 50, 12.5), "MES": (0.25, 5, 1.25), "NQ": (0.25, 20, 5), "MNQ": (0.25, 2, 0.5),
+    "RTY": (0.1, 50, 5), "M2K": (0.1, 5, 0.5), "YM": (1, 5, 5), "MYM": (1, 0.5, 0.5),
+    "ZT": (1 / 256, 2000, 7.8125), "ZF": (1 / 128, 1000, 7.8125), "ZN": (1 / 64, 1000, 15.625), "TN": (1 / 64, 1000, 15.625),
+    "ZB": (1 / 32, 1000, 31.25), "UB": (1 / 32, 1000, 31.25),
+    "ZQ": (0.005, 4167, 20.835), "SR1": (0.005, 4167, 20.835), "SR3": (0.005, 2500, 12.5),
+    "6A": (5e-5, 100_000, 5), "6B": (1e-4, 62_500, 6.25), "6C": (5e-5, 100_000, 5), "6E": (5e-5, 125_000, 6.25),
+    "6J": (5e-7, 12_500_000, 6.25), "6M": (1e-5, 500_000, 5), "6N": (5e-5, 100_000, 5), "6S": (5e-5, 125_000, 6.25),
+    "CL": (0.01, 1000, 10), "MCL": (0.01, 100, 1), "NG": (0.001, 10_000, 10), "RB": (1e-4, 42_000, 4.2), "HO": (1e-4, 42_000, 4.2),
+    "BZ": (0.01, 1000, 10),
+    "GC": (0.1, 100, 10), "MGC": (0.1, 10, 1), "SI": (0.005, 5000, 25), "HG": (5e-4, 25_000, 12.5), "PL": (0.1, 50, 5),
+    "ZC": (0.25, 50, 12.5), "ZS": (0.25, 50, 12.5), "ZW": (0.25, 50, 12.5), "KE": (0.25, 50, 12.5), "ZM": (0.1, 100, 10),
+    "ZL": (0.01, 600, 6),
+    "BTC": (5, 5, 25), "MBT": (5, 0.1, 0.5), "MET": (0.5, 0.1, 0.05),
+}  # fmt: skip
+GRAINS = {"ZC", "ZS", "ZW", "KE", "ZM", "ZL"}
 
 
 @pytest.mark.parametrize("root", FACTS)
 def test_packaged_instruments(workspace: Workspace, root: str) -> None:
-    instrument = workspace.instrument(f"{root}H4")
-    assert instrument.root == root
+    for symbol in (f"{root}H4", f"{root}.c.0"):
+        instrument = workspace.instrument(symbol)
+        assert instrument.root == root
     assert (instrument.tick_size, instrument.multiplier, instrument.tick_value) == FACTS[root]
-    assert instrument.timezone == "America/New_York"
+    halt = ("America/Chicago", ("13:20", "19:00")) if root in GRAINS else ("America/New_York", ("17:00", "18:00"))
+    assert (instrument.timezone, instrument.daily_halt) == halt
+    assert instrument.exchange in {"CME", "CBOT", "NYMEX", "COMEX"}
     assert set(packaged_instruments()) == set(FACTS)
 
 
-def test_the_repository_has_the_packaged_files() -> None:
-    folder = Path(__file__).parents[3] / "configs" / "instruments"
-    assert {path.stem: path.read_bytes() for path in folder.iterdir()} == {
-        root: path.read_bytes() for root, path in packaged_instruments().items()
-    }
+@pytest.mark.parametrize("path", [pytest.param(ESH4, marks=needs_esh4), pytest.param(ESM4, marks=needs_esm4)])
+def test_prices_of_real_files_are_multiples_of_the_tick(workspace: Workspace, path: Path) -> None:
+    for item in inspect_file(path).instruments.values():
+        assert item.price_unit_int == workspace.instrument(item.symbols[0]).tick_int
 
 
 @pytest.mark.parametrize(
@@ -45,16 +56,40 @@ def test_the_repository_has_the_packaged_files() -> None:
         ("MESU3", "MES"),
         ("NQZ5", "NQ"),
         ("GCG26", "GC"),
+        ("ES.v.0", "ES"),
+        ("6E.n.1", "6E"),
     ],
 )
 def test_symbols_have_their_root(workspace: Workspace, symbol: str, root: str) -> None:
     assert workspace.instrument(symbol).root == root
 
 
-@pytest.mark.parametrize("symbol", ["ES", "ESA4", "ESH", "ESH444", "XESH4", "ESH4-ESM4", "ES.FUT", "esh4"])
-def test_what_is_no_outright_has_none(workspace: Workspace, symbol: str) -> None:
-    with pytest.raises(ConfigError, match="No instrument has the symbol"):
+@pytest.mark.parametrize(
+    ("symbol", "why"),
+    [
+        (symbol, r"Symbols of ES are ESH4 \(root, month letter .*; symbol_pattern in configs/instruments/ES.yaml allows others")
+        for symbol in ("ES", "ESA4", "ESH", "ESH444", "esh4", "ES.c", "ES.x.0")
+    ]
+    + [
+        ("ESH4-ESM4", r"A calendar spread has its own tick: add configs/instruments/ESSPREAD.yaml .* symbol_pattern: 'ES\[F"),
+        ("ES.FUT", r"It stands for every contract of a root at once, .* as ESH4, or ES.v.0 in a file with continuous symbols"),
+        ("XESH4", r"Roots: 6A, 6B, .* ZW. Write the symbol of one expiry, as ESH4, or add an instrument: vp new-instrument FILE"),
+    ],
+)  # fmt: skip
+def test_a_refused_symbol_is_explained(workspace: Workspace, symbol: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"No instrument has the symbol '{symbol}'. {why}"):
         workspace.instrument(symbol)
+
+
+def test_a_calendar_spread_works_as_its_refusal_says(workspace: Workspace) -> None:
+    with pytest.raises(ConfigError) as refused:
+        workspace.instrument("ESH4-ESM4")
+    pattern = str(refused.value).partition("symbol_pattern: ")[2].rstrip(".")
+    (workspace.configs / "instruments" / "ESSPREAD.yaml").write_text(
+        f"root: ESSPREAD\ntick_size: 0.05\nmultiplier: 50\nsymbol_pattern: {pattern}\n"
+    )
+    assert workspace.instrument("ESH4-ESM4").tick_size == 0.05
+    assert workspace.instrument("ESH4").root == "ES"
 
 
 def test_the_workspaces_file_goes_before_the_packaged_one(workspace: Workspace) -> None:
@@ -70,7 +105,7 @@ def test_a_symbol_of_two_instruments_is_an_error(workspace: Workspace) -> None:
         "root: ALL\ntick_size: 1\nmultiplier: 1\nsymbol_pattern: '.*'\n"
     )
     expected = (
-        "'ESH4' is a symbol of more than one instrument: configs/instruments/ALL.yaml, configs/instruments/ES.yaml"
+        "'ESH4' is a symbol of more than one instrument: configs/instruments/ALL.yaml, vpcore/data/instruments/ES.yaml"
     )
     with pytest.raises(ConfigError, match=expected):
         workspace.instrument("ESH4")

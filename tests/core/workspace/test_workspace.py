@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from vpcore import ConfigError, Workspace
-from vpcore.config.instruments import packaged_instruments
 from vpcore.plugins.manager import Plugins
 
 
@@ -71,17 +70,17 @@ def test_what_is_no_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_create_makes_everything_and_overwrites_nothing(tmp_path: Path) -> None:
     workspace, written = Workspace.create(tmp_path / "a" / "b")
     instruments = workspace.configs / "instruments"
-    assert {path.name for path in instruments.iterdir()} == {path.name for path in packaged_instruments().values()}
-    assert (workspace.lake / "README.md").is_file()
-    assert len(written) == len(packaged_instruments()) + 1
+    assert not list(instruments.iterdir())
+    assert workspace.instrument("ESH4").root == "ES"
+    assert written == [workspace.lake / "README.md"]
     assert {path.name for path in workspace.configs.iterdir()} == {
         "instruments", "pipelines", "serving", "serving_versions", "experiments",
     }  # fmt: skip
     mine = instruments / "ES.yaml"
     mine.write_text("# mine")
-    (instruments / "CL.yaml").unlink()
+    written[0].unlink()
     _, again = Workspace.create(workspace.root)
-    assert again == [instruments / "CL.yaml"]
+    assert again == written
     assert mine.read_text() == "# mine"
 
 

@@ -117,7 +117,7 @@ class Workspace:
 
     @classmethod
     def create(cls, root: str | os.PathLike[str], *, plugins: Plugins | None = None) -> tuple[Workspace, list[Path]]:
-        """Make the directories of a workspace and copy the packaged instruments into it.
+        """Make the directories of a workspace. Instruments come with vpcore; a file of the workspace goes before them.
 
         Returns
         -------
@@ -130,21 +130,16 @@ class Workspace:
         ConfigError
             If making a directory or file fails.
         """
-        from vpcore.config.instruments import packaged_instruments
-
         base = Path(root).expanduser()
-        data = Path(str(resources.files("vpcore") / "data"))
-        sources = {base / "lake" / "README.md": data / "lake_README.md"}
-        sources |= {base / "configs" / "instruments" / path.name: path for path in packaged_instruments().values()}
+        readme = base / "lake" / "README.md"
         written = []
         try:
             for folder in ("instruments", "pipelines", "serving", "serving_versions", "experiments"):
                 (base / "configs" / folder).mkdir(parents=True, exist_ok=True)
             (base / "lake" / "raw").mkdir(parents=True, exist_ok=True)
-            for target, source in sources.items():
-                if not target.exists():
-                    target.write_bytes(source.read_bytes())
-                    written.append(target)
+            if not readme.exists():
+                readme.write_bytes((resources.files("vpcore") / "data" / "lake_README.md").read_bytes())
+                written.append(readme)
         except OSError as error:
             raise ConfigError(
                 f"No workspace can be made at {base}: {error.strerror}", where=str(error.filename)

@@ -14,7 +14,7 @@ def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the workspace; made if missing.")],
     nested: NestedOption = False,
 ) -> None:
-    """Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.
+    """Make a workspace: configs/ and an empty lake/.
 
     Existing files keep their content.
     """
@@ -24,8 +24,5 @@ def init(
         refuse_nested(directory)
     workspace, written = Workspace.create(directory)
     print(workspace.root)
-    say(f"{len(written)} files written." if written else "Everything was there already; nothing was changed.")
-    say(
-        "Put .dbn or .dbn.zst files below lake/raw, describe a capture in configs/pipelines/<name>.yaml, and "
-        "check it: vp validate"
-    )
+    say("The workspace is ready." if written else "Everything was there already; nothing was changed.")
+    say("Next: put .dbn or .dbn.zst files below lake/raw, then: vp new-pipeline lake/raw/FILE")

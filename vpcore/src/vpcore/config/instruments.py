@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -15,8 +16,9 @@ from vpcore.engine import EngineParams
 from vpcore.halts import LocalHalt, TimeZone
 from vpcore.units import PRICE_SCALE, tick_to_int
 
-_FUTURE = r"{root}[FGHJKMNQUVXZ][0-9]{{1,2}}"
-"""Root, month letter and one or two digits of the year, as CME and Databento write an outright future."""
+_MONTH = "[FGHJKMNQUVXZ][0-9]{1,2}"
+_RULE = r"\.[cnv]\.[0-9]{1,2}"
+"""Databento's continuous symbols: the contract by calendar, open interest or volume, and its rank."""
 
 EngineOverrides = Annotated[
     dict[str, Any],
@@ -47,7 +49,8 @@ class InstrumentSpec(Spec):
     )
     symbol_pattern: str | None = Field(
         None,
-        description="Regular expression of its symbols; default: root, month letter, one or two digits of the year",
+        description="Regular expression of its symbols; default: root, month letter, one or two digits of the year, as "
+        "ESH4, or a continuous symbol, as ES.c.0",
     )
     engine: EngineOverrides = Field(
         default_factory=dict,
@@ -88,15 +91,50 @@ class InstrumentSpec(Spec):
     @property
     def symbols(self) -> str:
         """Regular expression of its symbols."""
-        return self.symbol_pattern or _FUTURE.format(root=re.escape(self.root))
+        return self.symbol_pattern or f"{re.escape(self.root)}(?:{_MONTH}|{_RULE})"
 
     @cached_property
     def _symbols(self) -> re.Pattern[str]:
         return re.compile(self.symbols)
 
     def matches(self, symbol: str) -> bool:
-        """Return True if `symbol` belongs to this instrument: ``ESH4`` to ``ES``; ``MESH4`` and spreads give False."""
+        """Return True if `symbol` belongs to this instrument: ``ESH4`` and ``ES.c.0`` to ``ES``; ``MESH4`` and spreads
+        give False.
+        """
         return self._symbols.fullmatch(symbol) is not None
+
+
+def why_no_instrument(symbol: str, roots: Iterable[str]) -> str:
+    """Return the reason and the fix for a symbol that belongs to no instrument.
+
+    Parameters
+    ----------
+    symbol : str
+        As a pipeline names it.
+    roots : iterable of str
+        Roots of the known instruments.
+    """
+    roots = sorted(roots)
+    root = max((root for root in roots if symbol.upper().startswith(root)), key=len, default="")
+    if re.fullmatch(r"[A-Z0-9]+\.(?:FUT|OPT|SPOT)", symbol):
+        return (
+            f"It stands for every contract of a root at once, and a book is the book of one contract. Write one, "
+            f"as {root or 'ES'}H4, or {root or 'ES'}.v.0 in a file with continuous symbols (vp inspect lists a file's)."
+        )
+    if root and re.fullmatch(f"{root}{_MONTH}-{root}{_MONTH}", symbol):
+        return (
+            f"A calendar spread has its own tick: add configs/instruments/{root}SPREAD.yaml with root: {root}SPREAD, "
+            f"tick_size, multiplier and symbol_pattern: '{root}{_MONTH}-{root}{_MONTH}'."
+        )
+    if root:
+        return (
+            f"Symbols of {root} are {root}H4 (root, month letter of FGHJKMNQUVXZ, one or two digits of the year) and "
+            f"continuous ones, as {root}.c.0; symbol_pattern in configs/instruments/{root}.yaml allows others."
+        )
+    return (
+        f"Roots: {', '.join(roots)}. Write the symbol of one expiry, as ESH4, or add an instrument: "
+        "vp new-instrument FILE."
+    )
 
 
 def packaged_instruments() -> dict[str, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -13,7 +13,7 @@ from vpcore.config.axes import points, signal_params
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
 from vpcore.config.grid import require_grid, start_signals
-from vpcore.config.instruments import InstrumentSpec, packaged_instruments
+from vpcore.config.instruments import InstrumentSpec, packaged_instruments, why_no_instrument
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.messages import validate, validate_value
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
@@ -23,7 +23,7 @@ from vpcore.config.serving import ResolvedServing, ServingSpec
 from vpcore.config.sessions import check_splits, resolve_sessions
 from vpcore.config.workspace import WORKSPACE_FILE, WorkspaceSpec
 from vpcore.engine import EngineParams
-from vpcore.errors import ConfigError, listed
+from vpcore.errors import ConfigError
 from vpcore.plugins.manager import Plugins
 from vpcore.units import ms_to_ns
 
@@ -150,19 +150,13 @@ class ConfigStore:
                 f"'{symbol}'{where} is a symbol of more than one instrument: {both}. Narrow a symbol_pattern."
             )
         raise ConfigError(
-            f"No instrument has the symbol '{symbol}'{where}. Roots: {listed(self.names('instrument'))}. "
-            f"Write the symbol of one expiry, as ESH4, or add {self.configs.name}/instruments/<ROOT>.yaml."
+            f"No instrument has the symbol '{symbol}'{where}. {why_no_instrument(symbol, self.names('instrument'))}"
         )
 
     def _instruments(self) -> Iterable[tuple[InstrumentSpec, Document]]:
-        packaged = packaged_instruments()
         own = names_in(self.configs / "instruments")
-        for root in sorted({*own, *packaged}):
-            if root in own:
-                yield self._load("instrument", InstrumentSpec, root)
-            else:
-                document = load_document(packaged[root], name=f"vpcore/data/instruments/{root}.yaml")
-                yield validate(InstrumentSpec, document), document
+        for root in sorted({*own, *packaged_instruments()}):
+            yield self._load("instrument", InstrumentSpec, root) if root in own else _packaged(root)
 
     # -- the workspace -------------------------------------------------------------------------------------------------
 
@@ -331,6 +325,13 @@ class ConfigStore:
         instrument, document = self._load(kind, InstrumentSpec, path)
         validate_value(EngineParams, instrument.engine, document, ("engine",))
         return instrument
+
+
+@cache
+def _packaged(root: str) -> tuple[InstrumentSpec, Document]:
+    """Return an instrument that comes with vpcore. The files never change, and each symbol is held against them all."""
+    document = load_document(packaged_instruments()[root], name=f"vpcore/data/instruments/{root}.yaml")
+    return validate(InstrumentSpec, document), document
 
 
 def _with_fee(rules: EvalConfig, pipeline: ResolvedPipeline, document: Document) -> EvalConfig:

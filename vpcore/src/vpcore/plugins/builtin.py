@@ -56,7 +56,7 @@ def vp_feeds() -> tuple[Component, ...]:
 
 _COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
-        "init": "Make a workspace: configs/ with the instruments that come with vpcore, and an empty lake/.",
+        "init": "Make a workspace: configs/ and an empty lake/.",
         "validate": "Check specs and their references, signal parameters and sweep axes included.",
         "list-specs": "List the specs: kind, name, spec or symbol below, file.",
         "plugins": "List the plugins, their components, and the failures.",
