@@ -124,3 +124,77 @@ def test_command(tmp_path, made, capsys):
     assert (found["records"], found["schema"], found["actions"]["A"]) == (2000, "mbo", 2000)
     assert run(["inspect", str(tmp_path / "none.dbn")]) == 2
     assert "could not be opened" in capsys.readouterr().err
+
+
+def orders(made, n: int) -> np.ndarray:
+    """A book of two sides, then `n` cancels of orders that it never held."""
+    records = made.records(n + 4)
+    records["price"] = np.where(np.arange(n + 4) % 2, 101, 100) * made.NS
+    records["action"][4:] = ord("C")
+    records["order_id"][4:] += 10_000
+    return records
+
+
+def test_unknown_orders_and_a_crossed_book_are_remarked(tmp_path, made, capsys):
+    records = orders(made, 1440)
+    crossed = made.records(6, start_ns=made.DAY0 + 2000 * made.NS)
+    crossed["price"], crossed["side"] = 102 * made.NS, ord("B")
+    crossed["order_id"] += 50_000
+    path = made.put(tmp_path / "a.dbn", made.metadata(), records, crossed)
+    assert run(["inspect", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "1,440 cancels and modifies of unknown orders, 100.0% of all; 6 events that end with a crossed book" in out
+    assert run(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["books"]["SYM"]["unknown_cancels"] == 1440
+    assert run(["inspect", str(path), "--no-book"]) == 0
+    assert "unknown orders" not in capsys.readouterr().out
+
+
+def test_records_that_no_book_takes_are_said(tmp_path, made, capsys):
+    records = made.records(20)
+    records["publisher_id"][10:] = 2
+    path = made.put(tmp_path / "a.dbn", made.metadata(), records)
+    assert run(["inspect", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "1 (10 records), 2 (10 records)" in out
+    assert "no book can be made: Record 10 comes from publisher 2" in out
+    assert "SYM, stype_in raw_symbol" in out
+
+
+@pytest.mark.parametrize(
+    ("from_hour", "hours", "said"), [(20.99, 1.02, " (the daily halt or the weekend)"), (14, 0.75, " (outside the daily halt: ")]
+)  # fmt: skip
+def test_a_silence_is_held_against_the_halt(tmp_path, made, capsys, from_hour, hours, said):
+    first = made.DAY0 + int(from_hour * 3600) * made.NS  # a Friday; the halt begins at 17:00 in New York, 21:00 UTC
+    records = np.concatenate(
+        [made.records(5, first - 5 * made.NS), made.records(5, first + int(hours * 3600) * made.NS)]
+    )
+    path = made.put(tmp_path / "a.dbn", made.metadata([Mapping("ESZ4", 7, made.DAY0, made.DAY0 + made.DAY)]), records)
+    assert run(["inspect", str(path), "--no-book"]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_several_files_are_laid_side_by_side(tmp_path, made, capsys):
+    names = [
+        made.put(tmp_path / f"{name}.dbn", made.metadata(), made.records(100, made.DAY0 + start * made.NS))
+        for name, start in (("a", 0), ("b", 50), ("c", 5000))
+    ]
+    assert run(["inspect", "--no-book", *map(str, names)]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "SYM: 2024-10-04 00:00:50 to 2024-10-04 00:01:39 is in a.dbn and again in b.dbn: name one in capture.files."
+        in out
+    )
+    assert "SYM: no record 2024-10-04 00:02:29 to 2024-10-04 01:23:20, 4,851 s, between b.dbn and c.dbn." in out
+    assert run(["inspect", "--no-book", "--json", *map(str, names)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["records"] for one in found["files"]] == [100, 100, 100]
+    assert [one["twice"] for one in found["between"]] == [True, False]
+    assert run(["inspect", "--no-book", str(names[0]), str(names[2])]) == 0
+    assert run(["inspect", "--no-book", str(names[0]), str(tmp_path / "a.dbn")]) == 0
+    other = made.put(
+        tmp_path / "d.dbn", made.metadata([Mapping("OTHER", 7, made.DAY0, made.DAY0 + made.DAY)]), made.records(9)
+    )
+    capsys.readouterr()
+    assert run(["inspect", "--no-book", str(names[0]), str(other)]) == 0
+    assert "Between the files there is nothing to remark." in capsys.readouterr().out

@@ -1,7 +1,10 @@
-"""``vp inspect``: the content of a file."""
+"""``vp inspect``: the content of files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,26 +13,78 @@ import typer
 from vpcore.cli.common import JsonOption, emit_json, progress
 
 if TYPE_CHECKING:
+    from vpcore.generation.inspect_books import Between, BookFindings
     from vpcore.source.inspect import Inspection
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .dbn or .dbn.zst file.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".dbn or .dbn.zst files.", show_default=False)],
+    book: Annotated[
+        bool, typer.Option("--book/--no-book", help="Replay the order books of the busiest symbols.")
+    ] = True,
     json: JsonOption = False,
 ) -> None:
-    """Show the content of a file: schema, symbols, span, records by action, snapshot, data quality."""
+    """Show the content of files: schema, symbols, span, records by action, snapshot, silences, books, data quality.
+
+    With several files, also the gaps between them and the stretches that are in two of them.
+    """
+    from vpcore.generation.inspect_books import between_files, replay_books
     from vpcore.source.inspect import inspect_file
 
-    with progress(f"Reading {file.name}") as update:
-        found = inspect_file(file, lambda done, total: update(done, total=total))
+    found, books = [], []
+    for file in files:
+        with progress(f"Reading {file.name}") as update:
+            found.append(inspect_file(file, partial(_show, update)))
+            books.append(replay_books(found[-1]) if book and found[-1].readable else [])
+    between = between_files(found)
     if json:
-        emit_json(found.as_dict())
-    else:
-        for line in _lines(found):
-            print(line)
+        objects = [
+            one.as_dict() | ({"books": {b.symbol: b.quality or {"refused": b.refused} for b in own}} if own else {})
+            for one, own in zip(found, books, strict=True)
+        ]
+        emit_json(objects[0] if len(files) == 1 else {"files": objects, "between": [asdict(one) for one in between]})
+        return
+    for number, (one, own) in enumerate(zip(found, books, strict=True)):
+        print("\n" * (number > 0) + "\n".join(_lines(one, own)))
+    if len(files) > 1:
+        print("\n" + "\n".join(_relations(between)))
 
 
-def _lines(found: Inspection) -> list[str]:
+def _show(update: Callable[..., None], done: int, total: int) -> None:
+    update(done, total=total)
+
+
+def _relations(between: list[Between]) -> list[str]:
+    from vpcore.source.protocol import utc
+
+    lines = []
+    for one in between:
+        span = f"{utc(one.from_ns)} to {utc(one.to_ns)}"
+        if one.twice:
+            lines.append(
+                f"{one.symbol}: {span} is in {one.first} and again in {one.second}: name one in capture.files."
+            )
+        else:
+            seconds, halt = (one.to_ns - one.from_ns) / 1e9, _halt([one.symbol], one.from_ns, one.to_ns)
+            lines.append(
+                f"{one.symbol}: no record {span}, {seconds:,.0f} s, between {one.first} and {one.second}{halt}."
+            )
+    return lines or ["Between the files there is nothing to remark."]
+
+
+def _halt(symbols: Iterable[str], start_ns: int, end_ns: int) -> str:
+    from vpcore.config.instruments import packaged_instrument_of
+    from vpcore.generation.inspect_books import in_daily_halt
+
+    known = [one for one in (packaged_instrument_of(symbol) for symbol in symbols) if one is not None]
+    if not known:
+        return ""
+    if all(in_daily_halt(one, start_ns, end_ns) for one in known):
+        return " (the daily halt or the weekend)"
+    return " (outside the daily halt: pre-open, holiday, a quiet market, or missing records)"
+
+
+def _lines(found: Inspection, books: list[BookFindings]) -> list[str]:
     from vpcore.source.protocol import utc
     from vpcore.units import int_to_price
 
@@ -40,18 +95,23 @@ def _lines(found: Inspection) -> list[str]:
         ("metadata span", f"{file.span} (UTC)"),
     ]
     rows += [("symbol", f"{m.symbol} = instrument {m.instrument_id} ({m.dates})") for m in file.mappings]
+    requested = ", ".join(file.symbols[:6]) + (f" and {len(file.symbols) - 6} more" if len(file.symbols) > 6 else "")
+    rows.append(("request", f"{requested or 'symbols not stated'}, stype_in {file.stype_in or 'not stated'}"))
     if not file.mappings:
         rows.append(("symbol", "none is mapped to an instrument"))
     if not found.readable:
         rows.append(("records", f"not read: an order book needs the schema mbo, this is {file.schema}"))
         return _aligned(rows)
     rows.append(("records", f"{found.records:,}"))
+    publishers = (f"{number} ({count:,} records)" for number, count in sorted(found.publishers.items()))
+    rows.append(("publishers", ", ".join(publishers) or "none"))
     rows.append(("by action", "  ".join(f"{action} {count:,}" for action, count in found.actions.items() if count)))
     rows.append(("by flag", "  ".join(f"{name} {count:,}" for name, count in found.flags.items() if count) or "none"))
     rows.append(("book begins with", _beginning(found)))
     if found.live_last_ns:
         rows.append(("live span", f"{utc(found.live_first_ns)} to {utc(found.live_last_ns)} (UTC)"))
-    rows += [("silence", f"{utc(a)} to {utc(b)}, {(b - a) / 1e9:,.0f} s") for a, b in found.gaps]
+    symbols = {name for item in found.instruments.values() for name in item.symbols}
+    rows += [("silence", f"{utc(a)} to {utc(b)}, {(b - a) / 1e9:,.0f} s{_halt(symbols, a, b)}") for a, b in found.gaps]
     volume = found.buy_volume + found.sell_volume + found.cross_volume
     sides = f"buy {found.buy_volume:,}, sell {found.sell_volume:,}, cross {found.cross_volume:,}"
     rows.append(("volume", f"{volume:,} ({sides})"))
@@ -59,6 +119,7 @@ def _lines(found: Inspection) -> list[str]:
         name = ", ".join(item.symbols) or "not mapped"
         unit = f"prices are multiples of {int_to_price(item.price_unit_int):g}" if item.price_unit_int else "no price"
         rows.append((f"instrument {number}", f"{name}: {item.records:,} records, {unit}"))
+    rows += [(f"book {book.symbol}", "; ".join(book.remarks) or "nothing to remark") for book in books]
     rows.append(("quality", _quality(found)))
     return _aligned(rows)
 

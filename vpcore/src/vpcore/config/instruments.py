@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema, field_validator
 
 from vpcore.config.fields import Spec
+from vpcore.config.loader import Document, load_document
+from vpcore.config.messages import validate
 from vpcore.engine import EngineParams
 from vpcore.halts import LocalHalt, TimeZone
 from vpcore.units import PRICE_SCALE, tick_to_int
@@ -135,6 +137,19 @@ def why_no_instrument(symbol: str, roots: Iterable[str]) -> str:
         f"Roots: {', '.join(roots)}. Write the symbol of one expiry, as ESH4, or add an instrument: "
         "vp new-instrument FILE."
     )
+
+
+@cache
+def packaged_instrument(root: str) -> tuple[InstrumentSpec, Document]:
+    """Return an instrument that comes with vpcore, and its document. The files never change."""
+    document = load_document(packaged_instruments()[root], name=f"vpcore/data/instruments/{root}.yaml")
+    return validate(InstrumentSpec, document), document
+
+
+def packaged_instrument_of(symbol: str) -> InstrumentSpec | None:
+    """Return the packaged instrument of a symbol, or None."""
+    specs = (packaged_instrument(root)[0] for root in packaged_instruments())
+    return next((spec for spec in specs if spec.matches(symbol)), None)
 
 
 def packaged_instruments() -> dict[str, Path]:

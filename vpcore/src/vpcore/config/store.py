@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -13,7 +13,7 @@ from vpcore.config.axes import points, signal_params
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
 from vpcore.config.grid import require_grid, start_signals
-from vpcore.config.instruments import InstrumentSpec, packaged_instruments, why_no_instrument
+from vpcore.config.instruments import InstrumentSpec, packaged_instrument, packaged_instruments, why_no_instrument
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.messages import validate, validate_value
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
@@ -156,7 +156,7 @@ class ConfigStore:
     def _instruments(self) -> Iterable[tuple[InstrumentSpec, Document]]:
         own = names_in(self.configs / "instruments")
         for root in sorted({*own, *packaged_instruments()}):
-            yield self._load("instrument", InstrumentSpec, root) if root in own else _packaged(root)
+            yield self._load("instrument", InstrumentSpec, root) if root in own else packaged_instrument(root)
 
     # -- the workspace -------------------------------------------------------------------------------------------------
 
@@ -325,13 +325,6 @@ class ConfigStore:
         instrument, document = self._load(kind, InstrumentSpec, path)
         validate_value(EngineParams, instrument.engine, document, ("engine",))
         return instrument
-
-
-@cache
-def _packaged(root: str) -> tuple[InstrumentSpec, Document]:
-    """Return an instrument that comes with vpcore. The files never change, and each symbol is held against them all."""
-    document = load_document(packaged_instruments()[root], name=f"vpcore/data/instruments/{root}.yaml")
-    return validate(InstrumentSpec, document), document
 
 
 def _with_fee(rules: EvalConfig, pipeline: ResolvedPipeline, document: Document) -> EvalConfig:

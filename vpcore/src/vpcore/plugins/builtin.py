@@ -66,7 +66,9 @@ _COMMANDS: dict[str, dict[str, str]] = {
         "schema": "Print the JSON schemas of the specs.",
     },
     "Data": {
-        "inspect": "Show the content of a file: schema, symbols, span, records by action, snapshot, data quality.",
+        "inspect": "Show the content of files: schema, symbols, span, records by action, snapshot, silences, books, data quality.",
+        "new-pipeline": "Write a pipeline, a serving spec and a small experiment for a file, from its symbols, span and time zone.",
+        "new-instrument": "Write configs/instruments/ROOT.yaml: from definitions, else from a packaged instrument and the options.",
         "generate": "Generate the dataset of a pipeline.",
         "verify": "Recompute the checksums of a dataset; with --rebuild, generate it again from its source and compare.",
         "list-datasets": "List the datasets: id, symbol, span, bins, share of valid bins, size, time of creation.",

@@ -34,6 +34,10 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 GAP_NS = 60 * 10**9
 """Shorter silences are not worth a line."""
 
+MINUTE_NS = 60 * 10**9
+MOST_MINUTES = 7 * 24 * 60
+"""A week: later minutes of a file are not counted, so that memory stays small."""
+
 _GAPS = 5
 _ACTIONS = "ACMRTFN"
 _FLAG_BITS = {
@@ -60,6 +64,10 @@ class InstrumentFigures:
     price_unit_int : int
         Greatest common divisor of all its prices, in 1e-9: the tick, or a multiple of the tick in a short file. 0 if
         all prices are undefined.
+    live_first_ns, live_last_ns : int
+        First and last `ts_recv` outside the snapshot; 0 without such a record.
+    minutes : dict of int to int
+        Records outside the snapshot by minute since the epoch, of at most `MOST_MINUTES` minutes.
     """
 
     symbols: tuple[str, ...]
@@ -67,6 +75,9 @@ class InstrumentFigures:
     first_ns: int = 0
     last_ns: int = 0
     price_unit_int: int = 0
+    live_first_ns: int = 0
+    live_last_ns: int = 0
+    minutes: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -107,6 +118,8 @@ class Inspection:
         Records with an undefined price (clears excluded) or time.
     unfinished : bool
         The last record leaves its event open (`F_LAST` is missing).
+    publishers : dict of int to int
+        Records by publisher id.
     """
 
     file: SourceFile
@@ -130,6 +143,7 @@ class Inspection:
     undefined_prices: int = 0
     undefined_times: int = 0
     unfinished: bool = False
+    publishers: dict[int, int] = field(default_factory=dict)
 
     @property
     def readable(self) -> bool:
@@ -161,6 +175,7 @@ class Inspection:
             "skipped_records": {str(rtype): count for rtype, count in sorted(self.skipped.items())},
             "actions": self.actions,
             "flags": self.flags,
+            "publishers": {str(number): count for number, count in sorted(self.publishers.items())},
             "snapshot": self.snapshot,
             "snapshot_records": self.snapshot_records,
             "live_first_ns": self.live_first_ns,
@@ -271,6 +286,8 @@ class _Scan:
         priced = records["price"] != UNDEF_PRICE
         found.undefined_prices += int(np.count_nonzero(~priced & (records["action"] != CLEAR)))
         self._instruments(records, priced)
+        for number, count in zip(*np.unique(records["publisher_id"], return_counts=True), strict=True):
+            found.publishers[int(number)] = found.publishers.get(int(number), 0) + int(count)
         self.last_flags = int(flags[-1])
         found.records += len(records)
 
@@ -310,6 +327,7 @@ class _Scan:
     def _instruments(self, records: Records, priced: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         ids = records["instrument_id"]
         numbers = ids[:1] if (ids == ids[0]).all() else np.unique(ids)
+        usable = (records["flags"] & F_SNAPSHOT == 0) & (records["ts_recv"] != np.uint64(UNDEF_TIMESTAMP))
         for number in numbers.tolist():
             mine = slice(None) if len(numbers) == 1 else ids == number
             own = records[mine]
@@ -319,10 +337,22 @@ class _Scan:
                 self.found.instruments[number] = item
             item.records += len(own)
             item.last_ns = int(own["ts_recv"][-1])
+            self._minutes(item, own["ts_recv"][usable[mine]].astype(np.int64))
             prices = own["price"][priced[mine]]
             unit = item.price_unit_int
             if len(prices) and (unit == 0 or (prices % unit).any()):
                 item.price_unit_int = math.gcd(unit, int(np.gcd.reduce(prices)))
+
+    def _minutes(self, item: InstrumentFigures, live: Ints) -> None:
+        if not len(live):
+            return
+        item.live_first_ns = item.live_first_ns or int(live[0])
+        item.live_last_ns = max(item.live_last_ns, int(live.max()))
+        for minute, count in zip(
+            *(part.tolist() for part in np.unique(live // MINUTE_NS, return_counts=True)), strict=True
+        ):
+            if minute in item.minutes or len(item.minutes) < MOST_MINUTES:
+                item.minutes[minute] = item.minutes.get(minute, 0) + count
 
     def finish(self, reader: RecordReader) -> None:
         found = self.found

@@ -1,0 +1,36 @@
+"""``vp new-pipeline``: pipeline, serving spec and a small experiment from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpcore.cli.common import RootOption, open_workspace, progress, say
+
+
+def new_pipeline(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .dbn or .dbn.zst file.", show_default=False)],
+    symbol: Annotated[str | None, typer.Option(help="A symbol of the file. [default: the busiest]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the specs. [default: symbol, date and time]")] = None,
+    signal: Annotated[str | None, typer.Option(help="Signal to try. [default: the first that fits]")] = None,
+    minutes: Annotated[int, typer.Option(min=1, max=1439, help="Longest window: the busiest minutes in a row.")] = 60,
+    root: RootOption = None,
+) -> None:
+    """Write a pipeline, a serving spec and a small experiment for a file, from its symbols, span and time zone.
+
+    The window is the busiest hour of the file. Existing specs are left unchanged.
+    """
+    from vpcore.config.new_specs import new_experiment
+    from vpcore.source.inspect import inspect_file
+    from vpcore.source.protocol import utc
+
+    store = open_workspace(root).specs
+    with progress(f"Reading {file.name}") as update:
+        found = inspect_file(file, lambda done, total: update(done, total=total))
+    written, window = new_experiment(store, found, symbol=symbol, name=name, signal=signal, minutes=minutes)
+    for path in written:
+        print(path)
+    say(f"Window: {utc(window.start_ns)} to {utc(window.end_ns)} UTC, {window.records:,} records.")
+    say(f"Next: vp run {written[-1].stem}")
