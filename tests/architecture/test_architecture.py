@@ -133,7 +133,7 @@ def test_the_public_api_is_pinned() -> None:
         "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
         "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "confirm", "evaluate", "generate", "hookimpl", "leaderboard",
-        "promote", "run", "score", "score_dataset", "trades",
+        "performance", "promote", "run", "score", "score_dataset", "trades",
     ]  # fmt: skip
 
 

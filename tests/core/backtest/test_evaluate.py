@@ -57,13 +57,15 @@ def test_trades_equal_the_oracles_and_sum_to_the_figures(
         assert row["entry_bin"] - row["bin"] == latency
         assert row["bins_held"] == row["exit_bin"] - row["entry_bin"]
         assert row["net_pnl_ticks"] == trade["net"] - fee
+        assert row["pnl_ticks"] == trade["net"]
         assert row["mid_pnl_ticks"] == trade["gross"]
         # The prices themselves pay what the trade says.
         assert side * (row["exit_price"] - row["entry_price"]) / 0.25 == pytest.approx(trade["net"], abs=1e-9)
         assert row["reason"] == {1: "take-profit", -1: "stop", 0: "timeout"}[trade["outcome"]]
     # Sums of quarters are exact in any order.
     if rows:
-        assert (found.trades["net_pnl_ticks"] + fee).sum() / len(rows) - fee == found.figures.net_pnl_ticks
+        assert found.trades["pnl_ticks"].sum() / len(rows) - fee == found.figures.net_pnl_ticks
+        assert found.trades["overlap"].max() + 1 == found.figures.max_concurrent  # type: ignore[operator]
         assert found.trades["mid_pnl_ticks"].sum() / len(rows) == found.figures.mean_pnl_ticks
         assert (found.trades["reason"] == "stop").sum() / len(rows) == found.figures.sl_rate
     session = Session(data)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from vpcore._lazy import exports
 
 if TYPE_CHECKING:
-    from vpcore.api import check as check, generate as generate, run as run, score as score, trades as trades
+    from vpcore.api import (
+        check as check,
+        generate as generate,
+        performance as performance,
+        run as run,
+        score as score,
+        trades as trades,
+    )
     from vpcore.backtest.evaluate import Evaluation as Evaluation, evaluate as evaluate
     from vpcore.dataset import Dataset as Dataset
     from vpcore.engine import Engine as Engine, EngineParams as EngineParams, Frame as Frame, FrameBlock as FrameBlock

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from vpcore.experiment.leaderboard import RankedRow
+from vpcore.experiment.leaderboard import RankedRow, row_of
 from vpcore.experiment.run import Experiment, run_experiment
+from vpcore.experiment.tables import session_of
 from vpcore.experiment.trades import Leader
 from vpcore.generation.generate import generate_dataset
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
@@ -84,15 +85,15 @@ def trades(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:
     workspace : Workspace
         Holds the row, its dataset and its signal.
     row : str or RankedRow
-        Short name of a row, its beginning, or a row of a leaderboard. A combination over sessions has the trades of all
-        its sessions.
+        Short name of a row, its beginning, or a row of a leaderboard. A row of an experiment on several sessions has
+        the trades of its combination on all sessions.
 
     Returns
     -------
     DataFrame
-        ``dataset_id`` and the columns of `vpcore.Evaluation.trades`: times, side, value, prices, reason,
-        bins held, PnL.
-        Number and mean PnL of the trades equal the figures of the row.
+        ``dataset_id``, ``session``, the columns of `vpcore.Evaluation.trades` (times, side, value, prices, reason,
+        bins held, PnL), and ``fee_ticks``. Number of trades, sum of ``pnl_ticks``, rates and largest ``overlap`` equal
+        the figures of the row exactly: ``pnl_ticks.sum() / n - fee_ticks`` is ``net_pnl_ticks``.
 
     Raises
     ------
@@ -101,12 +102,46 @@ def trades(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:
     SignalError, DatasetError
         If the code of the row has changed, or its dataset is gone.
     """
-    names = [row] if isinstance(row, str) else list(row.figures.get("session_rows") or [row.row])
-    frames = []
-    for name in names:
-        leader = Leader(workspace, workspace.results.find_row(name))
-        frames.append(leader.trades().select(pl.lit(leader.dataset.dataset_id).alias("dataset_id"), pl.all()))
-    return pl.concat(frames, how="diagonal_relaxed")
+    return pl.concat([trades_of(leader) for leader in leaders_of(workspace, row)], how="diagonal_relaxed")
+
+
+def performance(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:
+    """Return Sharpe and Sortino ratio, drawdown, exposure and profit factor of a stored row, computed from its trades.
+
+    Parameters
+    ----------
+    workspace, row
+        As of `trades`.
+
+    Returns
+    -------
+    DataFrame
+        One line per session and, of several sessions, one line for all. Columns: ``session`` and the attributes of
+        `vpcore.backtest.performance.Performance`.
+
+    Raises
+    ------
+    ResultsError, SignalError, DatasetError
+        As of `trades`.
+    """
+    from vpcore.backtest.performance import table
+
+    leaders = leaders_of(workspace, row)
+    return table([(session_of(one.dataset.dataset_id), trades_of(one), one.open_bins) for one in leaders])
+
+
+def leaders_of(workspace: Workspace, row: str | RankedRow) -> list[Leader]:
+    """Return a stored row ready for inspection; of a combination its row on every session, in order of time."""
+    ranked = row_of(workspace, row) if isinstance(row, str) else row
+    names = list(ranked.figures.get("session_rows") or [ranked.row])
+    return [Leader(workspace, workspace.results.find_row(name)) for name in names]
+
+
+def trades_of(leader: Leader) -> pl.DataFrame:
+    """Return the trades of a row on one session, as `trades` has them."""
+    name = leader.dataset.dataset_id
+    about = (pl.lit(name).alias("dataset_id"), pl.lit(session_of(name)).alias("session"))
+    return leader.trades().select(*about, pl.all(), pl.lit(leader.rules.fee_ticks).alias("fee_ticks"))
 
 
 def score(dataset: Dataset, scoring: ScoringConfig | Mapping[str, Any] | None = None) -> Dataset:

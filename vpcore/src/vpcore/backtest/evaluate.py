@@ -81,8 +81,10 @@ class Evaluation:
         - ``bin``, ``time``: `bin_seq` and end of the decision's bin. ``side``: +1 long, -1 short. ``value``: at `bin`.
         - ``entry_bin``, ``entry_time``, ``entry_price``, ``exit_bin``, ``exit_time``, ``exit_price``: times are ends of
           bins, prices are points.
-        - ``reason``: take-profit, stop or timeout. ``bins_held``: from entry to exit.
-        - ``mid_pnl_ticks``: mid to mid, before costs. ``net_pnl_ticks``: after spread and fee.
+        - ``reason``: take-profit, stop or timeout. ``bins_held``: from entry to exit. ``overlap``: number of other
+          trades that are open at the entry; the largest plus 1 is ``max_concurrent``.
+        - ``mid_pnl_ticks``: mid to mid, before costs. ``pnl_ticks``: after the spread, before the fee; a whole number
+          of half-ticks. ``net_pnl_ticks``: after spread and fee.
         - ``net_pnl_currency``: of one contract, in the instrument's currency; only if the dataset knows the multiplier.
     """
 
@@ -212,7 +214,9 @@ def _trades(
         "exit_price": (paid + sides * net) * point,
         "reason": pl.Series([REASONS[code] for code in table.outcome[row, entry].tolist()], dtype=pl.String),
         "bins_held": left - entry,
+        "overlap": _open_at_entry(entry, table.resolved_at[row, entry], market.n_bins),
         "mid_pnl_ticks": table.gross[row, entry] / HALF_TICKS_PER_TICK,
+        "pnl_ticks": net / HALF_TICKS_PER_TICK,
         "net_pnl_ticks": pnl,
     }
     worth = tick_value(dataset)
@@ -220,3 +224,12 @@ def _trades(
         columns["net_pnl_currency"] = pnl * worth
     times = pl.col("time", "entry_time", "exit_time").cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
     return pl.DataFrame(columns).with_columns(times)
+
+
+def _open_at_entry(
+    entry: npt.NDArray[np.int64], resolved_at: npt.NDArray[np.int32], n_bins: int
+) -> npt.NDArray[np.int64]:
+    """Return the number of earlier trades that are open when each trade enters, in order of entry."""
+    # As in `kernels.barrier.tally`: a trade of the last bin is open for an instant, so every end is after its entry.
+    ends = np.sort(np.maximum(np.minimum(resolved_at, n_bins - 1), entry + 1))
+    return np.arange(len(entry), dtype=np.int64) - np.searchsorted(ends, entry, side="right")

@@ -246,6 +246,44 @@ def is_experiment(workspace: Workspace, target: str) -> bool:
     return by_path or target in workspace.specs.names("experiment")
 
 
+def row_of(workspace: Workspace, name: str, *, per_session: bool = False) -> RankedRow:
+    """Return a stored row by its short name or an unambiguous beginning of it, ranked by its own experiment.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where the row is stored.
+    name : str
+        Short name, as `vp compare` prints it.
+    per_session : bool
+        The row itself. By default, a row of an experiment on several sessions stands for its combination.
+
+    Raises
+    ------
+    ResultsError
+        If no row or several rows match.
+    """
+    stored = workspace.results.find_row(name)
+    spec = None if per_session else _spec(workspace, stored["experiment_name"])
+    if spec is not None and (spec.dates or spec.pipelines):
+        of = leaderboard(workspace, spec.name)
+        named = pl.col("session_rows").list.contains(stored["row"]) if of.pooled else pl.col("row") == stored["row"]
+        if (found := of.frame.filter(named)).height:
+            return of.ranked_row(found.row(0, named=True))
+    of = _of_run(workspace, stored["run_id"])
+    return of.ranked_row(of.frame.row(by_predicate=pl.col("row") == stored["row"], named=True))
+
+
+def experiment_of(workspace: Workspace, target: Experiment, row: str | None) -> tuple[Experiment, str | None]:
+    """Return an experiment and a row of it, where the short name of a row may stand in the place of the experiment."""
+    if row is not None or not isinstance(target, str) or is_experiment(workspace, target):
+        return target, row
+    with suppress(ResultsError):
+        stored = workspace.results.find_row(target)
+        return stored["experiment_name"], stored["row"]
+    return target, row
+
+
 def installed_code(workspace: Workspace) -> InstalledCode:
     """Return the digests of the core and of the installed signals, read as files without import."""
     components = workspace.plugins.components("signal")

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.entries import Detections
 from vpcore.backtest.evaluate import Evaluation, evaluate_trial
 from vpcore.backtest.metrics import NO_DRAWS, Draws, Signals, trial_figures
+from vpcore.backtest.performance import OpenBins
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.dataset import Dataset
@@ -93,6 +95,13 @@ class Leader:
         """Return the accepted signals of the row."""
         market, trial = self.session.market, self.trial
         return Signals(market, self.values, self.rules, self.mode).of(trial.threshold, trial.cooldown_bins)
+
+    @property
+    def open_bins(self) -> OpenBins:
+        """The open bins after the warm-up."""
+        market = self.session.market
+        inside = np.arange(market.n_bins) >= self.rules.warmup_bins
+        return OpenBins(int(market.bin_seq[0]), market.opened(self.rules) & inside)
 
     def evaluate(self, draws: Draws = NO_DRAWS) -> Evaluation:
         """Return the trades and figures of the row, computed anew; with `draws` of the row, all figures are equal."""
