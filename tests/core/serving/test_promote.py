@@ -16,6 +16,15 @@ from vpcore.serving.promote import promote
 from vpcore.serving.spec import Difference, diff, published
 
 
+def test_the_name_of_a_row_is_enough(world):
+    run = world.run(signal="scored")
+    world.store(run)
+    row = world.workspace.results.query_runs(run_id=[run.run_id])["row"][-1]
+    alone = promote(world.workspace, row[:7], alias="a")
+    assert alone.spec.evidence.row == row
+    assert promote(world.workspace, "sweep", row=row, alias="a").publication.serving_id == alone.publication.serving_id
+
+
 def test_the_best_row_is_published(world):
     run = world.run(gain=2.0)
     world.store(run)

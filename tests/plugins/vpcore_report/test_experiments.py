@@ -36,6 +36,23 @@ def test_the_report_leads_with_the_choice(
 
 
 @pytest.mark.slow
+def test_the_report_of_a_row_is_that_of_its_experiment(proven: Workspace, call: Call, tmp_path: Path) -> None:
+    run_experiment(proven, "sweep")
+    rows = json.loads(call("compare", "sweep", "--json")[0])["rows"]
+    out = tmp_path / "r.html"
+    call("report", rows[2]["row"], "--out", str(out))
+    text = out.read_text()
+    assert f"Row {rows[2]['row']}, {rows[2]['signal']} at threshold" in text
+    assert ">Experiment</td>" in text
+    assert f"{rows[2]['row']} of run {rows[2]['run_id']}" in text
+    assert call("audit", rows[2]["row"], "--json")[0].count(f'"row": "{rows[2]["row"]}"') == 1
+    call("report", rows[0]["row"], "--out", str(out))
+    best = out.read_text()
+    call("report", "sweep", "--out", str(out))
+    assert out.read_text() == best
+
+
+@pytest.mark.slow
 def test_the_report_of_several_sessions(proven: Workspace, edit: Edit, call: Call, tmp_path: Path) -> None:
     edit(THREE, name="three")
     names = harness_config(proven, "three").dataset_ids

@@ -13,7 +13,7 @@ import polars as pl
 from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
 from vpcore.experiment.grouping import plain
-from vpcore.experiment.leaderboard import Leaderboard, is_experiment, leaderboard
+from vpcore.experiment.leaderboard import Leaderboard, experiment_of, is_experiment, leaderboard, row_of
 from vpcore.experiment.run import harness_config, runs_of
 from vpcore.experiment.tables import SEARCHED
 from vpcore.inference.blocks import datasets_of
@@ -52,6 +52,8 @@ class Facts:
         Of the leader's dataset.
     meta : dict
         Row of `runs_meta` of the leader.
+    leader : dict
+        The row of the page: the best one, or the one that the reader asked for.
     until : datetime
         When the last of the ranked rows was computed. Equal results make equal reports, byte for byte.
     splits : OutOfSample or None
@@ -69,12 +71,8 @@ class Facts:
     manifest: dict[str, Any]
     meta: dict[str, Any]
     until: datetime
+    leader: dict[str, Any]
     splits: OutOfSample | None = None
-
-    @property
-    def leader(self) -> dict[str, Any]:
-        """The best row."""
-        return self.rows.row(0, named=True)
 
 
 def _computed(workspace: Workspace, rows: pl.DataFrame) -> datetime:
@@ -85,7 +83,9 @@ def _computed(workspace: Workspace, rows: pl.DataFrame) -> datetime:
 
 
 def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
-    """Return the facts of an experiment (name or path) or of a run (its id or a prefix).
+    """Return the facts of an experiment (name or path), of a run (its id or a prefix), or of a row (its short name).
+
+    The facts of a row are those of its experiment, where its spec still makes the row, else of its run.
 
     Raises
     ------
@@ -94,6 +94,9 @@ def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
     ConfigError
         If the experiment's specs are wrong.
     """
+    name, row = experiment_of(workspace, target, None)
+    if row is not None and isinstance(name, str):
+        return _of_row(workspace, name, row)
     if isinstance(target, str) and not is_experiment(workspace, target):
         meta = workspace.results.find_run(target)
         question = {"Run": meta["run_id"], "Of experiment": meta["experiment_name"], "Signal": meta["signal_name"]}
@@ -103,6 +106,18 @@ def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
     if board.frame.is_empty():
         raise ResultsError(f"Nothing of experiment '{config.name}' is stored. Run: vp run {config.name}")
     return _facts(workspace, board, _of_experiment(workspace, config, board))
+
+
+def _of_row(workspace: Workspace, experiment: str, row: str) -> Facts:
+    ranked = row_of(workspace, row)
+    if experiment in workspace.specs.names("experiment"):
+        config = harness_config(workspace, experiment)
+        board = leaderboard(workspace, config)
+        if row in board.frame["row"].to_list():
+            return _facts(workspace, board, _of_experiment(workspace, config, board), ranked.row)
+    meta = workspace.results.find_run(ranked.run_id)
+    question = {"Run": meta["run_id"], "Of experiment": experiment, "Signal": meta["signal_name"]}
+    return _facts(workspace, leaderboard(workspace, meta["run_id"]), question | _settings_lines(meta), ranked.row)
 
 
 def _of_experiment(workspace: Workspace, config: ExperimentConfig, board: Leaderboard) -> dict[str, str]:
@@ -146,9 +161,11 @@ def _settings_lines(meta: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str]) -> Facts:
+def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str], row: str | None = None) -> Facts:
     rows = board.rows().filter(pl.col(board.select).is_not_null())
     best = board.best
+    if row is not None and best is not None:
+        best = board.ranked_row(board.frame.row(by_predicate=pl.col("row") == row, named=True))
     if best is None:
         why = too_few(board.frame, board.min_signals)
         raise NothingToReport(f"There is nothing to report of '{board.title}'. {why}")
@@ -164,6 +181,7 @@ def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str]) -
         manifest=workspace.datasets.open(datasets_of(best.dataset_id)[-1]).manifest,
         meta=workspace.results.find_run(best.run_id),
         until=_computed(workspace, rows),
+        leader=best.figures,
         splits=board.splits,
     )
 

@@ -86,7 +86,7 @@ def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path
     workspace : Workspace
         Where everything is; nothing in it is changed.
     target : str or ExperimentConfig
-        Name or path of an experiment, or the beginning of a run's id.
+        Name or path of an experiment, or the beginning of the id of a run or a row.
     out : Path, optional
         The file; by default ``report-<name>.html`` in the current directory.
 
@@ -135,7 +135,8 @@ def make_page(workspace: Workspace, facts: Facts) -> Page:
 def _summary(page: Page, facts: Facts) -> None:
     row, about = facts.leader, facts.evidence
     page.section("Summary")
-    page.verdict(f"The best row, {row['signal_name']} at threshold {row['threshold']:g}, {facts.verdict}.")
+    first = "The best row" if row["row"] == facts.rows["row"][0] else "Row " + row["row"]
+    page.verdict(f"{first}, {row['signal_name']} at threshold {row['threshold']:g}, {facts.verdict}.")
     page.tiles(
         [
             ("net PnL per trade, ticks", f"{row['net_pnl_ticks']:+.2f}"),
@@ -194,8 +195,9 @@ def _ranking(page: Page, facts: Facts) -> None:
     page.figure(render(partial(charts.intervals, data=data), size), caption, size)
     columns = people_columns(facts.select, pooled="sessions" in facts.rows.columns, split=facts.splits is not None)
     shown = for_people(ranked(facts.rows.head(SHOWN_ROWS), facts.rows), facts.select)
+    lead = next((i for i, row in enumerate(rows) if row["row"] == facts.leader["row"]), None)
     for part in table_parts(columns):
-        page.table(part, [[row.get(name) for name in part] for row in shown], lead=0)
+        page.table(part, [[row.get(name) for name in part] for row in shown], lead=lead)
     page.text(LEGEND, note=True)
 
 

@@ -10,7 +10,9 @@ from vpcore.cli.common import JsonOption, RootOption, emit_json, emit_table, fai
 
 
 def audit(
-    target: Annotated[str, typer.Argument(metavar="EXPERIMENT|RUN", help="An experiment, or a stored run by its id.")],
+    target: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT|RUN|ROW", help="An experiment, or a stored run or row by its id.")
+    ],
     row: Annotated[str | None, typer.Option("--row", help="Another row than the best one.", show_default=False)] = None,
     root: RootOption = None,
     json: JsonOption = False,

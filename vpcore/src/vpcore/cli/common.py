@@ -55,6 +55,10 @@ _FORMAT_GIVEN = "vpcore.cli.format"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_one_format)]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
+ExperimentOrRow = Annotated[
+    str,
+    typer.Argument(metavar="EXPERIMENT|ROW", help="Name or path of an experiment, or a row as vp compare prints it."),
+]
 NestedOption = Annotated[bool, typer.Option("--nested", help="Even inside another workspace.")]
 ExperimentArgument = Annotated[str, typer.Argument(help="Name or path of an experiment.")]
 SignalOption = Annotated[str | None, typer.Option("--signal", help="Only rows of this signal.")]

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import EXIT_REFUSED, ExperimentArgument, JsonOption, RootOption, emit_json, open_workspace, say
+from vpcore.cli.common import EXIT_REFUSED, ExperimentOrRow, JsonOption, RootOption, emit_json, open_workspace, say
 
 
 def confirm(
-    experiment: ExperimentArgument,
+    experiment: ExperimentOrRow,
     row: Annotated[
         str | None, typer.Option("--row", help="Row, as vp compare prints it. [default: the best by select]")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vpcore.cli.common import (
-    ExperimentArgument,
+    ExperimentOrRow,
     JsonOption,
     RootOption,
     StrictTrackingOption,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def promote(
-    experiment: ExperimentArgument,
+    experiment: ExperimentOrRow,
     alias: Annotated[str, typer.Option("--alias", help="Name that servers ask for. Made, or moved to this version.")],
     run_id: Annotated[
         str | None,
@@ -74,7 +74,7 @@ def promote(
         )
     else:
         metric = evidence.select.metric
-        chosen = "as asked for" if row is not None else f"the best by {metric}"
+        chosen = "as asked for" if row is not None or evidence.row.startswith(experiment) else f"the best by {metric}"
         say(f"Row {evidence.row} of run {evidence.run_id}, {chosen}: {metric} {shown(evidence.figures.get(metric))}.")
         if done.tied:
             say(f"The first by key of {len(done.tied) + 1} tied rows. The others: {listed(done.tied[:10])}.")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.errors import ResultsError, did_you_mean, listed
-from vpcore.experiment.leaderboard import RankedRow, leaderboard
+from vpcore.experiment.leaderboard import RankedRow, experiment_of, leaderboard
 from vpcore.experiment.trades import Leader, Sensitivity
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import STATED, too_few
@@ -108,7 +108,7 @@ def audit(
     workspace : Workspace
         Where everything is.
     target : str
-        An experiment (name or path), whose best row is audited, or a run.
+        An experiment (name or path), whose best row is audited, a run, or the short name of a row.
     row : str, optional
         Another row, by its short name as `compare` prints it.
     on_progress : callable
@@ -121,6 +121,7 @@ def audit(
     SignalError, DatasetError
         If other signal code made the row, or the dataset is gone.
     """
+    target, row = experiment_of(workspace, target, row)
     chosen = _choose(workspace, target, row)
     leader = Leader(workspace, chosen.figures)
     subject = Subject(

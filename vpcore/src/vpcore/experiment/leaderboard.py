@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from vpcore.inference.ranking import Evidence, Family
     from vpcore.signal import InstalledCode
     from vpcore.workspace import Workspace
+
+T = TypeVar("T")
 
 METRIC = "net_pnl_ticks"
 """Figure by which rows are ranked where no experiment decides."""
@@ -274,13 +276,12 @@ def row_of(workspace: Workspace, name: str, *, per_session: bool = False) -> Ran
     return of.ranked_row(of.frame.row(by_predicate=pl.col("row") == stored["row"], named=True))
 
 
-def experiment_of(workspace: Workspace, target: Experiment, row: str | None) -> tuple[Experiment, str | None]:
+def experiment_of(workspace: Workspace, target: T, row: str | None) -> tuple[T | str, str | None]:
     """Return an experiment and a row of it, where the short name of a row may stand in the place of the experiment."""
-    if row is not None or not isinstance(target, str) or is_experiment(workspace, target):
-        return target, row
-    with suppress(ResultsError):
-        stored = workspace.results.find_row(target)
-        return stored["experiment_name"], stored["row"]
+    if row is None and isinstance(target, str) and not is_experiment(workspace, target):
+        with suppress(ResultsError):
+            stored = workspace.results.find_row(target)
+            return stored["experiment_name"], stored["row"]
     return target, row
 
 

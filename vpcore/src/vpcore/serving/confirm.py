@@ -19,7 +19,7 @@ from vpcore.dataset.dataset import open_whole
 from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError, RefusedError, ResultsError
 from vpcore.experiment.adaptive_search import with_proposals
-from vpcore.experiment.leaderboard import leaderboard
+from vpcore.experiment.leaderboard import experiment_of, leaderboard
 from vpcore.experiment.trades import Leader
 from vpcore.generation.generate import generate_dataset
 from vpcore.inference.evidence import LEVEL
@@ -103,7 +103,7 @@ def confirm(
     workspace : Workspace
         Holds specs, results and datasets.
     experiment : str, Path or ExperimentSpec
-        The experiment, with `reserve`.
+        The experiment, with `reserve`. The short name of a row stands for its experiment and `row`.
     row : str, optional
         Short name of a row, or a prefix; by default the best row by the experiment's `select`.
     run_id : str, optional
@@ -122,6 +122,8 @@ def confirm(
     SignalError, DatasetError, SourceError
         If the code of the row has changed, or a dataset is gone and cannot be made.
     """
+    if not isinstance(experiment, ExperimentSpec):
+        experiment, row = experiment_of(workspace, experiment, row)
     spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
     config = with_proposals(workspace, spec.to_harness_config())
     reserve = _declared(workspace, config)

@@ -13,7 +13,7 @@ from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset, verify_files
 from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, listed
 from vpcore.experiment.adaptive_search import with_proposals
-from vpcore.experiment.leaderboard import leaderboard
+from vpcore.experiment.leaderboard import experiment_of, leaderboard
 from vpcore.experiment.reserve import open_session
 from vpcore.experiment.tables import SEARCHED
 from vpcore.experiment.trades import Leader
@@ -89,7 +89,7 @@ def promote(
     workspace : Workspace
         Holds specs, results, datasets and the registry.
     experiment : str, Path or ExperimentSpec
-        The experiment. Its current spec must make the run.
+        The experiment. Its current spec must make the run. The short name of a row stands for its experiment and `row`.
     run_id : str, optional
         A run, or an unambiguous beginning of its id. On several sessions, any run of the combination; the run on the
         latest session is published, with the evidence of all sessions.
@@ -121,6 +121,8 @@ def promote(
     """
     if force and not why.strip():
         raise ConfigError("--force needs a reason", fix="Add --why TEXT; the audit keeps it.")
+    if not isinstance(experiment, ExperimentSpec):
+        experiment, row = experiment_of(workspace, experiment, row)
     spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
     config = with_proposals(workspace, spec.to_harness_config())
     serving = workspace.serving(spec.serving)

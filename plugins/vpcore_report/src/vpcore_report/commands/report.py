@@ -11,7 +11,9 @@ from vpcore.cli.common import RootOption, open_workspace
 
 
 def report(
-    target: Annotated[str, typer.Argument(metavar="EXPERIMENT|RUN", help="An experiment, or a stored run by its id.")],
+    target: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT|RUN|ROW", help="An experiment, or a stored run or row by its id.")
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The file. [default: report-NAME.html]")] = None,
     root: RootOption = None,
 ) -> None:
