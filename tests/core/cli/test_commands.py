@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -475,6 +476,31 @@ def test_progress_is_quiet_without_a_terminal(capsys: pytest.CaptureFixture[str]
     assert (captured.out, captured.err) == ("", "")
 
 
+def test_words_of_a_table_wrap_at_blanks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "every considerable sentence has several unbreakable words of various lengths"
+    rows = [{"name": "abcdefgh", "first": words, "second": words, "n": 1}]
+
+    def table(width: int, **options: bool) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        common.emit_table(rows, ("name", "first", "second", "n"), **options)
+        return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    wrapped = table(50)
+    assert max(map(len, wrapped)) <= 50
+    assert {word for line in wrapped for word in line.split()} == {
+        "name",
+        "first",
+        "second",
+        "n",
+        "abcdefgh",
+        "1",
+        *words.split(),
+    }
+    assert len(table(50, one_line=True)) == 2
+    assert max(map(len, table(24))) <= 24  # no room for the longest words: they break
+
+
 def test_a_narrow_terminal_goes_without_spare_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -492,5 +518,8 @@ def test_a_narrow_terminal_goes_without_spare_columns(
     out, err = table(70)
     assert ("xxx" in out, "yyy" in out, "kept" in out) == (False, True, True)
     assert err == "The terminal is too narrow for: long. They are in --csv and --json.\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert table(30)[1] == "The terminal is too narrow\nfor: long, longer. They are\nin --csv and --json.\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     out, err = table(30)
     assert ("xxx" in out, "yyy" in out, "kept" in out) == (False, False, True)

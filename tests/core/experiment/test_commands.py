@@ -43,16 +43,29 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert "40 rows of 5 runs; 0 were stored already, 40 computed" in err
     assert "trials were made on ESH4_" in err
-    assert "Columns: vp compare --legend, or docs/evaluation.md." in err
-    assert vp("compare", "sweep", "--legend") == 0
-    assert "p_random: share of random entries (the same trades shifted in time)" in capsys.readouterr().err
+    assert "Columns: --explain, --wide, --columns row,net,dsr, or docs/evaluation.md." in err
+    assert vp("compare", "sweep", "--explain") == 0
+    explained = capsys.readouterr().err
+    assert "p_random: share of random entries (the same trades shifted in time)" in explained
+    assert "luck? (p_adj is above 0.05)" in explained
+    assert vp("compare", "sweep", "--legend") == 2
+    assert "--legend is now --explain." in capsys.readouterr().err
     verdict = r"^{} [0-9a-f]{{8}}: .*(random entry|did not trade).*\.$"
     assert re.search(verdict.format("plain"), err, re.MULTILINE)
     assert re.search(verdict.format("scored"), err, re.MULTILINE)
-    header = out.splitlines()[0]
-    assert all(name in header for name in ("p_random", "net 95 %", "p_adj", "n_trials", "dsr"))
-    assert out.splitlines()[0].split()[:4] == ["row", "run", "signal", "threshold"]
+    assert out.splitlines()[0].split() == ["row", "signal", "trades", "net", "[95", "%]", "p_adj", "verdict"]
     assert len(out.splitlines()) == 11
+    assert max(map(len, out.splitlines())) < 80
+    assert vp("compare", "sweep", "--wide") == 0
+    header = capsys.readouterr().out.splitlines()[0]
+    assert all(name in header for name in ("p_random", "net 95 %", "p_adj", "n_trials", "dsr"))
+    assert header.split()[:4] == ["row", "run", "signal", "threshold"]
+    assert vp("compare", "sweep", "--columns", "row, tp, net_pnl_sd", "--limit", "2") == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["row", "tp", "net_pnl_sd"]
+    assert vp("compare", "sweep", "--columns", "row,tp", "--limit", "2", "--csv") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "row,tp_ticks"
+    assert vp("compare", "sweep", "--columns", "row,tpp") == 2
+    assert "There is no column 'tpp'. Did you mean 'tp'?" in capsys.readouterr().err
     assert vp("run", "sweep", "--dry-run") == 0
     assert "0 of 40 rows are left to compute" in capsys.readouterr().err
 

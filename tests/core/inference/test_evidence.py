@@ -18,7 +18,7 @@ from vpcore.experiment.grouping import grouped
 from vpcore.experiment.tables import people_columns, ranked, session_of
 from vpcore.inference import ranking
 from vpcore.inference.blocks import pnl_matrix
-from vpcore.inference.evidence import cautions_on_trades, overfitting, screen_failures, too_few, verdict
+from vpcore.inference.evidence import MARKS, cautions_on_trades, mark, overfitting, screen_failures, too_few, verdict
 from vpcore.inference.ranking import Evidence, Family, adjusted, by_evidence, with_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.statistics.multiple_testing import standardised, step_down
@@ -326,3 +326,26 @@ def test_the_verdict_on_a_single_trial() -> None:
 
 def test_evidence_as_json() -> None:
     assert json.loads(json.dumps(ABOUT.plain()))["n_trials"] == 2048
+
+
+def test_a_mark_is_the_verdict_in_a_word() -> None:
+    alone = Evidence("sweep", "D", 1, 1, None, None)
+    marks = {
+        "holds": GOOD,
+        "mean 0?": {**GOOD, "net_pnl_lo": -0.1},
+        "drift?": {**GOOD, "p_random": 0.2},
+        "untested": {**GOOD, "p_random": None, "p_adj": None},
+        "luck?": {**GOOD, "p_adj": 0.06},
+        "loses": {**GOOD, "net_pnl_ticks": -0.1, "p_adj": 0.9},
+        "no trade": dict.fromkeys(GOOD, None),
+    }
+    for word, row in marks.items():
+        assert mark(row) == word
+    assert set(marks) == set(MARKS)
+    assert verdict(marks["holds"], alone) == "beats random entry, survives 1 row"
+    assert "may be 0" in verdict(marks["mean 0?"], alone)
+    assert "drift" in verdict(marks["drift?"], alone)
+    assert "may be luck" in verdict(marks["untested"], alone)
+    assert "lucky draw" in verdict(marks["luck?"], alone)
+    assert "loses" in verdict(marks["loses"], alone)
+    assert "did not trade" in verdict(marks["no trade"], alone)

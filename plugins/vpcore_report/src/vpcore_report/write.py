@@ -194,7 +194,7 @@ def _ranking(page: Page, facts: Facts) -> None:
     caption = "Net PnL per trade after costs, in ticks, with its bootstrap interval."
     page.figure(render(partial(charts.intervals, data=data), size), caption, size)
     columns = people_columns(facts.select, pooled="sessions" in facts.rows.columns, split=facts.splits is not None)
-    shown = for_people(ranked(facts.rows.head(SHOWN_ROWS), facts.rows), facts.select)
+    shown = for_people(ranked(facts.rows.head(SHOWN_ROWS), facts.rows))
     lead = next((i for i, row in enumerate(rows) if row["row"] == facts.leader["row"]), None)
     for part in table_parts(columns):
         page.table(part, [[row.get(name) for name in part] for row in shown], lead=lead)

@@ -26,8 +26,12 @@ from vpcore.errors import PluginError, StorageError, VpError, did_you_mean
 from vpcore.plugins import builtin
 from vpcore.plugins.manager import Plugins
 
-OLDER_OPTIONS = {"--lake-root": "--root, which names the workspace", "--signal-params-json": "--params-json"}
-"""Options of the older harness, and their names today."""
+OLDER_OPTIONS = {
+    "--lake-root": "--root, which names the workspace",
+    "--signal-params-json": "--params-json",
+    "--legend": "--explain",
+}
+"""Options of earlier releases, and their names today."""
 
 
 def _version(value: bool) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv as csv_module
+import functools
 import json as json_module
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -115,7 +117,10 @@ def refuse_nested(folder: Path) -> None:
 
 
 def say(message: str) -> None:
-    """Print a line for a person on stderr. Stdout holds only data."""
+    """Print a message for a person on stderr; a terminal wraps it at blanks. Stdout holds only data."""
+    if sys.stderr.isatty() and len(message) >= (width := shutil.get_terminal_size().columns):
+        fill = functools.partial(textwrap.fill, width=width - 1, break_long_words=False, break_on_hyphens=False)
+        message = "\n".join(map(fill, message.splitlines()))
     print(message, file=sys.stderr, flush=True)
 
 
@@ -189,6 +194,7 @@ def emit_table(
     title: str = "",
     empty: str = "",
     spare: Sequence[str] = (),
+    one_line: bool = False,
 ) -> None:
     """Print rows on stdout: a table for a person, aligned text in a pipe, JSON or CSV on request.
 
@@ -206,6 +212,9 @@ def emit_table(
         Message on stderr for an empty table.
     spare : sequence of str
         Columns that a narrow terminal drops, in this order. A line below names the dropped columns.
+    one_line : bool
+        Every row is one line: a terminal that is too narrow shortens cells with an ellipsis. Otherwise long cells wrap
+        at blanks.
     """
     if json:
         emit_json(list(rows))
@@ -225,7 +234,11 @@ def emit_table(
     if sys.stdout.isatty():
         kept = _that_fit(columns, widths, spare)
         _rich_table(
-            [[line[i] for i in kept] for line in cells], [columns[i] for i in kept], [right[i] for i in kept], title
+            [[line[i] for i in kept] for line in cells],
+            [columns[i] for i in kept],
+            [right[i] for i in kept],
+            title,
+            one_line,
         )
         out = [name for i, name in enumerate(columns) if i not in kept]
         if out:
@@ -276,20 +289,41 @@ def _that_fit(columns: Sequence[str], widths: Sequence[int], spare: Sequence[str
     kept = list(range(len(columns)))
     room = shutil.get_terminal_size().columns - 1
     for name in spare:
-        if sum(min(widths[i], WIDEST) + 3 for i in kept) <= room:
+        if sum(min(widths[i], WIDEST) + 2 for i in kept) <= room:
             break
         kept = [i for i in kept if columns[i] != name]
     return kept
 
 
-def _rich_table(cells: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[bool], title: str) -> None:
+def _word_widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    """Return the least width of every column that keeps words whole. In a narrow terminal the longest words break."""
+    longest = [
+        max((len(word) for text in cells for word in text.split()), default=1) for cells in zip(*lines, strict=True)
+    ]
+    room = shutil.get_terminal_size().columns - 2 * (len(longest) - 1)
+    most = next((most for most in range(WIDEST, 1, -1) if sum(min(width, most) for width in longest) <= room), 1)
+    return [min(width, most) for width in longest]
+
+
+def _rich_table(
+    cells: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[bool], title: str, one_line: bool
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for name, to_right in zip(columns, right, strict=True):
-        table.add_column(name, justify="right" if to_right else "left", overflow="fold")
+    table = Table(
+        title=title or None, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )
+    least = [None] * len(columns) if one_line else _word_widths([list(columns), *cells])
+    for i, (name, to_right) in enumerate(zip(columns, right, strict=True)):
+        table.add_column(
+            name,
+            justify="right" if to_right else "left",
+            overflow="ellipsis" if one_line else "fold",
+            no_wrap=one_line,
+            min_width=least[i],
+        )
     for line in cells:
         table.add_row(*(Text(text) for text in line))  # Text: a bracket in a message is not markup
     Console().print(table)

@@ -61,7 +61,12 @@ def compare(
         bool, typer.Option("--per-session", help="Rows per session, for an experiment on several sessions.")
     ] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Rows of other code than the installed code.")] = False,
-    legend: Annotated[bool, typer.Option("--legend", help="Explain every column.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="All columns, however wide the terminal is.")] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B,...", help="These columns, by heading or by name in the store."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Explain every column.")] = False,
     root: RootOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
@@ -73,7 +78,8 @@ def compare(
     by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
     if pivot is not None:
         pivot = (HEADINGS.get(pivot[0], pivot[0]), HEADINGS.get(pivot[1], pivot[1]))
-    view = View(sort, min_signals, signal, None, limit, by, pivot, marginal, pareto)
+    chosen = tuple(name.strip() for name in columns.split(",")) if columns is not None else None
+    view = View(sort, min_signals, signal, None, limit, by, pivot, marginal, pareto, wide, chosen)
     workspace = open_workspace(root)
     if signal is not None:
         workspace.results.require_signal(signal)
@@ -92,14 +98,15 @@ def compare(
         nothing = f"No stored row matches. Make rows with: vp run {named}"
         if n_old := leaderboard(workspace, config, stale=True).frame.height:
             nothing = f"{n_old} rows of other code are stored: see --stale. Compute them anew with: vp run {named}"
-    show(board, view, json=json, csv=csv, legend=legend, nothing=nothing)
+    show(board, view, json=json, csv=csv, explain=explain, nothing=nothing)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """Selection and order of the printed rows; None leaves the choice to the leaderboard.
 
-    At most one of `by`, `pivot`, `marginals` and `pareto` replaces the first rows of the ranking.
+    `columns` are the columns of the table; `wide` shows all. At most one of `by`, `pivot`, `marginals` and `pareto`
+    replaces the first rows of the ranking.
 
     Raises
     ------
@@ -116,6 +123,8 @@ class View:
     pivot: tuple[str, str] | None = None
     marginals: bool = False
     pareto: bool = False
+    wide: bool = False
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         given = {"--by": self.by, "--pivot": self.pivot, "--marginals": self.marginals, "--pareto": self.pareto}
@@ -130,11 +139,20 @@ def show(
     *,
     json: bool = False,
     csv: bool = False,
-    legend: bool = False,
+    explain: bool = False,
     nothing: str = "There are no rows.",
 ) -> None:
     """Print ranked rows, cautions, and the verdicts on the leaders."""
-    from vpcore.experiment.tables import EXPORTED, LEGEND, SPARE, for_people, people_columns, ranked
+    from vpcore.experiment.tables import (
+        EXPORTED,
+        HEADINGS,
+        LEGEND,
+        chosen_columns,
+        for_people,
+        people_columns,
+        ranked,
+        short_columns,
+    )
     from vpcore.inference.evidence import too_few
     from vpcore.inference.out_of_sample import split_summary
 
@@ -159,11 +177,16 @@ def show(
     none = every.is_empty() and not board.n_incomplete
     empty = nothing if none else too_few(every, least)
     if csv:
-        emit_table(rows, EXPORTED, csv=True, empty=empty)
+        names = EXPORTED if view.columns is None else chosen_columns(view.columns, rows)
+        emit_table(rows, [HEADINGS.get(name, name) for name in names], csv=True, empty=empty)
         return
     several = not board.pooled and found["dataset_id"].n_unique() > 1
-    columns = people_columns(sort, pooled=board.pooled, split=board.splits is not None, sessions=several)
-    emit_table(for_people(rows, sort), columns, title=f"By {sort}", empty=empty, spare=SPARE)
+    if view.columns is not None:
+        columns = chosen_columns(view.columns, rows)
+    else:
+        make = people_columns if view.wide else short_columns
+        columns = make(sort, pooled=board.pooled, split=board.splits is not None, sessions=several)
+    emit_table(for_people(rows), columns, title=f"By {sort}", empty=empty, one_line=not view.wide)
     if board.n_incomplete:
         say(
             f"{board.n_incomplete} combinations are not ranked: a session is missing or failed. See them with "
@@ -178,7 +201,7 @@ def show(
         say(f"{leader.signal} {leader.row}: {leader.verdict}.")
     if board.splits is not None:
         say(split_summary(board.splits))
-    say(LEGEND if legend else "Columns: vp compare --legend, or docs/evaluation.md.")
+    say(LEGEND if explain else "Columns: --explain, --wide, --columns row,net,dsr, or docs/evaluation.md.")
 
 
 def _emit_json(

@@ -35,7 +35,7 @@ def show(
     csv: CsvOption = False,
 ) -> None:
     """Show a run: its settings, every row, the best first, and the accuracy of a learning signal."""
-    from vpcore.experiment.tables import EXPORTED, SPARE, for_people, people_columns, ranked, with_rates
+    from vpcore.experiment.tables import EXPORTED, for_people, ranked, short_columns, with_rates
     from vpcore.results import VECTORS
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
 
@@ -64,8 +64,8 @@ def show(
             say(f"{name.removesuffix('_json'):20} {value}")
     if about["traceback"]:
         say(about["traceback"])
-    columns = people_columns("net_pnl_ticks", alone=True)
-    emit_table(for_people(rows, "net_pnl_ticks"), columns, title=meta["run_id"], spare=SPARE)
+    columns = short_columns("net_pnl_ticks", alone=True)
+    emit_table(for_people(rows), columns, title=meta["run_id"], one_line=True)
     if looks:
         print()
         title = "Predictions against outcomes (95 % interval; all figures: --json)"

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from vpcore.errors import ResultsError, did_you_mean, listed
+from vpcore.inference.evidence import MARKS, mark
 from vpcore.results import TRADES, VECTORS
 from vpcore.statistics.intervals import wilson
 
@@ -19,6 +21,9 @@ TABLE = (
     "varied",
 )  # fmt: skip
 """Columns for people; JSON and CSV have the names of the store."""
+
+SHORT = ("row", "signal", "trades", "net [95 %]", "p_adj", "verdict")
+"""Columns that fit 80 characters."""
 
 HEADINGS = {
     "run": "run_id", "cooldown": "cooldown_bins", "tp": "tp_ticks", "sl": "sl_ticks", "net": "net_pnl_ticks",
@@ -40,12 +45,6 @@ EXPORTED = (
 )  # fmt: skip
 """Columns of a CSV."""
 
-SPARE = (
-    "driftless", "timeouts", "mean", "resolved 95 %", "n_trials", "dsr", "n_eff", "breakeven", "resolved", "net 95 %",
-    "run",
-)  # fmt: skip
-"""Columns that a narrow terminal goes without, in this order."""
-
 _SETTINGS = {"signal": "signal_params_json", "scoring": "scoring_json", "eval": "eval_json"}
 """Columns that hold the settings of a run, by what they set."""
 
@@ -65,7 +64,8 @@ LEGEND = (
     "q_random: expected share of rows no better than random among the rows with this p_random or a lower one. "
     "dsr: probability that the row is better than the best of n_trials lucky rows. "
     "resolved: take-profit rate of the trades that reached a barrier, to compare with breakeven and driftless. Its "
-    "interval treats trades as independent; n_eff is the number of independent trades that they are worth."
+    "interval treats trades as independent; n_eff is the number of independent trades that they are worth. "
+    "verdict: the first of these that applies: " + ", ".join(f"{name} ({why})" for name, why in MARKS.items()) + "."
 )
 """Meaning of the columns."""
 
@@ -96,8 +96,44 @@ def people_columns(
     return columns if sort in _IN_TABLE else (*columns[:-1], sort, columns[-1])
 
 
-def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Return rows of `ranked` under short names, rounded, the interval in one cell."""
+def short_columns(
+    sort: str, *, alone: bool = False, pooled: bool = False, split: bool = False, sessions: bool = False
+) -> tuple[str, ...]:
+    """Return the columns of a table of 80 characters; parameters as in `people_columns`."""
+    if alone:
+        columns: tuple[str, ...] = ("row", "threshold", "cooldown", "tp", "sl", "trades", "net [95 %]", "p_random")
+    else:
+        columns = SHORT
+    if split:
+        at = columns.index("net [95 %]")
+        columns = (*columns[:at], "net", "net in", "net out", *columns[at + 1 :])
+    if pooled:
+        columns = (*columns[:-2], "paid", *columns[-2:])
+    if sessions:
+        columns = (*columns[:2], "date", *columns[2:])
+    heading = next((name for name, column in HEADINGS.items() if column == sort), sort)
+    known = {"net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "evidence", "net_in_sample", "net_out_of_sample"}
+    return columns if sort in known or heading in columns else (*columns[:-2], heading, *columns[-2:])
+
+
+def chosen_columns(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the columns that a reader names: headings of the tables, or figures of the store.
+
+    Raises
+    ------
+    ResultsError
+        If a name is unknown.
+    """
+    known = [*dict.fromkeys((*TABLE, *SHORT, *HEADINGS, *EXPORTED))]
+    known += [name for row in rows[:1] for name in row if name not in known]
+    for name in names:
+        if name not in known:
+            raise ResultsError(f"There is no column '{name}'.{did_you_mean(name, known)} Columns: {listed(known)}.")
+    return tuple(dict.fromkeys(names))
+
+
+def for_people(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of `ranked` with short names beside those of the store, rounded, the interval in one cell."""
 
     def rounded(value: float | None, digits: int) -> float | None:
         return None if value is None else round(value, digits)
@@ -107,7 +143,7 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
 
     return [
         {
-            sort: row.get(sort),
+            **row,
             "row": row["row"],
             "run": row["run_id"][:8],
             "signal": row["signal"],
@@ -119,6 +155,9 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
             "trades": row["trades"],
             "n_eff": rounded(row["n_eff"], 1),
             "net": rounded(row["net_pnl_ticks"], 3),
+            "net [95 %]": _signed(row["net_pnl_ticks"], row["net_pnl_lo"], row["net_pnl_hi"]),
+            "date": session_of(row["dataset_id"]).partition(" ")[0],
+            "verdict": mark(row),
             "net 95 %": interval(row["net_pnl_lo"], row["net_pnl_hi"], " to "),
             "net in": rounded(row.get("net_in_sample"), 3),
             "net out": rounded(row.get("net_out_of_sample"), 3),
@@ -140,6 +179,12 @@ def for_people(rows: Sequence[Mapping[str, Any]], sort: str) -> list[dict[str, A
         }
         for row in rows
     ]
+
+
+def _signed(net: float | None, lo: float | None, hi: float | None) -> str | None:
+    if net is None:
+        return None
+    return f"{net:+.2f}" if lo is None or hi is None else f"{net:+.2f} [{lo:.2f}, {hi:.2f}]"
 
 
 def session_of(dataset_id: str) -> str:

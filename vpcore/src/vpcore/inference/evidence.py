@@ -70,6 +70,34 @@ def adjusted_for(evidence: Evidence) -> str:
     return f"{n:,} {unit}{'s' if n != 1 else ''}"
 
 
+def mark(row: Mapping[str, Any]) -> str:
+    """Return the verdict on a row as one or two words: the first of `MARKS` that applies."""
+    net, by_chance, p_adj, lo = (row.get(name) for name in ("net_pnl_ticks", "p_random", "p_adj", "net_pnl_lo"))
+    if net is None:
+        return "no trade"
+    if net <= 0.0:
+        return "loses"
+    if p_adj is not None and p_adj > LEVEL:
+        return "luck?"
+    if by_chance is None or p_adj is None:
+        return "untested"
+    if by_chance > LEVEL:
+        return "drift?"
+    return "mean 0?" if lo is None or lo <= 0.0 else "holds"
+
+
+MARKS = {
+    "no trade": "no signal became a trade",
+    "loses": "the net PnL is 0 or below",
+    "luck?": f"p_adj is above {LEVEL:g}",
+    "untested": "the row was not held against random entry",
+    "drift?": f"p_random is above {LEVEL:g}",
+    "mean 0?": "the interval of the net PnL reaches 0",
+    "holds": "none of these",
+}
+"""Marks of `mark` with their meaning, in the order in which they apply."""
+
+
 def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
     """Return the probability of backtest overfitting as a sentence; empty if undefined.
 
