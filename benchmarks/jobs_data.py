@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
-from data import BENCH, START_NS, TICK_INT, market, records, workspace
+from data import BENCH, ROOT, START_NS, TICK_INT, market, records, workspace
 from harness import Comparison, Way
 from plain_engine import PlainEngine
 
@@ -21,6 +23,10 @@ from vpcore.generation.generate import generate
 from vpcore.source.dbn.header import read_header
 from vpcore.source.dbn.records import RecordReader
 from vpcore.storage import LocalStorage
+
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+import adversarial
 
 INSTRUMENT = 90_001
 FEW_COLUMNS = ("v_add", "v_pull", "v_fill", "pressure", "vacuum")
@@ -149,7 +155,38 @@ def engine(small: bool) -> list[Comparison]:
             target=("databento's records, plain Python", 70),
             target_rate=3e6,
         ),
+        adversarial_tapes(200 if small else 10_000),
     ]
+
+
+def adversarial_tapes(n: int) -> Comparison:
+    """Find the slowest of `n` tapes of 2,000 hostile records; its rate beside that of a hundred others."""
+
+    def run(seeds: list[int]) -> int:
+        bins = 0
+        for seed in seeds:
+            made = Engine(EngineParams(), tick_int=adversarial.TICK_INT, start_ns=adversarial.START_NS)
+            bins += sum(len(block) for block in made.blocks(tapes[seed], adversarial.INSTRUMENT))
+        return bins
+
+    slowest, most = 0, 0.0
+    tapes: dict[int, Any] = {}
+    for seed in range(n):
+        tapes[seed] = adversarial.tape(seed, 2_000)
+        began = time.process_time()
+        run([seed])
+        spent = time.process_time() - began
+        if seed and spent > most:  # the first one compiles
+            slowest, most = seed, spent
+        if seed >= 100:
+            del tapes[seed]
+    tapes[slowest] = adversarial.tape(slowest, 2_000)
+    return Comparison(
+        f"engine: the slowest of {n:,} adversarial tapes",
+        "records",
+        Way("vpcore", lambda: run([slowest] * 100), 100 * len(tapes[slowest])),
+        [Way("the mean tape", lambda: run(list(range(100))), sum(len(tapes[seed]) for seed in range(100)))],
+    )
 
 
 def check_plain_engine(tuples: list[Any], rows: np.ndarray[Any, Any]) -> None:

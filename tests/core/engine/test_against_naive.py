@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import adversarial
 import evening
 import numpy as np
 import pytest
@@ -46,6 +47,14 @@ def test_every_number_of_every_bin(seed: int, oddities: bool, snapshot: bool, bu
     )
     naive = NaiveEngine(PARAMS, TICK_INT, START_NS, END_NS, build)
     _require_same(engine, naive, records)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32))
+def test_every_number_of_every_bin_of_an_adversarial_tape(seed: int) -> None:
+    naive = NaiveEngine(PARAMS, TICK_INT, START_NS, END_NS, True)
+    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS, cold_book="build")
+    _require_same(engine, naive, adversarial.tape(seed, 120, 40_000_000))
 
 
 def _require_same(engine: Engine, naive: NaiveEngine, records: np.ndarray) -> FrameBlock:

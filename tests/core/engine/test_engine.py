@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+import adversarial
 import numpy as np
 import pytest
 from markets import INSTRUMENT, START_NS, TICK_INT, Tape
@@ -385,3 +389,48 @@ def test_records_that_may_not_be_written_to_or_are_not_aligned_are_read_all_the_
     eng = engine()
     eng.feed(odd, INSTRUMENT)
     assert eng.touch() == (100, 101)
+
+
+def test_records_after_the_window_are_never_refused_however_they_are_cut() -> None:
+    tape = Tape()
+    for i in range(40):
+        tape.add(ADD, i + 1, 19_000 - i % 5, 1, BID, F_LAST, ts=START_NS + i * 50_000_000)
+    records = tape.records()
+    records["flags"][35] |= F_TOB
+    records["publisher_id"][36] = 9
+    records["price"][37] += 1
+    for cuts in ([], [34], [36], list(range(1, 40))):
+        engine = Engine(EngineParams(), tick_int=TICK_INT, start_ns=START_NS, end_ns=START_NS + 10**9)
+        for part in np.split(records, cuts):
+            engine.feed(part, INSTRUMENT)
+        assert engine.bins_emitted == 10
+        assert engine.quality()["records"] == 20
+
+
+# -- cost: whatever the records
+
+
+def seconds_of(records: np.ndarray) -> tuple[float, Engine]:
+    """Return the processor time of the fastest of three runs, and the engine after it."""
+    spent = []
+    for _ in range(3):
+        engine = Engine(EngineParams(), tick_int=TICK_INT, start_ns=START_NS)
+        began = time.process_time()
+        engine.feed(records, INSTRUMENT)
+        spent.append(time.process_time() - began)
+    return min(spent), engine
+
+
+@pytest.mark.compiled
+def test_an_event_of_100_000_records_takes_less_than_50_ms() -> None:
+    rng = np.random.default_rng(1)
+    assert seconds_of(adversarial.one_event(100_000, rng))[0] < 0.05
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("family", adversarial.FAMILIES)
+def test_no_kind_of_record_makes_the_cost_grow_with_the_square(family: Any) -> None:
+    rng = np.random.default_rng(2)
+    seconds, engine = seconds_of(family(100_000, rng))
+    assert seconds < 0.5  # the square of them took minutes
+    assert sum(array.nbytes for array in engine._book) < 200e6

@@ -9,7 +9,18 @@ import pytest
 
 from vpcore.kernels import levels
 from vpcore.kernels.hashing import find_slot
-from vpcore.kernels.state import ASK_SIDE, BID_SIDE, NO_ASK, NO_BID, PAGE_BITS, make_book
+from vpcore.kernels.state import (
+    ASK_SIDE,
+    BEST_ASK,
+    BEST_BID,
+    BID_SIDE,
+    N_ORDERS,
+    NO_ASK,
+    NO_BID,
+    PAGE_BITS,
+    grow_levels,
+    make_book,
+)
 
 PLACES = (-5000, -64, -1, 0, 1, 63, 64, 100, 130, 9000)
 
@@ -20,21 +31,58 @@ def book() -> Any:
 
 
 def rest(book: Any, tick: int, side: int, size: int) -> None:
-    page = levels.make_page(book, tick >> PAGE_BITS)
-    assert page
-    levels.change_depth(book, levels.find_page(book, tick >> PAGE_BITS), tick, side, size)
+    assert levels.make_level(book, tick)
+    page = levels.find_page(book, tick >> PAGE_BITS)
+    levels.change_depth(book, page, levels.level_of(book, page, tick), tick, side, size)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_next_price_of_a_side_is_the_nearest_with_orders(book: Any, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_prices_are_the_nearest_with_orders(book: Any, seed: int) -> None:
+    """Depth comes and goes at scattered prices, and the book is cleared now and then."""
     rng = np.random.default_rng(seed)
-    there = {side: sorted(rng.choice(PLACES, 3, replace=False).tolist()) for side in (BID_SIDE, ASK_SIDE)}
-    for side, ticks in there.items():
-        for tick in ticks:
-            rest(book, tick, side, 2)
-    for tick in (*PLACES, *(place - 1 for place in PLACES), *(place + 1 for place in PLACES)):
-        assert levels._next_bid(book, tick) == max((t for t in there[BID_SIDE] if t <= tick), default=NO_BID)
-        assert levels._next_ask(book, tick) == min((t for t in there[ASK_SIDE] if t >= tick), default=NO_ASK)
+    depth: dict[tuple[int, int], int] = {}
+    for _ in range(400):
+        tick, side = int(rng.choice(PLACES)) + int(rng.integers(0, 3)), int(rng.integers(0, 2))
+        size = -depth.pop((tick, side)) if depth.get((tick, side)) else 2
+        rest(book, tick, side, size)
+        if size > 0:
+            depth[tick, side] = size
+        if rng.random() < 0.02:
+            levels.clear_book(book)
+            depth.clear()
+        levels.settle_best(book)
+        bids, asks = ([tick for tick, of in depth if of == side] for side in (BID_SIDE, ASK_SIDE))
+        assert book.ints[BEST_BID] == max(bids, default=NO_BID)
+        assert book.ints[BEST_ASK] == min(asks, default=NO_ASK)
+
+
+@pytest.mark.parametrize("many", [3, 40])
+def test_a_clear_drops_few_orders_of_a_large_table_and_many(many: int) -> None:
+    book = make_book(1 << 12, 64, np.array([1e9, 1e9, 1e9], np.float64))
+    rng = np.random.default_rng(many)
+    for _ in range(3):
+        for order in rng.integers(1, 2**40, many):
+            rest(book, 100, BID_SIDE, 0)
+            levels.set_snapshot_order(book, int(order), 200, 1)
+        assert book.ints[N_ORDERS] == many
+        levels.clear_book(book)
+        assert (book.rows < 0).all()
+        assert book.ints[N_ORDERS] == 0
+        assert sorted(book.free.tolist()) == list(range(len(book.free)))
+        assert int(levels.level_depth(book, 100, BID_SIDE)) == 0
+
+
+def test_pages_and_levels_grow_each_on_its_own() -> None:
+    book = make_book(1 << 8, 2, np.array([1e9, 1e9, 1e9], np.float64))
+    ticks = [*range(40), 1000, -1000, 5000, 10**9]
+    for tick in ticks:
+        while not levels.make_level(book, tick):
+            before = len(book.levels), len(book.page_numbers)
+            book = grow_levels(book)
+            assert (len(book.levels), len(book.page_numbers)) != before
+        rest(book, tick, BID_SIDE, 1 + tick % 7)
+    assert [int(levels.level_depth(book, tick, BID_SIDE)) for tick in ticks] == [1 + tick % 7 for tick in ticks]
+    assert book.ints[BEST_BID] == 10**9
 
 
 def test_depth_of_a_price_without_a_page_is_0(book: Any) -> None:
@@ -45,8 +93,8 @@ def test_depth_of_a_price_without_a_page_is_0(book: Any) -> None:
 def test_a_snapshot_may_name_an_order_twice_and_the_later_one_rests(book: Any) -> None:
     rest(book, 100, BID_SIDE, 0)
     rest(book, 200, ASK_SIDE, 0)
-    levels.set_snapshot_order(book, 7, 100, 5, BID_SIDE)
-    levels.set_snapshot_order(book, 7, 200, 2, ASK_SIDE)
+    levels.set_snapshot_order(book, 7, 100 * 2 + BID_SIDE, 5)
+    levels.set_snapshot_order(book, 7, 200 * 2 + ASK_SIDE, 2)
     assert int(levels.level_depth(book, 100, BID_SIDE)) == 0
     assert int(levels.level_depth(book, 200, ASK_SIDE)) == 2
     assert find_slot(book.keys, book.rows, 7) >= 0

@@ -266,13 +266,15 @@ class Engine:
 
         ``add``, ``pull`` and ``fill`` are contracts since the stream began.
         """
-        n_pages = int(self._book.ints[bk.N_PAGES])
-        pages = self._book.pages[:n_pages]
-        levels = self._book.levels[pages[:, 1]].reshape(-1, bk.N_LEVEL)
+        book, n_pages = self._book, int(self._book.ints[bk.N_PAGES])
+        order = np.argsort(book.page_numbers[:n_pages])
+        first = book.page_levels[order][:, :, None].astype(np.int64) - 1
+        rows = np.where(first < 0, -1, first + np.arange(bk.GROUP)).ravel()
+        ticks = (book.page_numbers[order, None] * bk.PAGE + np.arange(bk.PAGE)).ravel()
+        levels = book.levels[rows[rows >= 0]]
         held = {"bid_depth": bk.L_BID, "ask_depth": bk.L_ASK}
         flows = {"add": bk.L_FLOW + bk.Q_ADD, "pull": bk.L_FLOW + bk.Q_PULL, "fill": bk.L_FLOW + bk.Q_FILL}
-        columns = {name: levels[:, i] for name, i in (held | flows).items()}
-        columns = {"tick": (pages[:, :1] * bk.PAGE + np.arange(bk.PAGE)).ravel()} | columns
+        columns = {"tick": ticks[rows >= 0]} | {name: levels[:, i] for name, i in (held | flows).items()}
         seen = np.any(levels[:, list((held | flows).values())], axis=1)
         return {name: column[seen] for name, column in columns.items()}
 
@@ -324,8 +326,8 @@ class Engine:
     def _grow(self, code: int) -> None:
         if code == sk.GROW_ORDERS:
             self._book = bk.grow_orders(self._book)
-        elif code == sk.GROW_PAGES:
-            self._book = bk.grow_pages(self._book)
+        elif code == sk.GROW_LEVELS:
+            self._book = bk.grow_levels(self._book)
         elif code == sk.GROW_FILLS:
             self._book = bk.grow_fills(self._book)
         else:
@@ -340,7 +342,8 @@ class Engine:
     def _orders(self) -> npt.NDArray[np.int64]:
         live = self._book.rows >= 0
         pool = self._book.pool[self._book.rows[live]]
-        table = np.column_stack([self._book.keys[live], pool[:, bk.O_TICK], pool[:, bk.O_SIZE], pool[:, bk.O_SIDE]])
+        place = pool[:, bk.O_PLACE]
+        table = np.column_stack([pool[:, bk.O_ID], place >> 1, pool[:, bk.O_SIZE], place & 1])
         ordered: npt.NDArray[np.int64] = table[np.argsort(table[:, 0])]
         return ordered
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vpcore.kernels.hashing import find_slot, remove_slot
 from vpcore.kernels.jit import jit
-from vpcore.kernels.levels import change_depth, find_page, insert_order, remove_order
+from vpcore.kernels.levels import change_depth, find_page, insert_order, level_of, remove_order
 from vpcore.kernels.mechanics import advance, impulse
 from vpcore.kernels.records import ADD, ASK, BID, CANCEL, FILL, MODIFY, TRADE, UNDEF_PRICE
 from vpcore.kernels.state import (
@@ -28,15 +28,13 @@ from vpcore.kernels.state import (
     C_UNKNOWN_MODIFY,
     F_ID,
     F_LEFT,
-    F_TICK,
+    F_PLACE,
     L_FLOW,
     L_TOUCHED,
     N_FILLS,
     O_FILL,
-    O_SIDE,
+    O_PLACE,
     O_SIZE,
-    O_TICK,
-    PAGE,
     PAGE_BITS,
     Q_ADD,
     Q_DEPTH,
@@ -60,24 +58,23 @@ def tick_of(price, tick_int):
 
 
 @jit(inline=True, borrows=True)
-def _touch(book, page, level, now):
+def _touch(book, level, now):
     """Advance the accumulators of a level to `now`."""
-    before = book.levels[page, level, L_TOUCHED]
+    before = book.levels[level, L_TOUCHED]
     if before != 0 and now > before:
-        advance(book.acc, page, level, float(now - before), book.taus)
-    book.levels[page, level, L_TOUCHED] = now
+        advance(book.acc, level, float(now - before), book.taus)
+    book.levels[level, L_TOUCHED] = now
 
 
 @jit(inline=True, borrows=True)
-def _flow(book, page, tick, side, quantity, size, sign):
+def _flow(book, page, level, place, quantity, size, sign):
     """Record contracts of one quantity at a level just touched, and the depth they add (+1), take (-1) or leave (0)."""
-    level = tick & (PAGE - 1)
-    book.levels[page, level, L_FLOW + quantity] += size
+    book.levels[level, L_FLOW + quantity] += size
     book.ints[quantity] += size
-    impulse(book.acc, page, level, quantity, float(size))
+    impulse(book.acc, level, quantity, float(size))
     if sign != 0:
-        impulse(book.acc, page, level, Q_DEPTH + side, float(sign * size))
-        change_depth(book, page, tick, side, sign * size)
+        impulse(book.acc, level, Q_DEPTH + (place & 1), float(sign * size))
+        change_depth(book, page, level, place >> 1, place & 1, sign * size)
 
 
 @jit(inline=True, borrows=True)
@@ -85,34 +82,35 @@ def _reduce(book, row, size, now):
     """Take `size` off an order: the part covered by the event's fills is a fill, its owner pulled the rest."""
     if size == 0:
         return
-    tick = book.pool[row, O_TICK]
-    side = book.pool[row, O_SIDE]
+    place = book.pool[row, O_PLACE]
     filled = np.int64(0)
     link = book.pool[row, O_FILL]
     if link > 0:
         filled = min(book.fills[link - 1, F_LEFT], size)
         book.fills[link - 1, F_LEFT] -= filled
-    page = find_page(book, tick >> PAGE_BITS)
-    _touch(book, page, tick & (PAGE - 1), now)
+    page = find_page(book, place >> (PAGE_BITS + 1))
+    level = level_of(book, page, place >> 1)
+    _touch(book, level, now)
     if filled > 0:
-        _flow(book, page, tick, side, np.int64(Q_FILL), filled, np.int64(TAKE))
+        _flow(book, page, level, place, np.int64(Q_FILL), filled, np.int64(TAKE))
     if size > filled:
-        _flow(book, page, tick, side, np.int64(Q_PULL), size - filled, np.int64(TAKE))
+        _flow(book, page, level, place, np.int64(Q_PULL), size - filled, np.int64(TAKE))
     book.pool[row, O_SIZE] -= size
 
 
 @jit(inline=True, borrows=True)
-def _arrive(book, tick, side, size, now):
+def _arrive(book, place, size, now):
     """Record contracts that join a level."""
     if size == 0:
         return
-    page = find_page(book, tick >> PAGE_BITS)
-    _touch(book, page, tick & (PAGE - 1), now)
-    _flow(book, page, tick, side, np.int64(Q_ADD), size, np.int64(GIVE))
+    page = find_page(book, place >> (PAGE_BITS + 1))
+    level = level_of(book, page, place >> 1)
+    _touch(book, level, now)
+    _flow(book, page, level, place, np.int64(Q_ADD), size, np.int64(GIVE))
 
 
 @jit(inline=True, borrows=True)
-def _place(book, order_id, tick, size, side, now):
+def _insert(book, order_id, place, size, now):
     """Insert an order that arrives; an order that lives under the id already is withdrawn first."""
     slot = find_slot(book.keys, book.rows, order_id)
     if slot >= 0:
@@ -121,12 +119,12 @@ def _place(book, order_id, tick, size, side, now):
         _reduce(book, row, book.pool[row, O_SIZE], now)
         remove_order(book, slot)
         slot = find_slot(book.keys, book.rows, order_id)
-    row = insert_order(book, order_id, -1 - slot, tick, size, side)
+    row = insert_order(book, order_id, -1 - slot, place, size)
     if book.ints[N_FILLS] > 0:  # a filled order that left and comes back within the event
         known = find_slot(book.fill_keys, book.fill_rows, order_id)
         if known >= 0:
             book.pool[row, O_FILL] = book.fill_rows[known] + 1
-    _arrive(book, tick, side, size, now)
+    _arrive(book, place, size, now)
 
 
 @jit(borrows=True)
@@ -184,7 +182,7 @@ def _collect_fills(book, words, start, stop, instrument):
         link = book.pool[row, O_FILL]
         if link == 0:
             book.fills[n_fills, F_ID] = order_id
-            book.fills[n_fills, F_TICK] = book.pool[row, O_TICK] * 2 + book.pool[row, O_SIDE]
+            book.fills[n_fills, F_PLACE] = book.pool[row, O_PLACE]
             book.fills[n_fills, F_LEFT] = 0
             empty = -1 - find_slot(book.fill_keys, book.fill_rows, order_id)  # an order without a link is not there yet
             book.fill_keys[empty] = order_id
@@ -208,13 +206,13 @@ def _settle_fills(book, now):
     for i in range(book.ints[N_FILLS]):
         left = book.fills[i, F_LEFT]
         if left > 0:
-            tick = book.fills[i, F_TICK] >> 1
-            side = book.fills[i, F_TICK] & 1
+            place = book.fills[i, F_PLACE]
             book.ints[C_HIDDEN] += left
-            page = find_page(book, tick >> PAGE_BITS)
-            _touch(book, page, tick & (PAGE - 1), now)
-            _flow(book, page, tick, side, np.int64(Q_ADD), left, np.int64(HIDE))
-            _flow(book, page, tick, side, np.int64(Q_FILL), left, np.int64(HIDE))
+            page = find_page(book, place >> (PAGE_BITS + 1))
+            level = level_of(book, page, place >> 1)
+            _touch(book, level, now)
+            _flow(book, page, level, place, np.int64(Q_ADD), left, np.int64(HIDE))
+            _flow(book, page, level, place, np.int64(Q_FILL), left, np.int64(HIDE))
         slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
         if slot >= 0:
             book.pool[book.rows[slot], O_FILL] = 0
@@ -229,7 +227,7 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
     Parameters
     ----------
     book : Book
-        Changed in place. There is room for every order and page of the event.
+        Changed in place. There is room for every order and level of the event.
     words : int64[n_records, 7]
         Records as eight-byte words; records of other instruments are skipped.
     start, stop : int
@@ -270,31 +268,29 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
             if code != BID and code != ASK:
                 book.ints[C_BAD_SIDE] += 1
                 continue
-            side = BID_SIDE if code == BID else ASK_SIDE
             size = packed & 0xFFFFFFFF
-            tick = tick_of(price, tick_int)
+            place = tick_of(price, tick_int) * 2 + (BID_SIDE if code == BID else ASK_SIDE)
             slot = np.int64(-1)
             if action == MODIFY:
                 slot = find_slot(book.keys, book.rows, words[i, 2])
                 if slot < 0:
                     book.ints[C_UNKNOWN_MODIFY] += 1
             if slot < 0:
-                _place(book, words[i, 2], tick, size, side, now)
+                _insert(book, words[i, 2], place, size, now)
             else:
-                _modify(book, slot, tick, size, side, now)
+                _modify(book, slot, place, size, now)
     if has_trades:
         _settle_fills(book, now)
 
 
 @jit(inline=True, borrows=True)
-def _modify(book, slot, tick, size, side, now):
+def _modify(book, slot, place, size, now):
     row = book.rows[slot]
     held = book.pool[row, O_SIZE]
-    stays = tick == book.pool[row, O_TICK] and side == book.pool[row, O_SIDE]
+    stays = place == book.pool[row, O_PLACE]
     _reduce(book, row, max(held - size, 0) if stays else held, now)
-    book.pool[row, O_TICK] = tick
-    book.pool[row, O_SIDE] = side
+    book.pool[row, O_PLACE] = place
     book.pool[row, O_SIZE] = size
-    _arrive(book, tick, side, max(size - held, 0) if stays else size, now)
+    _arrive(book, place, max(size - held, 0) if stays else size, now)
     if size == 0:
         remove_order(book, slot)

@@ -13,9 +13,9 @@ import numpy as np
 
 from vpcore.kernels.flow import track
 from vpcore.kernels.jit import jit
-from vpcore.kernels.levels import find_page
+from vpcore.kernels.levels import find_page, level_of
 from vpcore.kernels.mechanics import ACC_A, ACC_J, ACC_REST, ACC_V, N_MASSES, N_QUANTITIES, TINY
-from vpcore.kernels.state import ASK_SIDE, BID_SIDE, L_TOUCHED, PAGE, PAGE_BITS
+from vpcore.kernels.state import ASK_SIDE, BID_SIDE, GROUP, GROUP_BITS, L_TOUCHED, PAGE_BITS
 
 # Grid columns, in the order of `vpcore.schema.GRID_VALUES`.
 G_MASS = 0
@@ -114,8 +114,8 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
 
 
 @jit(inline=True, borrows=True)
-def _decayed(acc, page, level, place, factor):
-    value = acc[page, level, place] * factor
+def _decayed(acc, level, place, factor):
+    value = acc[level, place] * factor
     return 0.0 if abs(value) < TINY else value
 
 
@@ -131,26 +131,26 @@ def _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull):
 def _read_margin(book, par, low, start, stop, now):
     """Note the composite of levels beyond the grid, their only output."""
     acc, chain, weights = book.acc, par.chain, par.weights
-    page = np.int64(-1)
-    number = (low >> PAGE_BITS) - 1
+    first = np.int64(-1)
+    group = (low >> GROUP_BITS) - 1
     for j in range(start, stop):
         tick = low + j
-        if (tick >> PAGE_BITS) != number:
-            number = tick >> PAGE_BITS
-            page = find_page(book, number)
-        level = tick & (PAGE - 1)
-        if page < 0 or book.levels[page, level, L_TOUCHED] == 0:
+        if (tick >> GROUP_BITS) != group:
+            group = tick >> GROUP_BITS
+            first = level_of(book, find_page(book, tick >> PAGE_BITS), group << GROUP_BITS)
+        level = first + (tick & (GROUP - 1))
+        if first < 0 or book.levels[level, L_TOUCHED] == 0:
             par.composite[j] = 0.0
             continue
-        dt = float(now - book.levels[page, level, L_TOUCHED])
+        dt = float(now - book.levels[level, L_TOUCHED])
         by_v, by_a = math.exp(-dt / book.taus[0]), math.exp(-dt / book.taus[1])
-        s_add = _decayed(acc, page, level, ACC_V + ADD, by_v)
-        s_pull = _decayed(acc, page, level, ACC_V + PULL, by_v)
-        v_fill = chain[0] * _decayed(acc, page, level, ACC_V + FILL, by_v)
-        v_bid = chain[0] * _decayed(acc, page, level, ACC_V + BID, by_v)
-        v_ask = chain[0] * _decayed(acc, page, level, ACC_V + ASK, by_v)
-        a_add = chain[1] * s_add + chain[2] * _decayed(acc, page, level, ACC_A + ADD, by_a)
-        a_pull = chain[1] * s_pull + chain[2] * _decayed(acc, page, level, ACC_A + PULL, by_a)
+        s_add = _decayed(acc, level, ACC_V + ADD, by_v)
+        s_pull = _decayed(acc, level, ACC_V + PULL, by_v)
+        v_fill = chain[0] * _decayed(acc, level, ACC_V + FILL, by_v)
+        v_bid = chain[0] * _decayed(acc, level, ACC_V + BID, by_v)
+        v_ask = chain[0] * _decayed(acc, level, ACC_V + ASK, by_v)
+        a_add = chain[1] * s_add + chain[2] * _decayed(acc, level, ACC_A + ADD, by_a)
+        a_pull = chain[1] * s_pull + chain[2] * _decayed(acc, level, ACC_A + PULL, by_a)
         pressure, vacuum = _balance(weights, chain[0] * s_add, chain[0] * s_pull, v_fill, v_bid + v_ask, a_add, a_pull)
         par.composite[j] = (pressure - vacuum) / (pressure + vacuum + weights[7])
 
@@ -159,19 +159,19 @@ def _read_margin(book, par, low, start, stop, now):
 def _read_grid(book, par, low, start, stop, now, shift):
     """Write every column but the rolled ones for levels of the grid: level j into cell ``j - margin + shift``."""
     acc, chain, weights, cells = book.acc, par.chain, par.weights, par.cells
-    page = np.int64(-1)
-    number = (low >> PAGE_BITS) - 1
+    first = np.int64(-1)
+    group = (low >> GROUP_BITS) - 1
     for j in range(start, stop):
         tick = low + j
         cell = j - par.margin + shift
-        if (tick >> PAGE_BITS) != number:
-            number = tick >> PAGE_BITS
-            page = find_page(book, number)
-        level = tick & (PAGE - 1)
+        if (tick >> GROUP_BITS) != group:
+            group = tick >> GROUP_BITS
+            first = level_of(book, find_page(book, tick >> PAGE_BITS), group << GROUP_BITS)
+        level = first + (tick & (GROUP - 1))
         bids, asks, touched = np.int64(0), np.int64(0), np.int64(0)
-        if page >= 0:
-            bids, asks = book.levels[page, level, BID_SIDE], book.levels[page, level, ASK_SIDE]
-            touched = book.levels[page, level, L_TOUCHED]
+        if first >= 0:
+            bids, asks = book.levels[level, BID_SIDE], book.levels[level, ASK_SIDE]
+            touched = book.levels[level, L_TOUCHED]
         if touched == 0:
             par.composite[j] = 0.0
             for column in range(G_ROLLED):
@@ -182,9 +182,9 @@ def _read_grid(book, par, low, start, stop, now, shift):
             by_j, by_rest = math.exp(-dt / book.taus[2]), math.exp(-dt / book.taus[3])
             v_add = v_pull = v_fill = rest = a_add = a_pull = 0.0
             for q in range(N_QUANTITIES):
-                s_v = _decayed(acc, page, level, ACC_V + q, by_v)
-                s_a = _decayed(acc, page, level, ACC_A + q, by_a)
-                s_j = _decayed(acc, page, level, ACC_J + q, by_j)
+                s_v = _decayed(acc, level, ACC_V + q, by_v)
+                s_a = _decayed(acc, level, ACC_A + q, by_a)
+                s_j = _decayed(acc, level, ACC_J + q, by_j)
                 v = chain[0] * s_v
                 a = chain[1] * s_v + chain[2] * s_a
                 cells[G_V + q, cell] = np.float32(v + 0.0)  # + 0.0 makes -0.0 a 0.0
@@ -201,7 +201,7 @@ def _read_grid(book, par, low, start, stop, now, shift):
                 else:
                     rest = rest + v
             for q in range(N_MASSES):
-                cells[G_MASS + q, cell] = np.float32(_decayed(acc, page, level, ACC_REST + q, by_rest) + 0.0)
+                cells[G_MASS + q, cell] = np.float32(_decayed(acc, level, ACC_REST + q, by_rest) + 0.0)
             pressure, vacuum = _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull)
             cells[G_PRESSURE, cell] = np.float32(pressure + 0.0)
             cells[G_VACUUM, cell] = np.float32(vacuum + 0.0)

@@ -1,7 +1,8 @@
 """Price levels: depth per side, the best prices, and live orders entering and leaving them.
 
-Levels lie in pages of 64 ticks; the directory of pages is sorted by page number. Any price range costs only its touched
-pages, and the search for the next best level skips empty pages.
+Levels are made in groups of 4 neighbouring ticks, which lie side by side because frames read them in turn; 64 ticks
+share a page. A page is found through a hash table, the next best page of a side through a heap. So the cost of a record
+does not depend on the number or the distance of touched prices, and a far price costs a page and a group: 1 kB.
 """
 
 from __future__ import annotations
@@ -18,91 +19,101 @@ from vpcore.kernels.state import (
     BEST_BID,
     BEST_LEFT,
     BID_SIDE,
+    GROUP,
+    GROUP_BITS,
     L_FLOW,
     L_TOUCHED,
+    LAST_NUMBER,
     LAST_PAGE,
+    MOST_ORDERS,
     N_LEVEL,
+    N_LEVELS,
     N_ORDERS,
     N_PAGES,
+    N_QUEUED_BID,
     NO_ASK,
     NO_BID,
     O_FILL,
-    O_SIDE,
+    O_ID,
+    O_PLACE,
     O_SIZE,
-    O_TICK,
     PAGE,
     PAGE_BITS,
 )
 
 
 @jit(inline=True, borrows=True)
-def page_position(pages, n_pages, number):
-    """Return the position of the first page whose number is at least `number`."""
-    low = 0
-    high = n_pages
-    while low < high:
-        middle = (low + high) >> 1
-        if pages[middle, 0] < number:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@jit(inline=True, borrows=True)
 def find_page(book, number):
-    """Return the storage index of a page, -1 for an untouched page."""
-    n_pages = book.ints[N_PAGES]
-    near = book.ints[LAST_PAGE]
-    if near < n_pages and book.pages[near, 0] == number:
-        return book.pages[near, 1]
-    position = page_position(book.pages, n_pages, number)
-    if position < n_pages and book.pages[position, 0] == number:
-        book.ints[LAST_PAGE] = position
-        return book.pages[position, 1]
-    return np.int64(-1)
+    """Return a page by its number, ``tick >> PAGE_BITS``; -1 for an untouched page."""
+    if book.ints[LAST_NUMBER] == number:
+        return book.ints[LAST_PAGE]
+    slot = find_slot(book.page_keys, book.page_rows, number)
+    if slot < 0:
+        return np.int64(-1)
+    page = np.int64(book.page_rows[slot])
+    book.ints[LAST_NUMBER] = number
+    book.ints[LAST_PAGE] = page
+    return page
 
 
 @jit(inline=True, borrows=True)
-def make_page(book, number):
-    """Make sure that a page exists. Return False if the arrays are full."""
-    if find_page(book, number) >= 0:
-        return True
-    n_pages = book.ints[N_PAGES]
-    if n_pages >= book.pages.shape[0]:
+def level_of(book, page, tick):
+    """Return the level of a tick on its page; -1 for an untouched group or page."""
+    if page < 0:
+        return np.int64(-1)
+    first = np.int64(book.page_levels[page, (tick & (PAGE - 1)) >> GROUP_BITS])
+    return first - 1 + (tick & (GROUP - 1)) if first > 0 else np.int64(-1)
+
+
+@jit(inline=True, borrows=True)
+def make_level(book, tick):
+    """Make sure that a level exists. Return False if the arrays are full."""
+    page = find_page(book, tick >> PAGE_BITS)
+    return level_of(book, page, tick) >= 0 or _add_group(book, page, tick)
+
+
+@jit(borrows=True)
+def _add_group(book, page, tick):
+    level = book.ints[N_LEVELS]
+    if level + GROUP > book.levels.shape[0]:
         return False
-    position = page_position(book.pages, n_pages, number)
-    for i in range(n_pages, position, -1):
-        book.pages[i, 0] = book.pages[i - 1, 0]
-        book.pages[i, 1] = book.pages[i - 1, 1]
-    book.pages[position, 0] = number
-    book.pages[position, 1] = n_pages  # pages are never given back, so storage is used in order of arrival
-    book.ints[N_PAGES] = n_pages + 1
+    if page < 0:
+        page = book.ints[N_PAGES]
+        if page >= book.page_numbers.shape[0]:
+            return False
+        number = tick >> PAGE_BITS
+        slot = -1 - find_slot(book.page_keys, book.page_rows, number)
+        book.page_keys[slot] = number
+        book.page_rows[slot] = page
+        book.page_numbers[page] = number
+        book.ints[N_PAGES] = page + 1
+    book.page_levels[page, (tick & (PAGE - 1)) >> GROUP_BITS] = level + 1
+    book.ints[N_LEVELS] = level + GROUP
     return True
 
 
 @jit(borrows=True)
 def date_levels(book: Any, now: int) -> None:
     """Give the time `now` to impulses that lack a time, on every level so far."""
-    for page in range(book.ints[N_PAGES]):
-        for level in range(PAGE):
-            for i in range(L_FLOW, N_LEVEL):
-                if book.levels[page, level, i] != 0:
-                    book.levels[page, level, L_TOUCHED] = now
+    for level in range(book.ints[N_LEVELS]):
+        for i in range(L_FLOW, N_LEVEL):
+            if book.levels[level, i] != 0:
+                book.levels[level, L_TOUCHED] = now
 
 
 @jit(inline=True, borrows=True)
-def change_depth(book, page, tick, side, size):
+def change_depth(book, page, level, tick, side, size):
     """Add `size` (negative to take away) to a level, and keep the best prices up to date as far as additions go.
 
-    `page` is the level's, see `find_page`. A best level that empties is only noted, for `settle_best`.
+    `page` and `level` are those of the tick. A best level that empties is only noted, for `settle_best`.
     """
-    level = tick & (PAGE - 1)
-    before = book.levels[page, level, side]
+    before = book.levels[level, side]
     after = before + size
-    book.levels[page, level, side] = after
+    book.levels[level, side] = after
     if before == 0 and after > 0:
         book.occupied[page, side] += 1
+        if book.queued[page, side] == 0:
+            _queue(book, page, side)
         if side == BID_SIDE:
             if tick > book.ints[BEST_BID]:
                 book.ints[BEST_BID] = tick
@@ -115,91 +126,148 @@ def change_depth(book, page, tick, side, size):
 
 
 @jit(inline=True, borrows=True)
+def _rank(book, page, side):
+    """Return the rank of a page in the queue of its side; the lowest is the best."""
+    return -book.page_numbers[page] if side == BID_SIDE else book.page_numbers[page]
+
+
+@jit(borrows=True)
+def _queue(book, page, side):
+    """Put a page into the queue of a side, a binary heap. It stays there until it is the best and empty."""
+    queue = book.queues[side]
+    at = book.ints[N_QUEUED_BID + side]
+    book.ints[N_QUEUED_BID + side] = at + 1
+    book.queued[page, side] = 1
+    rank = _rank(book, page, side)
+    while at > 0 and _rank(book, queue[(at - 1) >> 1], side) > rank:
+        queue[at] = queue[(at - 1) >> 1]
+        at = (at - 1) >> 1
+    queue[at] = page
+
+
+@jit(borrows=True)
+def _drop_best(book, side):
+    """Take the best page out of the queue of a side."""
+    queue = book.queues[side]
+    n = book.ints[N_QUEUED_BID + side] - 1
+    book.ints[N_QUEUED_BID + side] = n
+    book.queued[queue[0], side] = 0
+    page = queue[n]
+    rank = _rank(book, page, side)
+    at = 0
+    while 2 * at + 1 < n:
+        child = 2 * at + 1
+        if child + 1 < n and _rank(book, queue[child + 1], side) < _rank(book, queue[child], side):
+            child += 1
+        if _rank(book, queue[child], side) >= rank:
+            break
+        queue[at] = queue[child]
+        at = child
+    queue[at] = page
+
+
+@jit(inline=True, borrows=True)
 def settle_best(book):
     """Move the best prices inwards past levels that have emptied. ``NO_BID`` and ``NO_ASK`` stand for an empty side."""
     if book.ints[BEST_LEFT] == 0:
         return
     book.ints[BEST_LEFT] = 0
     tick = book.ints[BEST_BID]
-    if tick != NO_BID:
-        page = find_page(book, tick >> PAGE_BITS)
-        if page < 0 or book.levels[page, tick & (PAGE - 1), BID_SIDE] == 0:
-            book.ints[BEST_BID] = _next_bid(book, tick)
+    if tick != NO_BID and level_depth(book, tick, np.int64(BID_SIDE)) == 0:
+        book.ints[BEST_BID] = _next_bid(book, tick)
     tick = book.ints[BEST_ASK]
-    if tick != NO_ASK:
-        page = find_page(book, tick >> PAGE_BITS)
-        if page < 0 or book.levels[page, tick & (PAGE - 1), ASK_SIDE] == 0:
-            book.ints[BEST_ASK] = _next_ask(book, tick)
+    if tick != NO_ASK and level_depth(book, tick, np.int64(ASK_SIDE)) == 0:
+        book.ints[BEST_ASK] = _next_ask(book, tick)
+
+
+@jit(inline=True, borrows=True)
+def _rests(book, page, tick, side):
+    level = level_of(book, page, tick)
+    return level >= 0 and book.levels[level, side] > 0
 
 
 @jit(borrows=True)
 def _next_bid(book, tick):
-    n_pages = book.ints[N_PAGES]
-    position = page_position(book.pages, n_pages, (tick >> PAGE_BITS) + 1) - 1
-    while position >= 0:
-        page = book.pages[position, 1]
+    """Return the highest tick with bids; no tick above `tick` has any."""
+    while book.ints[N_QUEUED_BID + BID_SIDE] > 0:
+        page = np.int64(book.queues[BID_SIDE, 0])
         if book.occupied[page, BID_SIDE] > 0:
-            base = book.pages[position, 0] << PAGE_BITS
-            level = min(PAGE - 1, tick - base)
-            while level >= 0:
-                if book.levels[page, level, BID_SIDE] > 0:
-                    return base + level
-                level -= 1
-        position -= 1
+            base = book.page_numbers[page] << PAGE_BITS
+            tick = min(tick, base + PAGE - 1)
+            while not _rests(book, page, tick, BID_SIDE):
+                tick -= 1
+            return tick
+        _drop_best(book, BID_SIDE)
     return np.int64(NO_BID)
 
 
 @jit(borrows=True)
 def _next_ask(book, tick):
-    n_pages = book.ints[N_PAGES]
-    position = page_position(book.pages, n_pages, tick >> PAGE_BITS)
-    while position < n_pages:
-        page = book.pages[position, 1]
+    """Return the lowest tick with asks; no tick below `tick` has any."""
+    while book.ints[N_QUEUED_BID + ASK_SIDE] > 0:
+        page = np.int64(book.queues[ASK_SIDE, 0])
         if book.occupied[page, ASK_SIDE] > 0:
-            base = book.pages[position, 0] << PAGE_BITS
-            level = max(0, tick - base)
-            while level < PAGE:
-                if book.levels[page, level, ASK_SIDE] > 0:
-                    return base + level
-                level += 1
-        position += 1
+            base = book.page_numbers[page] << PAGE_BITS
+            tick = max(tick, base)
+            while not _rests(book, page, tick, ASK_SIDE):
+                tick += 1
+            return tick
+        _drop_best(book, ASK_SIDE)
     return np.int64(NO_ASK)
 
 
 @jit(inline=True, borrows=True)
 def level_depth(book, tick, side):
     """Return the contracts that rest at a level on one side."""
-    page = find_page(book, tick >> PAGE_BITS)
-    if page < 0:
-        return np.int64(0)
-    return book.levels[page, tick & (PAGE - 1), side]
+    level = level_of(book, find_page(book, tick >> PAGE_BITS), tick)
+    return book.levels[level, side] if level >= 0 else np.int64(0)
 
 
 @jit(borrows=True)
 def clear_book(book):
-    """Drop every order. Depth goes to zero; accumulators and flows stay as they are."""
-    book.rows[:] = -1
-    n_pages = book.ints[N_PAGES]
-    book.levels[:n_pages, :, :2] = 0
-    book.occupied[:n_pages] = 0
-    for row in range(book.free.shape[0]):
+    """Drop every order. Depth goes to zero; accumulators and flows stay as they are.
+
+    Cost: that of the orders and pages since the last clear, so a stream of clears is not slower than one of orders.
+    """
+    used = book.ints[MOST_ORDERS]
+    if used > book.rows.shape[0] >> 6:
+        book.rows[:] = -1
+    else:
+        for row in range(used):
+            slot = find_slot(book.keys, book.rows, book.pool[row, O_ID])
+            if slot >= 0:
+                remove_slot(book.keys, book.rows, slot)
+    for row in range(used):
         book.free[row] = row
+    for side in range(2):
+        for i in range(book.ints[N_QUEUED_BID + side]):
+            page = book.queues[side, i]
+            for place in range(PAGE if book.occupied[page, side] > 0 else 0):
+                level = level_of(book, page, place)
+                if level >= 0:
+                    book.levels[level, side] = 0
+            book.occupied[page, side] = 0
+            book.queued[page, side] = 0
+        book.ints[N_QUEUED_BID + side] = 0
     book.ints[N_ORDERS] = 0
+    book.ints[MOST_ORDERS] = 0
     book.ints[BEST_BID] = NO_BID
     book.ints[BEST_ASK] = NO_ASK
 
 
 @jit(inline=True, borrows=True)
-def insert_order(book, order_id, slot, tick, size, side):
+def insert_order(book, order_id, slot, place, size):
     """Put a new order into the empty `slot` and return its row. Depth stays unchanged."""
     n_orders = book.ints[N_ORDERS]
     row = book.free[n_orders]
     book.ints[N_ORDERS] = n_orders + 1
+    if n_orders >= book.ints[MOST_ORDERS]:
+        book.ints[MOST_ORDERS] = n_orders + 1
     book.keys[slot] = order_id
     book.rows[slot] = row
-    book.pool[row, O_TICK] = tick
+    book.pool[row, O_ID] = order_id
+    book.pool[row, O_PLACE] = place
     book.pool[row, O_SIZE] = size
-    book.pool[row, O_SIDE] = side
     book.pool[row, O_FILL] = 0
     return np.int64(row)
 
@@ -215,14 +283,19 @@ def remove_order(book, slot):
 
 
 @jit(borrows=True)
-def set_snapshot_order(book, order_id, tick, size, side):
+def set_snapshot_order(book, order_id, place, size):
     """Insert or replace an order of a snapshot: depth changes, flow stays."""
     slot = find_slot(book.keys, book.rows, order_id)
     if slot >= 0:
         row = book.rows[slot]
-        old = book.pool[row, O_TICK]
-        change_depth(book, find_page(book, old >> PAGE_BITS), old, book.pool[row, O_SIDE], -book.pool[row, O_SIZE])
+        _rest(book, book.pool[row, O_PLACE], -book.pool[row, O_SIZE])
         remove_order(book, slot)
         slot = find_slot(book.keys, book.rows, order_id)
-    insert_order(book, order_id, -1 - slot, tick, size, side)
-    change_depth(book, find_page(book, tick >> PAGE_BITS), tick, side, size)
+    insert_order(book, order_id, -1 - slot, place, size)
+    _rest(book, place, size)
+
+
+@jit(borrows=True)
+def _rest(book, place, size):
+    page = find_page(book, place >> (PAGE_BITS + 1))
+    change_depth(book, page, level_of(book, page, place >> 1), place >> 1, place & 1, size)

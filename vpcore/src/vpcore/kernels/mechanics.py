@@ -27,41 +27,41 @@ TINY = 1e-30
 
 
 @jit(inline=True, borrows=True)
-def advance(acc, page, level, dt, taus):
+def advance(acc, level, dt, taus):
     """Let the accumulators of a level decay.
 
     Parameters
     ----------
-    acc : float64[pages, 64, N_ACC], written
+    acc : float64[levels, N_ACC], written
         Accumulators of every level.
-    page, level : int
+    level : int
         The level.
     dt : float
         Time since they were last advanced, ns.
     taus : float64[4]
         Time constants v, a, j, rest in ns.
     """
-    _decay(acc, page, level, ACC_V, ACC_A, math.exp(-dt / taus[0]))
-    _decay(acc, page, level, ACC_A, ACC_J, math.exp(-dt / taus[1]))
-    _decay(acc, page, level, ACC_J, ACC_REST, math.exp(-dt / taus[2]))
-    _decay(acc, page, level, ACC_REST, N_ACC, math.exp(-dt / taus[3]))
+    _decay(acc, level, ACC_V, ACC_A, math.exp(-dt / taus[0]))
+    _decay(acc, level, ACC_A, ACC_J, math.exp(-dt / taus[1]))
+    _decay(acc, level, ACC_J, ACC_REST, math.exp(-dt / taus[2]))
+    _decay(acc, level, ACC_REST, N_ACC, math.exp(-dt / taus[3]))
 
 
 @jit(inline=True, borrows=True)
-def impulse(acc, page, level, quantity, size):
+def impulse(acc, level, quantity, size):
     """Add `size` contracts (float, signed) to a quantity of a level that has been advanced to the present."""
-    acc[page, level, ACC_V + quantity] += size
-    acc[page, level, ACC_A + quantity] += size
-    acc[page, level, ACC_J + quantity] += size
+    acc[level, ACC_V + quantity] += size
+    acc[level, ACC_A + quantity] += size
+    acc[level, ACC_J + quantity] += size
     if quantity < N_MASSES:
-        acc[page, level, ACC_REST + quantity] += size
+        acc[level, ACC_REST + quantity] += size
 
 
 @jit(inline=True, borrows=True)
-def _decay(acc, page, level, start, stop, factor):
+def _decay(acc, level, start, stop, factor):
     for i in range(start, stop):
-        value = acc[page, level, i] * factor
-        acc[page, level, i] = 0.0 if abs(value) < TINY else value
+        value = acc[level, i] * factor
+        acc[level, i] = 0.0 if abs(value) < TINY else value
 
 
 def chain_coefficients(tau_v: float, tau_a: float, tau_j: float) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,8 +1,8 @@
 """State of the order book: its arrays, where things lie in them, and how they grow.
 
 Live orders lie in a pool of rows; an open-addressing table maps an order id to its row (`vpcore.kernels.hashing`).
-Price levels lie in pages of 64 ticks behind a sorted directory (`vpcore.kernels.levels`). Callers grow the arrays:
-`vpcore.kernels.stream` stops before a record that needs more room.
+A second such table maps 64 neighbouring ticks to a page, which maps groups of 4 ticks to levels
+(`vpcore.kernels.levels`). Callers grow the arrays: `vpcore.kernels.stream` stops before a record that needs more room.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from vpcore.kernels.mechanics import N_ACC
 
 PAGE_BITS = 6
 PAGE = 1 << PAGE_BITS
+GROUP_BITS = 2
+GROUP = 1 << GROUP_BITS
+GROUPS = PAGE // GROUP
 
 BID_SIDE = 0
 ASK_SIDE = 1
 
-# Columns of a pool row.
-O_TICK, O_SIZE, O_SIDE, O_FILL = 0, 1, 2, 3
-# Columns of a fill row: the order, its level before the event, passive size not yet matched with a reduction.
-F_ID, F_TICK, F_LEFT = 0, 1, 2
+# Columns of a pool row: id, tick times two plus side, contracts, fill row + 1.
+O_ID, O_PLACE, O_SIZE, O_FILL = 0, 1, 2, 3
+# Columns of a fill row: the order, its place before the event, passive size not yet matched with a reduction.
+F_ID, F_PLACE, F_LEFT = 0, 1, 2
 # Impulse trains, in the order of `vpcore.schema.QUANTITIES`.
 Q_ADD, Q_PULL, Q_FILL, Q_DEPTH = 0, 1, 2, 3
 
@@ -49,20 +52,25 @@ N_LEVEL = 6
     C_TRADE_EVENTS,
     C_UNBALANCED,
     N_ORDERS,
+    MOST_ORDERS,
     N_PAGES,
+    N_LEVELS,
+    N_QUEUED_BID,
+    N_QUEUED_ASK,
     BEST_BID,
     BEST_ASK,
     BEST_LEFT,
     CROSSED,
     ONE_SIDED,
     N_FILLS,
+    LAST_NUMBER,
     LAST_PAGE,
     V_BUY,
     V_SELL,
     V_CROSS,
     V_TRADES,
-) = range(27)
-N_INTS = 27
+) = range(32)
+N_INTS = 32
 
 NO_BID = -(2**62)
 NO_ASK = 2**62
@@ -74,12 +82,17 @@ class Book(NamedTuple):
 
     keys: Any  # int64[capacity] order ids
     rows: Any  # int32[capacity] row in the pool, -1 where the slot is empty
-    pool: Any  # int64[pool, 4] tick, size, side, fill row + 1
+    pool: Any  # int64[pool, 4]
     free: Any  # int32[pool] stack of free rows
-    pages: Any  # int64[pages, 2] page number, ascending, and storage index
+    page_keys: Any  # int64[2 * pages] page numbers, tick >> 6: a hash table as that of the orders
+    page_rows: Any  # int32[2 * pages]
+    page_numbers: Any  # int64[pages]
+    page_levels: Any  # int32[pages, 16] level of the first tick of each group + 1, 0 for an untouched group
     occupied: Any  # int64[pages, 2] levels of the page with depth, per side
-    levels: Any  # int64[pages, 64, N_LEVEL]
-    acc: Any  # float64[pages, 64, N_ACC] accumulators of the mechanics
+    queued: Any  # int8[pages, 2] 1 if the page is in the queue of the side
+    queues: Any  # int32[2, pages] heaps of pages, the best prices first; every page with depth is in the side's
+    levels: Any  # int64[levels, N_LEVEL]
+    acc: Any  # float64[levels, N_ACC] accumulators of the mechanics
     fills: Any  # int64[fills, 3]
     fill_keys: Any  # int64[2 * fills] order ids of the event's fills, a hash table as that of the orders
     fill_rows: Any  # int32[2 * fills]
@@ -90,8 +103,12 @@ class Book(NamedTuple):
 
 
 def make_book(capacity: int, pages: int, taus_ns: np.ndarray[Any, np.dtype[np.float64]]) -> Book:
-    """Return an empty book with room for ``capacity // 2`` orders (`capacity` a power of two) and `pages` pages."""
+    """Return an empty book with room for ``capacity // 2`` orders, `pages` pages and eight levels in each.
+
+    `capacity` and `pages` are powers of two.
+    """
     ints = np.zeros(N_INTS, np.int64)
+    ints[LAST_NUMBER] = NO_BID
     ints[BEST_BID] = NO_BID
     ints[BEST_ASK] = NO_ASK
     return Book(
@@ -99,10 +116,15 @@ def make_book(capacity: int, pages: int, taus_ns: np.ndarray[Any, np.dtype[np.fl
         rows=np.full(capacity, -1, np.int32),
         pool=np.zeros((capacity // 2, 4), np.int64),
         free=np.arange(capacity // 2, dtype=np.int32),
-        pages=np.zeros((pages, 2), np.int64),
+        page_keys=np.zeros(2 * pages, np.int64),
+        page_rows=np.full(2 * pages, -1, np.int32),
+        page_numbers=np.zeros(pages, np.int64),
+        page_levels=np.zeros((pages, GROUPS), np.int32),
         occupied=np.zeros((pages, 2), np.int64),
-        levels=np.zeros((pages, PAGE, N_LEVEL), np.int64),
-        acc=np.zeros((pages, PAGE, N_ACC), np.float64),
+        queued=np.zeros((pages, 2), np.int8),
+        queues=np.zeros((2, pages), np.int32),
+        levels=np.zeros((8 * pages, N_LEVEL), np.int64),
+        acc=np.zeros((8 * pages, N_ACC), np.float64),
         fills=np.zeros((256, 3), np.int64),
         fill_keys=np.zeros(512, np.int64),
         fill_rows=np.full(512, -1, np.int32),
@@ -130,11 +152,21 @@ def grow_orders(book: Book) -> Book:
     return book._replace(keys=keys, rows=rows, pool=_grown(book.pool, capacity // 2), free=free)
 
 
-def grow_pages(book: Book) -> Book:
-    """Return the book with twice the room for pages."""
-    length = book.pages.shape[0] * 2
-    names = ("pages", "occupied", "levels", "acc")
-    return book._replace(**{name: _grown(getattr(book, name), length) for name in names})
+def grow_levels(book: Book) -> Book:
+    """Return the book with twice the room for levels, for pages, or for both: for whichever is used up."""
+    if book.ints[N_LEVELS] >= len(book.levels):
+        n = 2 * len(book.levels)
+        book = book._replace(levels=_grown(book.levels, n), acc=_grown(book.acc, n))
+    n = 2 * len(book.page_numbers)
+    if book.ints[N_PAGES] >= len(book.page_numbers):
+        keys, rows = np.zeros(2 * n, np.int64), np.full(2 * n, -1, np.int32)
+        rehash(book.page_keys, book.page_rows, keys, rows)
+        queues = np.zeros((2, n), np.int32)
+        queues[:, : n // 2] = book.queues
+        names = ("page_numbers", "page_levels", "occupied", "queued")
+        grown = {name: _grown(getattr(book, name), n) for name in names}
+        book = book._replace(page_keys=keys, page_rows=rows, queues=queues, **grown)
+    return book
 
 
 def grow_fills(book: Book) -> Book:

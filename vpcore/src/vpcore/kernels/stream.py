@@ -55,7 +55,7 @@ from vpcore.kernels.bins import (
 )
 from vpcore.kernels.book import apply_event, tick_of
 from vpcore.kernels.jit import jit
-from vpcore.kernels.levels import clear_book, make_page, set_snapshot_order
+from vpcore.kernels.levels import clear_book, make_level, set_snapshot_order
 from vpcore.kernels.records import (
     ADD,
     ASK,
@@ -74,13 +74,13 @@ from vpcore.kernels.records import (
     TRADE,
     UNDEF_PRICE,
 )
-from vpcore.kernels.state import ASK_SIDE, BID_SIDE, C_BAD_SIDE, C_UNDEF_PRICE, N_ORDERS, PAGE_BITS
+from vpcore.kernels.state import ASK_SIDE, BID_SIDE, C_BAD_SIDE, C_UNDEF_PRICE, N_ORDERS
 
 # Why `run` returned, besides BLOCK_FULL.
 USED_UP = 0
 (
     GROW_ORDERS,
-    GROW_PAGES,
+    GROW_LEVELS,
     GROW_FILLS,
     GROW_EVENT,
     DONE,
@@ -205,6 +205,8 @@ def run(
     st = stream.scalars
     counts = stream.counts
     n_records = words.shape[0]
+    if st[SEQ] >= st[MAX_BINS]:  # records after the window are not looked at, in this chunk or a later one
+        return start, DONE
     for i in range(start, n_records):
         head = words[i, 0]
         if ((head >> 32) & 0xFFFFFFFF) != instrument:
@@ -239,8 +241,8 @@ def run(
             tick = tick_of(words[i, 3], st[TICK_INT])
             if tick * st[TICK_INT] != words[i, 3]:
                 return i, OFF_TICK
-            if not make_page(book, tick >> PAGE_BITS):
-                return i, GROW_PAGES
+            if not make_level(book, tick):
+                return i, GROW_LEVELS
             if book.ints[N_ORDERS] + st[EVENT_RECORDS] + 1 >= book.pool.shape[0]:
                 return i, GROW_ORDERS
         elif action in (TRADE, FILL) and st[EVENT_FILLS] >= book.fills.shape[0]:
@@ -274,8 +276,8 @@ def run(
             if places:
                 side = (packed >> 56) & 0xFF
                 if side in (BID, ASK):
-                    place = BID_SIDE if side == BID else ASK_SIDE
-                    set_snapshot_order(book, words[i, 2], tick, packed & 0xFFFFFFFF, place)
+                    place = tick * 2 + (BID_SIDE if side == BID else ASK_SIDE)
+                    set_snapshot_order(book, words[i, 2], place, packed & 0xFFFFFFFF)
                 else:
                     book.ints[C_BAD_SIDE] += 1
             elif action in (ADD, MODIFY):
