@@ -16,11 +16,12 @@ from families import evidence_by_dataset
 from vpcore.errors import ResultsError
 from vpcore.experiment.grouping import grouped
 from vpcore.experiment.tables import people_columns, ranked, session_of
-from vpcore.inference import ranking
+from vpcore.inference import blocks, ranking
 from vpcore.inference.blocks import pnl_matrix
 from vpcore.inference.evidence import MARKS, cautions_on_trades, mark, overfitting, screen_failures, too_few, verdict
 from vpcore.inference.ranking import Evidence, Family, adjusted, by_evidence, with_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
+from vpcore.results.compact import compact
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.sharpe import deflated_sharpes
 
@@ -349,3 +350,21 @@ def test_a_mark_is_the_verdict_in_a_word() -> None:
     assert "lucky draw" in verdict(marks["luck?"], alone)
     assert "loses" in verdict(marks["loses"], alone)
     assert "did not trade" in verdict(marks["no trade"], alone)
+
+
+@pytest.mark.parametrize("most", [0, 1 << 26])
+def test_vectors_on_disk_and_in_memory_give_the_same(most: int, db: ResultsDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches and merged parts, vectors of two lengths, rows without vectors."""
+    monkeypatch.setattr(blocks, "MOST_IN_MEMORY", most)
+    rng = np.random.default_rng(8)
+    for i, n_blocks in enumerate((12, 12, 30)):
+        about = meta(f"r{i}", dataset_id="ES_1" if i < 2 else "ES_2")
+        db.write([about], rows(f"r{i}", rng.normal(size=(3, n_blocks))))
+    db.write([meta("none")], rows("none", np.zeros((1, 0)), rotated_net=np.zeros((1, 0), int)))
+    for _ in range(2):
+        found = db.query_runs()
+        small, _ = evidence_by_dataset(db, found, min_trades=5)
+        assert small.equals(evidence_by_dataset(db, db.with_vectors(found), min_trades=5)[0])
+        assert small["p_adj"].null_count() == 1
+        assert small["pbo"].n_unique() == 2
+        compact(db)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from vpcore.dataset import ColumnCache
-from vpcore.inference.blocks import datasets_of, pnl_matrix
+from vpcore.inference.blocks import RowsOf, VectorTable, datasets_of, padded, pnl_matrix
 from vpcore.inference.moments import pooled_moments
 from vpcore.results import COMBINATION, ROW_KEY, TRADES, VECTORS, ResultsDB, traded
 from vpcore.statistics.multiple_testing import benjamini_hochberg, standardised, step_down
@@ -259,8 +259,8 @@ def _vector_figures(
         kept = stores[name].get("vectors")
         if kept is not None:
             found[name] = np.array(kept[:-1]), None if np.isnan(kept[-1]) else float(kept[-1])
-    for name, part in _with_vectors(results, {name: part for name, part in parts.items() if name not in found}).items():
-        p_adj, pbo = _of_vectors(part, enough[name])
+    missing = {name: part for name, part in parts.items() if name not in found}
+    for name, (p_adj, pbo) in _of_families(results, missing, enough).items():
         found[name] = p_adj, pbo
         if name in stores:
             kept = np.array([*p_adj, np.nan if pbo is None else pbo])
@@ -269,13 +269,21 @@ def _vector_figures(
     return found
 
 
-def _with_vectors(results: ResultsDB, parts: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Return rows with their vectors. The store is read once: most of its data are vectors."""
+def _of_families(
+    results: ResultsDB, parts: Mapping[str, pl.DataFrame], enough: Mapping[str, pl.Series]
+) -> dict[str, tuple[_Floats, float | None]]:
+    """Return `p_adj` and `pbo` of families. The store is read once, a part at a time: most of its data are vectors."""
     if not parts or all(set(VECTORS) <= set(part.columns) for part in parts.values()):
-        return dict(parts)
-    full = results.with_vectors(pl.concat(parts.values()))
-    starts = np.cumsum([0, *(part.height for part in parts.values())])
-    return {name: full.slice(starts[i], part.height) for i, (name, part) in enumerate(parts.items())}
+        return {name: _of_vectors(part, enough[name]) for name, part in parts.items()}
+    table, start = VectorTable(sum(part.height for part in parts.values())), 0
+    results.each_vectors(pl.concat(parts.values()), table.columns, table.put)
+    found: dict[str, tuple[_Floats, float | None]] = {}
+    for name, part in parts.items():
+        rows = np.arange(start, start + part.height)
+        pbo = overfit_probability(table.blocks(rows[enough[name].to_numpy()]))
+        found[name] = _step_down(table.sums, rows, table.n_sums[rows]), pbo
+        start += part.height
+    return found
 
 
 def _of_vectors(rows: pl.DataFrame, enough: pl.Series) -> tuple[_Floats, float | None]:
@@ -307,14 +315,19 @@ def adjusted(rotated: pl.Series) -> _Floats:
 
     The row with the fewest draws sets the number of compared draws.
     """
-    lengths = rotated.list.len().fill_null(0)
-    drawn = lengths > 1
-    answer = np.full(len(rotated), np.nan)
-    if drawn.any():
-        width = int(lengths.filter(drawn).min())  # type: ignore[arg-type]
-        sums = rotated.filter(drawn).list.head(width).explode().to_numpy().reshape(-1, width)
-        scores = standardised(sums)
-        answer[drawn.to_numpy()] = step_down(scores[:, 0], scores[:, 1:])
+    sums, n_sums = padded(rotated)
+    return _step_down(sums, np.arange(len(rotated)), n_sums)
+
+
+def _step_down(sums: npt.NDArray[Any], rows: npt.NDArray[np.int64], n_sums: npt.NDArray[np.int64]) -> _Floats:
+    """Return the step-down p-value of some rows of a table, of which each has its first `n_sums` numbers."""
+    answer = np.full(len(rows), np.nan)
+    drawn = np.flatnonzero(n_sums > 1)
+    if drawn.size:
+        width = int(n_sums[drawn].min())
+        observed = RowsOf(sums, rows[drawn], width, lambda part: standardised(part)[:, 0])
+        draws = RowsOf(sums, rows[drawn], width, lambda part: standardised(part)[:, 1:], width - 1)
+        answer[drawn] = step_down(observed.all(), draws)
     return answer
 
 

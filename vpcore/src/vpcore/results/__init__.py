@@ -15,6 +15,7 @@ from vpcore.results.schema import (
     TRADES as TRADES,
     TRIAL_KEY as TRIAL_KEY,
     VECTORS as VECTORS,
+    VECTORS_AT_ONCE as VECTORS_AT_ONCE,
     row_id as row_id,
     run_id as run_id,
     traded as traded,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import polars as pl
 from polars.exceptions import ComputeError
 
@@ -25,6 +26,7 @@ from vpcore.results.schema import (
     SORTABLE,
     TRIAL_KEY,
     VECTORS,
+    VECTORS_AT_ONCE,
     traded,
 )
 from vpcore.results.writer import TABLES, meta_frame, new_batch_id, table_folder, write_batch
@@ -285,19 +287,51 @@ class ResultsDB:
         ResultsError
             If the store lacks one of them.
         """
+        parts = [pl.DataFrame(schema={"_at": pl.UInt32, **{name: RUNS[name] for name in VECTORS}})]
+        self.each_vectors(rows, VECTORS, parts.append)
+        found = pl.concat(parts).unique("_at", keep="any").sort("_at")
+        return rows.hstack(found.select(VECTORS))
+
+    def each_vectors(self, rows: pl.DataFrame, columns: Sequence[str], take: Callable[[pl.DataFrame], object]) -> None:
+        """Read the vectors of rows in parts, in the order of the store.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            With the columns of `ROW_KEY` and ``batch_id``.
+        columns : sequence of str
+            Of `VECTORS`.
+        take : callable
+            Called with frames of at most `VECTORS_AT_ONCE` rows: ``_at``, the place in `rows`, and `columns`. A row may
+            come twice, with equal values.
+
+        Raises
+        ------
+        ResultsError
+            If the store lacks one of them.
+        """
         on = [*ROW_KEY, "batch_id"]
+        places = rows.select(on).with_row_index("_at")
 
-        def query() -> pl.LazyFrame:
-            stored = self._scan("runs").select(*on, *VECTORS).collect()
-            place = stored.lazy().select(on).with_row_index("_at").unique(on, keep="any")
-            at = rows.lazy().select(on).join(place, on=on, how="left", maintain_order="left").collect()["_at"]
-            if at.null_count():
+        def query() -> None:
+            seen = np.zeros(rows.height, dtype=bool)
+            paths = self.parts("runs")
+            require_whole(paths)
+            for path in paths:
+                scan = pl.scan_parquet([path], glob=False, missing_columns="insert", schema=TABLES["runs"])
+                wanted = scan.select(on).with_row_index("_row").collect().join(places, on=on, how="inner")
+                for (first,), some in wanted.group_by(pl.col("_row") // VECTORS_AT_ONCE, maintain_order=True):
+                    start = int(first) * VECTORS_AT_ONCE
+                    vectors = scan.select(columns).slice(start, VECTORS_AT_ONCE).collect()
+                    take(some.select("_at").hstack(vectors[some["_row"] - start]))
+                    seen[some["_at"].to_numpy()] = True
+            if not seen.all():
+                gone = int(np.count_nonzero(~seen))
                 raise ResultsError(
-                    f"{at.null_count()} rows were removed while they were read", where=str(self.root), fix="Try again."
+                    f"{gone} rows were removed while they were read", where=str(self.root), fix="Try again."
                 )
-            return rows.hstack(stored.select(VECTORS)[at]).lazy()
 
-        return self.read(query)
+        self._again(query)
 
     def query_best(
         self, metric: str = "net_pnl_ticks", *, min_signals: int = 5, limit: int = 10, **filters: Any

@@ -81,6 +81,9 @@ and what splits cut (null in runs without). Since version 3: `trades_digest`. Si
 VECTORS = tuple(name for name, dtype in RUNS.items() if isinstance(dtype, pl.List))
 """Columns of lists, which are most of the data; what they hold is said by `vpcore.backtest.metrics.trial_figures`."""
 
+VECTORS_AT_ONCE = 16_384
+"""Rows whose vectors are read at once: some 32 MB. A merged part has row groups of this size."""
+
 TRADES = (pl.col("n_signals") - pl.col("n_dropped")).alias("trades")
 """Number of trades of a row: signals that entered the market. Null in a row of a failed run."""
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from vpcore.errors import ResultsError
 from vpcore.results.parts import part_name
-from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, VECTORS, row_ids
+from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, VECTORS, VECTORS_AT_ONCE, row_ids
 from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder
 
 STAGING = ".staging"
@@ -124,7 +124,9 @@ def put_parts(root: Path, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> 
                 path = folder / f"{table}.parquet"
                 # Through memory: of a full disk polars tells in words of its own, not by an OSError.
                 buffer = io.BytesIO()
-                frame.select(list(TABLES[table])).write_parquet(buffer, compression="zstd", statistics=True)
+                frame.select(list(TABLES[table])).write_parquet(
+                    buffer, compression="zstd", statistics=True, row_group_size=VECTORS_AT_ONCE
+                )
                 path.write_bytes(buffer.getbuffer())
                 fsync_path(path)
                 names[table] = part_name(part, buffer.getvalue())

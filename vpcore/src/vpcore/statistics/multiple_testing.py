@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,18 @@ def standardised(rotated: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return values
 
 
-def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+class Matrix(Protocol):
+    """An array of two axes, or what makes its rows when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of columns."""
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
+        """Return some rows, in memory of their own."""
+
+
+def step_down(observed: npt.NDArray[Any], drawn: Matrix) -> npt.NDArray[np.float64]:
     """Return the p-value of each row adjusted for all rows, by step-down over the maximum.
 
     The p-value of the best row is the share of draws in which *any* row does as well. The p-value of the next row
@@ -42,7 +53,8 @@ def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArra
     observed : float[n_rows]
         The statistic of each row, the larger the better, on a scale that rows have in common.
     drawn : float[n_rows, n_draws]
-        The same under the null. A column is one draw for all rows at once, so that they keep their dependence.
+        The same under the null. A column is one draw for all rows at once, so that they keep their dependence. Rows are
+        read in parts, once each, by their numbers: a large matrix may lie on disk.
 
     Returns
     -------
@@ -55,7 +67,7 @@ def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArra
     Source: Romano and Wolf (2005), "Exact and approximate stepdown methods for multiple hypothesis testing", in the
     form of Romano and Wolf (2016) for p-values; the count as in Phipson and Smyth (2010).
     """
-    if observed.ndim != 1 or drawn.ndim != 2 or drawn.shape[0] != observed.shape[0]:
+    if observed.ndim != 1 or len(drawn.shape) != 2 or drawn.shape[0] != observed.shape[0]:
         raise ValueError(
             "observed must be of shape (n_rows,) and drawn of shape (n_rows, n_draws), were "
             f"{observed.shape} and {drawn.shape}."
@@ -65,7 +77,7 @@ def step_down(observed: npt.NDArray[Any], drawn: npt.NDArray[Any]) -> npt.NDArra
         return np.empty(0)
     order = np.argsort(observed, kind="stable")  # the worst first: the maximum then runs along the rows
     as_good = np.zeros(n_rows, dtype=np.int64)
-    best = np.full(n_draws, -np.inf, dtype=drawn.dtype)
+    best: Any = -np.inf
     for first in range(0, n_rows, _CHUNK_ROWS):
         rows = order[first : first + _CHUNK_ROWS]
         part = drawn[rows]

@@ -8,16 +8,19 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from vpcore.statistics.multiple_testing import Matrix
+
 _Floats = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
 
 MOST_GROUPS = 16
 FEWEST_GROUPS = 4
+_CHUNK_ROWS = 4096
 _WORK = 300_000_000
 """Limit of additions; very many rows get fewer groups of time."""
 
 
-def overfit_probability(blocks: npt.NDArray[np.float64]) -> float | None:
+def overfit_probability(blocks: Matrix) -> float | None:
     """Return how often the best row of one half of the time is in the lower half of all rows in the other half.
 
     Combinatorially symmetric cross-validation: the time is cut into an even number of groups of neighbouring blocks,
@@ -28,6 +31,7 @@ def overfit_probability(blocks: npt.NDArray[np.float64]) -> float | None:
     ----------
     blocks : float64[n_rows, n_blocks]
         Net PnL per block of time. Rows are trials, columns are time. (The paper's matrix is the transpose of this.)
+        Read in parts, once: a large matrix may lie on disk.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def overfit_probability(blocks: npt.NDArray[np.float64]) -> float | None:
     -----
     Source: Bailey, Borwein, Lopez de Prado and Zhu (2017), "The probability of backtest overfitting".
     """
-    if blocks.ndim != 2:
+    if len(blocks.shape) != 2:
         raise ValueError(f"blocks must be of shape (n_rows, n_blocks), was {blocks.shape}.")
     n_rows, n_blocks = blocks.shape
     n_groups = min(MOST_GROUPS, n_blocks - n_blocks % 2)
@@ -47,10 +51,13 @@ def overfit_probability(blocks: npt.NDArray[np.float64]) -> float | None:
     if n_rows < 2 or n_groups < FEWEST_GROUPS:
         return None
     starts = np.array([part[0] for part in np.array_split(np.arange(n_blocks), n_groups)])
-    by_time = np.ascontiguousarray(blocks.T, dtype=np.float64)
+    totals, squares = np.empty((2, n_groups, n_rows))
+    for first in range(0, n_rows, _CHUNK_ROWS):
+        rows = slice(first, first + _CHUNK_ROWS)
+        by_time = np.ascontiguousarray(blocks[rows].T, dtype=np.float64)
+        np.add.reduceat(by_time, starts, axis=0, out=totals[:, rows])
+        np.add.reduceat(by_time * by_time, starts, axis=0, out=squares[:, rows])
     halves = np.array(list(itertools.combinations(range(n_groups), n_groups // 2)), dtype=np.int64)
-    totals = np.add.reduceat(by_time, starts, axis=0)
-    squares = np.add.reduceat(by_time * by_time, starts, axis=0)
     _, share = cross_validate(totals, squares, halves)
     return float(np.mean(share <= 0.5))
 
