@@ -8,7 +8,7 @@ PACKAGES := './vpcore[dev]' ./vpcore_signals_stat './vpcore_signals_ml[models]' 
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-fast test-core coverage fuzz docs constraints clean
+.PHONY: help install demo lint test test-fast test-core coverage fuzz faults docs constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -75,6 +75,9 @@ fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10); SEED=.
 		PYTHONHASHSEED=$$seed $(BIN)/python -m pytest -q -n 2 -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$$seed $(PYTEST_ARGS) \
 			|| { echo "To repeat: make fuzz SEED=$$seed PYTEST_ARGS=PATH::TEST"; exit 1; }; \
 	done
+
+faults: $(STAMP)  ## Kills, damage, full disks, two processes at once: at most 60 minutes; FAULTS names faults or options.
+	nice $(BIN)/python tests/faults/run.py $(FAULTS)
 
 docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the models.
 	mkdir -p build

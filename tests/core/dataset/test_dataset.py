@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from vpcore.canonical import file_digest
 from vpcore.dataset import Dataset
 from vpcore.errors import DatasetError
 from vpcore.schema import BIN_COLUMNS, GRID_SUMS, GRID_VALUES
@@ -241,6 +242,8 @@ def test_a_missing_file(dataset, registry):
 
 def test_another_number_of_rows(dataset, registry):
     rewrite(dataset.path / "manifest.json", lambda value: value["shape"].update(n_bins=99))
+    seal = file_digest(dataset.path / "manifest.json")
+    rewrite(dataset.path / "checksums.json", lambda value: value.update({"manifest.json": seal}))
     with pytest.raises(DatasetError, match="has 700 rows where its manifest requires 693"):
         registry.open("ES_x").grid("v_add")
 

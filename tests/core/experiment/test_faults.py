@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 
 from vpcore import Workspace
 from vpcore.cli import app as cli
+from vpcore.dataset.reserve import Reserve, Reserves
 from vpcore.doctor import Finding, examine
-from vpcore.errors import DatasetError, ResultsError
+from vpcore.errors import DatasetError, ResultsError, StorageError
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.run import run_experiment
 from vpcore.results import compact
@@ -166,6 +168,39 @@ def test_a_changed_dataset_is_refused_by_every_reader(done: Workspace) -> None:
         ):
             read()
     assert ("damaged", "bins.parquet") in kinds(done)
+
+
+def test_a_changed_manifest_is_refused_by_every_reader(done: Workspace, monkeypatch: Any, capsys: Any) -> None:
+    (path,) = done.datasets_dir.glob("*/manifest.json")
+    text = path.read_text()
+    path.chmod(0o644)
+    path.write_text(text.replace('"tick_int": 250000000', '"tick_int": 350000000'))
+    assert path.read_text() != text
+    (name,) = done.datasets.ids()
+    for read in (lambda ws: ws.datasets.open(name), lambda ws: ws.datasets.manifest(name)):
+        with pytest.raises(DatasetError, match=r"manifest\.json was changed since it was written"):
+            read(fresh(done))
+    monkeypatch.setattr(cli, "Plugins", lambda: done.plugins)
+    assert cli.run(["list-datasets", "--root", str(done.root), "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["dataset_id"] == name
+    assert "was changed since it was written" in listed["error"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9])
+def test_a_flipped_bit_in_a_confirmation_or_reserve_is_refused(tmp_path: Path, share: float) -> None:
+    reserves = Reserves(tmp_path)
+    reserve = Reserve("ES", "ES..", ((0, 10), (20, 30)), 2, "sweep")
+    reserves.declare(reserve)
+    assert reserves.record(reserve, {"row": "ab", "p_random": 0.04, "n_trades": 200})
+    assert reserves.all() == [reserve]
+    for path in reserves.folder.iterdir():
+        whole = path.read_bytes()
+        flip(path, share)
+        with pytest.raises(StorageError, match=f"The ledger's file {path.name} is damaged"):
+            [reserves.confirmations(one) for one in reserves.all()]
+        path.write_bytes(whole)
+    assert reserves.left(reserve) == 1
 
 
 def test_a_cached_column_under_another_name_is_not_believed(done: Workspace) -> None:

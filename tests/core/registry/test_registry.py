@@ -227,14 +227,55 @@ def test_a_full_disk_under_the_registry(registry):
         raise sqlite3.OperationalError("database or disk is full")
 
 
-def test_an_id_is_no_alias(registry):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET why = 'pure noise'",
+        "UPDATE audit SET figures = '[1]'",
+        "UPDATE versions SET created_by = 'nobody'",
+        "UPDATE aliases SET moved_utc = ''",
+        "DELETE FROM audit",
+        "DELETE FROM seal",
+    ],
+)
+def test_a_changed_value_of_the_registry_is_refused(registry, change):
+    registry.publish(*make(), "prod")
+    registry.publish(*make(0.7), "prod", why="better")
+    with sqlite3.connect(registry.path) as connection:
+        connection.execute(change)
+    connection.close()
+    for action in (registry.versions, registry.history, registry.aliases, lambda: registry.rollback("prod")):
+        with pytest.raises(RegistryError, match=r"The serving registry was changed since it was written \(.*sqlite\)"):
+            action()
+
+
+def test_a_registry_without_a_seal_gets_one(registry):
+    registry.publish(*make(), "prod")
+    with sqlite3.connect(registry.path) as connection:
+        connection.execute("DROP TABLE seal")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    assert registry.aliases() == {"prod": make()[0]}
+    registry.publish(*make(0.7), "prod")
+    with sqlite3.connect(registry.path) as connection:
+        assert connection.execute("SELECT count(*) FROM seal").fetchone() == (1,)
+        connection.execute("UPDATE audit SET who = 'x'")
+    connection.close()
+    with pytest.raises(RegistryError, match="was changed since it was written"):
+        registry.history()
+
+
+def test_a_damaged_copy_of_a_version_is_not_written_back(registry):
     serving_id, data = make()
     registry.publish(serving_id, data, "prod")
+    registry.file_of(serving_id).unlink()
     with sqlite3.connect(registry.path) as connection:
-        connection.execute("INSERT INTO versions SELECT 'live', digest, data, created_utc, created_by FROM versions")
+        connection.execute("UPDATE versions SET data = ?", (data.replace(b"0", b"1"),))
     connection.close()
-    with pytest.raises(RegistryError, match="'live' is the id of a version. Choose another alias"):
-        registry.publish(*make(0.7), "live")
+    for action in (lambda: registry.restore(serving_id), lambda: registry.publish(serving_id, data, "prod")):
+        with pytest.raises(RegistryError, match=f"The registry's copy of serving version '{serving_id}' was changed"):
+            action()
+    assert not registry.file_of(serving_id).exists()
 
 
 def test_what_is_no_registry(registry):
@@ -254,7 +295,7 @@ def test_a_registry_of_a_later_version(registry):
     connection.close()
     for action in (lambda: registry.resolve("prod"), lambda: registry.publish(*make(), "prod")):
         with pytest.raises(
-            RegistryError, match=r"The version of the serving registry must be at most 1, was 7 \(.*sqlite\)"
+            RegistryError, match=r"The version of the serving registry must be at most 2, was 7 \(.*sqlite\)"
         ):
             action()
 

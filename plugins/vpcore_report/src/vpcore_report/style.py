@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage.atomic import storage_errors, write_output
 
 INK, MUTED, ACCENT, RULE = "#1c2430", "#6b7685", "#1f5fa8", "#d9dee5"
 LONG, SHORT, NEUTRAL = "#1b7837", "#b2182b", "#8a94a3"
@@ -75,7 +75,7 @@ def write_png(path: Path, paint: Paint, size: tuple[float, float]) -> None:
     """
     picture = render(paint, size, "png")
     with storage_errors(path, "write the picture"):
-        write_atomic(path.absolute(), picture, durable=False)
+        write_output(path, picture)
 
 
 def legend_above(axes: Any) -> None:

@@ -20,7 +20,7 @@ from vpcore.experiment.trades import Leader
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import adjusted_for, overfitting
 from vpcore.signal import DIAGNOSTICS, read_diagnostics
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage.atomic import storage_errors, write_output
 from vpcore.units import NS_PER_S
 from vpcore_report import chart_data, charts, robustness
 from vpcore_report.facts import Facts, NothingToReport, gather
@@ -105,7 +105,7 @@ def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path
     path = out if out is not None else Path(f"report-{facts.title.replace(' ', '-')}.html")
     html = make_page(workspace, facts).html().encode()
     with storage_errors(path, "write the report"):
-        write_atomic(path.absolute(), html, durable=False)
+        write_output(path, html)
     return path
 
 

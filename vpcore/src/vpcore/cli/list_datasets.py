@@ -27,19 +27,24 @@ def list_datasets(
     if details is not None:
         emit_json(workspace.datasets.manifest(details))
         return
-    rows, broken = [], []
+    rows: list[dict[str, Any]] = []
+    broken: list[dict[str, Any]] = []
     for dataset_id in workspace.datasets.ids():
         try:
             rows.append(_row(workspace.datasets.info(dataset_id)))
         except (VpError, KeyError) as error:  # one damaged dataset leaves the others listed
-            broken.append(f"Dataset '{dataset_id}' cannot be listed: {error}")
+            broken.append({"dataset_id": dataset_id, "error": str(error)})
     if not json and not csv:
         rows = [{**row, "valid_share": _below_one(row["valid_share"])} for row in rows]
     emit_table(
-        rows, COLUMNS, json=json, csv=csv, empty="The lake has no dataset yet. Make one with: vp generate PIPELINE"
+        rows + broken if json else rows,
+        COLUMNS,
+        json=json,
+        csv=csv,
+        empty="The lake has no dataset yet. Make one with: vp generate PIPELINE",
     )
-    for line in broken:
-        say(f"Warning: {line}")
+    for one in broken:
+        say(f"Warning: Dataset '{one['dataset_id']}' cannot be listed: {one['error']}")
 
 
 def _row(info: DatasetInfo) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write the rows, failed rows included, with their settings into one file for other tools."""
-    from vpcore.storage.atomic import storage_errors, write_atomic
+    from vpcore.storage.atomic import storage_errors, write_output
 
     workspace = open_workspace(root)
     if out.suffix not in SUFFIXES:
@@ -134,7 +134,7 @@ def export(
     write = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".ndjson": frame.write_ndjson}[out.suffix]
     write(buffer)  # type: ignore[operator]
     with storage_errors(out, "write the export"):
-        written = write_atomic(out.absolute(), buffer.getvalue(), exclusive=not force)
+        written = write_output(out, buffer.getvalue(), exclusive=not force)
     if not written:
         raise ConfigError(f"{out} exists already", fix="Choose another name, or replace it with --force.")
     say(f"{frame.height} rows in {out}")

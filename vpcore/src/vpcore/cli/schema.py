@@ -26,6 +26,7 @@ def schema(
     """Print the JSON schemas of the specs."""
     from vpcore.config.store import MODELS
     from vpcore.config.workspace import WorkspaceSpec
+    from vpcore.storage.atomic import storage_errors, write_output
 
     schemas = {name: model.model_json_schema() for name, model in (MODELS | {"workspace": WorkspaceSpec}).items()}
     if kind is not None and kind not in schemas:
@@ -33,10 +34,10 @@ def schema(
         raise ConfigError(f"No kind of spec is called '{kind}'", fix=fix)
     chosen = schemas if kind is None else {kind: schemas[kind]}
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         for name, content in chosen.items():
             path = out / f"{name}.schema.json"
-            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            with storage_errors(path, "write the schema"):
+                write_output(path, (json.dumps(content, indent=2) + "\n").encode())
             print(path)
     else:
         emit_json(chosen if kind is None else schemas[kind])

@@ -113,12 +113,12 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write a version as one file that carries its digest, for a server on another host."""
-    from vpcore.storage.atomic import storage_errors, write_atomic
+    from vpcore.storage.atomic import storage_errors, write_output
 
     found = open_workspace(root).registry.resolve(version)
     path = (out if out is not None else Path(f"{found.serving_id}.serving.json")).absolute()
     with storage_errors(path, f"export the serving version '{found.serving_id}'"):
-        write_atomic(path, found.export())
+        write_output(path, found.export())
     say(f"Exported {found.serving_id}. Publish it elsewhere with: vp serving import {path.name} --alias ALIAS")
     print(path)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vpcore.dataset.manifest import DATASETS_PREFIX, MANIFEST_FILE, read_json
+from vpcore.dataset.manifest import DATASETS_PREFIX, MANIFEST_FILE, read_json, require_whole
 from vpcore.errors import DatasetError, did_you_mean, listed
 from vpcore.storage.protocol import Storage, check_key
 
@@ -91,9 +91,17 @@ class DatasetRegistry:
         return path
 
     def manifest(self, dataset_id: str) -> dict[str, Any]:
-        """Return the content of a dataset's manifest; `dataset_id` as in `find`."""
+        """Return the content of a dataset's manifest; `dataset_id` as in `find`.
+
+        Raises
+        ------
+        DatasetError
+            If the manifest was changed since it was written.
+        """
         dataset_id = self.find(dataset_id)
-        return read_json(self.path(dataset_id) / MANIFEST_FILE, dataset_id)
+        path = self.path(dataset_id) / MANIFEST_FILE
+        require_whole(path, dataset_id)
+        return read_json(path, dataset_id)
 
     def open(self, dataset_id: str, *, cache_dir: str | Path | None = None) -> Dataset:
         """Open a dataset; `dataset_id` as in `find`. It ends where a reserve begins. See `Dataset.open`."""

@@ -15,9 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vpcore.canonical import is_whole
 from vpcore.dataset.cache import ColumnCache
-from vpcore.dataset.manifest import BINS_FILE, CHECKSUMS_FILE, GRID_FILE, read_json
+from vpcore.dataset.manifest import BINS_FILE, GRID_FILE, require_whole
 from vpcore.errors import DatasetError
 from vpcore.schema import BIN_COLUMNS, GRID_SUMS
 
@@ -147,20 +146,6 @@ class ParquetColumns:
                 f"written: vp verify {self.dataset_id}"
             )
         return table.combine_chunks()
-
-
-def require_whole(path: Path, dataset_id: str) -> None:
-    """Refuse a file whose bytes differ from its checksum. One pass over the file per process and state of the file."""
-    expected = str(read_json(path.parent / CHECKSUMS_FILE, dataset_id).get(path.name))
-    try:
-        whole = is_whole(path, expected)
-    except OSError:
-        return  # the reader says what is wrong
-    if not whole:
-        raise DatasetError(
-            f"{path} was changed since it was written: its checksum is another. Restore it from a backup, or move the "
-            f"folder away and generate the dataset again. See: vp verify {dataset_id}"
-        )
 
 
 class ArrayColumns:

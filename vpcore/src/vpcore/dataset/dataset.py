@@ -17,6 +17,7 @@ from vpcore.dataset.manifest import (
     MANIFEST_FILE,
     check_manifest,
     read_json,
+    require_whole,
     shape_block,
     source_digests,
 )
@@ -390,6 +391,7 @@ def open_whole(folder: Path, *, cache_dir: str | Path | None = None) -> Dataset:
         raise DatasetError(f"There is no dataset in {folder}: it has no {MANIFEST_FILE}. Datasets: vp list-datasets")
     manifest = read_json(folder / MANIFEST_FILE, folder.name)
     check_manifest(manifest, folder.name)
+    require_whole(folder / MANIFEST_FILE, folder.name)
     shape = manifest["shape"]
     cache = None
     if cache_dir is not None:

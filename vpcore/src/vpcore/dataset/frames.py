@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from vpcore.dataset.columns import ParquetColumns, SlicedColumns, require_whole
-from vpcore.dataset.manifest import BINS_FILE, GRID_FILE
+from vpcore.dataset.columns import ParquetColumns, SlicedColumns
+from vpcore.dataset.manifest import BINS_FILE, GRID_FILE, require_whole
 from vpcore.schema import GRID_SUMS
 from vpcore.units import PRICE_SCALE
 

@@ -21,6 +21,8 @@ from vpcore.storage.atomic import storage_errors, write_atomic
 RESERVES = "reserves"
 """Folder of the reserves, in the ledger."""
 
+_SEAL = "sha256"
+
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
@@ -98,7 +100,7 @@ class Reserves:
         """Store a reserve; one with the same id stays as it is."""
         with storage_errors(self.folder, "store the reserve"):
             path = self.folder / f"{reserve.id}.reserve.json"
-            write_atomic(path, canonical_json(asdict(reserve)), exclusive=True)
+            write_atomic(path, _sealed(asdict(reserve)), exclusive=True)
 
     def confirmations(self, reserve: Reserve) -> list[dict[str, Any]]:
         """Return the confirmations on a reserve, in the order in which they were made."""
@@ -110,7 +112,7 @@ class Reserves:
         with storage_errors(self.folder, "store the confirmation"):
             for number in range(reserve.budget):
                 path = self.folder / f"{reserve.id}.confirmation-{number}.json"
-                if write_atomic(path, canonical_json(dict(confirmation)), exclusive=True):
+                if write_atomic(path, _sealed(dict(confirmation)), exclusive=True):
                     return True
         return False
 
@@ -137,12 +139,17 @@ class Reserves:
         return max(0, min(n_bins, (min(starts) - start_ns) // width_ns)) if starts else n_bins
 
 
+def _sealed(content: dict[str, Any]) -> bytes:
+    """Return the bytes of a file of the ledger, with the digest of its content."""
+    return canonical_json({**content, _SEAL: digest(content)})
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         raise _damaged(path) from None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or found.pop(_SEAL, None) != digest(found):
         raise _damaged(path)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 from vpcore.errors import RegistryError
 from vpcore.storage.atomic import free_bytes, make_folder, storage_errors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Since version 2: `seal`."""
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for another before it gives up. A transaction here takes milliseconds."""
@@ -43,6 +45,11 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_alias ON audit (alias, entry);
 """
+_SEAL = "CREATE TABLE seal (digest TEXT NOT NULL) STRICT"
+"""One row: the digest of all others. SQLite itself does not notice a changed byte in a value."""
+
+_whole: set[tuple[str, int, int, int]] = set()
+"""Files found whole in this process: path, size, time of change, inode."""
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -56,6 +63,33 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
             fix="Install the vpcore that wrote it, or a newer one.",
         )
     return found
+
+
+def _digest(connection: sqlite3.Connection) -> str:
+    """Return the digest of every value but the versions' content, which has a digest of its own."""
+    found = hashlib.sha256()
+    columns = {"versions": "serving_id, digest, created_utc, created_by", "aliases": "*", "audit": "*"}
+    for table, names in columns.items():
+        for row in connection.execute(f"SELECT {names} FROM {table} NOT INDEXED ORDER BY rowid"):
+            found.update(repr((table, *row)).encode())
+    return found.hexdigest()
+
+
+def _require_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a registry whose values or indices changed since they were written. Once per process and file state."""
+    state = path.stat()
+    key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
+    if key in _whole:
+        return
+    seals = [row[0] for row in connection.execute("SELECT digest FROM seal")]
+    sick = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    if sick or seals != [_digest(connection)]:
+        raise RegistryError(
+            "The serving registry was changed since it was written",
+            where=str(path),
+            fix="Restore the file from a backup; nothing is served or moved until then.",
+        )
+    _whole.add(key)
 
 
 @contextlib.contextmanager
@@ -88,7 +122,11 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
         connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
         with contextlib.closing(connection):
             connection.row_factory = sqlite3.Row
-            yield connection if _check_version(connection, path) else None
+            version = _check_version(connection, path)
+            if version == SCHEMA_VERSION:
+                connection.execute("BEGIN")  # the values that are checked are those that are read
+                _require_whole(connection, path)
+            yield connection if version else None
 
 
 @contextlib.contextmanager
@@ -109,11 +147,18 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if _check_version(connection, path) == 0:
+                version = _check_version(connection, path)
+                if version == 0:
                     for statement in _SCHEMA.split(";"):
                         connection.execute(statement)
+                if version < SCHEMA_VERSION:
+                    connection.execute(_SEAL)
                     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                else:
+                    _require_whole(connection, path)
                 yield connection
+                connection.execute("DELETE FROM seal")
+                connection.execute("INSERT INTO seal VALUES (?)", (_digest(connection),))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

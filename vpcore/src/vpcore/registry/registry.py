@@ -100,14 +100,12 @@ class ServingRegistry:
         version = PublishedVersion.from_bytes(serving_id, data, f"The version '{serving_id}'")
         path = self.file_of(serving_id)
         row = self._row(serving_id)
-        content = version.data if row is None else bytes(row["data"])
+        content = version.data if row is None else _copy(row, self.path)
         with storage_errors(path, f"write the serving version '{serving_id}'"):
             written = write_atomic(path, content, exclusive=True)
         if not written:
             content = self._existing(path, serving_id, row)
         with writing(self.path) as connection:
-            if connection.execute("SELECT 1 FROM versions WHERE serving_id = ?", (alias,)).fetchone():
-                raise RegistryError(f"'{alias}' is the id of a version", fix="Choose another alias.")
             created = self._insert(connection, serving_id, content, path, who or _user())
             previous = self._move(
                 connection, alias, serving_id, action, who or _user(), why=why, forced=forced, evidence=evidence or {}
@@ -297,8 +295,9 @@ class ServingRegistry:
         if row is None:
             self._unknown(serving_id, [version.serving_id for version in self.versions()], "serving version")
         path = self.file_of(serving_id)
+        data = _copy(row, self.path)
         with storage_errors(path, f"write the serving version '{serving_id}'"):
-            write_atomic(path, bytes(row["data"]))
+            write_atomic(path, data)
         return path
 
     def aliases(self) -> dict[str, str]:
@@ -359,6 +358,18 @@ class ServingRegistry:
         known = sorted(names)
         there = f"Published: {listed(known)}." if known else "Nothing is published yet. Publish: vp promote EXPERIMENT"
         raise RegistryError(f"No {kind} is called '{name}'", fix=f"{did_you_mean(name, known)} {there}")
+
+
+def _copy(row: sqlite3.Row, path: Path) -> bytes:
+    """Return the registry's copy of a version."""
+    data = bytes(row["data"])
+    if bytes_digest(data) != row["digest"]:
+        raise RegistryError(
+            f"The registry's copy of serving version '{row['serving_id']}' was changed since it was written",
+            where=str(path),
+            fix="Restore the file from a backup.",
+        )
+    return data
 
 
 def _same_digest(path: Path, content: bytes, row: sqlite3.Row) -> None:

@@ -168,22 +168,28 @@ def _default_path(workspace: Workspace | None, params: SyntheticParams, date: st
 
 def _write(path: Path, params: SyntheticParams, force: bool) -> tuple[SyntheticReport, bool]:
     """Write the file; an existing one of the same bytes stays, one of others only goes if `force` says so."""
+    import os
+    import shutil
+
     from vpcore.canonical import file_digest
+    from vpcore.storage.atomic import temporary_folder
     from vpcore_market.source import write_synthetic
 
     if not path.name.endswith((".dbn", ".dbn.zst")):
         raise SourceError(f"--out must end in .dbn or .dbn.zst, was {path}.")
     if force or not path.exists():
         return write_synthetic(path, params), True
-    rival = path.with_name(f".rival-{path.name}")
+    folder, held = temporary_folder(path)
     try:
+        rival = folder / path.name
         report = write_synthetic(rival, params)
         if file_digest(rival) != file_digest(path):
             raise SourceError(
                 f"{path} exists and holds something else. Choose another --out, or replace it with --force."
             )
     finally:
-        rival.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
     return replace(report, path=path), False
 
 

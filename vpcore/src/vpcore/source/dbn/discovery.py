@@ -10,6 +10,7 @@ from pathlib import Path
 from vpcore.errors import SourceError, did_you_mean
 from vpcore.source.dbn.header import SourceFile, read_header, require_complete, require_mbo
 from vpcore.source.protocol import SourceRequest, utc
+from vpcore.storage.protocol import TEMPORARY
 
 SUFFIXES = (".dbn", ".dbn.zst")
 _SHOWN = 12
@@ -65,7 +66,10 @@ def _discover(request: SourceRequest) -> list[SourceFile]:
     root = request.raw_root
     if root is None:
         raise SourceError("No file is named and no folder to look in is known. Name the files in capture.files.")
-    paths = sorted(path for path in root.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file())
+    named = (path for path in root.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file())
+    paths = sorted(
+        path for path in named if not any(part.startswith(TEMPORARY) for part in path.relative_to(root).parts)
+    )
     if not paths:
         raise SourceError(
             f"There is no .dbn or .dbn.zst file below {root}. Put files there, or name them in capture.files."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -16,6 +15,7 @@ import numpy as np
 from vpcore.errors import SourceError
 from vpcore.kernels.records import MBO_DTYPE
 from vpcore.source.dbn.header import Mapping
+from vpcore.storage.atomic import fsync_path, make_folder, sweep_dead, temporary_file
 from vpcore.units import NS_PER_S
 
 _DAY_NS = 86_400 * NS_PER_S
@@ -100,10 +100,11 @@ class DbnWriter:
     def __init__(self, path: Path, metadata: bytes) -> None:
         self.path = path
         self.n_records = 0
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: Any = self._temporary.open("xb")
+            make_folder(path.parent)
+            sweep_dead(path.parent)
+            self._temporary, self._held = temporary_file(path)
+            self._file: Any = os.fdopen(os.dup(self._held), "wb")
         except OSError as error:
             raise SourceError(f"{path} could not be written: {error}.") from error
         self._stream: Any = self._file
@@ -145,18 +146,20 @@ class DbnWriter:
                 self._stream.close()
             if not self._file.closed:
                 self._file.close()
-            with self._temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            self._temporary.replace(self.path)
+            os.fsync(self._held)
+            self._temporary.replace(self.path.resolve())
+            fsync_path(self.path.parent)
         except OSError as failure:
             self._abandon()
             raise SourceError(f"{self.path} could not be written: {failure}.") from failure
+        os.close(self._held)
 
     def _abandon(self) -> None:
         for stream in (self._stream, self._file):
             with contextlib.suppress(OSError, ValueError):
                 stream.close()
         self._temporary.unlink(missing_ok=True)
+        os.close(self._held)
 
 
 def _date(ns: int) -> datetime.date:
