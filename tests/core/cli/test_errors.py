@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import typer
 
 from vpcore import ConfigError, RegistryError, Workspace
-from vpcore.cli import common
-from vpcore.cli.app import run
+from vpcore.cli import app, common
+from vpcore.cli.app import build_app, run
+from vpcore.plugins.manager import Plugins
 
 
 @pytest.mark.parametrize(
@@ -70,3 +75,45 @@ def test_after_its_answer_a_command_prints_errors_on_stderr(capsys):
     found = capsys.readouterr()
     assert json.loads(found.out) == {"answer": 1}
     assert found.err == "Error: A hook has failed\n"
+
+
+def _with_json(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if any("--json" in getattr(parameter, "opts", ()) for parameter in command.params):
+        yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _with_json(inner, (*path, name))
+
+
+def test_with_json_every_command_answers_every_error_with_one_document(tmp_path, capsys, monkeypatch):
+    """An unknown option, a missing argument, no workspace, Ctrl-C and a bug."""
+    plugins = Plugins()
+    group = typer.main.get_command(build_app(plugins))
+    names = [
+        path
+        for name in plugins.components("command")
+        for path in _with_json(group.get_command(SimpleNamespace(obj=plugins, fail=pytest.fail), name), (name,))
+    ]
+    assert len(names) > 20
+    monkeypatch.setattr(app, "Plugins", lambda: plugins)
+    for path in names:
+        for more in (["--no-such-option"], ["--root", str(tmp_path)], ["a", "b", "c", "d", "e"]):
+            code = run([*path, "--json", *more])
+            found = capsys.readouterr()
+            if code == 0 and path[0] in ("plugins", "list-signals", "check"):  # these need no workspace
+                continue
+            assert code == 2, (path, more, found)
+            assert json.loads(found.out)["error"]["message"], (path, more)
+
+    for raised, kind, code in ((KeyboardInterrupt(), "Interrupted", 130), (ValueError("odd"), "ValueError", 3)):
+        monkeypatch.setattr(app, "build_app", lambda plugins, raised=raised: _raises(raised))
+        assert run(["doctor", "--json"]) == code
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert error["kind"] == kind
+        assert ("This is a bug in" in error["message"]) == (code == 3)
+
+
+def _raises(error):
+    def command(*_, **__):
+        raise error
+
+    return command

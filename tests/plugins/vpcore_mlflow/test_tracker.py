@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -125,6 +127,53 @@ def test_files_are_kept_once_and_again_when_they_change(settings: dict[str, Any]
         tracker = MlflowTracker(**settings)
         tracker.log_files("sweep", META["run_id"], {"models/tp4/m.json": given})
         assert kept.stat().st_mtime == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_copied_workspace_keeps_its_artifacts_to_itself(settings: dict[str, Any], tmp_path: Path) -> None:
+    """And a moved one finds those that it had."""
+    tracking_utils = importlib.import_module("mlflow.tracking._tracking_service.utils")
+    first = MlflowTracker(**settings)
+    first.log_run(META, ROWS, "net_pnl_ticks")
+    given = tmp_path / "m.json"
+    given.write_text("{}")
+    first.log_files("sweep", META["run_id"], {"m.json": given})
+    before = {path: path.read_bytes() for path in settings["folder"].rglob("*") if path.is_file()}
+    copy = tmp_path / "copy" / "harness"
+    shutil.copytree(settings["folder"], copy)
+    second = MlflowTracker(**{**settings, "folder": copy})
+    tracking_utils._artifact_repos_cache.clear()  # of this process: the copy's runs have the ids of the original's
+    given.write_text("[]")
+    second.log_files("sweep", META["run_id"], {"m.json": given})
+    second.log_run({**META, "run_id": "ee"}, ROWS, "net_pnl_ticks")
+    second.log_files("sweep", "ee", {"m.json": given})
+    assert {path: path.read_bytes() for path in settings["folder"].rglob("*") if path.is_file()} == before
+    runs = second.client.search_runs([second.experiment_id], "tags.`vp.run_id` != ''")
+    for run in runs:
+        place = copy / "mlflow_artifacts" / run.info.run_id / "artifacts"
+        assert run.info.artifact_uri == place.as_uri()
+        assert (place / "m.json").read_text() == "[]"
+    assert len(runs) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_deleted_experiment_is_named_with_what_brings_it_back(settings: dict[str, Any]) -> None:
+    tracker = MlflowTracker(**settings)
+    tracker.log_run(META, ROWS, "net_pnl_ticks")
+    tracker.client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(
+        PluginError, match=r"The MLflow experiment 'vp/sweep' was deleted: .*\. Bring it back: "
+    ) as caught:
+        MlflowTracker(**settings)
+    command = caught.value.fix.partition("Bring it back: ")[2].partition(". Or report")[0]
+    assert command == (
+        f"MLFLOW_TRACKING_URI=sqlite:///{settings['folder']}/mlflow.sqlite mlflow experiments restore "
+        f"--experiment-id {tracker.experiment_id}"
+    )
+    tracker.client.restore_experiment(tracker.experiment_id)  # what the command does
+    MlflowTracker(**settings).log_run(META, ROWS, "net_pnl_ticks")
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "mlruns", "./mlruns"])

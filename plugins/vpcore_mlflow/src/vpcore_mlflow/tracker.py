@@ -12,7 +12,9 @@ import importlib
 import json
 import logging
 import os
+import shlex
 import shutil
+import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -99,7 +101,8 @@ class MlflowTracker(Tracker):
             folder.mkdir(parents=True, exist_ok=True)
             _make_store(folder / STORE, client_class)
             uri = f"sqlite:///{folder / STORE}"
-            artifacts = (folder / ARTIFACTS).as_uri()
+            artifacts = (folder / ARTIFACTS).absolute().as_uri()
+            _adopt_artifacts(folder / STORE, artifacts)
         self.uri = uri
         self.client = client_class(tracking_uri=uri)
         self.entities = importlib.import_module("mlflow.entities")
@@ -110,6 +113,14 @@ class MlflowTracker(Tracker):
 
     def _experiment(self, name: str, artifacts: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            restore = ["mlflow", "experiments", "restore", "--experiment-id", str(found.experiment_id)]
+            raise PluginError(
+                f"The MLflow experiment '{name}' was deleted: MLflow keeps its name, and takes no run for it",
+                where=self.uri,
+                fix=f"Bring it back: {URI_VARIABLE}={shlex.quote(self.uri)} {shlex.join(restore)}. Or report under "
+                "another name: tracking.experiment_name.",
+            )
         if found is not None:
             return str(found.experiment_id)
         return str(self.client.create_experiment(name, artifact_location=artifacts))
@@ -297,6 +308,19 @@ def _note(meta: Mapping[str, Any], best: Mapping[str, Any], least: int, scale: i
 def _scale(thresholds: Collection[float]) -> int:
     apart = (n for n in STEPS_PER_THRESHOLD if len({round(value * n) for value in thresholds}) == len(thresholds))
     return next(apart, STEPS_PER_THRESHOLD[-1])
+
+
+def _adopt_artifacts(store: Path, artifacts: str) -> None:
+    """Let the artifacts of a store lie beside it, after the workspace was copied or moved: MLflow keeps whole paths."""
+    with contextlib.closing(sqlite3.connect(store, timeout=30)) as connection, connection:
+        found = {place for (place,) in connection.execute("SELECT artifact_location FROM experiments") if place}
+        for old in sorted(place for place in found if place.endswith(f"/{ARTIFACTS}") and place != artifacts):
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ?1 || substr({column}, length(?2) + 1) "
+                    f"WHERE {column} = ?2 OR substr({column}, 1, length(?2) + 1) = ?2 || '/'",
+                    (artifacts, old),
+                )
 
 
 def _make_store(target: Path, client_class: Any) -> None:

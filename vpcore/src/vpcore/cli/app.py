@@ -19,6 +19,7 @@ from vpcore.cli.common import (
     EXIT_INPUT,
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
+    emit_json,
     print_error,
     say,
 )
@@ -126,20 +127,31 @@ def run(arguments: list[str] | None = None) -> int:
         # typer brings its own copy of click, and older ones use the package: a usage error is known by its `show`.
         if callable(show := getattr(error, "show", None)):
             show()
+            _print_other("UsageError", error.format_message(), as_json)  # type: ignore[attr-defined]
             for option in OLDER_OPTIONS.keys() & {text.partition("=")[0] for text in given}:
                 say(f"{option} is now {OLDER_OPTIONS[option]}.")
             return EXIT_INPUT
         if isinstance(error, OSError) and (reason := _of_the_system(error)):
             return print_error(StorageError(reason), json=as_json)
         traceback.print_exc()
-        say(f"This is a bug in {_owner(error)}, not in your input.")
+        bug = f"This is a bug in {_owner(error)}, not in your input."
+        _print_other(type(error).__name__, f"{error} {bug}", as_json)
+        say(bug)
         return EXIT_INTERNAL
     if code == EXIT_INTERRUPTED:
-        say(
+        text = (
             "Interrupted. What was finished is kept and nothing is half-written. "
             f"To go on from there: {shlex.join(['vp', *given])}"
         )
+        _print_other("Interrupted", text, as_json)
+        say(text)
     return code if isinstance(code, int) else 0
+
+
+def _print_other(kind: str, message: str, json: bool) -> None:
+    """Print an error that is no `VpError` for ``--json``: stdout is one JSON document, whatever happens."""
+    if json and not ANSWERED.get():
+        emit_json({"error": {**VpError(message).fields(), "kind": kind}})
 
 
 def _of_the_system(error: OSError) -> str:
