@@ -241,7 +241,7 @@ def _experiment(name: str, instrument: InstrumentSpec, window: Window) -> str:
 
 
 def _write(path: Path, text: str, written: list[Path]) -> None:
-    with storage_errors(path, "writing"):
+    with storage_errors(path, "write the spec"):
         if not write_atomic(path, text.encode(), exclusive=True):
             raise ConfigError(f"{path} is there already", fix="Give the new specs another name: --name NAME.")
     written.append(path)

@@ -1,0 +1,1 @@
+"""Databento for vpcore: `vp fetch`, and the live feed."""
