@@ -15,3 +15,12 @@ def vp_commands() -> tuple[Component, ...]:
             "Data",
         ),
     )
+
+
+@hookimpl
+def vp_feeds() -> tuple[Component, ...]:
+    return (
+        Component(
+            "databento", "vpcore_databento.feed:DatabentoFeed", "Databento's live gateway, with a snapshot first."
+        ),
+    )
