@@ -16,7 +16,7 @@ from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.source.protocol import RecordStream
 
 _OPTIONS = ("speed", "from_ns", "batch_records", "dense_sequence")
-BATCH_RECORDS = 4096
+BATCH_RECORDS = 1024
 _END_NS = 2**63 - 1
 
 
@@ -26,7 +26,7 @@ class ReplayFeed(Feed):
         due = begin + (ts_recv - from_ns) / speed
 
     Options: `speed`, a factor or ``max`` (default 1); `from_ns`, by default the start of the session: earlier records
-    come at once; `batch_records`, most records at a time (default 4,096); `dense_sequence`, true if holes of
+    come at once; `batch_records`, most records at a time (default 1,024); `dense_sequence`, true if holes of
     the sequence numbers are losses (default false).
     """
 

@@ -411,6 +411,16 @@ class LivePipeline:
                 self._positions.push(frame.bins, 0)
         return len(block)
 
+    @property
+    def n_missing(self) -> int:
+        """Valid bins until every window is full, of a session that began without this pipeline."""
+        return self._missing
+
+    @property
+    def n_open(self) -> int:
+        """Open positions."""
+        return self._positions.n_open if self._positions is not None else 0
+
     def quality(self) -> dict[str, Any]:
         """Return the engine's data-quality counters; empty before the first record."""
         return self._engine.quality() if self._engine is not None else {}

@@ -1,0 +1,1 @@
+"""`vp serve`: published signals as a WebSocket stream, and a page that shows them."""

@@ -1,0 +1,237 @@
+"""The endpoints of the server, all read-only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from vpcore.errors import RegistryError, ResultsError, VpError
+from vpcore_server.channel import HISTORY_BINS, VIEW_BINS, Channel, Closed
+from vpcore_server.connection import stream
+from vpcore_server.describe import describe
+from vpcore_server.experiments import Experiments
+from vpcore_server.metrics import Metrics
+from vpcore_server.security import Gate, Guard
+from vpcore_server.wire import Profile, record_dtype
+
+if TYPE_CHECKING:
+    from vpcore_server.hub import Hub
+
+_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+_STATUS = {4400: 400, 4404: 404, 4409: 409, 4410: 410, 4429: 429}
+
+
+def make_app(hub: Hub, gate: Gate, names: list[str]) -> ASGIApp:
+    """Return the server as an ASGI application.
+
+    Parameters
+    ----------
+    hub : Hub
+        The channels.
+    gate : Gate
+        Who may connect.
+    names : list of str
+        Versions whose channels run from the start.
+    """
+    return Guard(Endpoints(hub, gate, names).app, gate)
+
+
+class Endpoints:
+    """The routes of one server. See `make_app`."""
+
+    def __init__(self, hub: Hub, gate: Gate, names: list[str]) -> None:
+        self.hub, self.gate, self.names = hub, gate, names
+        self.metrics = Metrics(hub)
+        self.experiments = Experiments(hub.workspace.root)
+        folder = resources.files("vpcore_server") / "page"
+        self.files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+        routes = [
+            Route("/", self.page),
+            Route("/page/{name}", self.file),
+            WebSocketRoute("/v1/stream", self.stream),
+            Route("/v1/servings", self.servings),
+            Route("/v1/servings/{name}", self.serving),
+            Route("/v1/servings/{name}/bins", self.bins),
+            Route("/v1/experiments", self.experiment_names),
+            Route("/v1/experiments/{name}/rows", self.rows),
+            Route("/v1/rows/{row}", self.row),
+            Route("/healthz", self.health),
+            Route("/readyz", self.ready),
+            Route("/metrics", self.metrics_text),
+        ]
+        handlers: dict[Any, Any] = {Closed: _closed, VpError: _refused}
+        self.app = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        try:
+            await self.hub.start(self.names)
+            yield
+        finally:
+            await self.hub.stop()
+            self.experiments.close()
+
+    # -- the stream ----------------------------------------------------------------------------------------------------
+
+    async def stream(self, socket: WebSocket) -> None:
+        """``WS /v1/stream?serving=``."""
+        hub = self.hub
+        hub.n_clients += 1
+
+        def admit() -> None:
+            self.gate.check_stream(socket.headers, socket.scope.get("subprotocols") or [])
+            if hub.n_clients > hub.max_clients:
+                raise Closed(4429, f"The server has {hub.max_clients} clients, its most. Try again later.")
+
+        try:
+            await stream(socket, admit, hub.open)
+        finally:
+            hub.n_clients -= 1
+
+    # -- the page ------------------------------------------------------------------------------------------------------
+
+    async def page(self, request: Request) -> Response:
+        """``GET /``."""
+        return Response(self.files["index.html"], media_type="text/html")
+
+    async def file(self, request: Request) -> Response:
+        """A file of the page."""
+        name = request.path_params["name"]
+        if name not in self.files:
+            return PlainTextResponse("There is no such file.\n", 404)
+        return Response(self.files[name], media_type=_TYPES[name.rpartition(".")[2]])
+
+    # -- versions ------------------------------------------------------------------------------------------------------
+
+    async def servings(self, request: Request) -> Response:
+        """Every alias and version, and the running channels."""
+        registry = self.hub.workspace.registry
+        aliases, versions = await asyncio.to_thread(lambda: (registry.aliases(), registry.versions()))
+        running = self.hub.channels
+        return JSONResponse(
+            {
+                "aliases": aliases,
+                "versions": [
+                    {
+                        "serving_id": version.serving_id,
+                        "aliases": list(version.aliases),
+                        "created_utc": version.created_utc,
+                        "running": version.serving_id in running,
+                    }
+                    for version in versions
+                ],
+            }
+        )
+
+    async def serving(self, request: Request) -> Response:
+        """One version: what it is, and the state of its channel."""
+
+        def about() -> dict[str, Any]:
+            version = self.hub.version(request.path_params["name"])
+            multiplier = self.hub.workspace.instrument(version.symbol).multiplier
+            return describe(version, multiplier) | {"alias": version.alias}
+
+        found = await asyncio.to_thread(about)
+        channel = self.hub.channels.get(found["serving_id"])
+        state = None
+        if channel is not None:
+            state = {"bins": channel.n_bins, "clients": len(channel.clients), "status": channel.status}
+            state |= {"restarts": channel.restarts, "unready": channel.unready()}
+        return JSONResponse(found | {"channel": state})
+
+    async def bins(self, request: Request) -> Response:
+        """The last bins of a running channel as an Arrow stream: up to an hour, with their cells up to ten minutes."""
+        query = request.query_params
+        if set(query) - {"last"}:
+            raise Closed(4400, f"The query takes last alone, was {', '.join(sorted(set(query)))[:100]}.")
+        text = query.get("last", "600")
+        if not text.isdecimal() or not 1 <= int(text) <= HISTORY_BINS:
+            raise Closed(4400, f"last must be a number of bins from 1 to {HISTORY_BINS}, was '{text[:20]}'.")
+        version = await asyncio.to_thread(self.hub.version, request.path_params["name"])
+        channel = self.hub.channels.get(version.serving_id)
+        if channel is None or channel.hello is None:
+            raise Closed(4404, f"The version '{version.serving_id}' is not running: open a stream first.")
+        data = await asyncio.to_thread(_arrow, *_last(channel, int(text)))
+        return Response(data, media_type="application/vnd.apache.arrow.stream")
+
+    # -- experiments ---------------------------------------------------------------------------------------------------
+
+    async def experiment_names(self, request: Request) -> Response:
+        """The experiments of the workspace."""
+        return JSONResponse(await self.experiments.answer("names"))
+
+    async def rows(self, request: Request) -> Response:
+        """The leaderboard of an experiment."""
+        return JSONResponse(await self.experiments.answer("rows", request.path_params["name"]))
+
+    async def row(self, request: Request) -> Response:
+        """A row with its trades."""
+        return JSONResponse(await self.experiments.answer("row", request.path_params["row"]))
+
+    # -- operation -----------------------------------------------------------------------------------------------------
+
+    async def health(self, request: Request) -> Response:
+        """The process lives."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, request: Request) -> Response:
+        """Every channel is fresh and warm; otherwise 503 with the reasons."""
+        reasons = self.hub.unready()
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics_text(self, request: Request) -> Response:
+        """Metrics for Prometheus."""
+        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _closed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Closed)
+    body = {"error": {"code": error.code, "message": error.message}}
+    return JSONResponse(body, _STATUS.get(error.code, 500))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = 404 if isinstance(error, (ResultsError, RegistryError)) else 409
+    return JSONResponse({"error": {"code": status, "message": str(error)}}, status)
+
+
+def _last(channel: Channel, n: int) -> tuple[list[bytes], np.dtype[Any], int]:
+    """Return the last bins, their layout, and the number of cells."""
+    assert channel.hello is not None
+    profile: Profile = "view" if n <= VIEW_BINS else "history"
+    n_cells = channel.hello["n_cells"]
+    records = list(channel.rings[profile])[-n:]
+    return records, record_dtype(profile, n_cells, len(channel.hello["horizons_ms"])), n_cells
+
+
+def _arrow(records: list[bytes], dtype: np.dtype[Any], n_cells: int) -> bytes:
+    """Return records as an Arrow stream: a column per field, lists for the columns of cells."""
+    import pyarrow as pa
+
+    table = np.frombuffer(b"".join(records), dtype)
+    columns: dict[str, Any] = {}
+    for name in dtype.names or ():
+        if name in ("magic", "version", "reserved"):
+            continue
+        values = np.ascontiguousarray(table[name])
+        if values.ndim == 1:
+            columns[name] = pa.array(values)
+        else:
+            size = int(np.prod(values.shape[1:]))
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
+    batch = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_table(batch)
+    return bytes(sink.getvalue())

@@ -1,0 +1,119 @@
+"""The process of `vp serve`: a socket, uvicorn, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from vpcore.errors import ConfigError
+from vpcore_server.app import make_app
+from vpcore_server.connection import MOST_FRAME_BYTES
+from vpcore_server.hub import Hub
+from vpcore_server.security import Gate, read_token
+from vpcore_server.worker import Task
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+
+DRAIN_S = 5
+PING_S = 20.0
+
+
+class _Server(uvicorn.Server):
+    """Ends with exit code 0 after SIGTERM or Ctrl-C; a second signal ends it at once."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises
+    ------
+    ConfigError
+        If the address is taken or is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"The server cannot listen on {host}:{port}: {reason}", fix="Choose another --port or --host."
+        ) from None
+
+
+def configure(app: ASGIApp) -> uvicorn.Config:
+    """Return uvicorn's settings: flow control, small client frames, pings, no log of requests."""
+    return uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_max_size=MOST_FRAME_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+    )
+
+
+def run(
+    workspace: Workspace,
+    task: Task,
+    names: list[str],
+    *,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    origins: Sequence[str],
+    idle_s: float,
+    max_clients: int,
+    started: Callable[[str], None],
+) -> None:
+    """Serve until a signal.
+
+    Parameters
+    ----------
+    workspace, task, names
+        See `vpcore_server.hub.Hub`.
+    host, port, token_file, origins, idle_s, max_clients
+        See ``vp serve``.
+    started : callable
+        Called with the address of the page.
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be used, or is open to the network without a token.
+    """
+    token = read_token(token_file, host)
+    with listen(host, port) as listening:
+        bound = listening.getsockname()[1]
+        gate = Gate.of(host, bound, origins, token)
+        hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients)
+        server = _Server(configure(make_app(hub, gate, names)))
+        name = f"[{host}]" if ":" in host else host
+        query = f"/?serving={names[0]}" if names else "/"
+        started(f"http://{name}:{bound}{query}" + ("#token=..." if token else ""))
+        asyncio.run(server.serve(sockets=[listening]))
