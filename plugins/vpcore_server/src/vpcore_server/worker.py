@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from vpcore.backtest.entries import band
 from vpcore.errors import ConfigError, PluginError, RegistryError, SignalError, SourceError, VpError
 from vpcore.feed import Batch, Feed, FeedRequest, Lost
 from vpcore.serving.live_pipeline import LiveBin, LivePipeline, session_start
@@ -62,7 +63,8 @@ class Task:
     symbol : str, optional
         Contract, if another one than the published one.
     begin_ns : int, optional
-        Time in the session from which a replay keeps its schedule. It names the session.
+        Time that names the session; a replay keeps its schedule from then on. By default the published session, or
+        the present one of a live feed.
     after_bin : int
         Bins up to this one have been sent by an earlier worker.
     loop : bool
@@ -110,7 +112,7 @@ class Worker:
         self._after_bin = task.after_bin
         self._spans: deque[float] = deque(maxlen=1000)  # seconds from what closed a bin to its message
         self._valid: deque[bool] = deque(maxlen=1000)
-        self._n_valid = 0
+        self._n_valid = self._n_sessions = 0
         self._told_fresh = True
         self._lost: tuple[str, int] | None = None  # reason and time of an open loss
         self._gap = False
@@ -123,6 +125,7 @@ class Worker:
         try:
             while self._session():
                 self._after_bin = -1
+                self._n_sessions += 1
             write_json(self.out, END, {"type": "end", "reason": "The session is over."})
         except VpError as error:
             write_json(self.out, FAILED, {"code": code_of(error), "message": str(error)})
@@ -139,7 +142,7 @@ class Worker:
         kind: type[Feed] = workspace.plugins.load("feed", task.feed, "vp serve --feed")
         version = published(workspace.registry, task.serving_id)
         resolved = version.spec.runtime.pipeline
-        at_ns = time.time_ns() if kind.live else task.begin_ns
+        at_ns = time.time_ns() if kind.live and task.begin_ns is None else task.begin_ns
         start_ns, end_ns = session_of(resolved, at_ns)
         self.pipeline = LivePipeline.from_serving(
             workspace,
@@ -166,8 +169,8 @@ class Worker:
         n_horizons = len(runtime.projection.horizons_ms)
         n_cells = runtime.pipeline.engine.n_cells
         self._encoder = Encoder(n_cells, n_horizons, resolved.tick_int)
-        self._replayed_until = 2**63 if not kind.live else time.time_ns()
         feed = kind(self._request)
+        self._replayed_until = 2**63 if not kind.live else feed.now_ns()
         about = describe(version, workspace.instrument(symbol).multiplier)
         about |= {
             "type": "hello",
@@ -180,6 +183,8 @@ class Worker:
             "end_ns": end_ns,
             "n_cells": n_cells,
             "continues": self._after_bin >= 0,
+            "session": self._n_sessions,
+            "levels": list(band(version.threshold, self.pipeline.signal.prediction_mode)),
             "warmup_bins": self._warmup_bins,
         }
         write_json(self.out, HELLO, about)
@@ -238,6 +243,7 @@ class Worker:
     async def _read(self, feed: Feed) -> None:
         iterator: AsyncIterator[Batch | Lost] = aiter(feed)
         self._heard = time.monotonic()
+        connected = False
         pending: asyncio.Future[Any] | None = None
         try:
             while True:
@@ -249,14 +255,14 @@ class Worker:
                     event, pending = pending.result(), None
                     if event is None:
                         return
-                    self._heard = begun
+                    self._heard, connected = begun, True
                     if isinstance(event, Lost):
                         self._lose(event.reason, event.since_ns)
                     elif len(event.records):
                         bins = self._push(event)
                 bins += self.pipeline.advance(feed.now_ns())
                 self._emit(bins, begun)
-                if feed.live and begun - self._heard > self.task.stale_s and self._lost is None:
+                if feed.live and connected and begun - self._heard > self.task.stale_s and self._lost is None:
                     self._lose(f"The feed has been silent for {self.task.stale_s:g} s.", 0)
                 self._status(feed)
         finally:
