@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,10 +71,12 @@ def make(market: vp.Workspace, tmp_path: Path) -> Callable[..., vp.Workspace]:
         (ws.raw).rmdir()
         (ws.raw).symlink_to(market.raw)
         (dataset_id,) = market.datasets.ids()
+        if not other_reserve:
+            shutil.copytree(market.datasets.path(dataset_id), ws.datasets.path(dataset_id), copy_function=os.link)
+            return ws
         whole = market.datasets.open(dataset_id)
         order = np.arange(whole.n_bins)
-        if other_reserve:
-            order[CUT:] = np.random.default_rng(0).permutation(order[CUT:])
+        order[CUT:] = np.random.default_rng(0).permutation(order[CUT:])
         bins = {name: whole.bin(name)[order] for name in whole.bin_columns}
         bins |= {name: whole.bin(name) for name in ("bin_seq", "bin_start_ns", "bin_end_ns")}
         grid = {name: whole.grid(name)[order] for name in whole.grid_columns if name not in GRID_SUMS}
