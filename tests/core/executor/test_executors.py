@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vpcore.executor import LocalExecutor, SerialExecutor, WorkerDied
+from vpcore.executor import LocalExecutor, SerialExecutor, WorkerDied, local
 from vpcore.testing import executor_checks
 
 
@@ -113,7 +113,7 @@ def test_shutdown_can_cancel_what_waits() -> None:
 
 _PARENT = """
 import os, sys, time
-from vpcore.executor import LocalExecutor
+from vpcore.executor import local, LocalExecutor
 executor = LocalExecutor(1)
 print(executor.submit(os.getpid).result(), flush=True)
 executor.submit(time.sleep, 60)
@@ -146,3 +146,37 @@ def _alive(pid: int) -> bool:
 def test_the_number_of_workers_must_be_positive() -> None:
     with pytest.raises(ValueError, match="max_workers must be at least 1, was 0"):
         LocalExecutor(0)
+
+
+# -- cores
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/cpu.max": "200000 100000", "sys/fs/cgroup/a/b/cpu.max": "max 100000"}, 2.0),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000"}, float("inf")),
+        ({"proc/self/cgroup": "3:memory:/\n2:cpu,cpuacct:/x\n", "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "50000", "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000"}, 0.5),
+        ({"proc/self/cgroup": "2:cpu:/\n", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, float("inf")),
+        ({}, float("inf")),
+    ],
+)  # fmt: skip
+def test_the_quota_of_a_cgroup_bounds_the_cores(
+    files: dict[str, str], cores: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert local.cpu_quota(tmp_path) == cores
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(local, "cpu_quota", lambda: cores)
+    assert local.usable_cores() == max(1, int(min(8, cores)))
+
+
+def test_the_workers_share_the_cores_among_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
+    monkeypatch.setattr(local, "usable_cores", lambda: 4)
+    for workers, threads in ((2, 2), (8, 1)):
+        with LocalExecutor(workers) as pool:
+            assert pool.submit(os.getenv, "POLARS_MAX_THREADS").result() == str(threads)

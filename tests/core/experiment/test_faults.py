@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from vpcore import Workspace
 from vpcore.cli import app as cli
@@ -18,7 +20,8 @@ from vpcore.doctor import Finding, examine
 from vpcore.errors import DatasetError, ResultsError, StorageError
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.run import run_experiment
-from vpcore.results import compact
+from vpcore.results import ResultsDB, compact
+from vpcore.results.archive import export_archive, import_archive
 from vpcore.results.parts import part_id
 from vpcore.results.writer import write_batch
 from vpcore.serving.promote import promote
@@ -248,3 +251,97 @@ def test_the_doctor_names_each_kind(done: Workspace, monkeypatch: pytest.MonkeyP
     assert cli.run(["doctor", "--root", str(done.root), "--json"]) == 1
     assert '"kind": "damaged"' in capsys.readouterr().out
     assert all(isinstance(finding, Finding) and finding.fix for finding in examine(done))
+
+
+# -- results and ledger in another workspace
+
+
+@pytest.fixture
+def archive(done: Workspace, tmp_path: Path) -> Path:
+    path = tmp_path / "results.zip"
+    path.write_bytes(export_archive(done.results))
+    return path
+
+
+def test_an_archive_carries_rows_and_ledger(
+    done: Workspace, archive: Path, make_workspace: Callable[[str], Workspace], monkeypatch: Any, capsys: Any
+) -> None:
+    reserve = Reserve("ES", "ES..", ((0, 10),), 2, "sweep")
+    done.reserves.declare(reserve)
+    done.reserves.record(reserve, {"row": "ab"})
+    monkeypatch.setattr(cli, "Plugins", lambda: done.plugins)
+    assert cli.run(["results", "export", "--out", str(archive), "--root", str(done.root)]) == 2  # it exists
+    assert cli.run(["results", "export", "--out", str(archive), "--force", "--root", str(done.root)]) == 0
+    assert "vp results import results.zip" in capsys.readouterr().err
+    assert archive.read_bytes() == export_archive(done.results)
+    other = make_workspace("other")
+    for added in (True, False):
+        assert cli.run(["results", "import", str(archive), "--json", "--root", str(other.root)]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert (report["runs"] > 0, report["ledger"] > 0, report["reserves"] == 2) == (added,) * 3
+    assert other.results.canonical_bytes() == done.results.canonical_bytes()
+    assert sorted(other.results.ledger.rows().collect().rows()) == sorted(done.results.ledger.rows().collect().rows())
+    assert other.reserves.left(reserve) == 1
+    assert examine(other) == []
+    assert cli.run(["results", "export", "--out", "x.zip", "--signal", "plain", "--root", str(done.root)]) == 2
+    assert "A .zip file holds all results and their ledger" in capsys.readouterr().err
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(share=st.floats(0, 1), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_changed_archive_imports_nothing(archive: Path, tmp_path: Path, share: float, bit: int, cut: bool) -> None:
+    data = bytearray(archive.read_bytes())
+    at = int(share * (len(data) - 1))
+    data[at] ^= 1 << bit
+    changed, db = tmp_path / "changed.zip", ResultsDB(tmp_path / "fresh")
+    changed.write_bytes(data[:at] if cut else data)
+    refused = None
+    try:
+        import_archive(db, changed)
+    except ResultsError as error:
+        refused = str(error)
+    if refused is not None:
+        assert "archive" in refused
+        assert not db.root.exists()
+        return
+    # A bit that says nothing: of a time, or of a hint for other systems.
+    right = {path.read_bytes() for path in zip_files(archive, tmp_path / "all") if path.name.startswith("part-")}
+    assert {path.read_bytes() for path in db.root.rglob("part-*")} == right
+    shutil.rmtree(db.root)
+
+
+def zip_files(path: Path, folder: Path) -> list[Path]:
+    zipfile.ZipFile(path).extractall(folder)
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vp_results.json": b"{}"}, "no archive of results, or was changed: 'version'"),
+        ({"vp_results.json": b'{"version": 9, "files": {}}'}, "The version of the archive must be 1, was 9"),
+        ({"../../evil.json": b"{}"}, r"1 files of the archive were changed .*\.\./\.\./evil"),
+    ],
+)
+def test_what_is_no_archive(archive: Path, tmp_path: Path, change: dict[str, bytes], message: str) -> None:
+    changed = tmp_path / "changed.zip"
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(changed, "w") as new:
+        for name, data in {**{name: old.read(name) for name in old.namelist()}, **change}.items():
+            new.writestr(name, data)
+    with pytest.raises(ResultsError, match=message):
+        import_archive(ResultsDB(tmp_path / "fresh"), changed)
+    with pytest.raises(ResultsError, match="The archive cannot be read: No such file"):
+        import_archive(ResultsDB(tmp_path / "fresh"), tmp_path / "none.zip")
+
+
+def test_another_confirmation_is_not_replaced(done: Workspace, tmp_path: Path) -> None:
+    reserve = Reserve("ES", "ES..", ((0, 10),), 1, "sweep")
+    other = ResultsDB(tmp_path / "other")
+    for place, row in ((done.reserves, "ab"), (Reserves(other.ledger.root), "cd")):
+        place.declare(reserve)
+        place.record(reserve, {"row": row})
+    path = tmp_path / "results.zip"
+    path.write_bytes(export_archive(done.results))
+    with pytest.raises(ResultsError, match="This workspace has another .*confirmation-0.json"):
+        import_archive(other, path)
+    assert not (other.root / "runs.parquet").exists()

@@ -23,7 +23,7 @@ from vpcore.cli.common import (
 )
 from vpcore.errors import ConfigError
 
-SUFFIXES = (".parquet", ".csv", ".ndjson")
+SUFFIXES = (".parquet", ".csv", ".ndjson", ".zip")
 
 LOOKED_AT = ("tp", "sl", "predictions", "auc", "log_loss", "brier", "fits", "most_used", "moved_most", "error")
 
@@ -114,33 +114,72 @@ def compact(root: RootOption = None, json: JsonOption = False) -> None:
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", help="File to write; .parquet, .csv or .ndjson.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="File to write; .parquet, .csv, .ndjson, or .zip for vp results import.")
+    ],
     signal: SignalOption = None,
     dataset_id: DatasetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     root: RootOption = None,
 ) -> None:
-    """Write the rows, failed rows included, with their settings into one file for other tools."""
-    from vpcore.storage.atomic import storage_errors, write_output
+    """Write the rows, failed rows included, with their settings into one file for other tools.
 
+    A .zip file holds everything, with the ledger, for another workspace.
+    """
     workspace = open_workspace(root)
     if out.suffix not in SUFFIXES:
         raise ConfigError("--out", required=f"a file that ends in {', '.join(SUFFIXES)}", was=str(out))
     if dataset_id is not None:
         dataset_id = workspace.datasets.find(dataset_id)
+    if out.suffix == ".zip":
+        from vpcore.results.archive import export_archive
+
+        if signal is not None or dataset_id is not None:
+            raise ConfigError(
+                "A .zip file holds all results and their ledger", fix="Leave out --signal and --dataset-id."
+            )
+        data = export_archive(workspace.results)
+        _write(out, data, force)
+        say(f"Results and ledger in {out}. Elsewhere: vp results import {out.name}")
+        return
     flat = out.suffix == ".csv"  # which cannot hold lists
     frame = workspace.results.query_runs(signal_name=signal, dataset_id=dataset_id, status=None, blocks=not flat)
     buffer = io.BytesIO()
     write = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".ndjson": frame.write_ndjson}[out.suffix]
     write(buffer)  # type: ignore[operator]
-    with storage_errors(out, "write the export"):
-        written = write_output(out, buffer.getvalue(), exclusive=not force)
-    if not written:
-        raise ConfigError(f"{out} exists already", fix="Choose another name, or replace it with --force.")
+    _write(out, buffer.getvalue(), force)
     say(f"{frame.height} rows in {out}")
 
 
-app = typer.Typer(help="The results store: show a run, export rows, compact.", no_args_is_help=True)
+def _write(out: Path, data: bytes, force: bool) -> None:
+    from vpcore.storage.atomic import storage_errors, write_output
+
+    with storage_errors(out, "write the export"):
+        written = write_output(out, data, exclusive=not force)
+    if not written:
+        raise ConfigError(f"{out} exists already", fix="Choose another name, or replace it with --force.")
+
+
+def import_(
+    archive: Annotated[Path, typer.Argument(help="A .zip file of vp results export.")],
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add the results and the ledger of another workspace. The file is checked before anything is written."""
+    from vpcore.results.archive import import_archive
+
+    report = import_archive(open_workspace(root).results, archive)
+    if json:
+        emit_json(asdict(report))
+    else:
+        say(
+            f"Added {report.runs} parts of results, {report.ledger} of the ledger, {report.reserves} reserves and "
+            f"confirmations; {report.present} files were there already."
+        )
+
+
+app = typer.Typer(help="The results store: show a run, export and import, compact.", no_args_is_help=True)
 app.command("show")(show)
 app.command("export")(export)
+app.command("import")(import_)
 app.command("compact")(compact)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.canonical import bytes_digest
 from vpcore.errors import StorageError
 from vpcore.storage.atomic import storage_errors, write_atomic
 
@@ -71,12 +70,16 @@ class ColumnCache:
         StorageError
             If writing fails.
         """
-        buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-        data = buffer.getvalue()
-        path = self.folder / f"{name}.{self.tag}.{bytes_digest(name.encode() + data)[:_DIGITS]}.npy"
+        whole = np.ascontiguousarray(array)
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(whole))
+        pieces = (head.getvalue(), whole.reshape(-1).view(np.uint8).data)  # of the array itself, not of a copy
+        digest = hashlib.sha256(name.encode())
+        for piece in pieces:
+            digest.update(piece)
+        path = self.folder / f"{name}.{self.tag}.{digest.hexdigest()[:_DIGITS]}.npy"
         with storage_errors(path, f"write the column '{name}' to the cache"):
-            write_atomic(path, data, durable=False)
+            write_atomic(path, pieces, durable=False)
         return path
 
     def get_or_make(self, name: str, make: Callable[[], Array]) -> Array:

@@ -144,12 +144,25 @@ def _sealed(content: dict[str, Any]) -> bytes:
     return canonical_json({**content, _SEAL: digest(content)})
 
 
+def is_sealed(data: bytes) -> bool:
+    """Return whether the bytes of a file of the ledger are as they were written."""
+    return _unsealed(data) is not None
+
+
+def _unsealed(data: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(data)
+        return found if isinstance(found, dict) and found.pop(_SEAL, None) == digest(found) else None
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        raise _damaged(path) from None
-    if not isinstance(found, dict) or found.pop(_SEAL, None) != digest(found):
+        found = _unsealed(path.read_bytes())
+    except OSError:
+        found = None
+    if found is None:
         raise _damaged(path)
     return found
 

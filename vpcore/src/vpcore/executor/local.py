@@ -7,6 +7,7 @@ is unsafe with threads), skip the caller's main module, leave Ctrl-C to the pare
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vpcore.executor.protocol import Executor
@@ -42,14 +44,47 @@ class _RemoteTraceback(Exception):
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of whole cores that this process may use, by its affinity and the quota of its cgroups."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cores, cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Return the least CPU quota of this process's cgroups, in cores; infinite without one.
+
+    Parameters
+    ----------
+    root : Path
+        Root of the file system, with ``proc`` and ``sys/fs/cgroup`` (version 1 or 2).
+    """
+    quota = float("inf")
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, place = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            base = root / "sys/fs/cgroup" / controllers
+            for folder in [base / place.strip("/"), *(base / place.strip("/")).parents]:
+                if folder.is_relative_to(base):
+                    quota = min(quota, _quota_of(folder))
+    return quota
+
+
+def _quota_of(folder: Path) -> float:
+    with contextlib.suppress(OSError, ValueError):
+        if (folder / "cpu.max").is_file():
+            most, period = (folder / "cpu.max").read_text().split()
+        else:
+            most, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        if int(most) > 0 and int(period) > 0:  # "max", or -1 in version 1, is no quota
+            return int(most) / int(period)
+    return float("inf")
 
 
 class _Process:
     """One worker process and the parent's end of its pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         here, there = Pipe()
         # The caller's import path, so that what it can import by name the worker can too.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -59,7 +94,8 @@ class _Process:
                 pass_fds=(there.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # stdout holds data and nothing else
-                env={**os.environ, "PYTHONPATH": path},
+                # Polars' thread pool would be as large as the machine in each of them.
+                env={"POLARS_MAX_THREADS": str(threads), **os.environ, "PYTHONPATH": path},
                 process_group=0,  # Ctrl-C at the terminal is the parent's alone
             )
         finally:
@@ -177,7 +213,7 @@ class LocalExecutor(Executor):
         with self._lock:
             if self._killed:
                 raise WorkerDied("the executor was stopped")
-            process = _Process()
+            process = _Process(max(1, usable_cores() // self._workers))
             self._living.add(process)
         return process
 

@@ -24,6 +24,8 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _BUSY = (errno.EAGAIN, errno.EACCES)
 _COPY_BYTES = 1 << 20
 
+Content = Path | bytes | tuple[bytes | memoryview, ...]
+
 
 def free_bytes(path: Path) -> int | None:
     """Return the bytes free for an ordinary user on the file system of `path`, or None if unknown."""
@@ -159,25 +161,26 @@ def sweep_dead(folder: Path) -> list[Path]:
     return removed
 
 
-def _fill(handle: int, data: Path | bytes) -> None:
-    if isinstance(data, bytes):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view) :]
+def _fill(handle: int, data: Content) -> None:
+    if not isinstance(data, Path):
+        for piece in data if isinstance(data, tuple) else (data,):
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(handle, view) :]
         return
     with data.open("rb") as reader, os.fdopen(os.dup(handle), "wb") as writer:
         shutil.copyfileobj(reader, writer, _COPY_BYTES)
 
 
-def write_atomic(target: Path, data: Path | bytes, *, exclusive: bool = False, durable: bool = True) -> bool:
+def write_atomic(target: Path, data: Content, *, exclusive: bool = False, durable: bool = True) -> bool:
     """Write a file atomically. A crash leaves at most a dead temporary.
 
     Parameters
     ----------
     target : Path
         Replaced if it exists, unless `exclusive`. Its folder is created. Dead temporaries beside it are removed.
-    data : bytes or Path
-        The content, or a file to copy it from.
+    data : bytes, tuple of bytes or Path
+        The content, in one piece or several, or a file to copy it from.
     exclusive : bool
         Leave an existing target as it is and return False; of several writers at once exactly one gets True.
     durable : bool
