@@ -77,7 +77,7 @@ fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10); SEED=.
 	done
 
 faults: $(STAMP)  ## Kills, damage, full disks, two processes at once: at most 60 minutes; FAULTS names faults or options.
-	nice $(BIN)/python tests/faults/run.py $(FAULTS)
+	nice $(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
 docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the models.
 	mkdir -p build

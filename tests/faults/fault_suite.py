@@ -2,9 +2,9 @@
 
 Every try works on a fresh copy of one small workspace and has a number, from which its random choices follow:
 
-python tests/faults/run.py                       everything, at most 60 minutes
-python tests/faults/run.py kill damage --tries 20
-python tests/faults/run.py --seed 7 --only kill/run/13      one try again
+python tests/faults/fault_suite.py                       everything, at most 60 minutes
+python tests/faults/fault_suite.py kill damage --tries 20
+python tests/faults/fault_suite.py --seed 7 --only kill/run/13      one try again
 
 A try is *detected* if a command refused, or was stopped; *wrong* if a command answered something else than without the
 fault and exited with 0, crashed or hung, left damage, or could not be repeated to the same end; *lost* if something that
@@ -31,7 +31,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import world as w
+import fault_world as w
 
 from vpcore import Workspace
 from vpcore.errors import VpError
@@ -490,7 +490,7 @@ def main() -> int:
     print(f"seed {options.seed}", flush=True)
     began = time.monotonic()
     try:
-        made = w.make(scratch / "template", mlflow=False)
+        made = w.make(scratch / "template")
         say = lambda text: print(text, flush=True)  # noqa: E731
         suite = Suite(made, scratch, options.seed, began + 60 * options.minutes, say)
         if options.only:
@@ -505,6 +505,7 @@ def main() -> int:
             ]
             # In turn, so that a suite that is short of time has tried everything.
             for number in range(max(job.tries for job in jobs)):
+                say(f"round {number + 1}, {time.monotonic() - began:.0f} s")
                 for job in jobs:
                     if number < job.tries and time.monotonic() < suite.stop_at:
                         suite.once(job.fault, job.target, number, job.one)
