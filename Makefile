@@ -67,9 +67,12 @@ coverage: $(STAMP)  ## Coverage of the core by the fast tests: at least 95 %, 10
 	$(BIN)/python -m coverage report --include='*/vpcore/kernels/*' --fail-under=100
 
 ROUNDS ?= 10
+MINUTES ?= 60
 
-fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10); SEED=... repeats one; PYTEST_ARGS are passed on.
-	@for round in $$(seq $(if $(SEED),1,$(ROUNDS))); do \
+fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10), none begun after MINUTES (60); SEED=... repeats one; PYTEST_ARGS are passed on.
+	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); \
+	for round in $$(seq $(if $(SEED),1,$(ROUNDS))); do \
+		[ $$(date +%s) -lt $$end ] || { echo "$(MINUTES) minutes are over"; break; }; \
 		seed=$(or $(SEED),$$($(BIN)/python -c "import secrets; print(secrets.randbits(32))")); \
 		echo "== round $$round, seed $$seed"; \
 		PYTHONHASHSEED=$$seed $(BIN)/python -m pytest -q -n 2 -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$$seed $(PYTEST_ARGS) \

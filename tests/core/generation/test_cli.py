@@ -77,5 +77,7 @@ def test_one_damaged_manifest_leaves_the_others_listed(vp, workspace, put_tape, 
     path.chmod(0o644)
     path.write_text("{")
     result = vp("list-datasets", "--json")
-    assert len(json.loads(result.stdout)) == 1
+    listed = json.loads(result.stdout)
+    assert [entry["dataset_id"] for entry in listed if "error" in entry] == [bad]
+    assert len(listed) == 2
     assert f"Dataset '{bad}' cannot be listed" in result.stderr

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from markets import INSTRUMENT, random_tape
 
+from vpcore.canonical import file_digest
 from vpcore.config.serialize import pipeline_block, pipeline_of
 from vpcore.dataset import verify_files
 from vpcore.engine import Engine
 from vpcore.errors import DatasetError, EngineError, SourceError
 from vpcore.generation import sources as provenance
 from vpcore.generation.generate import generate, generate_dataset, rebuild
+from vpcore.kernels.records import F_LAST, F_SNAPSHOT
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 
 
@@ -144,6 +146,16 @@ def test_a_file_that_ends_early(workspace, put_tape, put_pipeline):
     np.testing.assert_array_equal(covered.dataset.grid("v_add")[:n], result.dataset.grid("v_add"))
 
 
+def test_records_that_end_within_an_event(workspace, put_tape, put_pipeline):
+    open_ends = np.flatnonzero(random_tape(1, seconds=1.0)["flags"] & (F_LAST | F_SNAPSHOT) == 0)
+    put_tape(seconds=1.0, part=slice(None, int(open_ends[-1]) + 1))
+    result = generate_dataset(workspace, put_pipeline(end="22:13:40"))
+    assert "The records end within an event: the last file may be cut" in " ".join(result.warnings)
+    put_tape(seconds=1.0)
+    whole = generate_dataset(workspace, put_pipeline("q", end="22:13:40"))
+    assert "end within an event" not in " ".join(whole.warnings)
+
+
 def test_cold_start(workspace, put_tape, put_pipeline):
     put_tape(snapshot=False, oddities=False)
     refused = generate_dataset(workspace, put_pipeline())
@@ -242,6 +254,9 @@ def test_rebuild_compares_values_when_libraries_differ(workspace, put_tape, put_
     manifest["packages"]["pyarrow"] = "1.0"
     path.chmod(0o644)
     path.write_text(json.dumps(manifest))
+    seals = dataset.path / "checksums.json"
+    seals.chmod(0o644)
+    seals.write_text(json.dumps({**json.loads(seals.read_text()), "manifest.json": file_digest(path)}))
     comparison = rebuild(workspace, dataset.dataset_id)
     assert comparison.equal
     assert comparison.by == "values"

@@ -331,6 +331,7 @@ def test_files_that_are_not_dbn(tmp_path, made, read):
     (tmp_path / "new.dbn").write_bytes(b"DBN\x04" + made.metadata()[4:])
     (tmp_path / "cut.dbn").write_bytes(made.metadata()[:50])
     (tmp_path / "stub.dbn").write_bytes(b"DBN\x03")
+    (tmp_path / "vast.dbn").write_bytes(b"DBN\x03" + (10**9).to_bytes(4, "little") + b"\0" * 100)
     (tmp_path / "odd.dbn").write_bytes(b"DBN\x03\x10\x00\x00\x00" + b"\xff" * 16)
     for name, message in (
         ("empty", r"empty\.dbn is empty \(0 bytes\)"),
@@ -338,6 +339,7 @@ def test_files_that_are_not_dbn(tmp_path, made, read):
         ("new", r"new\.dbn is DBN version 4: versions 1 to 3 are read"),
         ("cut", r"cut\.dbn is truncated: its metadata has 42 of \d+ bytes"),
         ("stub", r"stub\.dbn is truncated: it ends within its metadata"),
+        ("vast", r"vast\.dbn states 1,000 MB of metadata; at most 268 MB are read"),
         ("odd", r"odd\.dbn has metadata that cannot be decoded"),
         ("none", r"none\.dbn could not be opened: No such file"),
     ):
@@ -346,6 +348,17 @@ def test_files_that_are_not_dbn(tmp_path, made, read):
     (tmp_path / "folder.dbn").mkdir()
     with pytest.raises(SourceError, match=r"folder\.dbn is a directory"):
         read(tmp_path / "folder.dbn")
+
+
+def test_a_file_of_version_1_that_states_its_records(tmp_path, made, read):
+    head, records = bytearray(made.metadata(version=1)), made.records(100)
+    head[50:58] = (100).to_bytes(8, "little")
+    path = tmp_path / "a.dbn"
+    path.write_bytes(bytes(head) + records.tobytes())
+    assert read(path)[0].tobytes() == records.tobytes()
+    path.write_bytes(bytes(head) + records[:99].tobytes())
+    with pytest.raises(SourceError, match=r"a\.dbn is truncated: it has 99 records, and its metadata states 100"):
+        read(path)
 
 
 def test_another_schema(tmp_path, made, read):

@@ -218,12 +218,15 @@ def _run(
             if engine.done:
                 n_warnings = read.n_warnings  # what lies behind is none of this dataset's business
                 break
+    ended = not engine.done
     for block in engine.finish(stream.covered_end_ns):
         append(block)
     quality = engine.quality()
     warnings = list(stream.warnings[:n_warnings])
     event_counts = np.concatenate(counts) if counts else np.empty(0, np.int64)
     warnings += data_warnings(quality, total, event_counts)
+    if ended and quality["events_left_open"]:
+        warnings.append("The records end within an event: the last file may be cut. Compare its size with its origin.")
     warnings += closed_stretches(event_counts, pipeline.start_ns, ms_to_ns(pipeline.params.cell_width_ms))
     return {
         "name": pipeline.name,

@@ -16,6 +16,7 @@ from vpcore.units import NS_PER_S
 if TYPE_CHECKING:
     import databento_dbn
 
+_MOST_METADATA_BYTES = 1 << 28
 _NEWEST_VERSION = 3
 _FOREVER = 2**63 - 1
 _SYMBOL_MAPPING_RTYPE = 22
@@ -68,6 +69,8 @@ class SourceFile:
         From the metadata, else from the symbol-mapping messages among the first records.
     header_bytes : int
         Where the records begin, in decompressed bytes.
+    n_records : int or None
+        Number of records by the metadata of version 1; None where unknown.
     """
 
     path: Path
@@ -83,6 +86,7 @@ class SourceFile:
     ts_out: bool
     mappings: tuple[Mapping, ...]
     header_bytes: int
+    n_records: int | None = None
 
     @property
     def span(self) -> str:
@@ -213,7 +217,12 @@ def _decode(path: Path, size: int, zstd: bool, payload: Payload) -> SourceFile:
         raise SourceError(
             f"{path} is DBN version {version}: versions 1 to {_NEWEST_VERSION} are read. Request it in one of them."
         )
-    body = payload.read(min(length, 1 << 30))
+    if length > _MOST_METADATA_BYTES:
+        raise SourceError(
+            f"{path} states {length / 1e6:,.0f} MB of metadata; at most {_MOST_METADATA_BYTES / 1e6:,.0f} MB are read. "
+            "Fetch the file again."
+        )
+    body = payload.read(length if zstd else min(length, size))
     if len(body) < length:
         raise SourceError(f"{path} is truncated: its metadata has {len(body)} of {length} bytes. Fetch the file again.")
     try:
@@ -237,7 +246,14 @@ def _decode(path: Path, size: int, zstd: bool, payload: Payload) -> SourceFile:
         ts_out=bool(metadata.ts_out),
         mappings=mappings,
         header_bytes=8 + length,
+        n_records=_record_count(version, body),
     )
+
+
+def _record_count(version: int, body: bytes) -> int | None:
+    """Return the number of records that version 1 states; later versions state none."""
+    count = int.from_bytes(body[42:50], "little")
+    return count if version == 1 and 0 < count < 2**64 - 1 else None
 
 
 def _metadata_mappings(metadata: databento_dbn.Metadata) -> Iterable[Mapping]:

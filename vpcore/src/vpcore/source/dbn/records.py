@@ -87,6 +87,12 @@ class RecordReader:
                 f"{self.file.path} is truncated: it ends {carry} bytes into record "
                 f"{self.n_records + self.foreign.total()}. Fetch the file again."
             )
+        found = self.n_records + self.foreign.total()
+        if self.file.n_records not in (None, found):
+            raise SourceError(
+                f"{self.file.path} is truncated: it has {found:,} records, and its metadata states "
+                f"{self.file.n_records:,}. Fetch the file again."
+            )
 
     def _take(self, filled: int) -> tuple[int, Records]:
         """Return the number of used bytes among the `filled`, and their records."""
