@@ -407,6 +407,24 @@ def test_records_after_the_window_are_never_refused_however_they_are_cut() -> No
         assert engine.quality()["records"] == 20
 
 
+def test_a_time_far_ahead_is_refused_where_bins_are_endless() -> None:
+    tape = with_book()
+    at(tape, 40 * 86_400 * 10**9).add(ADD, 3, 99, 1, BID, F_LAST)
+    records = tape.records()
+    with pytest.raises(
+        EngineError,
+        match=r"The distance of record 3 of ESH4 from the records before it must be at most 31 days, was 40 days",
+    ):
+        engine().feed(records, INSTRUMENT)
+    ahead = engine()
+    ahead.feed(records[:3], INSTRUMENT)
+    with pytest.raises(
+        EngineError, match=r"The distance of the time of advance\(\) from the records before it must be"
+    ):
+        ahead.advance(2**62)
+    assert len(engine(end_ns=START_NS + 600 * BIN).feed(records, INSTRUMENT)) == 600
+
+
 # -- cost: whatever the records
 
 

@@ -28,6 +28,8 @@ ColdBook = Literal["refuse", "build"]
 _WORDS = MBO_DTYPE.itemsize // 8
 _BLOCK_BINS = 256
 _NO_LIMIT = 2**62
+_NS_PER_DAY = 86_400 * NS_PER_S
+_MOST_AHEAD_NS = 31 * _NS_PER_DAY
 _MAX_EVENT_RECORDS = 1 << 22
 _PRICES = {
     "best_bid_price_int": bn.B_BID,
@@ -146,7 +148,8 @@ class Engine:
         Raises
         ------
         EngineError
-            If a record is top-of-book, comes from a second publisher, or has a price off the tick.
+            If a record is top-of-book, comes from a second publisher, or has a price off the tick, or, without an
+            `end_ns`, a receive time more than 31 days ahead.
         """
         blocks = list(self.blocks(records, instrument_id, first_record=first_record))
         return FrameBlock.concatenate(blocks, self._columns, self.params.n_cells)
@@ -163,6 +166,7 @@ class Engine:
             if code == sk.USED_UP or code == sk.DONE:
                 break
             if code == bn.BLOCK_FULL:
+                self._require_near(int(records["ts_recv"][at]), self._place(first_record + at))
                 yield self._take()
             elif code in (sk.SNAPSHOT_BEGINS, sk.SNAPSHOT_ENDED):
                 self._compare_carried(code)
@@ -195,6 +199,7 @@ class Engine:
             code = bn.advance(self._stream, self._book, self._flow, self._par, now_ns, self._out, self._bins)
             if code != bn.BLOCK_FULL:
                 break
+            self._require_near(now_ns, "the time of advance()")
             yield self._take()
         scalars = self._stream.scalars
         scalars[bn.CLOCK] = max(int(scalars[bn.CLOCK]), now_ns)
@@ -365,8 +370,22 @@ class Engine:
         self._carried["carried_orders_extra"] += len(new) - len(in_new)
         self._carried["carried_orders_changed"] += int((old[in_old] != new[in_new]).any(axis=1).sum())
 
+    def _require_near(self, now_ns: int, place: str) -> None:
+        """Refuse a time that would make millions of bins of nothing; a window has an end, an endless stream has not."""
+        ahead = now_ns - int(self._stream.scalars[bn.NEXT_END])
+        if self.end_ns is None and ahead > _MOST_AHEAD_NS:
+            raise EngineError(
+                f"The distance of {place} from the records before it",
+                required=f"at most {_MOST_AHEAD_NS // _NS_PER_DAY} days",
+                was=f"{ahead / _NS_PER_DAY:,.0f} days",
+                fix="Leave the record out, or begin a new stream.",
+            )
+
+    def _place(self, number: int) -> str:
+        return f"record {number:,}" + (f" of {self.symbol}" if self.symbol else "")
+
     def _refusal(self, code: int, records: npt.NDArray[Any], at: int, first_record: int) -> EngineError:
-        where = f"record {first_record + at:,}" + (f" of {self.symbol}" if self.symbol else "")
+        where = self._place(first_record + at)
         record = records[at]
         if code == sk.OFF_TICK:
             return EngineError(
