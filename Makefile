@@ -8,7 +8,7 @@ PACKAGES := './vpcore[dev]' ./vpcore_signals_stat './vpcore_signals_ml[models]' 
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-fast test-core coverage fuzz faults docs constraints clean
+.PHONY: help install demo lint test test-fast test-core coverage fuzz faults docs closures constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -86,6 +86,11 @@ docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the model
 	mkdir -p build
 	{ sed '/<!-- fields -->/q' docs/configuration.md; $(BIN)/python docs/field_tables.py; } > build/configuration.md
 	mv build/configuration.md docs/configuration.md
+
+closures:  ## Write the table of holidays and early closes anew, in an environment of its own, build/closures.
+	$(PYTHON) -m venv build/closures
+	build/closures/bin/python -m pip install --quiet --disable-pip-version-check ./vpcore pandas_market_calendars==5.5.0 exchange_calendars==4.13.2
+	build/closures/bin/python docs/closures.py $(CLOSURES_ARGS)
 
 constraints:  ## Resolve all packages with every extra anew and write constraints.txt.
 	rm -rf build/constraints

@@ -162,7 +162,7 @@ def test_records_that_no_book_takes_are_said(tmp_path, made, capsys):
 
 
 @pytest.mark.parametrize(
-    ("from_hour", "hours", "said"), [(20.99, 1.02, " (the daily halt or the weekend)"), (14, 0.75, " (outside the daily halt: ")]
+    ("from_hour", "hours", "said"), [(20.99, 1.02, " (daily halt, weekend or holiday)"), (14, 0.75, " (the market was open: ")]
 )  # fmt: skip
 def test_a_silence_is_held_against_the_halt(tmp_path, made, capsys, from_hour, hours, said):
     first = made.DAY0 + int(from_hour * 3600) * made.NS  # a Friday; the halt begins at 17:00 in New York, 21:00 UTC

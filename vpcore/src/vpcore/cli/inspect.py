@@ -74,14 +74,14 @@ def _relations(between: list[Between]) -> list[str]:
 
 def _halt(symbols: Iterable[str], start_ns: int, end_ns: int) -> str:
     from vpcore.config.instruments import packaged_instrument_of
-    from vpcore.generation.inspect_books import in_daily_halt
+    from vpcore.generation.inspect_books import closed_share
 
     known = [one for one in (packaged_instrument_of(symbol) for symbol in symbols) if one is not None]
     if not known:
         return ""
-    if all(in_daily_halt(one, start_ns, end_ns) for one in known):
-        return " (the daily halt or the weekend)"
-    return " (outside the daily halt: pre-open, holiday, a quiet market, or missing records)"
+    if all(closed_share(one, start_ns, end_ns) >= 0.5 for one in known):
+        return " (daily halt, weekend or holiday)"
+    return " (the market was open: it was quiet, or records are missing)"
 
 
 def _lines(found: Inspection, books: list[BookFindings]) -> list[str]:

@@ -14,7 +14,7 @@ from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.cross_validation import IN_SAMPLE_METRICS
 from vpcore.config.fields import Spec, SpecName
 from vpcore.config.resolved import ExperimentConfig
-from vpcore.config.sessions import Day
+from vpcore.config.sessions import Day, one_range
 from vpcore.errors import ConfigError
 from vpcore.sampler.designs import DESIGNS
 from vpcore.signal import Extent
@@ -170,7 +170,8 @@ class ExperimentSpec(Spec):
     dates: tuple[Day, ...] | None = Field(
         None,
         min_length=1,
-        description="Days to evaluate them on, 2024-03-14 or {date: 2024-03-18, symbol: ESM4}; default: their own",
+        description="Days to evaluate them on: 2024-03-14, {date: 2024-03-18, symbol: ESM4}, or the open days of "
+        "{from: 2024-01-02, to: 2024-03-28}; default: their own",
     )
     signals: tuple[str, ...] | None = Field(
         None, min_length=1, description="Names of signals, or 'all'; default: the one of the serving spec"
@@ -187,6 +188,11 @@ class ExperimentSpec(Spec):
     )
 
     _resolver: Callable[[ExperimentSpec], ExperimentConfig] | None = PrivateAttr(default=None)
+
+    @field_validator("dates", mode="before")
+    @classmethod
+    def _one_range_is_a_list(cls, value: Any) -> Any:
+        return one_range(value)
 
     @field_validator("signals", "pipelines", mode="before")
     @classmethod

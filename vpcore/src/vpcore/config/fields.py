@@ -32,13 +32,18 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def fields_by_name(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a model by their names in a file, where `from` may stand for `from_`."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
 def field_at(model: type[BaseModel], key: tuple[str | int, ...]) -> Any:
     """Return the type at a key of a model: a model class, else an annotation."""
     found: Any = model
     for step in key:
         found = _unwrapped(found)[0]
         if isinstance(found, type) and issubclass(found, BaseModel):
-            info = found.model_fields.get(str(step))
+            info = fields_by_name(found).get(str(step))
             if info is None:
                 return None
             found = info.annotation
@@ -58,7 +63,7 @@ def info_at(model: type[BaseModel], key: tuple[str | int, ...]) -> FieldInfo | N
         return None
     owner = field_at(model, tuple(names[:-1])) if len(names) > 1 else model
     if isinstance(owner, type) and issubclass(owner, BaseModel):
-        return owner.model_fields.get(str(names[-1]))
+        return fields_by_name(owner).get(str(names[-1]))
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, field_validator
 
+from vpcore.config.closures import CalendarName
 from vpcore.config.fields import Spec
 from vpcore.config.loader import Document, load_document
 from vpcore.config.messages import validate
@@ -48,6 +49,9 @@ class InstrumentSpec(Spec):
     timezone: TimeZone = Field("America/New_York", description="IANA time zone of the times in pipelines")
     daily_halt: LocalHalt | None = Field(
         None, description="Start and end of the exchange's daily halt, local times; from Friday it lasts until Sunday"
+    )
+    calendar: CalendarName | None = Field(
+        None, description="Holidays and early closes, for `dates` with from and to, and for vp inspect"
     )
     symbol_pattern: str | None = Field(
         None,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vpcore.config.fields import field_at, range_of
+from vpcore.config.fields import field_at, fields_by_name, range_of
 from vpcore.config.loader import Document, Key, dotted
 from vpcore.errors import ConfigError, did_you_mean
 
@@ -155,7 +155,7 @@ def _former(at: Key) -> str:
 
 def _fields_of(model: type[BaseModel], key: Key) -> list[str]:
     owner = field_at(model, key)
-    return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
+    return list(fields_by_name(owner)) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
 
 
 def _meant(details: ErrorDetails, model: type[BaseModel]) -> Key:

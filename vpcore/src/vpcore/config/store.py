@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from vpcore.backtest.config import EvalConfig
 from vpcore.config.axes import points, signal_params
+from vpcore.config.contracts import contract_of
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
 from vpcore.config.grid import require_grid, start_signals
@@ -286,7 +287,8 @@ class ConfigStore:
             except ConfigError as error:
                 raise ConfigError(f"{error}{f' ({where})' if where else ''}") from None
 
-        return resolve_sessions(bases, spec.dates, serving.pipeline, resolve, document)
+        contract = partial(contract_of, self.raw, serving.pipeline.instrument)
+        return resolve_sessions(bases, spec.dates, serving.pipeline, resolve, document, contract)
 
     # -- checking ------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vpcore.config.closures import closures_of
 from vpcore.config.instruments import InstrumentSpec
 from vpcore.engine import Engine, EngineParams
 from vpcore.errors import EngineError
@@ -98,13 +99,15 @@ def replay_books(found: Inspection) -> list[BookFindings]:
     ]
 
 
-def in_daily_halt(instrument: InstrumentSpec | None, start_ns: int, end_ns: int) -> bool:
-    """Return True if the daily halt of an instrument, or its weekend, makes at least half of a silence."""
-    if instrument is None or instrument.daily_halt is None:
-        return False
-    halts = halts_between((*instrument.daily_halt, instrument.timezone), start_ns, end_ns)
-    shared = sum(min(end_ns, int(end)) - max(start_ns, int(start)) for start, end in halts)
-    return 2 * shared >= end_ns - start_ns
+def closed_share(instrument: InstrumentSpec, start_ns: int, end_ns: int) -> float:
+    """Return the share of a silence in which an instrument's market is closed: daily halt, weekend, holidays."""
+    spans = []
+    if instrument.daily_halt is not None:
+        spans.append(halts_between((*instrument.daily_halt, instrument.timezone), start_ns, end_ns))
+    if instrument.calendar is not None:
+        spans.append(closures_of(instrument.calendar).between(start_ns, end_ns))
+    shared = sum(min(end_ns, int(end)) - max(start_ns, int(start)) for part in spans for start, end in part)
+    return shared / (end_ns - start_ns)
 
 
 @dataclass(frozen=True, slots=True)
