@@ -100,8 +100,9 @@ def test_a_command_that_does_not_load_names_its_plugin(with_command: Any, capsys
 
 @pytest.mark.parametrize(("command", "package"), [("serve", "vpcore-server"), ("fetch", "vpcore-databento")])
 def test_a_command_of_a_missing_package_names_the_package(
-    capsys: pytest.CaptureFixture[str], command: str, package: str
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, package: str
 ) -> None:
+    monkeypatch.setattr(app_module, "Plugins", lambda: Plugins(entry_points=[]))
     assert run([command, "--port", "1"]) == 2
     expected = f"Error: vp {command} needs {package}, which is not installed. Run: pip install {package}\n"
     assert capsys.readouterr().err == expected

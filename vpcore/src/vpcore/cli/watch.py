@@ -45,7 +45,7 @@ def watched(name: str) -> Iterator[Callable[[SweepProgress], None]]:
                 stack.close()
                 stage, began = now.stage, time.monotonic()
                 update = stack.enter_context(progress(f"{name}: {_STAGES[stage]}", now.total))
-            detail = details(now, time.monotonic() - began) if stage == "run" else ()
+            detail = details(now, time.monotonic() - began) if stage == "run" else in_work(now)
             update(now.done, total=now.total, detail=detail)
 
         yield on_progress
@@ -62,6 +62,13 @@ def details(now: SweepProgress, seconds: float) -> list[str]:
         parts.append(f"{now.reused:,} stored before")
     parts.append(f"{now.failed:,} failed")
     return [", ".join(parts), *([f"best row so far: {described(now.best)}"] if now.best is not None else [])]
+
+
+def in_work(now: SweepProgress) -> list[str]:
+    """Return the lines below the bar of generation: finished sessions, and those in work."""
+    if not now.sessions:
+        return []
+    return [f"{int(now.done):,} of {now.total:,.0f} sessions; in work: {', '.join(now.sessions)}"]
 
 
 def described(best: Best) -> str:

@@ -41,6 +41,8 @@ class SweepProgress:
     reused : int
         Trials that were stored before.
     best : Best or None
+    sessions : tuple of str
+        Sessions whose datasets are in work.
     """
 
     stage: Literal["dataset", "proof", "run", "report"]
@@ -49,6 +51,7 @@ class SweepProgress:
     failed: int = 0
     reused: int = 0
     best: Best | None = None
+    sessions: tuple[str, ...] = ()
 
 
 class Leader:

@@ -25,9 +25,9 @@ from vpcore.experiment.recorder import Keeper, SweepReport, failed_outcome
 from vpcore.experiment.reporting import Reporter, make_tracker
 from vpcore.experiment.reserve import declare_reserve, open_session, open_sessions
 from vpcore.experiment.runs import Run, expand
+from vpcore.experiment.sessions import generate_sessions
 from vpcore.experiment.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.experiment.workers import check_workers, make_pool
-from vpcore.generation.generate import generate_dataset
 from vpcore.signal import DIAGNOSTICS, MODELS, require_importable
 from vpcore.tracker import NoTracker, Tracker
 
@@ -148,27 +148,34 @@ def run_experiment(
     require_grid(workspace.plugins, config)
     require_data(workspace, config)
     report.warnings += tuple(declare_reserve(workspace, config))
-    datasets = _datasets(workspace, config, report, on_progress)
-    searches = Searches(workspace, config, datasets)
-    searches.require()
-    config = searches.config
-    failed_hooks = len(workspace.plugins.hook_failures)
-    keeper: Keeper | None = None
     with ExitStack() as opened:
         pool: Executor | None = None
+
+        def the_pool() -> Executor:
+            nonlocal pool
+            if pool is None:
+                pool = make_pool(workspace, config)
+                opened.enter_context(pool)
+            return pool
+
+        datasets = _datasets(workspace, config, report, the_pool, on_progress)
+        searches = Searches(workspace, config, datasets)
+        searches.require()
+        config = searches.config
+        failed_hooks = len(workspace.plugins.hook_failures)
+        keeper: Keeper | None = None
         for plan in _plans(workspace, searches, datasets, force, retry_failed):
             report.take(plan)
             if plan.missing:
-                if keeper is None or pool is None:
+                if keeper is None:
                     tracker = tracker or _tracker(workspace, config, report)
-                    pool = make_pool(workspace, config)
+                    workers = the_pool()
                     keeper = Keeper(workspace, config, tracker, report)
-                    opened.enter_context(pool)
                 keeper.take(plan, searches.rows_to_come(plan))
-                if not pool.in_process:
+                if not workers.in_process:
                     for run in plan.missing:
                         require_importable(type(run.signal))
-                _work(keeper, plan, pool, datasets, fail_fast, on_progress)
+                _work(keeper, plan, workers, datasets, fail_fast, on_progress)
             if report.stopped:
                 break
     if keeper is not None:
@@ -202,22 +209,21 @@ def _plans(
 
 
 def _datasets(
-    workspace: Workspace, config: ExperimentConfig, report: SweepReport, on_progress: Callable[[SweepProgress], None]
+    workspace: Workspace,
+    config: ExperimentConfig,
+    report: SweepReport,
+    make: Callable[[], Executor],
+    on_progress: Callable[[SweepProgress], None],
 ) -> list[Dataset]:
     """Return the datasets of all sessions, generated where they are missing, in order of time."""
-    found: list[Dataset] = []
-    total = float(len(config.sessions))
+    warnings: dict[str, tuple[str, ...]] = {}
+    for session, made, _ in generate_sessions(workspace, config, make, on_progress):
+        warnings[session.dataset_id()] = made.warnings
+    several = len(config.sessions) > 1
     for session in config.sessions:
-        if not workspace.datasets.exists(session.dataset_id()):
-            on_progress(SweepProgress("dataset", float(len(found)), total))
-        made = generate_dataset(
-            workspace,
-            session,
-            on_progress=lambda now: on_progress(SweepProgress("dataset", len(found) + now.share, total)),
-        )
-        report.warnings += made.warnings if total == 1 else tuple(f"{session.label}: {text}" for text in made.warnings)
-        found.append(open_session(workspace, config, session))
-    return found
+        for text in warnings[session.dataset_id()]:
+            report.warnings += (f"{session.label}: {text}" if several else text,)
+    return [open_session(workspace, config, session) for session in config.sessions]
 
 
 def _work(

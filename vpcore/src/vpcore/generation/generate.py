@@ -112,6 +112,7 @@ def generate_dataset(
     pipeline: str | Path | PipelineSpec | ResolvedPipeline,
     *,
     on_progress: OnProgress | None = None,
+    notify: bool = True,
 ) -> Generated:
     """Generate the dataset of a pipeline. An existing dataset is verified and left unchanged.
 
@@ -126,6 +127,8 @@ def generate_dataset(
         A name or path is looked up in the workspace.
     on_progress : callable, optional
         Called with a `Progress` after every chunk of records.
+    notify : bool
+        Call the hook `vp_dataset_generated`; a worker leaves that to its parent.
 
     Raises
     ------
@@ -157,11 +160,16 @@ def generate_dataset(
     if not created:  # another process was faster: its dataset must be the one this would have been
         compare_sources(dataset_id, registry.manifest(dataset_id)["sources"], sources, workspace.raw)
     dataset = registry.open(dataset_id)
-    if created:
-        workspace.plugins.notify(
-            "vp_dataset_generated", workspace=workspace, dataset_id=dataset_id, manifest=dataset.manifest
-        )
+    if created and notify:
+        tell_generated(workspace, dataset)
     return Generated(dataset, created, tuple(manifest["warnings"]))
+
+
+def tell_generated(workspace: Workspace, dataset: Dataset) -> None:
+    """Call the hook `vp_dataset_generated` for a new dataset."""
+    workspace.plugins.notify(
+        "vp_dataset_generated", workspace=workspace, dataset_id=dataset.dataset_id, manifest=dataset.manifest
+    )
 
 
 def _resolve(workspace: Workspace, pipeline: str | Path | PipelineSpec | ResolvedPipeline) -> ResolvedPipeline:
