@@ -45,9 +45,30 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "executor": ["local", "serial"],
         "sampler": ["grid", "lhs", "random"],
         "feed": ["replay"],
+        "function": [],
     }
     assert plugins.components("source")["dbn"].plugin == "core"
     assert plugins.components("source")["dbn"].version == metadata.version("vpcore")
+
+
+def test_functions_of_plugins_are_names_of_the_api(monkeypatch: pytest.MonkeyPatch, install: Install) -> None:
+    import vpcore
+
+    monkeypatch.setattr("vpcore.plugins.manager.Plugins", lambda: Plugins([], disable=[]))
+    monkeypatch.delitem(vars(vpcore), "tearsheet", raising=False)
+    with pytest.raises(PluginError, match=r"Function 'tearsheet' needs vpcore-report, which is not installed"):
+        vpcore.tearsheet
+    with pytest.raises(AttributeError, match=r"module 'vpcore' has no attribute 'tearsheets'"):
+        vpcore.tearsheets
+
+    def with_function() -> Plugins:
+        made = Plugins([], disable=[])
+        made.register(plugin(vp_functions=lambda: [Component("halves", "operator:truediv", "Of a test.")]), "p")
+        return made
+
+    monkeypatch.setattr("vpcore.plugins.manager.Plugins", with_function)
+    assert vpcore.halves(3, 2) == 1.5
+    monkeypatch.delitem(vars(vpcore), "halves")
 
 
 def test_listing_imports_no_target(install: Install) -> None:

@@ -1,7 +1,8 @@
 """vpcore: an experiment harness for vacuum/pressure signals of the order book.
 
 The public API for signal authors, live servers and notebooks. A name is imported on first use, which keeps
-``import vpcore`` fast. Public modules are `vpcore.kernels` and `vpcore.testing`; other modules may move.
+``import vpcore`` fast. Plugins add functions through the hook `vp_functions`. Public modules are `vpcore.kernels` and
+`vpcore.testing`; other modules may move.
 """
 
 from __future__ import annotations
@@ -75,11 +76,19 @@ __all__ = sorted(["__version__", *_names])
 
 
 def __getattr__(name: str) -> Any:
-    if name != "__version__":
-        return _exported(name)
-    from importlib.metadata import version
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return globals().setdefault(name, version("vpcore"))
+        return globals().setdefault(name, version("vpcore"))
+    if name in _names or name.startswith("_"):
+        return _exported(name)
+    from vpcore.plugins.builtin import PACKAGES
+    from vpcore.plugins.manager import Plugins
+
+    plugins = Plugins()
+    if name in plugins.components("function") or name in PACKAGES["function"]:
+        return globals().setdefault(name, plugins.load("function", name))
+    return _exported(name)
 
 
 def __dir__() -> list[str]:

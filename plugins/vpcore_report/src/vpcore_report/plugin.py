@@ -35,6 +35,20 @@ def vp_commands() -> tuple[Component, ...]:
             "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",
             "Experiments",
         ),
+        Component(
+            "tearsheet",
+            f"{commands}.tearsheet:tearsheet",
+            "Write what a signal says about later returns, before barriers and thresholds, as one HTML page.",
+            "Experiments",
+        ),
+    )
+
+
+@hookimpl
+def vp_functions() -> tuple[Component, ...]:
+    return (
+        Component("report", "vpcore_report.write:write_report", "Write an experiment, run or row as one HTML file."),
+        Component("tearsheet", "vpcore_report.tearsheet:tearsheet", "Figures of any values against later returns."),
     )
 
 

@@ -29,6 +29,7 @@ SMALL = 8.0
 
 _DPI = 110
 _STYLE: dict[str, Any] = {
+    "axes.facecolor": "none",
     "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": RULE, "axes.labelcolor": INK, "text.color": INK,
     "xtick.color": MUTED, "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#eceff3", "grid.linewidth": 0.8, "axes.axisbelow": True,
@@ -53,7 +54,7 @@ def render(paint: Paint, size: tuple[float, float], kind: Literal["svg", "png"] 
     """
     buffer = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained", facecolor="none" if kind == "svg" else "white")
         if kind == "svg":
             canvas = FigureCanvasSVG(figure)
             paint(figure)

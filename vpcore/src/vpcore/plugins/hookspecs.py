@@ -108,6 +108,12 @@ def vp_commands() -> Iterable[Component]:
     raise NotImplementedError
 
 
+@hookspec
+def vp_functions() -> Iterable[Component]:
+    """Return the functions that this plugin adds to the notebook API: ``vpcore.NAME`` is the target of that name."""
+    raise NotImplementedError
+
+
 # -- 2. Lifecycle: called in the parent process, after the result is safe on disk. A hook that raises loses nothing:
 #       the failure is counted and shown, and ends the command only under --strict-tracking ----------------------------
 

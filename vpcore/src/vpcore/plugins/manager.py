@@ -20,7 +20,7 @@ from vpcore.plugins.containment import contained
 CORE = "core"
 DISABLE_VARIABLE = "VPCORE_DISABLE"
 
-KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "feed", "command")
+KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "feed", "command", "function")
 HOOK_OF_KIND = {kind: f"vp_{kind}s" for kind in KINDS}
 BASE_OF_KIND = {
     "source": "vpcore.source:Source",
