@@ -130,9 +130,9 @@ def test_the_public_api_is_pinned() -> None:
     assert vpcore.__all__ == [
         "Audit", "BackgroundFit", "CausalityError", "Component", "ConfigError", "Confirmation", "Dataset", "DatasetError", "Engine", "EngineError", "EngineParams",
         "Evaluation", "Exit", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "Promotion", "RankedRow",
-        "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "ScoringConfig", "Signal", "SignalContext", "SignalError",
+        "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "RowComparison", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
-        "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "confirm", "evaluate", "generate", "hookimpl", "leaderboard",
+        "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "compare_rows", "confirm", "evaluate", "generate", "hookimpl", "leaderboard",
         "performance", "promote", "run", "score", "score_dataset", "trades",
     ]  # fmt: skip
 

@@ -53,7 +53,20 @@ def test_a_table_of_two_settings_as_a_picture(proven: Workspace, call: Call, tmp
     assert "'gian'. Did you mean 'gain'?" in call("plot-pivot", "sweep", "gian", "tp", code=2)[1]
 
 
-@pytest.mark.parametrize("command", [("plot", "run"), ("plot-pivot", "sweep", "gain", "tp")])
+@pytest.mark.slow
+def test_equity_of_several_rows(proven: Workspace, call: Call, tmp_path: Path) -> None:
+    run_experiment(proven, "sweep")
+    names = [row["row"] for row in json.loads(call("compare", "sweep", "--json")[0])["rows"][:2]]
+    one, two, alone = (tmp_path / name for name in ("one.png", "two.png", "alone.png"))
+    assert call("plot-equity", *names, "--out", str(one))[0] == f"{one}\n"
+    call("plot-equity", *names, "--out", str(two))
+    call("plot-equity", names[0], "--out", str(alone))
+    assert one.read_bytes() == two.read_bytes() != alone.read_bytes()
+    said = call("plot-equity", *names * 5, code=2)[1]
+    assert "vp plot-equity must be at most 8 rows, was 10." in said
+
+
+@pytest.mark.parametrize("command", [("plot", "run"), ("plot-equity", "row"), ("plot-pivot", "sweep", "gain", "tp")])
 @pytest.mark.parametrize(
     ("out", "message"),
     [

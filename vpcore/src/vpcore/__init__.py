@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         VpError as VpError,
     )
     from vpcore.experiment.audit import Audit as Audit, audit as audit
+    from vpcore.experiment.compare_rows import RowComparison as RowComparison, compare_rows as compare_rows
     from vpcore.experiment.leaderboard import (
         Leaderboard as Leaderboard,
         RankedRow as RankedRow,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from vpcore.experiment.leaderboard import RankedRow, row_of
+from vpcore.experiment.leaderboard import RankedRow
 from vpcore.experiment.run import Experiment, run_experiment
 from vpcore.experiment.tables import session_of
-from vpcore.experiment.trades import Leader
+from vpcore.experiment.trades import leaders_of, trades_of
 from vpcore.generation.generate import generate_dataset
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
 
@@ -128,20 +128,6 @@ def performance(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:
 
     leaders = leaders_of(workspace, row)
     return table([(session_of(one.dataset.dataset_id), trades_of(one), one.open_bins) for one in leaders])
-
-
-def leaders_of(workspace: Workspace, row: str | RankedRow) -> list[Leader]:
-    """Return a stored row ready for inspection; of a combination its row on every session, in order of time."""
-    ranked = row_of(workspace, row) if isinstance(row, str) else row
-    names = list(ranked.figures.get("session_rows") or [ranked.row])
-    return [Leader(workspace, workspace.results.find_row(name)) for name in names]
-
-
-def trades_of(leader: Leader) -> pl.DataFrame:
-    """Return the trades of a row on one session, as `trades` has them."""
-    name = leader.dataset.dataset_id
-    about = (pl.lit(name).alias("dataset_id"), pl.lit(session_of(name)).alias("session"))
-    return leader.trades().select(*about, pl.all(), pl.lit(leader.rules.fee_ticks).alias("fee_ticks"))
 
 
 def score(dataset: Dataset, scoring: ScoringConfig | Mapping[str, Any] | None = None) -> Dataset:

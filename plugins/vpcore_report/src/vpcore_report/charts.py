@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.dates
@@ -26,6 +27,7 @@ from vpcore_report.chart_data import (
 from vpcore_report.style import ACCENT, INK, LONG, MUTED, NEUTRAL, SHADES, SHORT, SMALL, WIDTH, legend_above
 
 _OUTCOME_COLOURS = {1: LONG, -1: SHORT, 0: NEUTRAL}
+_LINES = (ACCENT, SHORT, LONG, "#c77700", "#6a4fa3", "#1b9e9e", "#7a5c3e", "#d0569a")
 _MOST_DATES = 6
 """Dates below an equity curve; more sessions have a line each, and some of them a date."""
 
@@ -95,6 +97,26 @@ def equity(figure: Figure, data: Equity) -> None:
         axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M", tz=zone))
         axes.set_xlabel(f"time of exit ({zone})")
     legend_above(axes)
+
+
+def equities(figure: Figure, lines: Sequence[tuple[str, Equity]]) -> None:
+    """Draw cumulative net PnL of rows by time of exit; several sessions one after the other, by exits of all rows."""
+    axes = figure.subplots()
+    times = sorted({time for _, data in lines for time in data.times})
+    several = any(len(data.begins) > 1 for _, data in lines)
+    place = {time: i + 1 for i, time in enumerate(times)}
+    for i, (label, data) in enumerate(lines):
+        total = f"{data.total[-1]:+.1f}" if len(data.total) else "no trade"
+        at: Any = [place[time] for time in data.times] if several else data.times
+        axes.step(at, data.total, where="post", color=_LINES[i % len(_LINES)], linewidth=1.4, label=f"{label}: {total}")
+    axes.axhline(0, color=INK, linewidth=0.9)
+    axes.set_ylabel("cumulative net PnL, ticks")
+    if several:
+        axes.set_xlabel("exits of all rows, in order of time")
+    elif times:
+        axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M", tz=times[0].tzinfo))
+        axes.set_xlabel(f"time of exit ({times[0].tzinfo})")
+    axes.legend(loc="upper left")
 
 
 def distributions(figure: Figure, data: Distributions) -> None:

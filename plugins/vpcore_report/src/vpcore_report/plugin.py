@@ -30,6 +30,12 @@ def vp_commands() -> tuple[Component, ...]:
             "Experiments",
         ),
         Component(
+            "plot-equity",
+            f"{commands}.plot_equity:plot_equity",
+            "Draw the cumulative net PnL of one or several rows over each other, as a PNG.",
+            "Experiments",
+        ),
+        Component(
             "report",
             f"{commands}.report:report",
             "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",

@@ -250,6 +250,12 @@ def _session_leaders(workspace: Workspace, row: Mapping[str, Any], leader: Leade
     return [Leader(workspace, workspace.results.find_row(name)) for name in names[:-1]] + [leader]
 
 
+def equity_of(sessions: Sequence[Leader]) -> chart_data.Equity:
+    """Return the equity curve of a row on its sessions, in order of time."""
+    zone = ZoneInfo(zone_of(sessions[-1].dataset.manifest))
+    return chart_data.equity(*((chart_data.Trades.of(each), _ends(each, zone)) for each in sessions))
+
+
 def _ends(leader: Leader, zone: ZoneInfo) -> list[datetime]:
     return [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in leader.dataset.bin("bin_end_ns")]
 
@@ -259,7 +265,7 @@ def _trades(page: Page, facts: Facts, leader: Leader, sessions: Sequence[Leader]
     trades = chart_data.Trades.of(leader)
     zone = ZoneInfo(zone_of(facts.manifest))
     times = _ends(leader, zone)
-    curve = chart_data.equity(*((chart_data.Trades.of(each), _ends(each, zone)) for each in sessions))
+    curve = equity_of(sessions)
     of = f" of {len(sessions)} sessions" if len(sessions) > 1 else ""
     page.section("The leader's trades")
     page.facts(_leader_lines(row))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,11 +25,16 @@ from vpcore.errors import ConfigError, listed
 if TYPE_CHECKING:
     import polars as pl
 
+    from vpcore.experiment.compare_rows import RowComparison
     from vpcore.experiment.leaderboard import Leaderboard
+    from vpcore.workspace import Workspace
 
 
 def compare(
-    experiment: Annotated[str | None, typer.Argument(help="Only the rows of this experiment.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EXPERIMENT | ROW ROW]", help="Only the rows of this experiment; or two rows."),
+    ] = None,
     signal: SignalOption = None,
     dataset_id: DatasetOption = None,
     sort: Annotated[
@@ -71,7 +77,16 @@ def compare(
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders."""
+    """Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders.
+
+    Two rows instead of an experiment: settings that differ, shared and own trades, paired difference of the net PnL.
+    """
+    if target is not None and len(target) > 1:
+        if len(target) > 2:
+            raise ConfigError("vp compare", required="an experiment or two rows", was=f"{len(target)} names")
+        _two(open_workspace(root), target[0], target[1], json=json, csv=csv)
+        return
+    experiment = target[0] if target else None
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
 
@@ -99,6 +114,48 @@ def compare(
         if n_old := leaderboard(workspace, config, stale=True).frame.height:
             nothing = f"{n_old} rows of other code are stored: see --stale. Compute them anew with: vp run {named}"
     show(board, view, json=json, csv=csv, explain=explain, nothing=nothing)
+
+
+def _two(workspace: Workspace, a: str, b: str, *, json: bool, csv: bool) -> None:
+    from vpcore.experiment.compare_rows import compare_rows
+
+    found = compare_rows(workspace, a, b)
+    if json:
+        emit_json(found.plain())
+        return
+    rows = [asdict(setting) for setting in found.settings]
+    emit_table(rows, ("name", "a", "b"), csv=csv, empty="The two rows have the same settings.")
+    for text in of_two(found):
+        say(text)
+
+
+def of_two(found: RowComparison) -> list[str]:
+    """Return the comparison of two rows as sentences."""
+    lines = [
+        f"a, {found.a.row}: {found.a.figures['trades']} trades, {_ticks(found.a.figures['net_pnl_ticks'])} net each; "
+        f"it {found.a.verdict}.",
+        f"b, {found.b.row}: {found.b.figures['trades']} trades, {_ticks(found.b.figures['net_pnl_ticks'])} net each; "
+        f"it {found.b.verdict}.",
+        f"{found.n_shared} trades enter at the same time on the same side: {_ticks(found.net_shared_a)} each in a, "
+        f"{_ticks(found.net_shared_b)} in b.",
+        f"{found.n_only_a} trades are of a alone, {_ticks(found.net_only_a)} each; {found.n_only_b} of b alone, "
+        f"{_ticks(found.net_only_b)} each.",
+    ]
+    if not found.minutes:
+        return [*lines, "The two rows have no time in common: their PnL cannot be paired."]
+    band = ""
+    if not math.isnan(found.difference_lo):
+        band = f", 95 % from {found.difference_lo:+.2f} to {found.difference_hi:+.2f}"
+    alike = "" if math.isnan(found.correlation) else f" Correlation of the PnL per minute: {found.correlation:.2f}."
+    return [
+        *lines,
+        f"a less b over {found.minutes} minutes in common: {found.difference:+.2f} ticks per hour{band}. The interval "
+        f"is that of two rows named beforehand; the best of many is partly luck.{alike}",
+    ]
+
+
+def _ticks(value: float | None) -> str:
+    return "no" if value is None or math.isnan(value) else f"{value:+.3f} ticks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vpcore.cli.common import CsvOption, JsonOption, RootOption, emit_json, emit_table, open_workspace, say
-from vpcore.errors import RegistryError
+from vpcore.errors import RegistryError, VpError
 
 if TYPE_CHECKING:
     from vpcore.registry import Publication
@@ -69,13 +69,24 @@ def diff(
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
-    """Show every setting that differs between two published versions."""
+    """Show every setting that differs between two published versions, and how their rows differ."""
+    from vpcore.cli.compare import of_two
+    from vpcore.experiment.compare_rows import compare_rows
     from vpcore.serving.spec import diff as differences, published
 
-    registry = open_workspace(root).registry
-    one, other = published(registry, a).spec, published(registry, b).spec
+    workspace = open_workspace(root)
+    one, other = (published(workspace.registry, version).spec for version in (a, b))
     rows = [asdict(difference) for difference in differences(one, other)]
     emit_table(rows, ("name", "a", "b"), json=json, csv=csv, empty="The two versions have the same settings.")
+    if json or csv or one.evidence.row == other.evidence.row:
+        return
+    try:
+        found = compare_rows(workspace, one.evidence.row, other.evidence.row)
+    except VpError as error:
+        say(f"Their trades are not compared: {error}")
+    else:
+        for text in of_two(found):
+            say(text)
 
 
 def history(

@@ -30,9 +30,9 @@ def trades(
     """Print the trades of a row, with their figures: ratios, drawdown, exposure, profit factor."""
     import polars as pl
 
-    from vpcore.api import leaders_of, trades_of
     from vpcore.backtest.performance import table
     from vpcore.experiment.tables import session_of
+    from vpcore.experiment.trades import leaders_of, trades_of
 
     if parquet is not None and (json or csv):
         raise ConfigError("--parquet excludes --json and --csv", fix="Leave one of them out.")

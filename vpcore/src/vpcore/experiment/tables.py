@@ -232,7 +232,7 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
                 seen.setdefault((name_of_signal, f"{scope}.{name}"), set()).add(value)
     result = []
     for row in rows.to_dicts():
-        varied = {name: v for name, v in _settings(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
+        varied = {name: v for name, v in settings_of(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
         result.append(
             {
                 **{name: v for name, v in row.items() if not name.endswith("_json") and name not in VECTORS},
@@ -247,7 +247,7 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     return result
 
 
-def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a row by scoped name, such as ``scoring.tanh_scale``."""
     return {
         f"{scope}.{name}": value

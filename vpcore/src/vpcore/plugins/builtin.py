@@ -113,6 +113,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "inspect-market": "vpcore-market",
         "mlflow-ui": "vpcore-mlflow",
         "plot": "vpcore-report",
+        "plot-equity": "vpcore-report",
         "plot-pivot": "vpcore-report",
         "report": "vpcore-report",
         "serve": "vpcore-server",
