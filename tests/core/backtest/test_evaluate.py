@@ -75,6 +75,68 @@ def test_trades_equal_the_oracles_and_sum_to_the_figures(
         np.testing.assert_array_equal(getattr(found.figures, name), row[names.index(name)])
 
 
+def naive_levels(
+    values: Any, bins: dict[str, Any], opened: list[bool], threshold: float, cooldown: int, warmup: int
+) -> Any:
+    accepted: list[tuple[int, int]] = []
+    for i, value in enumerate(values):
+        side = 1 if value >= threshold else -1 if value <= -threshold else 0  # NaN is neither
+        if side and opened[i] and i >= warmup and (not accepted or i - accepted[-1][0] >= cooldown):
+            accepted.append((i, side))
+    return accepted
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    entry_rule=st.sampled_from(["crossing", "level"]),
+    positions=st.sampled_from(["overlapping", "one"]),
+    latency=st.integers(0, 2),
+)
+def test_levels_and_single_positions_are_the_oracles(
+    naive: SimpleNamespace, seed: int, entry_rule: Any, positions: Any, latency: int
+) -> None:
+    n = 140
+    data, bins = dataset_of(naive, seed, n), naive.market(seed, n)
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n).cumsum() / 4)
+    rules = rules_of(3, 4, 9, "touch", latency, warmup_bins=5, entry_rule=entry_rule, positions=positions)
+    found = vp.evaluate(data, values, rules, threshold=0.5, cooldown_bins=3, draws=99)
+    opened = naive.opened(bins, 600)
+    signals = (
+        naive_levels(values, bins, opened, 0.5, 3, 5)
+        if entry_rule == "level"
+        else naive.detect(values, bins["book_valid"], bins["bin_seq"], 0.5, 3, 5, "value", opened)
+    )
+    wanted, free = [], -1
+    for i, side in signals:
+        if positions == "one" and i <= free:
+            continue
+        trade = naive.trade(bins, i + latency, side, 3, 4, 9, "touch")
+        free = trade["resolved"] if trade else i + latency
+        if trade:
+            wanted.append((bins["bin_seq"][i], side, trade["net"]))
+    assert found.trades.select("bin", "side", "net_pnl_ticks").rows() == wanted
+    assert (found.figures.n_signals, found.figures.n_trades) == (len(signals), len(wanted))
+    assert found.figures.n_up == sum(side > 0 for _, side in signals)
+    if positions == "one":
+        assert found.figures.max_concurrent <= 1
+    session = Session(data)
+    trials = [Trial(threshold, cooldown, 3, 4) for threshold in (0.3, 0.5) for cooldown in (0, 3)]
+    many = trial_figures(session.market, values, trials, rules, mode="value")
+    assert many["n_dropped"][3] == found.figures.n_dropped
+    np.testing.assert_array_equal(many["net_pnl_ticks"][3], found.figures.net_pnl_ticks)
+
+
+def test_rules_of_today_leave_ids_as_they_were() -> None:
+    assert set(rules_of(3, 4, 30).model_dump()) & {"entry_rule", "positions"} == set()
+    assert rules_of(3, 4, 30, positions="one").model_dump()["positions"] == "one"
+    with pytest.raises(vp.ConfigError, match="TradeRules.positions must be 'overlapping' or 'one', was 'two'"):
+        rules_of(3, 4, 30, positions="two")
+    with pytest.raises(vp.ConfigError, match="TradeRules.entry_rule must be 'crossing' or 'level', was 'cross'"):
+        rules_of(3, 4, 30, entry_rule="cross")
+
+
 def test_times_and_currency(naive: SimpleNamespace) -> None:
     values = np.random.default_rng(3).normal(size=200)
     rules = rules_of(3, 4, 30, fee_ticks=0.5)

@@ -197,9 +197,20 @@ def test_what_is_no_record_is_a_sentence(given: Any) -> None:
     price=st.sampled_from(["touch", "mid"]),
     stale_ms=st.sampled_from([100, 300, 60_000]),
     halts=st.booleans(),
+    entry_rule=st.sampled_from(["crossing", "level"]),
+    positions=st.sampled_from(["overlapping", "one"]),
 )
 def test_exits_are_those_of_research(
-    seed: int, tp: int, sl: int, hold: int, latency: int, price: Any, stale_ms: int, halts: bool
+    seed: int,
+    tp: int,
+    sl: int,
+    hold: int,
+    latency: int,
+    price: Any,
+    stale_ms: int,
+    halts: bool,
+    entry_rule: Any,
+    positions: Any,
 ) -> None:
     """Every trade of the batch evaluation leaves live in the same bin, at the same price, for the same reason."""
     records = random_tape(seed, 150, seconds=N_BINS * 0.1, oddities=False)
@@ -209,7 +220,7 @@ def test_exits_are_those_of_research(
     halt = (f"{clock:%H:%M}:{clock.second + 3:02d}", "23:59:59", "America/New_York") if halts else None
     rules = TradeRules(
         tp_ticks=tp, sl_ticks=sl, max_hold_bins=hold, latency_bins=latency, price=price, fee_ticks=0.25, warmup_bins=2,
-        stale_after_ms=stale_ms, daily_halt=halt,
+        stale_after_ms=stale_ms, daily_halt=halt, entry_rule=entry_rule, positions=positions,
     )  # fmt: skip
     values = np.where(dataset.valid, np.sin(np.arange(N_BINS) * (1 + seed % 7) / 3.0), np.nan)
     wanted = evaluate(Session(dataset), values, rules, threshold=0.5, cooldown_bins=2, draws=0).trades
@@ -218,7 +229,7 @@ def test_exits_are_those_of_research(
     def is_halted(seq: int) -> bool:
         return in_halt(halt, START_NS, WIDTH_NS, seq)
 
-    entries = EntryDetector(0.5, 2, 2, "value", stale, is_halted)
+    entries = EntryDetector(0.5, 2, 2, "value", stale, is_halted, entry_rule)
     tracker = PositionTracker(rules, stale, TICK_INT, is_halted)
     found = []
     for i in range(dataset.n_bins):

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from vpcore.errors import ConfigError, did_you_mean
 from vpcore.halts import DailyHalt
 
 Price = Literal["touch", "mid"]
 """Prices of a trade: touch pays the spread, mid measures on the mid."""
+
+EntryRule = Literal["crossing", "level"]
+"""When a value signals: when it crosses the threshold, or in every bin beyond it."""
+
+Positions = Literal["overlapping", "one"]
+"""Trades at a time: any number, or one."""
+
+LATER_RULES = {"entry_rule": "crossing", "positions": "overlapping"}
+"""Rules that came later, with their defaults. A default is left out of ids: what had an id before keeps it."""
 
 _REQUIRED = {
     "tp_ticks": "a whole number of ticks from 1 to 1,000,000",
@@ -19,6 +36,8 @@ _REQUIRED = {
     "latency_bins": "a whole number of bins from 0 to 100,000,000",
     "price": "'touch' or 'mid'",
     "fee_ticks": "a finite number of ticks, at least 0",
+    "entry_rule": "'crossing' or 'level'",
+    "positions": "'overlapping' or 'one'",
     "warmup_bins": "a whole number of bins from 0 to 100,000,000",
     "stale_after_ms": "a whole number of milliseconds from 1 to 86,400,000",
     "daily_halt": "a start, an end and a time zone: ('17:00', '18:00', 'America/New_York')",
@@ -47,6 +66,11 @@ class TradeRules(BaseModel):
         Bins at the start of the session that refuse entries.
     stale_after_ms : int
         Time without an event after which the market counts as closed, although its book is valid.
+    entry_rule : {"crossing", "level"}
+        Level: a value beyond the threshold signals again after every cooldown, without another crossing.
+    positions : {"overlapping", "one"}
+        One: a signal while a position is open or waits for its entry, up to the bin that ends this, is dropped and
+        counted.
     daily_halt : (str, str, str), optional
         Start, end and time zone of the exchange's daily halt: a position leaves before it, and none is entered in it.
 
@@ -74,6 +98,13 @@ class TradeRules(BaseModel):
     )
 
     daily_halt: DailyHalt | None = Field(None, description="Daily halt of the exchange: start, end, time zone")
+    entry_rule: EntryRule = Field("crossing", description="level: signals in every bin beyond the threshold")
+    positions: Positions = Field("overlapping", description="one: drops signals while a position is open")
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        return {name: value for name, value in found.items() if LATER_RULES.get(name) != value}
 
     def __init__(self, **values: Any) -> None:
         try:

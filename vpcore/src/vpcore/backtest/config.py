@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from vpcore.axes import axis_values
 from vpcore.backtest.cross_validation import SplitSpec
 from vpcore.halts import DailyHalt
-from vpcore.rules import Price, TradeRules
+from vpcore.rules import LATER_RULES, EntryRule, Positions, Price, TradeRules
 
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 _Bins = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
@@ -41,6 +41,14 @@ class EvalConfig(BaseModel):
         None,
         description="Daily halt of the exchange: start, end, time zone. A position leaves before it. Default: that of "
         "the instrument; null: none.",
+    )
+    entry_rule: EntryRule = Field(
+        "crossing",
+        description="crossing: a value signals when it crosses the threshold; level: again after every cooldown while "
+        "it stays beyond.",
+    )
+    positions: Positions = Field(
+        "overlapping", description="one: a signal while a position is open or waits for its entry is dropped."
     )
     price: Price = Field("touch", description="touch: trades pay the spread; mid: measured on the mid.")
     fee_ticks: float = Field(
@@ -157,6 +165,8 @@ class EvalConfig(BaseModel):
             warmup_bins=self.first_bin,
             stale_after_ms=self.stale_after_ms,
             daily_halt=self.daily_halt,
+            entry_rule=self.entry_rule,
+            positions=self.positions,
         )
 
     def run_settings(self) -> dict[str, Any]:
@@ -171,6 +181,7 @@ class EvalConfig(BaseModel):
             "null_draws": self.null_draws,
             "bootstrap_draws": self.bootstrap_draws,
             "seed": self.seed,
+            **{name: value for name, usual in LATER_RULES.items() if (value := getattr(self, name)) != usual},
             **({"daily_halt": list(self.daily_halt)} if self.daily_halt is not None else {}),
             # Without splits as before there were any: the same run keeps its id. By session, no row is cut.
             **(

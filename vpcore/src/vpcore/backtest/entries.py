@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vpcore.errors import ConfigError
 from vpcore.kernels import barrier
+from vpcore.rules import EntryRule
 
 Mode = Literal["value", "probability", "confidence"]
 """How a threshold reads the values: ``+-thr`` for value and confidence, ``thr`` and ``1 - thr`` for probability."""
@@ -64,8 +65,9 @@ def detect_crossings(
     warmup_bins: int,
     mode: Mode = "value",
     opened: npt.NDArray[np.bool_] | None = None,
+    entry_rule: EntryRule = "crossing",
 ) -> Detections:
-    """Return every crossing of a threshold, before any cooldown. Parameters as in `detect`."""
+    """Return every crossing of a threshold, or every bin beyond it, before any cooldown. Parameters as in `detect`."""
     opened = valid if opened is None else opened
     upper, lower = band(threshold, mode)
     if values.ndim != 1 or not values.shape == valid.shape == bin_seq.shape == opened.shape:
@@ -78,7 +80,8 @@ def detect_crossings(
     bins = np.empty(n_bins, dtype=np.int64)
     sides = np.empty(n_bins, dtype=np.int8)
     first_seq = int(bin_seq[0]) + warmup_bins if n_bins else 0
-    count = barrier.crossings(
+    find = barrier.crossings if entry_rule == "crossing" else barrier.beyond
+    count = find(
         np.ascontiguousarray(values, dtype=np.float64),
         np.ascontiguousarray(valid, dtype=np.bool_),
         np.ascontiguousarray(opened, dtype=np.bool_),
@@ -119,6 +122,7 @@ def detect(
     warmup_bins: int,
     mode: Mode = "value",
     opened: npt.NDArray[np.bool_] | None = None,
+    entry_rule: EntryRule = "crossing",
 ) -> Detections:
     """Return the accepted signals: crossings of the threshold after warm-up and cooldown.
 
@@ -144,6 +148,8 @@ def detect(
         How a threshold reads the values.
     opened : bool[n_bins], optional
         The open bins (`vpcore.backtest.open_market`); by default the valid ones.
+    entry_rule : {"crossing", "level"}
+        Level: every bin beyond the threshold takes the place of a crossing, the first number of a session too.
 
     Returns
     -------
@@ -154,5 +160,7 @@ def detect(
     ConfigError
         If the threshold, the mode, the cooldown or the warm-up is out of range.
     """
-    found = detect_crossings(values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode, opened=opened)
+    found = detect_crossings(
+        values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode, opened=opened, entry_rule=entry_rule
+    )
     return cool_down(found, bin_seq, cooldown_bins)

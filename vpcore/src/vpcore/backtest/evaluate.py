@@ -14,7 +14,7 @@ from vpcore.backtest.entries import Detections, Mode, detect
 from vpcore.backtest.metrics import Draws, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
-from vpcore.backtest.triple_barrier import OutcomeTable
+from vpcore.backtest.triple_barrier import OutcomeTable, kept_signals
 from vpcore.dataset import Dataset
 from vpcore.errors import ConfigError
 from vpcore.kernels import barrier
@@ -167,8 +167,11 @@ def evaluate_trial(
         warmup_bins=rules.warmup_bins,
         mode=mode,
         opened=session.market.opened(rules),
+        entry_rule=rules.entry_rule,
     )
-    trades = _trades(session, values, signals, session.table(rules), rules)
+    table = session.table(rules)
+    kept = kept_signals(table, signals.bins, signals.sides, rules)
+    trades = _trades(session, values, Detections(signals.bins[kept], signals.sides[kept]), table, rules)
     return Evaluation(rules, trial, figures, trades)
 
 

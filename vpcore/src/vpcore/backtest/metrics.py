@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from vpcore.backtest.entries import Detections, Mode, cool_down, detect_crossing
 from vpcore.backtest.open_market import hours
 from vpcore.backtest.trades_digest import trades_digests
 from vpcore.backtest.trial import PNL_BLOCK_NS, Trial
-from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
+from vpcore.backtest.triple_barrier import Market, OutcomeTable, kept_signals, outcome_table
 from vpcore.canonical import digest
 from vpcore.kernels import barrier, resample
 from vpcore.rules import TradeRules
@@ -74,6 +75,7 @@ class Signals:
 
     def __init__(self, market: Market, values: npt.NDArray[np.float64], rules: TradeRules, mode: Mode) -> None:
         self._market, self._warmup_bins, self._mode = market, rules.warmup_bins, mode
+        self._entry_rule = rules.entry_rule
         self._opened = market.opened(rules)
         self._values = np.ascontiguousarray(values, dtype=np.float64)
         self._crossings: dict[float, Detections] = {}
@@ -94,6 +96,7 @@ class Signals:
                     warmup_bins=self._warmup_bins,
                     mode=self._mode,
                     opened=self._opened,
+                    entry_rule=self._entry_rule,
                 )
             self._accepted[key] = cool_down(self._crossings[threshold], seq, cooldown_bins)
         return self._accepted[key]
@@ -159,7 +162,8 @@ def trial_figures(
 
         - ``n_signals``, ``n_up``, ``n_down``: accepted signals, all, long and short. int64.
         - ``n_dropped``: signals without a trade: the entry bin is not open or past the end, or its spread is at least
-          the stop. Trades are ``n_signals - n_dropped``; the figures below are of trades, NaN for 0 trades.
+          the stop, or a position was open (`TradeRules.positions`). Trades are ``n_signals - n_dropped``; the figures
+          below are of trades, NaN for 0 trades.
         - ``tp_rate``, ``sl_rate``, ``timeout_rate``: they add up to 1. ``tie_rate``: stops in whose bin the take-profit
           was touched too.
         - ``tp_rate_lo``, ``tp_rate_hi``: Wilson 95 %. ``n_eff``: effective number of independent trades, the
@@ -219,6 +223,9 @@ def _totals(
 ) -> Columns:
     """Return the sums of trials that share one outcome table, one row per trial."""
     bins, sides, offsets = signals.joined(trials)
+    dropped = np.zeros((len(trials), 2), dtype=np.int64)  # longs and shorts that came while a position was open
+    if rules.positions == "one":
+        bins, sides, offsets, dropped = _one_at_a_time(table, bins, sides, offsets, rules)
     block_of, n_blocks = blocks
     n_rows = len(trials)
     sums, n_eff = np.empty((n_rows, barrier.N_SUMS), dtype=np.int64), np.empty(n_rows, dtype=np.float64)
@@ -228,6 +235,9 @@ def _totals(
         table.outcome, table.tie, table.resolved_at, table.net, table.gross,
         sums, n_eff, block_net, block_trades,
     )  # fmt: skip
+    for column, count in ((barrier.N_UP, dropped[:, 0]), (barrier.N_DOWN, dropped[:, 1])):
+        sums[:, column] += count
+        sums[:, barrier.N_DROPPED] += count
     which, entries, side = table.entered(bins, sides, rules.latency_bins)
     net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
     starts, width = market.bin_start_ns, market.cell_width_ns
@@ -251,6 +261,18 @@ def _totals(
         "trades_digest": np.array(digests),
         **(_cut(table, rules, cuts, bins, sides, offsets) if cuts is not None else {}),
     }
+
+
+def _one_at_a_time(
+    table: OutcomeTable, bins: _Ints, sides: npt.NDArray[np.int8], offsets: _Ints, rules: TradeRules
+) -> tuple[_Ints, npt.NDArray[np.int8], _Ints, _Ints]:
+    """Return the signals without those that come while a position is open, and the number of these: long, short."""
+    parts = [slice(*pair) for pair in itertools.pairwise(offsets)]
+    kept = np.concatenate([kept_signals(table, bins[part], sides[part], rules) for part in parts])
+    lost = [sides[part][~kept[part]] for part in parts]
+    dropped = np.array([[np.count_nonzero(some > 0), np.count_nonzero(some < 0)] for some in lost], dtype=np.int64)
+    left = np.array([np.count_nonzero(kept[part]) for part in parts], dtype=np.int64)
+    return bins[kept], sides[kept], np.concatenate([[0], np.cumsum(left)]), dropped
 
 
 def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: TradeRules) -> Columns:

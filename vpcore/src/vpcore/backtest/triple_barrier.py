@@ -266,6 +266,16 @@ class OutcomeTable:
         return which, entries[which], side[which]
 
 
+def kept_signals(
+    table: OutcomeTable, bins: npt.NDArray[np.int64], sides: npt.NDArray[np.int8], rules: TradeRules
+) -> npt.NDArray[np.bool_]:
+    """Return which signals of one trial `TradeRules.positions` lets through; of overlapping positions all."""
+    kept = np.ones(len(bins), dtype=np.bool_)
+    if rules.positions == "one":
+        barrier.one_at_a_time(bins, sides, rules.latency_bins, table.outcome, table.resolved_at, kept)
+    return kept
+
+
 def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
     """Return the outcome of a long and of a short entered at the end of every bin.
 

@@ -77,6 +77,49 @@ def crossings(
 
 
 @jit
+def beyond(
+    values: _Array, valid: _Array, opened: _Array, bin_seq: _Array, upper: float, lower: float, first_seq: int,
+    bins: _Array, sides: _Array,
+) -> int:  # fmt: skip
+    """Write the bins whose value lies beyond a threshold and return their number. Parameters as in `crossings`."""
+    count = 0
+    for i in range(values.shape[0]):
+        if valid[i] and opened[i] and bin_seq[i] >= first_seq and (values[i] >= upper or values[i] <= lower):
+            bins[count] = i
+            sides[count] = 1 if values[i] >= upper else -1
+            count += 1
+    return count
+
+
+@jit
+def one_at_a_time(
+    bins: _Array, sides: _Array, latency: int, outcome: _Array, resolved_at: _Array, kept: _Array
+) -> None:
+    """Mark the signals that come while no earlier kept signal waits for its entry or has an open trade.
+
+    Parameters
+    ----------
+    bins, sides : int64[n_signals], int8[n_signals]
+        Decision bins of one trial, ascending.
+    latency : int
+        Bins from decision to entry.
+    outcome, resolved_at : arrays of shape (2, n_bins)
+        Outcome table; row 0 long, row 1 short.
+    kept : bool[n_signals], written
+        A signal in the bin that closes a trade, or in which an entry fails, is dropped like those before.
+    """
+    free = -1
+    for s in range(bins.shape[0]):
+        kept[s] = bins[s] > free
+        if not kept[s]:
+            continue
+        side = 0 if sides[s] > 0 else 1
+        free = bins[s] + latency
+        if free < outcome.shape[1] and outcome[side, free] != NO_TRADE:
+            free = resolved_at[side, free]
+
+
+@jit
 def accept(
     bins: _Array, sides: _Array, bin_seq: _Array, cooldown: int, accepted_bins: _Array, accepted_sides: _Array
 ) -> int:

@@ -14,7 +14,7 @@ from vpcore.dataset import Dataset
 from vpcore.engine import EngineParams
 from vpcore.kernels import barrier
 from vpcore.projection import ProjectionConfig, Projector
-from vpcore.rules import TradeRules
+from vpcore.rules import EntryRule, TradeRules
 from vpcore.scoring import ScoringConfig, SpectrumScorer
 from vpcore.signal import Signal, SignalContext, SignalStream
 from vpcore.units import ms_to_ns
@@ -41,6 +41,8 @@ class EntryDetector:
         Bins without an event after which the market is closed and gives no entry.
     halted : callable, optional
         Whether a bin, given by its number, lies in a daily halt and gives no entry.
+    entry_rule : {'crossing', 'level'}
+        See `vpcore.TradeRules`.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class EntryDetector:
         mode: Mode = "value",
         stale_bins: int = NEVER_STALE,
         halted: Callable[[int], bool] = lambda _: False,
+        entry_rule: EntryRule = "crossing",
     ) -> None:
+        self._find = barrier.crossings if entry_rule == "crossing" else barrier.beyond
         self._upper, self._lower = band(threshold, mode)
         self._cooldown = cooldown_bins
         self._first_seq = first_seq
@@ -61,7 +65,7 @@ class EntryDetector:
         self._last_entry: int | None = None
         self._values = np.full(2, math.nan)
         self._valid = np.ones(2, np.bool_)
-        self._opened = np.ones(2, np.bool_)
+        self._opened = np.array([False, True])
         self._seq = np.zeros(2, np.int64)
         self._bins = np.zeros(2, np.int64)
         self._sides = np.zeros(2, np.int8)
@@ -77,11 +81,11 @@ class EntryDetector:
         self._opened[1] = self._quiet <= self._stale_bins and not self._halted(bin_seq)
         self._values[1] = value
         self._seq[1] = bin_seq
-        found = barrier.crossings(
+        found = self._find(
             self._values, self._valid, self._opened, self._seq, self._upper, self._lower, self._first_seq,
             self._bins, self._sides,
         )  # fmt: skip
-        # The value carried over stands at index 0, with nothing before it: only index 1 can cross.
+        # The value carried over stands at index 0, in a closed bin: only index 1 signals.
         self._values[0] = value
         if not found or (self._last_entry is not None and bin_seq - self._last_entry < self._cooldown):
             return 0

@@ -274,6 +274,7 @@ class LivePipeline:
                 signal.prediction_mode,
                 stale,
                 is_halted,
+                runtime.rules.entry_rule,
             ),
         )
         pipeline = cls(
@@ -500,7 +501,10 @@ class LivePipeline:
         entry = 0
         if stages.entries is not None:
             entry = stages.entries.push(value if ready else math.nan, frame.bin_seq, n_events)
-        exits = tuple(self._positions.push(frame.bins, entry)) if self._positions is not None else ()
+        exits: tuple[Exit, ...] = ()
+        if self._positions is not None:
+            exits = tuple(self._positions.push(frame.bins, entry))
+            entry = self._positions.accepted
         return LiveBin(frame, score, state, projection, value, entry, exits, ready)
 
 

@@ -62,6 +62,11 @@ class PositionTracker:
         Tick size in 1e-9.
     halted : callable
         Whether a bin, given by its number, lies in a daily halt.
+
+    Attributes
+    ----------
+    accepted : int
+        Side of the last signal, 0 if `TradeRules.positions` dropped it.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class PositionTracker:
         self._quiet = 0
         self._decided: list[tuple[int, int]] = []
         self._open: list[_Position] = []
+        self.accepted = 0
 
     @property
     def n_open(self) -> int:
@@ -82,6 +88,7 @@ class PositionTracker:
         seq, valid = int(bins["bin_seq"]), bool(bins["book_valid"])
         self._quiet = 0 if int(bins["bin_event_count"]) else self._quiet + 1
         stale, halt = self._quiet > self._stale_bins, self._halted(seq)
+        busy = bool(self._open or self._decided)
         left, kept = [], []
         for position in self._open:
             found = self._leave(position, bins, seq, valid, stale, halt)
@@ -89,7 +96,8 @@ class PositionTracker:
                 left.append(found)
             else:
                 kept.append(found)
-        if entry:
+        self.accepted = 0 if busy and self._rules.positions == "one" else entry
+        if self.accepted:
             self._decided.append((seq, entry))
         due = [pair for pair in self._decided if pair[0] + self._rules.latency_bins <= seq]
         self._decided = [pair for pair in self._decided if pair not in due]
