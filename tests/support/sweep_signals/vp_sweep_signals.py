@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Endless(_Base):
 
     def step(self, state: Any, frame: Any) -> float:
         while frame.bin_seq > FAR and self.params.gain > 1:  # type: ignore[attr-defined]
-            pass
+            time.sleep(0.01)
         return self.pulse(state, frame["pressure"])
 
 

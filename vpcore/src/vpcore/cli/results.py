@@ -1,4 +1,4 @@
-"""``vp results``: show a run, export rows, compact the store."""
+"""``vp results``: show a run, export and import, compact the store."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ _COMMANDS: dict[str, dict[str, str]] = {
         "run": "Run an experiment: generate missing datasets, evaluate missing rows, and rank all rows.",
         "compare": "Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders.",
         "trades": "Print the trades of a row, with their figures: ratios, drawdown, exposure, profit factor.",
-        "results": "The results store: show a run, export rows, compact.",
+        "results": "The results store: show a run, export and import, compact.",
         "track": "Report the stored runs of an experiment to its tracker, each run once.",
     },
     "Trust": {

@@ -153,6 +153,7 @@ def _is_right(name: str, data: bytes) -> bool:
     if schema is None or not _PART.fullmatch(file) or part_name(part_id(Path(file)), data) != file:
         return False
     try:
-        return dict(pl.read_parquet_schema(io.BytesIO(data))) == schema
+        stored = pl.scan_parquet(io.BytesIO(data), glob=False)
+        return dict(stored.collect_schema()) == schema
     except (pl.exceptions.PolarsError, OSError):
         return False
