@@ -122,5 +122,8 @@ def test_a_full_or_closed_output_is_a_sentence() -> None:
     os.close(read)
     closed = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
-    assert "Traceback" not in closed.stderr
-    assert "bug" not in closed.stderr
+    none = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False)
+    for found in (closed, none):
+        assert "Traceback" not in found.stderr
+        assert "bug" not in found.stderr
+    assert none.returncode == 0

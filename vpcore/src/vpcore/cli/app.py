@@ -205,7 +205,8 @@ def main() -> None:
     """Entry point of ``vp`` and ``python -m vpcore``."""
     code = run()
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where the caller closed it
+            sys.stdout.flush()
     except OSError as error:  # a full disk or a closed pipe is noticed when the last of the output is written
         sys.stdout = None
         say(f"Error: the output could not be written: {error.strerror}")

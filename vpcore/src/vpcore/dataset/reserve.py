@@ -22,6 +22,7 @@ RESERVES = "reserves"
 """Folder of the reserves, in the ledger."""
 
 _SEAL = "sha256"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +151,14 @@ def is_sealed(data: bytes) -> bool:
 
 
 def _unsealed(data: bytes) -> dict[str, Any] | None:
+    """Return the content of a file of the ledger; None if it was changed. Files of before have no digest."""
     try:
         found = json.loads(data)
-        return found if isinstance(found, dict) and found.pop(_SEAL, None) == digest(found) else None
+        if not isinstance(found, dict):
+            return None
+        if not any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in found.values()):
+            return None if _SEAL in found else found
+        return found if found.pop(_SEAL, None) == digest(found) else None
     except (ValueError, TypeError, RecursionError):
         return None
 
