@@ -212,6 +212,7 @@ TOKENS = (
     kind=st.sampled_from(sorted(SPECS)),
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(TOKENS)), min_size=1, max_size=5),
 )
+@example(kind="experiments", changes=[(0.75, 0, "[]")])  # a key with a bracket
 def test_any_text_is_a_spec_or_is_refused(
     workspace: Workspace, kind: str, changes: list[tuple[float, int, str]]
 ) -> None:

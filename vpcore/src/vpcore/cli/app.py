@@ -203,10 +203,12 @@ def _owner(error: BaseException) -> str:
 
 def main() -> None:
     """Entry point of ``vp`` and ``python -m vpcore``."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: its number must not become that of a file of the lake
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     code = run()
     try:
-        if sys.stdout is not None:  # it is None where the caller closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError as error:  # a full disk or a closed pipe is noticed when the last of the output is written
         sys.stdout = None
         say(f"Error: the output could not be written: {error.strerror}")

@@ -120,12 +120,11 @@ def explain(error: ValidationError, model: type[BaseModel], value: Any, document
     all_details = error.errors(include_url=False)
     misspelled = {_meant(details, model) for details in all_details if details["type"] == "extra_forbidden"}
     for i, details in enumerate(all_details):
-        inner = _plain(details["loc"])
+        inner = _inner(details)
         if details["type"] == "missing" and inner in misspelled:
             continue  # it is there, under a wrong name, which is said already
         if details["type"] == "too_short" and any(
-            _plain(other["loc"])[: len(inner)] == inner and len(_plain(other["loc"])) > len(inner)
-            for other in all_details
+            _inner(other)[: len(inner)] == inner and len(_inner(other)) > len(inner) for other in all_details
         ):
             continue  # only because its wrong items were not counted
         at = _pointed(details, value, inner)
@@ -159,14 +158,16 @@ def _fields_of(model: type[BaseModel], key: Key) -> list[str]:
 
 
 def _meant(details: ErrorDetails, model: type[BaseModel]) -> Key:
-    inner = _plain(details["loc"])
+    inner = _inner(details)
     close = difflib.get_close_matches(str(inner[-1]), _fields_of(model, inner[:-1]), n=1, cutoff=0.6)
     return (*inner[:-1], *close)
 
 
-def _plain(loc: tuple[int | str, ...]) -> Key:
-    """Drop pydantic's additions to a location, such as ``[key]``, which the file lacks."""
-    return tuple(part for part in loc if isinstance(part, int) or "[" not in part)
+def _inner(details: ErrorDetails) -> Key:
+    """Return the location of a problem without pydantic's additions, such as ``[key]``, which the file lacks."""
+    loc = details["loc"]
+    own = len(loc) - 1 if details["type"] == "extra_forbidden" else len(loc)  # the file's key, whatever it is
+    return tuple(part for i, part in enumerate(loc) if i == own or isinstance(part, int) or "[" not in part)
 
 
 def _pointed(details: ErrorDetails, value: Any, inner: Key) -> Key:
