@@ -162,6 +162,8 @@ def engine(small: bool) -> list[Comparison]:
 def adversarial_tapes(n: int) -> Comparison:
     """Find the slowest of `n` tapes of 2,000 hostile records; its rate beside that of a hundred others."""
 
+    tapes: dict[int, Any] = {}
+
     def run(seeds: list[int]) -> int:
         bins = 0
         for seed in seeds:
@@ -169,17 +171,21 @@ def adversarial_tapes(n: int) -> Comparison:
             bins += sum(len(block) for block in made.blocks(tapes[seed], adversarial.INSTRUMENT))
         return bins
 
-    slowest, most = 0, 0.0
-    tapes: dict[int, Any] = {}
-    for seed in range(n):
+    def seconds(seed: int, times: int) -> float:
         tapes[seed] = adversarial.tape(seed, 2_000)
-        began = time.process_time()
-        run([seed])
-        spent = time.process_time() - began
-        if seed and spent > most:  # the first one compiles
-            slowest, most = seed, spent
+        spent = []
+        for _ in range(times):
+            began = time.process_time()
+            run([seed])
+            spent.append(time.process_time() - began)
         if seed >= 100:
             del tapes[seed]
+        return min(spent)
+
+    seconds(0, 1)  # compiles
+    # A neighbour on the machine makes any tape slow once: the twenty slowest are timed again.
+    likely = sorted(range(n), key=lambda seed: seconds(seed, 1))[-20:]
+    slowest = max(likely, key=lambda seed: seconds(seed, 9))
     tapes[slowest] = adversarial.tape(slowest, 2_000)
     return Comparison(
         f"engine: the slowest of {n:,} adversarial tapes",
