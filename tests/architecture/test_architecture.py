@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGES = sorted(
     file.parent for pattern in ("vpcore*", "plugins/*") for file in REPOSITORY.glob(f"{pattern}/pyproject.toml")
 )
-FOREIGN = {"mlflow", "dask", "distributed", "optuna", "scipy", "matplotlib", "jinja2"}
+FOREIGN = {"mlflow", "dask", "distributed", "optuna", "scipy", "matplotlib", "jinja2", "obstore", "databento"}
 """What plugins depend on and the core does not import, not even for types."""
 HEAVY = (
     "numpy",

@@ -124,6 +124,7 @@ PACKAGES: dict[str, dict[str, str]] = {
     "executor": {"dask": "vpcore-dask"},
     "feed": {"databento": "vpcore-databento"},
     "sampler": {"optuna": "vpcore-optuna"},
+    "storage": {"object": "vpcore-object-store"},
     "tracker": {"mlflow": "vpcore-mlflow"},
 }
 """By kind and name, the package of this project that has a component outside the core, for messages."""

@@ -1,0 +1,1 @@
+"""Datasets of vpcore on an object store."""
