@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sweep_workspace import THREE, add_dataset
 
-from vpcore import Workspace
+from vpcore import Workspace, performance
 from vpcore.experiment.run import harness_config, run_experiment
 
 Call = Callable[..., tuple[str, str]]
@@ -45,6 +45,9 @@ def test_the_report_of_a_row_is_that_of_its_experiment(proven: Workspace, call: 
     assert f"Row {rows[2]['row']}, {rows[2]['signal']} at threshold" in text
     assert ">Experiment</td>" in text
     assert f"{rows[2]['row']} of run {rows[2]['run_id']}" in text
+    figures = performance(proven, rows[2]["row"]).row(0, named=True)
+    assert f">{figures['sharpe']:.3f}</td>" in text
+    assert f">{figures['max_drawdown_ticks']:,.2f}</td>" in text
     assert call("audit", rows[2]["row"], "--json")[0].count(f'"row": "{rows[2]["row"]}"') == 1
     call("report", rows[0]["row"], "--out", str(out))
     best = out.read_text()

@@ -427,3 +427,44 @@ def signed_ticks(limit: float) -> list[float]:
     """Return ticks of a colour bar from ``-limit`` to ``limit``: 0 and two decades on each side."""
     top = 10.0 ** math.floor(math.log10(limit))
     return [-top, -top / 10, 0.0, top / 10, top]
+
+
+def equity_of(sessions: Sequence[Leader]) -> Equity:
+    """Return the equity curve of a row on its sessions, in order of time."""
+    zone = ZoneInfo(zone_of(sessions[-1].dataset.manifest))
+    return equity(*((Trades.of(each), ends_of(each, zone)) for each in sessions))
+
+
+class Ends(Sequence[datetime]):
+    """The ends of bins as local times, each made when it is asked for."""
+
+    def __init__(self, ends_ns: Ints, zone: ZoneInfo) -> None:
+        self._ends_ns, self._zone = ends_ns, zone
+
+    def __len__(self) -> int:
+        return len(self._ends_ns)
+
+    def __getitem__(self, at: Any) -> Any:
+        return datetime.fromtimestamp(int(self._ends_ns[at]) / NS_PER_S, self._zone)
+
+
+def ends_of(leader: Leader, zone: ZoneInfo) -> Ends:
+    """Return the ends of all bins of a row's dataset."""
+    return Ends(leader.dataset.bin("bin_end_ns"), zone)
+
+
+def on_market(leader: Leader) -> SignalOnMarket:
+    """Return a row's signal over its dataset, for pictures."""
+    return SignalOnMarket(
+        leader.dataset,
+        leader.values,
+        leader.detections(),
+        Trades.of(leader),
+        leader.row["threshold"],
+        leader.mode,
+    )
+
+
+def zone_of(manifest: Mapping[str, Any]) -> str:
+    """Return the time zone of a dataset's instrument."""
+    return str(manifest.get("pipeline", {}).get("instrument", {}).get("timezone") or "UTC")

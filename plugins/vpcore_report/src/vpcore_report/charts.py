@@ -184,8 +184,16 @@ def calibration(figure: Figure, data: Calibration) -> None:
 
 def market_window(figure: Figure, data: MarketWindow, title: str) -> None:
     """Draw net flow around the mid, the mid with entries and exits, and the signal with its levels."""
-    heat, price, line = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.2, 1.0))
-    _net_flow(figure, heat, data)
+    figure.set_layout_engine("none")  # fixed margins take half the time of a layout that measures every label
+    grid = figure.add_gridspec(
+        3, 2, height_ratios=(2.2, 1.2, 1.0), width_ratios=(1.0, 0.014), left=0.07, right=0.925, top=0.91, bottom=0.06,
+        hspace=0.2, wspace=0.02,
+    )  # fmt: skip
+    heat = figure.add_subplot(grid[0, 0])
+    price, line = (figure.add_subplot(grid[row, 0], sharex=heat) for row in (1, 2))
+    _net_flow(figure, heat, figure.add_subplot(grid[0, 1]), data)
+    for axes in (heat, price):
+        axes.tick_params(labelbottom=False)
     price.plot(data.minutes, data.mid, color=INK, linewidth=0.9, label="mid")
     inside = data.exits < len(data.minutes)
     for entry, left in zip(data.entries[inside], data.exits[inside], strict=True):
@@ -210,7 +218,7 @@ def market_window(figure: Figure, data: MarketWindow, title: str) -> None:
     figure.suptitle(title, fontsize=11)
 
 
-def _net_flow(figure: Figure, axes: Any, data: MarketWindow) -> None:
+def _net_flow(figure: Figure, axes: Any, scale: Any, data: MarketWindow) -> None:
     radius = data.net_flow.shape[1] // 2
     last = float(data.minutes[-1]) if len(data.minutes) > 1 else 1.0
     image = axes.imshow(
@@ -222,7 +230,7 @@ def _net_flow(figure: Figure, axes: Any, data: MarketWindow) -> None:
         norm=SymLogNorm(linthresh=data.limit / 100, vmin=-data.limit, vmax=data.limit),
         interpolation="nearest",
     )
-    bar = figure.colorbar(image, ax=axes, pad=0.01, ticks=signed_ticks(data.limit), format="{x:g}")
+    bar = figure.colorbar(image, cax=scale, ticks=signed_ticks(data.limit), format="{x:g}")
     bar.ax.minorticks_off()
     bar.set_label("pressure − vacuum, contracts/s\norange: liquidity builds · purple: liquidity drains")
     axes.axhline(0, color=INK, linewidth=0.6)

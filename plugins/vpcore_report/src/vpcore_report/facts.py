@@ -14,7 +14,7 @@ from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
 from vpcore.experiment.grouping import plain
 from vpcore.experiment.leaderboard import Leaderboard, experiment_of, is_experiment, leaderboard, row_of
-from vpcore.experiment.run import harness_config, runs_of
+from vpcore.experiment.run import harness_config
 from vpcore.experiment.tables import SEARCHED
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import too_few
@@ -105,7 +105,7 @@ def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
     board = leaderboard(workspace, config)
     if board.frame.is_empty():
         raise ResultsError(f"Nothing of experiment '{config.name}' is stored. Run: vp run {config.name}")
-    return _facts(workspace, board, _of_experiment(workspace, config, board))
+    return _facts(workspace, board, _of_experiment(config, board))
 
 
 def _of_row(workspace: Workspace, experiment: str, row: str) -> Facts:
@@ -114,24 +114,23 @@ def _of_row(workspace: Workspace, experiment: str, row: str) -> Facts:
         config = harness_config(workspace, experiment)
         board = leaderboard(workspace, config)
         if row in board.frame["row"].to_list():
-            return _facts(workspace, board, _of_experiment(workspace, config, board), ranked.row)
+            return _facts(workspace, board, _of_experiment(config, board), ranked.row)
     meta = workspace.results.find_run(ranked.run_id)
     question = {"Run": meta["run_id"], "Of experiment": experiment, "Signal": meta["signal_name"]}
     return _facts(workspace, leaderboard(workspace, meta["run_id"]), question | _settings_lines(meta), ranked.row)
 
 
-def _of_experiment(workspace: Workspace, config: ExperimentConfig, board: Leaderboard) -> dict[str, str]:
+def _of_experiment(config: ExperimentConfig, board: Leaderboard) -> dict[str, str]:
     shown, n_sessions = config.eval, len(config.sessions)
     stored = (
         f"{board.frame.height:,} of them are stored"
         if n_sessions == 1
         else f"{board.frame.height:,} combinations are stored on all {n_sessions} sessions"
     )
-    n_rows = sum(len(run.trials) for run in runs_of(workspace, config))
     question = {
         "Experiment": f"{config.name}, over serving spec {config.serving_name}",
         "Signals": ", ".join(_planned(config, plan) for plan in config.signals),
-        "Combinations": f"{n_rows:,} rows of {config.n_runs:,} runs; {stored}",
+        "Combinations": f"{board.n_asked:,} rows of {config.n_runs:,} runs; {stored}",
         "Take-profit / stop": f"{_listed(shown.tp_ticks)} / {_listed(shown.sl_ticks)} ticks",
         "Longest hold": f"{shown.max_hold_bins} bins",
         "Cooldown": f"{_listed(shown.cooldown_bins)} bins",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
+import numpy as np
+
+if TYPE_CHECKING:
+    from vpcore_report.chart_data import Pivot
 
 _LONG_ID = 16
 """Characters from which text without spaces is an id or a digest, and may be broken anywhere."""
@@ -19,7 +24,7 @@ _PIXELS_PER_INCH = 96
 class Block:
     """A part of a section; `kind` names the macro of the template that shows `content`."""
 
-    kind: Literal["text", "note", "verdict", "figure", "facts", "tiles", "table"]
+    kind: Literal["text", "note", "verdict", "figure", "facts", "tiles", "table", "heat"]
     content: Any
 
 
@@ -40,6 +45,17 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     right: tuple[bool, ...]
     lead: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A table of two settings; a cell has its text, its hue (``up``, ``down`` or empty) and its share of the limit."""
+
+    down: str
+    across: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, str, float], ...]], ...]
+    caption: str
 
 
 @dataclass(slots=True)
@@ -92,6 +108,16 @@ class Page:
         cells = tuple(tuple(shown(value) for value in row) for row in rows)
         self._add("table", Table(tuple(columns), cells, right, lead))
 
+    def heat(self, data: Pivot, caption: str) -> None:
+        """Add a table of two settings as a heat map of cells: blue above 0 and red below."""
+        known = np.abs(data.median[np.isfinite(data.median)])
+        limit = max(float(known.max()) if known.size else 0.0, 1e-9)
+        rows = tuple(
+            (name, tuple(_heated(float(value), limit) for value in line))
+            for name, line in zip(data.values_down[::-1], data.median[::-1], strict=True)
+        )
+        self._add("heat", Heat(data.down, data.across, data.values_across, rows, caption))
+
     def html(self) -> str:
         """Return the page."""
         return _template().render(page=self)
@@ -109,6 +135,12 @@ def _template() -> jinja2.Template:
     )
     environment.tests["long_id"] = lambda text: len(text) >= _LONG_ID and " " not in text
     return environment.get_template("page.html.j2")
+
+
+def _heated(value: float, limit: float) -> tuple[str, str, float]:
+    if not math.isfinite(value):
+        return "", "", 0.0
+    return f"{value:+.2f}", "up" if value >= 0.0 else "down", round(0.85 * abs(value) / limit, 2)
 
 
 def shown(value: Any) -> str:

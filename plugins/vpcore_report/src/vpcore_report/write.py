@@ -6,17 +6,17 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from vpcore.backtest.performance import table as performance
 from vpcore.errors import ConfigError, VpError
 from vpcore.experiment.grouping import varied
-from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked
-from vpcore.experiment.trades import Leader
+from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked, session_of
+from vpcore.experiment.trades import Leader, trades_of
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import adjusted_for, overfitting
 from vpcore.signal import DIAGNOSTICS, read_diagnostics
@@ -226,9 +226,7 @@ def _maps(page: Page, facts: Facts) -> None:
                     "other settings, so that one lucky row does not colour it: look for broad areas, not for the best "
                     "cell."
                 )
-            size = charts.pivot_size(data)
-            caption = f"{name}: {charts.named(data.down)} against {charts.named(data.across)}; rows with enough trades."
-            page.figure(render(partial(charts.pivot, data=data), size), caption, size)
+            page.heat(data, f"{name}: median {charts.named(data.figure)}. Rows with enough trades.")
     if len(signals) > _MOST_SIGNALS and begun:
         page.text(f"Of the {len(signals)} signals, the {_MOST_SIGNALS} with the best rows are shown.", note=True)
 
@@ -250,22 +248,12 @@ def _session_leaders(workspace: Workspace, row: Mapping[str, Any], leader: Leade
     return [Leader(workspace, workspace.results.find_row(name)) for name in names[:-1]] + [leader]
 
 
-def equity_of(sessions: Sequence[Leader]) -> chart_data.Equity:
-    """Return the equity curve of a row on its sessions, in order of time."""
-    zone = ZoneInfo(zone_of(sessions[-1].dataset.manifest))
-    return chart_data.equity(*((chart_data.Trades.of(each), _ends(each, zone)) for each in sessions))
-
-
-def _ends(leader: Leader, zone: ZoneInfo) -> list[datetime]:
-    return [datetime.fromtimestamp(int(ns) / NS_PER_S, zone) for ns in leader.dataset.bin("bin_end_ns")]
-
-
 def _trades(page: Page, facts: Facts, leader: Leader, sessions: Sequence[Leader]) -> None:
     row = facts.leader
     trades = chart_data.Trades.of(leader)
-    zone = ZoneInfo(zone_of(facts.manifest))
-    times = _ends(leader, zone)
-    curve = equity_of(sessions)
+    zone = ZoneInfo(chart_data.zone_of(facts.manifest))
+    times = chart_data.ends_of(leader, zone)
+    curve = chart_data.equity_of(sessions)
     of = f" of {len(sessions)} sessions" if len(sessions) > 1 else ""
     page.section("The leader's trades")
     page.facts(_leader_lines(row))
@@ -290,14 +278,55 @@ def _trades(page: Page, facts: Facts, leader: Leader, sessions: Sequence[Leader]
     ]
     for paint, height, caption in pictures:
         page.figure(render(paint, (WIDTH, height)), caption, (WIDTH, height))
+    _performance(page, sessions)
     _market(page, leader, zone.key)
     _costs(page, leader)
+
+
+def _performance(page: Page, sessions: Sequence[Leader]) -> None:
+    """Add the figures that the mean of the trades does not show, a line per session."""
+    named = [(session_of(each.dataset.dataset_id), trades_of(each), each.open_bins) for each in sessions]
+    lines = performance(named).to_dicts()
+    money = lines[-1]["net_currency"] is not None
+    shown = [(title, show) for title, show, of_money in _PERFORMANCE if money or not of_money]
+    page.table(
+        ("session", "trades", *(title for title, _ in shown)),
+        [(line["session"], line["trades"], *(show(line) for _, show in shown)) for line in lines],
+    )
+    page.text(
+        "Sharpe and Sortino are per trade and not annualized: overlapping trades are not independent. Drawdown is of "
+        "the cumulative net PnL at the exits. Exposure is the share of open bins with an open position. Every trade: "
+        f"vp trades {sessions[-1].row['row']}",
+        note=True,
+    )
+
+
+_PERFORMANCE: tuple[tuple[str, Callable[[Mapping[str, Any]], str], bool], ...] = (
+    ("net, ticks", lambda line: f"{line['net_ticks']:+,.2f}", False),
+    ("net, currency", lambda line: f"{line['net_currency']:+,.2f}", True),
+    ("trades above 0", lambda line: _share(line["win_rate"]), False),
+    ("Sharpe", lambda line: _figure(line["sharpe"]), False),
+    ("Sortino", lambda line: _figure(line["sortino"]), False),
+    ("profit factor", lambda line: _figure(line["profit_factor"]), False),
+    ("drawdown, ticks", lambda line: f"{line['max_drawdown_ticks']:,.2f}", False),
+    ("drawdown, currency", lambda line: f"{line['max_drawdown_currency']:,.2f}", True),
+    ("exposure", lambda line: _share(line["exposure"]), False),
+)
+"""Columns of the figures per session: title, text of a line, and whether it needs a multiplier."""
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.1%}"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def _market(page: Page, leader: Leader, zone: str) -> None:
     """Add the minutes with the most entries."""
     row, data = leader.row, leader.dataset
-    signal = on_market(leader)
+    signal = chart_data.on_market(leader)
     start, stop = chart_data.busiest_window(
         signal.detections, data.n_bins, round(_CHART_S * NS_PER_S / data.cell_width_ns)
     )
@@ -309,18 +338,6 @@ def _market(page: Page, leader: Leader, zone: str) -> None:
         "Net flow around the mid, the mid with entries and exits, and the signal with its threshold.",
         _WINDOW_SIZE,
         kind="png",
-    )
-
-
-def on_market(leader: Leader) -> chart_data.SignalOnMarket:
-    """Return a row's signal over its dataset, for pictures."""
-    return chart_data.SignalOnMarket(
-        leader.dataset,
-        leader.values,
-        leader.detections(),
-        chart_data.Trades.of(leader),
-        leader.row["threshold"],
-        leader.mode,
     )
 
 
@@ -369,11 +386,6 @@ def _learning(page: Page, workspace: Workspace, row: dict[str, Any]) -> None:
     )
     if len(fits) > _MOST_FITS:
         page.text(f"The first {_MOST_FITS} of {len(fits)} fits.", note=True)
-
-
-def zone_of(manifest: Mapping[str, Any]) -> str:
-    """Return the time zone of a dataset's instrument."""
-    return str(manifest.get("pipeline", {}).get("instrument", {}).get("timezone") or "UTC")
 
 
 def _leader_lines(row: dict[str, Any]) -> dict[str, str]:

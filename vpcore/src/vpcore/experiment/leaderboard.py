@@ -101,6 +101,8 @@ class Leaderboard:
         True if a search proposed combinations from earlier results.
     n_incomplete : int
         Combinations that lack a session and are left out of `frame`.
+    n_asked : int
+        Rows that the experiment asks for, on all sessions; 0 of a run and of the workspace.
     reserve : str
         What the experiment keeps back, and what was confirmed there, in words; empty if nothing is kept back.
     """
@@ -112,6 +114,7 @@ class Leaderboard:
     splits: OutOfSample | None = None
     searched: bool = False
     n_incomplete: int = 0
+    n_asked: int = 0
     reserve: str = ""
     title: str = field(default="", repr=False)
 
@@ -376,6 +379,7 @@ def _board(
         select = config.ranked_by if splits is not None else config.select_metric
         about = {"select": select, "min_signals": config.min_signals, "title": config.name, **about}
         about["reserve"] = describe_reserve(workspace, config)
+        about["n_asked"] = sum(len(run.trials) for run in runs)
     searched = any(family.n_choices for family in families.values())
     return Leaderboard(with_rates(ranked), evidence, splits=splits, searched=searched, **about)
 

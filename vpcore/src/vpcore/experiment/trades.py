@@ -19,13 +19,12 @@ from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.dataset import Dataset
 from vpcore.errors import SignalError
-from vpcore.experiment.leaderboard import RankedRow, row_of
-from vpcore.experiment.tables import session_of
 from vpcore.inference.blocks import datasets_of
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import MLSignal, batch, code_digest, core_digest
 
 if TYPE_CHECKING:
+    from vpcore.experiment.leaderboard import RankedRow
     from vpcore.workspace import Workspace
 
 UNKNOWN_FEES = (0.5, 1.0)
@@ -142,6 +141,8 @@ class Leader:
 
 def leaders_of(workspace: Workspace, row: str | RankedRow) -> list[Leader]:
     """Return a stored row ready for inspection; of a combination its row on every session, in order of time."""
+    from vpcore.experiment.leaderboard import row_of
+
     ranked = row_of(workspace, row) if isinstance(row, str) else row
     names = list(ranked.figures.get("session_rows") or [ranked.row])
     return [Leader(workspace, workspace.results.find_row(name)) for name in names]
@@ -149,6 +150,8 @@ def leaders_of(workspace: Workspace, row: str | RankedRow) -> list[Leader]:
 
 def trades_of(leader: Leader) -> pl.DataFrame:
     """Return the trades of a row on one session, as `vpcore.trades` has them."""
+    from vpcore.experiment.tables import session_of
+
     name = leader.dataset.dataset_id
     about = (pl.lit(name).alias("dataset_id"), pl.lit(session_of(name)).alias("session"))
     return leader.trades().select(*about, pl.all(), pl.lit(leader.rules.fee_ticks).alias("fee_ticks"))

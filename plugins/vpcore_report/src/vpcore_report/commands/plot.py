@@ -41,13 +41,12 @@ def draw(
     from vpcore.units import NS_PER_S
     from vpcore_report import chart_data, charts
     from vpcore_report.style import write_png
-    from vpcore_report.write import on_market, zone_of
 
     png_path(out)
     best = _row(workspace, name, row)
     path = png_path(out, f"{best['run_id']}-{best['row']}.png")
     leader = Leader(workspace, best)
-    dataset, signal = leader.dataset, on_market(leader)
+    dataset, signal = leader.dataset, chart_data.on_market(leader)
     width = max(2, round(minutes * 60 * NS_PER_S / dataset.cell_width_ns))
     if start_minute is None:
         start, stop = chart_data.busiest_window(signal.detections, dataset.n_bins, width)
@@ -60,7 +59,7 @@ def draw(
         f"SL {best['sl_ticks']} ticks: {len(signal.trades)} trades, "
         f"{best['net_pnl_ticks']:+.2f} ticks net each"
     )
-    window = chart_data.market_window(signal, start, stop, zone_of(dataset.manifest))
+    window = chart_data.market_window(signal, start, stop, chart_data.zone_of(dataset.manifest))
     write_png(path, partial(charts.market_window, data=window, title=title), (12.0, 8.5))
     return path
 

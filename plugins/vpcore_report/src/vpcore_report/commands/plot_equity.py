@@ -22,10 +22,9 @@ def plot_equity(
 ) -> None:
     """Draw the cumulative net PnL of one or several rows over each other, as a PNG."""
     from vpcore.experiment.trades import leaders_of
-    from vpcore_report import charts
+    from vpcore_report import chart_data, charts
     from vpcore_report.commands.plot import png_path
     from vpcore_report.style import write_png
-    from vpcore_report.write import equity_of
 
     path = png_path(out, "equity.png")
     if len(rows) > MOST_ROWS:
@@ -35,6 +34,6 @@ def plot_equity(
     for name in rows:
         leaders = leaders_of(workspace, name)
         label = f"{leaders[-1].row['signal_name']} {leaders[-1].row['row']}"
-        lines.append((label, equity_of(leaders)))
+        lines.append((label, chart_data.equity_of(leaders)))
     write_png(path, partial(charts.equities, lines=lines), (11.0, 4.6))
     print(path)
