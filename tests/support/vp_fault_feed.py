@@ -71,14 +71,15 @@ _MARKETS: dict[tuple[str, int], Market] = {}
 
 
 class FaultFeed(Feed):
-    """Options: `fault`, `begin_s` and `end_s` of the fault, `speed`."""
+    """Options: `fault`, `begin_s` and `end_s` of the fault, `stop_s`, `speed`."""
 
     def __init__(self, request: Any) -> None:
         super().__init__(request)
-        options = {"fault": "none", "begin_s": 1e9, "end_s": 2e9, "speed": 1.0, **request.options}
+        options = {"fault": "none", "begin_s": 1e9, "end_s": 2e9, "speed": 1.0, "stop_s": 1e9, **request.options}
         self.fault, self.speed = options["fault"], options["speed"]
         self.begin_ns = request.start_ns + int(options["begin_s"] * 1e9)
         self.end_ns = request.start_ns + int(options["end_s"] * 1e9)
+        self.stop_ns = request.start_ns + int(options["stop_s"] * 1e9)
         self.key = (request.symbol, request.start_ns)
 
     def now_ns(self) -> int:
@@ -98,10 +99,14 @@ class FaultFeed(Feed):
             market.began, at = time.monotonic(), 0
         else:
             at, now = int(np.searchsorted(market.times, self.now_ns())), self.now_ns()
+            if self.fault == "break" and self.begin_ns <= now < self.end_ns:
+                raise SourceError("The line broke.")
             yield Batch(market.snapshot(now), market.instrument_id)
         told = False
         while at < len(market.records):
             now = self.now_ns()
+            if now >= self.stop_ns:
+                return
             stop = int(np.searchsorted(market.times, now))
             if self.begin_ns <= now < self.end_ns and self.fault != "none":
                 if self.fault == "break":

@@ -261,8 +261,7 @@ class Channel:
         try:
             while not await self._once():
                 if not self._may_restart():
-                    times = f"{MOST_CRASHES} times in {CRASH_SPAN_S / 60:g} minutes"
-                    self._fail(4500, f"The worker died more than {times}.")
+                    self._fail(4500, f"The worker died {MOST_CRASHES + 1} times in {CRASH_SPAN_S / 60:g} minutes.")
                     break
                 self.restarts += 1
                 await asyncio.sleep(0.2)

@@ -116,7 +116,7 @@ class Worker:
         self._told_fresh = True
         self._lost: tuple[str, int] | None = None  # reason and time of an open loss
         self._gap = False
-        self._heard = time.monotonic()
+        self._silence = 0.0  # seconds of waiting since the feed was heard; work does not count
         self._told = 0.0
         self._last_bin: LiveBin | None = None
 
@@ -236,33 +236,37 @@ class Worker:
         """Let bins go on, invalid, while there is no feed."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, self._wait(feed)))
+            turn = min(left, max(self._wait(feed), 0.001))
+            await asyncio.sleep(turn)
+            self._silence += turn
             self._emit(self.pipeline.advance(feed.now_ns()))
             self._status(feed)
 
     async def _read(self, feed: Feed) -> None:
         iterator: AsyncIterator[Batch | Lost] = aiter(feed)
-        self._heard = time.monotonic()
+        self._silence = 0.0
         connected = False
         pending: asyncio.Future[Any] | None = None
         try:
             while True:
                 pending = pending or asyncio.ensure_future(_next(iterator))
+                before = time.monotonic()
                 await asyncio.wait({pending}, timeout=self._wait(feed))
                 begun = time.monotonic()
+                self._silence += begun - before
                 bins: list[LiveBin] = []
                 if pending.done():
                     event, pending = pending.result(), None
                     if event is None:
                         return
-                    self._heard, connected = begun, True
+                    self._silence, connected = 0.0, True
                     if isinstance(event, Lost):
                         self._lose(event.reason, event.since_ns)
                     elif len(event.records):
                         bins = self._push(event)
                 bins += self.pipeline.advance(feed.now_ns())
                 self._emit(bins, begun)
-                if feed.live and connected and begun - self._heard > self.task.stale_s and self._lost is None:
+                if feed.live and connected and self._silence > self.task.stale_s and self._lost is None:
                     self._lose(f"The feed has been silent for {self.task.stale_s:g} s.", 0)
                 self._status(feed)
         finally:
@@ -349,7 +353,7 @@ class Worker:
             "type": "status",
             "now_ns": feed.now_ns(),
             "sent_ns": time.time_ns(),
-            "feed_age_s": round(now - self._heard, 3),
+            "feed_age_s": round(self._silence, 3),
             "late_records": pipeline.late_records,
             "unknown_order_rate": as_float(float(counts.get("unknown_order_rate") or 0.0)),
             "invalid_share": round(1.0 - float(np.mean(self._valid)), 4) if self._valid else None,

@@ -51,6 +51,7 @@ function takeBins({ data, at }) {
   heat.add(added);
   state.heard = Date.now();
   state.closed = false;
+  if (document.hidden) drawn();
   const stored = (store.get(store.last, "flags") & 16) !== 0;
   if (!stored) {
     const delay = Math.max(at - store.sent, 0);
@@ -111,6 +112,7 @@ function badge() {
   const silent = Date.now() - heard, age = status.feed_age_s ?? 0;
   if (closed || (store?.last >= 0 && silent > SILENT_MS)) return ["stale", `STALE ${Math.floor(silent / 1000)} s`];
   if (status.lost) return age > 2 ? ["stale", `STALE ${Math.floor(age)} s`] : ["gap", "GAP"];
+  if (!store || store.last < 0) return ["warming", "WARMING 0 %"];
   if (status.warmup_bins_left > 0) return ["warming", `WARMING ${Math.floor(100 * (1 - status.warmup_bins_left / Math.max(status.warmup_bins, 1)))} %`];
   return hello.live ? ["live", "LIVE"] : ["replay", hello.speed === "max" ? "REPLAY max" : `REPLAY ×${hello.speed}`];
 }
@@ -133,14 +135,23 @@ function set(id, text) { if ($(id).textContent !== text) $(id).textContent = tex
 
 // -- frames -------------------------------------------------------------------------------------------------------------
 
+let told = -1;
+
+// A hidden page draws nothing, and keeps up all the same.
+function drawn() {
+  const last = state.store?.last ?? -1;
+  if (last !== told && last >= 0) worker.postMessage({ kind: "drawn", bin: last });
+  told = last;
+}
+
 function frame() {
   requestAnimationFrame(frame);
+  drawn();
   if (!state.dirty || $("stream-view").hidden) return;
   state.dirty = false;
   const begin = performance.now();
   if (state.store) {
     if (!state.frozen || heat.moved) { heat.moved = false; heat.draw(state.hello.barriers); strip.draw(heat, state.hello); ladder.draw(heat); legend(); if (pointer) hover(); }
-    if (state.store.last >= 0) worker.postMessage({ kind: "drawn", bin: state.store.last });
   } else heat.draw({});
   header();
   state.spent = performance.now() - begin;

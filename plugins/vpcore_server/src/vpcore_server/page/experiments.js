@@ -6,7 +6,7 @@ const TEXT = new Set(["row", "signal_name", "dataset_id", "run_id"]);
 
 function shown(value) {
   if (value === null || value === undefined) return "";
-  if (typeof value === "number" && !Number.isInteger(value)) return Number(value.toPrecision(4)).toString();
+  if (typeof value === "number" && !Number.isInteger(value)) return Number(Math.abs(value) < 100 ? value.toPrecision(4) : value.toFixed(4)).toString();
   return String(value);
 }
 

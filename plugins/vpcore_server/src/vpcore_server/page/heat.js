@@ -10,6 +10,7 @@ export const LAYERS = {
   depth: { kind: "sequential", columns: ["bid_depth", "ask_depth"], signs: [1, 1] },
 };
 const ROWS = 1024; // price levels of the ring, by level modulo ROWS
+const TILE = 250; // bins of a canvas of the ring: a browser copies a whole canvas that changes between two frames
 const AHEAD = 96; // pixels right of now
 const AXIS = 62;
 
@@ -17,11 +18,8 @@ export class Heat {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
-    this.ring = document.createElement("canvas");
-    this.ring.width = N_BINS;
-    this.ring.height = ROWS;
-    this.ink = this.ring.getContext("2d", { willReadFrequently: false });
-    this.column = this.ink.createImageData(1, ROWS);
+    this.tiles = Array.from({ length: N_BINS / TILE }, () => Object.assign(document.createElement("canvas"), { width: TILE, height: ROWS }).getContext("2d"));
+    this.column = new ImageData(1, ROWS);
     this.words = new Uint32Array(this.column.data.buffer);
     this.layer = "net flow";
     this.cut = 0;
@@ -35,7 +33,7 @@ export class Heat {
 
   reset(store) {
     this.store = store;
-    this.ink.clearRect(0, 0, N_BINS, ROWS);
+    for (const tile of this.tiles) tile.clearRect(0, 0, TILE, ROWS);
     this.end = -1; // last visible bin, with fraction
     this.centre = null; // price level in the middle
     this.follow = true;
@@ -102,7 +100,7 @@ export class Heat {
 
   // Clear the columns of bins that are missing before this one.
   blank(seq) {
-    for (let at = Math.max(this.seen + 1, seq - N_BINS + 1); at < seq; at++) if (!this.store.has(at)) this.ink.clearRect(at % N_BINS, 0, 1, ROWS);
+    for (let at = Math.max(this.seen + 1, seq - N_BINS + 1); at < seq; at++) if (!this.store.has(at)) this.clear(at);
     this.seen = Math.max(this.seen, seq);
   }
 
@@ -125,13 +123,16 @@ export class Heat {
       }
     }
     // Row 0 of the ring is the lowest level: the picture is turned when it is copied.
-    this.ink.putImageData(this.column, seq % N_BINS, 0);
+    this.tile(seq).putImageData(this.column, seq % TILE, 0);
   }
+
+  tile(seq) { return this.tiles[Math.floor(seq % N_BINS / TILE)]; }
+  clear(seq) { this.tile(seq).clearRect(seq % TILE, 0, 1, ROWS); }
 
   redraw() {
     const store = this.store;
     if (!store || store.last < 0) return;
-    for (let seq = store.oldest; seq <= store.last; seq++) if (store.has(seq)) this.paint(seq); else this.ink.clearRect(seq % N_BINS, 0, 1, ROWS);
+    for (let seq = store.oldest; seq <= store.last; seq++) if (store.has(seq)) this.paint(seq); else this.clear(seq);
   }
 
   // -- geometry ---------------------------------------------------------------------------------------------------------
@@ -201,13 +202,13 @@ export class Heat {
     const low = Math.floor(this.centre - this.h / 2 / this.rows) - 1, count = Math.min(Math.ceil(this.h / this.rows) + 3, ROWS);
     g.imageSmoothingEnabled = false;
     const base = ((low % ROWS) + ROWS) % ROWS, one = Math.min(count, ROWS - base);
-    const start = first % N_BINS, left = Math.min(n, N_BINS - start);
-    for (const [sx, width, seq] of [[start, left, first], [0, n - left, first + left]]) {
-      if (width <= 0) continue;
+    for (let seq = first, width; seq <= last; seq += width) {
+      const sx = seq % TILE, tile = this.tile(seq).canvas;
+      width = Math.min(TILE - sx, last - seq + 1);
       for (const [sy, height, level] of [[base, one, low], [0, count - one, low + one]]) {
         if (height <= 0) continue;
         g.setTransform(devicePixelRatio, 0, 0, -devicePixelRatio, 0, 0);
-        g.drawImage(this.ring, sx, sy, width, height, this.x(seq), -(this.y(level) + this.rows / 2), width * this.zoom, height * this.rows);
+        g.drawImage(tile, sx, sy, width, height, this.x(seq), -(this.y(level) + this.rows / 2), width * this.zoom, height * this.rows);
       }
     }
     g.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);

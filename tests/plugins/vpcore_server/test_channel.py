@@ -1,0 +1,121 @@
+"""What waits for a client: order, windows, skipped bins, bounds."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings, strategies as st
+
+from vpcore_server import channel as channel_module
+from vpcore_server.channel import EVENTS, MOST_TOGETHER, Client
+from vpcore_server.wire import record_dtype
+
+SIZE = record_dtype("history", 1, 1).itemsize
+
+
+def record(seq: int) -> bytes:
+    made = bytearray(SIZE)
+    struct.pack_into("<q", made, 8, seq)
+    return bytes(made)
+
+
+def bins_of(frame: bytes) -> list[tuple[int, int, int]]:
+    """Number, skipped and flags of every bin of a frame."""
+    found = np.frombuffer(frame, record_dtype("history", 1, 1))
+    return [(int(b["bin_seq"]), int(b["skipped"]), int(b["flags"])) for b in found]
+
+
+def drain(client: Client) -> list[Any]:
+    found = []
+    while (frame := client.take()) is not None:
+        found.append(frame if isinstance(frame, str) else bins_of(frame))
+    return found
+
+
+steps = st.lists(
+    st.one_of(st.just("bin"), st.just("text"), st.just("take"), st.tuples(st.just("ack"), st.integers(0, 30))),
+    max_size=80,
+)
+
+
+@settings(max_examples=150)
+@given(steps, st.integers(1, 9), st.booleans(), st.integers(0, 5))
+def test_no_bin_is_lost_twice_or_out_of_order(script, window, every, n_stored):
+    client = Client("history", window, every, None)
+    client.put_text("hello")
+    client.put_stored([record(seq) for seq in range(n_stored)])
+    put, texts = n_stored, ["hello"]
+    sent: list[tuple[int, int, int]] = []
+    said: list[str] = []
+    acknowledged = -1
+    for step in script:
+        if step == "bin":
+            client.put(record(put))
+            put += 1
+        elif step == "text":
+            texts.append(f"after {put}")
+            client.put_text(texts[-1])
+        elif step == "take":
+            for frame in drain(client):
+                if isinstance(frame, str):
+                    said.append(frame)
+                    if frame != "hello" and every:
+                        assert sum(1 + skipped for _, skipped, _ in sent) == int(frame.split()[1])
+                    continue
+                assert len(frame) <= MOST_TOGETHER
+                sent += frame
+            new = [seq for seq, _, flags in sent if not flags & 16 and seq > acknowledged]
+            assert len(new) <= window
+        else:
+            acknowledged = max(acknowledged, step[1])
+            client.acknowledge(step[1])
+    # Every bin up to the last one sent came, or was counted as skipped by the next one.
+    at = 0
+    for seq, skipped, flags in sent:
+        assert bool(flags & 16) == (seq < n_stored)
+        assert seq == at + skipped
+        assert not (every and skipped)
+        at = seq + 1
+    assert said == texts[: len(said)]
+    assert client.closed is None
+    client.acknowledge(10**6)
+    rest = [frame for frame in drain(client) if not isinstance(frame, str)]
+    if every:
+        client.acknowledge(10**6)
+        while more := [frame for frame in drain(client) if not isinstance(frame, str)]:
+            rest += more
+            client.acknowledge(10**6)
+        assert [seq for frame in rest for seq, _, _ in frame] == list(range(at, put))
+    elif put > at:
+        assert rest[-1][-1][0] == put - 1  # the newest bin
+
+
+def test_a_client_that_falls_behind_is_closed(monkeypatch):
+    monkeypatch.setattr(channel_module, "EVERY_BYTES", 10 * SIZE)
+    client = Client("history", 4, True, None)
+    for seq in range(10):
+        client.put(record(seq))
+    assert client.closed is None
+    client.put(record(10))
+    assert (client.closed.code, "Resume with since" in client.closed.message) == (4408, True)
+    latest = Client("history", 4, False, None)
+    for seq in range(1000):
+        latest.put(record(seq))
+    assert latest.closed is None
+    assert latest.n_bytes == 4 * SIZE
+    for _ in range(EVENTS + 200):
+        latest.put_text("x")
+    assert (latest.closed.code, latest.closed.message) == (4408, "The client does not read.")
+
+
+def test_a_client_without_acknowledgements_is_closed(monkeypatch):
+    monkeypatch.setattr(channel_module, "STUCK_S", 0.0)
+    client = Client("history", 2, False, None)
+    for seq in range(4):
+        client.put(record(seq))
+        client.take()
+    client.check_stuck()
+    assert client.closed.code == 4408
+    assert "has acknowledged nothing for 0 s" in client.closed.message

@@ -1,0 +1,268 @@
+"""What goes wrong, and what clients then see."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vp_fault_feed
+from live_server import LiveServer, Received, live_server, receive
+
+from vpcore import Workspace
+from vpcore.serving.spec import published
+from vpcore_server import hub as hub_module
+from vpcore_server.messages import BIN, FAILED, split_bin
+from vpcore_server.wire import record_dtype
+from vpcore_server.worker import Task, Worker
+
+VALID, GAP = 1, 4
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Let new processes find the faulty feed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in vp_fault_feed.install(tmp_path_factory.mktemp("plugin")).items():
+            patch.setenv(name, value)
+        yield
+
+
+class Run:
+    """A worker's messages, in this process."""
+
+    def __init__(self, workspace: Workspace, **task: Any) -> None:
+        out = io.BytesIO()
+        pipeline = published(workspace.registry, "erd").spec.runtime.pipeline
+        self.start_ns = pipeline.start_ns
+        worker = Worker(Task(str(workspace.root), workspace.registry.aliases()["erd"], **task), workspace, out)
+        vp_fault_feed._MARKETS.clear()
+        worker.run()
+        self.texts: list[dict[str, Any]] = []
+        frames = []
+        raw, at = out.getvalue(), 0
+        while at < len(raw):
+            kind, size = raw[at : at + 1], int.from_bytes(raw[at + 1 : at + 5], "little")
+            content, at = raw[at + 5 : at + 5 + size], at + 5 + size
+            if kind == BIN:
+                frames.append(split_bin(content)[1])
+            else:
+                self.texts.append({"kind": kind, **json.loads(content)})
+        hello = self.texts[0]
+        dtype = record_dtype("exact", hello.get("n_cells", 1), len(hello.get("horizons_ms", [0])))
+        self.bins = np.frombuffer(b"".join(frames), dtype)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [text for text in self.texts if text.get("type") == kind]
+
+
+def with_feed(workspace: Workspace) -> Workspace:
+    """The workspace with the faulty feed among its plugins."""
+    found = Workspace(workspace.root)
+    found.plugins.register(vp_fault_feed, "faulty", "tests", "1")
+    return found
+
+
+def faulted(workspace: Workspace, fault: str, **task: Any) -> Run:
+    start_ns = published(workspace.registry, "erd").spec.runtime.pipeline.start_ns
+    options = {"fault": fault, "begin_s": 5, "end_s": 9, "stop_s": 16, "speed": 8.0}
+    return Run(with_feed(workspace), feed="faulty", options=options, begin_ns=start_ns, grace_ms=1000, **task)
+
+
+REASONS = {
+    "lost": "The line was slow.",
+    "silent": "The feed has been silent for 0.1 s.",
+    "break": "The feed broke: The line broke.",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["lost", "silent", "break", "doubt"])
+def test_after_a_loss_no_bin_is_valid_until_a_snapshot(
+    served: Workspace, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vpcore_server.worker.FIRST_PAUSE_S", 0.05)
+    run = faulted(served, fault, stale_s=0.1)
+    offline = served.datasets.open(served.datasets.ids()[0])
+    valid = (run.bins["flags"] & VALID) != 0
+    assert (np.diff(run.bins["bin_seq"]) == 1).all()
+    first = int(np.flatnonzero(~valid)[0])
+    assert 38 <= first <= 62  # bins that the grace held back are lost too, and a silence is noticed stale_s later
+    after = first + int(np.flatnonzero(valid[first:])[0])
+    assert after >= 89
+    assert not valid[first:after].any()
+    assert valid[after + 1 :].all()
+    # Behind the snapshot the touch is that of research.
+    n = min(len(run.bins), offline.n_bins)
+    rest = slice(after + 5, n)
+    bid = offline.bin("best_bid_price_int")[:n] // 250_000_000
+    assert (run.bins["bid"][:n][rest] == bid[rest]).mean() > 0.99
+    told = run.of("gap")
+    if fault != "doubt":  # the engine sees the flag by itself
+        assert [text["until_ns"] is None for text in told] == [True, False]
+        assert told[0]["reason"] == told[1]["reason"] == REASONS[fault]
+        assert run.start_ns + 3.5e9 <= told[1]["since_ns"] < run.start_ns + 6.5e9
+        assert told[1]["until_ns"] == run.bins["end_ns"][after]
+        assert (run.bins["flags"][after] & GAP) != 0
+        assert any(status["lost"] for status in run.of("status"))
+        assert run.of("status")[-1]["lost"] is None
+
+
+def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vpcore_signals_stat import erd
+
+    def broken(*_: Any) -> float:
+        raise ZeroDivisionError("a hole in the sum")
+
+    (cls,) = (
+        found
+        for found in vars(erd).values()
+        if isinstance(found, type) and found.__module__ == erd.__name__ and hasattr(found, "step")
+    )
+    monkeypatch.setattr(cls, "step", broken)
+    run = Run(Workspace(served.root), options={"speed": "max"})
+    last = run.texts[-1]
+    assert last["kind"] == FAILED
+    assert last["code"] == 4500
+    assert "a hole in the sum" in last["message"]
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+def worker_pid(server: LiveServer) -> int:
+    (channel,) = server.call(lambda: list(server.hub.channels.values()))
+    assert channel.pid
+    return channel.pid
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_no_bin_is_missing(served: Workspace) -> None:
+    async def run() -> tuple[list[Received], int]:
+        with live_server(served, options={"speed": 12}) as server:
+            both = [asyncio.create_task(receive(server, "erd", profile="exact", since=-1)) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            await receive(server, "erd", profile="history", until=lambda found: len(found.frames) > 30)
+            os.kill(worker_pid(server), signal.SIGKILL)
+            found = await asyncio.gather(*both)
+            (channel,) = server.call(lambda: list(server.hub.channels.values()))
+            return found, channel.restarts
+
+    found, restarts = asyncio.run(run())
+    assert restarts == 1
+    offline = served.datasets.open(served.datasets.ids()[0])
+    for one in found:
+        assert len(one.of("hello")) == 1
+        assert one.bins["bin_seq"].tolist() == list(range(offline.n_bins))
+        assert one.bins["pressure"].tobytes() == offline.grid("pressure").tobytes()
+    assert found[0].bins["value"].tobytes() == found[1].bins["value"].tobytes()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_again_and_again_ends_its_channel_alone(
+    served: Workspace, faulty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vpcore_server.channel.MOST_CRASHES", 1)
+    start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    options = {"fault": "die", "begin_s": 0.5, "end_s": 1e6, "speed": 10.0}
+
+    async def run(server: LiveServer) -> Exception:
+        from vpcore_server.client import StreamError
+
+        with pytest.raises(StreamError) as caught:
+            await receive(server, "erd")
+        return caught.value
+
+    with live_server(served, feed="faulty", options=options, begin_ns=start_ns) as server:
+        error = asyncio.run(run(server))
+        assert str(error) == "4500: The worker died 2 times in 10 minutes."
+        assert server.get("/healthz")[0] == 200
+
+
+# -- aliases and files -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_alias_that_moves_and_a_file_that_is_edited(
+    served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    monkeypatch.setattr(hub_module, "LOOK_S", 0.1)
+    root = tmp_path / "ws"
+    shutil.copytree(served.root, root)
+    workspace = Workspace(root)
+    registry = workspace.registry
+    old, other = registry.aliases()["erd"], registry.aliases()["logit"]
+
+    async def run(server: LiveServer) -> Received:
+        watching = asyncio.create_task(receive(server, "erd", until=lambda found: bool(found.of("notice"))))
+        await receive(server, "erd", until=lambda found: len(found.frames) > 2)
+        registry.publish(other, registry.resolve(other).data, "erd")
+        await asyncio.sleep(0.4)
+        again = await receive(server, "erd", until=lambda found: bool(found.texts))
+        assert again.hello["serving_id"] == other
+        file = registry.file_of(old)
+        file.write_bytes(file.read_bytes() + b"\n")
+        return await watching
+
+    with live_server(workspace, options={"speed": 4}) as server:
+        found = asyncio.run(run(server))
+        (moved,) = found.of("alias")
+        assert (moved["alias"], moved["serving_id"]) == ("erd", other)
+        assert found.hello["serving_id"] == old
+        (notice,) = found.of("notice")
+        assert notice["message"].startswith("The stream goes on, but its version cannot be started again: The file of")
+
+
+# -- the whole command -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_sigterm_tells_the_clients_and_exits_with_0(served: Workspace) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "vpcore",
+        "serve",
+        "--serving",
+        "erd",
+        "--port",
+        "0",
+        "--speed",
+        "4",
+        "--root",
+        str(served.root),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        port = int(line.partition("127.0.0.1:")[2].partition("/")[0])
+
+        async def run() -> int:
+            from websockets.asyncio.client import connect
+            from websockets.exceptions import ConnectionClosed
+
+            async with connect(f"ws://127.0.0.1:{port}/v1/stream?serving=erd") as client:
+                await client.send('{"op": "start"}')
+                await client.recv()
+                process.send_signal(signal.SIGTERM)
+                try:
+                    while True:
+                        await client.recv()
+                except ConnectionClosed:
+                    return client.close_code or 0
+
+        assert asyncio.run(run()) == 1012
+        begun = time.monotonic()
+        assert process.wait(10) == 0
+        assert time.monotonic() - begun < 7

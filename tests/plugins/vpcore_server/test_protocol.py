@@ -1,0 +1,372 @@
+"""Close codes, refusals, security and endpoints, on a server with one small session."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from live_server import LiveServer, Received, live_server, receive
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from vpcore import ConfigError, Workspace
+from vpcore.cli import app as cli
+from vpcore_server.client import StreamError
+from vpcore_server.connection import BURST_FRAMES
+from vpcore_server.security import Gate, read_token
+
+TOKEN = "t" * 32
+
+
+@pytest.fixture(scope="module")
+def server(served: Workspace) -> Any:
+    """At a tenth of the session's pace nothing ends: one bin of 100 ms takes a second."""
+    with live_server(served, options={"speed": 40}, max_clients=6) as running:
+        yield running
+
+
+async def talk(server: LiveServer, query: str, *frames: str | bytes, **options: Any) -> tuple[int, str]:
+    """Return the code and the message that a connection ends with."""
+    said = ""
+    async with connect(f"{server.url}/v1/stream{query}", max_size=None, **options) as socket_:
+        with contextlib.suppress(ConnectionClosed):
+            for frame in frames:
+                await socket_.send(frame)
+            async with asyncio.timeout(20):
+                async for frame in socket_:
+                    if isinstance(frame, str) and json.loads(frame)["type"] == "error":
+                        said = json.loads(frame)["message"]
+    assert socket_.close_code is not None
+    return socket_.close_code, said
+
+
+START = '{"op": "start"}'
+
+
+@pytest.mark.parametrize(
+    ("query", "frames", "code", "message"),
+    [
+        ("", [START], 4400, "The query needs one serving=ALIAS_OR_ID, was 0."),
+        ("?serving=erd&serving=logit", [START], 4400, "The query needs one serving=ALIAS_OR_ID, was 2."),
+        ("?serving=erd&threshold=3", [START], 4400, "The query has the key 'threshold'. It takes serving alone: a version cannot be overridden."),
+        ("?servin=erd", [START], 4400, "Did you mean 'serving'?"),
+        ("?serving=edr", [START], 4404, "No serving version or alias is called 'edr'. Did you mean 'erd'?"),
+        ("?serving=erd", ["{"], 4400, "A frame of a client must be a JSON object, was '{'."),
+        ("?serving=erd", ["[1]"], 4400, "A frame of a client must be a JSON object, was '[1]'."),
+        ("?serving=erd", [b"\x00\x01"], 4400, "A frame of a client must be text of at most 4096 bytes."),
+        ("?serving=erd", ["[" * 4000], 4400, "A frame of a client must be a JSON object"),
+        ("?serving=erd", ['{"op": "go"}'], 4400, 'op of the first frame must be the text start, was "go".'),
+        ("?serving=erd", ['{"op": "start", "speed": 2}'], 4400, "The first frame has the key 'speed'. It takes: op, profile"),
+        ("?serving=erd", ['{"op": "start", "profile": "full"}'], 4400, 'profile of the first frame must be history, view or exact, was "full".'),
+        ("?serving=erd", ['{"op": "start", "profile": []}'], 4400, "profile of the first frame must be history, view or exact, was []."),
+        ("?serving=erd", ['{"op": "start", "mode": "some"}'], 4400, 'mode of the first frame must be latest or every, was "some".'),
+        ("?serving=erd", ['{"op": "start", "since": true}'], 4400, "since of the first frame must be the number of a bin, was true."),
+        ("?serving=erd", ['{"op": "start", "window": 0}'], 4400, "window of the first frame must be a number of bins from 1 to 4096, was 0."),
+        ("?serving=erd", ['{"op": "start", "last": -1}'], 4400, "last of the first frame must be a number of bins from 0, was -1."),
+        ("?serving=erd", [START, '{"op": "ack"}'], 4400, 'Later frames must be {"op": "ack", "bin": N}, was {"op": "ack"}.'),
+        ("?serving=erd", [START, '{"op": "ack", "bin": 1e3}'], 4400, 'Later frames must be {"op": "ack", "bin": N}'),
+        ("?serving=erd", [START, *['{"op": "ack", "bin": 0}'] * (BURST_FRAMES + 40)], 4400, "A client may send 20 frames per second."),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_why_and_closes_with_its_code(server, query, frames, code, message) -> None:
+    found, said = asyncio.run(talk(server, query, *frames))
+    assert found == code
+    assert message in said
+
+
+def test_a_frame_of_more_than_4_kb_ends_the_connection(server) -> None:
+    assert asyncio.run(talk(server, "?serving=erd", "x" * 5000))[0] == 1009
+
+
+def test_garbage_harms_its_sender_alone(server) -> None:
+    async def run() -> tuple[Received, list[int]]:
+        good = asyncio.create_task(receive(server, "erd", until=lambda found: len(found.frames) > 40))
+        await asyncio.sleep(0.2)
+        codes = []
+        for _ in range(3):
+            with contextlib.suppress(ConnectionClosed):
+                async with connect(f"{server.url}/v1/stream?serving=erd") as bad:
+                    for _ in range(3400):
+                        await bad.send("garbage")
+                    await bad.wait_closed()
+            codes.append(bad.close_code)
+        return await good, codes
+
+    good, codes = asyncio.run(run())
+    assert len(good.frames) > 40
+    assert set(codes) <= {4400, 1006}
+    assert server.call(lambda: server.hub.n_clients) <= 1
+
+
+def test_the_server_has_a_most_of_clients(server) -> None:
+    async def run() -> str:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(6):
+                await stack.enter_async_context(connect(f"{server.url}/v1/stream?serving=erd"))
+            code, said = await talk(server, "?serving=erd", START)
+            assert code == 4429
+            return said
+
+    deadline = time.monotonic() + 5
+    while server.call(lambda: server.hub.n_clients) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert asyncio.run(run()) == "The server has 6 clients, its most. Try again later."
+
+
+def test_a_half_open_socket_holds_nobody_up(server) -> None:
+    """A client that never reads: the others get their bins, and its memory stays bounded."""
+
+    async def run() -> Received:
+        raw = socket.create_connection(("127.0.0.1", server.port))
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.sendall(
+            f"GET /v1/stream?serving=erd HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        await asyncio.sleep(0.3)
+        text = json.dumps({"op": "start", "profile": "exact", "since": -1}).encode()
+        raw.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+        found = await receive(server, "erd", until=lambda found: len(found.frames) > 30)
+        await asyncio.sleep(0.2)
+        stuck = server.call(
+            lambda: [
+                c.n_bytes for channel in server.hub.channels.values() for c in channel.clients if c.profile == "exact"
+            ]
+        )
+        assert stuck
+        assert max(stuck) <= 64 * 14848
+        raw.close()
+        return found
+
+    assert len(asyncio.run(run()).frames) > 30
+
+
+# -- who may connect ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def locked(served: Workspace) -> Any:
+    with live_server(served, token=TOKEN, origins=("https://desk.example",)) as running:
+        yield running
+
+
+def test_the_token(locked) -> None:
+    status, headers, _ = locked.get("/v1/servings")
+    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+    assert locked.get("/v1/servings", authorization=f"Bearer {TOKEN}")[0] == 200
+    assert locked.get("/v1/servings", authorization=f"Bearer {TOKEN}x")[0] == 401
+    assert locked.get(f"/v1/servings?token={TOKEN}")[0] == 401
+    for path in ("/", "/healthz", "/page/app.js"):
+        assert locked.get(path)[0] == 200
+    for path in ("/metrics", "/readyz", "/v1/experiments", "/v1/servings/erd/bins"):
+        assert locked.get(path)[0] == 401
+    assert asyncio.run(talk(locked, "?serving=erd", START)) == (4401, "The token is missing or wrong.")
+    assert asyncio.run(talk(locked, f"?serving=erd&token={TOKEN}", START))[0] == 4401
+    wrong = {"subprotocols": ["vp1", "token." + "x" * 32]}
+    assert asyncio.run(talk(locked, "?serving=erd", START, **wrong))[0] == 4401
+    right = {"subprotocols": ["vp1", "token." + TOKEN]}
+    assert asyncio.run(talk(locked, "?serving=nobody", START, **right))[0] == 4404
+    header = {"additional_headers": {"Authorization": f"bearer {TOKEN}"}}
+    assert asyncio.run(talk(locked, "?serving=nobody", START, **header))[0] == 4404
+
+
+def test_the_origin(locked) -> None:
+    own = {"additional_headers": {"Authorization": f"Bearer {TOKEN}"}}
+    for origin, code in (
+        (f"http://127.0.0.1:{locked.port}", 4404),
+        ("https://desk.example", 4404),
+        ("https://evil.example", 4403),
+        ("null", 4403),
+    ):
+        found, said = asyncio.run(talk(locked, "?serving=nobody", START, origin=origin, **own))
+        assert found == code
+        assert code == 4404 or "may not connect" in said
+
+
+def test_the_host_header(locked, server) -> None:
+    for name in ("evil.example", f"evil.example:{server.port}", "127.0.0.1"):
+        assert server.get("/healthz", host=name)[0] == 421
+    assert server.get("/healthz", host=f"localhost:{server.port}")[0] == 200
+    assert locked.get("/healthz", host="desk.example")[0] == 200
+
+    async def run() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"GET /v1/stream?serving=erd HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert (await reader.readline()).startswith(b"HTTP/1.1 403")
+        writer.close()
+
+    asyncio.run(run())
+
+
+def test_every_answer_has_its_headers_and_is_read_only(server) -> None:
+    for path in ("/", "/page/app.js", "/v1/servings", "/metrics", "/nothing", "/page/..%2fapp.py"):
+        _, headers, _ = server.get(path)
+        assert headers["content-security-policy"].startswith("default-src 'self';")
+        assert "unsafe" not in headers["content-security-policy"]
+        assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+        assert "access-control-allow-origin" not in headers
+        assert "set-cookie" not in headers
+    assert server.get("/page/..%2fapp.py")[0] == 404
+    with socket.create_connection(("127.0.0.1", server.port)) as raw:
+        raw.sendall(
+            f"POST /v1/servings HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        assert raw.recv(100).startswith(b"HTTP/1.1 405")
+
+
+def test_a_server_for_the_network_needs_a_token(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="A server on 0.0.0.0 is open to the network, so it needs --token-file"):
+        read_token(None, "0.0.0.0")
+    file = tmp_path / "token"
+    file.write_text("short\n")
+    with pytest.raises(
+        ConfigError, match="must be at least 32 characters without space, quote, comma and semicolon, was 5 characters"
+    ):
+        read_token(file, "0.0.0.0")
+    file.write_text(TOKEN + "\n")
+    assert read_token(file, "0.0.0.0") == TOKEN
+    with pytest.raises(ConfigError, match="The token file .* cannot be read"):
+        read_token(tmp_path / "none", "127.0.0.1")
+    for name in ("127.0.0.1", "localhost", "::1", "127.8.0.1"):
+        assert read_token(None, name) is None
+    for origin in ("desk.example", "https://desk.example/", "ftp://desk.example", "*"):
+        with pytest.raises(ConfigError, match="--origin must be of the form https://name or https://name:port, was"):
+            Gate.of("127.0.0.1", 1, [origin], None)
+
+
+# -- endpoints ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_endpoints(server, served: Workspace) -> None:
+    found = asyncio.run(receive(server, "erd", profile="history", until=lambda found: len(found.frames) > 20))
+    assert found.hello["serving_id"] == served.registry.aliases()["erd"]
+    listed = server.json("/v1/servings")
+    assert listed["aliases"] == served.registry.aliases()
+    assert {v["serving_id"] for v in listed["versions"] if v["running"]} >= {found.hello["serving_id"]}
+    about = server.json("/v1/servings/erd")
+    for name in (
+        "signal",
+        "symbol",
+        "tick_size",
+        "multiplier",
+        "timezone",
+        "threshold",
+        "barriers",
+        "verdict",
+        "reasons",
+    ):
+        assert about[name] == found.hello[name]
+    assert about["channel"]["bins"] > 20
+    table = pa.ipc.open_stream(io.BytesIO(server.get("/v1/servings/erd/bins?last=10")[2])).read_all()
+    assert table.num_rows == 10
+    seqs = table["bin_seq"].to_pylist()
+    assert seqs == list(range(seqs[0], seqs[0] + 10))
+    assert len(table["bid_depth"][0].as_py()) == found.hello["n_cells"]
+    for query in ("last=0", "last=x", "last=99999999", "first=3"):
+        assert server.get(f"/v1/servings/erd/bins?{query}")[0] == 400
+    status, _, body = server.get("/v1/servings/nobody")
+    assert (status, json.loads(body)["error"]["code"]) == (404, 4404)
+    text = server.get("/metrics")[2].decode()
+    assert f'vp_bins_total{{serving="{about["serving_id"]}"}}' in text
+    assert "vp_feed_age_seconds{" in text
+    assert server.get("/healthz")[2] == b"ok\n"
+    status, _, body = server.get("/readyz")
+    assert (status == 200) == (json.loads(body)["reasons"] == [])
+
+
+@pytest.mark.slow
+def test_the_experiments(server, served: Workspace) -> None:
+    assert server.json("/v1/experiments") == {"experiments": ["erd", "logit"]}
+    board = server.json("/v1/experiments/erd/rows")
+    (row,) = board["rows"]
+    figures = dict(zip(board["columns"], row, strict=True))
+    assert board["aliases"] == {figures["row"]: "erd", **{k: v for k, v in board["aliases"].items() if v != "erd"}}
+    answer = server.json(f"/v1/rows/{figures['row']}")
+    assert answer["n_trades"] == len(answer["trades"]) == figures["n_signals"]
+    net = answer["columns"].index("net_pnl_ticks")
+    assert sum(trade[net] for trade in answer["trades"]) / answer["n_trades"] == pytest.approx(figures["net_pnl_ticks"])
+    for path, said in (
+        ("/v1/experiments/edr/rows", "No experiment is called 'edr'. Did you mean 'erd'?"),
+        ("/v1/rows/ffffffff", "ffffffff"),
+    ):
+        status, _, body = server.get(path)
+        assert status == 404
+        assert said in json.loads(body)["error"]["message"]
+
+
+# -- versions that cannot be served ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_versions_that_cannot_be_served(served: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "ws"
+    shutil.copytree(served.root, root)
+    workspace = Workspace(root)
+    path = workspace.registry.file_of(workspace.registry.aliases()["logit"])
+
+    async def refused(server: LiveServer, name: str) -> StreamError:
+        with pytest.raises(StreamError) as caught:
+            await receive(server, name)
+        return caught.value
+
+    with live_server(workspace, symbol="NQU5", options={"speed": "max"}) as server:
+        error = asyncio.run(refused(server, "erd"))
+        assert (error.code, "must be a contract of ES, was NQU5" in error.message) == (4409, True)
+        # A channel that failed is gone: the next client starts another one.
+        assert server.call(lambda: dict(server.hub.channels)) == {}
+        path.write_bytes(path.read_bytes() + b"\n")
+        error = asyncio.run(refused(server, "logit"))
+        assert (error.code, "was changed: its sha256" in error.message) == (4410, True)
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--serving", "edr"], "No serving version or alias is called 'edr'. Did you mean 'erd'?"),
+        (["--feed", "replai"], "No feed is called 'replai' (--feed). Did you mean 'replay'?"),
+        (["--feed", "databento"], "vpcore-databento"),
+        (["--speed", "fast"], "--speed must be a number above 0, or max, was 'fast'."),
+        (["--feed-option", "speed"], "--feed-option must be NAME=VALUE, was 'speed'."),
+        (["--feed-option", "sped=2"], "The feed 'replay' has no option 'sped'. Did you mean 'speed'?"),
+        (["--files", "/no/file"], "There is no file /no/file (--files)."),
+        (["--from", "09:31"], "--from needs --serving: its session is that of the version"),
+        (["--serving", "erd", "--from", "noon"], "--from must be a time such as 09:45 or 2025-07-01T09:45, was 'noon'."),
+        (["--serving", "erd", "--symbol", "NQU5"], "was evaluated on ESU5 must be a contract of ES, was NQU5."),
+        (["--host", "0.0.0.0"], "is open to the network, so it needs --token-file"),
+        (["--host", "203.0.113.7", "--token-file", "TOKEN"], "The server cannot listen on 203.0.113.7:8765: Cannot assign requested address. Choose another --port or --host."),
+    ],
+)  # fmt: skip
+def test_the_command_refuses_before_it_starts(served: Workspace, tmp_path, capsys, arguments, message) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    arguments = [str(tmp_path / "token") if text == "TOKEN" else text for text in arguments]
+    assert cli.run(["serve", *arguments, "--root", str(served.root)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_port_is_taken(served: Workspace, server, capsys) -> None:
+    assert cli.run(["serve", "--port", str(server.port), "--root", str(served.root)]) == 2
+    assert f"The server cannot listen on 127.0.0.1:{server.port}: Address already in use." in capsys.readouterr().err
+
+
+def test_wrong_hosts_never_reach_a_handshake(server) -> None:
+    async def run() -> None:
+        with pytest.raises(InvalidStatus):
+            async with connect(f"ws://127.0.0.1:{server.port}/v1/nothing"):
+                pass
+
+    asyncio.run(run())
