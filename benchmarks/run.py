@@ -31,6 +31,7 @@ COMPARISONS = {
 
 MEASURES = {
     "live": "jobs_live:live",
+    "server": "jobs_server:server",
     "results": "jobs_results:results",
     "start": "jobs_commands:start",
     "compilation": "jobs_commands:compilation",

@@ -1,0 +1,165 @@
+"""`vp serve` under load, beside the simplest Starlette handler that encodes Arrow for every client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import data
+from harness import figure
+
+HERE = Path(__file__).parent
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def workspace() -> Path:
+    """The demo of ten minutes, with its published version."""
+    root = data.BENCH / "served"
+    if not (root / "demo.png").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        subprocess.run(
+            [sys.executable, "-m", "vpcore", "demo", str(root), "--minutes", "10", "--nested"],
+            check=True,
+            capture_output=True,
+        )
+    return root
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(*command: str, port: int) -> Iterator[int]:
+    """Run a server; give its process id."""
+    with subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(300):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.1)
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def served(speed: str) -> Iterator[tuple[int, str]]:
+    port = free_port()
+    command = (
+        "-m",
+        "vpcore",
+        "serve",
+        "--root",
+        str(workspace()),
+        "--port",
+        str(port),
+        "--speed",
+        speed,
+        "--max-clients",
+        "100",
+    )
+    with running(*command, port=port) as pid:
+        yield pid, f"ws://127.0.0.1:{port}/v1/stream?serving=demo"
+
+
+def cpu(pid: int) -> float:
+    """Processor seconds of a process, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def clients(url: str, n: int, seconds: float, pid: int) -> dict[str, Any]:
+    """Run clients; add the processor time of the server per second from the middle of the run."""
+    with subprocess.Popen(
+        [sys.executable, str(HERE / "server_clients.py"), url, str(n), str(seconds)], stdout=subprocess.PIPE
+    ) as process:
+        time.sleep(5.0)
+        began, first = time.monotonic(), cpu(pid)
+        time.sleep(seconds - 2.0)
+        share = (cpu(pid) - first) / (time.monotonic() - began)
+        assert process.stdout is not None
+        found: dict[str, Any] = json.loads(process.stdout.read())
+    return found | {"cpu": share}
+
+
+async def _stuck(url: str, seconds: float) -> None:
+    """A client that starts a stream and never reads."""
+    from websockets.asyncio.client import connect
+
+    async with connect(url, max_queue=1) as stuck:
+        await stuck.send('{"op": "start", "profile": "exact", "mode": "latest", "window": 4096}')
+        await asyncio.sleep(seconds)
+
+
+def stuck(url: str, seconds: float) -> subprocess.Popen[bytes]:
+    code = (
+        f"import asyncio, sys; sys.path.insert(0, {str(HERE)!r}); "
+        f"import jobs_server; asyncio.run(jobs_server._stuck({url!r}, {seconds}))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+
+async def _full_speed(url: str) -> tuple[float, float]:
+    """Return the seconds to the first bin and the bins per second from then on."""
+    from vpcore_server.client import stream
+
+    asked, first, n = time.monotonic(), 0.0, 0
+    async for item in stream(url.partition("/v1")[0], "demo", profile="view", since=-1, reconnect=False):
+        if not isinstance(item, dict):
+            first = first or time.monotonic()
+            n += len(item)
+    return first - asked, n / (time.monotonic() - first)
+
+
+def server(small: bool) -> dict[str, Any]:
+    """Delays, processor time, memory and speed of the server."""
+    seconds = 6.0 if small else 25.0
+    found: dict[str, Any] = {}
+    with served("1") as (pid, url):
+        few = clients(url, 20, seconds, pid)
+        with stuck(url, seconds + 4):
+            beside = clients(url, 20, seconds, pid)
+    found["20 clients x 10 bins/s: worker to client, p50"] = figure(few["p50"], "ms")
+    found["20 clients x 10 bins/s: worker to client, p99"] = figure(few["p99"], "ms", at_most=5)
+    found["the same beside a client that never reads, p99"] = figure(beside["p99"], "ms", at_most=few["p99"] + 1)
+    with served("10") as (pid, url):
+        many = clients(url, 50, seconds, pid)
+        found["50 clients x 100 bins/s: worker to client, p50"] = figure(many["p50"], "ms")
+        found["50 clients x 100 bins/s: worker to client, p99"] = figure(many["p99"], "ms", at_most=20)
+        found["50 clients x 100 bins/s: processor of the server"] = figure(100 * many["cpu"], "% of a core", at_most=40)
+        found["50 clients x 100 bins/s: bins left out"] = figure(many["skipped"], "bins")
+        found["server, resident memory"] = figure(resident(pid), "MB", at_most=200)
+        found["worker, resident memory"] = figure(resident(child_of(pid)), "MB", at_most=350)
+    port = free_port()
+    with running(str(HERE / "server_plain.py"), str(port), "100", port=port) as pid:
+        plain = clients(f"ws://127.0.0.1:{port}/v1/stream", 50, seconds, pid)
+    found["the plain handler, 50 clients x 100 bins/s, p99"] = figure(plain["p99"], "ms")
+    found["the plain handler: processor"] = figure(100 * plain["cpu"], "% of a core")
+    per_bin = (plain["cpu"] / max(plain["bins"], 1)) / (many["cpu"] / max(many["bins"], 1))
+    found["processor per bin and client, plain over ours"] = figure(per_bin, "times")
+    with served("max") as (_, url):
+        first, speed = asyncio.run(_full_speed(url))
+    found["start of a channel to its first bin"] = figure(first, "s", at_most=3)
+    found["one channel at full speed"] = figure(speed, "bins/s", at_least=1000)
+    return found
