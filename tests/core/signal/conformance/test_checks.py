@@ -226,6 +226,13 @@ class OtherBatch(Good):
         return SignalResult(values * (1 + 2e-16 * 3))
 
 
+class WrongBatch(Good):
+    """Computes something else in batch."""
+
+    def compute(self, dataset):
+        return SignalResult(stream(self, dataset).values * 1.5)
+
+
 class EarlyValue(Good):
     def warmup_bins(self, context):
         return 10
@@ -342,7 +349,8 @@ class Silent(Good):
             r"computes something else after pickling: bin \d+ is \S+ before and \S+ after, a difference of",
         ),
         (DeadParameter, "parameters", r"a parameter that does nothing: 'idle' gives the same bytes at 1.0 and at 2.0"),
-        (OtherBatch, "stream", r"streams another value than it computes: bin \d+ is \S+ bin by bin but"),
+        (OtherBatch, "stream", r"rounds differently bin by bin and in batch: bin \d+ is .*compute each bin by itself"),
+        (WrongBatch, "stream", r"streams another value than it computes: bin \d+ is \S+ bin by bin but"),
         (
             EarlyValue,
             "warm-up",

@@ -217,6 +217,10 @@ class Signal(ABC):
     def step(self, state: Any, frame: SignalFrame) -> float:
         """Advance `state` by one valid bin and return the value of the bin; NaN until warm."""
 
+    def skip(self, state: Any, frame: SignalFrame) -> None:
+        """Advance `state` by one invalid bin, whose value is NaN. By default the state stays as it is."""
+        return
+
     @abstractmethod
     def warmup_bins(self, context: SignalContext) -> int:
         """Return the number of valid bins without a value at the start."""

@@ -73,7 +73,7 @@ class SignalStream:
         )
 
     def push(self, frame: SignalFrame) -> float:
-        """Return the value of the next bin. An invalid bin gives NaN and skips the signal.
+        """Return the value of the next bin. An invalid bin gives NaN, and the signal skips it (`Signal.skip`).
 
         Raises
         ------
@@ -81,6 +81,7 @@ class SignalStream:
             If the signal's step returns an infinity or another type than a number.
         """
         if not frame.valid:
+            self.signal.skip(self.state, frame)
             return math.nan
         value = self.signal.step(self.state, frame)
         if not isinstance(value, (float, int, np.floating, np.integer)) or math.isinf(value):

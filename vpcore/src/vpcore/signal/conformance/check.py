@@ -25,9 +25,9 @@ AFTER_WARMUP = 600
 CHECK_SCORING = ScoringConfig(zscore_window_bins=60, zscore_min_periods=20)
 """Scoring of the synthetic session: the default windows would leave a short one mostly silent."""
 
-CHECK_RULES = TradeRules(tp_ticks=2, sl_ticks=5, max_hold_bins=40)
-"""Default trades of learning signals on the synthetic session. The stop is wider than every spread of the session:
-trades enter in most bins and most of them end, so that there is something to learn."""
+CHECK_RULES = TradeRules(tp_ticks=2, sl_ticks=2, max_hold_bins=40, price="mid")
+"""Default trades of learning signals on the synthetic session: near barriers on the mid, which nearly every trade
+reaches, so that there is something to learn."""
 
 DATASET_RULES = TradeRules(tp_ticks=2, sl_ticks=2, max_hold_bins=600, price="mid")
 """Default trades of learning signals on a given dataset: near barriers on the mid, so that quiet hours end them too."""

@@ -32,6 +32,9 @@ MIRROR_TOLERANCE = 1e-9
 """Largest difference under mirroring, relative to the largest value: sums over mirrored cells may run the other way."""
 
 
+ROUNDING = 1e-9
+"""Largest difference of rounding, relative to the largest value; a larger one is of other data."""
+
 SHIFT_BINS, SHIFT_TICKS = 10_007, 403
 """By how much a session moves in time and in price: prime, so no multiple of what a signal may count by."""
 
@@ -109,11 +112,34 @@ def _by(a: float, b: float) -> str:
     return "" if np.isnan(a) or np.isnan(b) else f", a difference of {abs(a - b):.3g}"
 
 
-def _require_same(a: Values, b: Values, problem: str) -> None:
-    """Raise `CheckFailed` with `problem` if two vectors differ: ``{at}``, ``{a}``, ``{b}`` and ``{by}`` name where."""
+def only_rounded(a: Values, b: Values) -> bool:
+    """Return True if two vectors are NaN in the same bins and differ by rounding at most."""
+    if (np.isnan(a) != np.isnan(b)).any():
+        return False
+    largest = float(np.nanmax(np.abs(b), initial=0.0))
+    return float(np.nanmax(np.abs(a - b), initial=0.0)) <= ROUNDING * largest
+
+
+ROUNDS = (
+    "It does not look ahead, but the bytes must be equal. A matrix product and a sum over bins depend on the number of "
+    "rows: compute each bin by itself, in compute as in step."
+)
+"""The remedy for a signal that `only_rounded`."""
+
+
+def _require_same(a: Values, b: Values, problem: str, rounds: str = "") -> None:
+    """Raise `CheckFailed` with `problem` if two vectors differ: ``{at}``, ``{a}``, ``{b}`` and ``{by}`` name where.
+
+    With `rounds`, the circumstances of the second vector, a difference of rounding has a message of its own.
+    """
     at = first_difference(a, b)
-    if at is not None:
-        raise CheckFailed(problem.format(at=at, a=_shown(a[at]), b=_shown(b[at]), by=_by(a[at], b[at])))
+    if at is None:
+        return
+    if rounds and only_rounded(a, b):
+        raise CheckFailed(
+            f"rounds differently {rounds}: bin {at} is {_shown(a[at])} and {_shown(b[at])}{_by(a[at], b[at])}. {ROUNDS}"
+        )
+    raise CheckFailed(problem.format(at=at, a=_shown(a[at]), b=_shown(b[at]), by=_by(a[at], b[at])))
 
 
 def check_shape(subject: Subject) -> None:
@@ -206,6 +232,7 @@ def check_prefix(subject: Subject) -> None:
             values[:n],
             f"looks ahead: bin {{at}} is {{a}} when the data ends at bin {n - 1} but {{b}} when it ends at bin "
             f"{subject.data.n_bins - 1}{{by}}.",
+            f"when the data end at bin {n - 1} instead of {subject.data.n_bins - 1}",
         )
 
 
@@ -218,6 +245,7 @@ def check_future(subject: Subject) -> None:
             values[:n],
             other[:n],
             f"looks ahead: bin {{at}} goes from {{a}} to {{b}} when only bins from {n} on are changed{{by}}.",
+            f"when only bins from {n} on are changed",
         )
 
 
@@ -228,6 +256,7 @@ def check_stream(subject: Subject) -> None:
         subject.values,
         "streams another value than it computes: bin {at} is {a} bin by bin but {b} in batch{by}. "
         "Drive both from one step.",
+        "bin by bin and in batch",
     )
 
 
