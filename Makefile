@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := './vpcore[dev]' ./vpcore_signals_stat './vpcore_signals_ml[models]' $(patsubst %,./%,$(sort $(wildcard plugins/*)))
+PACKAGES := './vpcore[dev]' ./vpcore_signals_stat ./vpcore_signals_ml $(patsubst %,./%,$(sort $(wildcard plugins/*)))
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help

@@ -10,7 +10,7 @@ Prints a table. "across" is the AUC over all pairs of an up of one session and a
 average if nothing is seen; its standard error is that of the jackknife over sessions, which are independent blocks.
 "within" is the mean of the sessions' own AUC. In a short session that lies below 1/2 without any effect: a session that
 rose has taught its models to say up, and what is left of it holds the fewer ups. "found" is the share of sessions whose
-own AUC is above 1/2 by more than three of its own standard errors, from blocks of two minutes.
+own AUC is above 1/2 by more than three of its own standard errors, over blocks of two minutes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import argparse
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -27,13 +28,18 @@ from vpcore.schema import GRID_VALUES
 from vpcore.scoring import score_arrays
 from vpcore.units import tick_to_int
 from vpcore_market.source import Simulation, SyntheticParams
-from vpcore_signals_ml import linear_signals, walk
+from vpcore_signals_ml import learning
 from vpcore_signals_ml.anomaly_signal import PcaAd
 from vpcore_signals_ml.diagnostics import out_of_sample
-from vpcore_signals_ml.figures import auc_across, auc_estimate
+from vpcore_signals_ml.figures import auc_estimate
+from vpcore_signals_ml.learning import LearningSignal
 from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
 from vpcore_signals_ml.neighbour_signal import KnnCl
 from vpcore_signals_ml.tree_signals import GbmMf, GbmSnap
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from auc_across import auc_across
 
 RADIUS = 22
 
@@ -64,13 +70,13 @@ def session(seed: int, alpha: float, minutes: float) -> Dataset:
 @contextmanager
 def without_purge():
     """Let every fit, partial ones too, see the labels of all bins before it, resolved or not."""
-    choose, fresh = walk.choose, linear_signals.fresh
-    walk.choose = lambda x, seq, y, resolved, **rest: choose(x, seq, y, seq, **rest)
-    linear_signals.fresh = lambda seq, y, resolved, **rest: fresh(seq, y, seq, **rest)
+    choose, fresh = learning.choose, learning.fresh
+    learning.choose = lambda x, seq, y, resolved, **rest: choose(x, seq, y, seq, **rest)
+    learning.fresh = lambda y, resolved, seq, **rest: fresh(y, seq, seq, **rest)
     try:
         yield
     finally:
-        walk.choose, linear_signals.fresh = choose, fresh
+        learning.choose, learning.fresh = choose, fresh
 
 
 TREES = {"rounds": 60, "min_leaf": 30, "learning_rate": 0.1}
@@ -83,7 +89,7 @@ SHORT = {"train_window_bins": 700, "retrain_interval_bins": 25, "update_interval
 PATIENT = {"min_train_bins": 3000, "retrain_interval_bins": 3000, "stride_bins": 5}
 
 
-def signals(*, tight: bool) -> dict[str, walk.WalkForward]:
+def signals(*, tight: bool) -> dict[str, LearningSignal]:
     """Return the signals. The validation part of the tight schedule is small: it keeps the latest labels from a fit."""
     schedule = TIGHT if tight else PATIENT
     share = {"validation_share": 0.05 if tight else 0.2}
@@ -102,7 +108,7 @@ UNSUPERVISED = ("pca_ad",)
 """They learn from no labels: there is nothing to purge."""
 
 
-def predictions(signal: walk.WalkForward, data: Dataset, rules: TradeRules) -> Session:
+def predictions(signal: LearningSignal, data: Dataset, rules: TradeRules) -> Session:
     """Return what a signal said out of sample over a session, and what happened."""
     result = signal.compute(data, rules)
     p, y, rows = out_of_sample(result.state, result.values[np.flatnonzero(data.valid)])
@@ -138,12 +144,12 @@ def main() -> None:
     print("| market | signal | sessions | AUC across | standard error | from 1/2 | within | above 1/2 | found |")
     print("|---|---|---|---|---|---|---|---|---|")
     for (case, name), sessions in sorted(found.items()):
-        across = auc_across([(p, y) for p, y, _ in sessions])
+        across, across_error = auc_across([(p, y) for p, y, _ in sessions])
         own = np.array([auc_estimate(*session) for session in sessions])
         value, far = own[:, 0], (own[:, 0] - 0.5) / own[:, 1]
         print(
-            f"| {case} | `{name}` | {len(sessions)} | {across.value:.3f} | {across.error:.3f} | "
-            f"{(across.value - 0.5) / across.error:+.1f} | {np.nanmean(value):.3f} | {(value > 0.5).mean():.0%} | "
+            f"| {case} | `{name}` | {len(sessions)} | {across:.3f} | {across_error:.3f} | "
+            f"{(across - 0.5) / across_error:+.1f} | {np.nanmean(value):.3f} | {(value > 0.5).mean():.0%} | "
             f"{(far > 3).mean():.0%} (least {np.nanmin(far):+.1f}) |"
         )
 

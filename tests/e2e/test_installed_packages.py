@@ -61,8 +61,8 @@ def test_whatever_the_signal_packages_import_of_the_core_is_core_code() -> None:
 def test_the_distributions_that_a_signal_imports_are_named() -> None:
     assert {"lightgbm", "numpy", "pydantic"} <= imported_distributions(GbmMf).keys()
     assert "lightgbm" not in imported_distributions(Ads)
-    assert "vpcore_signals_ml.trees" in code_of(GbmMf).modules
-    assert "vpcore_signals_ml.principal" not in code_of(GbmMf).modules
+    assert "vpcore_signals_ml.models" in code_of(GbmMf).modules
+    assert "vpcore_signals_ml.anomaly_signal" not in code_of(GbmMf).modules
 
 
 def test_distribution_of_an_installed_signal() -> None:

@@ -70,6 +70,13 @@ def test_the_tutorial(tmp_path: Path) -> None:
     assert len(list((lab / "configs/serving_versions").glob("*.yaml"))) == 1
 
 
+def test_the_tutorial_of_learning_signals(tmp_path: Path) -> None:
+    reader = Reader(make_environment(tmp_path / "env"), tmp_path)
+    for block in blocks_of(DOCS / "learning-signal-tutorial.md"):
+        reader.read(block)
+    assert len(list((tmp_path / "lab/configs/serving_versions").glob("*.yaml"))) == 1
+
+
 def test_links_of_the_documents_lead_somewhere() -> None:
     for document in sorted(DOCS.glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):

@@ -81,7 +81,7 @@ def test_the_old_model_serves_until_the_new_one_is_ready(small_signals, session,
             for row in np.flatnonzero((state.seq[: state.n] >= fit.due_bin) & (state.seq[: state.n] < fit.ready_bin)):
                 one = np.full(1, np.nan)
                 if old is not None:
-                    signal.predict(old, state.x[row : row + 1], one)
+                    signal._values(old, state.x[row : row + 1], one)
                 expected[state.seq[row]] = one[0]
         assert values.tobytes() == expected.tobytes()
         assert (values != batch(signal, session, rules).values)[session.valid].any()

@@ -1,72 +1,97 @@
-"""Features are causal, mirror-consistent, the same bits bin by bin, and what their tables say."""
+"""Features are causal, mirror-consistent, the same bits bin by bin, and what the registry says."""
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vpcore import ConfigError, SignalContext
-from vpcore.signal import SignalFrame
+from vpcore import ConfigError, Signal, SignalContext, SignalError
+from vpcore.signal.conformance.checks import GATE, Subject, run_check
 from vpcore.testing import SessionData, synthetic_dataset
-from vpcore_signals_ml import compact_features, flow_features, snap_features
-from vpcore_signals_ml.compact_features import AD, CL, DER
-from vpcore_signals_ml.flow_features import MF, SP
-from vpcore_signals_ml.snap_features import SNAP
-from vpcore_signals_ml.walk import columns_of
+from vpcore_signals_ml import LearningSignal, feature_table, registered
+from vpcore_signals_ml.features import FeatureSet, groups
+from vpcore_signals_stat.microprice import Microprice
 
-SETS = [MF, SP, SNAP, DER, CL, AD]
+GROUPS = list(dict.fromkeys(groups().values()))
 
 
-@pytest.fixture(scope="module", params=SETS, ids=lambda features: features.name)
+def probe(features):
+    """Return a signal whose value mixes some features: what one of them does wrong, the value does too."""
+    feature_set = FeatureSet(features, "Probe")
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, len(feature_set.names))
+
+    class Probe(Signal):
+        columns = feature_set.columns
+
+        def start(self, context):
+            return feature_set.start(context)
+
+        def warmup_bins(self, context):
+            return feature_set.warmup(context)
+
+        def step(self, state, frame):
+            value = 0.0
+            for weight, feature in zip(weights, feature_set.row(state, frame, 250_000_000), strict=True):
+                value += weight * feature
+            return value
+
+        def compute(self, dataset):
+            total = np.zeros(int(dataset.valid.sum()))
+            for weight, feature in zip(weights, feature_set.matrix(dataset).T, strict=True):
+                total += weight * feature
+            values = np.full(dataset.n_bins, np.nan)
+            values[dataset.valid] = total
+            return self.result(values)
+
+        @staticmethod
+        def result(values):
+            from vpcore import SignalResult
+
+            return SignalResult(values)
+
+    return Probe()
+
+
+def scored(data):
+    return data.with_grid({"flow_score": data.grid("composite_d1").astype(float)})
+
+
+@pytest.mark.parametrize("check", GATE)
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_a_feature_is_checked_like_a_signal(group, check):
+    signal = probe(tuple(feature.name for feature in group.features))
+    data = SessionData.collect(scored(synthetic_dataset(5, 300)), signal.columns)
+    assert run_check(check, Subject(signal, data)) == ""
+
+
+@pytest.fixture(scope="module", params=GROUPS, ids=lambda group: group.name)
 def case(request):
-    """A set, and a session with its columns and their partners under mirroring."""
-    columns = (*columns_of(request.param), "mid_price")
-    return request.param, SessionData.collect(synthetic_dataset(5, 700), columns)
-
-
-def test_row_by_row_is_the_same_bits(case):
-    features, data = case
-    matrix = features.matrix(data)
-    state = features.start()
-    columns = columns_of(features)
-    for r, i in enumerate(np.flatnonzero(data.valid)):
-        frame = SignalFrame(
-            columns,
-            {name: data.grids[name][i] for name in features.grid},
-            {name: data.bins[name][i] for name in columns if name in data.bins},
-            owner="t",
-            bin_seq=int(i),
-            valid=True,
-        )
-        assert features.row(state, frame, data.tick_int).tobytes() == matrix[r].tobytes()
-
-
-def test_the_future_does_not_matter(case):
-    features, data = case
-    whole = features.matrix(data)
-    part = features.matrix(data.prefix(400))
-    assert whole[: len(part)].tobytes() == part.tobytes()
+    """A group, and a session with its columns and their partners under mirroring."""
+    columns = (*FeatureSet([f.name for f in request.param.features], "t").columns, "mid_price")
+    partners = {"bid_depth", "ask_depth", "best_bid_size", "best_ask_size", "buy_volume", "sell_volume"}
+    return request.param, SessionData.collect(
+        scored(synthetic_dataset(5, 700)), (*dict.fromkeys((*columns, *partners)),)
+    )
 
 
 def test_the_mirrored_market_has_the_mirrored_features(case):
-    features, data = case
-    matrix, mirrored = features.matrix(data), features.matrix(data.mirrored())
-    expected = matrix[:, features.partner] * features.sign
-    assert np.isnan(mirrored).any() == (features.warmup > 0)
+    group, data = case
+    names = [feature.name for feature in group.features]
+    partner = [names.index(feature.partner) for feature in group.features]
+    matrix, mirrored = group.matrix(data), group.matrix(data.mirrored())
+    expected = matrix[:, partner] * [feature.sign for feature in group.features]
     np.testing.assert_allclose(mirrored, expected, rtol=1e-9, atol=1e-12)
-    assert (features.partner[features.partner] == np.arange(len(features.names))).all()
+    assert [partner[place] for place in partner] == list(range(len(names)))
 
 
-def test_they_are_finite_after_the_warm_up_and_all_vary(case):
-    features, data = case
-    matrix = features.matrix(data)
-    assert np.isnan(matrix[: features.warmup]).all()
-    late = matrix[features.warmup :]
-    assert np.isfinite(late).all()
-    assert (late.std(axis=0) > 0).all()
-    assert len(set(features.names)) == len(features.names) == matrix.shape[1]
+def test_each_is_there_after_its_warm_up_and_varies(case):
+    group, data = case
+    for feature, values in zip(group.features, group.matrix(data).T, strict=True):
+        assert np.isnan(values[: feature.warmup]).all(), feature.name
+        assert np.isfinite(values[feature.warmup :]).all(), feature.name
+        assert values[feature.warmup :].std() > 0, feature.name
 
 
 def naive_lean(bid, ask):
@@ -75,120 +100,106 @@ def naive_lean(bid, ask):
 
 
 def test_against_formulas_written_down_once_more():
-    data = SessionData.collect(synthetic_dataset(8, 500), (*columns_of(MF), *columns_of(SP)))
+    data = scored(synthetic_dataset(8, 500))
+    feature_set = FeatureSet(tuple(registered()), "t")
     rows = np.flatnonzero(data.valid)
-    g = {name: data.grids[name][rows].astype(float) for name in MF.grid}
-    bid, ask = (data.bins[f"best_{side}_price_int"][rows] // data.tick_int for side in ("bid", "ask"))
+    g = {
+        name: data.grid(name)[rows].astype(float)
+        for name in feature_set.columns
+        if not name.startswith(("best", "buy", "sell"))
+    }
+    bid, ask = (data.bin(f"best_{side}_price_int")[rows] // data.tick_int for side in ("bid", "ask"))
     mid2, middle = bid + ask, data.n_cells // 2
-    buys, sells = data.bins["buy_volume"][rows], data.bins["sell_volume"][rows]
-    mf = dict(zip(MF.names, MF.matrix(data).T, strict=True))
-    sp = dict(zip(SP.names, SP.matrix(data).T, strict=True))
-    i = 350
+    buys, sells = data.bin("buy_volume")[rows].astype(float), data.bin("sell_volume")[rows].astype(float)
+    found = dict(zip(feature_set.names, feature_set.matrix(data).T, strict=True))
+    net, i = g["pressure"] - g["vacuum"], 350
 
-    def sides(values, near, far):
-        return values[middle - far : middle - near + 1], values[middle + near : middle + far + 1]
+    def lean(values, at, near=1, far=3):
+        cells = values[at]
+        return naive_lean(cells[middle - far : middle - near + 1], cells[middle + near : middle + far + 1])
 
-    def lean_at(name, at, near=1, far=3):
-        return naive_lean(*sides(g[name][at], near, far))
+    def history(values, n, near=1, far=3):
+        return np.array([lean(values, at, near, far) for at in range(i - n + 1, i + 1)])
 
-    history = np.array([lean_at("v_pull", at) for at in range(i - 49, i + 1)])
+    def slope(name, n, far=3):
+        return np.polyfit(np.arange(n), history(g[name], n, 1, far), 1)[0]
+
+    def flow(n):
+        last = slice(i - n + 1, i + 1)
+        return (buys - sells)[last].sum() / (buys + sells)[last].sum()
+
     returns = np.diff(mid2[i - 100 : i + 1]).astype(float)
-    net = g["pressure"] - g["vacuum"]
-    bands = np.array([naive_lean(*sides(net[at], 4, 10)) for at in range(i - 49, i + 1)])
-    touch = (data.bins["best_bid_size"][rows] - data.bins["best_ask_size"][rows]) / (
-        data.bins["best_bid_size"][rows] + data.bins["best_ask_size"][rows]
-    )
+    bands = history(net, 50, 4, 10)
+    sizes = [data.bin(f"best_{side}_size")[rows].astype(float) for side in ("bid", "ask")]
+    touch = (sizes[0] - sizes[1]) / (sizes[0] + sizes[1])
+    p, v = g["pressure"][i], g["vacuum"][i]
     expected = {
-        "lean_j_add_10": lean_at("j_add", i, 1, 10),
-        "lean_v_pull_3": lean_at("v_pull", i),
-        "slope10_v_pull": np.polyfit(np.arange(10), history[-10:], 1)[0],
-        "slope50_v_pull": np.polyfit(np.arange(50), history, 1)[0],
-        "mean50_v_pull": history.mean(),
-        "mean50_vacuum": np.mean([lean_at("vacuum", at) for at in range(i - 49, i + 1)]),
-        "spot_10": naive_lean(*sides(net[i], 1, 10)),
+        "lean_j_add_10": lean(g["j_add"], i, 1, 10),
+        "lean_v_pull_3": lean(g["v_pull"], i),
+        "slope10_v_pull": slope("v_pull", 10),
+        "slope50_v_pull": slope("v_pull", 50),
+        "mean50_vacuum": history(g["vacuum"], 50).mean(),
+        "slope10_v_add_3": slope("v_add", 10),
+        "slope25_a_pull_3": slope("a_pull", 25),
+        "slope50_j_pull_10": slope("j_pull", 50, 10),
+        "spot_3": lean(net, i),
+        "spot_10": lean(net, i, 1, 10),
+        "spot_mean_10": history(net, 10).mean(),
+        "spot_mean_50": history(net, 50).mean(),
         "return_20": mid2[i] - mid2[i - 20],
+        "return_100": mid2[i] - mid2[i - 100],
+        "deviation_50": returns[-50:].std(),
         "deviation_100": returns.std(),
         "skew_100": np.mean((returns - returns.mean()) ** 3) / returns.std() ** 3,
+        "spread": (ask - bid)[i],
         "spread_50": (ask - bid)[i - 49 : i + 1].mean(),
+        "touch": touch[i],
         "touch_20": touch[i - 19 : i + 1].mean(),
-        "depth_10": naive_lean(sides(g["bid_depth"][i], 1, 10)[0], sides(g["ask_depth"][i], 1, 10)[1]),
-        "flow_100": (buys - sells)[i - 99 : i + 1].sum() / (buys + sells)[i - 99 : i + 1].sum(),
+        "depth_10": naive_lean(g["bid_depth"][i, middle - 10 : middle], g["ask_depth"][i, middle + 1 : middle + 11]),
+        "flow_20": flow(20),
+        "flow_100": flow(100),
         "volume_100": np.log1p((buys + sells)[i - 99 : i + 1].mean()),
+        "bid_6": (p[middle - 6] - v[middle - 6]) / (p[middle - 6] + v[middle - 6] + 1e-3),
+        "ask_15": (p[middle + 15] - v[middle + 15]) / (p[middle + 15] + v[middle + 15] + 1e-3),
+        "band_2": bands[-1],
+        "band_mean_2": bands.mean(),
+        "band_deviation_2": bands.std(),
+        "pressure_-3": p[middle - 3],
+        "score_8": g["flow_score"][i, middle + 8],
     }
     for name, value in expected.items():
-        assert mf[name][i] == pytest.approx(value, rel=1e-9, abs=1e-12), name
-    p, v = g["pressure"][i], g["vacuum"][i]
-    for name, cell in (("bid_6", middle - 6), ("ask_15", middle + 15)):
-        assert sp[name][i] == pytest.approx((p[cell] - v[cell]) / (p[cell] + v[cell] + 1e-3))
-    assert sp["band_mean_2"][i] == pytest.approx(bands.mean())
-    assert sp["band_deviation_2"][i] == pytest.approx(bands.std())
-    assert sp["return_100"][i] == mid2[i] - mid2[i - 100]
+        assert found[name][i] == pytest.approx(value, rel=1e-9, abs=1e-12), name
 
 
-def test_compact_sets_against_formulas_written_down_once_more():
-    columns = dict.fromkeys((*columns_of(DER), *columns_of(CL), *columns_of(AD)))
-    data = SessionData.collect(synthetic_dataset(9, 300), tuple(columns))
-    rows = np.flatnonzero(data.valid)
-    g = {name: data.grids[name][rows].astype(float) for name in data.grids}
-    bins = {name: data.bins[name][rows].astype(float) for name in data.bins}
-    bid, ask = (data.bins[f"best_{side}_price_int"][rows] // data.tick_int for side in ("bid", "ask"))
-    mid2, middle, i = bid + ask, data.n_cells // 2, 200
-    net = g["pressure"] - g["vacuum"]
+def test_a_statistical_signal_is_a_feature(session, rules):
+    class Stacked(LearningSignal):
+        features = ("touch_20", Microprice(), "spot_3")
 
-    def lean(values, at, far):
-        cells = values[at]
-        return naive_lean(cells[middle - far : middle], cells[middle + 1 : middle + far + 1])
+    data = session
+    assert Stacked().feature_names == ("touch_20", "microprice", "spot_3")
+    matrix = Stacked.feature_set.matrix(data)
+    assert matrix[:, 1].tobytes() == Microprice().compute(data).values[data.valid].tobytes()
+    assert set(Microprice.columns) <= set(Stacked.columns)
 
-    spots = np.array([lean(net, at, 3) for at in range(i - 49, i + 1)])
 
-    def slope(name, n, far):
-        return np.polyfit(np.arange(n), [lean(g[name], at, far) for at in range(i - n + 1, i + 1)], 1)[0]
-
-    touch = (bins["best_bid_size"] - bins["best_ask_size"]) / (bins["best_bid_size"] + bins["best_ask_size"])
-    buys, sells = bins["buy_volume"][i - 19 : i + 1].sum(), bins["sell_volume"][i - 19 : i + 1].sum()
-    expected = {
-        "slope10_v_add_3": slope("v_add", 10, 3),
-        "slope25_a_pull_3": slope("a_pull", 25, 3),
-        "slope50_j_pull_10": slope("j_pull", 50, 10),
-        "slope10_v_fill_10": slope("v_fill", 10, 10),
-        "spot_mean_10": spots[-10:].mean(),
-        "spot_mean_50": spots.mean(),
-        "wide": lean(net, i, 10),
-        "touch_20": touch[i - 19 : i + 1].mean(),
-        "depth": naive_lean(g["bid_depth"][i, middle - 10 : middle], g["ask_depth"][i, middle + 1 : middle + 11]),
-        "flow_20": (buys - sells) / (buys + sells),
-        "return_10": mid2[i] - mid2[i - 10],
-        "return_50": mid2[i] - mid2[i - 50],
-        "deviation_50": np.diff(mid2[i - 50 : i + 1]).std(),
-    }
-    found = {
-        name: value
-        for features in (DER, CL)
-        for name, value in zip(features.names, features.matrix(data)[i], strict=True)
-    }
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
-    profile = dict(zip(AD.names, AD.matrix(data)[i], strict=True))
-    p, v = g["pressure"][i], g["vacuum"][i]
-    for name, cell in (("bid_1", middle - 1), ("bid_20", middle - 20), ("ask_7", middle + 7)):
-        assert profile[name] == pytest.approx((p[cell] - v[cell]) / (p[cell] + v[cell] + 1e-3))
-    assert profile["spot"] == pytest.approx(spots[-1])
+def test_what_is_no_feature_is_refused():
+    with pytest.raises(
+        SignalError, match="No feature is called 'spot_2' .features of signal 'T'.. Did you mean 'spot_"
+    ):
+        FeatureSet(("spot_2",), "T")
+    with pytest.raises(SignalError, match="features of signal 'T' has 'touch' twice"):
+        FeatureSet(("touch", "spread", "touch"), "T")
+    for nothing in ((), "touch"):
+        with pytest.raises(SignalError, match="features of signal 'T' must be a tuple of names and signals, was"):
+            FeatureSet(nothing, "T")
 
 
 def test_a_grid_that_is_too_small_is_refused():
     context = SignalContext(np.arange(-9, 10, dtype=np.int16), 10**8, 1)
     with pytest.raises(ConfigError, match="reads cells up to 10 ticks from the mid, but the grid's radius is 9 ticks"):
-        MF.require(context, "logit")
+        FeatureSet(("depth_3",), "t").require(context, "logit")
 
 
-def test_every_feature_is_documented():
-    stands_for = {"<column>": "[a-z]+_?[a-z]*", "<d>": r"\d+", "<b>": r"\d+", "<k>": r"-?\d+", "<n>": r"\d+"}
-    for module, sets in ((flow_features, (MF, SP)), (snap_features, (SNAP,)), (compact_features, (DER, CL, AD))):
-        patterns = []
-        for line in re.findall(r"^\| (``.*?) \|", module.__doc__ or "", re.MULTILINE):
-            first, *others = re.findall(r"``([a-z_0-9<>]+)``", line)
-            # A further name that begins with an underscore is another ending of the first one.
-            written = (first, *(re.sub(r"_\d+$", "", first) + o if o[0] == "_" else o for o in others))
-            patterns += [re.sub(r"<\w+>", lambda found: stands_for[found[0]], name) for name in written]
-        for name in (name for features in sets for name in features.names):
-            assert any(re.fullmatch(pattern, name) for pattern in patterns), name
+def test_the_documents_have_every_feature():
+    document = Path(__file__).parents[2] / "docs" / "ml-signals.md"
+    assert feature_table() in document.read_text()

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from auc_across import auc_across
 from trade_rules import rules_of
 
 from vpcore import Dataset, Engine, EngineParams
 from vpcore.schema import GRID_VALUES
 from vpcore_market.source import Simulation, SyntheticParams
-from vpcore_signals_ml import walk
+from vpcore_signals_ml import learning
 from vpcore_signals_ml.diagnostics import out_of_sample
-from vpcore_signals_ml.figures import auc, auc_across
+from vpcore_signals_ml.figures import auc
 from vpcore_signals_ml.linear_signals import Logit
 from vpcore_signals_ml.tree_signals import GbmMf
 
@@ -54,8 +55,8 @@ def test_no_effect_no_finding_and_a_leak_is_seen(quiet, name, monkeypatch):
     rules = rules_of(4, 4, 1200, "mid")
     honest, error = auc_across([predictions(SIGNALS[name], data, rules) for data in quiet])
     assert abs(honest - 0.5) < 2 * error
-    choose = walk.choose
-    monkeypatch.setattr(walk, "choose", lambda x, seq, y, resolved, **rest: choose(x, seq, y, seq, **rest))
+    choose = learning.choose
+    monkeypatch.setattr(learning, "choose", lambda x, seq, y, resolved, **rest: choose(x, seq, y, seq, **rest))
     leaking, error = auc_across([predictions(SIGNALS[name], data, rules) for data in quiet])
     assert leaking > 0.5 + 3 * error
     assert leaking > honest + 0.1

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from vpcore_signals_ml.labels import DOWN, NEVER, NONE, UNKNOWN, UP
-from vpcore_signals_ml.selection import MIN_PER_CLASS, Selection, balanced, choose, uniqueness
+from vpcore_signals_ml.selection import Selection, balanced, choose, uniqueness
+
+EVERY = np.ones(400, dtype=bool)
 
 
 def selection(**changes):
@@ -35,7 +37,8 @@ def market(n=400, seed=0):
 @given(seed=st.integers(0, 99), row=st.integers(150, 399), share=st.sampled_from([0.0, 0.2, 0.5]))
 def test_only_the_resolved_is_learned_and_the_validation_part_is_purged(seed, row, share):
     x, seq, y, resolved = market(seed=seed)
-    chosen = choose(x, seq, y, resolved, first_row=20, row=row, selection=selection(validation_share=share))
+    ready = np.arange(len(x)) >= 20
+    chosen = choose(x, seq, y, resolved, ready=ready, row=row, selection=selection(validation_share=share))
     train, valid = chosen.x[:, 0].astype(int), chosen.x_valid[:, 0].astype(int)
     usable = [i for i in range(20, row + 1) if y[i] in (UP, DOWN) and resolved[i] <= seq[row]]
     n_valid = int(len(usable) * share)
@@ -51,14 +54,14 @@ def test_only_the_resolved_is_learned_and_the_validation_part_is_purged(seed, ro
 def test_the_future_does_not_matter():
     x, seq, y, resolved = market()
     first = choose(
-        x, seq, y, resolved, first_row=0, row=250, selection=selection(validation_share=0.3, uniqueness=True)
+        x, seq, y, resolved, ready=EVERY, row=250, selection=selection(validation_share=0.3, uniqueness=True)
     )
     y, resolved, x = y.copy(), resolved.copy(), x.copy()
     later = resolved > seq[250]
     y[later], x[251:] = UP, -1.0
     resolved[later] += 1000 * (resolved[later] < NEVER)
     again = choose(
-        x, seq, y, resolved, first_row=0, row=250, selection=selection(validation_share=0.3, uniqueness=True)
+        x, seq, y, resolved, ready=EVERY, row=250, selection=selection(validation_share=0.3, uniqueness=True)
     )
     for name in ("x", "y", "weight", "x_valid", "y_valid", "weight_valid"):
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
@@ -66,25 +69,24 @@ def test_the_future_does_not_matter():
 
 def test_window_and_stride():
     x, seq, y, resolved = market()
-    chosen = choose(x, seq, y, resolved, first_row=0, row=399, selection=selection(window_bins=200, stride_bins=3))
+    chosen = choose(x, seq, y, resolved, ready=EVERY, row=399, selection=selection(window_bins=200, stride_bins=3))
     rows = chosen.x[:, 0].astype(int)
     assert rows.min() >= 200
     assert ((seq[rows] - seq[0]) % 3 == 0).all()
 
 
-def test_too_few_of_a_class_is_no_fit():
+def test_the_examples_of_each_side_are_counted():
     x, seq, y, resolved = market()
     y[:] = DOWN
-    y[: MIN_PER_CLASS - 1] = UP
+    y[:9] = UP
     resolved[:] = seq + 1
-    assert choose(x, seq, y, resolved, first_row=0, row=399, selection=selection()) is None
-    y[MIN_PER_CLASS - 1] = UP
-    assert choose(x, seq, y, resolved, first_row=0, row=399, selection=selection()) is not None
+    chosen = choose(x, seq, y, resolved, ready=EVERY, row=399, selection=selection())
+    assert chosen.counts == (9, 390)  # the label of the last bin is not resolved
 
 
 def test_both_classes_weigh_the_same_and_old_examples_less():
     x, seq, y, resolved = market()
-    chosen = choose(x, seq, y, resolved, first_row=0, row=399, selection=selection(half_life_bins=50))
+    chosen = choose(x, seq, y, resolved, ready=EVERY, row=399, selection=selection(half_life_bins=50))
     w, up = chosen.weight, chosen.y == 1.0
     assert w.mean() == pytest.approx(1.0)
     assert w[up].sum() == pytest.approx(w[~up].sum())

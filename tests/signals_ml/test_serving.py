@@ -49,7 +49,7 @@ def test_every_run_keeps_a_model_per_pair_of_barriers(world):
     workspace, run_id, _ = world
     folders = [model_folder(workspace.results_dir / "models", run_id, tp, 5) for tp in (1, 2)]
     for folder in folders:
-        assert sorted(path.name for path in folder.iterdir()) == ["linear.npz", "model.json"]
+        assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.skops"]
     assert pack_model(folders[0]).sha256 != pack_model(folders[1]).sha256
     assert [path.name for path in (workspace.results_dir / "models").iterdir()] == [run_id]
 
@@ -101,12 +101,12 @@ def test_a_server_predicts_with_the_published_model_at_once(world):
     trained = batch(live.signal, dataset, rules).state
     values = [stream.push(frame) for frame in frames(live.signal, dataset.slice(0, 300))]
     assert stream.state.retrain_ns == []
-    warm = np.flatnonzero(dataset.valid)[live.signal.features.warmup]
+    warm = np.flatnonzero(dataset.valid)[stream.state.warmup]
     assert all(math.isnan(value) for value in values[:warm])
     rows = np.flatnonzero(dataset.valid[:300])
     expected = np.full(len(rows), math.nan)
-    matrix = live.signal.features.matrix(dataset.slice(0, 300)).copy()
-    live.signal.predict(trained.model, matrix[100:], expected[100:])
+    matrix = live.signal.feature_set.matrix(dataset.slice(0, 300))
+    expected[100:] = live.signal.predicted(trained, matrix[100:])
     assert np.array(values)[rows].tobytes() == expected.tobytes()
     assert not math.isnan(values[warm])
 
@@ -183,7 +183,7 @@ def test_a_server_may_have_its_fits_made_elsewhere(world):
         values = [stream.push(frame) for frame in frames(live.signal, dataset)]
     assert len(stream.state.background) > 1
     assert stream.state.background[0].ready_bin > stream.state.background[0].due_bin
-    assert not np.isnan(np.array(values)[np.flatnonzero(dataset.valid)[live.signal.features.warmup :]]).any()
+    assert not np.isnan(np.array(values)[np.flatnonzero(dataset.valid)[stream.state.warmup :]]).any()
 
 
 def test_a_published_model_that_was_changed_is_refused(world):
@@ -193,7 +193,7 @@ def test_a_published_model_that_was_changed_is_refused(world):
     changed = runtime.model_copy(update={"model": runtime.model.model_copy(update={"sha256": "0" * 64})})
     with pytest.raises(SignalError, match="The published model was changed: its sha256 was 000"):
         LivePipeline.from_runtime(changed, load)
-    files = {**runtime.model.files, "linear.npz": "????"}
+    files = {**runtime.model.files, "model.skops": "????"}
     changed = runtime.model_copy(update={"model": runtime.model.model_copy(update={"files": files})})
     with pytest.raises(SignalError, match="The published model cannot be read"):
         LivePipeline.from_runtime(changed, load)

@@ -128,7 +128,7 @@ def test_half_a_package_is_not_left_behind(tmp_path, monkeypatch):
         ("tilt2", Kind.STAT, "Tilt2"),
         ("state", Kind.STAT, "StateSignal"),
         ("statistical_signal", Kind.STAT, "StatisticalSignalSignal"),
-        ("learner", Kind.ML, "LearnerSignal"),
+        ("learner", Kind.ML, "Learner"),
         ("none", Kind.ML, "NoneSignal"),
     ],
 )
@@ -139,3 +139,10 @@ def test_the_class_takes_no_name_that_the_module_has(tmp_path, name, kind, cls):
     assert classes[-1] == cls
     assert len(set(classes)) == len(classes)
     assert f"signal:{cls}" in (folder / "src" / f"vp_signal_{name}" / "plugin.py").read_text()
+
+
+def test_a_learning_signal_is_short(tmp_path):
+    folder = write_package("depth_tilt", Kind.ML, tmp_path, CORE)
+    assert len((folder / "src/vp_signal_depth_tilt/signal.py").read_text().splitlines()) <= 40
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert "vpcore-signals-ml>=0.1" in project["dependencies"]

@@ -1,58 +1,43 @@
-"""``pca_ad``: a direction that speaks when the profile around the mid is unlike the profiles of late.
+"""``pca_ad``: a direction that speaks when the profile around the mid is unlike the recent profiles.
 
 Unsupervised: a rolling window of profiles, and no labels. The direction is the lean of pressure minus vacuum 1 to 3
-ticks from the mid; the gate is 0 for a usual profile and rises towards 1 with its distance from the others, within the
-principal components (Mahalanobis) or beside them (reconstruction error). The value is their product, in [-1, 1]; see
-`vpcore_signals_ml.principal`.
+ticks from the mid. With z the standardised profile, V its first r principal components and l their variances::
+
+    t = V'z        T2 = sum_j t_j^2 / l_j  (Mahalanobis distance within the components, Hotelling)
+                   Q  = |z - V t|^2        (reconstruction error, the squared prediction error)
+    a = max(T2 / limit of T2, Q / limit of Q)          value = direction (1 - 1/a) where a > 1, else 0
+
+The limits are quantiles over the profiles of the fit. Source of T2 and Q: J. E. Jackson, "A User's Guide to Principal
+Components" (1991), chapter 2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from vpcore_signals_ml.artifact import arrays_of, arrays_to_bytes
-from vpcore_signals_ml.compact_features import AD, PROFILE
-from vpcore_signals_ml.features import FeatureSet
+from vpcore.kernels.jit import jit
+from vpcore_signals_ml.book_features import PROFILE
 from vpcore_signals_ml.labels import Floats
-from vpcore_signals_ml.principal import Principal, fit_principal, predict_gated
+from vpcore_signals_ml.learning import LearningSignal
 from vpcore_signals_ml.schedule import ScheduleParams
-from vpcore_signals_ml.walk import WalkForward, columns_of
-from vpcore_signals_ml.walk_state import WalkState
+from vpcore_signals_ml.selection import Training
+from vpcore_signals_ml.state import LearningState
 
-FILE = "principal.npz"
 CELLS = 2 * PROFILE
-MIN_PROFILES = 2
-"""Below, there is nothing to compare with: the model that there is goes on."""
+LEAST = 1e-9
+"""Variance of a component that counts, and least limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Profiles:
-    """What a fit is given: profiles, oldest first, and their weights."""
-
-    x: Floats
-    weight: Floats
-
-    @property
-    def n_train(self) -> int:
-        """Profiles."""
-        return len(self.x)
-
-    @property
-    def n_valid(self) -> int:
-        """None: nothing is validated."""
-        return 0
-
-
-class PcaAd(WalkForward):
+class PcaAd(LearningSignal):
     """Rolling principal components of the profile: unusual ones let the lean at the touch speak."""
 
     prediction_mode = "confidence"
-    columns = columns_of(AD)
-    features: ClassVar[FeatureSet] = AD
+    features = (*(f"{side}_{d}" for side in ("bid", "ask") for d in range(1, PROFILE + 1)), "spot_3")
+    standardised = False
+    rows_alone = True
 
     class Params(ScheduleParams):
         """Parameters of ``pca_ad``."""
@@ -62,59 +47,76 @@ class PcaAd(WalkForward):
             ge=0,
             le=10_000_000,
             examples=[200, 18_000],
-            description="How far back a fit looks (a rolling window); 0 for the whole past, in bins.",
+            description="Length of the rolling window of a fit; 0 for the whole past, in bins.",
         )
         components: int = Field(5, ge=1, le=CELLS, description="Principal components at most.")
-        quantile: float = Field(
-            0.8, gt=0.0, lt=1.0, description="Of both distances in the window, above which a profile is unusual."
-        )
+        quantile: float = Field(0.8, gt=0.0, lt=1.0, description="Of both distances: an unusual profile is above it.")
 
     params: Params
 
-    def examples(self, state: WalkState, row: int) -> Profiles | None:
+    def examples(self, state: LearningState, row: int) -> Training | None:
         """Return the profiles up to a row that are in the window, one out of every stride."""
         p, seq = self.params, state.seq[: row + 1]
         chosen = (seq - seq[0]) % p.stride_bins == 0
         if p.train_window_bins:
             chosen &= seq > seq[row] - p.train_window_bins
-        rows = np.flatnonzero(chosen)
-        if len(rows) < MIN_PROFILES:
-            return None
-        age = seq[row] - seq[rows]
-        weight = np.exp2(-age / p.half_life_bins) if p.half_life_bins else np.ones(len(rows))
-        return Profiles(np.ascontiguousarray(state.x[rows, :CELLS]), weight)
+        x = np.ascontiguousarray(state.x[: row + 1][chosen])
+        none = np.empty(0)
+        return Training(x, np.zeros(len(x)), np.ones(len(x)), x[:0], none, none) if len(x) > 1 else None
 
-    def fit(self, training: Profiles) -> Principal:
+    def fit(self, training: Training) -> Any:
         """Return the components of the profiles."""
-        p = self.params
-        return fit_principal(training.x, training.weight, components=p.components, quantile=p.quantile)
+        from sklearn.decomposition import PCA
+        from sklearn.preprocessing import StandardScaler
 
-    def rehearsal(self) -> Profiles:
-        """Return made-up profiles."""
-        return Profiles(np.random.default_rng(0).standard_normal((60, CELLS)), np.ones(60))
-
-    def predict(self, model: Principal, x: Floats, out: Floats) -> None:
-        """Write gate times direction of every row."""
-        predict_gated(model, x, out)
-
-    def model_files(self, model: Principal) -> dict[str, bytes]:
-        """Return the arrays of a model."""
-        return {FILE: arrays_to_bytes(model._asdict())}
-
-    def model_of(self, files: dict[str, bytes], where: str) -> Principal:
-        """Return the model in files.
-
-        Raises
-        ------
-        SignalError
-            If the arrays are missing or do not fit the features or each other.
-        """
-        shapes: dict[str, tuple[int | None, ...]] = {
-            "mean": (CELLS,),
-            "scale": (CELLS,),
-            "vectors": (None, CELLS),
-            "limits": (2,),
+        p, profiles = self.params, training.x[:, :CELLS]
+        scaler = StandardScaler().fit(profiles)
+        with np.errstate(invalid="ignore"):  # its share of the variance of a profile that never moves is 0 / 0
+            pca = PCA(min(p.components, *profiles.shape), svd_solver="full").fit(scaler.transform(profiles))
+        counted = int((pca.explained_variance_ > LEAST).sum())
+        model = {
+            "mean": scaler.mean_,
+            "scale": scaler.scale_,
+            "components": np.ascontiguousarray(pca.components_[:counted]),
+            "variances": pca.explained_variance_[:counted].copy(),
+            "limits": np.ones(2),
         }
-        arrays = arrays_of(files.get(FILE, b""), shapes, f"{where}/{FILE}")
-        arrays |= arrays_of(files[FILE], {"values": (len(arrays["vectors"]),)}, f"{where}/{FILE}")
-        return Principal(**arrays)
+        limits = np.quantile(_distances(model, training.x), p.quantile, axis=0)
+        return {**model, "limits": np.maximum(limits, LEAST)}
+
+    def predict(self, model: Any, x: Floats) -> Floats:
+        """Return gate times direction of every row."""
+        unusual = np.maximum(_distances(model, x).max(axis=1), 1.0)
+        value: Floats = x[:, CELLS] * (1.0 - 1.0 / unusual)
+        return value
+
+
+def _distances(model: Any, x: Floats) -> Floats:
+    """Return T2 and Q of every profile over their limits, float64[n, 2]."""
+    out = np.empty((len(x), 2))
+    _measure(model["mean"], model["scale"], model["components"], model["variances"], model["limits"], x, out)
+    return out
+
+
+@jit
+def _measure(
+    mean: Floats, scale: Floats, components: Floats, variances: Floats, limits: Floats, x: Floats, out: Floats
+) -> None:
+    m = mean.shape[0]
+    z = np.empty(m)
+    for i in range(x.shape[0]):
+        for j in range(m):
+            z[j] = (x[i, j] - mean[j]) / scale[j]
+        within = 0.0
+        for c in range(variances.shape[0]):
+            score = 0.0
+            for j in range(m):
+                score += components[c, j] * z[j]
+            within += score * score / variances[c]
+            for j in range(m):
+                z[j] -= score * components[c, j]  # the components are orthogonal: the later scores stay
+        left = 0.0
+        for j in range(m):
+            left += z[j] * z[j]
+        out[i, 0] = within / limits[0]
+        out[i, 1] = left / limits[1]

@@ -1,7 +1,8 @@
-"""A fitted model as files: what it is, what it belongs to, and digests. Reading one executes nothing.
+"""A fitted model as files, without pickle: facts and digests, skops, LightGBM's text.
 
-``model.json`` holds names, labels, library versions and the sha256 of every other file, and its own digest; the others
-are plain arrays (``.npz`` without pickle) or LightGBM's text.
+``model.json`` has the facts of the model, the sha256 of every other file, and its own digest. ``model.skops`` has
+scaling, calibration and estimator: a zip archive of a description and plain arrays. A LightGBM model is its text,
+``booster.txt``. Reading checks digests first, then the types against an allow-list, then loads.
 """
 
 from __future__ import annotations
@@ -10,89 +11,175 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vpcore import SignalError, TradeRules
+from vpcore_signals_ml.models import Fitted
 
-HEAD = "model.json"
-FORMAT = 1
+HEAD, SKOPS, BOOSTER = "model.json", "model.skops", "booster.txt"
+FORMAT = 2
 MAX_BYTES = 256 << 20
-"""A model file larger than this is refused unread."""
+"""Largest model file."""
+
+LIBRARIES = ("numpy", "numba", "scikit-learn", "lightgbm")
+"""Libraries behind fits and predictions."""
 
 
 def label_block(rules: TradeRules, tick_int: int) -> dict[str, Any]:
     """Return the part of the rules that decides labels, with the tick: a model belongs to it."""
-    names = ("tp_ticks", "sl_ticks", "max_hold_bins", "latency_bins", "price")
-    return {**{name: getattr(rules, name) for name in names}, "tick_int": tick_int}
+    names = ("tp_ticks", "sl_ticks", "max_hold_bins", "latency_bins", "price", "stale_after_ms")
+    halt = list(rules.daily_halt) if rules.daily_halt else None
+    return {**{name: getattr(rules, name) for name in names}, "daily_halt": halt, "tick_int": tick_int}
 
 
-def describe(
-    name: str,
-    version: int,
-    features: tuple[str, ...],
-    params: Mapping[str, Any],
-    labels: Mapping[str, Any],
-    library: str,
-    retrains: Sequence[Any],
-) -> dict[str, Any]:
-    """Return what a model belongs to. The time that its fit took is not among it: the same fit gives the same bytes."""
-    packages = ("vpcore", "vpcore-signals-ml", "numpy", "numba", *((library,) if library else ()))
-    last = retrains[-1] if retrains else None
-    return {
-        "format": FORMAT,
-        "signal": name,
-        "version": version,
-        "features": list(features),
-        "params": dict(params),
-        "labels": dict(labels),
-        "libraries": {package: importlib.metadata.version(package) for package in packages},
-        "fit": {"bin_seq": last.bin_seq, "n_train": last.n_train, "n_valid": last.n_valid} if last else None,
-    }
+def model_files(model: Fitted) -> dict[str, bytes]:
+    """Return a model as files; the same model gives the same bytes."""
+    import skops.io
+
+    content = model._asdict()
+    files = {}
+    if hasattr(model.estimator, "model_to_string"):
+        content["estimator"] = None
+        files[BOOSTER] = model.estimator.model_to_string().encode()
+    return {SKOPS: _canonical(skops.io.dumps(content)), **files}
+
+
+def model_of(files: Mapping[str, bytes], n_features: int, trusted: Sequence[str], where: str) -> Fitted:
+    """Return the model in files.
+
+    Raises
+    ------
+    SignalError
+        If a type is not on the allow-list, the archive is damaged, or the arrays do not fit the features.
+    """
+    import skops.io
+
+    try:
+        unknown = sorted(set(skops.io.get_untrusted_types(data=files[SKOPS])) - set(trusted))
+        if unknown:
+            raise SignalError(
+                f"{where}/{SKOPS} holds the type {unknown[0]}, which the signal does not name",
+                fix="If its code is safe to run, add it to trusted_types of the signal.",
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # versions are named by `read_artifact`
+            content = skops.io.loads(files[SKOPS], trusted=list(trusted))
+        if BOOSTER in files:
+            import lightgbm
+
+            content["estimator"] = lightgbm.Booster(model_str=files[BOOSTER].decode())
+            if content["estimator"].num_feature() != n_features:
+                raise ValueError(f"the booster has {content['estimator'].num_feature()} features")
+        model = Fitted(**content)
+    except SignalError:
+        raise
+    except Exception as error:  # damaged files fail in many ways, in the parsers of several libraries
+        raise SignalError(f"{where} holds no model: {type(error).__name__}: {error}.") from None
+    shapes = {"mean": (n_features,), "scale": (n_features,), "sigmoid": (2,)}
+    if len(np.atleast_1d(model.linear)):
+        shapes["linear"] = (n_features + 1,)
+    for name, shape in shapes.items():
+        found = np.asarray(getattr(model, name))
+        if found.dtype != np.float64 or found.shape != shape or np.isinf(found).any():
+            raise SignalError(f"{where} holds no model: '{name}' must be finite float64 of shape {shape}.")
+    return model
+
+
+def _canonical(archive: bytes) -> bytes:
+    """Return a skops archive without its times and addresses of objects."""
+    source = zipfile.ZipFile(io.BytesIO(archive))
+    schema = json.loads(source.read("schema.json"))
+    arrays: dict[str, bytes] = {}
+    number = 0
+
+    def walk(node: Any) -> None:
+        nonlocal number
+        if isinstance(node, dict):
+            if "__id__" in node:
+                number += 1
+                node["__id__"] = number
+            if isinstance(node.get("file"), str):
+                data = _without_padding(source.read(node["file"]))
+                node["file"] = f"{hashlib.sha256(data).hexdigest()[:24]}{Path(node['file']).suffix}"
+                arrays[node["file"]] = data
+        for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            walk(item)
+
+    walk(schema)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as target:
+        for name, data in (("schema.json", json.dumps(schema, indent=1).encode()), *sorted(arrays.items())):
+            target.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
+
+
+def _without_padding(data: bytes) -> bytes:
+    """Return the bytes of an array file; between the fields of its records stands 0 instead of old memory."""
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    if not array.dtype.names:
+        return data
+    clean = np.zeros(array.shape, array.dtype)
+    for name in array.dtype.names:
+        clean[name] = array[name]
+    buffer = io.BytesIO()
+    np.save(buffer, clean, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def versions() -> dict[str, str]:
+    """Return the installed version of each library behind a model."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def write_artifact(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
     """Write a model into an existing folder."""
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    content = {**facts, "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}}
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    content = {"format": FORMAT, **facts, "files": digests}
     content["digest"] = _digest(content)
     (folder / HEAD).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def read_artifact(
-    folder: Path, name: str, version: int, features: tuple[str, ...], labels: Mapping[str, Any]
-) -> dict[str, bytes]:
-    """Return the files of a model, after checking that it is unchanged and belongs to a signal.
+def read_artifact(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of a model, after checks of their digests and of the facts of the model.
+
+    Other versions of the libraries are named by a warning.
+
+    Parameters
+    ----------
+    folder : Path
+        As written by `write_artifact`.
+    facts : mapping
+        ``signal``, ``version``, ``features`` and ``labels`` of the installed signal.
 
     Raises
     ------
     SignalError
-        If it is not there, was changed, or is of another signal, version, feature list or labels.
+        If the model is missing, was changed, or has other facts.
     """
-    where = folder / HEAD
+    where, name = folder / HEAD, facts["signal"]
     try:
         content = json.loads(_read(where))
         wanted: dict[str, str] = dict(content["files"])
         digest = content.pop("digest")
-        facts = {key: content[key] for key in ("format", "signal", "version", "features", "labels")}
+        found = {key: content[key] for key in ("format", *facts)}
+        fitted_with = dict(content["libraries"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignalError(f"{where} is no model of signal '{name}': {error}.") from None
     if _digest(content) != digest:
         raise SignalError(f"{where} was changed after it was saved: its digest does not match. Restore it from a copy.")
-    expected = {"format": FORMAT, "signal": name, "version": version, "labels": dict(labels)}
-    for key, value in expected.items():
-        if facts[key] != value:
-            raise SignalError(f"{where} is no model for signal '{name}': its {key} is {facts[key]!r}, not {value!r}.")
-    if facts["features"] != list(features):
-        raise SignalError(
-            f"{where} has other features than signal '{name}': {_difference(facts['features'], features)}"
-        )
+    for key, value in {"format": FORMAT, **facts}.items():
+        if key == "features" and found[key] != value:
+            raise SignalError(f"{where} has other features than signal '{name}': {_difference(found[key], value)}")
+        if found[key] != value:
+            raise SignalError(f"{where} is no model for signal '{name}': its {key} is {found[key]!r}, not {value!r}.")
     files = {}
     for file, sha in sorted(wanted.items()):
         if Path(file).name != file:
@@ -103,6 +190,9 @@ def read_artifact(
             raise SignalError(f"{folder / file} cannot be read: {error}.") from None
         if hashlib.sha256(files[file]).hexdigest() != sha:
             raise SignalError(f"{folder / file} was changed after it was saved: its sha256 does not match {where}.")
+    other = [f"{key} {was} (here {now})" for key, now in versions().items() if (was := fitted_with.get(key)) != now]
+    if other:
+        warnings.warn(f"The model of signal '{name}' was fitted with {', '.join(other)}.", stacklevel=2)
     return files
 
 
@@ -116,46 +206,8 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _difference(found: Any, features: tuple[str, ...]) -> str:
+def _difference(found: Any, features: Sequence[str]) -> str:
     if not isinstance(found, list) or len(found) != len(features):
         return f"{len(features)} are required, {len(found) if isinstance(found, list) else 'no list'} was found."
     at = next(i for i, (a, b) in enumerate(zip(found, features, strict=True)) if a != b)
     return f"number {at + 1} is {found[at]!r}, not {features[at]!r}."
-
-
-def arrays_to_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return arrays as the bytes of an ``.npz`` file; the same arrays give the same bytes."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **dict(arrays))
-    return buffer.getvalue()
-
-
-def arrays_of(
-    data: bytes, shapes: Mapping[str, tuple[int | None, ...]], where: str
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the float64 arrays in the bytes of an ``.npz`` file; None in a shape stands for any length.
-
-    Raises
-    ------
-    SignalError
-        If one is missing, of another type or shape, or not finite.
-    """
-    arrays: dict[str, npt.NDArray[np.float64]] = {}
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as saved:
-            for name in shapes:
-                arrays[name] = saved[name]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise SignalError(f"{where} holds no model: {error}.") from None
-    for name, shape in shapes.items():
-        found = arrays[name]
-        fits = len(found.shape) == len(shape) and all(
-            size in (None, length) for size, length in zip(shape, found.shape, strict=True)
-        )
-        if not fits or found.dtype != np.float64 or not np.isfinite(found).all():
-            raise SignalError(
-                f"{where} holds no model: '{name}' must be finite float64 of shape {shape}, was {found.dtype} of shape "
-                f"{found.shape}."
-            )
-        arrays[name] = np.ascontiguousarray(found)
-    return arrays

@@ -1,6 +1,6 @@
-"""What a run of a learning signal was worth, apart from its trades: was it right, was it calibrated, what did it use?
+"""Diagnostics of a run of a learning signal, beside its trades: accuracy, calibration, use and drift of features.
 
-Everything here looks back on a finished session and is no part of a prediction. "Out of sample" means what the
+Everything here looks back on a finished session and is no part of a prediction. "Out of sample" is what the
 walk-forward gives: each bin was predicted by a model that had seen only labels resolved by then.
 """
 
@@ -11,28 +11,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vpcore import SignalResult, TradeRules
-from vpcore_signals_ml.figures import auc, auc_estimate, brier_losses, log_losses, mean_estimate
+from vpcore_signals_ml.figures import auc, auc_estimate, mean_estimate
 from vpcore_signals_ml.labels import DOWN, UP, Floats, Ints
+from vpcore_signals_ml.selection import MIN_PER_CLASS
 
 if TYPE_CHECKING:
-    from vpcore_signals_ml.walk import WalkForward
-    from vpcore_signals_ml.walk_state import WalkState
+    from vpcore_signals_ml.learning import LearningSignal
+    from vpcore_signals_ml.state import LearningState
 
 BLOCK_BINS = 600
-"""Bins whose examples stay together when an error is estimated; longer than a usual trade."""
+"""Bins of a block of predictions in an error; longer than a usual trade."""
 
+LEAST_PROBABILITY = 1e-12
 CALIBRATION_STEPS = 10
 PERMUTATIONS = 3
 PERMUTED_EXAMPLES = 2000
-"""At most so many examples, evenly spread, say what shuffling a feature costs."""
+"""Most examples, evenly spread, for the cost of shuffling a feature."""
+
+COMPARED_BINS = 500
+"""Most bins on either side, evenly spread, for the drift of a feature between a fit and its use."""
 
 
-def out_of_sample(state: WalkState, values: Floats) -> tuple[Floats, Floats, Ints]:
-    """Return predictions, what happened (1 up, 0 down), and the rows, of all bins that have both.
+def out_of_sample(state: LearningState, values: Floats) -> tuple[Floats, Floats, Ints]:
+    """Return predictions, outcomes (1 up, 0 down), and rows, of all valid bins that have both.
 
     Parameters
     ----------
-    state : WalkState
+    state : LearningState
         After the last bin.
     values : float64[n_valid]
         The values of the valid bins.
@@ -43,55 +48,76 @@ def out_of_sample(state: WalkState, values: Floats) -> tuple[Floats, Floats, Int
 
 
 def diagnose(
-    signal: WalkForward, dataset: Any, rules: TradeRules, result: SignalResult | None = None, *, full: bool = True
+    signal: LearningSignal, dataset: Any, rules: TradeRules, result: SignalResult | None = None, *, full: bool = True
 ) -> dict[str, Any]:
     """Return the diagnostics of a signal over a dataset, as JSON values.
 
     Parameters
     ----------
-    signal : WalkForward
+    signal : LearningSignal
         With its parameters.
     dataset : Dataset
         With the score attached, if the signal reads it.
     rules : TradeRules
         The experiment's barriers.
     result : SignalResult, optional
-        What `signal.compute` returned, if it is at hand.
+        Returned by `signal.compute`.
     full : bool
-        With what shuffling each feature costs, which takes longer than all the rest.
+        With the cost of shuffling each feature, which takes longer than all the rest.
 
     Returns
     -------
     dict
-        ``n`` (predictions with a label), ``auc``, ``log_loss`` and ``brier``, each as value and bounds of a 95 %
-        interval (jackknife over blocks of 600 bins; a confidence c counts as the probability (1 + c)/2);
-        ``calibration``: per tenth of [0, 1] the number of predictions, their mean and the share of ups; ``retrains``:
-        bin and examples of every fit; ``importance``: per feature the weight of the standardised feature (linear
-        models) or the gain of its splits (trees), and with `full` what shuffling it costs the last model in AUC
-        (``auc_lost``: in sample, it says what the model uses, not what is there), the most important first; ``drift``:
-        per feature the difference of the medians of the first and last third over the interquartile range, largest
-        first; ``circumstances``: what another computation would not repeat, the time of every fit. Undefined figures
+        ``n`` (predictions with a label); ``auc`` (DeLong), ``log_loss`` and ``brier``, each as value and bounds of a
+        95 % interval over blocks of 600 bins (a confidence c counts as the probability (1 + c)/2); ``calibration``:
+        per tenth of [0, 1] the number of predictions, their mean and the share of ups; ``retrains``: bin, examples and
+        most important features (``used``) of every fit; ``unfit``: bin and examples of either side of every fit that
+        was left out; ``note``: the reason and a remedy if nothing was fitted; ``importance``: per feature the weight
+        of the standardised feature or the gain of its splits, and with `full` the loss in AUC of the last model after
+        shuffling (``auc_lost``, in sample), the most important first; ``drift``: per feature the largest
+        Kolmogorov-Smirnov distance between the bins of a fit and the bins that it predicts, largest first, and the
+        shift of the median there, in interquartile ranges; ``circumstances``: duration of every fit. Undefined figures
         are None.
     """
     result = result or signal.compute(dataset, rules)
-    state: WalkState = result.state
+    state: LearningState = result.state
     scores, y, rows = out_of_sample(state, result.values[np.flatnonzero(dataset.valid)])
     p = (1.0 + scores) / 2.0 if signal.prediction_mode == "confidence" else scores
     block = state.seq[rows] // BLOCK_BINS
+    losses = -np.log(np.maximum(np.where(y == 1.0, p, 1.0 - p), LEAST_PROBABILITY))
     report: dict[str, Any] = _plain(
         {
             "n": len(y),
             "auc": auc_estimate(scores, y, block).share_interval,
-            "log_loss": mean_estimate(log_losses(p, y), block).interval,
-            "brier": mean_estimate(brier_losses(p, y), block).interval,
+            "log_loss": mean_estimate(losses, block).interval,
+            "brier": mean_estimate((p - y) ** 2, block).interval,
             "calibration": _calibration(p, y),
             "retrains": [{name: v for name, v in fit._asdict().items() if name != "ns"} for fit in state.retrains],
+            "unfit": [fit._asdict() for fit in state.unfit],
+            "note": _note(signal, state),
             "importance": _importance(signal, state, rows, y, full),
-            "drift": _drift(signal, dataset, state),
+            "drift": _drift(signal, state),
             "circumstances": {"fit_ms": [fit.ns / 1e6 for fit in state.retrains]},
         }
     )
     return report
+
+
+def _note(signal: LearningSignal, state: LearningState) -> str | None:
+    """Return the reason and a remedy for a session without a fit."""
+    if state.retrains or state.pending:
+        return None
+    if not state.unfit:
+        due = state.warmup + signal.params.min_train_bins
+        return f"Nothing was fitted: the first fit is due after {due} valid bins, the session has {state.n}. " + (
+            "Lower min_train_bins, or take a longer session."
+        )
+    last = state.unfit[-1]
+    return (
+        f"Nothing was fitted: a fit needs {MIN_PER_CLASS} examples of each side, bin {last.bin_seq:,} had {last.n_up} "
+        f"in which the long paid and {last.n_down} in which the short did. Bring the barriers nearer, allow a longer "
+        "hold, lower stride_bins, or take a longer session."
+    )
 
 
 def _calibration(p: Floats, y: Floats) -> list[dict[str, Any]]:
@@ -104,10 +130,12 @@ def _calibration(p: Floats, y: Floats) -> list[dict[str, Any]]:
     ]
 
 
-def _importance(signal: WalkForward, state: WalkState, rows: Ints, y: Floats, full: bool) -> list[dict[str, Any]]:
+def _importance(
+    signal: LearningSignal, state: LearningState, rows: Ints, y: Floats, full: bool
+) -> list[dict[str, Any]]:
     if state.model is None:
         return []
-    columns = dict(signal.per_feature(state.model))
+    columns = dict(signal.importance(state.model.estimator))
     order = next((-np.abs(values) for values in columns.values()), None)
     if full and len(rows):
         every = -(-len(rows) // PERMUTED_EXAMPLES)
@@ -115,19 +143,16 @@ def _importance(signal: WalkForward, state: WalkState, rows: Ints, y: Floats, fu
         order = -columns["auc_lost"]
     if order is None:
         return []
-    names = signal.feature_names
     return [
-        {"feature": names[f], **{name: float(values[f]) for name, values in columns.items()}}
+        {"feature": signal.feature_names[f], **{name: float(values[f]) for name, values in columns.items()}}
         for f in np.argsort(order, kind="stable")
     ]
 
 
-def _auc_lost(signal: WalkForward, state: WalkState, rows: Ints, y: Floats) -> Floats:
-    """Return what shuffling each feature costs the last model in AUC, float64[n_features]."""
+def _auc_lost(signal: LearningSignal, state: LearningState, rows: Ints, y: Floats) -> Floats:
+    """Return the loss in AUC of the last model after shuffling each feature, float64[n_features]."""
     x = np.ascontiguousarray(state.x[rows])
-    out = np.empty(len(x))
-    signal.predict(state.model, x, out)
-    base = auc(out, y)
+    base = auc(signal.predicted(state, x), y)
     rng = np.random.default_rng(0)
     orders = [rng.permutation(len(x)) for _ in range(PERMUTATIONS)]
     lost = np.zeros(x.shape[1])
@@ -135,32 +160,52 @@ def _auc_lost(signal: WalkForward, state: WalkState, rows: Ints, y: Floats) -> F
         kept = x[:, f].copy()
         for order in orders:
             x[:, f] = kept[order]
-            signal.predict(state.model, x, out)
-            lost[f] += (base - auc(out, y)) / PERMUTATIONS
+            lost[f] += (base - auc(signal.predicted(state, x), y)) / PERMUTATIONS
         x[:, f] = kept
     return lost
 
 
-def _drift(signal: WalkForward, dataset: Any, state: WalkState) -> list[dict[str, Any]]:
-    """Return how far each feature moved; made once per dataset, because it depends on nothing else."""
-    shared = getattr(dataset, "shared", {})
-    key = f"vpcore_signals_ml.drift.{signal.features.name}"
-    if key not in shared:
-        shared[key] = _moved(signal, state)
-    moved: list[dict[str, Any]] = shared[key]
-    return moved
-
-
-def _moved(signal: WalkForward, state: WalkState) -> list[dict[str, Any]]:
-    x = state.x[signal.features.warmup : state.n]
-    third = len(x) // 3
-    if not third:
+def _drift(signal: LearningSignal, state: LearningState) -> list[dict[str, Any]]:
+    """Return the drift of every feature between a fit and its use."""
+    if not state.retrains:
         return []
-    low, high = np.quantile(x, (0.25, 0.75), axis=0)
-    moved = np.median(x[-third:], axis=0) - np.median(x[:third], axis=0)
-    size = np.divide(moved, high - low, out=np.zeros_like(moved), where=high > low)
-    items = [{"feature": n, "shift": float(s)} for n, s in zip(signal.feature_names, size, strict=True)]
-    return sorted(items, key=lambda item: -abs(item["shift"]))
+    m = len(signal.feature_names)
+    distance, shift = np.zeros(m), np.zeros(m)
+    fits = np.searchsorted(state.seq[: state.n], [fit.bin_seq for fit in state.retrains])
+    window = signal.params.train_window_bins or state.n
+    for at, until in zip(fits, [*fits[1:], state.n], strict=True):
+        seen = _few(state, max(state.warmup, at + 1 - window), at + 1)
+        used = _few(state, at + 1, until)
+        if not len(used) or not len(seen):
+            continue
+        found = _distance(seen, used)
+        low, middle, high = np.quantile(seen, (0.25, 0.5, 0.75), axis=0)
+        moved = np.median(used, axis=0) - middle
+        further = found > distance
+        shift[further] = np.divide(moved, high - low, out=np.zeros(m), where=high > low)[further]
+        distance = np.maximum(distance, found)
+    items = [
+        {"feature": name, "distance": float(d), "shift": float(s)}
+        for name, d, s in zip(signal.feature_names, distance, shift, strict=True)
+    ]
+    return sorted(items, key=lambda item: -item["distance"])
+
+
+def _few(state: LearningState, first: int, until: int) -> Floats:
+    rows = np.arange(first, until, max(1, (until - first) // COMPARED_BINS))
+    found: Floats = state.x[rows[state.ready[rows]]]
+    return found
+
+
+def _distance(a: Floats, b: Floats) -> Floats:
+    """Return the Kolmogorov-Smirnov distance of each column, float64[n_columns]."""
+    both = np.concatenate([a, b])
+    order = np.argsort(both, axis=0, kind="stable")
+    steps = np.where(order < len(a), 1.0 / len(a), -1.0 / len(b))
+    ascending = np.take_along_axis(both, order, axis=0)
+    last = np.concatenate([ascending[1:] > ascending[:-1], np.ones((1, both.shape[1]), dtype=bool)])  # of equal values
+    found: Floats = np.where(last, np.abs(np.cumsum(steps, axis=0)), 0.0).max(axis=0)
+    return found
 
 
 def _plain(value: Any) -> Any:

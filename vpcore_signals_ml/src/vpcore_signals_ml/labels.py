@@ -1,15 +1,16 @@
-"""Labels from first touch, resolved bin by bin: what a trade decided at each bin became, and when that was known.
+"""Labels from trades, resolved bin by bin: the outcome of a trade decided at each bin, and its time.
 
-The trades are those of the evaluation: a long and a short decided at the end of bin i, entered at the end of bin
-``i + latency_bins``, tested against the extremes inside each of the next `max_hold_bins` bins, the stop first. The
-label says which of the two paid::
+The trades are those of the evaluation (`vpcore.backtest`): a long and a short decided at the end of bin i enter at the
+end of bin ``i + latency_bins``, if that bin is open. The barriers are tested against the extremes inside each valid bin
+of the hold, the stop first. Without a touch the trade leaves at the end of the hold, at the last bin before a daily
+halt, or at the first open bin after any other closure. The label names the side that paid::
 
     UP    the long took its profit and the short did not, or the long did so in an earlier bin
     DOWN  the same with long and short exchanged
     NONE  neither did, or both in the same bin
 
-It is known when both trades have ended: ``resolved = max(end of the long, end of the short)``. A decision whose entry
-bin has no valid book, or (touch prices) a spread as wide as the stop, never gets a label.
+The label is known when both trades have ended: ``resolved = max(end of the long, end of the short)``. A decision whose
+entry bin is not open, or (touch prices) has a spread as wide as the stop, has no label.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore import TradeRules
+from vpcore.halts import halted, in_halt
 from vpcore.kernels.jit import jit
 
 Floats = npt.NDArray[np.float64]
@@ -31,32 +33,34 @@ UNKNOWN, DOWN, UP, NONE = -1, 0, 1, 2
 """Values of `y`."""
 
 OPEN = 9
-"""A trade that has not ended, among the outcomes of `vpcore.kernels.barrier`: 1 profit, -1 stop, 0 time is up."""
+"""Outcome of a trade that has not ended; others as in `vpcore.kernels.barrier`: 1 profit, -1 stop, 0 timeout."""
 
 NEVER = np.iinfo(np.int64).max
 """`resolved` of a decision without a label."""
 
+VALID, STALE, HALT, BEFORE_HALT = 1, 2, 4, 8
+"""Flags of a bin: valid book; no recent event; inside a daily halt; the next bin is in a halt."""
+
 BUY, SELL, BID_HIGH, BID_LOW, ASK_HIGH, ASK_LOW = range(6)
-"""Columns of the prices: what a long and a short pay at the end of the bin, and the extremes that close them."""
+"""Columns of the prices: paid by a long and by a short at the end of the bin, and the extremes that close them."""
 
-T_ROW, T_SEQ, T_BUY, T_SELL = range(4)
-
-PRICE_COLUMNS = (
-    "best_bid_price_int",
-    "best_ask_price_int",
-    "bid_high_int",
-    "bid_low_int",
-    "ask_high_int",
-    "ask_low_int",
-    "mid2_high",
-    "mid2_low",
-)
-"""Bin columns that labels are made of."""
+T_ROW, T_SEQ, T_BUY, T_SELL, T_CLOSED = range(5)
 
 _EXTREMES = {
     "touch": ("bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int"),
     "mid": ("mid2_high", "mid2_low", "mid2_high", "mid2_low"),
 }
+
+LABEL_COLUMNS = (
+    "best_bid_price_int",
+    "best_ask_price_int",
+    *_EXTREMES["touch"],
+    "mid2_high",
+    "mid2_low",
+    "bin_event_count",
+    "bin_start_ns",
+)
+"""Bin columns behind the labels."""
 
 
 class LabelBook(NamedTuple):
@@ -70,8 +74,8 @@ class LabelBook(NamedTuple):
         Bins.
     n_open : int64[1]
         Number of open pairs.
-    trades : int64[hold + 2, 4]
-        Row of the decision, bin of the entry, price of the long, price of the short, in order of entry.
+    trades : int64[hold + 2, 5]
+        Row of the decision, bin of the entry, price of the long, price of the short, 1 after a closure; by entry.
     """
 
     take_profit: int
@@ -103,6 +107,53 @@ class Labels(NamedTuple):
     resolved: Ints
 
 
+class MarketClock:
+    """Flags and prices of bins, for a stream bin by bin and for a batch at once; bins follow each other without gaps.
+
+    Parameters
+    ----------
+    rules : TradeRules
+    tick_int, cell_width_ns : int
+        Tick size in 1e-9, and width of a bin.
+    """
+
+    def __init__(self, rules: TradeRules, tick_int: int, cell_width_ns: int) -> None:
+        self._rules, self._tick_int, self._width = rules, tick_int, cell_width_ns
+        self._stale_bins = rules.stale_after_ms * 1_000_000 // cell_width_ns
+        self._quiet = 0
+        self._first: tuple[int, int] | None = None  # number and start of the first bin
+
+    def bin(self, frame: Any) -> tuple[int, Ints]:
+        """Return the flags of the next bin, and its prices int64[1, 6]."""
+        if self._first is None:
+            self._first = frame.bin_seq, int(frame["bin_start_ns"])
+        since, start = frame.bin_seq - self._first[0], self._first[1]
+        self._quiet = 0 if frame["bin_event_count"] else self._quiet + 1
+        halt = self._rules.daily_halt
+        flags = VALID * frame.valid + STALE * (self._quiet > self._stale_bins)
+        flags += HALT * in_halt(halt, start, self._width, since)
+        flags += BEFORE_HALT * in_halt(halt, start, self._width, since + 1)
+        return flags, self._prices(frame.__getitem__).reshape(1, 6)
+
+    def bins(self, dataset: Any) -> tuple[Ints, Ints]:
+        """Return the flags int64[n_bins] of all bins of a dataset, and their prices int64[n_bins, 6]."""
+        n = dataset.n_bins
+        first = int(dataset.bin("bin_start_ns")[0]) if n else 0
+        halt = halted(self._rules.daily_halt, first + np.arange(n + 1) * self._width, self._width)
+        at = np.arange(n)
+        stale = at - np.maximum.accumulate(np.where(dataset.bin("bin_event_count") > 0, at, -1)) > self._stale_bins
+        flags = VALID * np.asarray(dataset.valid, np.int64) + STALE * stale
+        return flags + HALT * halt[:n] + BEFORE_HALT * halt[1:], self._prices(dataset.bin)
+
+    def _prices(self, read: Callable[[str], Any]) -> Ints:
+        """Return int64[..., 6]: fixed-point prices at the touch, half-ticks at the mid."""
+        buy, sell = read("best_ask_price_int"), read("best_bid_price_int")
+        if self._rules.price == "mid":
+            buy = sell = (buy + sell) // self._tick_int
+        columns = (buy, sell, *(read(name) for name in _EXTREMES[self._rules.price]))
+        return np.stack([np.asarray(column, dtype=np.int64) for column in columns], axis=-1)
+
+
 def new_book(rules: TradeRules, tick_int: int) -> LabelBook:
     """Return a book without trades."""
     unit = tick_int if rules.price == "touch" else 2
@@ -112,17 +163,8 @@ def new_book(rules: TradeRules, tick_int: int) -> LabelBook:
         hold=rules.max_hold_bins,
         latency=rules.latency_bins,
         n_open=np.zeros(1, dtype=np.int64),
-        trades=np.zeros((rules.max_hold_bins + 2, 4), dtype=np.int64),
+        trades=np.zeros((rules.max_hold_bins + 2, 5), dtype=np.int64),
     )
-
-
-def prices_of(read: Callable[[str], Any], price: str, tick_int: int) -> Ints:
-    """Return int64[..., 6], of one bin or of all of them: fixed-point prices at the touch, half-ticks at the mid."""
-    buy, sell = read("best_ask_price_int"), read("best_bid_price_int")
-    if price == "mid":
-        buy = sell = (buy + sell) // tick_int
-    columns = (buy, sell, *(read(name) for name in _EXTREMES[price]))
-    return np.stack([np.asarray(column, dtype=np.int64) for column in columns], axis=-1)
 
 
 @jit
@@ -137,73 +179,91 @@ def _direction(outcome: Codes, ends: Ints) -> int:
 
 
 @jit
+def _end(outcome: Codes, ends: Ints, side: int, code: int, now: int) -> None:
+    if outcome[side] == OPEN:
+        outcome[side] = code
+        ends[side] = now
+
+
+@jit
+def _touch(book: LabelBook, trade: Ints, price: Ints, outcome: Codes, ends: Ints, now: int) -> None:
+    if price[BID_LOW] <= trade[T_BUY] - book.stop_loss:
+        _end(outcome, ends, 0, -1, now)
+    elif price[BID_HIGH] >= trade[T_BUY] + book.take_profit:
+        _end(outcome, ends, 0, 1, now)
+    if price[ASK_HIGH] >= trade[T_SELL] + book.stop_loss:
+        _end(outcome, ends, 1, -1, now)
+    elif price[ASK_LOW] <= trade[T_SELL] - book.take_profit:
+        _end(outcome, ends, 1, 1, now)
+
+
+@jit
 def resolve(
-    book: LabelBook,
-    first: int,
-    stop: int,
-    seq: Ints,
-    prices: Ints,
-    found: Labels,
+    book: LabelBook, first_seq: int, flags: Ints, prices: Ints, last_row: Ints, row_seq: Ints, found: Labels
 ) -> None:
-    """Follow the open trades through valid bins, and enter those whose time has come.
+    """Follow the open trades through consecutive bins, and enter the trades of due decisions.
 
     Parameters
     ----------
     book : LabelBook, written
         The open trades.
-    first, stop : int
-        Rows of the bins to go through; earlier rows have been.
-    seq : int64[n_rows]
-        Number of each valid bin. Bins that are missing had no valid book: they close nothing, but time passes.
-    prices : int64[stop - first, 6]
-        Of these bins, from `prices_of`.
+    first_seq : int
+        Number of the first bin.
+    flags : int64[n_bins]
+        `VALID`, `STALE`, `HALT` and `BEFORE_HALT`, added up.
+    prices : int64[n_bins, 6]
+        From `MarketClock`; read in valid bins alone.
+    last_row : int64[n_bins]
+        Row of the last valid bin up to and including each bin; -1 before the first.
+    row_seq : int64[n_rows]
+        Number of the valid bin of each row.
     found : Labels, written
-        Of the decisions at the end of each bin.
+        Of the decisions at the end of each valid bin.
     """
     trades, outcome, ends = book.trades, found.outcome, found.ends
-    for row in range(first, stop):
-        now = seq[row]
-        price = prices[row - first]
+    for i in range(flags.shape[0]):
+        now = first_seq + i
+        valid, before_halt = flags[i] & VALID, flags[i] & BEFORE_HALT
+        stale = flags[i] & STALE and not flags[i] & HALT
+        opened = valid and not flags[i] & (STALE | HALT)
+        price = prices[i]
+        # A trade that can enter now is appended first. The bin of its entry tests no barrier.
+        d = last_row[i]
+        while d > 0 and row_seq[d] > now - book.latency:
+            d -= 1
+        # At the touch a trade needs a stop wider than the spread; at the mid both prices are equal.
+        enters = opened and d >= 0 and row_seq[d] == now - book.latency
+        enters = enters and (price[BUY] == price[SELL] or price[BUY] - price[SELL] < book.stop_loss)
+        n_open = book.n_open[0]
+        if enters:
+            trades[n_open, T_ROW] = d
+            trades[n_open, T_SEQ] = now
+            trades[n_open, T_BUY] = price[BUY]
+            trades[n_open, T_SELL] = price[SELL]
+            trades[n_open, T_CLOSED] = 0
+            n_open += 1
         kept = 0
-        for t in range(book.n_open[0]):
-            d = trades[t, T_ROW]
-            last = trades[t, T_SEQ] + book.hold
-            if now <= last:
-                if outcome[d, 0] == OPEN:
-                    if price[BID_LOW] <= trades[t, T_BUY] - book.stop_loss:
-                        outcome[d, 0] = -1
-                        ends[d, 0] = now
-                    elif price[BID_HIGH] >= trades[t, T_BUY] + book.take_profit:
-                        outcome[d, 0] = 1
-                        ends[d, 0] = now
-                if outcome[d, 1] == OPEN:
-                    if price[ASK_HIGH] >= trades[t, T_SELL] + book.stop_loss:
-                        outcome[d, 1] = -1
-                        ends[d, 1] = now
-                    elif price[ASK_LOW] <= trades[t, T_SELL] - book.take_profit:
-                        outcome[d, 1] = 1
-                        ends[d, 1] = now
-            if now >= last:
-                for side in range(2):
-                    if outcome[d, side] == OPEN:
-                        outcome[d, side] = 0
-                        ends[d, side] = last
+        for t in range(n_open):
+            trade = trades[t]
+            d = trade[T_ROW]
+            if trade[T_CLOSED]:  # the market closed during the hold: the first open bin ends the trade
+                leaves = opened
+            elif stale:
+                trade[T_CLOSED] = 1
+                leaves = False
+            else:
+                if valid and now > trade[T_SEQ]:
+                    _touch(book, trade, price, outcome[d], ends[d], now)
+                leaves = before_halt or now >= trade[T_SEQ] + book.hold
+            if leaves:
+                _end(outcome[d], ends[d], 0, 0, now)
+                _end(outcome[d], ends[d], 1, 0, now)
             if outcome[d, 0] != OPEN and outcome[d, 1] != OPEN:
                 found.y[d] = _direction(outcome[d], ends[d])
                 found.resolved[d] = max(ends[d, 0], ends[d, 1])
                 continue
             if kept != t:
-                for c in range(4):
-                    trades[kept, c] = trades[t, c]
+                for c in range(5):
+                    trades[kept, c] = trade[c]
             kept += 1
         book.n_open[0] = kept
-        d = row
-        while d > 0 and seq[d] > now - book.latency:
-            d -= 1
-        # At the touch a trade whose stop is not wider than the spread is not entered; at the mid the two are equal.
-        if seq[d] == now - book.latency and (price[BUY] == price[SELL] or price[BUY] - price[SELL] < book.stop_loss):
-            trades[kept, T_ROW] = d
-            trades[kept, T_SEQ] = now
-            trades[kept, T_BUY] = price[BUY]
-            trades[kept, T_SELL] = price[SELL]
-            book.n_open[0] = kept + 1

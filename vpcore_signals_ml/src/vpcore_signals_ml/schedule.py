@@ -1,4 +1,4 @@
-"""When a signal of this package fits, and what of the past it looks at: the parameters that all of them share."""
+"""Parameters that learning signals share: when a signal fits, and which past examples a fit uses."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class ScheduleParams(SignalParams):
         ge=0,
         le=10_000_000,
         examples=[200, 18_000],
-        description="How far back a fit looks (a rolling window); 0 for the whole past, in bins.",
+        description="Length of the rolling window of a fit; 0 for the whole past, in bins.",
     )
     stride_bins: int = Field(5, ge=1, le=10_000, description="One example out of this many bins.")
+
+
+class LearningParams(ScheduleParams):
+    """Parameters of a model that learns from labels."""
+
     half_life_bins: int = Field(
         0,
         ge=0,
         le=100_000_000,
         examples=[100],
-        description="Age at which an example counts half; 0 for no decay, in bins.",
+        description="Age of an example with half the weight; 0 for no decay, in bins.",
     )
+    uniqueness: bool = Field(True, description="Examples with overlapping trades share their weight.")
 
 
-class WalkParams(ScheduleParams):
-    """Parameters of the schedule of a model that learns from labels."""
-
-    uniqueness: bool = Field(True, description="Whether examples with overlapping trades share their weight.")
-
-
-class ValidatedParams(WalkParams):
-    """Parameters of the schedule of a model that needs a validation part."""
+class ValidatedParams(LearningParams):
+    """Parameters of a model with a validation part, for calibration or early stopping."""
 
     validation_share: float = Field(
-        0.2, ge=0.05, le=0.5, description="Latest share of the examples that only decides when to stop or how to scale."
+        0.2, ge=0.05, le=0.5, description="Share of the latest examples, for calibration or early stopping alone."
     )

@@ -1,4 +1,4 @@
-"""What a fit may learn from: resolved labels only, purged before the validation part, weighted."""
+"""The examples of a fit: resolved labels alone, purged before the validation part, weighted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vpcore.kernels.jit import jit
 from vpcore_signals_ml.labels import DOWN, NONE, UP, Codes, Floats, Ints
 
 MIN_PER_CLASS = 10
-"""Examples of each class below which nothing is fitted: the model that there is goes on."""
+"""Fewest examples of each class for a fit."""
 
 TARGET = np.array([0.0, 1.0, 0.5])
 """`y` of an example by its label: `DOWN`, `UP`, `NONE`."""
@@ -26,12 +26,12 @@ class Training:
     x : float64[n, n_features]
         Training part, in order of time.
     y : float64[n]
-        1 where the long paid, 0 where the short did; 1/2 where neither did, if such examples were asked for.
+        1 where the long paid, 0 where the short did; 1/2 where neither did, for a signal with `neutral_examples`.
     weight : float64[n]
         Mean 1; both classes weigh the same.
     x_valid, y_valid, weight_valid : arrays
-        The validation part, which comes after the training part; no label of the training part was open when it begins.
-        Empty if none was asked for.
+        The validation part, which comes after the training part; every label of the training part was resolved before.
+        Empty without a validation part.
     """
 
     x: Floats
@@ -51,10 +51,15 @@ class Training:
         """Examples in the validation part."""
         return len(self.y_valid)
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Training examples in which the long paid, and in which the short did."""
+        return int((self.y == 1.0).sum()), int((self.y == 0.0).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How examples are chosen; fields as in `vpcore_signals_ml.schedule`, `neutral`: also those without a side."""
+    """The choice of examples; fields as in `vpcore_signals_ml.schedule`, `neutral`: also examples without a side."""
 
     window_bins: int
     stride_bins: int
@@ -106,7 +111,7 @@ def uniqueness(first: Ints, last: Ints) -> Floats:
 
 
 def balanced(weight: Floats, y: Floats) -> Floats:
-    """Return weights of mean 1 with which both classes weigh the same; a lone class keeps its weights.
+    """Return weights of mean 1, equal in sum for both classes; a lone class keeps its weights.
 
     Examples without a class (y of 1/2) keep their share of the whole.
     """
@@ -119,39 +124,37 @@ def balanced(weight: Floats, y: Floats) -> Floats:
 
 
 def choose(
-    x: Floats, seq: Ints, y: Codes, resolved: Ints, *, first_row: int, row: int, selection: Selection
-) -> Training | None:
-    """Return the examples for a fit at the end of a bin, None if there are too few of a class.
+    x: Floats, seq: Ints, y: Codes, resolved: Ints, *, ready: npt.NDArray[np.bool_], row: int, selection: Selection
+) -> Training:
+    """Return the examples for a fit at the end of a bin.
 
     Parameters
     ----------
     x : float64[>= row + 1, n_features]
         Features of the valid bins.
     seq, y, resolved : arrays
-        Number, label and time of the label of the valid bins. What comes after `row`, or was resolved after it, is not
-        looked at.
-    first_row : int
-        The first row whose features are there.
+        Number, label and time of the label of the valid bins. Bins after `row`, and labels resolved after it, are left
+        out.
+    ready : bool[>= row + 1]
+        Rows with every feature.
     row : int
         The row at whose end the fit happens.
     selection : Selection
-        How examples are chosen.
+        The choice of examples.
     """
     now = int(seq[row])
-    rows = np.arange(first_row, row + 1)
-    labelled = (y[rows] == UP) | (y[rows] == DOWN) | (selection.neutral & (y[rows] == NONE))
-    known = resolved[rows] <= now
-    recent = seq[rows] > now - selection.window_bins if selection.window_bins else np.ones(len(rows), dtype=bool)
-    rows = rows[labelled & known & recent & ((seq[rows] - seq[0]) % selection.stride_bins == 0)]
+    part = slice(0, row + 1)
+    labelled = (y[part] == UP) | (y[part] == DOWN) | (selection.neutral & (y[part] == NONE))
+    chosen = ready[part] & labelled & (resolved[part] <= now) & ((seq[part] - seq[0]) % selection.stride_bins == 0)
+    if selection.window_bins:
+        chosen &= seq[part] > now - selection.window_bins
+    rows = np.flatnonzero(chosen)
     n_valid = int(len(rows) * selection.validation_share)
     valid = rows[len(rows) - n_valid :]
     train = rows[: len(rows) - n_valid]
     if n_valid:
         train = train[resolved[train] < seq[valid[0]]]
-    target = TARGET[y[train]]
-    if min(int((target == 1.0).sum()), int((target == 0.0).sum())) < MIN_PER_CLASS:
-        return None
-    target_valid = TARGET[y[valid]]
+    target, target_valid = TARGET[y[train]], TARGET[y[valid]]
     return Training(
         x=np.ascontiguousarray(x[train]),
         y=target,
@@ -162,39 +165,6 @@ def choose(
     )
 
 
-def fresh(
-    seq: Ints, y: Codes, resolved: Ints, *, first_row: int, row: int, after: int, stride_bins: int, longest_bins: int
-) -> Ints:
-    """Return the rows of the examples whose labels were resolved after a bin and by the end of a row's.
-
-    Parameters
-    ----------
-    seq, y, resolved : arrays
-        As for `choose`.
-    first_row, row : int
-        The first row whose features are there, and the one at whose end they are used.
-    after : int
-        The bin; -1 for all.
-    stride_bins : int
-        As in `Selection`.
-    longest_bins : int
-        Bins from a decision to the end of its longest trade.
-
-    Returns
-    -------
-    int64[n]
-        In order of resolution, then of time: two calls one after the other give what one call over both spans gives.
-    """
-    now = int(seq[row])
-    start = max(first_row, int(np.searchsorted(seq[: row + 1], after - longest_bins)))
-    rows = np.arange(start, row + 1)
-    known = (resolved[rows] > after) & (resolved[rows] <= now)
-    labelled = (y[rows] == UP) | (y[rows] == DOWN)
-    rows = rows[labelled & known & ((seq[rows] - seq[0]) % stride_bins == 0)]
-    ordered: Ints = rows[np.argsort(resolved[rows], kind="stable")]
-    return ordered
-
-
 def _weights(seq: Ints, resolved: Ints, y: Floats, now: int, selection: Selection) -> Floats:
     weight: npt.NDArray[np.float64] = np.ones(len(seq))
     if selection.uniqueness:
@@ -202,3 +172,15 @@ def _weights(seq: Ints, resolved: Ints, y: Floats, now: int, selection: Selectio
     if selection.half_life_bins:
         weight = weight * np.exp2(-(now - seq) / selection.half_life_bins)
     return balanced(weight, y)
+
+
+def fresh(
+    y: Codes, resolved: Ints, seq: Ints, *, ready: npt.NDArray[np.bool_], row: int, after: int, stride: int
+) -> Ints:
+    """Return the rows of the labels resolved after bin `after` and by the end of `row`: by resolution, then by time."""
+    part = slice(0, row + 1)
+    known = (resolved[part] > after) & (resolved[part] <= seq[row]) & ready[part]
+    labelled = (y[part] == UP) | (y[part] == DOWN)
+    rows = np.flatnonzero(known & labelled & ((seq[part] - seq[0]) % stride == 0))
+    ordered: Ints = rows[np.argsort(resolved[rows], kind="stable")]
+    return ordered

@@ -1,33 +1,18 @@
 """Signals with gradient-boosted trees: ``gbm_mf`` on flow, returns and spread, ``gbm_snap`` on the frame itself.
 
-LightGBM fits them on one thread with a fixed seed, stopped early on the purged validation part; see
-`vpcore_signals_ml.trees`.
+LightGBM fits them on one thread with a fixed seed, stopped early on the purged validation part.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any
 
 from pydantic import Field
 
-from vpcore import SignalError
-from vpcore_signals_ml.features import FeatureSet
-from vpcore_signals_ml.flow_features import MF
-from vpcore_signals_ml.labels import Floats
+from vpcore_signals_ml.learning import LearningSignal
+from vpcore_signals_ml.linear_signals import MF
 from vpcore_signals_ml.schedule import ValidatedParams
 from vpcore_signals_ml.selection import Training
-from vpcore_signals_ml.snap_features import SNAP
-from vpcore_signals_ml.trees import Trees, fit_trees, gains_of, parse_trees, predict_trees
-from vpcore_signals_ml.walk import WalkForward, columns_of
-
-FILE = "trees.txt"
-
-
-class TreeModel(NamedTuple):
-    """LightGBM's text, and the arrays read from it."""
-
-    text: str
-    trees: Trees
 
 
 class TreeParams(ValidatedParams):
@@ -42,68 +27,48 @@ class TreeParams(ValidatedParams):
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Of the choice of features per tree.")
 
 
-class TreeWalk(WalkForward):
-    """What both signals share: everything but the features."""
+class TreeSignal(LearningSignal):
+    """Everything but the features of the boosted signals."""
 
-    columns = columns_of(MF)
-    library = "lightgbm"
+    standardised = False
     Params = TreeParams
     params: TreeParams
 
-    def fit(self, training: Training) -> TreeModel:
-        """Return a model."""
+    def fit(self, training: Training) -> Any:
+        """Return a booster of the best number of trees; all of them without both classes in the validation part."""
+        import lightgbm
+
         p = self.params
-        text = fit_trees(
-            training,
-            self.features.names,
-            rounds=p.rounds,
-            patience=p.patience,
-            seed=p.seed,
-            settings={
-                "learning_rate": p.learning_rate,
-                "num_leaves": p.leaves,
-                "min_data_in_leaf": p.min_leaf,
-                "feature_fraction": p.feature_share,
-            },
-        )
-        return TreeModel(text, parse_trees(text, len(self.features.names)))
-
-    def predict(self, model: TreeModel, x: Floats, out: Floats) -> None:
-        """Write P(up) of every row."""
-        predict_trees(model.trees, x, out)
-
-    def per_feature(self, model: TreeModel) -> dict[str, Floats]:
-        """Return what the splits on each feature gained."""
-        return {"gain": gains_of(model.text, len(self.features.names))}
-
-    def model_files(self, model: TreeModel) -> dict[str, bytes]:
-        """Return the text of a model."""
-        return {FILE: model.text.encode()}
-
-    def model_of(self, files: dict[str, bytes], where: str) -> TreeModel:
-        """Return the model in files.
-
-        Raises
-        ------
-        SignalError
-            If there is no text of such trees.
-        """
-        try:
-            text = files[FILE].decode()
-        except (KeyError, UnicodeDecodeError) as error:
-            raise SignalError(f"{where}/{FILE} holds no model: {error}.") from None
-        return TreeModel(text, parse_trees(text, len(self.features.names), f"{where}/{FILE}"))
+        options = {
+            "objective": "binary",
+            "metric": "binary_logloss",
+            "num_threads": 1,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+            "seed": p.seed,
+            "learning_rate": p.learning_rate,
+            "num_leaves": p.leaves,
+            "min_data_in_leaf": p.min_leaf,
+            "feature_fraction": p.feature_share,
+        }
+        data = lightgbm.Dataset(training.x, training.y, weight=training.weight, feature_name=list(self.feature_names))
+        callbacks, sets = [], []
+        if 0.0 < training.y_valid.sum() < training.n_valid:
+            sets = [data.create_valid(training.x_valid, training.y_valid, weight=training.weight_valid)]
+            callbacks = [lightgbm.early_stopping(p.patience, verbose=False)]
+        booster = lightgbm.train(options, data, p.rounds, valid_sets=sets, callbacks=callbacks)
+        # As it will be loaded: the best number of trees, without the data.
+        return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration or -1))
 
 
-class GbmMf(TreeWalk):
+class GbmMf(TreeSignal):
     """Boosted trees on leans of the flow and their slopes, returns, spread and volume."""
 
-    columns = columns_of(MF)
-    features: ClassVar[FeatureSet] = MF
+    features = MF
 
 
-class GbmSnap(TreeWalk):
+class GbmSnap(TreeSignal):
     """Boosted trees on pressure, vacuum and flow score in the cells around the mid."""
 
-    columns = columns_of(SNAP)
-    features: ClassVar[FeatureSet] = SNAP
+    features = tuple(f"{name}_{k}" for name in ("pressure", "vacuum", "score") for k in range(-8, 9))

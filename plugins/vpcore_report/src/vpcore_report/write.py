@@ -368,6 +368,8 @@ def _learning(page: Page, workspace: Workspace, row: dict[str, Any]) -> None:
     if "error" in look:
         page.text(f"The diagnostics of this run failed: {look['error']}")
         return
+    if look.get("note"):
+        page.text(look["note"])
     page.text("Predictions out of sample: each bin is predicted by a model that saw resolved labels only.")
     figures = [(title, look[name]) for title, name in _SCORES if name in look]
     page.table(
@@ -381,11 +383,16 @@ def _learning(page: Page, workspace: Workspace, row: dict[str, Any]) -> None:
     fits = look.get("retrains") or []
     page.text(f"The signal was fitted {len(fits)} times." if len(fits) != 1 else "The signal was fitted once.")
     page.table(
-        ("fit at bin", "training examples", "validation examples"),
-        [(fit["bin_seq"], fit["n_train"], fit["n_valid"]) for fit in fits[:_MOST_FITS]],
+        ("fit at bin", "training examples", "validation examples", "features used most"),
+        [(fit["bin_seq"], fit["n_train"], fit["n_valid"], ", ".join(fit.get("used", ()))) for fit in fits[:_MOST_FITS]],
     )
     if len(fits) > _MOST_FITS:
         page.text(f"The first {_MOST_FITS} of {len(fits)} fits.", note=True)
+    moved = [item for item in look.get("drift", ()) if "distance" in item][:_MOST_FITS]
+    if moved:
+        page.text("Drift of the features between the bins of a fit and the bins that it predicts.")
+        rows = [(item["feature"], f"{item['distance']:.2f}", f"{item['shift']:+.2f}") for item in moved]
+        page.table(("feature", "Kolmogorov-Smirnov distance", "shift of the median, interquartile ranges"), rows)
 
 
 def _leader_lines(row: dict[str, Any]) -> dict[str, str]:

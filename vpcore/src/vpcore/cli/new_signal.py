@@ -20,10 +20,21 @@ if TYPE_CHECKING:
 
 _LONGEST = 32
 
-_SUMMARIES = {
-    "stat": "Size arriving on the bid and leaving the ask, against what is usual.",
-    "ml": "Probability that a long pays, learned online from sizes, depth and flow near the touch.",
+_TEXTS = {
+    "stat": {
+        "summary": "Size arriving on the bid and leaving the ask, against what is usual.",
+        "dependencies": '"numpy>=2.0", "pydantic>=2.8"',
+        "about": "the formula, its parameters, one compiled step, and its two drivers: bin by bin and batch",
+        "swept": "{reach_ticks: [3, 5, 10]}",
+    },
+    "ml": {
+        "summary": "Probability that a long pays, learned from sizes, depth and flow near the touch.",
+        "dependencies": '"vpcore-signals-ml>=0.1", "pydantic>=2.8", "scikit-learn>=1.6"',
+        "about": "the features, the parameters and the estimator",
+        "swept": "{c: [0.001, 0.01, 0.1]}",
+    },
 }
+"""Texts of the templates that depend on the kind."""
 
 _FILES = {
     "common/README.md": "README.md",
@@ -48,7 +59,7 @@ class Kind(enum.StrEnum):
 def new_signal(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal, such as depth_tilt.")],
     kind: Annotated[
-        Kind, typer.Option(help="stat: a formula. ml: a model that learns from its own labels.")
+        Kind, typer.Option(help="stat: a formula. ml: an estimator that learns, on vpcore-signals-ml.")
     ] = Kind.STAT,
     directory: Annotated[
         Path, typer.Option("--dir", help="The package's folder, vp-signal-NAME, is made in it. [default: here]")
@@ -139,7 +150,7 @@ def _render(name: str, kind: Kind) -> dict[str, str]:
         "distribution": package.replace("_", "-"),
         "entry_point": package.removeprefix("vp_").replace("_", "-"),
         "cls": cls,
-        "summary": _SUMMARIES[kind],
         "minimum": ".".join(__version__.split(".")[:2]),
+        **_TEXTS[kind],
     }
     return {path: string.Template(text).substitute(values) for path, text in texts.items()}

@@ -25,7 +25,7 @@ from vpcore.errors import ConfigError
 
 SUFFIXES = (".parquet", ".csv", ".ndjson", ".zip")
 
-LOOKED_AT = ("tp", "sl", "predictions", "auc", "log_loss", "brier", "fits", "most_used", "moved_most", "error")
+LOOKED_AT = ("tp", "sl", "predictions", "auc", "log_loss", "brier", "fits", "most_used", "moved_most", "note", "error")
 
 
 def show(
@@ -88,6 +88,8 @@ def _summary(look: dict[str, Any]) -> dict[str, Any]:
     for name, key in (("most_used", "importance"), ("moved_most", "drift")):
         if key in look:
             row[name] = ", ".join(item["feature"] for item in look[key][:3]) or "-"
+    if look.get("note"):
+        row["note"] = look["note"]
     return row
 
 

@@ -1,0 +1,416 @@
+"""Learning signals: features and an estimator, refitted on a schedule while the session runs.
+
+Counted in valid bins after the warm-up of the features, the first fit is at the end of bin number `min_train_bins`, and
+another one every `retrain_interval_bins`. A fit sees the labels resolved by then (`vpcore_signals_ml.labels`): every
+`stride_bins`-th of them, of the whole past or of the last `train_window_bins` (`vpcore_signals_ml.selection`). The bin
+of a fit is the first that its model predicts. A fit with fewer than ten examples of either class is left out and
+reported. The value is NaN before the first model.
+
+A saved model predicts at once. It is replaced on the schedule of a fresh start, counted from its loading.
+
+An executor may make the fits (`LearningSignal.fit_elsewhere`): the current model serves until the new one is ready. A
+fit gets the same examples and gives the same bytes either way.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vpcore import BackgroundFit, MLSignal, SignalContext, SignalError, SignalFrame, SignalResult, TradeRules
+from vpcore_signals_ml import artifact, models
+from vpcore_signals_ml.diagnostics import diagnose
+from vpcore_signals_ml.features import FeatureSet
+from vpcore_signals_ml.labels import LABEL_COLUMNS, UP, Floats
+from vpcore_signals_ml.models import Fitted
+from vpcore_signals_ml.schedule import LearningParams, ScheduleParams, ValidatedParams
+from vpcore_signals_ml.selection import MIN_PER_CLASS, Selection, Training, choose, fresh, uniqueness
+from vpcore_signals_ml.state import LearningState, Pending, Retrain, Unfit
+
+MOST_USED = 5
+"""Features named with every fit."""
+
+
+class LearningSignal(MLSignal):
+    """A signal that learns: name `features`, and define `make_model`, or `fit` and `predict`.
+
+    The base class owns schedule, labels, purging, weights, scaling, calibration, background fits, files and
+    diagnostics. Streaming and batch give the same bytes. Fits run on one thread, with fixed seeds.
+
+    Examples
+    --------
+    ::
+
+        class Tilt(LearningSignal):
+            features = ("touch", "touch_20", "spot_3", "flow_20")
+
+            def make_model(self):
+                return LogisticRegression(C=0.01)
+    """
+
+    features: ClassVar[tuple[Any, ...]] = ()
+    """Registered names (`vpcore_signals_ml.features`) and statistical signals, in order."""
+    standardised: ClassVar[bool] = True
+    """Features become ``clip((x - mean) / deviation, -8, 8)`` of the training part, for `fit` and `predict`."""
+    calibrate: ClassVar[bool] = False
+    """Scores become probabilities by Platt's sigmoid on the validation part; needs `ValidatedParams`."""
+    rows_alone: ClassVar[bool] = False
+    """`predict` treats every row by itself, so a batch may be predicted at once; tested at every fit."""
+    neutral_examples: ClassVar[bool] = False
+    """A fit also gets the examples in which neither side paid, or both at once, with y of 1/2."""
+    trusted_types: ClassVar[tuple[str, ...]] = ()
+    """Types of a saved model beyond scikit-learn's and numpy's own."""
+    feature_set: ClassVar[FeatureSet]
+    Params = LearningParams
+    params: ScheduleParams
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        if "features" in vars(cls):
+            cls.feature_set = FeatureSet(cls.features, cls.__name__)
+            cls.columns = tuple(dict.fromkeys((*cls.feature_set.columns, *LABEL_COLUMNS)))
+        super().__init_subclass__(**arguments)
+        if cls.calibrate and not issubclass(cls.Params, ValidatedParams):
+            raise SignalError(
+                f"Signal '{cls.__name__}' sets calibrate = True, which needs a validation part.",
+                fix="Let its Params derive from vpcore_signals_ml.ValidatedParams.",
+            )
+
+    # -- the model -------------------------------------------------------------------------------------------------
+
+    def make_model(self) -> Any:
+        """Return an unfitted scikit-learn estimator with the parameters of the signal."""
+        raise SignalError(f"Signal '{type(self).__name__}' defines neither make_model nor fit.")
+
+    def fit(self, training: Training) -> Any:
+        """Return a model fitted on the training part; by default `make_model`, weighted.
+
+        Parameters
+        ----------
+        training : Training
+            Examples; features are standardised if `standardised`.
+
+        Returns
+        -------
+        object
+            A scikit-learn estimator, a LightGBM booster, or a dict of such values and arrays.
+        """
+        return models.fit_weighted(self.make_model(), training)
+
+    def predict(self, model: Any, x: Floats) -> Floats:
+        """Return the value of every row; by default P(up), or the score that `calibrate` turns into P(up).
+
+        Parameters
+        ----------
+        model : object
+            Returned by `fit`.
+        x : float64[n, n_features]
+            Complete rows, standardised if `standardised`.
+
+        Returns
+        -------
+        float64[n]
+        """
+        give = models.score if self.calibrate else models.probability
+        return give(model, x, type(self).__name__)
+
+    def update(self, model: Any, x: Floats, y: Floats) -> Any:
+        """Return the model after new examples, for a signal with `update_interval_bins`; leave the given one as it is.
+
+        Parameters
+        ----------
+        model : object
+            Returned by `fit` or `update`.
+        x, y : float64[n, n_features], float64[n]
+            Examples resolved since, standardised if `standardised`; y as in `Training`.
+        """
+        return model
+
+    def stored(self, model: Any) -> Any:
+        """Return the part of a model that its files keep: estimators, arrays, and dicts and lists of them."""
+        return model
+
+    def restored(self, stored: Any) -> Any:
+        """Return the model of a stored part."""
+        return stored
+
+    def importance(self, model: Any) -> dict[str, Floats]:
+        """Return the model's own importance of its features, float64[n_features] by name: a weight, a gain."""
+        return models.importance(model, len(self.feature_names))
+
+    @property
+    def update_interval_bins(self) -> int:
+        """Bins from one `update` to the next; 0 without updates. A parameter of that name sets it."""
+        return getattr(self.params, "update_interval_bins", 0)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        return self.feature_set.names
+
+    @property
+    def _linear(self) -> bool:
+        return type(self).predict is LearningSignal.predict
+
+    # -- a session -------------------------------------------------------------------------------------------------
+
+    def start(self, context: SignalContext) -> LearningState:
+        """Return a state without bins or model.
+
+        Raises
+        ------
+        SignalError
+            If the context has no rules.
+        ConfigError
+            If the grid does not reach as far as the features.
+        """
+        name = type(self).__name__
+        if context.rules is None:
+            raise SignalError(f"Signal '{name}' learns from trades: its context needs TradeRules.")
+        self.feature_set.require(context, name)
+        return LearningState(self.feature_set, context)
+
+    def warmup_bins(self, context: SignalContext) -> int:
+        """Return the valid bins before the first fit; the first value may come later, with few labels."""
+        return self.feature_set.warmup(context) + self.params.min_train_bins - 1
+
+    def skip(self, state: LearningState, frame: SignalFrame) -> None:
+        """Let an invalid bin pass: time passes for open trades, and the market may close."""
+        state.follow(frame)
+
+    def step(self, state: LearningState, frame: SignalFrame) -> float:
+        """Return the value of one bin, after learning what is due."""
+        row = state.append(self.feature_set.row(state.progress, frame, state.tick_int), frame.bin_seq)
+        state.follow(frame)
+        self._adopt(state, frame.bin_seq)
+        if self._due(state, row) or self._update_due(state, row):
+            self._learn(state, row)
+        if state.model is None or row < state.warmup:
+            return math.nan
+        self._values(state.model, state.x[row : row + 1], state.value)
+        return float(state.value[0])
+
+    def compute(self, dataset: Any, rules: TradeRules | None = None) -> SignalResult:
+        """Return the values of every bin, and with them the last state."""
+        state = self.start(SignalContext.of(dataset, rules))
+        state.hold(self.feature_set.matrix(dataset), dataset)
+        out = np.full(state.n, math.nan)
+        at = min(state.warmup, state.n)
+        for row in [*self._learning_rows(state), state.n]:
+            if state.model is not None:
+                self._values(state.model, state.x[at:row], out[at:row])
+            if row < state.n:
+                self._learn(state, row)
+            at = row
+        values = np.full(dataset.n_bins, math.nan)
+        values[np.asarray(dataset.valid)] = out
+        return SignalResult(values, self.prediction_mode, state)
+
+    def _values(self, model: Fitted, x: Floats, out: Floats) -> None:
+        models.values(model, self.predict, x, out, self.standardised)
+
+    def predicted(self, state: LearningState, x: Floats) -> Floats:
+        """Return the value that the model of a state gives every row of raw features, float64[n]."""
+        assert state.model is not None
+        out = np.empty(len(x))
+        self._values(state.model, x, out)
+        return out
+
+    # -- the schedule ----------------------------------------------------------------------------------------------
+
+    def _first(self, state: LearningState) -> int:
+        return state.warmup + self.params.min_train_bins - 1
+
+    def _due(self, state: LearningState, row: int) -> bool:
+        since = row - self._first(state)
+        return since >= 0 and since % self.params.retrain_interval_bins == 0
+
+    def _update_due(self, state: LearningState, row: int) -> bool:
+        every = self.update_interval_bins
+        return every > 0 and state.model is not None and (row - self._first(state)) % every == 0
+
+    def _learning_rows(self, state: LearningState) -> list[int]:
+        """Return the rows at which a fresh session learns, ascending."""
+        first, every = self._first(state), self.update_interval_bins
+        updates = range(first, state.n, every) if every else ()
+        return sorted({*range(first, state.n, self.params.retrain_interval_bins), *updates})
+
+    def _learn(self, state: LearningState, row: int) -> None:
+        if self._due(state, row) and self._refit(state, row):
+            return
+        if self._update_due(state, row):
+            self._update(state, row)
+
+    def examples(self, state: LearningState, row: int) -> Any:
+        """Return the examples of a fit at the end of a row; None for no fit."""
+        p = self.params
+        selection = Selection(
+            window_bins=p.train_window_bins,
+            stride_bins=p.stride_bins,
+            half_life_bins=getattr(p, "half_life_bins", 0),
+            uniqueness=getattr(p, "uniqueness", False),
+            validation_share=getattr(p, "validation_share", 0.0),
+            latency_bins=state.rules.latency_bins,
+            neutral=self.neutral_examples,
+        )
+        found = choose(state.x, state.seq, state.y, state.resolved, ready=state.ready, row=row, selection=selection)
+        if min(found.counts) < MIN_PER_CLASS:
+            state.unfit.append(Unfit(int(state.seq[row]), *found.counts))
+            return None
+        return found
+
+    def _refit(self, state: LearningState, row: int) -> bool:
+        """Fit on what is known at the end of a row, or hand that to the executor; return whether the model changed."""
+        began = time.perf_counter_ns()
+        training = self.examples(state, row)
+        if training is None:
+            return False
+        seq = int(state.seq[row])
+        if state.executor is not None:
+            future = state.executor.submit(fit_timed, self, training)
+            state.pending.append(Pending(seq, training.n_train, training.n_valid, future))
+            state.background.append(BackgroundFit(seq))
+            return False
+        model = self.fit_model(training)
+        self._take(state, model, Pending(seq, training.n_train, training.n_valid, None), time.perf_counter_ns() - began)  # type: ignore[arg-type]
+        return True
+
+    def fit_model(self, training: Any) -> Fitted:
+        """Return a fitted model: scaling, `fit`, calibration, and for an updated model the validation part learned."""
+        model = models.fitted(
+            self.fit,
+            self.predict,
+            training,
+            standardised=self.standardised,
+            calibrate=self.calibrate,
+            linear=self._linear,
+            alone=self.rows_alone,
+            owner=type(self).__name__,
+        )
+        if not self.update_interval_bins or not training.n_valid:
+            return model
+        return self._updated(model, training.x_valid, training.y_valid)
+
+    def _updated(self, model: Fitted, x: Floats, y: Floats) -> Fitted:
+        z = models.standardise(x, model.mean, model.scale, self.standardised)
+        with models.one_thread():
+            estimator = self.update(model.estimator, z, y)
+        weights = models.coefficients(estimator) if self._linear else model.linear
+        return model._replace(estimator=estimator, linear=weights)
+
+    def _take(self, state: LearningState, model: Fitted, fit: Pending, ns: int) -> None:
+        sizes = next((np.abs(values) for values in self.importance(model.estimator).values()), np.empty(0))
+        used = tuple(self.feature_names[f] for f in np.argsort(-sizes, kind="stable")[:MOST_USED])
+        state.take(model, Retrain(fit.bin_seq, fit.n_train, fit.n_valid, used, ns))
+
+    def _update(self, state: LearningState, row: int) -> None:
+        """Learn what was resolved since, in the portions of every update that is due by a row."""
+        every, first = self.update_interval_bins, self._first(state)
+        start = int(np.searchsorted(state.seq[: row + 1], state.learned, "right")) if state.learned >= 0 else 0
+        for at in range(row - (row - max(start, first % every)) // every * every, row + 1, every):
+            rows = fresh_rows(state, at, self.params.stride_bins)
+            if len(rows) and state.model is not None:
+                state.model = self._updated(state.model, state.x[rows], (state.y[rows] == UP).astype(np.float64))
+            state.learned = int(state.seq[at])
+        now = int(state.seq[row])
+        state.background = [
+            fit if fit.ready_bin is None or fit.settled_bin is not None else fit._replace(settled_bin=now)
+            for fit in state.background
+        ]
+
+    # -- fits in the background ------------------------------------------------------------------------------------
+
+    def fit_elsewhere(self, state: LearningState, executor: Executor) -> None:
+        """Let an executor make the fits of a state from now on; see the module.
+
+        Its first fit is one of made-up examples, which loads all code that a fit needs.
+        """
+        model, _ = executor.submit(fit_timed, self, self.rehearsal()).result()
+        few = np.arange(3)
+        uniqueness(few, few + 1)
+        x = np.zeros((1, len(self.feature_names)))
+        self._values(model, x, np.empty(1))
+        if self.update_interval_bins:
+            self.update(model.estimator, x, np.ones(1))
+        state.executor = executor
+
+    def rehearsal(self) -> Any:
+        """Return made-up examples, as few as a fit can do with."""
+        rng = np.random.default_rng(0)
+        x, y, weight = rng.standard_normal((60, len(self.feature_names))), np.arange(60.0) % 2.0, np.ones(60)
+        return Training(x[:40], y[:40], weight[:40], x[40:], y[40:], weight[40:])
+
+    def _adopt(self, state: LearningState, now: int) -> None:
+        """Go on with the finished fits of an executor."""
+        while state.pending and state.pending[0].future.done():
+            fit = state.pending.popleft()
+            model, ns = fit.future.result()
+            self._take(state, model, fit, ns)
+            # The new model makes up at the next update for those it has missed.
+            settled = None if self.update_interval_bins else now
+            done = BackgroundFit(fit.bin_seq, now, settled, ns)
+            state.background = [done if other.due_bin == fit.bin_seq else other for other in state.background]
+
+    # -- what remains ----------------------------------------------------------------------------------------------
+
+    def diagnose(self, dataset: Any, rules: TradeRules, result: SignalResult, *, full: bool) -> Any:
+        """Return the diagnostics of a run; see `vpcore_signals_ml.diagnostics`."""
+        return diagnose(self, dataset, rules, result, full=full)
+
+    def _facts(self, state: LearningState) -> dict[str, Any]:
+        return {
+            "signal": type(self).__name__,
+            "version": self.version,
+            "features": list(self.feature_names),
+            "labels": artifact.label_block(state.rules, state.tick_int),
+        }
+
+    def save_model(self, state: LearningState, folder: Path) -> None:
+        """Write the model, its facts and a digest.
+
+        Raises
+        ------
+        SignalError
+            If nothing was fitted yet.
+        """
+        if state.model is None:
+            raise SignalError(f"Signal '{type(self).__name__}' has no model to save: nothing was fitted yet.")
+        last = state.retrains[-1] if state.retrains else None
+        facts = {
+            **self._facts(state),
+            "params": self.params.plain(),
+            "libraries": artifact.versions(),
+            "fit": {"bin_seq": last.bin_seq, "n_train": last.n_train, "n_valid": last.n_valid} if last else None,
+        }
+        model = state.model._replace(estimator=self.stored(state.model.estimator))
+        artifact.write_artifact(Path(folder), facts, artifact.model_files(model))
+
+    def load_model(self, folder: Path, context: SignalContext) -> LearningState:
+        """Return a state that predicts with a saved model as soon as its features are there.
+
+        Raises
+        ------
+        SignalError
+            If the folder has no model of this signal, version, features and labels, or it was changed.
+        """
+        state = self.start(context)
+        files = artifact.read_artifact(Path(folder), self._facts(state))
+        model = artifact.model_of(files, len(self.feature_names), self.trusted_types, str(folder))
+        state.model = model._replace(estimator=self.restored(model.estimator))
+        return state
+
+
+def fresh_rows(state: LearningState, row: int, stride: int) -> Any:
+    """Return the rows of the examples resolved since the model last learned and by the end of a row."""
+    return fresh(state.y, state.resolved, state.seq, ready=state.ready, row=row, after=state.learned, stride=stride)
+
+
+def fit_timed(signal: LearningSignal, training: Any) -> tuple[Fitted, int]:
+    """Return a model and the duration of its fit, ns: the task of an executor."""
+    began = time.perf_counter_ns()
+    model = signal.fit_model(training)
+    return model, time.perf_counter_ns() - began

@@ -1,0 +1,301 @@
+"""A fitted model: scaling, estimator, calibration, and predictions equal for one row and for many.
+
+Features are standardised by mean and deviation of the training part and clipped at `CLIP` deviations. A linear model
+scores by one compiled dot product, row by row. Trees and boosted trees predict many rows at once, after a test at every
+fit that a row alone gets the same bytes; any other estimator predicts row by row. A matrix product would give a row
+other last bits in other company.
+
+Calibration is Platt's sigmoid by scikit-learn's ``CalibratedClassifierCV`` on the validation part.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vpcore import SignalError
+from vpcore.kernels.jit import jit
+from vpcore_signals_ml.labels import Floats
+from vpcore_signals_ml.selection import Training
+
+CLIP = 8.0
+"""Largest standardised feature: one wild bin must not turn the sign of a prediction."""
+
+LEAST_SLOPE = 0.01
+"""Of a sigmoid that the validation part does not confirm: a margin of 1 is then a probability of 0.5025."""
+
+IN_BATCH = ("sklearn.tree", "sklearn.ensemble", "lightgbm")
+"""Packages whose estimators predict each row by itself."""
+
+TESTED_ROWS = 32
+"""Rows of a fit that are predicted alone and together."""
+
+Predict = Callable[[Any, Floats], Floats]
+
+
+class Fitted(NamedTuple):
+    """A fitted model.
+
+    Attributes
+    ----------
+    estimator : object
+        Returned by `LearningSignal.fit`.
+    mean, scale : float64[n_features]
+        ``z = clip((x - mean) / scale)``.
+    linear : float64[n_features + 1], or empty
+        Weights of z and then the intercept, of a linear model.
+    sigmoid : float64[2]
+        Slope and shift of ``value = 1 / (1 + exp(-(slope * score + shift)))``; NaN: the value is the score.
+    in_batch : bool
+        Many rows are predicted at once.
+    """
+
+    estimator: Any
+    mean: Floats
+    scale: Floats
+    linear: Floats
+    sigmoid: Floats
+    in_batch: bool
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit BLAS and OpenMP to one thread: with more, sums depend on their number."""
+    with _pools("lightgbm" in sys.modules).limit(limits=1):
+        yield
+
+
+@cache
+def _pools(boosted: bool) -> Any:
+    import sklearn.linear_model  # noqa: F401  # loads the libraries that are limited
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def fit_weighted(model: Any, training: Training, seed: int = 1) -> Any:
+    """Return an estimator after its fit on the training part, weighted where the estimator takes weights.
+
+    Seeds that are None become `seed`, and numbers of jobs 1.
+    """
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import has_fit_parameter
+
+    params = model.get_params(deep=True)
+    fixed = {name: seed for name in params if name.split("__")[-1] == "random_state" and params[name] is None}
+    # LightGBM takes every core for None; scikit-learn takes one, and warns of a number where it has no effect.
+    jobs = [name for name in params if name.split("__")[-1] == "n_jobs"]
+    boosted = type(_core(model)).__module__.startswith("lightgbm")
+    model.set_params(**fixed, **{name: 1 for name in jobs if boosted or params[name] is not None})
+    last, prefix = (model.steps[-1][1], f"{model.steps[-1][0]}__") if isinstance(model, Pipeline) else (model, "")
+    weights = {f"{prefix}sample_weight": training.weight} if has_fit_parameter(last, "sample_weight") else {}
+    model.fit(training.x, training.y, **weights)
+    # A booster alone is kept as text, without its wrapper.
+    return getattr(model, "booster_", model)
+
+
+def probability(estimator: Any, z: Floats, owner: str) -> Floats:
+    """Return P(up) of every row; a regressor's prediction counts as a probability."""
+    if _is_booster(estimator):
+        found: Floats = estimator.predict(z, num_threads=1)
+        return found
+    if hasattr(estimator, "predict_proba"):
+        return np.ascontiguousarray(estimator.predict_proba(z)[:, 1])
+    if hasattr(estimator, "decision_function"):
+        raise _no_probability(estimator, owner)
+    return np.clip(np.asarray(estimator.predict(z), dtype=np.float64), 0.0, 1.0)
+
+
+def _no_probability(estimator: Any, owner: str) -> SignalError:
+    return SignalError(
+        f"The model of signal '{owner}', {type(estimator).__name__}, gives no probabilities.",
+        fix="Set calibrate = True, and let Params derive from ValidatedParams.",
+    )
+
+
+def score(estimator: Any, z: Floats, owner: str) -> Floats:
+    """Return the uncalibrated score of every row: the decision function, else the probability."""
+    if hasattr(estimator, "decision_function"):
+        return np.asarray(estimator.decision_function(z), dtype=np.float64)
+    return probability(estimator, z, owner)
+
+
+def fitted(
+    fit: Callable[[Training], Any],
+    predict: Predict,
+    training: Training,
+    *,
+    standardised: bool,
+    calibrate: bool,
+    linear: bool,
+    alone: bool,
+    owner: str,
+) -> Fitted:
+    """Return a fitted model; scaling and estimator see the training part alone.
+
+    Parameters
+    ----------
+    fit, predict : callable
+        Of the signal, on standardised features; `predict` gives scores if `calibrate`.
+    training : Training
+        Examples.
+    standardised, calibrate : bool
+        As declared by the signal.
+    linear : bool
+        Whether a linear estimator may score by the dot product.
+    alone : bool
+        The signal says that `predict` treats every row by itself.
+    owner : str
+        Name of the signal, for messages.
+    """
+    m = training.x.shape[1]
+    mean, scale = np.zeros(m), np.ones(m)
+    if standardised:
+        mean = np.average(training.x, axis=0, weights=training.weight)
+        deviation = np.sqrt(np.average((training.x - mean) ** 2, axis=0, weights=training.weight))
+        scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
+    z = standardise(training.x, mean, scale, standardised)
+    z_valid = standardise(training.x_valid, mean, scale, standardised)
+    with one_thread():
+        estimator = fit(Training(z, training.y, training.weight, z_valid, training.y_valid, training.weight_valid))
+        weights = coefficients(estimator) if linear else np.empty(0)
+        logistic = len(weights) > 0 and hasattr(estimator, "predict_proba")
+        if len(weights) and not logistic and not calibrate:
+            raise _no_probability(estimator, owner)
+        model = Fitted(estimator, mean, scale, weights, np.array([1.0, 0.0] if logistic else [math.nan] * 2), False)
+        if not len(weights) and (alone or type(_core(estimator)).__module__.startswith(IN_BATCH)):
+            few = z[:TESTED_ROWS]
+            each = np.concatenate([predict(estimator, few[i : i + 1]) for i in range(len(few))])
+            model = model._replace(in_batch=bool(predict(estimator, few).tobytes() == each.tobytes()))
+        if calibrate:
+            scores = np.empty(training.n_valid)
+            _scores(model, predict, z_valid, scores)
+            model = model._replace(sigmoid=_platt(scores, training.y_valid, training.weight_valid))
+    return model
+
+
+def values(model: Fitted, predict: Predict, x: Floats, out: Floats, standardised: bool) -> None:
+    """Write the value of every row of `x` float64[n, n_features] to `out` float64[n]; NaN without every feature."""
+    if len(model.linear):
+        predict_linear(model.mean, model.scale, model.linear, model.sigmoid, x, out)
+        return
+    ready = ~np.isnan(x).any(axis=1)
+    out[:] = math.nan
+    found = np.empty(int(ready.sum()))
+    with one_thread():
+        _scores(model, predict, standardise(x[ready], model.mean, model.scale, standardised), found)
+    if not math.isnan(model.sigmoid[0]):
+        squash(model.sigmoid, found)
+    out[ready] = found
+
+
+def coefficients(estimator: Any) -> Floats:
+    """Return the weights and then the intercept of a fitted linear classifier, empty of any other estimator."""
+    if not hasattr(estimator, "coef_") or not hasattr(estimator, "decision_function"):
+        return np.empty(0)
+    return np.append(np.ravel(estimator.coef_), np.ravel(estimator.intercept_)).astype(np.float64)
+
+
+def importance(estimator: Any, n: int) -> dict[str, Floats]:
+    """Return the model's own importance of its features, by its name: weights, or gains of splits."""
+    weights = coefficients(estimator)
+    if len(weights) == n + 1:
+        return {"weight": weights[:n]}
+    if _is_booster(estimator):
+        return {"gain": estimator.feature_importance("gain").astype(np.float64)}
+    gains = getattr(estimator, "feature_importances_", ())
+    return {"gain": np.asarray(gains, dtype=np.float64)} if len(gains) == n else {}
+
+
+def _core(estimator: Any) -> Any:
+    return estimator[-1] if hasattr(estimator, "steps") else estimator
+
+
+def _is_booster(estimator: Any) -> bool:
+    return type(estimator).__module__.startswith("lightgbm.") and hasattr(estimator, "model_to_string")
+
+
+def _scores(model: Fitted, predict: Predict, z: Floats, out: Floats) -> None:
+    if len(model.linear):
+        predict_linear(np.zeros(z.shape[1]), np.ones(z.shape[1]), model.linear, np.full(2, math.nan), z, out)
+    elif model.in_batch and len(z):
+        out[:] = predict(model.estimator, z)
+    else:
+        for i in range(len(z)):
+            out[i] = predict(model.estimator, z[i : i + 1])[0]
+
+
+def _platt(scores: Floats, y: Floats, weight: Floats) -> Floats:
+    """Return slope and shift of Platt's sigmoid; a direction that the examples do not confirm says next to nothing."""
+    if min((y == 1.0).sum(), (y == 0.0).sum()) < 2:
+        return np.array([LEAST_SLOPE, 0.0])
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+
+    class Scored(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+        classes_ = np.array([0.0, 1.0])
+
+        def fit(self, x: Floats, y: Floats) -> Scored:
+            return self
+
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
+
+        def decision_function(self, x: Floats) -> Floats:
+            return x[:, 0]
+
+        predict = decision_function
+
+    with warnings.catch_warnings():  # it warns that a frozen estimator is not fitted with the weights
+        warnings.simplefilter("ignore", UserWarning)
+        found = CalibratedClassifierCV(FrozenEstimator(Scored()), method="sigmoid", cv=2)
+        found.fit(scores.reshape(-1, 1), y, sample_weight=weight)
+    (platt,) = found.calibrated_classifiers_[0].calibrators
+    slope, shift = -float(platt.a_), -float(platt.b_)
+    return np.array([slope, shift] if slope > LEAST_SLOPE else [LEAST_SLOPE, 0.0])
+
+
+@jit
+def standardise(x: Floats, mean: Floats, scale: Floats, clip: bool) -> Floats:
+    """Return the standardised value of every feature, float64[n, n_features]."""
+    out = np.empty((x.shape[0], x.shape[1]))
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            z = (x[i, j] - mean[j]) / scale[j]
+            out[i, j] = min(max(z, -CLIP), CLIP) if clip else z
+    return out
+
+
+@jit
+def _sigmoid(u: float) -> float:
+    if u >= 0.0:
+        return 1.0 / (1.0 + math.exp(-min(u, 700.0)))
+    e = math.exp(max(u, -700.0))
+    return e / (1.0 + e)
+
+
+@jit
+def squash(sigmoid: Floats, out: Floats) -> None:
+    """Turn scores into probabilities."""
+    for i in range(out.shape[0]):
+        out[i] = _sigmoid(sigmoid[0] * out[i] + sigmoid[1])
+
+
+@jit
+def predict_linear(mean: Floats, scale: Floats, linear: Floats, sigmoid: Floats, x: Floats, out: Floats) -> None:
+    """Write the probability of every row of `x`, or its score where the sigmoid is NaN; NaN without every feature."""
+    m = x.shape[1]
+    for i in range(x.shape[0]):
+        total = linear[m]
+        for j in range(m):
+            z = (x[i, j] - mean[j]) / scale[j]
+            total += linear[j] * (min(max(z, -CLIP), CLIP) if not math.isnan(z) else z)
+        out[i] = total if math.isnan(sigmoid[0]) or math.isnan(total) else _sigmoid(sigmoid[0] * total + sigmoid[1])
