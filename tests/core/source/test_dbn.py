@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,7 +17,7 @@ from vpcore.source import SourceRequest
 from vpcore.source.conformance import check_unknown_option
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.source import DbnSource
-from vpcore.source.dbn.writer import encode_metadata
+from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.testing import source_checks
 
 
@@ -523,3 +525,34 @@ def test_half_of_esh4_is_refused(tmp_path, read):
         read(path, symbol="ESH4", start=ESH4_OPEN_NS, end=ESH4_OPEN_NS + HOUR_NS)
     with pytest.raises(OSError, match="Truncated"):  # what pyarrow says, should the walk over the blocks miss a cut
         pa.CompressedInputStream(pa.OSFile(str(path)), "zstd").read()
+
+
+# -- writing
+
+
+def test_a_written_file_replaces_what_a_link_names_and_no_device(tmp_path, made):
+    real, link = tmp_path / "real" / "a.dbn", tmp_path / "link.dbn"
+    real.parent.mkdir()
+    real.write_bytes(b"before")
+    link.symlink_to(real)
+    with DbnWriter(link, made.metadata()) as writer:
+        writer.write(made.records(3))
+    assert link.is_symlink()
+    assert real.read_bytes() == made.metadata() + made.records(3).tobytes()
+    with pytest.raises(RuntimeError, match="stop"), DbnWriter(link, made.metadata()):
+        raise RuntimeError("stop")
+    assert [path.name for path in real.parent.iterdir()] == ["a.dbn"]
+    pipe = tmp_path / "pipe.dbn"
+    os.mkfifo(pipe)
+    with pytest.raises(SourceError, match=r"pipe\.dbn is no file: it could not be replaced by one"):
+        DbnWriter(pipe, made.metadata())
+    assert pipe.is_fifo()
+
+
+def test_a_file_in_the_making_is_not_found(tmp_path, made):
+    writer = DbnWriter(tmp_path / "a.dbn", made.metadata())
+    with pytest.raises(SourceError, match=r"There is no \.dbn or \.dbn\.zst file below"):
+        DbnSource().open(SourceRequest("SYM", made.DAY0, made.DAY0 + made.NS, raw_root=tmp_path))
+    with writer:
+        writer.write(made.records(3))
+    DbnSource().open(SourceRequest("SYM", made.DAY0, made.DAY0 + made.NS, raw_root=tmp_path))

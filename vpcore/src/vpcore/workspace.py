@@ -130,6 +130,8 @@ class Workspace:
         ConfigError
             If making a directory or file fails.
         """
+        from vpcore.storage.atomic import write_atomic
+
         base = Path(root).expanduser()
         readme = base / "lake" / "README.md"
         written = []
@@ -137,8 +139,8 @@ class Workspace:
             for folder in ("instruments", "pipelines", "serving", "serving_versions", "experiments"):
                 (base / "configs" / folder).mkdir(parents=True, exist_ok=True)
             (base / "lake" / "raw").mkdir(parents=True, exist_ok=True)
-            if not readme.exists():
-                readme.write_bytes((resources.files("vpcore") / "data" / "lake_README.md").read_bytes())
+            content = (resources.files("vpcore") / "data" / "lake_README.md").read_bytes()
+            if not readme.exists() and write_atomic(readme, content, exclusive=True, durable=False):
                 written.append(readme)
         except OSError as error:
             raise ConfigError(

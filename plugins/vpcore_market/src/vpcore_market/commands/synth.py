@@ -223,19 +223,20 @@ def _pipeline_text(
 
 
 def _write_pipeline(workspace: Workspace, name: str, text: str, force: bool) -> Path:
+    from vpcore.storage.atomic import write_atomic
+
     path = workspace.configs / "pipelines" / f"{name}.yaml"
     before = path.read_text() if path.exists() else None
     if before is not None and before != text and not force:
         raise ConfigError(f"{path} exists and says something else. Choose another name, or replace it with --force.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_atomic(path, text.encode())
         workspace.pipeline(name)
     except VpError:  # a name that no spec may have: leave nothing behind
         if before is None:
             path.unlink(missing_ok=True)
         else:
-            path.write_text(before)
+            write_atomic(path, before.encode())
         raise
     except OSError as error:
         raise ConfigError(f"{path} could not be written: {error.strerror or error}.") from error

@@ -100,10 +100,13 @@ class DbnWriter:
     def __init__(self, path: Path, metadata: bytes) -> None:
         self.path = path
         self.n_records = 0
+        self._target = path.resolve()  # a link stays, and its file is replaced
+        if path.exists() and not path.is_file():
+            raise SourceError(f"{path} is no file: it could not be replaced by one. Choose another name.")
         try:
-            make_folder(path.parent)
-            sweep_dead(path.parent)
-            self._temporary, self._held = temporary_file(path)
+            make_folder(self._target.parent)
+            sweep_dead(self._target.parent)
+            self._temporary, self._held = temporary_file(self._target)
             self._file: Any = os.fdopen(os.dup(self._held), "wb")
         except OSError as error:
             raise SourceError(f"{path} could not be written: {error}.") from error
@@ -147,8 +150,8 @@ class DbnWriter:
             if not self._file.closed:
                 self._file.close()
             os.fsync(self._held)
-            self._temporary.replace(self.path.resolve())
-            fsync_path(self.path.parent)
+            self._temporary.replace(self._target)
+            fsync_path(self._target.parent)
         except OSError as failure:
             self._abandon()
             raise SourceError(f"{self.path} could not be written: {failure}.") from failure
