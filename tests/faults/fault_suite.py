@@ -37,8 +37,6 @@ from vpcore import Workspace
 from vpcore.errors import VpError
 
 TABLE = "| fault | target | tries | detected | wrong | lost |"
-BETWEEN = 0.2
-"""Seconds before the first change of a command in which it may be stopped too."""
 
 
 @dataclass
@@ -71,7 +69,7 @@ class Suite:
     say: Callable[[str], None] = print
     before: dict[str, set[str]] = field(default_factory=dict)
     ends: dict[str, dict[str, set[str]]] = field(default_factory=dict)
-    spans: dict[str, tuple[float, float]] = field(default_factory=dict)
+    spans: dict[str, float] = field(default_factory=dict)
     growth: dict[str, int] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
@@ -126,21 +124,15 @@ class Suite:
         return shlex.join(["make", "faults", f"FAULTS=--seed {self.seed} --only {name}"])
 
     def end(self, command: str) -> dict[str, set[str]]:
-        """Return what is stored after a command without a fault, and time it: first change, and end."""
+        """Return what is stored after a command without a fault. The first time, time it from its first change on."""
         if command not in self.ends:
             root = self.world.copy(self.scratch / "plain")
-            began = time.monotonic()
             process = w.start(root, self.commands[command])
-            first = None
-            shape = _shape(root)
-            while process.poll() is None and first is None:
-                time.sleep(0.01)
-                if _shape(root) != shape:
-                    first = time.monotonic() - began
+            _first_change(process, root)
+            began = time.monotonic()
             found = w.finish(process)
-            took = time.monotonic() - began
             assert found.code in (0, 1), (command, found)
-            self.spans[command] = (max(0.0, (first or took) - BETWEEN), took)
+            self.spans[command] = time.monotonic() - began
             self.ends[command] = w.stored(root)
             self.growth[command] = max(_kilobytes(root) - _kilobytes(self.world.root), 64)
         return self.ends[command]
@@ -218,6 +210,16 @@ def values(root: Path) -> w.Outcome:
         return w.Outcome(2, "", str(error))
 
 
+def _first_change(process: subprocess.Popen[str], root: Path) -> bool:
+    """Wait until a command changes a file. Return False if it ends before."""
+    before = _shape(root)
+    while process.poll() is None:
+        if _shape(root) != before:
+            return True
+        time.sleep(0.01)
+    return False
+
+
 def _shape(root: Path) -> tuple[int, int]:
     """Return the number of files below a folder, and the latest change of one."""
     states = []
@@ -240,10 +242,10 @@ def kill(suite: Suite, tries: int, targets: Sequence[str], *, with_signal: int =
     def one(command: str) -> Callable[[random.Random, Path], Verdict]:
         def attempt(rng: random.Random, root: Path) -> Verdict:
             suite.end(command)
-            early, late = suite.spans[command]
+            delay = rng.uniform(0.0, suite.spans[command])
             process = w.start(root, suite.commands[command])
             try:
-                if _wait(process, rng.uniform(early, late)) is None:
+                if _first_change(process, root) and _wait(process, delay) is None:
                     (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, with_signal)
             except ProcessLookupError:
                 pass
