@@ -14,6 +14,18 @@ def vp_commands() -> tuple[Component, ...]:
             "Download market-by-order records or definitions from Databento, after a look at size and cost.",
             "Data",
         ),
+        Component(
+            "new-pipeline",
+            "vpcore_databento.commands.new_pipeline:new_pipeline",
+            "Write a pipeline, a serving spec and a small experiment for a file, from its symbols, span and time zone.",
+            "Data",
+        ),
+        Component(
+            "new-instrument",
+            "vpcore_databento.commands.new_instrument:new_instrument",
+            "Write configs/instruments/ROOT.yaml: from definitions, else from a packaged instrument and the options.",
+            "Data",
+        ),
     )
 
 

@@ -67,8 +67,6 @@ _COMMANDS: dict[str, dict[str, str]] = {
     },
     "Data": {
         "inspect": "Show the content of files: schema, symbols, span, records by action, snapshot, silences, books, data quality.",
-        "new-pipeline": "Write a pipeline, a serving spec and a small experiment for a file, from its symbols, span and time zone.",
-        "new-instrument": "Write configs/instruments/ROOT.yaml: from definitions, else from a packaged instrument and the options.",
         "generate": "Generate the dataset of a pipeline, or those of an experiment's sessions, several at a time.",
         "verify": "Recompute the checksums of a dataset; with --rebuild, generate it again from its source and compare.",
         "list-datasets": "List the datasets: id, symbol, span, bins, share of valid bins, size, time of creation.",
@@ -112,6 +110,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "fetch": "vpcore-databento",
         "inspect-market": "vpcore-market",
         "mlflow-ui": "vpcore-mlflow",
+        "new-instrument": "vpcore-databento",
+        "new-pipeline": "vpcore-databento",
         "plot": "vpcore-report",
         "plot-equity": "vpcore-report",
         "plot-pivot": "vpcore-report",

@@ -178,9 +178,9 @@ def _ask(known: Estimate) -> None:
 
 def _instruments(workspace: Workspace, path: Path, symbol: str) -> None:
     """Write the YAML of every root of a file of definitions, unless one that agrees is known."""
-    from vpcore.config.new_specs import new_instrument
-    from vpcore.source.dbn.definitions import read_definitions
     from vpcore.units import int_to_price
+    from vpcore_databento.definitions import read_definitions
+    from vpcore_databento.new_specs import new_instrument
 
     found = read_definitions(path)
     for root in sorted({one.root for one in found}):

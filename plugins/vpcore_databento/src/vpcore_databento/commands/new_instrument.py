@@ -35,10 +35,10 @@ def new_instrument(
     Tick and multiplier must come from one of them. With a file of records, every price must be a multiple of the tick.
     """
     from vpcore.config.instruments import packaged_instruments
-    from vpcore.config.new_specs import choose_symbol, new_instrument as write
-    from vpcore.source.dbn.definitions import read_definitions
     from vpcore.source.dbn.header import read_header
     from vpcore.source.inspect import inspect_file
+    from vpcore_databento.definitions import read_definitions
+    from vpcore_databento.new_specs import choose_symbol, new_instrument as write
 
     store = open_workspace(root).specs
     definitions, unit = [], 0

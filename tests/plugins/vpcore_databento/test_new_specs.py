@@ -19,13 +19,14 @@ from real_data import ESH4, needs_esh4
 from vpcore import Component, SourceError, Workspace, hookimpl
 from vpcore.cli import app
 from vpcore.cli.app import run
-from vpcore.config.new_specs import choose_window
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE
 from vpcore.plugins.manager import Plugins
-from vpcore.source.dbn.definitions import read_definitions
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.source.inspect import Inspection, InstrumentFigures, inspect_file
+from vpcore_databento.definitions import read_definitions
+from vpcore_databento.new_specs import choose_window
+from vpcore_databento.plugin import vp_commands
 
 NS, MINUTE = 10**9, 60 * 10**9
 DAY = 86_400 * NS
@@ -64,6 +65,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     module.vp_signals = hookimpl(  # type: ignore[attr-defined]
         lambda: [Component("steady", "serving_signals:Level", "Of a test.")]
     )
+    module.vp_commands = vp_commands  # type: ignore[attr-defined]
 
     def found() -> Plugins:
         plugins = Plugins(entry_points=[])
@@ -201,7 +203,15 @@ def test_nothing_is_written_where_something_is_wrong(
 def test_without_a_fitting_signal_the_package_is_named(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "Plugins", lambda: Plugins(entry_points=[]))
+    module = ModuleType("commands_of_a_test")
+    module.vp_commands = vp_commands  # type: ignore[attr-defined]
+
+    def without_signals() -> Plugins:
+        plugins = Plugins(entry_points=[])
+        plugins.register(module, "test")
+        return plugins
+
+    monkeypatch.setattr(app, "Plugins", without_signals)
     start = at("2024-03-05 15:00")
     path = put(workspace.raw / "a.dbn", {"SR3H4": np.arange(start, start + 600 * NS, NS)}, start, start + 600 * NS)
     assert run(["new-pipeline", str(path)]) == 2

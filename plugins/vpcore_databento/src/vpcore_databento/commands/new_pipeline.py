@@ -22,9 +22,9 @@ def new_pipeline(
 
     The window is the busiest hour of the file. Existing specs are left unchanged.
     """
-    from vpcore.config.new_specs import new_experiment
     from vpcore.source.inspect import inspect_file
     from vpcore.source.protocol import utc
+    from vpcore_databento.new_specs import new_experiment
 
     store = open_workspace(root).specs
     with progress(f"Reading {file.name}") as update:
