@@ -7,6 +7,9 @@ import fcntl
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -235,6 +238,36 @@ def test_a_download_that_never_ends_is_kept_for_the_next_command(
     assert records_of(workspace.raw / NAME).tobytes() == RECORDS["ESH4"].tobytes()
     assert len(gateway.downloads) == asked + 1
     assert gateway.downloads[-1]["start"] > gateway.downloads[0]["start"]
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_of_a_download(gateway: Gateway, workspace: Workspace) -> None:
+    gateway.faults.slow_s = 0.05
+    command = [
+        sys.executable,
+        "-m",
+        "vpcore",
+        "fetch",
+        "ESH4",
+        "2024-03-05",
+        "--yes",
+        "--gateway",
+        f"127.0.0.1:{gateway.port}",
+    ]
+    process = subprocess.Popen(command, cwd=workspace.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    part = workspace.raw / f".{NAME}.partial" / "part-0000"
+    while not part.exists() or part.stat().st_size < 60_000:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (workspace.raw / NAME).exists()
+    assert run(["inspect", "--no-book", str(part)]) == 2  # a part is no file
+    gateway.faults.slow_s = 0.0
+    assert fetch(gateway, "ESH4", "2024-03-05", "--yes") == 0
+    assert records_of(workspace.raw / NAME).tobytes() == RECORDS["ESH4"].tobytes()
+    assert gateway.downloads[-1]["start"] > gateway.downloads[0]["start"]
+    assert left(workspace) == [NAME, f"{NAME}.json"]
 
 
 def test_parts_of_another_request_are_not_used(gateway: Gateway, workspace: Workspace) -> None:
