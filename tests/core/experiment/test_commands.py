@@ -128,6 +128,20 @@ def test_a_dry_run_says_what_is_shared(vp: Vp, capsys: pytest.CaptureFixture[str
     assert plan["shared"] == []
 
 
+def test_the_projection_is_held_against_the_scores_that_came(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vp("inspect", "base", "--projection", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["horizons_ms"] == [200, 500, 1000, 2500]
+    assert {len(row) for row in found["correlation"]} == {len(found["k"])} == {9}
+    assert all(-1 <= value <= 1 for row in found["change"] for value in row if value is not None)
+    assert vp("inspect", "base", "--projection") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split()[:4] == ["horizon_ms", "cells", "correlation", "persistence"]
+    assert "By cell: --json" in err
+    assert vp("inspect", "bace", "--projection") == 2
+    assert "Did you mean 'base'?" in capsys.readouterr().err
+
+
 def test_compare_before_anything_was_run(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert vp("compare", "sweep") == 0
     out, err = capsys.readouterr()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, emit_json, progress
+from vpcore.cli.common import JsonOption, RootOption, emit_json, emit_table, open_workspace, progress, say
+from vpcore.errors import ConfigError
 
 if TYPE_CHECKING:
     from vpcore.generation.inspect_books import Between, BookFindings
@@ -18,16 +19,32 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".dbn or .dbn.zst files.", show_default=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help=".dbn or .dbn.zst files; with --projection one serving spec, whose dataset exists.",
+            show_default=False,
+        ),
+    ],
     book: Annotated[
         bool, typer.Option("--book/--no-book", help="Replay the order books of the busiest symbols.")
     ] = True,
+    projection: Annotated[
+        bool, typer.Option("--projection", help="Hold the projection of the score against the scores that came.")
+    ] = False,
+    root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the content of files: schema, symbols, span, records by action, snapshot, silences, books, data quality.
 
     With several files, also the gaps between them and the stretches that are in two of them.
     """
+    if projection:
+        if len(files) != 1:
+            raise ConfigError("--projection", required="one serving spec", was=f"{len(files)} names")
+        _projection(str(files[0]), root, json)
+        return
     from vpcore.generation.inspect_books import between_files, replay_books
     from vpcore.source.inspect import inspect_file
 
@@ -48,6 +65,52 @@ def inspect(
         print("\n" * (number > 0) + "\n".join(_lines(one, own)))
     if len(files) > 1:
         print("\n" + "\n".join(_relations(between)))
+
+
+def _projection(name: str, root: Path | None, json: bool) -> None:
+    import numpy as np
+
+    from vpcore.backtest.session import Session
+    from vpcore.projection import projection_skill
+
+    workspace = open_workspace(root)
+    serving = workspace.serving(name).resolve()
+    dataset = workspace.datasets.open(serving.pipeline.dataset_id(), cache_dir=workspace.cache_dir)
+    scored = Session(dataset).scored(serving.scoring)
+    found = projection_skill(scored.grid("flow_score"), dataset.valid, serving.projection, dataset.cell_width_ns)
+    k = np.arange(-dataset.radius, dataset.radius + 1)
+    if json:
+        figures = {name: getattr(found, name).tolist() for name in ("correlation", "persistence", "change", "error")}
+        emit_json(
+            {
+                "serving": name,
+                "dataset_id": dataset.dataset_id,
+                "k": k.tolist(),
+                "horizons_ms": found.horizons_ms.tolist(),
+                "n": found.n.tolist(),
+                **figures,
+            }
+        )
+        return
+    near = np.abs(k) <= NEAR_TICKS
+    rows = []
+    for h, horizon in enumerate(found.horizons_ms.tolist()):
+        for cells, inside in ((f"|k| <= {NEAR_TICKS}", near), (f"|k| > {NEAR_TICKS}", ~near)):
+            means = {}
+            for figure in ("correlation", "persistence", "change", "error"):
+                known = getattr(found, figure)[h, inside]
+                known = known[np.isfinite(known)]
+                means[figure] = round(float(known.mean()), 3) if known.size else None
+            rows.append({"horizon_ms": horizon, "cells": cells, **means, "pairs": int(found.n[h])})
+    emit_table(rows, ("horizon_ms", "cells", "correlation", "persistence", "change", "error", "pairs"))
+    say(
+        "Means over cells. correlation: projected and realised score. persistence: present and realised score. change: "
+        "projected and realised change. error: root mean square. By cell: --json"
+    )
+
+
+NEAR_TICKS = 5
+"""Distance from the mid up to which cells count as near."""
 
 
 def _show(update: Callable[..., None], done: int, total: int) -> None:
