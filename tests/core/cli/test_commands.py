@@ -401,6 +401,7 @@ def test_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     wanted = (
         *(
             "name",
+            "description",
             "serving",
             "pipelines",
             "dates",

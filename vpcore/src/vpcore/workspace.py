@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vpcore.dataset.reserve import Reserves
     from vpcore.registry import ServingRegistry
     from vpcore.results import ResultsDB
+    from vpcore.results.notes import Notes
 
 else:
 
@@ -240,6 +241,13 @@ class Workspace:
         from vpcore.results import ResultsDB
 
         return ResultsDB(self.results_dir, self.ledger_dir)
+
+    @made_once
+    def notes(self) -> Notes:
+        """Notes: tags, notes and archiving of rows."""
+        from vpcore.results.notes import Notes
+
+        return Notes(self.harness_dir / "notes")
 
     @made_once
     def reserves(self) -> Reserves:

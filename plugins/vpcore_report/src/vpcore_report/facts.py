@@ -128,6 +128,7 @@ def _of_experiment(config: ExperimentConfig, board: Leaderboard) -> dict[str, st
         else f"{board.frame.height:,} combinations are stored on all {n_sessions} sessions"
     )
     question = {
+        **({"Description": config.description} if config.description else {}),
         "Experiment": f"{config.name}, over serving spec {config.serving_name}",
         "Signals": ", ".join(_planned(config, plan) for plan in config.signals),
         "Combinations": f"{board.n_asked:,} rows of {config.n_runs:,} runs; {stored}",

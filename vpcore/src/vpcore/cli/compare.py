@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from vpcore.experiment.compare_rows import RowComparison
     from vpcore.experiment.leaderboard import Leaderboard
+    from vpcore.results.notes import Note
     from vpcore.workspace import Workspace
 
 
@@ -67,6 +69,8 @@ def compare(
         bool, typer.Option("--per-session", help="Rows per session, for an experiment on several sessions.")
     ] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Rows of other code than the installed code.")] = False,
+    tag: Annotated[str | None, typer.Option("--tag", help="Only rows with this tag; see vp results tag.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Archived rows too; see vp results archive.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="All columns, however wide the terminal is.")] = False,
     columns: Annotated[
         str | None,
@@ -94,7 +98,7 @@ def compare(
     if pivot is not None:
         pivot = (HEADINGS.get(pivot[0], pivot[0]), HEADINGS.get(pivot[1], pivot[1]))
     chosen = tuple(name.strip() for name in columns.split(",")) if columns is not None else None
-    view = View(sort, min_signals, signal, None, limit, by, pivot, marginal, pareto, wide, chosen)
+    view = View(sort, min_signals, signal, None, limit, by, pivot, marginal, pareto, wide, chosen, tag, archived)
     workspace = open_workspace(root)
     if signal is not None:
         workspace.results.require_signal(signal)
@@ -107,13 +111,25 @@ def compare(
 
         config = harness_config(workspace, experiment)
     board = leaderboard(workspace, config, per_session=per_session, stale=stale)
+    if config is not None and config.description and not json and not csv:
+        say(f"{config.name}: {config.description}")
     nothing = "Every stored row is of the installed code."
     if not stale and board.frame.is_empty():
         named = experiment or "EXPERIMENT"
         nothing = f"No stored row matches. Make rows with: vp run {named}"
         if n_old := leaderboard(workspace, config, stale=True).frame.height:
             nothing = f"{n_old} rows of other code are stored: see --stale. Compute them anew with: vp run {named}"
-    show(board, view, json=json, csv=csv, explain=explain, nothing=nothing)
+    show(board, view, json=json, csv=csv, explain=explain, nothing=nothing, notes=workspace.notes.all())
+
+
+def _remarks(notes: Sequence[Note]) -> list[pl.Series]:
+    import polars as pl
+
+    return [
+        pl.Series("tags", [list(note.tags) for note in notes], dtype=pl.List(pl.String)),
+        pl.Series("notes", [list(note.texts) for note in notes], dtype=pl.List(pl.String)),
+        pl.Series("archived", [note.archived for note in notes], dtype=pl.Boolean),
+    ]
 
 
 def _two(workspace: Workspace, a: str, b: str, *, json: bool, csv: bool) -> None:
@@ -182,6 +198,8 @@ class View:
     pareto: bool = False
     wide: bool = False
     columns: tuple[str, ...] | None = None
+    tag: str | None = None
+    archived: bool = False
 
     def __post_init__(self) -> None:
         given = {"--by": self.by, "--pivot": self.pivot, "--marginals": self.marginals, "--pareto": self.pareto}
@@ -198,6 +216,7 @@ def show(
     csv: bool = False,
     explain: bool = False,
     nothing: str = "There are no rows.",
+    notes: Mapping[str, Note] | None = None,
 ) -> None:
     """Print ranked rows, cautions, and the verdicts on the leaders."""
     from vpcore.experiment.tables import (
@@ -212,10 +231,22 @@ def show(
     )
     from vpcore.inference.evidence import too_few
     from vpcore.inference.out_of_sample import split_summary
+    from vpcore.results.notes import NO_NOTE, note_key
 
     sort = view.sort or board.select
     least = board.min_signals if view.min_signals is None else view.min_signals
     every = board.rows(sort=sort, min_signals=0, signal=view.signal, dataset_id=view.dataset_id)
+    remarks = [(notes or {}).get(note_key(row), NO_NOTE) for row in every.to_dicts()] if notes else []
+    n_archived = 0
+    if remarks:
+        every = every.with_columns(_remarks(remarks))
+        if view.tag is not None:
+            every = every.filter(every["tags"].list.contains(view.tag))
+        if not view.archived:
+            n_archived = int(every["archived"].sum())
+            every = every.filter(~every["archived"])
+    elif view.tag is not None:
+        every = every.clear()
     found = every.filter(every["trades"] >= least) if least > 0 else every
     n_few = every.height - found.height
     if view.pareto:
@@ -243,7 +274,11 @@ def show(
     else:
         make = people_columns if view.wide else short_columns
         columns = make(sort, pooled=board.pooled, split=board.splits is not None, sessions=several)
+        if any(row.get("tags") for row in rows):
+            columns = (*columns, "tags")
     emit_table(for_people(rows), columns, title=f"By {sort}", empty=empty, one_line=not view.wide)
+    if n_archived:
+        say(f"Archived and hidden: {n_archived} row{'' if n_archived == 1 else 's'}. See --archived.")
     if board.n_incomplete:
         say(
             f"{board.n_incomplete} combinations are not ranked: a session is missing or failed. See them with "

@@ -12,7 +12,7 @@ USES = {"pipeline": "capture.symbol", "serving": "pipeline", "experiment": "serv
 
 
 def list_specs(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
-    """List the specs: kind, name, spec or symbol below, file."""
+    """List the specs: kind, name, spec or symbol below, file, description."""
     store = open_workspace(root).specs
     rows = []
     for kind, path in store.files():
@@ -21,8 +21,10 @@ def list_specs(root: RootOption = None, json: JsonOption = False, csv: CsvOption
         except ConfigError as error:
             value = None
             say(f"Warning: {error}")
+        about = value.get("description") if isinstance(value, dict) else None
         for key in USES.get(kind, "").split("."):
             value = value.get(key) if isinstance(value, dict) else None
-        rows.append({"kind": kind, "name": path.stem, "uses": value, "file": path.relative_to(store.configs.parent)})
+        file = path.relative_to(store.configs.parent)
+        rows.append({"kind": kind, "name": path.stem, "uses": value, "file": file, "description": about})
     empty = "configs/ holds no specs. See: vp validate"
-    emit_table(rows, ("kind", "name", "uses", "file"), json=json, csv=csv, empty=empty)
+    emit_table(rows, ("kind", "name", "uses", "file", "description"), json=json, csv=csv, empty=empty)

@@ -180,8 +180,55 @@ def import_(
         )
 
 
-app = typer.Typer(help="The results store: show a run, export and import, compact.", no_args_is_help=True)
+RowArgument = Annotated[str, typer.Argument(metavar="ROW", help="A row, as vp compare prints it.")]
+
+
+def tag(
+    row: RowArgument,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words without blanks and commas.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the tags away.")] = False,
+    root: RootOption = None,
+) -> None:
+    """Tag a row. vp compare --tag TAG shows the rows with a tag."""
+    _noted(root, row, **{"untag" if remove else "tags": tags})
+
+
+def note(
+    row: RowArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="At most 2,000 characters.")],
+    root: RootOption = None,
+) -> None:
+    """Add a note to a row. Edited code that computes the row again keeps it."""
+    if not text.strip():
+        raise ConfigError("A note", required="some text", was="empty")
+    _noted(root, row, text=text)
+
+
+def archive(
+    row: RowArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="Show the row again.")] = False,
+    root: RootOption = None,
+) -> None:
+    """Hide a row in vp compare. Every figure counts the row as before."""
+    _noted(root, row, archived=not undo)
+
+
+def _noted(root: Path | None, name: str, **remark: Any) -> None:
+    workspace = open_workspace(root)
+    row = workspace.results.find_row(name)
+    found = workspace.notes.add(row, **remark)
+    say(f"Row {row['row']}{', archived' if found.archived else ''}: {', '.join(found.tags) or 'no tags'}.")
+    for text in found.texts:
+        say(f"- {text}")
+
+
+app = typer.Typer(
+    help="The results store: show a run, export, import, tag, note, archive, compact.", no_args_is_help=True
+)
 app.command("show")(show)
 app.command("export")(export)
 app.command("import")(import_)
+app.command("tag")(tag)
+app.command("note")(note)
+app.command("archive")(archive)
 app.command("compact")(compact)

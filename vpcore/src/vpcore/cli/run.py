@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from vpcore.cli.common import (
     open_workspace,
     say,
 )
-from vpcore.errors import ConfigError
+from vpcore.errors import ConfigError, VpError
 
 if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig, Search
@@ -54,6 +55,9 @@ def run(
     if dry_run:
         _say_plan(workspace, config, force, retry_failed, json)
         return
+    if not force:
+        with suppress(VpError):  # the run itself says what is wrong
+            _say_trials(workspace, config)
     with watched(config.name) as on_progress:
         report = run_experiment(
             workspace,
@@ -71,6 +75,23 @@ def run(
         report.raise_tracking_failures(workspace.plugins)
     if report.n_failed or report.n_failed_before:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _say_trials(workspace: Workspace, config: ExperimentConfig) -> None:
+    """Say how many trials the run adds, and how many its market has: each makes every winner more likely to be luck."""
+    from vpcore.experiment.adaptive_search import unfinished
+    from vpcore.experiment.run import plan_experiment
+    from vpcore.experiment.runs import expand
+
+    plan = plan_experiment(workspace, config)
+    added = plan.n_missing if plan is not None else 0
+    for session in config.sessions:
+        if plan is None or session.dataset_id() in plan.absent:
+            added += sum(len(run.trials) for run in expand(config, workspace.plugins, (), session=session))
+    more = " and those that the search proposes" if any(unfinished(config).values()) else ""
+    if added or more:
+        known = workspace.results.trials().count(config.dataset_ids)
+        say(f"{config.name} adds up to {added:,} trials{more} to the {known:,} of this market.")
 
 
 def _options(given: list[str]) -> dict[str, Any]:

@@ -163,6 +163,7 @@ class ExperimentSpec(Spec):
     """Signals x scoring x parameters x cooldown x take-profit x stop over the sessions of one serving spec."""
 
     name: SpecName = Field(description="Name of the file without .yaml")
+    description: str = Field("", max_length=10_000, description="What it is for, for listings and reports")
     serving: str = Field(min_length=1, description="Name of a serving spec")
     pipelines: tuple[str, ...] | None = Field(
         None, min_length=1, description="Names of pipelines to evaluate on; default: the serving spec's"

@@ -85,6 +85,7 @@ class PipelineSpec(Spec):
     """A dataset: a capture window and engine parameters."""
 
     name: SpecName = Field(description="Name of the file without .yaml")
+    description: str = Field("", max_length=10_000, description="What it is for, for listings and reports")
     capture: CaptureSpec = Field(description="Which records")
     pipeline: EngineOverrides = Field(
         default_factory=dict, description="Engine parameters; default: the instrument's, else the engine's"

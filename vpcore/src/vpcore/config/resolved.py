@@ -112,6 +112,7 @@ class ExperimentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    description: str = ""
     serving_name: str
     pipeline: ResolvedPipeline
     """The serving spec's: what a promoted version runs on."""

@@ -246,6 +246,7 @@ class ConfigStore:
         check_splits(spec.eval.splits, len(sessions), document)
         return ExperimentConfig(
             name=spec.name,
+            description=spec.description,
             serving_name=serving.name,
             pipeline=serving.pipeline,
             sessions=tuple(session for session, _ in sessions),

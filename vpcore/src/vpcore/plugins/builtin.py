@@ -58,7 +58,7 @@ _COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
         "init": "Make a workspace: configs/ and an empty lake/.",
         "validate": "Check specs and their references, signal parameters and sweep axes included.",
-        "list-specs": "List the specs: kind, name, spec or symbol below, file.",
+        "list-specs": "List the specs: kind, name, spec or symbol below, file, description.",
         "plugins": "List the plugins, their components, and the failures.",
         "list-signals": "List the signals: name, summary, package, version, and failures.",
         "new-signal": "Write an installable package with a working signal, its parameters, its conformance test and a README.",
@@ -75,7 +75,7 @@ _COMMANDS: dict[str, dict[str, str]] = {
         "run": "Run an experiment: generate missing datasets, evaluate missing rows, and rank all rows.",
         "compare": "Rank the stored rows of the current code, with the evidence against luck and a verdict on the leaders.",
         "trades": "Print the trades of a row, with their figures: ratios, drawdown, exposure, profit factor.",
-        "results": "The results store: show a run, export and import, compact.",
+        "results": "The results store: show a run, export, import, tag, note, archive, compact.",
         "track": "Report the stored runs of an experiment to its tracker, each run once.",
     },
     "Trust": {
