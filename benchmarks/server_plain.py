@@ -1,4 +1,4 @@
-"""The simplest server of such bins: a Starlette handler, Arrow for each client. Arguments: PORT BINS_PER_S."""
+"""The simplest server of such bins: a Starlette handler that encodes Arrow for each client. Arguments: PORT RATE."""
 
 from __future__ import annotations
 

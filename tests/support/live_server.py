@@ -64,7 +64,7 @@ def live_server(
     **task: Any,
 ) -> Iterator[LiveServer]:
     """Run a server on a workspace; other arguments are those of `Task` and `Hub`."""
-    own = {name: task.pop(name) for name in ("idle_s", "max_clients") if name in task}
+    own = {name: task.pop(name) for name in ("idle_s", "max_clients", "follow_alias") if name in task}
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     hub = Hub(workspace, Task(str(workspace.root), "", **task), **own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,24 @@ def test_what_a_replay_needs():
         ConfigError, match="The option 'from_ns' of a replay must be a whole number of at least 0, was 'noon'"
     ):
         ReplayFeed(request(from_ns="noon"))
+
+
+# -- the clock of a live feed ------------------------------------------------------------------------------------------
+
+
+class Quiet(Feed):
+    async def __aiter__(self):
+        yield Batch(OWN[:0], INSTRUMENT)
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_step_of_the_clock_moves_no_live_feed(monkeypatch, step_s):
+    feed = Quiet(request())
+    before, wall = feed.now_ns(), time.time_ns()
+    assert abs(before - wall) < 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: wall + step_s * 10**9)
+    assert 0 <= feed.now_ns() - before < 5 * 10**9
+    assert feed.seconds_until(before + 10**12) == pytest.approx(1000, abs=5)
 
 
 # -- the checks can fail -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,26 @@ def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatc
     assert "a hole in the sum" in last["message"]
 
 
+@pytest.mark.slow
+def test_a_live_feed_goes_on_with_the_next_session(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day after begins, here, four seconds after the session that the worker started in."""
+    from vpcore_server import worker as worker_module
+
+    first = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    starts = {first: first, first + 120 * 10**9: first + 4 * 10**9, first + 4 * 10**9: first + 4 * 10**9}
+    monkeypatch.setattr(worker_module, "session_start", lambda _, at: starts.get(at, first + 10**15))
+    run = Run(with_feed(served), feed="faulty", options={"speed": 8.0, "stop_s": 8.0}, begin_ns=first, grace_ms=1000)
+    hellos = run.of("hello")
+    assert [hello["session"] for hello in hellos] == [0, 1]
+    assert hellos[1]["start_ns"] == first + 4 * 10**9
+    again = np.flatnonzero(np.diff(run.bins["bin_seq"]) < 0)
+    assert len(again) == 1
+    assert run.bins["bin_seq"][again[0] + 1] == 0
+    assert run.bins["end_ns"][again[0] + 1] == first + 4_100_000_000
+    assert (run.bins["flags"][-5:] & VALID).all()
+    assert run.texts[-1]["type"] == "end"
+
+
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 
@@ -195,8 +216,6 @@ def test_a_worker_that_dies_again_and_again_ends_its_channel_alone(
 def test_an_alias_that_moves_and_a_file_that_is_edited(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     monkeypatch.setattr(hub_module, "LOOK_S", 0.1)
     root = tmp_path / "ws"
     shutil.copytree(served.root, root)
@@ -222,6 +241,32 @@ def test_an_alias_that_moves_and_a_file_that_is_edited(
         assert found.hello["serving_id"] == old
         (notice,) = found.of("notice")
         assert notice["message"].startswith("The stream goes on, but its version cannot be started again: The file of")
+
+
+@pytest.mark.slow
+def test_clients_may_follow_an_alias(served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "LOOK_S", 0.1)
+    shutil.copytree(served.root, tmp_path / "ws")
+    registry = Workspace(tmp_path / "ws").registry
+    other = registry.aliases()["logit"]
+
+    async def run(server: LiveServer) -> Received:
+        def both(found: Received) -> bool:
+            return len(found.of("hello")) == 2 and len(found.frames) > 0 and found.frames[-1]["bin_seq"][-1] > 0
+
+        watching = asyncio.create_task(receive(server, "erd", profile="history", until=both))
+        by_id = asyncio.create_task(receive(server, registry.aliases()["erd"], until=lambda _: watching.done()))
+        await receive(server, "erd", until=lambda found: len(found.frames) > 2)
+        registry.publish(other, registry.resolve(other).data, "erd")
+        found, plain = await asyncio.gather(watching, by_id)
+        assert len(plain.of("hello")) == 1
+        return found
+
+    with live_server(Workspace(tmp_path / "ws"), options={"speed": 8}, follow_alias=True) as server:
+        found = asyncio.run(run(server))
+        first, second = found.of("hello")
+        assert (second["serving_id"], second["alias"]) == (other, "erd")
+        assert first["serving_id"] != other
 
 
 # -- the whole command -------------------------------------------------------------------------------------------------

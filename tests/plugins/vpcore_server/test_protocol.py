@@ -370,3 +370,17 @@ def test_wrong_hosts_never_reach_a_handshake(server) -> None:
                 pass
 
     asyncio.run(run())
+
+
+def test_the_documents_name_every_option_and_code() -> None:
+    import inspect
+    import re
+
+    from vpcore_server import channel, client, commands, connection, hub, security, worker
+
+    text = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+    options = set(re.findall(r'"(--[a-z-]+)"', inspect.getsource(commands.serve)))
+    assert {option for option in options if option not in text} == set()
+    modules = (channel, client, connection, hub, security, worker)
+    codes = set(re.findall(r"\b4[45]\d\d\b", "".join(map(inspect.getsource, modules))))
+    assert codes == set(re.findall(r"\b4[45]\d\d\b", text))

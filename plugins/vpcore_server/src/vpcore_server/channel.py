@@ -68,6 +68,7 @@ class Client:
     def __init__(self, profile: Profile, window: int, every: bool, alias: str | None) -> None:
         self.profile, self.window, self.every, self.alias = profile, window, every, alias
         self.closed: Closed | None = None
+        self.channel: Channel | None = None
         self.n_skipped = 0
         self.n_bytes = 0
         self._queue: deque[str | bytes | list[bytes]] = deque()
@@ -287,7 +288,10 @@ class Channel:
             task = replace(task, after_bin=seq, begin_ns=max(task.begin_ns or 0, end_ns))
         command = (sys.executable, "-m", "vpcore_server.worker", task.to_json())
         pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 20)
+        # In a session of its own: Ctrl-C in a terminal is for the server, which then ends its workers.
+        self._process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, limit=1 << 20, start_new_session=True
+        )
         self.pid = self._process.pid
         assert self._process.stdout is not None
         while (message := await read_message(self._process.stdout)) is not None:
@@ -409,9 +413,9 @@ class Channel:
         assert self.hello is not None
         client.put_text(json.dumps(self.hello_for(client)))
         stored = list(self.rings[client.profile])
-        if since is not None:
+        if since is not None and stored and since <= _SEQ.unpack_from(stored[-1], _SEQ_AT)[0]:
             stored = [record for record in stored if _SEQ.unpack_from(record, _SEQ_AT)[0] > since]
-        elif last is not None:
+        elif since is None and last is not None:
             stored = stored[max(len(stored) - last, 0) :]
         first = _SEQ.unpack_from(stored[0], _SEQ_AT)[0] if stored else 0
         for bin_seq, text in self.events:
@@ -424,6 +428,7 @@ class Channel:
         if self.end is not None:
             client.put_text(json.dumps(self.end))
         self.clients.add(client)
+        client.channel = self
 
     @property
     def n_skipped(self) -> int:

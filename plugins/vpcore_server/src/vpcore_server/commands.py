@@ -51,6 +51,10 @@ def serve(
         float,
         typer.Option("--stale-s", min=0.1, max=3600.0, help="A feed that is silent for so long has lost records."),
     ] = 5.0,
+    follow_alias: Annotated[
+        bool,
+        typer.Option("--follow-alias", help="Clients of an alias that moves go on with its new version, once warm."),
+    ] = False,
     max_clients: Annotated[int, typer.Option("--max-clients", min=1, max=10_000, help="Most clients.")] = 64,
     idle_s: Annotated[
         float, typer.Option("--idle-s", min=0.0, help="A channel ends so long after its last client.")
@@ -95,6 +99,7 @@ def serve(
         origins=origin or [],
         idle_s=idle_s,
         max_clients=max_clients,
+        follow_alias=follow_alias,
         started=lambda url: say(f"Listening on {url}"),
     )
 

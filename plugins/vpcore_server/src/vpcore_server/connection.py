@@ -211,7 +211,7 @@ async def _serve(socket: WebSocket, name: str, open_channel: Open) -> None:
         channel.join(client, start.since, start.last)
         await _send(socket, client, listening)
     finally:
-        channel.leave(client)
+        (client.channel or channel).leave(client)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -65,7 +68,7 @@ class Experiments:
         if time.monotonic() - at <= KEEP_S:
             return found
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _belong_to_server)
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._pool, _answer, self._root, kind, name)
         except BrokenProcessPool:
@@ -80,6 +83,19 @@ class Experiments:
         """End the process."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _belong_to_server() -> None:
+    """Leave Ctrl-C in a terminal to the server, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if server is not None:
+            server.join()
+            os._exit(0)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _answer(root: Path, kind: str, name: str) -> dict[str, Any]:

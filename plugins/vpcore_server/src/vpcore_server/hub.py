@@ -33,10 +33,22 @@ class Hub:
     idle_s : float
         A channel ends so long after its last client. Channels of `kept` stay.
     max_clients : int
+    follow_alias : bool
+        Clients of an alias that moves go on with its new version.
     """
 
-    def __init__(self, workspace: Workspace, task: Task, *, idle_s: float = 300.0, max_clients: int = 64) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        task: Task,
+        *,
+        idle_s: float = 300.0,
+        max_clients: int = 64,
+        follow_alias: bool = False,
+    ) -> None:
         self.workspace, self.task, self.idle_s, self.max_clients = workspace, task, idle_s, max_clients
+        self.follow_alias = follow_alias
+        self._moves: set[asyncio.Task[None]] = set()
         self.channels: dict[str, Channel] = {}
         self.kept: set[str] = set()
         self.n_clients = 0
@@ -52,8 +64,9 @@ class Hub:
 
     async def stop(self) -> None:
         """End every channel."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in (self._watch, *self._moves):
+            if task is not None:
+                task.cancel()
         await asyncio.gather(*(channel.stop() for channel in self.channels.values()))
         self.channels.clear()
 
@@ -122,9 +135,25 @@ class Hub:
                     channel.moved.add(str(alias))
                     message = f"The alias '{alias}' names another version now: {now}. Connect again to follow it."
                     channel.say("alias", message, alias=alias, serving_id=now)
+                    if self.follow_alias:
+                        move = asyncio.create_task(self._move(channel, str(alias)))
+                        self._moves.add(move)
+                        move.add_done_callback(self._moves.discard)
             if channel.damaged is None:
                 try:
                     await asyncio.to_thread(self.workspace.registry.resolve, channel.serving_id)
                 except RegistryError as error:
                     channel.damaged = str(error)
                     channel.say("notice", f"The stream goes on, but its version cannot be started again: {error}")
+
+    async def _move(self, old: Channel, alias: str) -> None:
+        """Let the clients of an alias go on with its new version, once that is warm."""
+        with contextlib.suppress(Closed):
+            new, _ = await self.open(alias)
+            await new.started()
+            while new.unready() and new.failed is None:
+                await asyncio.sleep(0.1)
+            for client in [client for client in old.clients if client.alias == alias and new.failed is None]:
+                old.leave(client)
+                client.restart()
+                new.join(client, None, 0)

@@ -91,6 +91,7 @@ def run(
     origins: Sequence[str],
     idle_s: float,
     max_clients: int,
+    follow_alias: bool,
     started: Callable[[str], None],
 ) -> None:
     """Serve until a signal.
@@ -99,7 +100,7 @@ def run(
     ----------
     workspace, task, names
         See `vpcore_server.hub.Hub`.
-    host, port, token_file, origins, idle_s, max_clients
+    host, port, token_file, origins, idle_s, max_clients, follow_alias
         See ``vp serve``.
     started : callable
         Called with the address of the page.
@@ -113,7 +114,7 @@ def run(
     with listen(host, port) as listening:
         bound = listening.getsockname()[1]
         gate = Gate.of(host, bound, origins, token)
-        hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients)
+        hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients, follow_alias=follow_alias)
         server = _Server(configure(make_app(hub, gate, names)))
         name = f"[{host}]" if ":" in host else host
         query = f"/?serving={names[0]}" if names else "/"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -113,6 +114,7 @@ class Worker:
         self._spans: deque[float] = deque(maxlen=1000)  # seconds from what closed a bin to its message
         self._valid: deque[bool] = deque(maxlen=1000)
         self._n_valid = self._n_sessions = 0
+        self._next_ns = 0  # start of the next session of a live feed
         self._told_fresh = True
         self._lost: tuple[str, int] | None = None  # reason and time of an open loss
         self._gap = False
@@ -126,6 +128,7 @@ class Worker:
             while self._session():
                 self._after_bin = -1
                 self._n_sessions += 1
+                gc.collect()  # the old session's windows are in cycles, and large
             write_json(self.out, END, {"type": "end", "reason": "The session is over."})
         except VpError as error:
             write_json(self.out, FAILED, {"code": code_of(error), "message": str(error)})
@@ -142,7 +145,7 @@ class Worker:
         kind: type[Feed] = workspace.plugins.load("feed", task.feed, "vp serve --feed")
         version = published(workspace.registry, task.serving_id)
         resolved = version.spec.runtime.pipeline
-        at_ns = time.time_ns() if kind.live and task.begin_ns is None else task.begin_ns
+        at_ns = self._next_ns or (time.time_ns() if kind.live and task.begin_ns is None else task.begin_ns)
         start_ns, end_ns = session_of(resolved, at_ns)
         self.pipeline = LivePipeline.from_serving(
             workspace,
@@ -161,6 +164,7 @@ class Worker:
         )
         self._kind, self._width_ns = kind, self.pipeline.stages.stream.context.cell_width_ns
         self._due_ns = start_ns + self._width_ns
+        self._next_ns = session_start(resolved, end_ns) if kind.live else 0
         self._n_valid, self._lost, self._gap, self._last_bin = 0, None, False, None
         runtime = version.spec.runtime
         context = self.pipeline.stages.stream.context
@@ -189,7 +193,7 @@ class Worker:
         }
         write_json(self.out, HELLO, about)
         asyncio.run(self._follow(feed))
-        return task.loop and not kind.live
+        return self._next_ns <= feed.now_ns() if kind.live else task.loop
 
     def _recorded(self, resolved: PublishedPipeline, start_ns: int, end_ns: int) -> RecordStream:
         """Open the recorded session: of the task's files, or found below ``lake/raw``."""
@@ -269,6 +273,8 @@ class Worker:
                 if feed.live and connected and self._silence > self.task.stale_s and self._lost is None:
                     self._lose(f"The feed has been silent for {self.task.stale_s:g} s.", 0)
                 self._status(feed)
+                if feed.live and feed.now_ns() >= self._next_ns:
+                    return
         finally:
             if pending is not None:
                 pending.cancel()

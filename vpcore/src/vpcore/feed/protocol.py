@@ -94,6 +94,7 @@ class Feed(ABC):
 
     def __init__(self, request: FeedRequest) -> None:
         self.request = request
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Batch | Lost]:
@@ -102,9 +103,10 @@ class Feed(ABC):
     def now_ns(self) -> int:
         """Return the time of the feed's market, ns since the epoch. It never runs back.
 
-        A live feed has the clock of this machine. For a replay, every record before this time has been delivered.
+        A live feed has the clock of this machine as the feed was made; later steps of the clock leave it alone. For a
+        replay, every record before this time has been delivered.
         """
-        return time.time_ns()
+        return time.monotonic_ns() + self._offset_ns
 
     def seconds_until(self, at_ns: int) -> float:
         """Return the seconds to wait until `now_ns` reaches a time."""
