@@ -321,6 +321,9 @@ def test_versions_that_cannot_be_served(served: Workspace, tmp_path: Path) -> No
             await receive(server, name)
         return caught.value
 
+    with live_server(workspace, symbol="ESZ5", options={"speed": "max"}) as server:
+        error = asyncio.run(refused(server, "erd"))
+        assert (error.code, "ESZ5" in error.message) == (4409, True)
     with live_server(workspace, symbol="NQU5", options={"speed": "max"}) as server:
         error = asyncio.run(refused(server, "erd"))
         assert (error.code, "must be a contract of ES, was NQU5" in error.message) == (4409, True)

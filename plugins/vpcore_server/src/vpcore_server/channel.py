@@ -40,7 +40,7 @@ STUCK_S = 30.0
 
 _SKIPPED = struct.Struct("<I")
 _SEQ = struct.Struct("<q")
-_SEQ_AT = 8
+_SEQ_AT, _SENT_AT = 8, 24
 
 
 class Closed(Exception):
@@ -206,7 +206,7 @@ class Channel:
         self.n_bins = 0
         self.n_lost = 0
         self.restarts = 0
-        self.delays: deque[float] = deque(maxlen=1000)  # seconds from the worker's message to the sockets' buffers
+        self.delays: deque[float] = deque(maxlen=4000)  # seconds from the worker's message to the socket of a client
         self.idle_since = time.monotonic()
         self.last_bin_at = 0.0
         self.pid: int | None = None
@@ -229,6 +229,11 @@ class Channel:
         self.events: deque[tuple[int, str]] = deque(maxlen=EVENTS)
         self.gap: str | None = None
         self._last = b""
+
+    def sent(self, frame: bytes) -> None:
+        """Note the delay of a frame that a socket has taken."""
+        if not frame[FLAGS_AT] & STORED:
+            self.delays.append(time.time() - _SEQ.unpack_from(frame, _SENT_AT)[0] / 1e9)
 
     # -- the worker ----------------------------------------------------------------------------------------------------
 
@@ -371,7 +376,6 @@ class Channel:
             ring.append(records[name])
         for client in self.clients:
             client.put(records[client.profile])
-        self.delays.append(time.time() - struct.unpack_from("<q", history, 24)[0] / 1e9)
 
     def _take_text(self, text: str) -> None:
         found = json.loads(text)

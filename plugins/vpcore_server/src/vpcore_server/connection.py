@@ -246,6 +246,8 @@ async def _send(socket: WebSocket, client: Client, listening: asyncio.Task[None]
             try:
                 async with asyncio.timeout(STUCK_S):
                     await send({"type": "websocket.send", key: frame})
+                if isinstance(frame, bytes) and client.channel is not None:
+                    client.channel.sent(frame)
             except TimeoutError:
                 client.close(4408, f"The client has read nothing for {STUCK_S:g} s.")
         client.check_stuck()

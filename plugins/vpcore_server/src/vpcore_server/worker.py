@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from vpcore.backtest.entries import band
-from vpcore.errors import ConfigError, PluginError, RegistryError, SignalError, SourceError, VpError
+from vpcore.errors import ConfigError, EngineError, PluginError, RegistryError, SourceError, VpError
 from vpcore.feed import Batch, Feed, FeedRequest, Lost
 from vpcore.serving.live_pipeline import LiveBin, LivePipeline, session_start
 from vpcore.serving.spec import PublishedPipeline, published
@@ -386,12 +386,10 @@ async def _next(iterator: AsyncIterator[Batch | Lost]) -> Batch | Lost | None:
 
 def code_of(error: VpError) -> int:
     """Return the WebSocket code that an error closes a stream with."""
-    if isinstance(error, ConfigError):
-        return 4409 if "was evaluated on" in str(error) or "instrument" in str(error) else 4500
-    if isinstance(error, (RegistryError, PluginError)):
+    if isinstance(error, (ConfigError, SourceError, EngineError)):
+        return 4409  # contract, files, records or options do not fit the version
+    if isinstance(error, (RegistryError, PluginError)) or "was published" in str(error):
         return 4410
-    if isinstance(error, SignalError):
-        return 4410 if "was published" in str(error) else 4500
     return 4500
 
 

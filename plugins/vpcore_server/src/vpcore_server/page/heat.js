@@ -49,7 +49,7 @@ export class Heat {
     this.redraw();
   }
 
-  get cutoff() { return Math.max(this.limit, 1e-9) * 2 ** (this.cut / 5); }
+  get cutoff() { return (this.limit || 1) * 2 ** (this.cut / 5); }
 
   choose(layer) {
     this.layer = layer;

@@ -31,8 +31,12 @@ export class Ladder {
     g.fillStyle = this.colour.soft;
     for (const [name, part] of COLUMNS) g.fillText(name, right(part), 9);
     if (!store || store.last < 0) return;
-    const seq = heat.lastValid(Math.min(Math.round(heat.end), store.last));
-    if (seq < 0) return;
+    const seq = Math.min(Math.round(heat.end), store.last);
+    if (!store.has(seq) || !store.valid(seq)) { // never the book of before
+      g.textAlign = "center";
+      g.fillText("no valid book", w / 2, h / 2);
+      return;
+    }
     const mid2 = store.mid2(seq), bid = store.get(seq, "bid"), ask = store.get(seq, "ask");
     const n = Math.floor((h - 20) / row), top = Math.round(mid2 / 2) + Math.floor(n / 2);
     const shown = [];
