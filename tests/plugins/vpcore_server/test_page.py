@@ -66,7 +66,7 @@ class Page:
     def badge(self) -> str:
         return self.page.inner_text("#badge")
 
-    def until(self, condition: Callable[[], Any], patience: float = 30.0) -> Any:
+    def until(self, condition: Callable[[], Any], patience: float = 90.0) -> Any:
         deadline = time.monotonic() + patience
         while not (found := condition()):
             assert time.monotonic() < deadline, (self.badge(), self.complaints, self.page.inner_text("#banner"))
@@ -87,14 +87,14 @@ WORD = """([seq, level]) => {
 @pytest.mark.slow
 def test_a_replay_on_the_page(browser: Any, served: Workspace) -> None:
     dataset = served.datasets.open(served.datasets.ids()[0])
-    with live_server(served, options={"speed": 20}) as server:
+    with live_server(served, options={"speed": 5}) as server:
         page = Page(browser, server, "/?serving=erd", timezone_id="Asia/Tokyo")
-        page.until(lambda: "REPLAY ×20" in page.badge())
+        page.until(lambda: "REPLAY ×5" in page.badge())
         assert "erd on ESU5" in page.page.inner_text("#signal")
         page.until(lambda: page.page.inner_text("#clock").startswith("09:3"))
         assert page.page.inner_text("#clock").endswith("EDT")  # the instrument's zone, in summer
         assert "Unproven:" in page.page.inner_text("#banner")
-        page.until(lambda: page.js("vp.state.store.last") > 400)
+        page.until(lambda: page.js("vp.state.store.last") > 200)
 
         # Pixels of known cells: the colour that the scale gives to the value of the dataset.
         page.page.keyboard.press("2")  # the layer score, from -1 to 1
@@ -147,10 +147,10 @@ def test_a_replay_on_the_page(browser: Any, served: Workspace) -> None:
         page.page.wait_for_timeout(200)
         assert page.js("document.documentElement.scrollWidth") <= 390
         page.page.click("#to-experiments")
-        page.page.wait_for_selector("tbody tr a", timeout=30_000)
+        page.page.wait_for_selector("tbody tr a", timeout=90_000)
         assert page.page.inner_text("tbody tr a") == published(served.registry, "erd").evidence.row
         page.page.click("tbody tr a")
-        page.page.wait_for_selector("#equity", timeout=30_000)
+        page.page.wait_for_selector("#equity", timeout=90_000)
         assert page.js("document.documentElement.scrollWidth") <= 390
         page.page.click("#to-stream")
         page.until(lambda: page.badge() == "ENDED")
@@ -223,13 +223,13 @@ def test_the_badge_in_every_fault(
 @pytest.mark.slow
 def test_refusals_tokens_and_the_winter_clock(browser: Any, served: Workspace) -> None:
     token = "s" * 40
-    with live_server(served, token=token, options={"speed": 20}) as server:
+    with live_server(served, token=token, options={"speed": 5}) as server:
         page = Page(browser, server, "/?serving=erd")
         page.until(lambda: page.badge() == "REFUSED")
         assert page.page.inner_text("#banner") == "The token is missing or wrong."
         page.context.close()  # a 401 is an error on the console
         page = Page(browser, server, f"/?serving=erd#token={token}")
-        page.until(lambda: page.badge() == "REPLAY ×20" or page.badge().startswith("WARMING"))
+        page.until(lambda: page.badge() == "REPLAY ×5" or page.badge().startswith("WARMING"))
         winter = "vp.state.clock.format(Date.UTC(2025, 0, 15, 14, 30))"
         assert page.js(winter) == "09:30:00.0 EST"
         page.close()

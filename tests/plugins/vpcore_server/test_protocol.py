@@ -29,8 +29,8 @@ TOKEN = "t" * 32
 
 @pytest.fixture(scope="module")
 def server(served: Workspace) -> Any:
-    """At a tenth of the session's pace nothing ends: one bin of 100 ms takes a second."""
-    with live_server(served, options={"speed": 40}, max_clients=6) as running:
+    """The replay takes a minute and begins again, so that it outlasts the tests."""
+    with live_server(served, options={"speed": 2}, loop=True, max_clients=6) as running:
         yield running
 
 
