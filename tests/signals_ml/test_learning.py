@@ -47,7 +47,7 @@ def test_features_of_a_dataset_are_made_once(session, rules, monkeypatch):
     settings = {"min_train_bins": 200, "stride_bins": 1}
     for signal in (Logit(**settings), Logit(c=1.0, **settings), GbmMf(rounds=2, **settings)):
         batch(signal, data, rules)
-    assert sorted(made) == ["leans", "state", "touch"]
+    assert sorted(made) == ["leans", "moments", "returns", "spot", "touch"]
 
 
 @pytest.mark.slow

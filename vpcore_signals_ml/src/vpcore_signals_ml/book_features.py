@@ -23,6 +23,8 @@ PROFILE = 20
 """Cells of the profile on each side."""
 
 BANDS = ((1, 3), (4, 10), (11, 20))
+RETURNS = (1, 5, 10, 20, 50, 100)
+DEVIATIONS = (20, 50, 100)
 REACH = 8
 """Farthest of the single cells."""
 
@@ -84,31 +86,37 @@ def _skew(series: Series, s: int, n: int) -> float:
 
 
 @jit
-def _state_step(series: Series, grid: Floats, numbers: Floats, out: Floats) -> None:
+def _spot_step(series: Series, grid: Floats, numbers: Floats, out: Floats) -> None:
     rings, cursors = series
     net = np.empty(grid.shape[2])
     for i in range(grid.shape[0]):
-        row = out[i]
         for k in range(net.shape[0]):
             net[k] = grid[i, 0, k] - grid[i, 1, k]
-        row[0] = lean(net, 1, 3)
-        row[1] = lean(net, 1, 10)
-        push(rings[0], cursors[0], row[0])
-        push(rings[1], cursors[1], numbers[i, MID2])
-        row[2] = rolling_mean(rings[0], cursors[0], 10)
-        row[3] = rolling_mean(rings[0], cursors[0], 50)
-        row[4] = change_over(series, 1, 1)
-        if not math.isnan(row[4]):
-            push(rings[2], cursors[2], row[4])
-        row[5] = change_over(series, 1, 5)
-        row[6] = change_over(series, 1, 10)
-        row[7] = change_over(series, 1, 20)
-        row[8] = change_over(series, 1, 50)
-        row[9] = change_over(series, 1, 100)
-        row[10] = rolling_std(rings[2], cursors[2], 20)
-        row[11] = rolling_std(rings[2], cursors[2], 50)
-        row[12] = rolling_std(rings[2], cursors[2], 100)
-        row[13] = _skew(series, 2, 100)
+        out[i, 0] = lean(net, 1, 3)
+        out[i, 1] = lean(net, 1, 10)
+        push(rings[0], cursors[0], out[i, 0])
+        out[i, 2] = rolling_mean(rings[0], cursors[0], 10)
+        out[i, 3] = rolling_mean(rings[0], cursors[0], 50)
+
+
+@jit
+def _return_step(series: Series, grid: Floats, numbers: Floats, out: Floats) -> None:
+    for i in range(numbers.shape[0]):
+        push(series.rings[0], series.cursors[0], numbers[i, MID2])
+        for j in range(len(RETURNS)):
+            out[i, j] = change_over(series, 0, RETURNS[j])
+
+
+@jit
+def _moment_step(series: Series, grid: Floats, numbers: Floats, out: Floats) -> None:
+    rings, cursors = series
+    for i in range(numbers.shape[0]):
+        push(rings[0], cursors[0], numbers[i, MID2])
+        if cursors[0, 0] > 1:
+            push(rings[1], cursors[1], change_over(series, 0, 1))
+        for j in range(len(DEVIATIONS)):
+            out[i, j] = rolling_std(rings[1], cursors[1], DEVIATIONS[j])
+        out[i, 3] = _skew(series, 1, 100)
 
 
 @jit
@@ -172,25 +180,38 @@ TOUCH = Group(
     lambda: new_series(4, WINDOW),
     _touch_step,
 )
-STATE = Group(
-    "state",
+SPOT = Group(
+    "spot",
     (
         *(_feature("state", f"spot_{far}", f"lean of net, 1 to {far} ticks") for far in (3, 10)),
         *(_feature("state", f"spot_mean_{n}", f"mean of spot_3 over {n} bins", n - 1) for n in (10, 50)),
-        *(
-            _feature("state", f"return_{n}", f"change of the mid over {n} bins, half-ticks", n)
-            for n in (1, 5, 10, 20, 50, 100)
-        ),
-        *(
-            _feature("state", f"deviation_{n}", f"deviation of {n} one-bin returns, half-ticks", n, 1)
-            for n in (20, 50, 100)
-        ),
-        _feature("state", "skew_100", "skewness of 100 one-bin returns; 0 without movement", 100),
     ),
     ("pressure", "vacuum"),
     10,
-    lambda: new_series(3, WINDOW),
-    _state_step,
+    lambda: new_series(1, 50),
+    _spot_step,
+)
+RETURN = Group(
+    "returns",
+    tuple(_feature("state", f"return_{n}", f"change of the mid over {n} bins, half-ticks", n) for n in RETURNS),
+    (),
+    0,
+    lambda: new_series(1, WINDOW),
+    _return_step,
+)
+MOMENTS = Group(
+    "moments",
+    (
+        *(
+            _feature("state", f"deviation_{n}", f"deviation of {n} one-bin returns, half-ticks", n, 1)
+            for n in DEVIATIONS
+        ),
+        _feature("state", "skew_100", "skewness of 100 one-bin returns; 0 without movement", 100),
+    ),
+    (),
+    0,
+    lambda: new_series(2, WINDOW),
+    _moment_step,
 )
 _SIDES = {"bid": "ask", "ask": "bid"}
 PROFILES = Group(
@@ -234,4 +255,4 @@ CELLS = Group(
     _no_memory,
     _cell_step,
 )
-GROUPS = (TOUCH, STATE, PROFILES, BAND, CELLS)
+GROUPS = (TOUCH, SPOT, RETURN, MOMENTS, PROFILES, BAND, CELLS)

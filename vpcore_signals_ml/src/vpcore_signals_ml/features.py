@@ -93,7 +93,8 @@ class Group:
 
     def row(self, state: Any, frame: Mapping[str, Any], numbers: Floats) -> Floats:
         """Return the features of one bin, float64[n_features]."""
-        grid = np.stack([frame[name] for name in self.columns] or [np.empty(0)])[np.newaxis]
+        cells = [frame[name] for name in self.columns]
+        grid = np.stack(cells)[np.newaxis] if cells else np.empty((1, 0, 0))
         out = np.empty((1, len(self.features)))
         self.step(state, grid, numbers, out)
         row: Floats = out[0]
@@ -208,16 +209,22 @@ class FeatureSet:
         Each group is computed once for all signals over the dataset in this process.
         """
         shared = getattr(dataset, "shared", {})
-        parts = []
-        for group in self.groups:
-            key = f"vpcore_signals_ml.features.{group.name}"
-            if key not in shared:
-                shared[key] = group.matrix(dataset)
-                shared[key].setflags(write=False)
-            parts.append(shared[key])
         valid = np.flatnonzero(dataset.valid)
-        parts += [signal.compute(dataset).values[valid, np.newaxis] for signal in self.signals]
-        return np.ascontiguousarray(np.concatenate(parts, axis=1)[:, self._order])
+        out, first = np.empty((len(valid), len(self.names))), 0
+        parts: list[Group | StatisticalSignal] = [*self.groups, *self.signals]
+        for part in parts:
+            if isinstance(part, Group):
+                key = f"vpcore_signals_ml.features.{part.name}"
+                if key not in shared:
+                    shared[key] = part.matrix(dataset)
+                    shared[key].setflags(write=False)
+                made = shared[key]
+            else:
+                made = part.compute(dataset).values[valid, np.newaxis]
+            here = np.flatnonzero((self._order >= first) & (self._order < first + made.shape[1]))
+            out[:, here] = made[:, self._order[here] - first]
+            first += made.shape[1]
+        return out
 
 
 def _name(signal: StatisticalSignal) -> str:

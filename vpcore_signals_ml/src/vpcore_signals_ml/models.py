@@ -34,7 +34,7 @@ LEAST_SLOPE = 0.01
 IN_BATCH = ("sklearn.tree", "sklearn.ensemble", "lightgbm")
 """Packages whose estimators predict each row by itself."""
 
-TESTED_ROWS = 32
+TESTED_ROWS = 8
 """Rows of a fit that are predicted alone and together."""
 
 Predict = Callable[[Any, Floats], Floats]
