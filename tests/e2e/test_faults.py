@@ -22,7 +22,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[faults.Suite]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("VP_ROOT", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
-        yield faults.Suite(world.make(scratch / "template", mlflow=False), scratch, seed=1)
+        yield faults.Suite(world.make(scratch / "template", whole=False), scratch, seed=1)
 
 
 @pytest.mark.parametrize(

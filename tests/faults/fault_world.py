@@ -145,6 +145,11 @@ class World:
     dataset_id: str = ""
     serving_id: str = ""
 
+    @property
+    def archive(self) -> Path:
+        """The archive of a copy with more results, beside the template."""
+        return self.root.with_name("more.zip")
+
     def copy(self, target: Path) -> Path:
         """Return a fresh copy of the template."""
         if target.exists():
@@ -154,8 +159,11 @@ class World:
         return target
 
 
-def make(root: Path, *, mlflow: bool = True) -> World:
-    """Make the template: a market, a dataset, an experiment with a reserve, a confirmation, a published version."""
+def make(root: Path, *, whole: bool = True) -> World:
+    """Make the template: a market, a dataset, an experiment with a reserve, a confirmation, a published version.
+
+    `whole` adds what takes longest: an MLflow store without a run, and the archive of a copy with more results.
+    """
     workspace, _ = Workspace.create(root)
 
     def do(*arguments: str, codes: tuple[int, ...] = (0,)) -> None:
@@ -177,9 +185,12 @@ def make(root: Path, *, mlflow: bool = True) -> World:
     do("promote", "first", "--row", world.rows[1], "--alias", "live", "--why", "second")
     world.serving_id = workspace.registry.aliases()["live"]
     do("online-sim", "--serving", "live")
-    if mlflow:  # a store without a run: making one takes longer than all the rest
+    if whole:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         workspace.plugins.load("tracker", "mlflow")(folder=workspace.harness_dir, experiment_name="vp/other", tags={})
+        copy = world.copy(root.with_name("more"))
+        assert here(copy, "run", "next").code == 0
+        assert here(copy, "results", "export", "--out", str(world.archive)).code == 0
     do("doctor")
     return world
 
