@@ -159,7 +159,11 @@ def test_what_was_proposed_is_found_again_from_the_rows(make: Callable[..., Work
     seen: list[SweepProgress] = []
     assert figures_of(run_experiment(workspace, "wave", on_progress=seen.append)) == (ROWS, ROWS, 0, 0)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
-    next(folder.iterdir()).write_text('{"rounds": [{"points": [[0, 99]]}]}')
+    some = next(folder.iterdir())
+    some.write_bytes(some.read_bytes().replace(b'"rounds":', b'"rounds": ').replace(b'"signal":"', b'"signal":"x'))
+    with pytest.raises(ResultsError, match=r"\.json does not hold what was proposed in this search\. Delete it:"):
+        run_experiment(workspace, "wave")
+    some.write_text('{"rounds": [{"points": [[0, 99]]}]}')
     with pytest.raises(ResultsError, match=r"\.json does not hold what was proposed in this search\. Delete it:"):
         run_experiment(workspace, "wave")
 

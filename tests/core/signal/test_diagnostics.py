@@ -93,6 +93,17 @@ def test_only_declared_columns_are_seen(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     kept(tmp_path, {"n": 3})
-    (tmp_path / "tp2_sl3.json").write_text("{")
+    path = tmp_path / "tp2_sl3.json"
+    whole = path.read_text()
+    for text in ("{", "[]", whole.replace('"n": 3', '"n": 4'), whole.replace('"sha256"', '"sha257"')):
+        path.write_text(text)
+        with pytest.raises(
+            StorageError, match=r"tp2_sl3.json was changed since .* Delete it, or compute the run again"
+        ):
+            read_diagnostics(tmp_path)
+    path.write_text('{"n": 3, "tp_ticks": 2, "sl_ticks": 3}')  # of an earlier release
+    assert read_diagnostics(tmp_path)[0]["n"] == 3
+    path.unlink()
+    path.mkdir()
     with pytest.raises(StorageError, match=r"tp2_sl3.json cannot be read: .*Delete it, or compute the run again"):
         read_diagnostics(tmp_path)

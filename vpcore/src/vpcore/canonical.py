@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _EXACT = 2**53
+_SEAL = "sha256"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def _normal(value: Any, where: str) -> Any:
@@ -91,3 +94,24 @@ def file_digest(path: Path) -> str:
     """Return the sha256 of a file's bytes as 64 hex digits. One pass, constant memory."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `content` with its digest under ``sha256``, for a file whose every change must be noticed."""
+    return {**content, _SEAL: digest(content)}
+
+
+def unsealed(data: bytes) -> dict[str, Any] | None:
+    """Return the content of a JSON file that `sealed` made; None if it was changed.
+
+    A file of an earlier release has no digest, and is taken as it is.
+    """
+    try:
+        found = json.loads(data)
+        if not isinstance(found, dict):
+            return None
+        if not any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in found.values()):
+            return None if _SEAL in found else found
+        return found if found.pop(_SEAL, None) == digest(found) else None
+    except (ValueError, TypeError, RecursionError):
+        return None

@@ -7,22 +7,18 @@ ledger, written once.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vpcore.canonical import canonical_json, digest
+from vpcore.canonical import canonical_json, digest, sealed, unsealed
 from vpcore.errors import StorageError
 from vpcore.storage.atomic import storage_errors, write_atomic
 
 RESERVES = "reserves"
 """Folder of the reserves, in the ledger."""
-
-_SEAL = "sha256"
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ class Reserves:
         """Store a reserve; one with the same id stays as it is."""
         with storage_errors(self.folder, "store the reserve"):
             path = self.folder / f"{reserve.id}.reserve.json"
-            write_atomic(path, _sealed(asdict(reserve)), exclusive=True)
+            write_atomic(path, canonical_json(sealed(asdict(reserve))), exclusive=True)
 
     def confirmations(self, reserve: Reserve) -> list[dict[str, Any]]:
         """Return the confirmations on a reserve, in the order in which they were made."""
@@ -113,7 +109,7 @@ class Reserves:
         with storage_errors(self.folder, "store the confirmation"):
             for number in range(reserve.budget):
                 path = self.folder / f"{reserve.id}.confirmation-{number}.json"
-                if write_atomic(path, _sealed(dict(confirmation)), exclusive=True):
+                if write_atomic(path, canonical_json(sealed(confirmation)), exclusive=True):
                     return True
         return False
 
@@ -140,32 +136,9 @@ class Reserves:
         return max(0, min(n_bins, (min(starts) - start_ns) // width_ns)) if starts else n_bins
 
 
-def _sealed(content: dict[str, Any]) -> bytes:
-    """Return the bytes of a file of the ledger, with the digest of its content."""
-    return canonical_json({**content, _SEAL: digest(content)})
-
-
-def is_sealed(data: bytes) -> bool:
-    """Return whether the bytes of a file of the ledger are as they were written."""
-    return _unsealed(data) is not None
-
-
-def _unsealed(data: bytes) -> dict[str, Any] | None:
-    """Return the content of a file of the ledger; None if it was changed. Files of before have no digest."""
-    try:
-        found = json.loads(data)
-        if not isinstance(found, dict):
-            return None
-        if not any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in found.values()):
-            return None if _SEAL in found else found
-        return found if found.pop(_SEAL, None) == digest(found) else None
-    except (ValueError, TypeError, RecursionError):
-        return None
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = _unsealed(path.read_bytes())
+        found = unsealed(path.read_bytes())
     except OSError:
         found = None
     if found is None:

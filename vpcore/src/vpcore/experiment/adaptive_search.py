@@ -7,7 +7,6 @@ there and needs no sampler.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from vpcore.canonical import canonical_json, digest
+from vpcore.canonical import canonical_json, digest, sealed, unsealed
 from vpcore.config import ExperimentConfig, Search, SignalPlan
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError
@@ -275,8 +274,9 @@ def _read(path: Path, search: Search) -> list[_Round]:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
+    content = unsealed(data) or {}
     try:
-        rounds = [{**each, "points": [tuple(point) for point in each["points"]]} for each in json.loads(data)["rounds"]]
+        rounds = [{**each, "points": [tuple(point) for point in each["points"]]} for each in content["rounds"]]
         points = _points(rounds)
         sound = len(set(points)) == len(points) and all(map(search.has, points))
     except (ValueError, TypeError, KeyError):
@@ -291,4 +291,4 @@ def _read(path: Path, search: Search) -> list[_Round]:
 
 def _write(path: Path, name: str, rounds: list[_Round]) -> None:
     with storage_errors(path, f"keep what was proposed for signal '{name}'"):
-        write_atomic(path, canonical_json({"signal": name, "rounds": rounds}))
+        write_atomic(path, canonical_json(sealed({"signal": name, "rounds": rounds})))

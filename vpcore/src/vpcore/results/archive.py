@@ -18,8 +18,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vpcore.canonical import bytes_digest, canonical_json
-from vpcore.dataset.reserve import RESERVES, is_sealed
+from vpcore.canonical import bytes_digest, canonical_json, unsealed
+from vpcore.dataset.reserve import RESERVES
 from vpcore.errors import ResultsError
 from vpcore.results.db import ResultsDB
 from vpcore.results.ledger import LEDGER, LEDGER_VERSION
@@ -150,7 +150,7 @@ def _is_right(name: str, data: bytes) -> bool:
     """Return whether a file has its place in a store of this version."""
     section, _, file = name.partition("/")
     if section == RESERVES:
-        return _SEALED.fullmatch(file) is not None and is_sealed(data)
+        return _SEALED.fullmatch(file) is not None and unsealed(data) is not None
     schema = {**TABLES, "ledger": LEDGER}.get(section)
     if schema is None or not _PART.fullmatch(file) or part_name(part_id(Path(file)), data) != file:
         return False

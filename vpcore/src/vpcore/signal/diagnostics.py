@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vpcore.canonical import sealed, unsealed
 from vpcore.errors import StorageError
 from vpcore.rules import TradeRules
 from vpcore.signal.base import MLSignal, SignalData, SignalResult
@@ -57,7 +58,8 @@ def keep_diagnostics(
 
 
 def _text(found: dict[str, Any]) -> str:
-    return json.dumps(found, allow_nan=False, indent=1, sort_keys=True) + "\n"
+    plain = json.loads(json.dumps(found, allow_nan=False))
+    return json.dumps(sealed(plain), allow_nan=False, indent=1, sort_keys=True) + "\n"
 
 
 def read_diagnostics(folder: Path) -> list[dict[str, Any]]:
@@ -66,12 +68,15 @@ def read_diagnostics(folder: Path) -> list[dict[str, Any]]:
     Raises
     ------
     StorageError
-        If a file is unreadable.
+        If a file is unreadable, or was changed since it was written.
     """
     found = []
     for path in folder.glob("tp*_sl*.json") if folder.is_dir() else ():
         try:
-            found.append(json.loads(path.read_bytes()))
-        except (OSError, ValueError) as error:
+            content = unsealed(path.read_bytes())
+        except OSError as error:
             raise StorageError(f"{path} cannot be read: {error}. Delete it, or compute the run again.") from None
+        if content is None:
+            raise StorageError(f"{path} was changed since it was written", fix="Delete it, or compute the run again.")
+        found.append(content)
     return sorted(found, key=lambda item: (item["tp_ticks"], item["sl_ticks"]))
