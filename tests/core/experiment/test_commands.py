@@ -213,7 +213,7 @@ def test_results_show_export_and_compact(vp: Vp, tmp_path: Path, capsys: pytest.
     assert vp("results", "export", "--out", str(tmp_path / "rows.csv"), "--force", "--signal", "scored") == 0
     assert pl.read_csv(tmp_path / "rows.csv").height == 16
     assert vp("results", "export", "--out", "rows.txt") == 2
-    assert "--out must be a file that ends in .parquet, .csv, .ndjson, was rows.txt" in capsys.readouterr().err
+    assert "--out must be a file that ends in .parquet, .csv, .ndjson, .zip, was rows.txt" in capsys.readouterr().err
     vp("run", "sweep", "--force")
     capsys.readouterr()
     assert vp("results", "compact", "--json") == 0
