@@ -62,11 +62,16 @@ class LiveGateway:
     logins: list[dict[str, str]] = field(default_factory=list)
     subscriptions: list[dict[str, str]] = field(default_factory=list)
     closed: int = 0
+    accepted: int = 0
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def _talk(self, connection: socket.socket, script: Script, ended: threading.Event) -> None:
+        self.accepted += 1
         with connection:
             lines = connection.makefile("r", newline="\n")
             if script.silent:
+                self.ended.wait(20)
+                connection.sendall(b"lsg_version=0.6.0\nsuccess=0|error=Too late.\n")
                 return
             challenge = secrets.token_hex(8)
             connection.sendall(f"lsg_version=0.6.0\ncram={challenge}\n".encode())
@@ -111,7 +116,7 @@ def live_gateway(*scripts: Script) -> Iterator[LiveGateway]:
     gateway = LiveGateway(list(scripts))
     listener = socket.create_server(("127.0.0.1", 0))
     gateway.port = listener.getsockname()[1]
-    ended = threading.Event()
+    ended = gateway.ended
     talks: list[threading.Thread] = []
 
     def accept() -> None:

@@ -198,10 +198,29 @@ def test_nobody_answers(steady: LiveGateway) -> None:
         raise error
 
 
-def test_the_session_ends_the_iteration(steady: LiveGateway) -> None:
-    events, error = read(request(steady, end_ns=NOW))  # in the past: its records come, and it is over
+def test_the_market_goes_on_after_the_window(steady: LiveGateway) -> None:
+    events, error = read(request(steady, end_ns=NOW), events=2)
     assert error is None
     assert OWN.tobytes().startswith(records_of(events))
+
+
+def test_closing_does_not_wait_for_a_gateway_that_is_silent() -> None:
+    async def run(gateway: LiveGateway) -> float:
+        feed = DatabentoFeed(request(gateway))
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.ensure_future(anext(aiter(feed), None))
+        while not gateway.accepted:
+            await asyncio.sleep(0.01)
+        began = loop.time()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await feed.close()
+        took = loop.time() - began
+        gateway.ended.set()  # the thread of the login ends with the connection
+        return took
+
+    with live_gateway(Script([], silent=True)) as gateway:
+        assert asyncio.run(run(gateway)) < 5
 
 
 def test_records_of_an_unknown_instrument_are_refused() -> None:

@@ -36,6 +36,8 @@ _FINAL = {
 class DatabentoFeed(Feed):
     """Subscribes to the schema mbo with a snapshot. One connection: the reader makes a new feed after an error.
 
+    The market goes on after the window of a session, and so does the feed: its reader decides when to leave.
+
     Options: `dataset` (default GLBX.MDP3); `gateway` and `port`, another live gateway; `heartbeat_s`, the interval of
     heartbeats, 5 to 1,800 s (default 5): a connection without any message for 10 s longer is broken.
 
@@ -88,7 +90,6 @@ class DatabentoFeed(Feed):
             heartbeat_interval_s=self._heartbeat_s,
             slow_reader_behavior="warn",
         )
-        self._client = client
         client.add_callback(self._receive)
         try:
             client.subscribe(
@@ -100,8 +101,12 @@ class DatabentoFeed(Feed):
             )
             client.start()
         except (databento.BentoError, ValueError) as error:
+            if client.is_connected():
+                client.terminate()
             raise self._refused(str(error)) from None
-        if self._closing.is_set():  # closed while the gateway was answering
+        # Only now: the client is locked while the gateway answers, and closing shall not wait for it.
+        self._client = client
+        if self._closing.is_set():
             client.terminate()
 
     def _refused(self, text: str) -> VpError:
@@ -129,8 +134,6 @@ class DatabentoFeed(Feed):
                     yield event
                     if isinstance(event, Lost):
                         raise SourceError(event.reason)
-                if self._last_ns >= self.request.end_ns or self.now_ns() >= self.request.end_ns:
-                    return
                 if over:
                     error = ended.exception()
                     text = str(error).replace(self._key, "(key)") if error is not None else "it closed the connection"
