@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -250,6 +251,34 @@ def test_the_levels_are_those_at_which_the_signal_trades(
 ) -> None:
     found = market_window(on_market(dataset, mode, threshold), 0, 600)
     assert (found.long_level, found.short_level) == pytest.approx(levels)
+
+
+def test_net_flow_by_price_is_that_of_the_cells(dataset: Dataset) -> None:
+    start, stop = 100, 160
+    found = market_window(on_market(dataset), start, stop)
+    image, prices = chart_data.by_price(found)
+    grid = dataset.grid(columns=["pressure", "vacuum"]).filter(pl.col("price").is_not_null())
+    seqs = dataset.bin("bin_seq")[start:stop]
+    inside = grid.filter(pl.col("bin_seq").is_in(seqs.tolist()), pl.col("price").is_between(prices[0], prices[-1]))
+    assert inside.height > 100
+    place = {round(price * 4): i for i, price in enumerate(prices)}
+    for seq, price, pressure, vacuum in inside.select("bin_seq", "price", "pressure", "vacuum").iter_rows():
+        assert image[seq - seqs[0], place[round(price * 4)]] == pytest.approx(float(pressure) - float(vacuum))
+    assert np.isfinite(image).sum() == inside.height
+
+
+def test_barriers_are_shown_of_a_trade_or_of_few(dataset: Dataset) -> None:
+    signal = on_market(dataset)
+    paid = np.arange(len(signal.trades)) * 1.0
+    few = replace(signal, distances=(4, 2), trades=replace(signal.trades, paid=paid))
+    start = int(signal.trades.entered[3])
+    found = market_window(few, start, start + 2)
+    side = int(signal.trades.sides[3])
+    assert found.barriers == ((0, paid[3] + side, paid[3] - side * 0.5),)
+    assert market_window(few, 0, 600).barriers == ()  # a crowd
+    ((place, taken, stopped),) = market_window(few, 0, 600, trade=3).barriers
+    assert (place, taken, stopped) == (3, *found.barriers[0][1:])
+    assert market_window(signal, start, start + 2).barriers == ()  # distances are unknown
 
 
 def test_the_busiest_window_has_the_most_entries() -> None:

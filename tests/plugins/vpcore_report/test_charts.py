@@ -116,6 +116,7 @@ def window(n: int = 50) -> MarketWindow:
         mid=100 + np.arange(n) / 4, values=rng.random(n), long_level=0.7, short_level=0.3,
         decisions=np.array([4, 9, 40]), decision_sides=np.array([1, -1, 1], np.int8), entries=np.array([5, 10, 41]),
         exits=np.array([20, 25, 60]), sides=np.array([1, -1, 1], np.int8), outcomes=np.array([1, -1, 0], np.int8),
+        barriers=((0, 103.25, 100.25), (2, 112.25, 109.25)),
     )  # fmt: skip
 
 
@@ -124,7 +125,12 @@ def test_marks_on_the_market() -> None:
     heat, price, line, bar = painted(charts.market_window, data, title="t").axes
     assert [label.get_text() for label in bar.get_yticklabels()] == ["−10", "−1", "0", "1", "10"]
     assert "orange: liquidity builds" in bar.get_ylabel()
-    assert heat.images[0].get_array().shape == (11, 50)
+    assert heat.images[0].get_array().shape == (60, 50)  # 50 prices of the mid, and 5 cells on each side
+    assert heat.images[0].get_extent() == [0.0, 4.9, 98.625, 113.625]
+    lines = [
+        (*segment[0], segment[1][0]) for item in price.collections for segment in getattr(item, "get_segments", list)()
+    ]
+    assert lines == [(0.5, 103.25, 2.0), (0.5, 100.25, 2.0), (4.1, 112.25, 4.9), (4.1, 109.25, 4.9)]
     marks = {item.get_label(): item.get_offsets().tolist() for item in price.collections}
     assert marks["long"] == [[0.5, 101.25], [4.1, 110.25]]
     assert marks["short"] == [[1.0, 102.5]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,26 @@ def test_a_picture_is_written_whole_or_not_at_all(
     assert out.read_bytes().startswith(b"\x89PNG")
     out.unlink()
     assert "No run is called 'zz'" in call("plot", "zz", "--out", str(out), code=2)[1]
+    pictures = []
+    for span in (
+        ("--at", "2"),
+        ("--at", "3"),
+        ("--from", "15:00:30", "--to", "15:01:00"),
+        ("--from", "15:01", "--minutes", "0.5"),
+    ):
+        call("plot", best["row"], "--out", str(out), *span)
+        pictures.append(out.read_bytes())
+        out.unlink()
+    assert len(set(pictures)) == 4
+    for wrong, message in (
+        (("--at", "9999"), r"--at must be from 1 to \d+, the row's trades, was 9999"),
+        (("--at", "1", "--from", "18:00"), "--from and --at exclude each other"),
+        (("--to", "18:01"), "--to needs --from"),
+        (("--from", "6 pm"), "--from must be a time of day, HH:MM or HH:MM:SS, was 6 pm"),
+        (("--from", "12:00"), r"--from must be between \d\d:\d\d:\d\d and .*, was 12:00"),
+        (("--from", "15:01", "--to", "15:00"), "--to must be later than --from, was 15:00"),
+    ):
+        assert re.search(message, call("plot", best["row"], "--out", str(out), *wrong, code=2)[1])
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vpcore.backtest.entries import Detections, Mode, band
 from vpcore.backtest.evaluate import REASONS
 from vpcore.experiment.trades import Leader, Sensitivity
-from vpcore.units import NS_PER_MS, NS_PER_S
+from vpcore.units import NS_PER_MS, NS_PER_S, PRICE_SCALE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,6 +49,8 @@ class Trades:
         Net PnL, ticks.
     seconds : float64[n_trades]
         Holding time.
+    paid : float64[n_trades], optional
+        Price of entry, points.
     """
 
     decided: Ints
@@ -58,6 +60,7 @@ class Trades:
     outcome: npt.NDArray[np.int8]
     net: Floats
     seconds: Floats
+    paid: Floats | None = None
 
     def __len__(self) -> int:
         return int(self.net.shape[0])
@@ -76,6 +79,7 @@ class Trades:
             outcome=np.array([codes[reason] for reason in frame["reason"].to_list()], dtype=np.int8),
             net=frame["net_pnl_ticks"].to_numpy(),
             seconds=frame["bins_held"].to_numpy() * (market.cell_width_ns / NS_PER_S),
+            paid=frame["entry_price"].to_numpy(),
         )
 
 
@@ -342,6 +346,10 @@ class MarketWindow:
         Bins of the window; an exit may lie behind its end.
     sides, outcomes : int8[n_trades]
         See `Trades`.
+    tick : float
+        Tick size, points.
+    barriers : tuple of (int, float, float)
+        Place of a trade, price of its take-profit and of its stop; of a crowd of trades none.
     """
 
     first: datetime
@@ -358,6 +366,36 @@ class MarketWindow:
     exits: Ints
     sides: npt.NDArray[np.int8]
     outcomes: npt.NDArray[np.int8]
+    tick: float = 0.25
+    barriers: tuple[tuple[int, float, float], ...] = ()
+
+
+MOST_BARRIERS = 12
+"""Trades of a window up to which a picture shows the barriers of each."""
+
+_BEYOND_TICKS = 25
+"""Cells that a picture by price shows beyond the lowest and the highest mid."""
+
+
+def by_price(window: MarketWindow) -> tuple[Floats, Floats]:
+    """Return the net flow of a window by price, float64[n, n_prices], and the prices, points. NaN outside the grid."""
+    twice = np.rint(2 * window.mid / window.tick)
+    known = np.isfinite(twice)
+    radius = window.net_flow.shape[1] // 2
+    if not known.any():
+        return np.full((len(twice), 1), np.nan), np.zeros(1)
+    reach = min(radius, _BEYOND_TICKS)
+    low, high = int(twice[known].min() // 2) - reach, int(-(-twice[known].max() // 2)) + reach
+    found = np.full((len(twice), high - low + 1), np.nan)
+    k = np.arange(-radius, radius + 1)
+    mid2 = np.where(known, twice, 0).astype(np.int64)
+    odd = (mid2 % 2)[:, None]
+    # Cell k lies at sign(k) (2 |k| - odd) half-ticks from the mid; at an odd spread cell 0 is no price.
+    place = (mid2[:, None] + 2 * k - odd * np.sign(k)) // 2 - low
+    inside = known[:, None] & ((odd == 0) | (k != 0)) & (place >= 0) & (place < found.shape[1])
+    rows, cells = np.nonzero(inside)
+    found[rows, place[rows, cells]] = window.net_flow[rows, cells]
+    return found, (low + np.arange(found.shape[1])) * window.tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +408,8 @@ class SignalOnMarket:
     trades: Trades
     threshold: float
     mode: Mode = "value"
+    distances: tuple[int, int] | None = None
+    """Take-profit and stop, ticks."""
 
 
 def busiest_window(detections: Detections, n_bins: int, width: int) -> tuple[int, int]:
@@ -384,7 +424,9 @@ def busiest_window(detections: Detections, n_bins: int, width: int) -> tuple[int
     return start, start + width
 
 
-def market_window(signal: SignalOnMarket, start: int, stop: int, zone: str = "UTC") -> MarketWindow:
+def market_window(
+    signal: SignalOnMarket, start: int, stop: int, zone: str = "UTC", trade: int | None = None
+) -> MarketWindow:
     """Return bins ``[start, stop)`` of a session.
 
     Parameters
@@ -395,6 +437,8 @@ def market_window(signal: SignalOnMarket, start: int, stop: int, zone: str = "UT
         At least one bin of the dataset.
     zone : str
         IANA time zone of `MarketWindow.first`.
+    trade : int, optional
+        Place of the trade whose barriers are shown; by default those of all trades, up to `MOST_BARRIERS`.
     """
     data, part = signal.dataset, slice(start, stop)
     net = data.grid("pressure")[part].astype(np.float64) - data.grid("vacuum")[part]
@@ -420,7 +464,19 @@ def market_window(signal: SignalOnMarket, start: int, stop: int, zone: str = "UT
         exits=signal.trades.left[entered] - start,
         sides=signal.trades.sides[entered],
         outcomes=signal.trades.outcome[entered],
+        tick=data.tick_int / PRICE_SCALE,
+        barriers=_barriers(signal, np.flatnonzero(entered), trade),
     )
+
+
+def _barriers(signal: SignalOnMarket, entered: Ints, trade: int | None) -> tuple[tuple[int, float, float], ...]:
+    shown = [i for i, at in enumerate(entered) if trade is None or at == trade]
+    paid = signal.trades.paid
+    if signal.distances is None or paid is None or len(shown) > MOST_BARRIERS:
+        return ()
+    tp, sl = (distance * signal.dataset.tick_int / PRICE_SCALE for distance in signal.distances)
+    sides = signal.trades.sides[entered]
+    return tuple((i, float(paid[entered[i]] + sides[i] * tp), float(paid[entered[i]] - sides[i] * sl)) for i in shown)
 
 
 def signed_ticks(limit: float) -> list[float]:
@@ -462,6 +518,7 @@ def on_market(leader: Leader) -> SignalOnMarket:
         Trades.of(leader),
         leader.row["threshold"],
         leader.mode,
+        (leader.row["tp_ticks"], leader.row["sl_ticks"]),
     )
 
 

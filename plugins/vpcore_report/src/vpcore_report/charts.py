@@ -22,6 +22,7 @@ from vpcore_report.chart_data import (
     MarketWindow,
     Pivot,
     Stretches,
+    by_price,
     signed_ticks,
 )
 from vpcore_report.style import ACCENT, INK, LONG, MUTED, NEUTRAL, SHADES, SHORT, SMALL, WIDTH, legend_above
@@ -203,7 +204,11 @@ def market_window(figure: Figure, data: MarketWindow, title: str) -> None:
         at = data.exits[inside & (data.outcomes == code)]
         colour = _OUTCOME_COLOURS[code]
         price.scatter(data.minutes[at], data.mid[at], marker="x", s=30, color=colour, zorder=4, label=f"exit: {name}")
-    price.set_ylabel("mid price")
+    for i, taken, stopped in data.barriers:
+        begin, end = data.minutes[data.entries[i]], data.minutes[min(data.exits[i], len(data.minutes) - 1)]
+        for level, colour in ((taken, LONG), (stopped, SHORT)):
+            price.hlines(level, begin, end, color=colour, linewidth=1.1, alpha=0.7)
+    price.set_ylabel("mid price" if not data.barriers else "mid price (lines: take-profit, stop)")
     price.ticklabel_format(axis="y", useOffset=False)
     legend_above(price)
 
@@ -219,13 +224,14 @@ def market_window(figure: Figure, data: MarketWindow, title: str) -> None:
 
 
 def _net_flow(figure: Figure, axes: Any, scale: Any, data: MarketWindow) -> None:
-    radius = data.net_flow.shape[1] // 2
+    image_data, prices = by_price(data)
+    half = data.tick / 2
     last = float(data.minutes[-1]) if len(data.minutes) > 1 else 1.0
     image = axes.imshow(
-        data.net_flow.T,
+        image_data.T,
         aspect="auto",
         origin="lower",
-        extent=(0.0, last, -radius - 0.5, radius + 0.5),
+        extent=(0.0, last, prices[0] - half, prices[-1] + half),
         cmap="PuOr_r",
         norm=SymLogNorm(linthresh=data.limit / 100, vmin=-data.limit, vmax=data.limit),
         interpolation="nearest",
@@ -233,9 +239,12 @@ def _net_flow(figure: Figure, axes: Any, scale: Any, data: MarketWindow) -> None
     bar = figure.colorbar(image, cax=scale, ticks=signed_ticks(data.limit), format="{x:g}")
     bar.ax.minorticks_off()
     bar.set_label("pressure − vacuum, contracts/s\norange: liquidity builds · purple: liquidity drains")
-    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.plot(data.minutes, data.mid, color="white", linewidth=2.0)
+    axes.plot(data.minutes, data.mid, color=INK, linewidth=0.9)
+    axes.set_xlim(0.0, last)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(visible=False)
-    axes.set_ylabel("cell k (ticks from the mid)\n← bid side    ask side →")
+    axes.set_ylabel("price (line: mid)")
 
 
 def _sides(
