@@ -48,6 +48,9 @@ def test_the_report_of_a_row_is_that_of_its_experiment(proven: Workspace, call: 
     figures = performance(proven, rows[2]["row"]).row(0, named=True)
     assert f">{figures['sharpe']:.3f}</td>" in text
     assert f">{figures['max_drawdown_ticks']:,.2f}</td>" in text
+    assert "Returns by quantile" not in text
+    call("report", rows[2]["row"], "--tearsheet", "--out", str(out))
+    assert all(f">{title}</h2>" in out.read_text() for title in ("Information coefficient", "Returns by quantile"))
     assert call("audit", rows[2]["row"], "--json")[0].count(f'"row": "{rows[2]["row"]}"') == 1
     call("report", rows[0]["row"], "--out", str(out))
     best = out.read_text()

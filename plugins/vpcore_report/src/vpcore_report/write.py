@@ -19,7 +19,7 @@ from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked,
 from vpcore.experiment.trades import Leader, trades_of
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import adjusted_for, overfitting
-from vpcore.signal import DIAGNOSTICS, read_diagnostics
+from vpcore.signal import DIAGNOSTICS, SignalResult, read_diagnostics
 from vpcore.storage.atomic import storage_errors, write_output
 from vpcore.units import NS_PER_S
 from vpcore_report import chart_data, charts, robustness
@@ -78,7 +78,9 @@ def write_for_tracker(workspace: Workspace, config: ExperimentConfig, folder: Pa
         write_report(workspace, config, folder / "report.html")
 
 
-def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path | None = None) -> Path:
+def write_report(
+    workspace: Workspace, target: str | ExperimentConfig, out: Path | None = None, *, tearsheet: bool = False
+) -> Path:
     """Write the report of an experiment or a run as one HTML file and return its path.
 
     Parameters
@@ -89,6 +91,8 @@ def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path
         Name or path of an experiment, or the beginning of the id of a run or a row.
     out : Path, optional
         The file; by default ``report-<name>.html`` in the current directory.
+    tearsheet : bool
+        Adds the tear sheet of the leader's signal, of a combination on its latest session.
 
     Raises
     ------
@@ -103,13 +107,13 @@ def write_report(workspace: Workspace, target: str | ExperimentConfig, out: Path
         raise ConfigError(f"--out names a folder that is not there: {out.absolute().parent}.")
     facts = gather(workspace, target)
     path = out if out is not None else Path(f"report-{facts.title.replace(' ', '-')}.html")
-    html = make_page(workspace, facts).html().encode()
+    html = make_page(workspace, facts, tearsheet=tearsheet).html().encode()
     with storage_errors(path, "write the report"):
         write_output(path, html)
     return path
 
 
-def make_page(workspace: Workspace, facts: Facts) -> Page:
+def make_page(workspace: Workspace, facts: Facts, *, tearsheet: bool = False) -> Page:
     """Return the page of a report. What cannot be computed anew (other code, a lost dataset) is said in its place."""
     row = facts.leader
     page = Page(facts.title, f"{row['dataset_id']}, computed until {facts.until:%Y-%m-%d %H:%M:%S} UTC by vpcore")
@@ -127,6 +131,8 @@ def make_page(workspace: Workspace, facts: Facts) -> Page:
         page.text(f"They cannot be shown: {error}")
     else:
         _trades(page, facts, leader, _session_leaders(workspace, row, leader))
+        if tearsheet:
+            _tearsheet(page, leader)
     _learning(page, workspace, row)
     _provenance(page, facts)
     return page
@@ -299,6 +305,15 @@ def _performance(page: Page, sessions: Sequence[Leader]) -> None:
         f"vp trades {sessions[-1].row['row']}",
         note=True,
     )
+
+
+def _tearsheet(page: Page, leader: Leader) -> None:
+    """Add what the leader's values say about later returns, before barriers and thresholds."""
+    from vpcore_report import tearsheet_page
+    from vpcore_report.tearsheet import tearsheet
+
+    found = tearsheet(leader.dataset, SignalResult(leader.values, leader.mode), name=leader.row["signal_name"])
+    tearsheet_page.add(page, found)
 
 
 _PERFORMANCE: tuple[tuple[str, Callable[[Mapping[str, Any]], str], bool], ...] = (

@@ -15,9 +15,12 @@ def report(
         str, typer.Argument(metavar="EXPERIMENT|RUN|ROW", help="An experiment, or a stored run or row by its id.")
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The file. [default: report-NAME.html]")] = None,
+    tearsheet: Annotated[
+        bool, typer.Option("--tearsheet", help="Add the tear sheet of the leader's signal; takes a second more.")
+    ] = False,
     root: RootOption = None,
 ) -> None:
     """Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance."""
     from vpcore_report.write import write_report
 
-    print(write_report(open_workspace(root), target, out))
+    print(write_report(open_workspace(root), target, out, tearsheet=tearsheet))
