@@ -9,7 +9,7 @@ import pytest
 import search_workspace
 from search_workspace import write
 
-import vpcore.experiment.run as run_module
+import vpcore.experiment.sessions as sessions_module
 from vpcore import Workspace
 from vpcore.errors import ConfigError
 from vpcore.experiment.run import run_experiment
@@ -43,6 +43,6 @@ def test_without_optuna_nothing_begins(make: Callable[..., Workspace], monkeypat
         run_experiment(workspace, "wave")
     assert not workspace.results_dir.exists()
     write(workspace, 12, method="optuna", more="dates: [2023-12-28]\n")
-    monkeypatch.setattr(run_module, "generate_dataset", lambda *_, **__: pytest.fail("generated first"))
+    monkeypatch.setattr(sessions_module, "generate_dataset", lambda *_, **__: pytest.fail("generated first"))
     with pytest.raises(ConfigError, match=message):
         run_experiment(workspace, "wave")

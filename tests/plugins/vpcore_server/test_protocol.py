@@ -342,7 +342,6 @@ def test_versions_that_cannot_be_served(served: Workspace, tmp_path: Path) -> No
     [
         (["--serving", "edr"], "No serving version or alias is called 'edr'. Did you mean 'erd'?"),
         (["--feed", "replai"], "No feed is called 'replai' (--feed). Did you mean 'replay'?"),
-        (["--feed", "databento"], "vpcore-databento"),
         (["--speed", "fast"], "--speed must be a number above 0, or max, was 'fast'."),
         (["--feed-option", "speed"], "--feed-option must be NAME=VALUE, was 'speed'."),
         (["--feed-option", "sped=2"], "The feed 'replay' has no option 'sped'. Did you mean 'speed'?"),
