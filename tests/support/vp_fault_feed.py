@@ -71,21 +71,30 @@ _MARKETS: dict[tuple[str, int], Market] = {}
 
 
 class FaultFeed(Feed):
-    """Options: `fault`, `begin_s` and `end_s` of the fault, `stop_s`, `speed`."""
+    """Options: `fault`, `begin_s` and `end_s` of the fault, `join_s` and `stop_s` of the feed, `speed`."""
 
     def __init__(self, request: Any) -> None:
         super().__init__(request)
-        options = {"fault": "none", "begin_s": 1e9, "end_s": 2e9, "speed": 1.0, "stop_s": 1e9, **request.options}
+        options = {
+            "fault": "none",
+            "begin_s": 1e9,
+            "end_s": 2e9,
+            "speed": 1.0,
+            "stop_s": 1e9,
+            "join_s": 0.0,
+            **request.options,
+        }
         self.fault, self.speed = options["fault"], options["speed"]
         self.begin_ns = request.start_ns + int(options["begin_s"] * 1e9)
         self.end_ns = request.start_ns + int(options["end_s"] * 1e9)
+        self.join_s = options["join_s"]
         self.stop_ns = request.start_ns + int(options["stop_s"] * 1e9)
         self.key = (request.symbol, request.start_ns)
 
     def now_ns(self) -> int:
         market = _MARKETS.get(self.key)
         if market is None or market.began is None:
-            return self.request.start_ns
+            return self.request.start_ns + int(self.join_s * 1e9)
         return self.request.start_ns + int((time.monotonic() - market.began) * self.speed * 1e9)
 
     def seconds_until(self, at_ns: int) -> float:
@@ -95,9 +104,10 @@ class FaultFeed(Feed):
         if self.key not in _MARKETS:
             _MARKETS[self.key] = Market(self.request)
         market = _MARKETS[self.key]
+        fresh = market.began is None
         if market.began is None:
-            market.began, at = time.monotonic(), 0
-        else:
+            market.began, at = time.monotonic() - self.join_s / self.speed, 0
+        if not fresh or self.join_s:
             at, now = int(np.searchsorted(market.times, self.now_ns())), self.now_ns()
             if self.fault == "break" and self.begin_ns <= now < self.end_ns:
                 raise SourceError("The line broke.")

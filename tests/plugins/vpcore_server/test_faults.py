@@ -75,7 +75,7 @@ def with_feed(workspace: Workspace) -> Workspace:
 
 def faulted(workspace: Workspace, fault: str, **task: Any) -> Run:
     start_ns = published(workspace.registry, "erd").spec.runtime.pipeline.start_ns
-    options = {"fault": fault, "begin_s": 5, "end_s": 9, "stop_s": 16, "speed": 8.0}
+    options = {"fault": fault, "begin_s": 5, "end_s": 9, "stop_s": 14, "speed": 4.0}
     return Run(with_feed(workspace), feed="faulty", options=options, begin_ns=start_ns, grace_ms=1000, **task)
 
 
@@ -135,6 +135,23 @@ def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatc
     assert last["kind"] == FAILED
     assert last["code"] == 4500
     assert "a hole in the sum" in last["message"]
+
+
+@pytest.mark.slow
+def test_a_late_join_gives_no_entry_before_the_windows_are_full(served: Workspace) -> None:
+    start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    options = {"speed": 8.0, "join_s": 20.0, "stop_s": 36.0}
+    run = Run(with_feed(served), feed="faulty", options=options, begin_ns=start_ns, grace_ms=1000)
+    valid, ready = (run.bins["flags"] & VALID) != 0, (run.bins["flags"] & 2) != 0
+    assert 198 <= run.bins["bin_seq"][0] <= 215  # the bins before the join have no book
+    first = int(np.flatnonzero(valid)[0])
+    assert first <= 3
+    warmup = run.of("hello")[0]["warmup_bins"]
+    assert not ready[: first + 59].any()
+    assert ready[first + warmup :].all()
+    assert not run.bins["entry"][~ready].any()
+    left = [status["warmup_bins_left"] for status in run.of("status")]
+    assert left[-1] == 0 < left[0]
 
 
 @pytest.mark.slow

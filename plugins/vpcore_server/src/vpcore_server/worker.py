@@ -28,7 +28,7 @@ from vpcore.serving.live_pipeline import LiveBin, LivePipeline, session_start
 from vpcore.serving.spec import PublishedPipeline, published
 from vpcore.source.prepare import Prepared
 from vpcore.source.protocol import RecordStream, SourceRequest
-from vpcore.units import NS_PER_MS
+from vpcore.units import NS_PER_MS, NS_PER_S
 from vpcore_server.describe import describe
 from vpcore_server.messages import END, FAILED, HELLO, TEXT, write_bin, write_json
 from vpcore_server.wire import GAP, REPLAYED, Encoder, as_float
@@ -174,6 +174,8 @@ class Worker:
         n_cells = runtime.pipeline.engine.n_cells
         self._encoder = Encoder(n_cells, n_horizons, resolved.tick_int)
         feed = kind(self._request)
+        # A feed may also deliver the session so far: then the windows fill at once.
+        self._joined_ns = feed.now_ns() if kind.live and feed.now_ns() > start_ns + NS_PER_S else None
         self._replayed_until = 2**63 if not kind.live else feed.now_ns()
         about = describe(version, workspace.instrument(symbol).multiplier)
         about |= {
@@ -291,6 +293,12 @@ class Worker:
                     was=str(batch.instrument_id),
                 )
             pipeline.instrument_id = batch.instrument_id
+        if self._joined_ns is not None:
+            # The bins so far have no book: nobody needs them, and there may be a night of them.
+            pipeline.joined(self._joined_ns)
+            self._joined_ns = None
+            self._due_ns = self._request.start_ns + (pipeline.warm_from(batch.records) + 1) * self._width_ns
+            return []
         n_lost = pipeline.lost_count
         bins = pipeline.push(batch.records)
         if pipeline.lost_count > n_lost:

@@ -465,7 +465,7 @@ class LivePipeline:
                 self._start_ns = first - first % ms_to_ns(self.params.cell_width_ms)
             else:
                 self._start_ns = self._session(first)
-                self._join(first)
+                self.joined(first)
         self._engine = Engine(
             self.params,
             tick_int=self._tick_int,
@@ -476,8 +476,11 @@ class LivePipeline:
         )
         return self._engine
 
-    def _join(self, first_ns: int) -> None:
-        """Of a session that began without this pipeline, count the bins until every window is full."""
+    def joined(self, first_ns: int) -> None:
+        """Say when the records of a session begin: after its start, no entry until every window is full.
+
+        By default the first record decides. A caller that gives `start_ns` says it, unless the session is whole.
+        """
         assert self._start_ns is not None
         if first_ns < self._start_ns + ms_to_ns(self.params.cell_width_ms):
             return
