@@ -70,7 +70,7 @@ def test_the_replay_at_a_speed_conforms(check):
     check()
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.sampled_from(["max", 1000, 300.0]), st.integers(1, 60), st.integers(-1, 4))
 def test_every_record_arrives_once_whatever_the_speed(speed, size, second):
     feed = ReplayFeed(request(speed=speed, batch_records=size, from_ns=START_NS + second * 10**9))

@@ -40,7 +40,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(steps, st.integers(1, 9), st.booleans(), st.integers(0, 5))
 def test_no_bin_is_lost_twice_or_out_of_order(script, window, every, n_stored):
     client = Client("history", window, every, None)

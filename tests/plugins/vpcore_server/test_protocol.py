@@ -87,6 +87,7 @@ def test_a_frame_of_more_than_4_kb_ends_the_connection(server) -> None:
     assert asyncio.run(talk(server, "?serving=erd", "x" * 5000))[0] == 1009
 
 
+@pytest.mark.slow
 def test_garbage_harms_its_sender_alone(server) -> None:
     async def run() -> tuple[Received, list[int]]:
         good = asyncio.create_task(receive(server, "erd", until=lambda found: len(found.frames) > 40))

@@ -109,3 +109,4 @@ def _summary(workspace: Workspace, picture: Path, alpha: float) -> None:
         + ("what was found is a planted effect, not an edge." if alpha else "the best row is luck, whatever it says.")
     )
     say(f"Look further: vp compare demo --root {root}")
+    say(f"Watch it: vp serve --root {root} --serving demo --speed 10")
