@@ -104,7 +104,7 @@ class ParquetColumns:
                 names = list(BIN_COLUMNS)
                 table = self._read(BINS_FILE, names, self.shape[0])
                 for column in names:
-                    values = table.column(column).to_numpy(zero_copy_only=False)
+                    values = numpy_of(table.column(column))
                     self._bins[column] = frozen(values.astype(BIN_COLUMNS[column], copy=False))
             return self._bins[name]
 
@@ -123,8 +123,7 @@ class ParquetColumns:
         if name in GRID_SUMS:
             return sum_of(self, name)
         table = self._read(GRID_FILE, [name], self.shape[0] * self.shape[1])
-        values: Array = table.column(0).to_numpy(zero_copy_only=False)
-        return values.reshape(self.shape)
+        return numpy_of(table.column(0)).reshape(self.shape)
 
     def _read(self, file: str, names: list[str], rows: int) -> pa.Table:
         path = self.path / file
@@ -203,3 +202,30 @@ class SlicedColumns:
     def grid(self, name: str) -> Array:
         """Return a view of a grid column."""
         return self.base.grid(name)[self.start : self.stop]
+
+
+def numpy_of(column: pa.ChunkedArray) -> Array:
+    """Return a column of numbers or truth values as an array, without a copy of numbers.
+
+    `pyarrow.ChunkedArray.to_numpy` imports pandas where it is installed, which takes longer than reading an hour.
+    """
+    if column.num_chunks != 1 or not len(column) or column.null_count or not _is_plain(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    (chunk,) = column.chunks
+    start, stop = chunk.offset, chunk.offset + len(chunk)
+    data = chunk.buffers()[1]
+    if pa.types.is_boolean(column.type):
+        bits = np.frombuffer(data, dtype=np.uint8)[: -(-stop // 8)]
+        return np.unpackbits(bits, bitorder="little")[start:stop].astype(np.bool_)
+    return np.frombuffer(data, dtype=_DTYPES[column.type])[start:stop]
+
+
+_DTYPES = {
+    getattr(pa, name)(): np.dtype(name)
+    for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
+}
+"""Types whose values lie in memory as numpy has them."""
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return pa.types.is_boolean(kind) or kind in _DTYPES

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vpcore.canonical import file_digest
+from vpcore.dataset.columns import numpy_of
 from vpcore.dataset.manifest import CHECKED_FILES, CHECKSUMS_FILE, DATA_FILES, read_json
 from vpcore.errors import DatasetError
 
@@ -78,7 +79,7 @@ def column_digests(path: Path) -> dict[str, str]:
             for i in range(reader.num_row_groups):
                 table = reader.read_row_group(i)
                 for column in columns:
-                    values = table.column(column).to_numpy()
+                    values = numpy_of(table.column(column))
                     running[column].update(np.ascontiguousarray(values).data)
         digests |= {f"{name}:{column}": value.hexdigest() for column, value in running.items()}
     return digests
