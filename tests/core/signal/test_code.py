@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import vpcore
 from vpcore import SignalError
 from vpcore.signal import core_digest, declared_digests
+from vpcore.signal.code import owners_of
 from vpcore.signal.module_graph import parse_source
 
 SIGNAL = """
@@ -257,3 +259,10 @@ def test_the_core_code_is_what_rows_are_computed_by(tmp_path: Path) -> None:
         CORE_FILES, before
     )
     assert {name: edited != before for name, (_, edited) in zip(CORE_FILES, found, strict=True)} == CORE_FILES
+
+
+def test_owners_of_modules_are_those_of_the_metadata() -> None:
+    full = importlib.metadata.packages_distributions()
+    for top in ("numpy", "yaml", "polars", "vpcore", "pydantic", "numba", "dateutil"):
+        assert owners_of(top) == tuple(sorted(set(full.get(top, ()))))
+    assert owners_of("json") == owners_of("no_such_module") == ()

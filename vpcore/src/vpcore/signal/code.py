@@ -216,15 +216,27 @@ def _owners() -> Mapping[str, list[str]]:
 
 
 @cache
-def _distribution(top: str) -> importlib.metadata.Distribution | None:
-    """Return the distribution of a top-level module; one of the same name is found 100 times faster."""
+def owners_of(top: str) -> tuple[str, ...]:
+    """Return the names of the distributions with a top-level module, sorted.
+
+    A module of the standard library has none. A distribution of the module's name counts as its only owner: it is found
+    without reading all others, which takes a fifth of a second.
+    """
+    if top in sys.stdlib_module_names:
+        return ()
     try:
         named = importlib.metadata.distribution(top)
         if top in _top_levels(named):
-            return named
+            return (named.name,)
     except importlib.metadata.PackageNotFoundError:
         pass
-    owners = _owners().get(top)
+    return tuple(_owners().get(top, ()))
+
+
+@cache
+def _distribution(top: str) -> importlib.metadata.Distribution | None:
+    """Return the distribution of a top-level module, the first of several by name."""
+    owners = owners_of(top)
     return importlib.metadata.distribution(owners[0]) if owners else None
 
 
@@ -253,7 +265,7 @@ def distribution_of(cls: type[Signal]) -> tuple[str, str]:
 
 def imported_distributions(cls: type[Signal]) -> dict[str, str]:
     """Return the versions of the other distributions that a signal's modules import, by name."""
-    names = {owner for top in code_of(cls).imported for owner in _owners().get(top, [])}
+    names = {owner for top in code_of(cls).imported for owner in owners_of(top)}
     return {name: importlib.metadata.version(name) for name in sorted(names)}
 
 
