@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import Executor
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -184,6 +186,8 @@ class LearningSignal(MLSignal):
 
     def step(self, state: LearningState, frame: SignalFrame) -> float:
         """Return the value of one bin, after learning what is due."""
+        if not state.n:
+            _load(type(self))
         row = state.append(self.feature_set.row(state.progress, frame, state.tick_int), frame.bin_seq)
         state.follow(frame)
         self._adopt(state, frame.bin_seq)
@@ -402,6 +406,14 @@ class LearningSignal(MLSignal):
         model = artifact.model_of(files, len(self.feature_names), self.trusted_types, str(folder))
         state.model = model._replace(estimator=self.restored(model.estimator))
         return state
+
+
+@cache
+def _load(kind: type[LearningSignal]) -> None:
+    """Load the libraries of a signal's fits before its first bin: the first fit would take seconds inside its bin."""
+    signal = kind()
+    with suppress(Exception):  # an estimator may refuse made-up examples; its own fits speak for themselves
+        signal.fit_model(signal.rehearsal())
 
 
 def fresh_rows(state: LearningState, row: int, stride: int) -> Any:
