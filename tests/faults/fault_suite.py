@@ -509,6 +509,8 @@ def main() -> int:
             ]
             # In turn, so that a suite that is short of time has tried everything.
             for number in range(max(job.tries for job in jobs)):
+                if time.monotonic() > suite.stop_at:
+                    break
                 say(f"round {number + 1}, {time.monotonic() - began:.0f} s")
                 for job in jobs:
                     if number < job.tries and time.monotonic() < suite.stop_at:

@@ -1,8 +1,9 @@
 """Price levels: depth per side, the best prices, and live orders entering and leaving them.
 
-Levels are made in groups of 4 neighbouring ticks, which lie side by side because frames read them in turn; 64 ticks
-share a page. A page is found through a hash table, the next best page of a side through a heap. So the cost of a record
-does not depend on the number or the distance of touched prices, and a far price costs a page and a group: 1 kB.
+A page has 64 neighbouring ticks. The first 1,024 pages have all their levels side by side, because frames read them in
+turn; later pages get groups of 4 levels, as they are touched. A page is found through a hash table, the next best page
+of a side through a heap. So the cost of a record does not depend on the number or the distance of touched prices, and a
+far price costs 1 kB.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from vpcore.kernels.state import (
     O_SIZE,
     PAGE,
     PAGE_BITS,
+    WHOLE_PAGES,
 )
 
 
@@ -75,7 +77,11 @@ def make_level(book, tick):
 @jit(borrows=True)
 def _add_group(book, page, tick):
     level = book.ints[N_LEVELS]
-    if level + GROUP > book.levels.shape[0]:
+    first = (tick & (PAGE - 1)) >> GROUP_BITS
+    n_groups = np.int64(1)
+    if page < 0 and book.ints[N_PAGES] < WHOLE_PAGES:
+        first, n_groups = np.int64(0), np.int64(PAGE // GROUP)
+    if level + n_groups * GROUP > book.levels.shape[0]:
         return False
     if page < 0:
         page = book.ints[N_PAGES]
@@ -87,8 +93,9 @@ def _add_group(book, page, tick):
         book.page_rows[slot] = page
         book.page_numbers[page] = number
         book.ints[N_PAGES] = page + 1
-    book.page_levels[page, (tick & (PAGE - 1)) >> GROUP_BITS] = level + 1
-    book.ints[N_LEVELS] = level + GROUP
+    for i in range(n_groups):
+        book.page_levels[page, first + i] = level + 1 + i * GROUP
+    book.ints[N_LEVELS] = level + n_groups * GROUP
     return True
 
 

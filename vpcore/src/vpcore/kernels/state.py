@@ -19,6 +19,7 @@ PAGE = 1 << PAGE_BITS
 GROUP_BITS = 2
 GROUP = 1 << GROUP_BITS
 GROUPS = PAGE // GROUP
+WHOLE_PAGES = 1024
 
 BID_SIDE = 0
 ASK_SIDE = 1
@@ -154,7 +155,7 @@ def grow_orders(book: Book) -> Book:
 
 def grow_levels(book: Book) -> Book:
     """Return the book with twice the room for levels, for pages, or for both: for whichever is used up."""
-    if book.ints[N_LEVELS] >= len(book.levels):
+    if book.ints[N_LEVELS] + PAGE > len(book.levels):
         n = 2 * len(book.levels)
         book = book._replace(levels=_grown(book.levels, n), acc=_grown(book.acc, n))
     n = 2 * len(book.page_numbers)
