@@ -112,6 +112,24 @@ def test_with_json_every_command_answers_every_error_with_one_document(tmp_path,
         assert ("This is a bug in" in error["message"]) == (code == 3)
 
 
+def test_a_panic_of_polars_is_an_error_of_the_system_or_a_bug(capsys, monkeypatch):
+    panic = type("PanicException", (BaseException,), {})
+    for text, code, kind in (
+        ("called `unwrap()`: Os { code: 24, message: Too many open files }", 2, "StorageError"),
+        ("index out of bounds", 3, "PanicException"),
+    ):
+        monkeypatch.setattr(app, "build_app", lambda plugins, text=text: _raises(panic(text)))
+        assert run(["doctor", "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["error"]["kind"] == kind
+    lacking = ImportError("libpolars.so: cannot open shared object file: Too many open files")
+    monkeypatch.setattr(app, "build_app", lambda plugins: _raises(lacking))
+    assert run(["doctor"]) == 2
+    assert "Error: The system refuses: Too many open files" in capsys.readouterr().err
+    monkeypatch.setattr(app, "build_app", lambda plugins: _raises(SystemExit(5)))
+    with pytest.raises(SystemExit):
+        run(["doctor"])
+
+
 def _raises(error):
     def command(*_, **__):
         raise error

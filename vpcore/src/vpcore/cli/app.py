@@ -131,13 +131,16 @@ def run(arguments: list[str] | None = None) -> int:
             for option in OLDER_OPTIONS.keys() & {text.partition("=")[0] for text in given}:
                 say(f"{option} is now {OLDER_OPTIONS[option]}.")
             return EXIT_INPUT
-        if isinstance(error, OSError) and (reason := _of_the_system(error)):
+        reason = _of_the_system(error) if isinstance(error, OSError) else _named(error)
+        if reason:
             return print_error(StorageError(reason), json=as_json)
-        traceback.print_exc()
-        bug = f"This is a bug in {_owner(error)}, not in your input."
-        _print_other(type(error).__name__, f"{error} {bug}", as_json)
-        say(bug)
-        return EXIT_INTERNAL
+        return _bug(error, as_json)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # polars gives up on a broken assumption of its own
+            raise
+        if reason := _named(error):
+            return print_error(StorageError(reason), json=as_json)
+        return _bug(error, as_json)
     if code == EXIT_INTERRUPTED:
         text = (
             "Interrupted. What was finished is kept and nothing is half-written. "
@@ -146,6 +149,14 @@ def run(arguments: list[str] | None = None) -> int:
         _print_other("Interrupted", text, as_json)
         say(text)
     return code if isinstance(code, int) else 0
+
+
+def _bug(error: BaseException, json: bool) -> int:
+    traceback.print_exc()
+    text = f"This is a bug in {_owner(error)}, not in your input."
+    _print_other(type(error).__name__, f"{error} {text}", json)
+    say(text)
+    return EXIT_INTERNAL
 
 
 def _print_other(kind: str, message: str, json: bool) -> None:
@@ -165,6 +176,12 @@ def _of_the_system(error: OSError) -> str:
     if error.errno == errno.ENOENT and not _has_directory():
         return "The current directory was deleted"
     return ""
+
+
+def _named(error: BaseException) -> str:
+    """Return the sentence for an error of the system that a library tells in words of its own; empty for others."""
+    known = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS)
+    return next((f"The system refuses: {os.strerror(n)}" for n in known if os.strerror(n) in str(error)), "")
 
 
 _SYSTEM = {
