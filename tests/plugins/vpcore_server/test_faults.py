@@ -206,10 +206,10 @@ def test_a_killed_worker_is_replaced_and_no_bin_is_missing(served: Workspace) ->
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_again_and_again_ends_its_channel_alone(
+def test_a_worker_that_dies_too_often_ends_its_channel_alone(
     served: Workspace, faulty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vpcore_server.channel.MOST_CRASHES", 1)
+    monkeypatch.setattr("vpcore_server.channel.MOST_CRASHES", 0)
     start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
     options = {"fault": "die", "begin_s": 0.5, "end_s": 1e6, "speed": 10.0}
 
@@ -222,7 +222,7 @@ def test_a_worker_that_dies_again_and_again_ends_its_channel_alone(
 
     with live_server(served, feed="faulty", options=options, begin_ns=start_ns) as server:
         error = asyncio.run(run(server))
-        assert str(error) == "4500: The worker died 2 times in 10 minutes."
+        assert str(error) == "4500: The worker died 1 times in 10 minutes."
         assert server.get("/healthz")[0] == 200
 
 
@@ -234,56 +234,32 @@ def test_an_alias_that_moves_and_a_file_that_is_edited(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "LOOK_S", 0.1)
-    root = tmp_path / "ws"
-    shutil.copytree(served.root, root)
-    workspace = Workspace(root)
-    registry = workspace.registry
-    old, other = registry.aliases()["erd"], registry.aliases()["logit"]
-
-    async def run(server: LiveServer) -> Received:
-        watching = asyncio.create_task(receive(server, "erd", until=lambda found: bool(found.of("notice"))))
-        await receive(server, "erd", until=lambda found: len(found.frames) > 2)
-        registry.publish(other, registry.resolve(other).data, "erd")
-        await asyncio.sleep(0.4)
-        again = await receive(server, "erd", until=lambda found: bool(found.texts))
-        assert again.hello["serving_id"] == other
-        file = registry.file_of(old)
-        file.write_bytes(file.read_bytes() + b"\n")
-        return await watching
-
-    with live_server(workspace, options={"speed": 4}) as server:
-        found = asyncio.run(run(server))
-        (moved,) = found.of("alias")
-        assert (moved["alias"], moved["serving_id"]) == ("erd", other)
-        assert found.hello["serving_id"] == old
-        (notice,) = found.of("notice")
-        assert notice["message"].startswith("The stream goes on, but its version cannot be started again: The file of")
-
-
-@pytest.mark.slow
-def test_clients_may_follow_an_alias(served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "LOOK_S", 0.1)
     shutil.copytree(served.root, tmp_path / "ws")
     registry = Workspace(tmp_path / "ws").registry
-    other = registry.aliases()["logit"]
+    old, other = registry.aliases()["erd"], registry.aliases()["logit"]
 
-    async def run(server: LiveServer) -> Received:
-        def both(found: Received) -> bool:
-            return len(found.of("hello")) == 2 and len(found.frames) > 0 and found.frames[-1]["bin_seq"][-1] > 0
+    def both(found: Received) -> bool:
+        return len(found.of("hello")) == 2 and len(found.frames) > 0 and found.frames[-1]["bin_seq"][-1] > 0
 
+    async def run(server: LiveServer) -> tuple[Received, Received]:
         watching = asyncio.create_task(receive(server, "erd", profile="history", until=both))
-        by_id = asyncio.create_task(receive(server, registry.aliases()["erd"], until=lambda _: watching.done()))
+        by_id = asyncio.create_task(receive(server, old, until=lambda found: bool(found.of("notice"))))
         await receive(server, "erd", until=lambda found: len(found.frames) > 2)
         registry.publish(other, registry.resolve(other).data, "erd")
-        found, plain = await asyncio.gather(watching, by_id)
-        assert len(plain.of("hello")) == 1
-        return found
+        moved = await watching
+        file = registry.file_of(old)
+        file.write_bytes(file.read_bytes() + b"\n")
+        return moved, await by_id
 
-    with live_server(Workspace(tmp_path / "ws"), options={"speed": 8}, follow_alias=True) as server:
-        found = asyncio.run(run(server))
-        first, second = found.of("hello")
-        assert (second["serving_id"], second["alias"]) == (other, "erd")
-        assert first["serving_id"] != other
+    with live_server(Workspace(tmp_path / "ws"), options={"speed": 8}, loop=True, follow_alias=True) as server:
+        moved, stayed = asyncio.run(run(server))
+    (text,) = moved.of("alias")
+    assert (text["alias"], text["serving_id"]) == ("erd", other)
+    first, second = moved.of("hello")
+    assert (first["serving_id"], second["serving_id"], second["alias"]) == (old, other, "erd")
+    assert {hello["serving_id"] for hello in stayed.of("hello")} == {old}
+    (notice,) = stayed.of("notice")
+    assert notice["message"].startswith("The stream goes on, but its version cannot be started again: The file of")
 
 
 # -- the whole command -------------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_the_heap_stays_flat_over_20000_bins(browser: Any, served: Workspace) ->
           for (let i = 0; i < n; i++) {
             view.setBigInt64(8, BigInt(from + i), true);
             vp.heat.add(store.add(record.buffer));
-            if (i % 200 === 0) { vp.state.dirty = true; await new Promise(requestAnimationFrame); }
+            if (i % 1000 === 0) { vp.state.dirty = true; await new Promise(requestAnimationFrame); }
           }
           gc();
           return performance.memory.usedJSHeapSize;

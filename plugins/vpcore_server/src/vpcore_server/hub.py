@@ -96,7 +96,7 @@ class Hub:
         version = await asyncio.to_thread(self.version, name)
         async with self._opening:
             channel = self.channels.get(version.serving_id)
-            if channel is None:
+            if channel is None or channel.failed is not None:
                 if len(self.channels) >= MOST_CHANNELS:
                     raise Closed(4429, f"The server has {MOST_CHANNELS} channels, its most. Try again later.")
                 channel = Channel(replace(self.task, serving_id=version.serving_id), self._ended)
