@@ -80,9 +80,12 @@ def run(
 def _say_trials(workspace: Workspace, config: ExperimentConfig) -> None:
     """Say how many trials the run adds, and how many its market has: each makes every winner more likely to be luck."""
     from vpcore.experiment.adaptive_search import unfinished
+    from vpcore.experiment.preflight import without_data
     from vpcore.experiment.run import plan_experiment
     from vpcore.experiment.runs import expand
 
+    if without_data(workspace, config):
+        return  # the run stops with the reasons
     plan = plan_experiment(workspace, config)
     added = plan.n_missing if plan is not None else 0
     for session in config.sessions:
