@@ -131,8 +131,8 @@ def run(arguments: list[str] | None = None) -> int:
             for option in OLDER_OPTIONS.keys() & {text.partition("=")[0] for text in given}:
                 say(f"{option} is now {OLDER_OPTIONS[option]}.")
             return EXIT_INPUT
-        reason = _of_the_system(error) if isinstance(error, OSError) else _named(error)
-        if reason:
+        reason = _of_the_system(error) if isinstance(error, OSError) else ""
+        if reason := reason or _named(error):
             return print_error(StorageError(reason), json=as_json)
         return _bug(error, as_json)
     except BaseException as error:
