@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vpcore import ConfigError, ScoringConfig, SignalContext, SignalError
+from vpcore import ConfigError, ScoringConfig, SignalContext, SignalError, TradeRules
 from vpcore.serving.bin_pipeline import BinStages
 from vpcore.serving.online_simulator import simulate
-from vpcore.signal import SignalStream, batch, frames
+from vpcore.signal import SignalStream, batch, frames, stream
+from vpcore.signal.conformance.evaluated import require_streamed
 from vpcore_signals_ml.features import Group
 from vpcore_signals_ml.linear_signals import Logit
 from vpcore_signals_ml.tree_signals import GbmMf
@@ -104,3 +105,15 @@ def test_refits_are_timed_on_their_own_when_bins_are_simulated(session, rules):
     found = simulate(part, BinStages.on(part, signal, ScoringConfig(), rules), budget_ms=100.0)
     assert len(found.retrain_us) == 2
     assert min(found.retrain_us) > 0
+
+
+def test_closures_and_halts_keep_stream_and_batch_equal(session, rules):
+    """A market that closes often, and a daily halt in the middle of the session."""
+    changes = {"stale_after_ms": 300, "daily_halt": ("10:00:50", "10:01:00", "America/New_York")}
+    closing = TradeRules(**{**rules.model_dump(), **changes})
+    signal = Logit(min_train_bins=300, retrain_interval_bins=150, stride_bins=1)
+    result = batch(signal, session, closing)
+    assert result.state.y.tobytes() != batch(signal, session, rules).state.y.tobytes()
+    assert stream(signal, session, closing).values.tobytes() == result.values.tobytes()
+    # The halts of a moved session lie elsewhere: that is no look at the clock.
+    require_streamed(signal, session, result.values, closing, name="logit")

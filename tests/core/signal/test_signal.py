@@ -98,6 +98,26 @@ def test_invalid_bins_are_not_stepped(dataset):
     assert seen == dataset.bin("bin_seq")[dataset.valid].tolist()
 
 
+def test_invalid_bins_are_noted(dataset):
+    class Counting(Lean):
+        def start(self, context):
+            return {"valid": 0, "invalid": []}
+
+        def skip(self, state, frame):
+            state["invalid"].append(frame.bin_seq)
+
+        def step(self, state, frame):
+            state["valid"] += 1
+            return 0.0
+
+    driver = SignalStream(Counting(), SignalContext.of(dataset))
+    values = [driver.push(frame) for frame in frames(driver.signal, dataset)]
+    invalid = np.flatnonzero(~dataset.valid)
+    assert len(invalid) > 0
+    assert driver.state == {"valid": int(dataset.valid.sum()), "invalid": invalid.tolist()}
+    assert np.isnan(np.array(values)[invalid]).all()
+
+
 def test_a_frame_holds_declared_columns_only(dataset):
     frame = list(frames(Lean(), dataset))[5]
     assert list(frame) == ["bid_depth", "ask_depth", "spread_ticks"]
