@@ -18,14 +18,13 @@ from typing import Any
 
 import polars as pl
 
-from vpcore import Workspace
+from vpcore import Workspace, canonical
 from vpcore.canonical import bytes_digest
 from vpcore.cli import app
-from vpcore.dataset import manifest
 from vpcore.dataset.verify import verify_files
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.registry import database
-from vpcore.results import ROW_KEY, parts
+from vpcore.results import ROW_KEY
 from vpcore.storage.protocol import TEMPORARY
 
 SPECS = {
@@ -111,8 +110,7 @@ def run(root: Path, *arguments: str, **options: Any) -> Outcome:
 
 def forget() -> None:
     """Forget which files were found whole, as a new process would."""
-    parts._checked.clear()
-    manifest._whole.clear()
+    canonical._whole.clear()
     database._whole.clear()
 
 

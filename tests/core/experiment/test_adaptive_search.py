@@ -348,7 +348,7 @@ def test_commands_before_midway_and_after(
         assert "p_adj is raised to what it would be among all that" in done.spec.evidence.summary
     out, err = call("run", "wave")
     assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
-    assert out.splitlines()[0].split()[:2] == ["row", "run"]
+    assert out.splitlines()[0].split()[:2] == ["row", "signal"]
     assert dry() == [ROWS, 0, 0, 0]
     assert "all of them are known" in call("run", "wave", "--dry-run")[1]
     answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])

@@ -125,7 +125,7 @@ def test_an_experiment_is_one_run_with_its_runs_below(
     assert set(told.artifacts(learned)) == {
         f"{kind}/tp{tp}_sl5{name}"
         for tp in (1, 2)
-        for kind, name in (("models", "/linear.npz"), ("models", "/model.json"), ("diagnostics", ".json"))
+        for kind, name in (("models", "/model.skops"), ("models", "/model.json"), ("diagnostics", ".json"))
     }
     fetched = told.client.download_artifacts(learned.info.run_id, "models", str(tmp_path))
     kept = workspace.results_dir / "models" / learned.data.tags["vp.run_id"]
