@@ -14,10 +14,12 @@ from vpcore.kernels.state import (
     BEST_ASK,
     BEST_BID,
     BID_SIDE,
+    GROUP,
     N_ORDERS,
     NO_ASK,
     NO_BID,
     PAGE_BITS,
+    WHOLE_PAGES,
     grow_levels,
     make_book,
 )
@@ -56,7 +58,7 @@ def test_the_best_prices_are_the_nearest_with_orders(book: Any, seed: int) -> No
         assert book.ints[BEST_ASK] == min(asks, default=NO_ASK)
 
 
-@pytest.mark.parametrize("many", [3, 40])
+@pytest.mark.parametrize("many", [3, 300])
 def test_a_clear_drops_few_orders_of_a_large_table_and_many(many: int) -> None:
     book = make_book(1 << 12, 64, np.array([1e9, 1e9, 1e9], np.float64))
     rng = np.random.default_rng(many)
@@ -83,6 +85,23 @@ def test_pages_and_levels_grow_each_on_its_own() -> None:
         rest(book, tick, BID_SIDE, 1 + tick % 7)
     assert [int(levels.level_depth(book, tick, BID_SIDE)) for tick in ticks] == [1 + tick % 7 for tick in ticks]
     assert book.ints[BEST_BID] == 10**9
+
+
+def test_pages_far_beyond_many_have_levels_where_orders_rest_alone() -> None:
+    book = make_book(1 << 8, 2, np.array([1e9, 1e9, 1e9], np.float64))
+    far = WHOLE_PAGES << PAGE_BITS
+    ticks = [*range(0, far, 1 << PAGE_BITS), far, far + GROUP, far + 5 * GROUP + 1]
+    for tick in ticks:
+        while not levels.make_level(book, tick):
+            book = grow_levels(book)
+    for tick in ticks[-3:]:
+        rest(book, tick, ASK_SIDE, 2)
+    page = levels.find_page(book, far >> PAGE_BITS)
+    assert int(levels.level_of(book, page, far + 2 * GROUP)) == -1
+    assert [int(levels.level_depth(book, tick, ASK_SIDE)) for tick in ticks[-3:]] == [2, 2, 2]
+    levels.clear_book(book)
+    assert [int(levels.level_depth(book, tick, ASK_SIDE)) for tick in ticks[-3:]] == [0, 0, 0]
+    assert book.ints[BEST_ASK] == NO_ASK
 
 
 def test_depth_of_a_price_without_a_page_is_0(book: Any) -> None:
