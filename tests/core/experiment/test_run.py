@@ -231,12 +231,12 @@ def test_a_run_that_never_ends_fails_at_its_time_limit(workspace: Workspace, edi
         ("signals: [plain, scored]", "signals: [endless]"),
         ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
         ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {endless: {gain: [1, 2]}}"),
-        ("parallel: {executor: serial}", f"parallel: {{executor: {executor}, max_workers: 1, timeout_seconds: 9}}"),
+        ("parallel: {executor: serial}", f"parallel: {{executor: {executor}, max_workers: 1, timeout_seconds: 5}}"),
     )
     report = run_experiment(workspace, "sweep")
     assert (report.n_computed, report.n_failed) == (16, 8)
     assert [error for _, _, error in report.failures] == [
-        "The run took longer than 9 s. Raise parallel.timeout_seconds."
+        "The run took longer than 5 s. Raise parallel.timeout_seconds."
     ]
     assert workspace.results.query_runs().height == 8
 
