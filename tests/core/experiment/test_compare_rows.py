@@ -14,31 +14,11 @@ import pytest
 from sweep_workspace import add_dataset
 
 import vpcore as vp
-from vpcore.cli import app as cli
 from vpcore.experiment.compare_rows import _common
 from vpcore.experiment.run import harness_config, run_experiment
 
 Call = Callable[..., tuple[str, str]]
 MINUTE = 60 * 10**9
-
-
-@pytest.fixture
-def ws(make_proven: Callable[[str], vp.Workspace]) -> vp.Workspace:
-    return make_proven("ws")
-
-
-@pytest.fixture
-def call(ws: vp.Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    monkeypatch.setattr(cli, "Plugins", lambda: ws.plugins)
-    monkeypatch.setenv("VP_ROOT", str(ws.root))
-
-    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        assert cli.run(list(arguments)) == code
-        out, err = capsys.readouterr()
-        return out, err
-
-    return run
 
 
 def naive(one: pl.DataFrame, two: pl.DataFrame, start: int, stop: int) -> dict[str, Any]:

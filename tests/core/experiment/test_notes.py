@@ -9,29 +9,9 @@ from pathlib import Path
 import pytest
 
 import vpcore as vp
-from vpcore.cli import app as cli
 from vpcore.results.notes import Notes, note_key
 
 Call = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture
-def ws(make_proven: Callable[[str], vp.Workspace]) -> vp.Workspace:
-    return make_proven("ws")
-
-
-@pytest.fixture
-def call(ws: vp.Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    monkeypatch.setattr(cli, "Plugins", lambda: ws.plugins)
-    monkeypatch.setenv("VP_ROOT", str(ws.root))
-
-    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        assert cli.run(list(arguments)) == code
-        out, err = capsys.readouterr()
-        return out, err
-
-    return run
 
 
 @pytest.mark.slow

@@ -13,30 +13,10 @@ import pytest
 from sweep_workspace import THREE, add_dataset
 
 import vpcore as vp
-from vpcore.cli import app as cli
 from vpcore.experiment.leaderboard import row_of
 from vpcore.experiment.run import harness_config, run_experiment
 
 Call = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture
-def ws(make_proven: Callable[[str], vp.Workspace]) -> vp.Workspace:
-    return make_proven("ws")
-
-
-@pytest.fixture
-def call(ws: vp.Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    monkeypatch.setattr(cli, "Plugins", lambda: ws.plugins)
-    monkeypatch.setenv("VP_ROOT", str(ws.root))
-
-    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        assert cli.run(list(arguments)) == code
-        out, err = capsys.readouterr()
-        return out, err
-
-    return run
 
 
 def assert_sums(found: pl.DataFrame, row: dict[str, object], fee: float) -> None:
