@@ -82,10 +82,10 @@ fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10), none b
 faults: $(STAMP)  ## Kills, damage, full disks, two processes at once: at most 60 minutes; FAULTS names faults or options.
 	nice $(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
-docs: $(STAMP)  ## Write the tables of docs/configuration.md anew from the models.
+docs: $(STAMP)  ## Write the tables of docs/reference/configuration.md anew from the models.
 	mkdir -p build
-	{ sed '/<!-- fields -->/q' docs/configuration.md; $(BIN)/python docs/field_tables.py; } > build/configuration.md
-	mv build/configuration.md docs/configuration.md
+	{ sed '/<!-- fields -->/q' docs/reference/configuration.md; $(BIN)/python docs/field_tables.py; } > build/configuration.md
+	mv build/configuration.md docs/reference/configuration.md
 
 closures:  ## Write the table of holidays and early closes anew, in an environment of its own, build/closures.
 	$(PYTHON) -m venv build/closures
@@ -111,5 +111,5 @@ bench: $(STAMP)  ## Every job beside its alternative: a table, and build/bench/r
 bench-peers: $(STAMP)  ## Other libraries on the same data, in an environment of their own, build/peers.
 	$(BIN)/python benchmarks/peers/run.py
 
-bench-report: $(STAMP)  ## Write what was measured into docs/performance.md.
+bench-report: $(STAMP)  ## Write what was measured into docs/background/performance.md.
 	$(BIN)/python benchmarks/report.py

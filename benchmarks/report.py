@@ -1,4 +1,4 @@
-"""Write docs/performance.md's tables and plots from build/bench/results.json and peers.json."""
+"""Write docs/background/performance.md's tables and plots from build/bench/results.json and peers.json."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-PAGE = data.ROOT / "docs" / "performance.md"
-IMAGES = data.ROOT / "docs" / "images"
+PAGE = data.ROOT / "docs" / "background" / "performance.md"
+IMAGES = data.ROOT / "docs" / "background" / "images"
 
 
 def between(text: str, name: str, body: str) -> str:

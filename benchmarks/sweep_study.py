@@ -3,7 +3,7 @@
     python benchmarks/sweep_study.py                  all of it, on the synthetic hour
     python benchmarks/sweep_study.py sharing kills    some of it
 
-Prints Markdown; docs/sweeps.md quotes it. Rates are in CPU seconds of one process, and only ratios of one call count.
+Prints Markdown; docs/how-to/sweeps.md quotes it. Rates are in CPU seconds of one process; compare only within one call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Print the tables of docs/configuration.md: every field of every kind of spec, from the models."""
+"""Print the tables of docs/reference/configuration.md: every field of every kind of spec, from the models."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _code(default: str) -> str:
 
 
 def field_tables() -> str:
-    """Return the tables of docs/configuration.md: every field of every kind of spec, as Markdown."""
+    """Return the tables of docs/reference/configuration.md: every field of every kind of spec, as Markdown."""
     lines = []
     for kind, (title, _) in _SPECS.items():
         lines += [f"## {title}", "", "| field | type | unit | range | default | meaning |", "|---|---|---|---|---|---|"]

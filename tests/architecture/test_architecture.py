@@ -173,20 +173,20 @@ def written_signature(name: str) -> str:
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_is_documented_with_its_signature(name: str) -> None:
-    text = (REPOSITORY / "docs" / "plugins.md").read_text().replace("\\|", "|")
+    text = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text().replace("\\|", "|")
     assert f"`{written_signature(name)}`" in text
     assert inspect.getdoc(getattr(hookspecs, name))
 
 
 def test_no_hook_is_documented_that_does_not_exist() -> None:
-    text = (REPOSITORY / "docs" / "plugins.md").read_text()
+    text = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text()
     assert set(re.findall(r"`(vp_\w+)\(", text)) == set(HOOKS)
 
 
 def test_the_table_of_fields_is_that_of_the_models() -> None:
     from field_tables import field_tables
 
-    text = (REPOSITORY / "docs" / "configuration.md").read_text()
+    text = (REPOSITORY / "docs" / "reference" / "configuration.md").read_text()
     assert text.partition("<!-- fields -->\n")[2] == field_tables(), "run: make docs"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from doc_blocks import blocks_of
 
-TOOLKIT = Path(__file__).parents[2] / "docs" / "toolkit.md"
+TOOLKIT = Path(__file__).parents[2] / "docs" / "reference" / "toolkit.md"
 MODULES = ("rolling", "robust_z", "spatial")
 
 
@@ -31,7 +31,7 @@ def steps_of(module: str) -> dict[str, str]:
 
 def section(module: str) -> str:
     _, heading, rest = TOOLKIT.read_text().partition(f"\n## `vpcore.kernels.{module}`")
-    assert heading, f"docs/toolkit.md has no section on vpcore.kernels.{module}"
+    assert heading, f"docs/reference/toolkit.md has no section on vpcore.kernels.{module}"
     return rest.partition("\n## ")[0]
 
 
@@ -48,7 +48,9 @@ def test_nothing_is_documented_that_does_not_exist(module: str) -> None:
 def test_every_column_that_a_signal_may_read_is_explained() -> None:
     from vpcore.signal import COLUMN_NAMES
 
-    _, heading, columns = (TOOLKIT.parent / "writing-a-signal.md").read_text().partition("\n## Columns\n")
+    _, heading, columns = (
+        (TOOLKIT.parents[1] / "how-to" / "writing-a-signal.md").read_text().partition("\n## Columns\n")
+    )
     assert heading
     first_cells = [line.split("|")[1] for line in columns.splitlines() if line.startswith("| `")]
     named = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]

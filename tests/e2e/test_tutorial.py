@@ -51,7 +51,7 @@ class Reader:
 def test_plugins_of_every_kind(tmp_path: Path) -> None:
     environment = make_environment(tmp_path / "env")
     reader = Reader(environment, tmp_path)
-    for block in blocks_of(DOCS / "plugins.md"):
+    for block in blocks_of(DOCS / "how-to/plugins.md"):
         reader.read(block)
     assert reader.folder == tmp_path / "extras-lab"
 
@@ -61,7 +61,7 @@ def test_the_tutorial(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     reader = Reader(environment, work)
-    blocks = blocks_of(DOCS / "writing-a-signal.md")
+    blocks = blocks_of(DOCS / "how-to/writing-a-signal.md")
     assert {"bash", "python", "yaml", "text"} <= {block.language for block in blocks}
     for block in blocks:
         reader.read(block)
@@ -72,13 +72,13 @@ def test_the_tutorial(tmp_path: Path) -> None:
 
 def test_the_tutorial_of_learning_signals(tmp_path: Path) -> None:
     reader = Reader(make_environment(tmp_path / "env"), tmp_path)
-    for block in blocks_of(DOCS / "learning-signal-tutorial.md"):
+    for block in blocks_of(DOCS / "how-to/learning-signal.md"):
         reader.read(block)
     assert len(list((tmp_path / "lab/configs/serving_versions").glob("*.yaml"))) == 1
 
 
 def test_links_of_the_documents_lead_somewhere() -> None:
-    for document in sorted(DOCS.glob("*.md")):
+    for document in sorted(DOCS.glob("**/*.md")):
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
             if "://" not in target:
-                assert (DOCS / target).exists(), f"{document.name} links to {target}"
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"

@@ -201,5 +201,5 @@ def test_a_grid_that_is_too_small_is_refused():
 
 
 def test_the_documents_have_every_feature():
-    document = Path(__file__).parents[2] / "docs" / "ml-signals.md"
+    document = Path(__file__).parents[2] / "docs" / "reference" / "ml-signals.md"
     assert feature_table() in document.read_text()

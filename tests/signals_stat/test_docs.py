@@ -1,4 +1,4 @@
-"""docs/signals.md and the README say what the models say."""
+"""docs/reference/signals.md and the README say what the models say."""
 
 from __future__ import annotations
 

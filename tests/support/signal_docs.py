@@ -1,4 +1,4 @@
-"""The generated tables of docs/signals.md: parameters from the models, and figures of a dataset.
+"""The generated tables of docs/reference/signals.md: parameters from the models, and figures of a dataset.
 
 python tests/support/signal_docs.py                                     write the parameters anew
 python tests/support/signal_docs.py --root WORKSPACE --dataset-id ID    and the figures of a dataset
@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "signals.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "signals.md"
 
 
 def replaced(text: str, name: str, table: str) -> str:
     """Return `text` with what stands between ``<!-- name -->`` and ``<!-- end -->`` replaced by a table."""
     pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-    assert len(pattern.findall(text)) == 1, f"docs/signals.md needs exactly one block '{name}'"
+    assert len(pattern.findall(text)) == 1, f"docs/reference/signals.md needs exactly one block '{name}'"
     return pattern.sub(lambda found: found[1] + table + found[2], text)
 
 
 def block(text: str, name: str) -> str:
     """Return what stands between ``<!-- name -->`` and ``<!-- end -->``."""
     found = re.findall(rf"<!-- {re.escape(name)} -->\n(.*?)<!-- end -->", text, re.DOTALL)
-    assert len(found) == 1, f"docs/signals.md needs exactly one block '{name}'"
+    assert len(found) == 1, f"docs/reference/signals.md needs exactly one block '{name}'"
     return found[0]
 
 

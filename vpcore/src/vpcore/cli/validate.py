@@ -49,7 +49,7 @@ def validate(
         say(f"Error: {message}")
     for kind, what in NEXT.items():
         if not files and kind not in {row["kind"] for row in rows}:
-            say(f"Next: write {what} (fields: docs/configuration.md, vp schema {kind}; an example: vp demo).")
+            say(f"Next: write {what} (fields: docs/reference/configuration.md, vp schema {kind}; an example: vp demo).")
             break
     if messages:
         raise typer.Exit(EXIT_INPUT)

@@ -1,8 +1,8 @@
 """The hooks of vpcore, in the order of the calls: components that a plugin adds, and events that it hears.
 
 A plugin is a module with functions of these names, marked with ``@hookimpl``, and one entry point of the group
-``vpcore`` that names the module. A function may leave out unused arguments. `docs/plugins.md` repeats the signatures; a
-test compares the two.
+``vpcore`` that names the module. A function may leave out unused arguments. A test compares the
+signatures with those in `docs/how-to/plugins.md`.
 """
 
 from __future__ import annotations
