@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -261,21 +261,39 @@ def _text(value: str) -> str:
 # -- instrument --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Fields of an instrument as its user states them; None where nothing is stated.
+
+    Parameters
+    ----------
+    tick_size, multiplier, fee_per_side : float, optional
+        In points; in currency per point; in currency.
+    timezone, symbol_pattern : str, optional
+        As in an instrument.
+    """
+
+    tick_size: float | None = None
+    multiplier: float | None = None
+    fee_per_side: float | None = None
+    timezone: str | None = None
+    symbol_pattern: str | None = None
+
+
+NO_TERMS = Terms()
+
+
 def new_instrument(
     store: ConfigStore,
     root: str,
     *,
     definitions: Sequence[Definition] = (),
-    tick_size: float | None = None,
-    multiplier: float | None = None,
-    fee_per_side: float | None = None,
-    timezone: str | None = None,
-    symbol_pattern: str | None = None,
+    terms: Terms = NO_TERMS,
     price_unit_int: int = 0,
 ) -> Path:
     """Write the YAML file of an instrument.
 
-    Values come from the arguments, else from the definitions, else from the packaged instrument of the root.
+    Values come from `terms`, else from the definitions, else from the packaged instrument of the root.
 
     Parameters
     ----------
@@ -285,10 +303,8 @@ def new_instrument(
         Root symbol, as ES.
     definitions : sequence of Definition
         Of that root.
-    tick_size, multiplier, fee_per_side : float, optional
-        In points; in currency per point; in currency.
-    timezone, symbol_pattern : str, optional
-        As in an instrument.
+    terms : Terms
+        Stated by the user.
     price_unit_int : int
         Common step of the prices in a file, in 1e-9, for a check of the tick; 0 for none.
 
@@ -302,22 +318,8 @@ def new_instrument(
         raise ConfigError(f"{path} is there already", fix="Change it by hand, or move it away.")
     packaged = packaged_instrument(root)[0] if root in packaged_instruments() else None
     known = packaged.model_dump(mode="json", exclude_defaults=True) if packaged is not None else {}
-    fields = (
-        {"root": root}
-        | known
-        | _defined(definitions)
-        | {
-            key: value
-            for key, value in (
-                ("tick_size", tick_size),
-                ("multiplier", multiplier),
-                ("fee_per_side", fee_per_side),
-                ("timezone", timezone),
-                ("symbol_pattern", symbol_pattern),
-            )
-            if value is not None
-        }
-    )
+    stated = {name: value for name, value in asdict(terms).items() if value is not None}
+    fields = {"root": root} | known | _defined(definitions) | stated
     lacking = [f"--{key.partition('_')[0]}" for key in ("tick_size", "multiplier") if key not in fields]
     if lacking:
         step = f" Prices in the file are multiples of {int_to_price(price_unit_int):g}." if price_unit_int else ""

@@ -87,21 +87,12 @@ def serve(
         stale_s=stale_s,
     )
     check(workspace, names, task)
-    from vpcore_server.server import run
+    from vpcore_server.hub import Hub
+    from vpcore_server.server import Address, run
 
-    run(
-        workspace,
-        task,
-        names,
-        host=host,
-        port=port,
-        token_file=token_file,
-        origins=origin or [],
-        idle_s=idle_s,
-        max_clients=max_clients,
-        follow_alias=follow_alias,
-        started=lambda url: say(f"Listening on {url}"),
-    )
+    hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients, follow_alias=follow_alias)
+    address = Address(host, port, token_file, tuple(origin or ()))
+    run(hub, names, address, lambda url: say(f"Listening on {url}"))
 
 
 def feed_options(given: list[str]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,10 +19,6 @@ from vpcore_server.app import make_app
 from vpcore_server.connection import MOST_FRAME_BYTES
 from vpcore_server.hub import Hub
 from vpcore_server.security import Gate, read_token
-from vpcore_server.worker import Task
-
-if TYPE_CHECKING:
-    from vpcore.workspace import Workspace
 
 DRAIN_S = 5
 PING_S = 20.0
@@ -80,28 +76,27 @@ def configure(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def run(
-    workspace: Workspace,
-    task: Task,
-    names: list[str],
-    *,
-    host: str,
-    port: int,
-    token_file: Path | None,
-    origins: Sequence[str],
-    idle_s: float,
-    max_clients: int,
-    follow_alias: bool,
-    started: Callable[[str], None],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens, and who may connect; see ``vp serve``."""
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token_file: Path | None = None
+    origins: tuple[str, ...] = ()
+
+
+def run(hub: Hub, names: list[str], address: Address, started: Callable[[str], None]) -> None:
     """Serve until a signal.
 
     Parameters
     ----------
-    workspace, task, names
-        See `vpcore_server.hub.Hub`.
-    host, port, token_file, origins, idle_s, max_clients, follow_alias
-        See ``vp serve``.
+    hub : Hub
+        The channels.
+    names : list of str
+        Aliases or ids of versions whose channels start at once and stay.
+    address : Address
+        Where to listen, and who may connect.
     started : callable
         Called with the address of the page.
 
@@ -110,11 +105,11 @@ def run(
     ConfigError
         If the address cannot be used, or is open to the network without a token.
     """
-    token = read_token(token_file, host)
-    with listen(host, port) as listening:
+    host = address.host
+    token = read_token(address.token_file, host)
+    with listen(host, address.port) as listening:
         bound = listening.getsockname()[1]
-        gate = Gate.of(host, bound, origins, token)
-        hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients, follow_alias=follow_alias)
+        gate = Gate.of(host, bound, address.origins, token)
         server = _Server(configure(make_app(hub, gate, names)))
         name = f"[{host}]" if ":" in host else host
         query = f"/?serving={names[0]}" if names else "/"

@@ -38,7 +38,7 @@ def new_instrument(
     from vpcore.source.dbn.header import read_header
     from vpcore.source.inspect import inspect_file
     from vpcore_databento.definitions import read_definitions
-    from vpcore_databento.new_specs import choose_symbol, new_instrument as write
+    from vpcore_databento.new_specs import Terms, choose_symbol, new_instrument as write
 
     store = open_workspace(root).specs
     definitions, unit = [], 0
@@ -61,17 +61,6 @@ def new_instrument(
                 f"{symbol} does not show its root", fix="Name it: --instrument ROOT, with --pattern for its symbols."
             )
         instrument, unit = instrument or (match[1] if match else ""), item.price_unit_int
-    print(
-        write(
-            store,
-            instrument,
-            definitions=definitions,
-            tick_size=tick,
-            multiplier=multiplier,
-            fee_per_side=fee,
-            timezone=timezone,
-            symbol_pattern=pattern,
-            price_unit_int=unit,
-        )
-    )
+    terms = Terms(tick, multiplier, fee, timezone, pattern)
+    print(write(store, instrument, definitions=definitions, terms=terms, price_unit_int=unit))
     say("It goes before the packaged instrument of the same root. Check it: vp validate")
