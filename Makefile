@@ -4,11 +4,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := './vpcore[dev]' ./vpcore_signals_stat ./vpcore_signals_ml $(patsubst %,./%,$(sort $(wildcard plugins/*)))
+PACKAGES := './vpcore[dev,docs]' ./vpcore_signals_stat ./vpcore_signals_ml $(patsubst %,./%,$(sort $(wildcard plugins/*)))
 PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-fast test-core coverage fuzz faults docs closures constraints clean
+.PHONY: help install demo lint test test-fast test-core coverage fuzz faults docs field-tables closures constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -82,7 +82,11 @@ fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10), none b
 faults: $(STAMP)  ## Kills, damage, full disks, two processes at once: at most 60 minutes; FAULTS names faults or options.
 	nice $(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
-docs: $(STAMP)  ## Write the tables of docs/reference/configuration.md anew from the models.
+docs: $(STAMP)  ## Build the documentation into build/docs/html; a warning is an error. SPHINX_ARGS are passed on.
+	$(BIN)/python -m sphinx --jobs 2 --fail-on-warning --doctree-dir build/docs/doctrees --quiet $(SPHINX_ARGS) docs build/docs/html
+	@echo "The documentation: build/docs/html/index.html"
+
+field-tables: $(STAMP)  ## Write the tables of docs/reference/configuration.md anew from the models.
 	mkdir -p build
 	{ sed '/<!-- fields -->/q' docs/reference/configuration.md; $(BIN)/python docs/field_tables.py; } > build/configuration.md
 	mv build/configuration.md docs/reference/configuration.md

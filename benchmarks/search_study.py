@@ -4,7 +4,7 @@
 
 Each simulation is a random walk of 3,000 bins and a grid of 20 x 20 signals that know nothing of it and resemble their
 neighbours: mixtures of three noises. An experiment is the grid, or 48 of it. Where nothing is to be found, the smallest
-p_adj of an experiment shall be at most 5 % in 5 % of experiments. Prints Markdown; docs/how-to/sweeps.md quotes it.
+p_adj of an experiment shall be at most 5 % in 5 % of experiments. Prints Markdown; docs/how-to/search.md quotes it.
 """
 
 from __future__ import annotations

@@ -173,13 +173,13 @@ def written_signature(name: str) -> str:
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_is_documented_with_its_signature(name: str) -> None:
-    text = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text().replace("\\|", "|")
+    text = (REPOSITORY / "docs" / "reference" / "hooks.md").read_text().replace("\\|", "|")
     assert f"`{written_signature(name)}`" in text
     assert inspect.getdoc(getattr(hookspecs, name))
 
 
 def test_no_hook_is_documented_that_does_not_exist() -> None:
-    text = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text()
+    text = (REPOSITORY / "docs" / "reference" / "hooks.md").read_text()
     assert set(re.findall(r"`(vp_\w+)\(", text)) == set(HOOKS)
 
 
@@ -187,7 +187,7 @@ def test_the_table_of_fields_is_that_of_the_models() -> None:
     from field_tables import field_tables
 
     text = (REPOSITORY / "docs" / "reference" / "configuration.md").read_text()
-    assert text.partition("<!-- fields -->\n")[2] == field_tables(), "run: make docs"
+    assert text.partition("<!-- fields -->\n")[2] == field_tables(), "run: make field-tables"
 
 
 def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:

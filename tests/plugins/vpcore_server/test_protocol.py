@@ -381,7 +381,8 @@ def test_the_documents_name_every_option_and_code() -> None:
 
     from vpcore_server import channel, client, commands, connection, hub, security, worker
 
-    text = (Path(__file__).parents[3] / "docs" / "how-to" / "serving.md").read_text()
+    docs = Path(__file__).parents[3] / "docs"
+    text = "".join((docs / page).read_text() for page in ("how-to/serving.md", "reference/wire-protocol.md"))
     options = set(re.findall(r'"(--[a-z-]+)"', inspect.getsource(commands.serve)))
     assert {option for option in options if option not in text} == set()
     modules = (channel, client, connection, hub, security, worker)

@@ -74,7 +74,7 @@ async def stream(
     serving : str
         Alias or id of a published version.
     profile, mode, since, last, window
-        See docs/how-to/serving.md.
+        See docs/reference/wire-protocol.md.
     token : str, optional
         Of the server's token file.
     reconnect : bool

@@ -293,7 +293,7 @@ def show(
         say(f"{leader.signal} {leader.row}: {leader.verdict}.")
     if board.splits is not None:
         say(split_summary(board.splits))
-    say(LEGEND if explain else "Columns: --explain, --wide, --columns row,net,dsr, or docs/background/evaluation.md.")
+    say(LEGEND if explain else "Columns: --explain, --wide, --columns row,net,dsr, or docs/reference/results.md.")
 
 
 def _emit_json(

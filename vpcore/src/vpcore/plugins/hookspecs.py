@@ -2,7 +2,7 @@
 
 A plugin is a module with functions of these names, marked with ``@hookimpl``, and one entry point of the group
 ``vpcore`` that names the module. A function may leave out unused arguments. A test compares the
-signatures with those in `docs/how-to/plugins.md`.
+signatures with those in `docs/reference/hooks.md`.
 """
 
 from __future__ import annotations
