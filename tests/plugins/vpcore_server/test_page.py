@@ -13,6 +13,7 @@ import pytest
 import vp_fault_feed
 from live_server import LiveServer, live_server
 
+import vpcore_charts
 from vpcore import Workspace
 from vpcore.serving.spec import published
 
@@ -24,6 +25,7 @@ CHROMIUM = next(
 def test_the_page_is_small_and_of_this_server_alone() -> None:
     folder = resources.files("vpcore_server") / "page"
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    files |= {name: source.encode() for name, source in vpcore_charts.modules().items()}
     assert sum(map(len, files.values())) <= 100_000
     for name, data in files.items():
         text = data.decode()

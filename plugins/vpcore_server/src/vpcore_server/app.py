@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from vpcore.errors import RegistryError, ResultsError, VpError
+from vpcore_charts import modules
 from vpcore_server.channel import HISTORY_BINS, VIEW_BINS, Channel, Closed
 from vpcore_server.connection import stream
 from vpcore_server.describe import describe
@@ -55,7 +56,8 @@ class Endpoints:
         self.metrics = Metrics(hub)
         self.experiments = Experiments(hub.workspace.root)
         folder = resources.files("vpcore_server") / "page"
-        self.files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+        own = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+        self.files = own | {name: source.encode() for name, source in modules().items()}
         routes = [
             Route("/", self.page),
             Route("/page/{name}", self.file),
