@@ -11,7 +11,7 @@ from vpcore.projection import ProjectionConfig
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import ScoringConfig, score_arrays
 from vpcore.serving.bin_pipeline import BinStages, context_of
-from vpcore.serving.live_pipeline import LivePipeline
+from vpcore.serving.live_pipeline import LivePipeline, LiveSession
 from vpcore.serving.spec import (
     PublishedDataset,
     PublishedPipeline,
@@ -77,9 +77,9 @@ def offline(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def live(projection=None, entries=None, **changes) -> LivePipeline:
     stages = BinStages(SCORING, Tilt(), context_of(PARAMS, TICK_INT), projection=projection, entries=entries)
-    return LivePipeline(
-        PARAMS, stages, **({"start_ns": START_NS, "instrument_id": INSTRUMENT, "grace_ns": 0} | changes)
-    )
+    bounds = {name: changes.pop(name) for name in ("start_ns", "instrument_id") if name in changes}
+    session = LiveSession(**({"start_ns": START_NS, "instrument_id": INSTRUMENT} | bounds))
+    return LivePipeline(PARAMS, stages, session=session, **({"grace_ns": 0} | changes))
 
 
 def runtime(**changes) -> ServingRuntime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +24,7 @@ from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT, MBO_DTYPE
 from vpcore.rules import TradeRules
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.serving.live_pipeline import LivePipeline, session_start
+from vpcore.serving.live_pipeline import LivePipeline, LiveSession, session_start
 from vpcore.serving.positions import PositionTracker
 from vpcore.source.dbn.messages import as_records
 
@@ -124,7 +126,8 @@ def test_whoever_joins_late_enters_when_the_windows_are_full(caplog: pytest.LogC
     own = records[records["instrument_id"] == INSTRUMENT]
     late = own["ts_recv"].astype(np.int64) >= START_NS + 20 * WIDTH_NS
     stages = BinStages(SCORING, Tilt(), context_of(PARAMS, TICK_INT), entries=EntryDetector(0.01, 0))
-    pipeline = LivePipeline(PARAMS, stages, session=lambda _: START_NS, cold_book="build", grace_ns=0)
+    session = LiveSession(start_of=lambda _: START_NS)
+    pipeline = LivePipeline(PARAMS, stages, session=session, cold_book="build", grace_ns=0)
     made = pipeline.push(own[late])
     assert made[0].frame.bins["bin_start_ns"] == START_NS
     assert "The session began" in caplog.text
@@ -132,6 +135,19 @@ def test_whoever_joins_late_enters_when_the_windows_are_full(caplog: pytest.LogC
     assert [b.ready for b in valid] == [i >= SCORING.zscore_window_bins - 1 for i in range(len(valid))]
     assert not any(b.entry for b in made if not b.ready)
     assert any(b.entry for b in made)
+
+
+def test_a_pipeline_is_freed_with_its_last_reference() -> None:
+    """A day of windows must not wait for the garbage collector, which a server keeps from looking."""
+    pipeline = LivePipeline.from_runtime(runtime(), lambda *_: Tilt, instrument_id=INSTRUMENT)
+    assert any(made.valid for made in pipeline.push(tape()))
+    watched = [weakref.ref(thing) for thing in (pipeline, pipeline.stages, pipeline._engine)]
+    gc.disable()
+    try:
+        del pipeline
+        assert [ref() for ref in watched] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_contract_of_another_root_is_refused() -> None:
@@ -146,7 +162,7 @@ def test_a_contract_of_another_root_is_refused() -> None:
         patch.setattr(live_pipeline, "published", lambda *_: version)
         with pytest.raises(ConfigError, match="was evaluated on ESH4 must be a contract of ES, was NQM4"):
             LivePipeline.from_serving(workspace, "v", symbol="NQM4")  # type: ignore[arg-type]
-        assert LivePipeline.from_serving(workspace, "v", symbol="ESM4")._symbol == "ESM4"  # type: ignore[arg-type]
+        assert LivePipeline.from_serving(workspace, "v", symbol="ESM4")._session.symbol == "ESM4"  # type: ignore[arg-type]
 
 
 # -- what the client hands out -----------------------------------------------------------------------------------------
@@ -231,15 +247,22 @@ def test_exits_are_those_of_research(
 
     entries = EntryDetector(0.5, 2, 2, "value", stale, is_halted, entry_rule)
     tracker = PositionTracker(rules, stale, TICK_INT, is_halted)
-    found = []
+    found, opened, tick = [], {}, TICK_INT / 1e9
     for i in range(dataset.n_bins):
         bins = {name: dataset.bin(name)[i] for name in dataset.bin_columns}
         entry = entries.push(values[i], i, int(bins["bin_event_count"]))
         found += [(e.decided_bin, e.side, e.entry_bin, e.exit_bin, e.reason, e.entry_price, e.exit_price, e.net_pnl_ticks)
                   for e in tracker.push(bins, entry)]  # fmt: skip
+        opened |= {(p.side, p.entry_bin): p for p in tracker.open}
     ends = Session(dataset).table(rules).resolved_at
     known = wanted.filter(
         [bool(ends[int(side < 0), entry] < N_BINS) for side, entry in wanted.select("side", "entry_bin").rows()]
     )
     columns = ("bin", "side", "entry_bin", "exit_bin", "reason", "entry_price", "exit_price", "net_pnl_ticks")
     assert sorted(found) == sorted(known.select(columns).rows())
+    for _, side, entry_bin, _, reason, paid, left, _ in found:
+        position = opened[side, entry_bin]
+        assert position.entry_price == paid
+        assert position.take_profit == pytest.approx(paid + side * tp * tick)
+        assert position.stop == pytest.approx(paid - side * sl * tick)
+        assert reason != "take-profit" or left == position.take_profit

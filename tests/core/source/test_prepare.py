@@ -24,6 +24,15 @@ def _read(made, path, **settings):
         return np.concatenate([records for _, records in parts]), stream.warnings, parts
 
 
+def test_closing_closes_the_wrapped_stream(made, tmp_path):
+    path = made.put(tmp_path / "day.dbn", made.metadata(), made.records(100))
+    stream = DbnSource().open(SourceRequest("SYM", made.DAY0, made.DAY0 + made.DAY, files=(path,)))
+    closed = []
+    stream.close = lambda: closed.append(True)
+    Prepared(stream).close()
+    assert closed == [True]
+
+
 # -- repetition --------------------------------------------------------------------------------------------------------
 
 

@@ -379,7 +379,7 @@ class Worker:
             "lost": self._lost[0] if self._lost is not None else None,
             "lost_since_ns": self._lost[1] if self._lost is not None else None,
             "lost_count": pipeline.lost_count,
-            "n_open": pipeline.n_open,
+            "n_open": len(pipeline.open_positions),
         }
         write_json(self.out, TEXT, status)
 

@@ -23,7 +23,7 @@ from vpcore.errors import ConfigError, EngineError, SignalError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.serving.positions import Exit, PositionTracker
+from vpcore.serving.positions import Exit, OpenPosition, PositionTracker
 from vpcore.serving.spec import PublishedPipeline, ServedVersion, ServingRuntime, published
 from vpcore.signal import MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
 from vpcore.source.dbn.messages import as_records
@@ -93,6 +93,32 @@ class LiveBin:
         return self.frame.valid
 
 
+@dataclass(slots=True)
+class LiveSession:
+    """Contract and bounds of the session that a pipeline follows.
+
+    Parameters
+    ----------
+    symbol : str
+        For messages.
+    instrument_id : int, optional
+        Instrument of the records to apply; by default the instrument of the first records.
+    start_ns : int, optional
+        Start of bin 0. Without one the pipeline fills it in with the first record: by `start_of`, or the time of the
+        record, rounded down to a whole bin.
+    end_ns : int, optional
+        End of the last bin; later records are left out.
+    start_of : callable, optional
+        Start of the session that a time belongs to: see `session_start`.
+    """
+
+    symbol: str = ""
+    instrument_id: int | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    start_of: Callable[[int], int] | None = None
+
+
 class LivePipeline:
     """Engine, scorer and signal behind one `push`, with the parameters that research evaluated.
 
@@ -101,24 +127,15 @@ class LivePipeline:
     params : EngineParams
     stages : BinStages
         Scorer, projection, signal and entries, for the cells of `params`: see `context_of`.
+    session : LiveSession, optional
+        Contract and bounds. By default bin 0 starts with the first record.
     cold_book : {'refuse', 'build'}
         See `Engine`.
     events : {'flags', 'sequence'}
         What ends an event. With 'sequence' the last event waits for the next record, or for `advance`.
-    instrument_id : int, optional
-        Instrument of the records to apply; by default the instrument of the first records.
-    start_ns : int, optional
-        Start of bin 0; by default the time of the first record, rounded down to a whole bin.
-    symbol : str
-        For messages.
     fits : Executor, optional
         Makes the fits of a learning signal, while the current model serves. By default a fit runs inside its bin and
         delays it. The caller shuts it down.
-    session : callable, optional
-        Start of the session that a time belongs to, where `start_ns` is None: see `session_start`. By default bin 0
-        starts with the first record.
-    end_ns : int, optional
-        End of the last bin; later records are left out.
     grace_ns : int
         Time that records may take to arrive; `advance` leaves so much of the present open.
     positions : PositionTracker, optional
@@ -145,21 +162,16 @@ class LivePipeline:
         params: EngineParams,
         stages: BinStages,
         *,
+        session: LiveSession | None = None,
         cold_book: ColdBook = "refuse",
         events: Events = "flags",
-        instrument_id: int | None = None,
-        start_ns: int | None = None,
-        symbol: str = "",
         fits: Executor | None = None,
-        session: Callable[[int], int] | None = None,
-        end_ns: int | None = None,
         grace_ns: int = GRACE_NS,
         positions: PositionTracker | None = None,
     ) -> None:
         self.late_records = 0
         self.lost_count = 0
-        self._session = session
-        self._end_ns = end_ns
+        self._session = session if session is not None else LiveSession()
         self._grace_ns = grace_ns
         self._positions = positions
         self._asserted_ns = 0
@@ -169,12 +181,10 @@ class LivePipeline:
         self.params = params
         self.stages = stages
         self.signal = stages.signal
-        self.instrument_id = instrument_id
+        self.instrument_id = self._session.instrument_id
         self._tick_int = stages.stream.context.tick_int
         self._cold_book = cold_book
         self._events = SequenceEvents() if events == "sequence" else None
-        self._start_ns = start_ns
-        self._symbol = symbol
         self._engine: Engine | None = None
         self._fits = fits
         self._fit_elsewhere()
@@ -258,8 +268,13 @@ class LivePipeline:
         rules = runtime.rules if isinstance(signal, MLSignal) else None
         width_ns = ms_to_ns(resolved.engine.cell_width_ms)
 
+        session = LiveSession(
+            symbol or resolved.symbol, instrument_id, start_ns, end_ns, partial(session_start, resolved)
+        )
+
         def is_halted(seq: int) -> bool:
-            return in_halt(runtime.rules.daily_halt, pipeline._start_ns or 0, width_ns, seq)
+            # Knows the session alone: through the pipeline it would be part of a cycle, with every window.
+            return in_halt(runtime.rules.daily_halt, session.start_ns or 0, width_ns, seq)
 
         stale = stale_bins(width_ns, runtime.rules.stale_after_ms)
         stages = BinStages(
@@ -280,14 +295,10 @@ class LivePipeline:
         pipeline = cls(
             resolved.engine,
             stages,
+            session=session,
             cold_book=resolved.cold_book,
             events=resolved.events,
-            instrument_id=instrument_id,
-            start_ns=start_ns,
-            symbol=symbol or resolved.symbol,
             fits=fits,
-            session=partial(session_start, resolved),
-            end_ns=end_ns,
             grace_ns=grace_ns,
             positions=PositionTracker(runtime.rules, stale, resolved.tick_int, is_halted),
         )
@@ -418,9 +429,9 @@ class LivePipeline:
         return self._missing
 
     @property
-    def n_open(self) -> int:
-        """Open positions."""
-        return self._positions.n_open if self._positions is not None else 0
+    def open_positions(self) -> tuple[OpenPosition, ...]:
+        """Open positions with their barriers, in the order of entry."""
+        return self._positions.open if self._positions is not None else ()
 
     def quality(self) -> dict[str, Any]:
         """Return the engine's data-quality counters; empty before the first record."""
@@ -451,7 +462,8 @@ class LivePipeline:
                     fix="Say which one to follow: instrument_id=...",
                 )
             self.instrument_id = int(ids[0])
-        if self._start_ns is None:
+        session = self._session
+        if session.start_ns is None:
             own = records["instrument_id"] == self.instrument_id
             flags = records["flags"]
             stamped = own & (((flags & F_BAD_TS_RECV) == 0) | ((flags & F_SNAPSHOT) != 0))
@@ -461,18 +473,18 @@ class LivePipeline:
                     fix="Say when it starts: start_ns=...",
                 )
             first = int(records["ts_recv"][int(np.argmax(stamped))])
-            if self._session is None:
-                self._start_ns = first - first % ms_to_ns(self.params.cell_width_ms)
+            if session.start_of is None:
+                session.start_ns = first - first % ms_to_ns(self.params.cell_width_ms)
             else:
-                self._start_ns = self._session(first)
+                session.start_ns = session.start_of(first)
                 self.joined(first)
         self._engine = Engine(
             self.params,
             tick_int=self._tick_int,
-            start_ns=self._start_ns,
-            end_ns=self._end_ns,
+            start_ns=session.start_ns,
+            end_ns=session.end_ns,
             cold_book=self._cold_book,
-            symbol=self._symbol,
+            symbol=session.symbol,
         )
         return self._engine
 
@@ -481,15 +493,16 @@ class LivePipeline:
 
         By default the first record decides. A caller that gives `start_ns` says it, unless the session is whole.
         """
-        assert self._start_ns is not None
-        if first_ns < self._start_ns + ms_to_ns(self.params.cell_width_ms):
+        start_ns = self._session.start_ns
+        assert start_ns is not None
+        if first_ns < start_ns + ms_to_ns(self.params.cell_width_ms):
             return
         windows = (self.stages.scoring.zscore_window_bins, self.signal.warmup_bins(self.stages.stream.context))
         self._missing = max(map(int, windows))
         _log.warning(
             "The session began %d s before the first record: no entry for %d bins. Bring the session so far with "
             "warm_from.",
-            (first_ns - self._start_ns) // NS_PER_S,
+            (first_ns - start_ns) // NS_PER_S,
             self._missing,
         )
 

@@ -40,6 +40,27 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenPosition:
+    """A position and its barriers.
+
+    Attributes
+    ----------
+    side : int
+        +1 long, -1 short.
+    entry_bin : int
+        Bin of the entry.
+    entry_price, take_profit, stop : float
+        Points.
+    """
+
+    side: int
+    entry_bin: int
+    entry_price: float
+    take_profit: float
+    stop: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Position:
     side: int
     decided: int
@@ -79,9 +100,19 @@ class PositionTracker:
         self.accepted = 0
 
     @property
-    def n_open(self) -> int:
-        """Open positions."""
-        return len(self._open)
+    def open(self) -> tuple[OpenPosition, ...]:
+        """Open positions, in the order of entry."""
+        point, rules = self._tick_int / 2e9, self._rules
+        return tuple(
+            OpenPosition(
+                position.side,
+                position.entered,
+                position.paid * point,
+                (position.paid + 2 * position.side * rules.tp_ticks) * point,
+                (position.paid - 2 * position.side * rules.sl_ticks) * point,
+            )
+            for position in self._open
+        )
 
     def push(self, bins: Mapping[str, Any], entry: int) -> list[Exit]:
         """Take the next bin and the signal at its end, and return the trades that leave in it."""

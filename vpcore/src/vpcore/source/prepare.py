@@ -134,6 +134,10 @@ class Prepared(RecordStream):
     ) -> None:
         self._stream.__exit__(kind, error, traceback)
 
+    def close(self) -> None:
+        """Close the wrapped stream."""
+        self._stream.close()
+
     @property
     def covered_end_ns(self) -> int | None:  # type: ignore[override]  # read when the stream has come to its end
         """The end of the capture window if the last file's metadata cover it, else None."""
