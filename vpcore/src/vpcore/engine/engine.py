@@ -12,7 +12,7 @@ from vpcore.engine.frames import FrameBlock
 from vpcore.engine.params import EngineParams
 from vpcore.engine.quality import quality_block
 from vpcore.errors import EngineError
-from vpcore.kernels import bins as bn, state as bk, stream as sk
+from vpcore.kernels import bins as bn, state as bk, stream as sk, virtual_orders as vo
 from vpcore.kernels.flow import make_flow
 from vpcore.kernels.frame import N_GRID, make_params
 from vpcore.kernels.levels import date_levels
@@ -59,6 +59,8 @@ class Engine:
         book counts from the first event with both sides.
     symbol : str
         For messages.
+    virtual_bins : int
+        Follow a virtual order per side and bin, of the last so many bins: see `fills`. Frames stay the same.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class Engine:
         end_ns: int | None = None,
         cold_book: ColdBook = "refuse",
         symbol: str = "",
+        virtual_bins: int = 0,
     ) -> None:
         width = ms_to_ns(params.cell_width_ms)
         if tick_int <= 0:
@@ -127,7 +130,8 @@ class Engine:
         scalars[bn.NEXT_END] = start_ns
         scalars[bn.BUILD_COLD] = cold_book == "build"
         scalars[bn.PUBLISHER] = bn.NO_PUBLISHER
-        self._stream = _with_held(bn.Stream(scalars, np.zeros(bn.N_COUNTERS, np.int64), None, None), 256)
+        virtual = vo.make_virtual_orders(virtual_bins, len(self._book.levels))
+        self._stream = _with_held(bn.Stream(scalars, np.zeros(bn.N_COUNTERS, np.int64), None, None, virtual), 256)
         self._out: npt.NDArray[np.float32] = np.zeros((len(self._columns), 0, params.n_cells), np.float32)
         self._bins: npt.NDArray[np.int64] = np.zeros((0, bn.N_BIN), np.int64)
 
@@ -261,6 +265,18 @@ class Engine:
             return None
         return int(self._book.ints[bk.BEST_BID]), int(self._book.ints[bk.BEST_ASK])
 
+    def fills(self) -> npt.NDArray[np.int64]:
+        """Return the virtual orders: int64[2, virtual_bins, 4], long and short, by bin modulo `virtual_bins`.
+
+        One contract joins the queue of the best bid (long) and of the best ask (short) at the end of every bin, behind
+        every order of the queue. The columns: its tick; the bin of its fill, or `WAITING` (-1), `NOT_PLACED` (-2, the
+        bin is invalid) or `GONE` (-3, the venue cleared the book); the time of the fill, ns; the reason of the fill
+        (`vpcore.kernels.virtual_orders`).
+        """
+        columns = [vo.V_TICK, vo.V_FILLED, vo.V_TIME, vo.V_REASON]
+        found: npt.NDArray[np.int64] = self._stream.virtual.orders[:, :, columns]
+        return found
+
     def orders(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return the live orders, by id: ``order_id, tick, size, side`` (0 bid, 1 ask), int64[n_orders] each."""
         table = self._orders()
@@ -333,6 +349,8 @@ class Engine:
             self._book = bk.grow_orders(self._book)
         elif code == sk.GROW_LEVELS:
             self._book = bk.grow_levels(self._book)
+            virtual = vo.grow_virtual_orders(self._stream.virtual, len(self._book.levels))
+            self._stream = self._stream._replace(virtual=virtual)
         elif code == sk.GROW_FILLS:
             self._book = bk.grow_fills(self._book)
         else:

@@ -18,11 +18,13 @@ from vpcore.kernels.state import (
     NO_ASK,
     NO_BID,
     ONE_SIDED,
+    STAMP,
     V_BUY,
     V_CROSS,
     V_SELL,
     V_TRADES,
 )
+from vpcore.kernels.virtual_orders import match_resting, place_orders
 
 BINS_UP_TO_DATE, BLOCK_FULL = 0, 1
 
@@ -137,6 +139,7 @@ class Stream(NamedTuple):
     counts: Any  # int64[N_COUNTERS]
     held: Any  # int64[n, 7] records of an event that began in an earlier chunk
     held_view: Any  # the same memory, read only: one compiled version of the event's code
+    virtual: Any  # VirtualOrders
 
 
 @jit(inline=True, borrows=True)
@@ -155,6 +158,8 @@ def settle(stream, book):
     st[VALID] = 1 if valid else 0
     if valid:
         _extend(st, bid, ask)
+        if stream.virtual.orders.shape[1] > 0:
+            match_resting(stream.virtual, book, bid, ask, st[SEQ], st[CLOCK])
 
 
 @jit(inline=True, borrows=True)
@@ -252,8 +257,12 @@ def emit_due(stream: Any, book: Any, flow: Any, par: Any, now: int, out: Any, bi
             if st[OUT_ROWS] == bins.shape[0]:
                 return BLOCK_FULL
             _write_bin(stream, book, flow, par, out, bins, st[OUT_ROWS])
+            if stream.virtual.orders.shape[1] > 0:
+                row = st[OUT_ROWS]
+                place_orders(stream.virtual, book, st[SEQ], bins[row, B_VALID] == 1, bins[row, B_BID], bins[row, B_ASK])
             st[OUT_ROWS] += 1
             st[SEQ] += 1
+            book.ints[STAMP] = st[SEQ]
         st[STARTED] = 1
         st[NEXT_END] += st[WIDTH]
         _open_bin(stream, book)

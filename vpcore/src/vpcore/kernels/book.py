@@ -40,6 +40,7 @@ from vpcore.kernels.state import (
     Q_DEPTH,
     Q_FILL,
     Q_PULL,
+    STAMP,
     V_BUY,
     V_CROSS,
     V_SELL,
@@ -110,7 +111,7 @@ def _arrive(book, place, size, now):
 
 
 @jit(inline=True, borrows=True)
-def _insert(book, order_id, place, size, now):
+def _insert(book, order_id, place, size, stamp, now):
     """Insert an order that arrives; an order that lives under the id already is withdrawn first."""
     slot = find_slot(book.keys, book.rows, order_id)
     if slot >= 0:
@@ -119,7 +120,7 @@ def _insert(book, order_id, place, size, now):
         _reduce(book, row, book.pool[row, O_SIZE], now)
         remove_order(book, slot)
         slot = find_slot(book.keys, book.rows, order_id)
-    row = insert_order(book, order_id, -1 - slot, place, size)
+    row = insert_order(book, order_id, -1 - slot, place, size, stamp)
     if book.ints[N_FILLS] > 0:  # a filled order that left and comes back within the event
         known = find_slot(book.fill_keys, book.fill_rows, order_id)
         if known >= 0:
@@ -142,7 +143,7 @@ def _mark_trades(book, words, start, stop, instrument, mark):
 
 
 @jit(borrows=True)
-def _collect_fills(book, words, start, stop, instrument):
+def collect_fills(book, words, start, stop, instrument):
     """First pass over an event with trades: volumes, and passive fills by order id."""
     n_fills = 0
     traded = np.int64(0)
@@ -216,6 +217,8 @@ def _settle_fills(book, now):
         slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
         if slot >= 0:
             book.pool[book.rows[slot], O_FILL] = 0
+            if left > 0:  # the order was loaded anew, at the end of the queue
+                book.stamps[book.rows[slot]] = book.ints[STAMP]
         remove_slot(book.fill_keys, book.fill_rows, find_slot(book.fill_keys, book.fill_rows, book.fills[i, F_ID]))
     book.ints[N_FILLS] = 0
 
@@ -235,12 +238,10 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
     instrument, tick_int : int
         Instrument id; tick size in 1e-9.
     has_trades : bool
-        True if the event holds a trade or a fill.
+        True if the event holds a trade or a fill; `collect_fills` has been called.
     now : int
         Time of the event, ns.
     """
-    if has_trades:
-        _collect_fills(book, words, start, stop, instrument)
     for i in range(start, stop):
         if ((words[i, 0] >> 32) & 0xFFFFFFFF) != instrument:
             continue
@@ -271,12 +272,14 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
             size = packed & 0xFFFFFFFF
             place = tick_of(price, tick_int) * 2 + (BID_SIDE if code == BID else ASK_SIDE)
             slot = np.int64(-1)
+            stamp = book.ints[STAMP]
             if action == MODIFY:
                 slot = find_slot(book.keys, book.rows, words[i, 2])
                 if slot < 0:
                     book.ints[C_UNKNOWN_MODIFY] += 1
+                    stamp = np.int64(0)  # it may have stood before every virtual order
             if slot < 0:
-                _insert(book, words[i, 2], place, size, now)
+                _insert(book, words[i, 2], place, size, stamp, now)
             else:
                 _modify(book, slot, place, size, now)
     if has_trades:
@@ -291,6 +294,8 @@ def _modify(book, slot, place, size, now):
     _reduce(book, row, max(held - size, 0) if stays else held, now)
     book.pool[row, O_PLACE] = place
     book.pool[row, O_SIZE] = size
+    if not stays or size > held:
+        book.stamps[row] = book.ints[STAMP]
     _arrive(book, place, max(size - held, 0) if stays else size, now)
     if size == 0:
         remove_order(book, slot)

@@ -263,8 +263,11 @@ def clear_book(book):
 
 
 @jit(inline=True, borrows=True)
-def insert_order(book, order_id, slot, place, size):
-    """Put a new order into the empty `slot` and return its row. Depth stays unchanged."""
+def insert_order(book, order_id, slot, place, size, stamp):
+    """Put a new order into the empty `slot` and return its row. Depth stays unchanged.
+
+    `stamp` is the bin in which it took its place in the queue.
+    """
     n_orders = book.ints[N_ORDERS]
     row = book.free[n_orders]
     book.ints[N_ORDERS] = n_orders + 1
@@ -276,6 +279,7 @@ def insert_order(book, order_id, slot, place, size):
     book.pool[row, O_PLACE] = place
     book.pool[row, O_SIZE] = size
     book.pool[row, O_FILL] = 0
+    book.stamps[row] = stamp
     return np.int64(row)
 
 
@@ -298,7 +302,7 @@ def set_snapshot_order(book, order_id, place, size):
         _rest(book, book.pool[row, O_PLACE], -book.pool[row, O_SIZE])
         remove_order(book, slot)
         slot = find_slot(book.keys, book.rows, order_id)
-    insert_order(book, order_id, -1 - slot, place, size)
+    insert_order(book, order_id, -1 - slot, place, size, np.int64(0))  # of unknown age: before every virtual order
     _rest(book, place, size)
 
 

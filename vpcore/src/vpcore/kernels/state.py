@@ -37,6 +37,7 @@ L_BID, L_ASK, L_TOUCHED, L_FLOW = 0, 1, 2, 3
 N_LEVEL = 6
 
 # Integers of the book. Counters are contracts or occurrences since the stream began; volumes are those of the bin.
+# STAMP is the number of the bin.
 (
     C_ADD,
     C_PULL,
@@ -70,8 +71,9 @@ N_LEVEL = 6
     V_SELL,
     V_CROSS,
     V_TRADES,
-) = range(32)
-N_INTS = 32
+    STAMP,
+) = range(33)
+N_INTS = 33
 
 NO_BID = -(2**62)
 NO_ASK = 2**62
@@ -84,6 +86,7 @@ class Book(NamedTuple):
     keys: Any  # int64[capacity] order ids
     rows: Any  # int32[capacity] row in the pool, -1 where the slot is empty
     pool: Any  # int64[pool, 4]
+    stamps: Any  # int64[pool] bin in which the order took its place in the queue
     free: Any  # int32[pool] stack of free rows
     page_keys: Any  # int64[2 * pages] page numbers, tick >> 6: a hash table as that of the orders
     page_rows: Any  # int32[2 * pages]
@@ -116,6 +119,7 @@ def make_book(capacity: int, pages: int, taus_ns: np.ndarray[Any, np.dtype[np.fl
         keys=np.zeros(capacity, np.int64),
         rows=np.full(capacity, -1, np.int32),
         pool=np.zeros((capacity // 2, 4), np.int64),
+        stamps=np.zeros(capacity // 2, np.int64),
         free=np.arange(capacity // 2, dtype=np.int32),
         page_keys=np.zeros(2 * pages, np.int64),
         page_rows=np.full(2 * pages, -1, np.int32),
@@ -150,7 +154,8 @@ def grow_orders(book: Book) -> Book:
     rehash(book.keys, book.rows, keys, rows)
     free = np.arange(capacity // 2, dtype=np.int32)
     free[: book.free.shape[0]] = book.free
-    return book._replace(keys=keys, rows=rows, pool=_grown(book.pool, capacity // 2), free=free)
+    pool, stamps = _grown(book.pool, capacity // 2), _grown(book.stamps, capacity // 2)
+    return book._replace(keys=keys, rows=rows, pool=pool, stamps=stamps, free=free)
 
 
 def grow_levels(book: Book) -> Book:

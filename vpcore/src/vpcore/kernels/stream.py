@@ -53,7 +53,7 @@ from vpcore.kernels.bins import (
     emit_due,
     settle,
 )
-from vpcore.kernels.book import apply_event, tick_of
+from vpcore.kernels.book import apply_event, collect_fills, tick_of
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import clear_book, make_level, set_snapshot_order
 from vpcore.kernels.records import (
@@ -75,6 +75,7 @@ from vpcore.kernels.records import (
     UNDEF_PRICE,
 )
 from vpcore.kernels.state import ASK_SIDE, BID_SIDE, C_BAD_SIDE, C_UNDEF_PRICE, N_ORDERS
+from vpcore.kernels.virtual_orders import drop_orders, match_trades
 
 # Why `run` returned, besides BLOCK_FULL.
 USED_UP = 0
@@ -131,14 +132,23 @@ def _hold(stream, words, start, stop, instrument):
 
 
 @jit(inline=True, borrows=True)
-def _complete_event(stream, book, words, stop, instrument):
+def _apply(stream, book, words, start, stop, instrument):
     st = stream.scalars
     trades = st[EVENT_TRADES] == 1
-    now = st[CLOCK] * st[DATED]
+    if trades:
+        collect_fills(book, words, start, stop, instrument)
+        if stream.virtual.orders.shape[1] > 0:
+            match_trades(stream.virtual, book, words, start, stop, instrument, st[TICK_INT], st[SEQ], st[CLOCK])
+    apply_event(book, words, start, stop, instrument, st[TICK_INT], trades, st[CLOCK] * st[DATED])
+
+
+@jit(inline=True, borrows=True)
+def _complete_event(stream, book, words, stop, instrument):
+    st = stream.scalars
     if st[EVENT_HELD] == 0:
-        apply_event(book, words, st[EVENT_START], stop, instrument, st[TICK_INT], trades, now)
+        _apply(stream, book, words, st[EVENT_START], stop, instrument)
     else:
-        apply_event(book, stream.held_view, np.int64(0), st[EVENT_HELD], instrument, st[TICK_INT], trades, now)
+        _apply(stream, book, stream.held_view, np.int64(0), st[EVENT_HELD], instrument)
     _forget_event(st)
     stream.counts[K_EVENTS] += 1
     st[BIN_EVENTS] += 1
@@ -161,6 +171,8 @@ def _begin_snapshot(stream, book, in_snapshot):
         stream.counts[K_DROPPED] += 1
         _forget_event(st)
     clear_book(book)
+    if not in_snapshot and stream.virtual.orders.shape[1] > 0:
+        drop_orders(stream.virtual, book)
     st[VALID] = 0
     st[COLD] = 0
     st[BAD_BOOK] = 0
