@@ -459,6 +459,8 @@ class Channel:
         reasons = []
         if self.status.get("lost"):
             reasons.append(f"records were lost: {self.status['lost']}")
+        if self.status.get("doubt"):
+            reasons.append(self.status["doubt"])
         left = self.status.get("warmup_bins_left", 1)
         if left:
             reasons.append(f"{left} bins of its windows are missing")

@@ -299,11 +299,7 @@ class Worker:
             self._joined_ns = None
             self._due_ns = self._request.start_ns + (pipeline.warm_from(batch.records) + 1) * self._width_ns
             return []
-        n_lost = pipeline.lost_count
-        bins = pipeline.push(batch.records)
-        if pipeline.lost_count > n_lost:
-            self._note_loss("Too many orders are unknown: the book is lost.", 0)
-        return bins
+        return pipeline.push(batch.records)
 
     def _wait(self, feed: Feed) -> float:
         """Return the seconds until the next bin can be ended by the clock."""
@@ -369,6 +365,7 @@ class Worker:
             "sent_ns": time.time_ns(),
             "feed_age_s": round(self._silence, 3),
             "late_records": pipeline.late_records,
+            "doubt": pipeline.doubt or None,
             "unknown_order_rate": as_float(float(counts.get("unknown_order_rate") or 0.0)),
             "invalid_share": round(1.0 - float(np.mean(self._valid)), 4) if self._valid else None,
             "p99_ms": round(1e3 * float(np.percentile(self._spans, 99)), 3) if self._spans else None,

@@ -41,7 +41,7 @@ GRACE_NS = 250 * NS_PER_MS
 """Time that records may take to arrive."""
 
 UNKNOWN_SHARE, UNKNOWN_LEAST = 0.01, 1000
-"""Share of unknown orders among at least so many cancels and modifies from which the book counts as lost."""
+"""Share of unknown orders among at least so many cancels and modifies from which records may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,11 @@ class LivePipeline:
     late_records : int
         Records with a receive time before a bin that `advance` had ended: their bin was emitted without them.
     lost_count : int
-        How often records were lost, by `lost` or by the share of unknown orders.
+        How often records were lost: the number of calls of `lost`.
+    unknown_share : float
+        Share of unknown orders among the latest `UNKNOWN_LEAST` cancels and modifies or more. Above `UNKNOWN_SHARE` a
+        warning is logged once: records may be missing without a word of the feed. Bins stay those of research, where
+        the same records count in `data_quality`.
     version : ServedVersion or None
         The published version: id, alias, signal, symbol, tick size, threshold, barriers, evidence. None for an
         unpublished pipeline.
@@ -171,6 +175,7 @@ class LivePipeline:
     ) -> None:
         self.late_records = 0
         self.lost_count = 0
+        self.unknown_share = 0.0
         self._session = session if session is not None else LiveSession()
         self._grace_ns = grace_ns
         self._positions = positions
@@ -350,12 +355,18 @@ class LivePipeline:
     def lost(self) -> None:
         """Say that records were lost: no bin is valid until a snapshot or a clear arrives.
 
-        A feed calls it after a gap, a disconnection or a slow-reader message. More than `UNKNOWN_SHARE` unknown orders
-        among `UNKNOWN_LEAST` cancels and modifies have the same effect, unless the book was built without a snapshot.
+        A feed calls it after a gap, a disconnection or a slow-reader message.
         """
         self.lost_count += 1
         if self._engine is not None:
             self._engine.lose()
+
+    @property
+    def doubt(self) -> str:
+        """Why the book may be wrong though the feed reported no loss; empty if nothing says so."""
+        if self.unknown_share <= UNKNOWN_SHARE:
+            return ""
+        return f"{self.unknown_share:.1%} of the latest cancels and modifies are of unknown orders"
 
     def _count_late(self, records: Records) -> None:
         if not self._asserted_ns:
@@ -372,16 +383,18 @@ class LivePipeline:
         self.late_records += n
 
     def _watch_orders(self) -> None:
-        """Take the book for lost if too many of the latest cancels and modifies are of unknown orders."""
+        """Keep the share of unknown orders among the latest cancels and modifies."""
         if self._cold_book != "refuse" or self._engine is None:
-            return
+            return  # a book that was built without a snapshot has unknown orders all day
         asked, unknown = self._engine.order_counts()
         n, n_unknown = asked - self._known[0], unknown - self._known[1]
         if n >= UNKNOWN_LEAST:
-            self._known = (asked, unknown)
-            if n_unknown > UNKNOWN_SHARE * n and self._engine.touch() is not None:
-                _log.warning("%d of %d cancels and modifies were of unknown orders: the book is lost.", n_unknown, n)
-                self.lost()
+            self._known, before = (asked, unknown), self.unknown_share
+            self.unknown_share = n_unknown / n
+            if before <= UNKNOWN_SHARE < self.unknown_share:
+                _log.warning(
+                    "%d of %d cancels and modifies were of unknown orders: records may be missing.", n_unknown, n
+                )
 
     def advance(self, now_ns: int) -> list[LiveBin]:
         """Return the quiet bins that ended `grace_ns` before `now_ns` or earlier: all their records have arrived.
