@@ -311,6 +311,6 @@ def _write_confirmation(ws: vp.Workspace, row: dict[str, Any], **figures: Any) -
     about = {
         "experiment": "kept", "run_id": row["run_id"], "row": row["row"], "signal": row["signal_name"], "n_trades": 50,
         "price": "touch", "fee_ticks": 0.25, "p_random": 0.02, "cold_start": False, "budget": 2,
-        "confirmed_utc": "2026-01-01T00:00:00+00:00", "combination": combination_id(row),
+        "confirmed_utc": "2026-01-01T00:00:00+00:00", "combination": combination_id(harness_config(ws, "kept"), row),
     }  # fmt: skip
     assert ws.reserves.record(reserve, {**about, **figures})

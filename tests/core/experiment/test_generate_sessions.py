@@ -146,7 +146,7 @@ def test_one_process_makes_them_one_by_one(lake: Workspace) -> None:
 
 
 def test_what_a_person_sees() -> None:
-    assert in_work(SweepProgress("dataset", 3.4, 60.0, sessions=("a", "b"))) == ["3 of 60 sessions; in work: a, b"]
+    assert in_work(SweepProgress("dataset", 3.4, 60.0, sessions=("a", "b"))) == ["3 of 60 datasets; in work: a, b"]
     assert in_work(SweepProgress("dataset", 3.0, 60.0)) == []
 
 

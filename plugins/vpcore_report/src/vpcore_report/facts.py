@@ -121,7 +121,7 @@ def _of_row(workspace: Workspace, experiment: str, row: str) -> Facts:
 
 
 def _of_experiment(config: ExperimentConfig, board: Leaderboard) -> dict[str, str]:
-    shown, n_sessions = config.eval, len(config.sessions)
+    shown, n_sessions = config.eval, config.n_sessions
     stored = (
         f"{board.frame.height:,} of them are stored"
         if n_sessions == 1
@@ -132,6 +132,7 @@ def _of_experiment(config: ExperimentConfig, board: Leaderboard) -> dict[str, st
         "Experiment": f"{config.name}, over serving spec {config.serving_name}",
         "Signals": ", ".join(_planned(config, plan) for plan in config.signals),
         "Combinations": f"{board.n_asked:,} rows of {config.n_runs:,} runs; {stored}",
+        **({"Engines": f"{len(config.engines)}, by {', '.join(config.engine_axes)}"} if config.engines else {}),
         "Take-profit / stop": f"{_listed(shown.tp_ticks)} / {_listed(shown.sl_ticks)} ticks",
         "Longest hold": f"{shown.max_hold_bins} bins",
         "Cooldown": f"{_listed(shown.cooldown_bins)} bins",

@@ -416,8 +416,9 @@ def _leader_lines(row: dict[str, Any]) -> dict[str, str]:
         "Trades when": f"{row['signal_name']} crosses {row['threshold']:g}, at most every {row['cooldown_bins']} bins",
         "Closed at": f"{row['tp_ticks']} ticks of profit, {row['sl_ticks']} ticks of loss, or by time",
     }
-    for title, column in (("Parameters", "signal_params_json"), ("Scoring", "scoring_json")):
-        values = json.loads(row[column] or "{}")
+    columns = {"Parameters": "signal_params_json", "Scoring": "scoring_json", "Engine": "pipeline_json"}
+    for title, column in columns.items():
+        values = json.loads(row.get(column) or "{}")
         if values:
             lines[title] = ", ".join(f"{name} {json.dumps(value)}" for name, value in values.items())
     return lines

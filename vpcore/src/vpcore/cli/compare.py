@@ -360,6 +360,7 @@ def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
 
 def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     """Return the cautions on these rows of a leaderboard, as sentences."""
+    from vpcore.experiment.engines import described
     from vpcore.experiment.tables import SEARCHED
     from vpcore.inference.evidence import cautions_on_trades, overfitting
 
@@ -367,7 +368,8 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}
     for dataset_id, n_trials in {about.dataset_id: about.n_trials for about in shown.values()}.items():
         lines.append(
-            f"{n_trials} trials were made on {dataset_id} and datasets of the same market: the best row is partly luck."
+            f"{n_trials} trials were made on {described(dataset_id)} and datasets of the same market: the best row is "
+            "partly luck."
         )
         later = {about.experiment for about in shown.values() if about.dataset_id == dataset_id and about.later}
         if later:

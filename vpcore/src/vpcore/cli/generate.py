@@ -100,7 +100,7 @@ def _sessions(workspace: Workspace, experiment: str, max_workers: int | None, js
         for session, result, elapsed in made:
             facts[session.dataset_id()] = _facts(result, elapsed)
             for warning in result.warnings:
-                say(f"Warning: {session.label}: {warning}")
+                say(f"Warning: {config.label_of(session)}: {warning}")
             if not json:
                 say(f"{len(facts)} of {len(config.sessions)}: {_line(result, elapsed)}")
     if json:

@@ -119,6 +119,7 @@ def _say_plan(
 ) -> None:
     from vpcore.config.grid import require_grid
     from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
+    from vpcore.experiment.disk import disk_space
     from vpcore.experiment.plan import shared_work
     from vpcore.experiment.preflight import without_data
     from vpcore.experiment.reserve import open_sessions
@@ -130,6 +131,7 @@ def _say_plan(
     absent = [s for s in config.sessions if plan is None or s.dataset_id() in plan.absent]
     require_grid(workspace.plugins, config)
     lacking = without_data(workspace, config)
+    space = disk_space(workspace, config.sessions)
     undecided, others = unfinished(config), stand_ins(config)
     added: list[
         Run
@@ -148,7 +150,7 @@ def _say_plan(
         mine = [run for run in runs if run.signal_name == name]
         left = sum(missing.get(run.run_id, 0) for run in mine)
         trials = sum(len(run.trials) for run in mine)
-        open_ = {"undecided": undecided.get(name, 0) * len(config.sessions)} if config.searched else {}
+        open_ = {"undecided": undecided.get(name, 0) * config.n_sessions} if config.searched else {}
         rows.append(
             {"signal": name, "runs": len(mine), **open_, "rows": trials, "stored": trials - left, "to_compute": left}
         )
@@ -161,6 +163,7 @@ def _say_plan(
                 "dataset_ids": list(config.dataset_ids),
                 "dataset_exists": not absent,
                 "absent": [session.dataset_id() for session in absent],
+                "disk": space.plain(),
                 "without_data": lacking,
                 "n_runs": len(runs),
                 "n_trials": n_trials,
@@ -178,6 +181,10 @@ def _say_plan(
         emit_table(shared, ("name", "made", "unshared"), title="What is left, and what it would be with nothing shared")
     for session in config.sessions:
         say(f"Dataset {session.dataset_id()} {'would be generated first' if session in absent else 'is there'}.")
+    if config.engines:
+        axes = ", ".join(config.engine_axes)
+        say(f"{len(config.engines)} engines ({axes}) x {config.n_sessions} sessions: {len(config.sessions)} datasets.")
+    say(space.words())
     for name, search in searches_of(config).items():
         say(_searching(name, search, undecided.get(name, 0)))
     say(f"{n_missing} of {n_trials} rows are left to compute.")

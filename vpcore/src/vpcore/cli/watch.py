@@ -65,10 +65,10 @@ def details(now: SweepProgress, seconds: float) -> list[str]:
 
 
 def in_work(now: SweepProgress) -> list[str]:
-    """Return the lines below the bar of generation: finished sessions, and those in work."""
+    """Return the lines below the bar of generation: finished datasets, and those in work."""
     if not now.sessions:
         return []
-    return [f"{int(now.done):,} of {now.total:,.0f} sessions; in work: {', '.join(now.sessions)}"]
+    return [f"{int(now.done):,} of {now.total:,.0f} datasets; in work: {', '.join(now.sessions)}"]
 
 
 def described(best: Best) -> str:

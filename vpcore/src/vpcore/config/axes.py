@@ -13,8 +13,10 @@ from vpcore.canonical import canonical_json
 from vpcore.config.experiment import ALL_SIGNALS, ExperimentSpec, SampleSpec
 from vpcore.config.loader import Document, Key, dotted
 from vpcore.config.messages import validate_value
+from vpcore.config.pipeline import CaptureSpec, ResolvedPipeline
 from vpcore.config.resolved import Grid, Search, SignalPlan
 from vpcore.config.serving import SignalRef
+from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError, did_you_mean, listed
 from vpcore.plugins.manager import Plugins
 from vpcore.sampler import Indices
@@ -22,6 +24,11 @@ from vpcore.sampler.designs import DESIGNS, check_size
 from vpcore.scoring import ScoringConfig
 
 _MAX_POINTS = 100_000
+
+MOST_ENGINES = 64
+"""Most combinations of `sweep.pipeline`: each is a dataset per session."""
+
+_NO_ENGINE_AXIS = ("instrument", "root", "dates", "pipelines", "columns", *CaptureSpec.model_fields)
 
 _CHECKED_POINTS = 2_000
 """Of axes whose combinations are proposed: all are checked at once if they are no more, else each value by itself."""
@@ -102,6 +109,52 @@ def points(
         pairs = sorted((keys.index(i) if name in reading else 0, mine.index(j)) for i, j in chosen[name])
         plans.append(_plan(name, own[name], name in reading, mine, tuple(pairs)))
     return tuple(plans), tuple(scored.point(key) for key in keys)
+
+
+def engines(
+    served: ResolvedPipeline, swept: Mapping[str, Sequence[Any]], document: Document
+) -> tuple[ResolvedPipeline, ...]:
+    """Return a pipeline at every combination of engine parameters, the last axis fastest; empty without axes.
+
+    Parameters
+    ----------
+    served : ResolvedPipeline
+        Supplies the window and the parameters without an axis.
+    swept : mapping of parameter to values
+        `sweep.pipeline` of the experiment.
+    document : Document
+        The experiment, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If an axis is no engine parameter, a combination is invalid or splits a bin, or they are more than
+        `MOST_ENGINES`.
+    """
+    key = ("sweep", "pipeline")
+    for name in swept:
+        if name in _NO_ENGINE_AXIS:
+            raise ConfigError(
+                f"sweep.pipeline takes engine parameters, and {name} is none that changes a signal's "
+                f"input{_in(document.where((*key, name)))}: sessions belong to pipelines and dates."
+            )
+    axes = Axes(EngineParams, served.params.model_dump(mode="json"), swept, document, key)
+    count = math.prod(axes.sizes)
+    if count > MOST_ENGINES:
+        raise ConfigError(
+            f"sweep.pipeline has {count:,} combinations{_in(document.where(key))}, at most {MOST_ENGINES} are "
+            "possible: each is a dataset per session. Take values out."
+        )
+    if not swept:
+        return ()
+    found = []
+    for indices in axes.all():
+        params = axes.point(indices)
+        try:
+            found.append(served.with_engine(params))
+        except ConfigError as error:
+            raise ConfigError(f"{error}{_in(document.where(key))}") from None
+    return tuple(found)
 
 
 def _plan(

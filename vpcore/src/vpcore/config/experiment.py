@@ -86,6 +86,10 @@ class SampleSpec(Spec):
 class SweepSpec(Spec):
     """Axes: every combination of their values is tried, or a sample of them."""
 
+    pipeline: dict[str, Axis] = Field(
+        default_factory=dict,
+        description="Engine parameters and their values: a dataset per combination and session, never sampled",
+    )
     scoring: dict[str, Axis] = Field(
         default_factory=dict, description="Settings of the scorer and their values; for the signals that read the score"
     )
@@ -93,6 +97,15 @@ class SweepSpec(Spec):
         default_factory=dict, description="Signal, its parameters and their values"
     )
     sample: SampleSpec = Field(SampleSpec(), description="Which combinations of these axes are tried")
+
+    @model_validator(mode="after")
+    def _datasets_are_known_beforehand(self) -> SweepSpec:
+        if self.pipeline and self.sample.adaptive:
+            raise ValueError(
+                f"sample.method must be {', '.join(DESIGNS)} or grid with sweep.pipeline, was {self.sample.method}, "
+                "which proposes combinations for one engine. Leave sweep.pipeline out, or write method: lhs."
+            )
+        return self
 
 
 class ParallelSpec(Spec):

@@ -150,6 +150,18 @@ class ResolvedPipeline(BaseModel):
         """Number of bins of the window."""
         return (self.end_ns - self.start_ns) // self.width_ns
 
+    def with_engine(self, params: EngineParams) -> ResolvedPipeline:
+        """Return the same window with another engine.
+
+        Raises
+        ------
+        ConfigError
+            If the window is no whole number of its bins.
+        """
+        span_ns = self.end_ns - self.start_ns
+        _check_bins(params.cell_width_ms, span_ns // 10**6, span_ns % 10**6, None)
+        return self.model_copy(update={"params": params})
+
     def resolved_dict(self) -> dict[str, Any]:
         """Return the content of the dataset id: exactly the settings that decide bytes.
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from vpcore.backtest.cache import KEEP_MB
 from vpcore.backtest.config import EvalConfig
+from vpcore.canonical import canonical_json
 from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError
@@ -120,6 +121,9 @@ class ExperimentConfig(BaseModel):
     """What is evaluated on, in order of time, without overlap; often `pipeline` alone."""
     session_places: tuple[str, ...] = ()
     """Where the experiment asks for each of them, for messages."""
+    engines: tuple[ResolvedPipeline, ...] = ()
+    """`pipeline` at every combination of `sweep.pipeline`; then `sessions` has the sessions of each, one after the
+    other."""
     projection: ProjectionConfig
     scorings: tuple[ScoringConfig, ...]
     signals: tuple[SignalPlan, ...]
@@ -141,8 +145,61 @@ class ExperimentConfig(BaseModel):
 
     @property
     def dataset_ids(self) -> tuple[str, ...]:
-        """Ids of the datasets of the sessions, in order of time."""
+        """Ids of the datasets of the sessions, in order of time for each engine."""
         return tuple(session.dataset_id() for session in self.sessions)
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of sessions; with `engines` each has several datasets."""
+        return len(self.sessions) // max(1, len(self.engines))
+
+    def by_engine(self) -> tuple[ExperimentConfig, ...]:
+        """Return the experiment on each of `engines`; without them the experiment itself."""
+        if not self.engines:
+            return (self,)
+        return tuple(self._on(engine) for engine in self.engines)
+
+    def on_engine_of(self, dataset_id: str) -> ExperimentConfig:
+        """Return the experiment on the engine of one of its datasets; without `engines` the experiment itself.
+
+        Raises
+        ------
+        ConfigError
+            If the dataset is none of the experiment.
+        """
+        if not self.engines:
+            return self
+        for session in self.sessions:
+            if session.dataset_id() == dataset_id:
+                return next(self._on(engine) for engine in self.engines if engine.params == session.params)
+        raise ConfigError(f"Dataset {dataset_id} is none of experiment '{self.name}': {', '.join(self.dataset_ids)}.")
+
+    def _on(self, engine: ResolvedPipeline) -> ExperimentConfig:
+        mine = [i for i, session in enumerate(self.sessions) if session.params == engine.params]
+        kept = self.kept_back
+        if kept is not None:
+            own = tuple(session for session in kept.sessions if session.params == engine.params)
+            kept = kept.model_copy(update={"sessions": own})
+        changes = {
+            "pipeline": engine,
+            "engines": (),
+            "sessions": tuple(self.sessions[i] for i in mine),
+            "session_places": tuple(self.session_places[i] for i in mine) if self.session_places else (),
+            "kept_back": kept,
+        }
+        return self.model_copy(update=changes)
+
+    def label_of(self, session: ResolvedPipeline) -> str:
+        """Return the short name of a session: date and times, and the engine parameters that the experiment varies."""
+        values = session.params.model_dump(mode="json")
+        settings = (f"{name}={canonical_json(values[name]).decode()}" for name in self.engine_axes)
+        return " ".join((session.label, *settings))
+
+    @property
+    def engine_axes(self) -> tuple[str, ...]:
+        """The engine parameters that differ among `engines`."""
+        names = type(self.pipeline.params).model_fields
+        return tuple(name for name in names if len({getattr(engine.params, name) for engine in self.engines}) > 1)
 
     def end_bin(self, session: ResolvedPipeline) -> int | None:
         """Return the number of bins of a session before the experiment's own reserve; None for all of them."""
@@ -155,11 +212,15 @@ class ExperimentConfig(BaseModel):
         """What the experiment keeps back of its market."""
         if self.kept_back is None:
             return None
-        windows = [(session.start_ns, session.end_ns) for session in self.kept_back.sessions]
+        windows = {(session.start_ns, session.end_ns) for session in self.kept_back.sessions}
+        starts: dict[tuple[int, int], int] = {}
         for session in self.sessions:
             end = self.end_bin(session)
             if end is not None:
-                windows.append((session.start_ns + end * session.width_ns, session.end_ns))
+                # Bins of several widths end at several times: nothing before the last of them is kept back.
+                window = (session.start_ns, session.end_ns)
+                starts[window] = max(starts.get(window, 0), session.start_ns + end * session.width_ns)
+        windows |= {(start, end_ns) for (_, end_ns), start in starts.items()}
         instrument = self.pipeline.instrument
         return Reserve(
             instrument.root, instrument.symbols, tuple(sorted(windows)), self.kept_back.confirmations, self.name

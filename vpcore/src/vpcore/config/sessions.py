@@ -131,6 +131,26 @@ def resolve_sessions(
     return tuple(found)
 
 
+def on_engines(
+    sessions: Sequence[tuple[ResolvedPipeline, str]], engines: Sequence[ResolvedPipeline]
+) -> tuple[tuple[ResolvedPipeline, str], ...]:
+    """Return the sessions on each of some engines, one engine after the other.
+
+    Raises
+    ------
+    ConfigError
+        If a session is no whole number of bins of an engine.
+    """
+    found = []
+    for engine in engines:
+        for session, place in sessions:
+            try:
+                found.append((session.with_engine(engine.params), place))
+            except ConfigError as error:
+                raise ConfigError(f"{error}{_in(place)}") from None
+    return tuple(found)
+
+
 def check_splits(splits: SplitSpec | None, n_sessions: int, document: Document) -> None:
     """Refuse splits by session that need more sessions."""
     if splits is None or splits.by != "session":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from vpcore.backtest.config import EvalConfig
-from vpcore.config.axes import points, signal_params
+from vpcore.config.axes import engines, points, signal_params
 from vpcore.config.contracts import contract_of
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
@@ -21,12 +21,12 @@ from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipel
 from vpcore.config.reserve import keep_back
 from vpcore.config.resolved import ExperimentConfig
 from vpcore.config.serving import ResolvedServing, ServingSpec
-from vpcore.config.sessions import check_splits, resolve_sessions
+from vpcore.config.sessions import check_splits, on_engines, resolve_sessions
 from vpcore.config.workspace import WORKSPACE_FILE, WorkspaceSpec
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.plugins.manager import Plugins
-from vpcore.units import ms_to_ns
+from vpcore.projection import ProjectionConfig
 
 FOLDERS: dict[str, str] = {
     "instrument": "instruments",
@@ -215,11 +215,7 @@ class ConfigStore:
     def _resolve_serving(self, spec: ServingSpec, document: Document) -> ResolvedServing:
         pipeline = self.pipeline(spec.pipeline, document.place(("pipeline",))).resolve()
         params = signal_params(self.plugins, spec.signal, document)
-        try:
-            spec.projection.check(ms_to_ns(pipeline.params.cell_width_ms))
-        except ConfigError as error:
-            place = document.place(("projection", "horizons_ms"))
-            raise ConfigError(f"{error}{f' ({place})' if place else ''}") from None
+        _check_horizons(spec.projection, (pipeline,), document.place(("projection", "horizons_ms")))
         return ResolvedServing(
             name=spec.name,
             pipeline=pipeline,
@@ -242,8 +238,12 @@ class ConfigStore:
         self.plugins.get("sampler", spec.sweep.sample.method, document.place(("sweep", "sample", "method")))
         plans, scorings = points(self.plugins, spec, serving_spec.signal, serving.scoring, document)
         sessions = self._sessions(spec, serving_spec, serving, document)
+        swept = engines(serving.pipeline, spec.sweep.pipeline, document)
+        if swept:
+            _check_horizons(serving.projection, swept, document.where(("sweep", "pipeline")))
+            sessions = on_engines(sessions, swept)
         sessions, kept_back = keep_back(spec.reserve, sessions, document)
-        check_splits(spec.eval.splits, len(sessions), document)
+        check_splits(spec.eval.splits, len(sessions) // max(1, len(swept)), document)
         return ExperimentConfig(
             name=spec.name,
             description=spec.description,
@@ -251,6 +251,7 @@ class ConfigStore:
             pipeline=serving.pipeline,
             sessions=tuple(session for session, _ in sessions),
             session_places=tuple(place for _, place in sessions),
+            engines=swept,
             projection=serving.projection,
             scorings=scorings,
             signals=plans,
@@ -328,6 +329,14 @@ class ConfigStore:
         instrument, document = self._load(kind, InstrumentSpec, path)
         validate_value(EngineParams, instrument.engine, document, ("engine",))
         return instrument
+
+
+def _check_horizons(projection: ProjectionConfig, pipelines: Iterable[ResolvedPipeline], place: str) -> None:
+    for pipeline in pipelines:
+        try:
+            projection.check(pipeline.width_ns)
+        except ConfigError as error:
+            raise ConfigError(f"{error}{f' ({place})' if place else ''}") from None
 
 
 def _with_fee(rules: EvalConfig, pipeline: ResolvedPipeline, document: Document) -> EvalConfig:

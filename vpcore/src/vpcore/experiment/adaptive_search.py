@@ -162,7 +162,7 @@ class Searches:
         for run in plan.runs:
             rows[run.signal_name] = max(rows.get(run.signal_name, 0), len(run.trials))
         left = unfinished(self.config)
-        return len(self.config.sessions) * sum(count * rows.get(name, 0) for name, count in left.items())
+        return self.config.n_sessions * sum(count * rows.get(name, 0) for name, count in left.items())
 
     def learn(self, runs: Sequence[Run]) -> None:
         """Look up the objectives of stored or failed runs, all sessions of a combination together."""
@@ -235,7 +235,7 @@ def figures(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run])
         -inf where every row has too few trades. Failed runs are left out.
     """
     splits = config.eval.splits
-    if len(config.sessions) > 1:
+    if config.n_sessions > 1:
         rows, _ = pooled_rows(workspace, config, runs)
     else:
         keys = [(run.run_id, trial) for run in runs for trial in run.trials]

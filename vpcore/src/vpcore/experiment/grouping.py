@@ -19,7 +19,7 @@ MOST_COLUMNS = 40
 
 _HEAT = ((178, 24, 43), (33, 102, 172))
 _ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
-SCOPES = {"signal": "signal_params_json", "scoring": "scoring_json"}
+SCOPES = {"signal": "signal_params_json", "scoring": "scoring_json", "pipeline": "pipeline_json"}
 """Columns with the settings of a run, by what they set."""
 
 TRIAL_AXES = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
@@ -33,7 +33,8 @@ def figure_of(sort: str) -> str:
 def varied(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """Return rows with every setting that varies among them as a column of text or numbers, and its names.
 
-    Parameters of the signal are ``signal.x``, settings of the scorer ``scoring.x``. Settings of runs come first, then
+    Parameters of the signal are ``signal.x``, settings of the scorer ``scoring.x``, parameters of the engine, where an
+    experiment varies them, ``pipeline.x``. Settings of runs come first, then
     those of trials; in each group the setting with the most values first.
     """
     runs = rows.unique("run_id", keep="any").sort("run_id")
@@ -41,7 +42,7 @@ def varied(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         row["run_id"]: {
             f"{scope}.{name}": plain(value)
             for scope, column in SCOPES.items()
-            for name, value in json.loads(row[column] or "{}").items()
+            for name, value in json.loads(row.get(column) or "{}").items()
         }
         for row in runs.iter_rows(named=True)
     }

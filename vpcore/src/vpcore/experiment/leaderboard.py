@@ -4,8 +4,9 @@ Every command that ranks rows or speaks of their evidence reads it here, so that
 one `pbo` at a time.
 
 **The family of a row** is decided by the row. A row belongs to the experiment that computed it. Its family is every row
-of the installed code that the same batch (one resolved experiment) stored on the same dataset, whichever experiment,
-run or filter leads to the row. Rows with `select.min_signals` trades of its experiment have enough trades.
+of the installed code that the same batch (one resolved experiment) stored on the same session, on the datasets of all
+engines of `sweep.pipeline`, whichever experiment, run or filter leads to the row. Rows with `select.min_signals` trades
+of its experiment have enough trades.
 A combination over several sessions belongs to the experiment that pools it; its family is every combination in this
 experiment. Rows of other code than the installed one are families of their own.
 """
@@ -22,10 +23,12 @@ import polars as pl
 
 from vpcore.errors import ResultsError, SignalError, VpError, did_you_mean, listed
 from vpcore.experiment.adaptive_search import choices
+from vpcore.experiment.engines import SESSION, rings_of, with_engines
 from vpcore.experiment.reserve import describe_reserve
 from vpcore.experiment.run import harness_config, runs_of
 from vpcore.experiment.session_members import pooled_rows
 from vpcore.experiment.tables import HEADINGS, with_rates
+from vpcore.inference.blocks import ENGINES
 from vpcore.inference.evidence import verdict
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, out_of_sample
 from vpcore.inference.ranking import COMPUTED, EVIDENCE, FAMILY, Family, by_evidence, with_evidence
@@ -86,7 +89,8 @@ class Leaderboard:
     ----------
     frame : DataFrame
         Every row, the best by `select` first: the columns of `ResultsDB.query_runs`, ``trades``, the rates of
-        `vpcore.experiment.tables.with_rates`, `vpcore.inference.ranking.COMPUTED`, ``family``; of combinations over
+        `vpcore.experiment.tables.with_rates`, `vpcore.inference.ranking.COMPUTED`, ``family``; with rows of several
+        engines ``pipeline_json``, the engine parameters of a row's dataset; of combinations over
         sessions also `vpcore.inference.pooling.POOLED`, and with `eval.splits`
         `vpcore.inference.out_of_sample.SPLIT_FIGURES`.
     evidence : dict of str to Evidence
@@ -324,11 +328,11 @@ def _of_run(workspace: Workspace, run_id: str) -> Leaderboard:
 
 def _of_experiment(workspace: Workspace, config: ExperimentConfig, per_session: bool) -> Leaderboard:
     runs = runs_of(workspace, config)
-    if len(config.sessions) > 1 and not per_session:
+    if config.n_sessions > 1 and not per_session:
         return _of_combinations(workspace, config, runs)
     keys = key_frame(ROW_KEY, [(run.run_id, *trial) for run in runs for trial in run.trials]).collect()
     board = _board(workspace, _stored(workspace, False, config.select_metric), config, shown=keys, runs=runs)
-    if config.eval.splits is None or len(config.sessions) > 1:
+    if config.eval.splits is None or config.n_sessions > 1:
         return board
     return _with_splits(workspace, board, config)
 
@@ -371,6 +375,7 @@ def _board(
     Their families are whole in any case.
     """
     rows, families = _with_families(workspace, rows, stale, config, runs, shown)
+    rows = with_engines(workspace, rows, families)
     ranked, evidence = with_evidence(workspace.results, rows, families, cache_dir=workspace.cache_dir)
     if shown is not None:
         ranked = ranked.join(shown, on=shown.columns, how="semi", maintain_order="left")
@@ -395,20 +400,25 @@ def _with_families(
     """Return the rows of every family that has a shown row, with their families."""
     from vpcore.canonical import digest
 
-    together = ["experiment_name", "dataset_id", "eval_json", "config_hash"]
+    together = ["experiment_name", "_session", "eval_json", "config_hash"]
+    rows = rows.with_columns(_session=SESSION)
     asked = rows if shown is None else rows.join(shown, on=shown.columns, how="semi")
-    keys = asked.select(together).unique().sort(together)
-    names = [digest([*key, stale])[:8] for key in keys.iter_rows()]
-    keyed = keys.with_columns(pl.Series(FAMILY, names, dtype=pl.String))
+    whole = rows.join(asked.select(together).unique(), on=together, how="semi")
+    datasets = pl.col("dataset_id").unique().sort().str.join(ENGINES)
+    keys = whole.group_by(together).agg(datasets).sort("experiment_name", "dataset_id", "eval_json", "config_hash")
+    parts = keys.select("experiment_name", "dataset_id", "eval_json", "config_hash").rows()
+    names = [digest([*key, stale])[:8] for key in parts]
+    keyed = keys.select(together).with_columns(pl.Series(FAMILY, names, dtype=pl.String))
     least: dict[str, tuple[int, int]] = {}
     families = {}
-    for name, (experiment, dataset_id, _, config_hash) in zip(names, keys.iter_rows(), strict=True):
+    for name, (experiment, dataset_id, _, config_hash) in zip(names, parts, strict=True):
         if experiment not in least:
             mine = config if config is not None and config.name == experiment else None
             least[experiment] = _selection(workspace, experiment, mine, runs)
-        families[name] = Family(experiment, dataset_id, *least[experiment], config_hash)
+        rings = rings_of(workspace, experiment, dataset_id)
+        families[name] = Family(experiment, dataset_id, *least[experiment], config_hash, rings)
     named = rows.select(together).join(keyed, on=together, how="left", maintain_order="left")[FAMILY]
-    rows = rows.with_columns(named)
+    rows = rows.drop("_session").with_columns(named)
     return rows if shown is None else rows.filter(pl.col(FAMILY).is_not_null()), families
 
 

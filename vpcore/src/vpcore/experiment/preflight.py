@@ -17,7 +17,7 @@ def without_data(workspace: Workspace, config: ExperimentConfig) -> list[str]:
 
     Reads the headers of files only.
     """
-    found = []
+    found: dict[str, None] = {}
     places = config.session_places or ("",) * len(config.sessions)
     for session, place in zip(config.sessions, places, strict=True):
         if workspace.datasets.exists(session.dataset_id()):
@@ -25,8 +25,8 @@ def without_data(workspace: Workspace, config: ExperimentConfig) -> list[str]:
         try:
             check_source(workspace, session)
         except SourceError as error:
-            found.append(f"{session.symbol} {session.label}{f' ({place})' if place else ''}: {error}")
-    return found
+            found[f"{session.symbol} {session.label}{f' ({place})' if place else ''}: {error}"] = None
+    return list(found)
 
 
 def require_data(workspace: Workspace, config: ExperimentConfig) -> None:
@@ -37,12 +37,12 @@ def require_data(workspace: Workspace, config: ExperimentConfig) -> None:
     SourceError
         With a line per session.
     """
-    if len(config.sessions) == 1:
+    if config.n_sessions == 1:
         return  # its dataset is made first anyway, and says the same
     found = without_data(workspace, config)
     if found:
         lines = "\n".join(f"  {text}" for text in found)
         raise SourceError(
-            f"{len(found)} of the {len(config.sessions)} sessions of experiment '{config.name}' cannot be made, and "
+            f"{len(found)} of the {config.n_sessions} sessions of experiment '{config.name}' cannot be made, and "
             f"nothing was computed. Fetch the files, or leave these out:\n{lines}"
         )

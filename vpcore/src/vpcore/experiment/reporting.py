@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from vpcore.canonical import canonical_json
 from vpcore.config import ExperimentConfig
 from vpcore.config.serialize import pipeline_block
 from vpcore.experiment.runs import experiment_block
@@ -82,7 +83,7 @@ class Reporter:
             rows = rows.join(board.frame.select(*ROW_KEY, *COMPUTED), on=list(ROW_KEY), how="left")
             names += COMPUTED
         rows = rows.sort(ROW_KEY)
-        for meta in metas:
+        for meta in map(self._with_engine, metas):
             mine = rows.filter(pl.col("run_id") == meta["run_id"]).select(names).to_dicts()
             try:
                 self.tracker.log_run(meta, mine, self.config.select_metric)
@@ -96,6 +97,13 @@ class Reporter:
             else:
                 self.n_reported += 1
                 self._in_a_row = 0
+
+    def _with_engine(self, meta: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row of `runs_meta` with the engine parameters of its dataset, if the experiment varies them."""
+        if not self.config.engines:
+            return meta
+        engine = self.config.on_engine_of(meta["dataset_id"]).pipeline.params.model_dump(mode="json")
+        return {**meta, "pipeline_json": canonical_json(engine).decode()}
 
     def _files_of(self, run_id: str) -> dict[str, Path]:
         """Return the models and diagnostics of a learning signal's run."""
@@ -160,6 +168,8 @@ class Reporter:
         }
         if self.config.sessions != (self.config.pipeline,):
             specs["sessions"] = [pipeline_block(session) for session in self.config.sessions]
+        if self.config.engines:
+            specs["engine_axes"] = list(self.config.engine_axes)
         try:
             self.tracker.log_experiment(self.config.name, specs)
         except Exception as error:

@@ -101,7 +101,7 @@ def _taken(workspace: Workspace, config: ExperimentConfig, asked: Reserve | None
                 f"Session {session.dataset_id()} lies in the reserve of {of}",
                 fix="Leave it out: it opens when the reserve's confirmations are spent.",
             )
-        found.append(f"Session {session.label} ends after {left:,} bins: the rest is the reserve of {of}.")
+        found.append(f"Session {config.label_of(session)} ends after {left:,} bins: the rest is the reserve of {of}.")
     return found
 
 

@@ -222,7 +222,7 @@ def _datasets(
     several = len(config.sessions) > 1
     for session in config.sessions:
         for text in warnings[session.dataset_id()]:
-            report.warnings += (f"{session.label}: {text}" if several else text,)
+            report.warnings += (f"{config.label_of(session)}: {text}" if several else text,)
     return [open_session(workspace, config, session) for session in config.sessions]
 
 

@@ -33,7 +33,7 @@ def members(config: ExperimentConfig, runs: Sequence[Run]) -> MemberTable:
     Parameters
     ----------
     config : ExperimentConfig
-        The experiment.
+        The experiment, on one engine.
     runs : sequence of Run
         Of all its sessions, as far as they are known.
     """
@@ -72,7 +72,10 @@ def pooled_rows(workspace: Workspace, config: ExperimentConfig, runs: Sequence[R
     """Return the stored combinations of an experiment (see `vpcore.inference.pooling`) and the number that lack a
     session.
     """
-    table = members(config, runs)
     keys = [(run.run_id, trial) for run in runs for trial in run.trials]
     rows = workspace.results.query_runs(keys=keys, blocks=True)
-    return pool(rows, table, config.pipeline.width_ns, splits=config.eval.splits)
+    parts = []
+    for each in config.by_engine():
+        mine = [run for run in runs if run.meta["dataset_id"] in each.dataset_ids]
+        parts.append(pool(rows, members(each, mine), each.pipeline.width_ns, splits=config.eval.splits))
+    return pl.concat([found for found, _ in parts]), sum(n_incomplete for _, n_incomplete in parts)

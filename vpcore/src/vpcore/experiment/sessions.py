@@ -1,4 +1,4 @@
-"""Generating the datasets of an experiment's sessions, several at a time."""
+"""Generating the datasets of an experiment, a session on an engine each, several at a time."""
 
 from __future__ import annotations
 
@@ -65,27 +65,28 @@ def generate_sessions(
         if session in left:
             continue
         if session in missing:
-            on_progress(SweepProgress("dataset", done, total, sessions=(session.label,)))
+            on_progress(SweepProgress("dataset", done, total, sessions=(config.label_of(session),)))
         began, before = time.perf_counter(), done
         found = generate_dataset(
             workspace,
             session,
             on_progress=lambda now, before=before, session=session: on_progress(  # type: ignore[misc]
-                SweepProgress("dataset", before + now.share, total, sessions=(session.label,))
+                SweepProgress("dataset", before + now.share, total, sessions=(config.label_of(session),))
             ),
         )
         done += 1
         yield session, found, time.perf_counter() - began
     if pool is not None:
         check_workers(pool, workspace.datasets, [])
-        for made in _in_parallel(workspace, left, pool, done, total, on_progress):
+        named = [(session, config.label_of(session)) for session in left]
+        for made in _in_parallel(workspace, named, pool, done, total, on_progress):
             done += 1
             yield made
 
 
 def _in_parallel(
     workspace: Workspace,
-    sessions: list[ResolvedPipeline],
+    sessions: list[tuple[ResolvedPipeline, str]],
     pool: Executor,
     done: int,
     total: float,
@@ -94,13 +95,13 @@ def _in_parallel(
     at_work: dict[int, str] = {}
 
     def started(index: int) -> None:
-        at_work[index] = sessions[index].label
+        at_work[index] = sessions[index][1]
         on_progress(SweepProgress("dataset", done, total, sessions=tuple(at_work.values())))
 
-    calls = [(str(workspace.root), session) for session in sessions]
+    calls = [(str(workspace.root), session) for session, _ in sessions]
     with closing(dispatch(pool, _generate, calls, started, at_once=pool.max_workers)) as results:
         for index, result in results:
-            session = sessions[index]
+            session, _ = sessions[index]
             if isinstance(result, BrokenExecutor):
                 raise StorageError(
                     f"The worker that generated {session.dataset_id()} ended: {result}. Finished datasets are kept; "

@@ -45,7 +45,9 @@ EXPORTED = (
 )  # fmt: skip
 """Columns of a CSV."""
 
-_SETTINGS = {"signal": "signal_params_json", "scoring": "scoring_json", "eval": "eval_json"}
+_SETTINGS = {
+    "signal": "signal_params_json", "scoring": "scoring_json", "eval": "eval_json", "pipeline": "pipeline_json",
+}  # fmt: skip
 """Columns that hold the settings of a run, by what they set."""
 
 _IN_TABLE = frozenset(
@@ -226,8 +228,9 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
     seen: dict[tuple[str, str], set[str]] = {}
     # Of ten thousand runs most differ in one of the three texts: each of them is read once.
     read = cache(lambda text: {name: repr(value) for name, value in json_module.loads(text or "{}").items()})
-    for name_of_signal, *texts in among.select("signal_name", *_SETTINGS.values()).unique().iter_rows():
-        for scope, text in zip(_SETTINGS, texts, strict=True):
+    scopes = {scope: column for scope, column in _SETTINGS.items() if column in among.columns}
+    for name_of_signal, *texts in among.select("signal_name", *scopes.values()).unique().iter_rows():
+        for scope, text in zip(scopes, texts, strict=True):
             for name, value in read(text).items():
                 seen.setdefault((name_of_signal, f"{scope}.{name}"), set()).add(value)
     result = []
@@ -241,6 +244,7 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
                 "signal_params": json_module.loads(row["signal_params_json"]),
                 "scoring": json_module.loads(row["scoring_json"]) if row["scoring_json"] else None,
                 "eval": json_module.loads(row["eval_json"]),
+                **({"pipeline": json_module.loads(row["pipeline_json"] or "{}")} if "pipeline_json" in row else {}),
                 "finished_utc": row["finished_utc"].isoformat(),
             }
         )
@@ -252,7 +256,7 @@ def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{scope}.{name}": value
         for scope, column in _SETTINGS.items()
-        for name, value in json_module.loads(row[column] or "{}").items()
+        for name, value in json_module.loads(row.get(column) or "{}").items()
     }
 
 

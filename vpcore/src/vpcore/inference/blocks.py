@@ -21,6 +21,9 @@ JOINT = " + "
 """Separator of dataset ids in the `dataset_id` of a pooled row."""
 
 
+ENGINES = " | "
+"""Separator of the datasets of several engines in the `dataset_id` of a family."""
+
 MOST_IN_MEMORY = 1 << 26
 """Bytes of a `VectorTable` beyond which it lies on disk."""
 
@@ -28,6 +31,11 @@ MOST_IN_MEMORY = 1 << 26
 def datasets_of(name: str) -> list[str]:
     """Return the dataset ids in the `dataset_id` of a row; a pooled row has several."""
     return name.split(JOINT)
+
+
+def engines_of(name: str) -> list[list[str]]:
+    """Return the dataset ids in the `dataset_id` of a family: of each engine those of its sessions."""
+    return [datasets_of(one) for one in name.split(ENGINES)]
 
 
 def pnl_matrix(blocks: pl.Series) -> npt.NDArray[np.float64]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from vpcore.dataset import ColumnCache
-from vpcore.inference.blocks import RowsOf, VectorTable, datasets_of, padded, pnl_matrix
+from vpcore.inference.blocks import RowsOf, VectorTable, engines_of, padded, pnl_matrix
 from vpcore.inference.moments import pooled_moments
 from vpcore.results import COMBINATION, ROW_KEY, TRADES, VECTORS, ResultsDB, traded
 from vpcore.statistics.multiple_testing import benjamini_hochberg, standardised, step_down
@@ -39,7 +39,9 @@ _ENOUGH_TO_COMPARE = 2
 _MOST_CACHED = 256
 _TYPES = {name: pl.Int64 if name == "n_trials" else pl.Float64 for name in COMPUTED}
 _MOMENTS = ("net_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis")
-_NEEDED = frozenset((*ROW_KEY, FAMILY, "batch_id", "n_signals", "n_dropped", "n_eff", "p_random", *_MOMENTS, *VECTORS))
+_NEEDED = frozenset(
+    (*ROW_KEY, FAMILY, "batch_id", "dataset_id", "n_signals", "n_dropped", "n_eff", "p_random", *_MOMENTS, *VECTORS)
+)
 
 _Floats = npt.NDArray[np.float64]
 
@@ -53,7 +55,8 @@ class Family:
     experiment : str
         Name of the experiment that computed the rows.
     dataset_id : str
-        Dataset of the rows; several datasets in one id for combinations over sessions.
+        Dataset of the rows; several datasets in one id for combinations over sessions and for rows of several engines,
+        see `vpcore.inference.blocks.engines_of`.
     min_trades : int
         `select.min_signals` of the experiment. `pbo` and the spread of Sharpe ratios leave out rows with fewer trades.
         Every row counts for `p_adj`.
@@ -61,6 +64,9 @@ class Family:
         Number of candidate rows of a search, including untried rows; 0 without a search.
     config_hash : str
         Digest of the resolved experiment. With its name it identifies the batch of the rows in the ledger.
+    rings : mapping of str to str
+        Of rows of several engines, by the `dataset_id` of a row: rows with one text share their rotations in time, as
+        engines with bins of one width do. Empty if all rows share them.
     """
 
     experiment: str
@@ -68,6 +74,13 @@ class Family:
     min_trades: int
     n_choices: int = 0
     config_hash: str = ""
+    rings: Mapping[str, str] = field(default_factory=dict)
+
+    def rings_of(self, dataset_ids: pl.Series) -> pl.Series:
+        """Return the number of the ring of each row, given its `dataset_id`."""
+        names = {name: self.rings.get(name, name) if self.rings else "" for name in dataset_ids.unique()}
+        number = {ring: i for i, ring in enumerate(sorted(set(names.values())))}
+        return pl.Series("ring", [number[names[name]] for name in dataset_ids], dtype=pl.Int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +157,8 @@ def with_evidence(
         - ``p_adj``: of the first batch on a market, the Romano-Wolf step-down p-value over the family, in the draws
           behind `p_random`: the share of draws in which the best row at random times does as well. Later batches were
           written after a look at the results, and a search looks at every round: of these `over_all_trials`. Null for
-          0 draws;
+          0 draws. Rows of engines with bins of several widths are rotated on rings of their own: the step-down runs
+          within each width, and its p-value is multiplied by the number of widths (Bonferroni);
         - ``q_random``: Benjamini-Hochberg q-value of ``p_random`` over the family: the expected share of random rows
           among the rows up to this ``p_random``;
         - ``dsr``: deflated Sharpe ratio over all trials of the market, null if undefined;
@@ -183,12 +197,13 @@ def with_evidence(
 def _figures(
     market: _Market, family: Family, rows: pl.DataFrame, p_adj: _Floats, pbo: float | None
 ) -> tuple[Evidence, list[pl.Series]]:
-    names, least = datasets_of(family.dataset_id), family.min_trades
-    if len(names) == 1:
+    engines, least = engines_of(family.dataset_id), family.min_trades
+    names = [name for engine in engines for name in engine]
+    if len(engines[0]) == 1:
         n_trials, variance = market.trials.count(names), market.spread(names[0], least)
     else:
         own = _variance(_sharpe(rows.filter(traded(least))))
-        n_trials, variance = market.trials.count_joint(names), max(own, market.joint_spread(names, least))
+        n_trials, variance = market.trials.count_joint(engines), max(own, market.joint_spread(engines, least))
     lost = (family.experiment, family.config_hash) in market.lost
     first = not family.n_choices and market.trials.is_first(family.experiment, family.config_hash, names) and not lost
     dsr = _deflated(rows, variance, n_trials)
@@ -250,17 +265,18 @@ def _vector_figures(
 ) -> dict[str, tuple[_Floats, float | None]]:
     """Return `p_adj` and `pbo` of every family, from the cache if it has the same rows."""
     enough = {name: part.select(traded(families[name].min_trades)).to_series() for name, part in parts.items()}
+    rings = {name: families[name].rings_of(part["dataset_id"]) for name, part in parts.items()}
     found: dict[str, tuple[_Floats, float | None]] = {}
     stores: dict[str, ColumnCache] = {}
     for name, part in parts.items():
         if cache_dir is None or set(VECTORS) <= set(part.columns):
             continue
-        stores[name] = ColumnCache(cache_dir / EVIDENCE, _identity(part, enough[name]))
+        stores[name] = ColumnCache(cache_dir / EVIDENCE, _identity(part, enough[name], rings[name]))
         kept = stores[name].get("vectors")
         if kept is not None:
             found[name] = np.array(kept[:-1]), None if np.isnan(kept[-1]) else float(kept[-1])
     missing = {name: part for name, part in parts.items() if name not in found}
-    for name, (p_adj, pbo) in _of_families(results, missing, enough).items():
+    for name, (p_adj, pbo) in _of_families(results, missing, enough, rings).items():
         found[name] = p_adj, pbo
         if name in stores:
             kept = np.array([*p_adj, np.nan if pbo is None else pbo])
@@ -270,34 +286,38 @@ def _vector_figures(
 
 
 def _of_families(
-    results: ResultsDB, parts: Mapping[str, pl.DataFrame], enough: Mapping[str, pl.Series]
+    results: ResultsDB,
+    parts: Mapping[str, pl.DataFrame],
+    enough: Mapping[str, pl.Series],
+    rings: Mapping[str, pl.Series],
 ) -> dict[str, tuple[_Floats, float | None]]:
     """Return `p_adj` and `pbo` of families. The store is read once, a part at a time: most of its data are vectors."""
     if not parts or all(set(VECTORS) <= set(part.columns) for part in parts.values()):
-        return {name: _of_vectors(part, enough[name]) for name, part in parts.items()}
+        return {name: _of_vectors(part, enough[name], rings[name]) for name, part in parts.items()}
     table, start = VectorTable(sum(part.height for part in parts.values())), 0
     results.each_vectors(pl.concat(parts.values()), table.columns, table.put)
     found: dict[str, tuple[_Floats, float | None]] = {}
     for name, part in parts.items():
         rows = np.arange(start, start + part.height)
         pbo = overfit_probability(table.blocks(rows[enough[name].to_numpy()]))
-        found[name] = _step_down(table.sums, rows, table.n_sums[rows]), pbo
+        found[name] = _over_rings(table.sums, rows, table.n_sums[rows], rings[name]), pbo
         start += part.height
     return found
 
 
-def _of_vectors(rows: pl.DataFrame, enough: pl.Series) -> tuple[_Floats, float | None]:
+def _of_vectors(rows: pl.DataFrame, enough: pl.Series, rings: pl.Series | None = None) -> tuple[_Floats, float | None]:
     pbo = overfit_probability(np.ascontiguousarray(pnl_matrix(rows["block_pnl_ticks"])[enough.to_numpy()]))
-    return adjusted(rows["rotated_net"]), pbo
+    return adjusted(rows["rotated_net"], rings), pbo
 
 
-def _identity(rows: pl.DataFrame, enough: pl.Series) -> str:
-    """Return the sha256 of the keys of stored rows, their flag of enough trades, and the code of the computation."""
+def _identity(rows: pl.DataFrame, enough: pl.Series, rings: pl.Series) -> str:
+    """Return the sha256 of the keys of stored rows, of what decides their figures, and of the code behind these."""
     hasher = hashlib.sha256()
     for module in (with_evidence, step_down, overfit_probability, pnl_matrix):
         hasher.update(Path(module.__code__.co_filename).read_bytes())
     # A batch is never changed: its id stands for its content.
-    text = rows.select(pl.concat_str(pl.col(*ROW_KEY, "batch_id"), enough.rename("_enough"), separator=" ").alias("of"))
+    about = (enough.rename("_enough"), rings.rename("_ring"))
+    text = rows.select(pl.concat_str(pl.col(*ROW_KEY, "batch_id"), *about, separator=" ").alias("of"))
     hasher.update(text["of"].str.join("\n").item().encode())
     return hasher.hexdigest()
 
@@ -310,13 +330,31 @@ def prune(folder: Path) -> None:
             old.unlink()
 
 
-def adjusted(rotated: pl.Series) -> _Floats:
+def adjusted(rotated: pl.Series, rings: pl.Series | None = None) -> _Floats:
     """Return the step-down p-value of each row, NaN for a row that lacks draws.
 
-    The row with the fewest draws sets the number of compared draws.
+    The row with the fewest draws sets the number of compared draws. `rings`: as of `Family.rings_of`; one by default.
     """
     sums, n_sums = padded(rotated)
-    return _step_down(sums, np.arange(len(rotated)), n_sums)
+    one = pl.Series([0] * len(rotated), dtype=pl.Int64) if rings is None else rings
+    return _over_rings(sums, np.arange(len(rotated)), n_sums, one)
+
+
+def _over_rings(
+    sums: npt.NDArray[Any], rows: npt.NDArray[np.int64], n_sums: npt.NDArray[np.int64], rings: pl.Series
+) -> _Floats:
+    """Return the step-down p-value of each row on its ring, times the number of rings, at most 1.
+
+    Draws of two rings move trades by other times, so that their maximum says nothing of both. Bonferroni over the rings
+    holds whatever their dependence.
+    """
+    answer = np.empty(len(rows))
+    numbers = rings.to_numpy()
+    every = np.unique(numbers)
+    for ring in every:
+        on = np.flatnonzero(numbers == ring)
+        answer[on] = np.minimum(1.0, len(every) * _step_down(sums, rows[on], n_sums[on]))
+    return answer
 
 
 def _step_down(sums: npt.NDArray[Any], rows: npt.NDArray[np.int64], n_sums: npt.NDArray[np.int64]) -> _Floats:
@@ -359,8 +397,10 @@ class _Market:
         )
         return _variance(_sharpe(found))
 
-    def joint_spread(self, names: list[str], min_trades: int) -> float:
-        """Return the variance of the Sharpe ratios of all combinations on several sessions."""
+    def joint_spread(self, engines: Sequence[Sequence[str]], min_trades: int) -> float:
+        """Return the variance of the Sharpe ratios of all combinations on several sessions, of some engines."""
+        place = {name: i for i, names in enumerate(engines) for name in names}
+        names = list(place)
         stored = self._results.read(
             lambda: (
                 self._results.runs(pl.col("dataset_id").is_in(names), blocks=False)
@@ -369,8 +409,9 @@ class _Market:
                 .sort(*COMBINATION, "dataset_id")
             )
         )
-        enough = pl.col("trades").sum().over(COMBINATION) >= min_trades
-        return _variance(_sharpe(pooled_moments(stored.filter(enough), *COMBINATION)))
+        stored = stored.with_columns(engine=pl.col("dataset_id").replace_strict(place, return_dtype=pl.Int64))
+        enough = pl.col("trades").sum().over(*COMBINATION, "engine") >= min_trades
+        return _variance(_sharpe(pooled_moments(stored.filter(enough), *COMBINATION, "engine")))
 
 
 def _sharpe(rows: pl.DataFrame) -> _Floats:

@@ -153,11 +153,17 @@ class Trials:
         names = sorted({other for name in dataset_ids for other in self.market(name)})
         return self._trials.filter(pl.col("dataset_id").is_in(names))["trades"].n_unique()
 
-    def count_joint(self, dataset_ids: Sequence[str]) -> int:
-        """Return the number of distinct trials on several sessions; one combination is one trial for all of them."""
-        own = self._trials.filter(pl.col("dataset_id").is_in(list(dataset_ids))).sort("dataset_id")
-        together = own.group_by("combination", maintain_order=True).agg(pl.col("trades").cast(pl.String))["trades"]
-        others = sorted({other for name in dataset_ids for other in self.market(name)} - {*dataset_ids})
+    def count_joint(self, engines: Sequence[Sequence[str]]) -> int:
+        """Return the number of distinct trials on several sessions.
+
+        One combination is one trial for all datasets of an engine, which are given together.
+        """
+        place = {name: i for i, names in enumerate(engines) for name in names}
+        own = self._trials.filter(pl.col("dataset_id").is_in(list(place))).sort("dataset_id")
+        own = own.with_columns(engine=pl.col("dataset_id").replace_strict(place, return_dtype=pl.Int64))
+        by = ("engine", "combination")
+        together = own.group_by(by, maintain_order=True).agg(pl.col("trades").cast(pl.String))["trades"]
+        others = sorted({other for name in place for other in self.market(name)} - {*place})
         rest = self._trials.filter(pl.col("dataset_id").is_in(others))["trades"]
         return together.list.join(" ").n_unique() + rest.n_unique()
 

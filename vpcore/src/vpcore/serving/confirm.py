@@ -22,6 +22,7 @@ from vpcore.experiment.adaptive_search import with_proposals
 from vpcore.experiment.leaderboard import experiment_of, leaderboard
 from vpcore.experiment.trades import Leader
 from vpcore.generation.generate import generate_dataset
+from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import LEVEL
 from vpcore.results import COMBINATION
 from vpcore.serving.selection import choose
@@ -137,10 +138,10 @@ def confirm(
     if not workspace.reserves.left(reserve):
         raise _spent(reserve)
     about = {"experiment": config.name, "run_id": chosen.run_id, "row": chosen.row, "signal": chosen.signal}
-    found = {**about, **_on_reserve(workspace, config, chosen.figures), "budget": reserve.budget}
+    found = {**about, **_on_reserve(workspace, config, chosen.figures, reserve), "budget": reserve.budget}
     found["p_confirm"] = min(1.0, found["p_random"] * reserve.budget)
     found["confirmed_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    if not workspace.reserves.record(reserve, {**found, "combination": combination_id(chosen.figures)}):
+    if not workspace.reserves.record(reserve, {**found, "combination": combination_id(config, chosen.figures)}):
         raise _spent(reserve)
     return Confirmation(**found, left=workspace.reserves.left(reserve))
 
@@ -150,7 +151,7 @@ def confirmation_of(workspace: Workspace, config: ExperimentConfig, row: Mapping
     reserve = config.reserve
     if reserve is None:
         return None
-    combination = combination_id(row)
+    combination = combination_id(config, row)
     for kept in workspace.reserves.confirmations(reserve):
         if kept["combination"] == combination:
             figures = {name: value for name, value in kept.items() if name != "combination"}
@@ -158,9 +159,14 @@ def confirmation_of(workspace: Workspace, config: ExperimentConfig, row: Mapping
     return None
 
 
-def combination_id(row: Mapping[str, Any]) -> str:
-    """Return 16 hex digits that name what a row is on whatever dataset."""
-    return digest([row[name] for name in COMBINATION])[:16]
+def combination_id(config: ExperimentConfig, row: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that name what a row is on whatever session; with several engines, on which of them."""
+    engine = [_of_engine(config, row).pipeline.params.model_dump(mode="json")] if config.engines else []
+    return digest([*(row[name] for name in COMBINATION), *engine])[:16]
+
+
+def _of_engine(config: ExperimentConfig, row: Mapping[str, Any]) -> ExperimentConfig:
+    return config.on_engine_of(datasets_of(row["dataset_id"])[-1])
 
 
 def _declared(workspace: Workspace, config: ExperimentConfig) -> Reserve:
@@ -184,13 +190,15 @@ def _spent(reserve: Reserve) -> RefusedError:
     )
 
 
-def _on_reserve(workspace: Workspace, config: ExperimentConfig, row: Mapping[str, Any]) -> dict[str, Any]:
+def _on_reserve(
+    workspace: Workspace, config: ExperimentConfig, row: Mapping[str, Any], reserve: Reserve
+) -> dict[str, Any]:
     """Return the figures of a row on the reserve."""
     sums: list[npt.NDArray[np.int64]] = []
     exact: float | None = None
     trades, n_eff, net = 0, 0.0, 0.0
     cold = False
-    for one, dataset, first in _parts(workspace, config, row):
+    for one, dataset, first in _parts(workspace, config, row, reserve):
         leader = Leader(workspace, one, dataset)
         data = leader.dataset if leader.scoring is None else leader.session.scored(leader.scoring)
         require_causal(
@@ -221,9 +229,10 @@ def _on_reserve(workspace: Workspace, config: ExperimentConfig, row: Mapping[str
 
 
 def _parts(
-    workspace: Workspace, config: ExperimentConfig, row: Mapping[str, Any]
+    workspace: Workspace, config: ExperimentConfig, row: Mapping[str, Any], reserve: Reserve
 ) -> Iterator[tuple[Mapping[str, Any], Dataset, int]]:
     """Yield the row, the dataset and the first reserved bin of each session of the reserve."""
+    config = _of_engine(config, row)
     assert config.kept_back is not None
     for session in config.kept_back.sessions:
         generate_dataset(workspace, session)
@@ -231,10 +240,11 @@ def _parts(
     names = row.get("session_rows") or [row["row"]]
     rows = {one["dataset_id"]: one for one in map(workspace.results.find_row, names)}
     for session in config.sessions:
-        first = config.end_bin(session)
-        if first is not None:
-            name = session.dataset_id()
-            yield rows[name], _whole(workspace, name), first
+        if config.end_bin(session) is None:
+            continue
+        name = session.dataset_id()
+        start_ns = next(start for start, end in reserve.windows if start >= session.start_ns and end == session.end_ns)
+        yield rows[name], _whole(workspace, name), -(-(start_ns - session.start_ns) // session.width_ns)
 
 
 def _whole(workspace: Workspace, dataset_id: str) -> Dataset:

@@ -142,6 +142,8 @@ def promote(
     meta = workspace.results.find_run(best["run_id"])  # of several sessions, the run on the latest
     signal = signal_of(workspace, config, meta, datasets)
     confirmed = confirmation_of(workspace, config, best)
+    config = config.on_engine_of(meta["dataset_id"])
+    datasets = {name: datasets[name] for name in config.dataset_ids}
     reasons = _doubts(config, list(datasets.values()), best, confirmed)
     if reasons:
         reasons += _screen(config, best, about, splits)

@@ -9,6 +9,9 @@ from typing import Any
 
 _NOT_FIGURES = ("run_id", "row", "batch_id", "block_pnl_ticks", "rotated_net")
 _MOST_TEXT = 100
+_SETTINGS = {
+    "signal": "signal_params_json", "scoring": "scoring_json", "eval": "eval_json", "pipeline": "pipeline_json",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,9 @@ class Asked:
             return cls(0, {}, 1)
         asked = specs["experiment"]
         scorings = _differing("scoring", asked["scorings"])
+        engines = tuple(f"pipeline.{name}" for name in specs.get("engine_axes", ()))
         varied = {
-            plan["name"]: (*_differing("signal", plan["params"]), *(scorings if plan["reads_score"] else ()))
+            plan["name"]: (*_differing("signal", plan["params"]), *(scorings if plan["reads_score"] else ()), *engines)
             for plan in asked["signals"]
         }
         return cls(asked["select"]["min_signals"], varied, len(asked.get("dataset_ids", ("",))))
@@ -63,9 +67,11 @@ def as_text(value: Any) -> str:
 
 
 def settings_of(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return signal, dataset, and every parameter under ``signal.``, ``scoring.`` or ``eval.``, as JSON holds them."""
+    """Return signal, dataset, and every parameter under ``signal.``, ``scoring.`` or ``eval.``, as JSON holds them;
+    where an experiment varies the engine, also under ``pipeline.``.
+    """
     found: dict[str, Any] = {"signal": meta["signal_name"], "dataset_id": meta["dataset_id"]}
-    for prefix, column in (("signal", "signal_params_json"), ("scoring", "scoring_json"), ("eval", "eval_json")):
+    for prefix, column in _SETTINGS.items():
         for name, value in json.loads(meta.get(column) or "{}").items():
             found[f"{prefix}.{name}"] = value
     return found
