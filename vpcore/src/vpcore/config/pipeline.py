@@ -15,6 +15,7 @@ from vpcore.canonical import digest
 from vpcore.config.clock import clock_ns, clock_text, local_to_ns
 from vpcore.config.fields import Spec, SpecName
 from vpcore.config.instruments import EngineOverrides, InstrumentSpec
+from vpcore.config.lasting import lasting_settings
 from vpcore.config.loader import Document
 from vpcore.config.messages import validate_value
 from vpcore.engine import EngineParams
@@ -178,7 +179,7 @@ class ResolvedPipeline(BaseModel):
             "options": self.options,
             "files": list(self.file_keys) if self.file_keys is not None else None,
             "cold_book": self.cold_book,
-            "engine": self.params.model_dump(mode="json"),
+            "engine": lasting_settings(self.params),
             # A default is left out: the ids of datasets from before these settings stay.
             **({"events": self.events} if self.events != "flags" else {}),
             **({"repeated": self.repeated} if self.repeated != "refuse" else {}),

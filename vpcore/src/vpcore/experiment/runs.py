@@ -12,7 +12,8 @@ from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.entries import band
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import canonical_json, digest
-from vpcore.config import ExperimentConfig, ResolvedPipeline, SignalPlan
+from vpcore.config import ExperimentConfig, ResolvedPipeline
+from vpcore.config.lasting import lasting_settings
 from vpcore.dataset import Dataset
 from vpcore.experiment.quantile_thresholds import Calibration
 from vpcore.plugins.manager import Plugins
@@ -153,26 +154,23 @@ def expand(
 
 
 def experiment_block(config: ExperimentConfig) -> dict[str, Any]:
-    """Return the question of an experiment: its settings less executor, tracking and local paths."""
+    """Return the question of an experiment: its settings less executor, tracking and local paths.
+
+    Its digest and its name identify a batch of the ledger. Fields that the product gained later are left out at their
+    defaults, see `vpcore.config.lasting`.
+    """
     ids = config.dataset_ids
     return {
         "name": config.name,
         # On one session as before there were several: the same experiment keeps its hash.
         **({"dataset_id": ids[0]} if len(ids) == 1 else {"dataset_ids": list(ids)}),
-        "scorings": [scoring.model_dump(mode="json") for scoring in config.scorings],
-        "signals": [_plan_block(plan) for plan in config.signals],
-        **({"reserve": config.kept_back.model_dump(mode="json")} if config.kept_back is not None else {}),
-        # Without splits as before there were splits, too.
-        "eval": config.eval.model_dump(mode="json", exclude={"splits"} if config.eval.splits is None else None),
+        "scorings": [lasting_settings(scoring) for scoring in config.scorings],
+        # The hash stays also while combinations are proposed.
+        "signals": [lasting_settings(plan.model_copy(update={"proposed": ()})) for plan in config.signals],
+        **({"reserve": lasting_settings(config.kept_back)} if config.kept_back is not None else {}),
+        "eval": lasting_settings(config.eval),
         "select": {"metric": config.select_metric, "min_signals": config.min_signals},
     }
-
-
-def _plan_block(plan: SignalPlan) -> dict[str, Any]:
-    # Without a sample as before there were samples: the same experiment keeps its hash. It keeps it also while
-    # combinations are proposed.
-    unset = {name for name in ("sampled", "search") if getattr(plan, name) is None}
-    return plan.model_dump(mode="json", exclude={"proposed", *unset})
 
 
 def signal_code(name: str, cls: type[Signal]) -> dict[str, Any]:
