@@ -26,6 +26,12 @@ def vp_commands() -> tuple[Component, ...]:
             "Write configs/instruments/ROOT.yaml: from definitions, else from a packaged instrument and the options.",
             "Data",
         ),
+        Component(
+            "import-spec",
+            "vpcore_databento.commands.import_spec:import_spec",
+            "Convert specs of the older harness and write them into configs/.",
+            "Set up",
+        ),
     )
 
 

@@ -133,22 +133,32 @@ def explain(error: ValidationError, model: type[BaseModel], value: Any, document
     return "\n".join(text for _, _, text in sorted(found))
 
 
-_FORMER = {
+FORMER = {
     "dt": "The date of a capture is capture.date.",
     "product_type": "Leave it out: every dataset is made of a future's market-by-order records.",
+    "pipeline_code_version": "Leave it out: the dataset id covers the format version of the engine.",
+    "n_absolute_ticks": "Leave it out: the engine keeps every price level.",
+    "bucket_size_dollars": "Leave it out: a cell is one tick wide.",
+    "flow_rollup_weights": "The engine measures flow over pipeline.flow_windows, without weights.",
+    **{
+        f"c{i}_{name}": f"It is pipeline.c{i}."
+        for i, name in enumerate(("v_add", "v_rest_pos", "a_add", "v_pull", "v_fill", "v_rest_neg", "a_pull"), start=1)
+    },
+    "scoring.neutral_threshold": "It is scoring.threshold_neutral.",
     "signal.weights": "Parameters stand in signal.params, weights of the score in scoring.derivative_weights.",
+    "projection.cubic_scale": "The third difference takes part with projection.use_cubic: true.",
+    "stream_schema": "Leave it out: the server has its own columns.",
+    "visualization": "Leave it out: the page of `vp serve` has its own layers.",
     "eval.min_signals": "It is select.min_signals.",
     "eval.tick_size": "The tick size belongs to the instrument: configs/instruments/<root>.yaml.",
     "tracking.run_name_prefix": "Leave it out: runs have names. Experiments differ by tracking.experiment_name.",
-    "projection.cubic_scale": "The third difference takes part with projection.use_cubic: true.",
-    "flow_rollup_weights": "The engine measures flow over pipeline.flow_windows, without weights.",
 }
-"""Fields of the older harness, and what takes their place."""
+"""Fields of the older harness, and what takes their place. `vp import-spec` converts them."""
 
 
 def _former(at: Key) -> str:
     """Return the hint for a field of the older harness, wherever it stands if it has no owner in the table."""
-    hint = _FORMER.get(dotted(at[-2:])) or _FORMER.get(str(at[-1]))
+    hint = FORMER.get(dotted(at[-2:])) or FORMER.get(str(at[-1]))
     return f" {hint}" if hint else ""
 
 

@@ -108,6 +108,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "calibrate": "vpcore-market",
         "demo": "vpcore-market",
         "fetch": "vpcore-databento",
+        "import-spec": "vpcore-databento",
         "inspect-market": "vpcore-market",
         "mlflow-ui": "vpcore-mlflow",
         "new-instrument": "vpcore-databento",
