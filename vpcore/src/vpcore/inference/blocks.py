@@ -27,6 +27,9 @@ ENGINES = " | "
 MOST_IN_MEMORY = 1 << 26
 """Bytes of a `VectorTable` beyond which it lies on disk."""
 
+_ROWS_ON_DISK = 32
+"""Rows that are read at once from a table on disk: the system may map 2 MB around each."""
+
 
 def datasets_of(name: str) -> list[str]:
     """Return the dataset ids in the `dataset_id` of a row; a pooled row has several."""
@@ -84,14 +87,19 @@ class RowsOf:
         self.shape = (len(rows), width if n_columns is None else n_columns)
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
-        part = self._make(self._table[self._rows[rows], : self._width])
-        _forget(self._table)
-        return part
+        wanted = self._rows[rows]
+        part = np.empty((len(wanted), self._width), self._table.dtype)
+        for start in range(0, len(wanted), _ROWS_ON_DISK):
+            some = slice(start, start + _ROWS_ON_DISK)
+            part[some] = self._table[wanted[some], : self._width]
+            _forget(self._table)
+        return self._make(part)
 
     def all(self) -> npt.NDArray[Any]:
         """Return every row, made `VECTORS_AT_ONCE` at a time."""
         starts = range(0, len(self._rows), VECTORS_AT_ONCE)
-        return np.concatenate([self[start : start + VECTORS_AT_ONCE] for start in starts])
+        # A copy, because what is made may be a view of the much larger part.
+        return np.concatenate([self[start : start + VECTORS_AT_ONCE].copy() for start in starts])
 
 
 class VectorTable:

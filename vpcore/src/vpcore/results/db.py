@@ -275,7 +275,11 @@ class ResultsDB:
                 frame = frame.join(key_frame(ROW_KEY, wanted), on=list(ROW_KEY), how="semi")
             frame = in_order(frame, sort)
             found = (frame.head(limit) if limit is not None else frame).select("_row", "_made_by").collect()
-            return rows[found["_row"]].hstack(made_by.select(WITH_A_ROW)[found["_made_by"]]).lazy()
+            columns = rows.get_columns()
+            del rows, frame  # a column at a time: a million rows take 350 MB
+            for number, column in enumerate(columns):
+                columns[number] = column.gather(found["_row"])
+            return pl.DataFrame(columns).hstack(made_by.select(WITH_A_ROW)[found["_made_by"]]).lazy()
 
         return self.read(query)
 

@@ -41,7 +41,7 @@ def deflated_sharpes(
     *,
     variance: float,
     n_trials: int,
-) -> list[float | None]:
+) -> npt.NDArray[np.float64]:
     """Return the probability of each Sharpe ratio being above the best of worthless trials.
 
     Parameters
@@ -59,8 +59,8 @@ def deflated_sharpes(
 
     Returns
     -------
-    list of float or None
-        0 to 1 per row; None for fewer than two observations, equal observations, or a NaN figure.
+    float64[n_rows]
+        0 to 1; NaN for fewer than two observations, equal observations, or a NaN figure.
 
     Notes
     -----
@@ -73,4 +73,6 @@ def deflated_sharpes(
         spread = 1.0 - skew * s + (kurtosis - 1.0) / 4.0 * s * s
         defined = np.isfinite(s) & np.isfinite(skew) & np.isfinite(kurtosis) & (n > 1.0) & ~(spread <= 0.0)
         score = (s - best) * np.sqrt(n - 1.0) / np.sqrt(spread)
-    return [_NORMAL.cdf(z) if known else None for z, known in zip(score.tolist(), defined.tolist(), strict=True)]
+    answer = np.full(s.shape, np.nan)
+    answer[defined] = np.fromiter(map(_NORMAL.cdf, score[defined]), np.float64)
+    return answer
