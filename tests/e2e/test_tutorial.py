@@ -75,10 +75,3 @@ def test_the_tutorial_of_learning_signals(tmp_path: Path) -> None:
     for block in blocks_of(DOCS / "how-to/learning-signal.md"):
         reader.read(block)
     assert len(list((tmp_path / "lab/configs/serving_versions").glob("*.yaml"))) == 1
-
-
-def test_links_of_the_documents_lead_somewhere() -> None:
-    for document in sorted(DOCS.glob("**/*.md")):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
-            if "://" not in target:
-                assert (document.parent / target).exists(), f"{document.name} links to {target}"
