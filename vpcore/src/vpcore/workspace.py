@@ -233,14 +233,14 @@ class Workspace:
         """DatasetRegistry: datasets of the lake."""
         from vpcore.dataset import DatasetRegistry
 
-        return DatasetRegistry(self.storage, reserves=self.ledger_dir)
+        return DatasetRegistry(self.storage, reserves=self.reserves)
 
     @made_once
     def results(self) -> ResultsDB:
         """ResultsDB: stored runs and rows."""
         from vpcore.results import ResultsDB
 
-        return ResultsDB(self.results_dir, self.ledger_dir)
+        return ResultsDB(self.results_dir, self.ledger_dir, markets=self._market_roots)
 
     @made_once
     def notes(self) -> Notes:
@@ -252,9 +252,14 @@ class Workspace:
     @made_once
     def reserves(self) -> Reserves:
         """Reserves: what is kept back from research."""
-        from vpcore.dataset.reserve import Reserves
+        from vpcore.dataset.reserve import RESERVES, Reserves
 
-        return Reserves(self.ledger_dir)
+        if not (self.ledger_dir / RESERVES).is_dir():  # without importing what specs need
+            return Reserves(self.ledger_dir)
+        return Reserves(self.ledger_dir, {root: market.symbols for root, market in self.specs.markets().items()})
+
+    def _market_roots(self) -> dict[str, str]:
+        return {root: market.root for root, market in self.specs.markets().items()}
 
     @made_once
     def registry(self) -> ServingRegistry:

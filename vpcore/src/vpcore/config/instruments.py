@@ -35,6 +35,13 @@ class InstrumentSpec(Spec):
 
     root: str = Field(pattern=r"^[A-Z0-9]{1,8}$", description="Root symbol, as ES. The file is called <root>.yaml")
     description: str = Field("", description="What it is, for listings")
+    price_group: str | None = Field(
+        None,
+        pattern=r"^[A-Z0-9]{1,8}$",
+        exclude=True,  # it decides no byte of a dataset and no row
+        description="Root of the instrument with the same prices, as ES of MES: markets, reserves and trials are those "
+        "of this root; default: that of the packaged instrument, else its own root",
+    )
     exchange: str = Field("", description="Where it trades, for listings")
     currency: str = Field("USD", description="Currency of the multiplier")
     tick_size: float = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -95,6 +95,13 @@ class SignalPlan(BaseModel):
     """Combinations of `search` that are known by now. What an experiment asks does not depend on them."""
 
 
+class MarketName(NamedTuple):
+    """A market: the root that names it, and a regular expression of the symbols of all its instruments."""
+
+    root: str
+    symbols: str
+
+
 class KeptBack(BaseModel):
     """What an experiment keeps back from research."""
 
@@ -124,6 +131,8 @@ class ExperimentConfig(BaseModel):
     engines: tuple[ResolvedPipeline, ...] = ()
     """`pipeline` at every combination of `sweep.pipeline`; then `sessions` has the sessions of each, one after the
     other."""
+    market: MarketName | None = None
+    """The market of the instrument; by default the instrument alone."""
     projection: ProjectionConfig
     scorings: tuple[ScoringConfig, ...]
     signals: tuple[SignalPlan, ...]
@@ -222,9 +231,8 @@ class ExperimentConfig(BaseModel):
                 starts[window] = max(starts.get(window, 0), session.start_ns + end * session.width_ns)
         windows |= {(start, end_ns) for (_, end_ns), start in starts.items()}
         instrument = self.pipeline.instrument
-        return Reserve(
-            instrument.root, instrument.symbols, tuple(sorted(windows)), self.kept_back.confirmations, self.name
-        )
+        root, symbols = self.market or MarketName(instrument.root, instrument.symbols)
+        return Reserve(root, symbols, tuple(sorted(windows)), self.kept_back.confirmations, self.name)
 
     @property
     def dataset_id(self) -> str:

@@ -19,7 +19,7 @@ from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.messages import validate, validate_value
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
 from vpcore.config.reserve import keep_back
-from vpcore.config.resolved import ExperimentConfig
+from vpcore.config.resolved import ExperimentConfig, MarketName
 from vpcore.config.serving import ResolvedServing, ServingSpec
 from vpcore.config.sessions import check_splits, on_engines, resolve_sessions
 from vpcore.config.workspace import WORKSPACE_FILE, WorkspaceSpec
@@ -159,6 +159,30 @@ class ConfigStore:
         for root in sorted({*own, *packaged_instruments()}):
             yield self._load("instrument", InstrumentSpec, root) if root in own else packaged_instrument(root)
 
+    def markets(self) -> dict[str, MarketName]:
+        """Return the market of each instrument, by its root: instruments with one price group are one market.
+
+        Raises
+        ------
+        ConfigError
+            If the price group of an instrument has another price group itself.
+        """
+        group, symbols = {}, {}
+        for spec, _ in self._instruments():
+            inherits = spec.price_group is None and spec.root in packaged_instruments()
+            own = packaged_instrument(spec.root)[0].price_group if inherits else spec.price_group
+            group[spec.root], symbols[spec.root] = own or spec.root, spec.symbols
+        for root, of in group.items():
+            if group.get(of, of) != of:
+                raise ConfigError(
+                    f"price_group of instrument {root} is {of}, whose own price_group is {group[of]}",
+                    fix=f"Write price_group: {group[of]}.",
+                )
+        found = {}
+        for root, of in group.items():
+            found[root] = MarketName(of, "|".join(symbols[other] for other in group if group[other] == of))
+        return found
+
     # -- the workspace -------------------------------------------------------------------------------------------------
 
     def workspace(self) -> WorkspaceSpec:
@@ -252,6 +276,7 @@ class ConfigStore:
             sessions=tuple(session for session, _ in sessions),
             session_places=tuple(place for _, place in sessions),
             engines=swept,
+            market=self.markets()[serving.pipeline.instrument.root],
             projection=serving.projection,
             scorings=scorings,
             signals=plans,

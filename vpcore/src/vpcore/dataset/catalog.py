@@ -14,6 +14,7 @@ from vpcore.storage.protocol import Storage, check_key
 
 if TYPE_CHECKING:
     from vpcore.dataset.dataset import Dataset
+    from vpcore.dataset.reserve import Reserves
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,11 @@ class DatasetRegistry:
         The lake.
     prefix : str
         Folder of the datasets in it.
-    reserves : path, optional
-        Ledger with the reserves; by default that of the lake on this machine.
+    reserves : Reserves, optional
+        By default those in the ledger of the lake on this machine.
     """
 
-    def __init__(self, storage: Storage, prefix: str = DATASETS_PREFIX, reserves: Path | None = None) -> None:
+    def __init__(self, storage: Storage, prefix: str = DATASETS_PREFIX, reserves: Reserves | None = None) -> None:
         self.storage = storage
         self.reserves = reserves
         self.prefix = check_key(prefix)

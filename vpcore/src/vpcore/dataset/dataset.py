@@ -99,7 +99,7 @@ class Dataset:
         path: str | Path,
         *,
         cache_dir: str | Path | None = None,
-        reserves: str | Path | None = None,
+        reserves: Reserves | None = None,
     ) -> Dataset:
         """Open a dataset's folder. Reads the manifest; columns are read on first use.
 
@@ -112,8 +112,8 @@ class Dataset:
         cache_dir : path, optional
             ``lake/cache``: grid columns are kept there uncompressed and memory-mapped, so that several workers share
             them. By default they are held in memory.
-        reserves : path, optional
-            Ledger with the reserves; by default that of the lake that holds the folder.
+        reserves : Reserves, optional
+            By default those in the ledger of the lake that holds the folder.
 
         Raises
         ------
@@ -124,11 +124,9 @@ class Dataset:
         """
         folder = Path(path).absolute()
         dataset = open_whole(folder, cache_dir=cache_dir)
-        ledger = folder.parent.parent / LEDGER_BELOW if reserves is None else Path(reserves)
+        found = reserves if reserves is not None else Reserves(folder.parent.parent / LEDGER_BELOW)
         first_ns = int(dataset.manifest.get("first_ns") or 0)
-        return dataset.until(
-            Reserves(ledger).open_bins(dataset.symbol, first_ns, dataset.n_bins, dataset.cell_width_ns)
-        )
+        return dataset.until(found.open_bins(dataset.symbol, first_ns, dataset.n_bins, dataset.cell_width_ns))
 
     def until(self, n_bins: int | None) -> Dataset:
         """Return the first bins under the id of the whole, as before a reserve; all of them for None or a greater

@@ -28,9 +28,9 @@ class Reserve:
     Attributes
     ----------
     root : str
-        Root of the instrument.
+        Root that names the market.
     symbols : str
-        Regular expression of the root's symbols.
+        Regular expression of the symbols of the market.
     windows : tuple of (int, int)
         Start and end of each stretch, ns since the epoch, end excluded, in order of time.
     budget : int
@@ -50,9 +50,13 @@ class Reserve:
         """16 hex digits of market, time and budget: experiments that declare the same share one reserve."""
         return digest([self.root, self.windows, self.budget])[:16]
 
-    def overlaps(self, root: str, start_ns: int, end_ns: int) -> bool:
-        """Return True if some of it lies in a window of a market."""
-        return root == self.root and any(start < end_ns and end > start_ns for start, end in self.windows)
+    def overlaps(self, symbol: str, start_ns: int, end_ns: int) -> bool:
+        """Return True if some of it lies in a window of a contract."""
+        return self.holds(symbol) and any(start < end_ns and end > start_ns for start, end in self.windows)
+
+    def holds(self, symbol: str) -> bool:
+        """Return True if a contract is of its market."""
+        return re.fullmatch(self.symbols, symbol) is not None
 
 
 class Reserves:
@@ -62,10 +66,14 @@ class Reserves:
     ----------
     ledger : Path
         The directory of the ledger.
+    symbols : mapping of str to str, optional
+        By root, a regular expression of the symbols with its prices. Reserves from before instruments had price groups
+        hold the symbols of one root.
     """
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, symbols: Mapping[str, str] | None = None) -> None:
         self.folder = Path(ledger) / RESERVES
+        self._symbols = symbols or {}
 
     def all(self) -> list[Reserve]:
         """Return every declared reserve, spent ones too, by id.
@@ -80,7 +88,8 @@ class Reserves:
             about = _read(path)
             try:
                 windows = tuple((int(start), int(end)) for start, end in about["windows"])
-                found.append(Reserve(**{**about, "windows": windows}))
+                symbols = dict.fromkeys((about["symbols"], self._symbols.get(about["root"], about["symbols"])))
+                found.append(Reserve(**{**about, "windows": windows, "symbols": "|".join(symbols)}))
             except (KeyError, TypeError, ValueError):
                 raise _damaged(path) from None
         return found
@@ -129,7 +138,7 @@ class Reserves:
         starts = [
             start
             for reserve in self.in_force()
-            if re.fullmatch(reserve.symbols, symbol)
+            if reserve.holds(symbol)
             for start, end in reserve.windows
             if start < end_ns and end > start_ns
         ]

@@ -37,12 +37,12 @@ def declare_reserve(workspace: Workspace, config: ExperimentConfig) -> list[str]
         If the data were evaluated before, another reserve, in force or spent, holds some of them, or another reserve
         leaves nothing of a session.
     """
-    asked = config.reserve
+    asked = reserve_of(workspace, config)
     declared = {reserve.id: reserve for reserve in workspace.reserves.all()}
     if asked is not None and asked.id not in declared:
         _require_unseen(workspace, config, asked)
         for other in declared.values():
-            if any(other.overlaps(asked.root, *window) for window in asked.windows):
+            if any(other.overlaps(config.pipeline.symbol, *window) for window in asked.windows):
                 spent = "" if workspace.reserves.left(other) else ", which is spent"
                 raise ConfigError(
                     f"The reserve of '{config.name}' overlaps the reserve of '{other.experiment}'{spent}",
@@ -54,9 +54,21 @@ def declare_reserve(workspace: Workspace, config: ExperimentConfig) -> list[str]
     return _taken(workspace, config, asked)
 
 
+def reserve_of(workspace: Workspace, config: ExperimentConfig) -> Reserve | None:
+    """Return the reserve of an experiment, in the form in which it was declared: market, time and budget make one."""
+    asked = config.reserve
+    if asked is None:
+        return None
+    for declared in workspace.reserves.all():
+        same = (declared.windows, declared.budget) == (asked.windows, asked.budget)
+        if same and declared.holds(config.pipeline.symbol):
+            return declared
+    return asked
+
+
 def describe_reserve(workspace: Workspace, config: ExperimentConfig) -> str:
     """Return what the experiment keeps back, the confirmations that are left and those that were made, in words."""
-    reserve = config.reserve
+    reserve = reserve_of(workspace, config)
     if reserve is None:
         return ""
     made = workspace.reserves.confirmations(reserve)
@@ -106,6 +118,6 @@ def _taken(workspace: Workspace, config: ExperimentConfig, asked: Reserve | None
 
 
 def _names(reserves: Sequence[Reserve], session: ResolvedPipeline) -> str:
-    root = session.instrument.root
-    there = (reserve for reserve in reserves if reserve.overlaps(root, session.start_ns, session.end_ns))
+    window = (session.start_ns, session.end_ns)
+    there = (reserve for reserve in reserves if reserve.overlaps(session.symbol, *window))
     return ", ".join(f"experiment '{reserve.experiment}'" for reserve in there)

@@ -60,10 +60,15 @@ class ResultsDB:
         The directory; made when something is first stored.
     ledger : Path, optional
         Directory of the ledger; by default inside `root`.
+    markets : callable, optional
+        Returns the root that names the market of an instrument, by its root. By default every root is a market.
     """
 
-    def __init__(self, root: Path, ledger: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, ledger: Path | None = None, *, markets: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
         self.root = Path(root)
+        self._markets = markets
         self.ledger = Ledger(self.root / "ledger" if ledger is None else ledger)
 
     def __repr__(self) -> str:
@@ -442,7 +447,9 @@ class ResultsDB:
             stored = runs.filter(pl.col("batch_id").is_in(lacking["batch_id"].unique().to_list()))
             rows = stored.select("run_id", "batch_id", *TRIAL_KEY, "trades_digest").collect()
             found = pl.concat([found, ledger_rows(lacking, rows).lazy()])
-        return found
+        # Rows keep the root of their instrument: a price group holds for what was stored before it too.
+        others = {root: market for root, market in self._markets().items() if root != market}
+        return found.with_columns(pl.col("root").replace(others)) if others else found
 
     # -- canonical read ------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError, RefusedError, ResultsError
 from vpcore.experiment.adaptive_search import with_proposals
 from vpcore.experiment.leaderboard import experiment_of, leaderboard
+from vpcore.experiment.reserve import reserve_of
 from vpcore.experiment.trades import Leader
 from vpcore.generation.generate import generate_dataset
 from vpcore.inference.blocks import datasets_of
@@ -148,7 +149,7 @@ def confirm(
 
 def confirmation_of(workspace: Workspace, config: ExperimentConfig, row: Mapping[str, Any]) -> Confirmation | None:
     """Return the confirmation of a row on the reserve of its experiment; None if there is none."""
-    reserve = config.reserve
+    reserve = reserve_of(workspace, config)
     if reserve is None:
         return None
     combination = combination_id(config, row)
@@ -160,9 +161,11 @@ def confirmation_of(workspace: Workspace, config: ExperimentConfig, row: Mapping
 
 
 def combination_id(config: ExperimentConfig, row: Mapping[str, Any]) -> str:
-    """Return 16 hex digits that name what a row is on whatever session; with several engines, on which of them."""
+    """Return 16 hex digits that name what a row is on whatever session of its instrument and engine."""
     engine = [_of_engine(config, row).pipeline.params.model_dump(mode="json")] if config.engines else []
-    return digest([*(row[name] for name in COMBINATION), *engine])[:16]
+    root = config.pipeline.instrument.root
+    other = [root] if config.market is not None and config.market.root != root else []
+    return digest([*(row[name] for name in COMBINATION), *engine, *other])[:16]
 
 
 def _of_engine(config: ExperimentConfig, row: Mapping[str, Any]) -> ExperimentConfig:
@@ -170,7 +173,7 @@ def _of_engine(config: ExperimentConfig, row: Mapping[str, Any]) -> ExperimentCo
 
 
 def _declared(workspace: Workspace, config: ExperimentConfig) -> Reserve:
-    reserve = config.reserve
+    reserve = reserve_of(workspace, config)
     if reserve is None:
         raise ConfigError(
             f"Experiment '{config.name}' keeps nothing back: there is nothing to confirm on",
