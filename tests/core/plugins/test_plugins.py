@@ -67,8 +67,23 @@ def test_functions_of_plugins_are_names_of_the_api(monkeypatch: pytest.MonkeyPat
         return made
 
     monkeypatch.setattr("vpcore.plugins.manager.Plugins", with_function)
+    vpcore._plugin_functions.cache_clear()
     assert vpcore.halves(3, 2) == 1.5
     monkeypatch.delitem(vars(vpcore), "halves")
+    vpcore._plugin_functions.cache_clear()
+
+
+def test_unknown_names_of_the_api_load_the_plugins_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """skops asks every imported module for hundreds of names."""
+    import vpcore
+
+    made: list[Plugins] = []
+    monkeypatch.setattr("vpcore.plugins.manager.Plugins", lambda: made.append(Plugins([], disable=[])) or made[-1])
+    vpcore._plugin_functions.cache_clear()
+    for name in ("absolute", "add", "arccos"):
+        assert not hasattr(vpcore, name)
+    assert len(made) == 1
+    vpcore._plugin_functions.cache_clear()
 
 
 def test_listing_imports_no_target(install: Install) -> None:

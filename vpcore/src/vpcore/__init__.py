@@ -7,6 +7,7 @@ The public API for signal authors, live servers and notebooks. A name is importe
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vpcore._lazy import exports
@@ -83,13 +84,20 @@ def __getattr__(name: str) -> Any:
         return globals().setdefault(name, version("vpcore"))
     if name in _names or name.startswith("_"):
         return _exported(name)
+    if name not in _plugin_functions():
+        return _exported(name)
+    from vpcore.plugins.manager import Plugins
+
+    return globals().setdefault(name, Plugins().load("function", name))
+
+
+@cache
+def _plugin_functions() -> frozenset[str]:
+    """Return the names of the functions of plugins, installed or known. Some libraries ask every module for names."""
     from vpcore.plugins.builtin import PACKAGES
     from vpcore.plugins.manager import Plugins
 
-    plugins = Plugins()
-    if name in plugins.components("function") or name in PACKAGES["function"]:
-        return globals().setdefault(name, plugins.load("function", name))
-    return _exported(name)
+    return frozenset({*Plugins().components("function"), *PACKAGES["function"]})
 
 
 def __dir__() -> list[str]:
