@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -93,26 +95,22 @@ def frames() -> FrameBlock:
     return FrameBlock({name: made.bin(name) for name in made.bin_columns}, {name: made.grid(name) for name in names})
 
 
+def build(root: Path, frames: FrameBlock) -> Workspace:
+    """Make a workspace with the experiment and its dataset."""
+    workspace, _ = Workspace.create(root, plugins=make_plugins())
+    for place, text in (("pipelines/open", PIPELINE), ("serving/base", SERVING), ("experiments/sweep", EXPERIMENT)):
+        (workspace.configs / f"{place}.yaml").write_text(text)
+    dataset_id = workspace.pipeline("open").dataset_id()
+    form: dict[str, Any] = {"n_cells": 9, "cell_width_ns": 100_000_000, "tick_int": 250_000_000}
+    with DatasetWriter(workspace.storage, dataset_id, columns=tuple(frames.grid), **form) as writer:
+        writer.append(frames)
+        writer.commit({"sources": [{"path": "a.dbn", "sha256": "ab" * 32, "size": 1}]})
+    return workspace
+
+
 @pytest.fixture
 def make_workspace(tmp_path: Path, frames: FrameBlock) -> Callable[[str], Workspace]:
-    def make(name: str = "ws") -> Workspace:
-        workspace, _ = Workspace.create(tmp_path / name, plugins=make_plugins())
-        for place, text in (("pipelines/open", PIPELINE), ("serving/base", SERVING), ("experiments/sweep", EXPERIMENT)):
-            (workspace.configs / f"{place}.yaml").write_text(text)
-        dataset_id = workspace.pipeline("open").dataset_id()
-        with DatasetWriter(
-            workspace.storage,
-            dataset_id,
-            n_cells=9,
-            cell_width_ns=100_000_000,
-            tick_int=250_000_000,
-            columns=tuple(frames.grid),
-        ) as writer:
-            writer.append(frames)
-            writer.commit({"sources": [{"path": "a.dbn", "sha256": "ab" * 32, "size": 1}]})
-        return workspace
-
-    return make
+    return lambda name="ws": build(tmp_path / name, frames)
 
 
 @pytest.fixture
@@ -120,21 +118,28 @@ def workspace(make_workspace: Callable[[str], Workspace]) -> Workspace:
     return make_workspace("ws")
 
 
+@contextmanager
+def importable_signals() -> Iterator[None]:
+    """Make the signals importable for fixtures that outlive a test."""
+    sys.path.insert(0, str(PLUGIN))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(PLUGIN))
+        sys.modules.pop("vp_sweep_signals", None)
+
+
 @pytest.fixture(scope="session")
 def proofs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Proofs of the signals that behave, made once."""
-    sys.path.insert(0, str(PLUGIN))
-    try:
-        folder = tmp_path_factory.mktemp("proofs")
+    folder = tmp_path_factory.mktemp("proofs")
+    with importable_signals():
         plugins = make_plugins()
         for name, gains in (("plain", (1, 2, 3)), ("scored", (1,)), ("dies", (0.5, 0.6, 2))):
             cls = plugins.load("signal", name)
             for gain in gains:
                 prove(cls(gain=gain), folder, name=name)
-        return folder
-    finally:
-        sys.path.remove(str(PLUGIN))
-        sys.modules.pop("vp_sweep_signals", None)
+    return folder
 
 
 @pytest.fixture
@@ -149,18 +154,19 @@ def make_proven(make_workspace: Callable[[str], Workspace], proofs: Path) -> Cal
     return make
 
 
+def edited(root: Path, *pairs: tuple[str, str], name: str = "sweep") -> None:
+    """Write the experiment with some text replaced."""
+    text = EXPERIMENT.replace("name: sweep", f"name: {name}")
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    (root / "configs" / "experiments" / f"{name}.yaml").write_text(text)
+
+
 @pytest.fixture
 def edit(tmp_path: Path) -> Callable[..., None]:
     """Replace text in an experiment of the workspace called ws."""
-
-    def change(*pairs: tuple[str, str], name: str = "sweep") -> None:
-        text = EXPERIMENT.replace("name: sweep", f"name: {name}")
-        for old, new in pairs:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / "ws" / "configs" / "experiments" / f"{name}.yaml").write_text(text)
-
-    return change
+    return partial(edited, tmp_path / "ws")
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ from typing import Any
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from sweep_workspace import build, edited, importable_signals, make_plugins
 
 from vpcore import Workspace
 from vpcore.cli import app as cli
 from vpcore.dataset.reserve import Reserve, Reserves
 from vpcore.doctor import Finding, examine
+from vpcore.engine import FrameBlock
 from vpcore.errors import DatasetError, ResultsError, StorageError
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.run import run_experiment
@@ -26,22 +28,26 @@ from vpcore.results.parts import part_id
 from vpcore.results.writer import write_batch
 from vpcore.serving.promote import promote
 
-Edit = Callable[..., None]
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, frames: FrameBlock, proofs: Path) -> Path:
+    """A workspace with two stored batches, made once; tests get copies."""
+    root = tmp_path_factory.mktemp("template") / "ws"
+    with importable_signals():
+        workspace = build(root, frames)
+        shutil.copytree(proofs, workspace.results_dir / "proofs")
+        edited(root, ("signals: [plain, scored]", "signals: [plain]"), ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""))
+        run_experiment(workspace, "sweep")
+        only_scored = ("  per_signal: {plain: {gain: [1, 2, 3]}}\n", "")
+        edited(root, ("signals: [plain, scored]", "signals: [scored]"), only_scored, name="next")
+        run_experiment(workspace, "next")
+    return root
 
 
 @pytest.fixture
-def done(make_proven: Callable[[str], Workspace], edit: Edit) -> Workspace:
-    """A workspace with two stored batches and a published version."""
-    workspace = make_proven("ws")
-    edit(("signals: [plain, scored]", "signals: [plain]"), ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""))
-    run_experiment(workspace, "sweep")
-    edit(
-        ("signals: [plain, scored]", "signals: [scored]"),
-        ("  per_signal: {plain: {gain: [1, 2, 3]}}\n", ""),
-        name="next",
-    )
-    run_experiment(workspace, "next")
-    return workspace
+def done(template: Path, tmp_path: Path) -> Workspace:
+    """A workspace with two stored batches."""
+    return Workspace(shutil.copytree(template, tmp_path / "ws"), plugins=make_plugins())
 
 
 def flip(path: Path, share: float = 0.5) -> None:
@@ -119,7 +125,7 @@ def test_deleted_rows_are_missed(done: Workspace) -> None:
     ) in kinds(done)
 
 
-def test_a_deleted_batch_does_not_flatter_the_rest(done: Workspace, edit: Edit) -> None:
+def test_a_deleted_batch_does_not_flatter_the_rest(done: Workspace) -> None:
     """The ledger misses its rows until they are computed again; then every figure is as before."""
     before = leaderboard(done, "sweep")
     (about,) = before.evidence.values()

@@ -36,17 +36,25 @@ class _Base(StatisticalSignal):
 
 
 class Plain(_Base):
+    """All bins at once in batch: most tests need its rows, and few the way to them."""
+
     columns = ("pressure",)
 
     def step(self, state: Any, frame: Any) -> float:
-        return self.pulse(state, frame["pressure"])
+        return self.pulse(state, frame[self.columns[0]])
+
+    def compute(self, dataset: Any) -> SignalResult:
+        state = self.start(dataset)
+        sums = (state * dataset.grid(self.columns[0])).sum(axis=1)
+        return _of_valid(dataset, [math.tanh(-self.params.gain * float(each)) for each in sums])  # type: ignore[attr-defined]
 
 
-class Scored(_Base):
+class Scored(Plain):
     columns = ("flow_score",)
 
-    def step(self, state: Any, frame: Any) -> float:
-        return self.pulse(state, frame["flow_score"])
+
+def _of_valid(dataset: Any, values: list[float]) -> SignalResult:
+    return SignalResult(np.where(dataset.valid, values, np.nan), "value")
 
 
 class Breaks(_Base):
@@ -101,18 +109,19 @@ class Wave(StatisticalSignal):
     def thresholds(self) -> tuple[float, ...]:
         return (0.9,)
 
-    def step(self, state: Any, frame: Any) -> float:
-        turn = (frame.bin_seq - self.params.phase) / self.params.period  # type: ignore[attr-defined]
+    def wave(self, bin_seq: int) -> float:
+        turn = (bin_seq - self.params.phase) / self.params.period  # type: ignore[attr-defined]
         return math.sin(2 * math.pi * turn)
 
-
-class Ahead(_Base):
-    """Looks one bin ahead in batch."""
-
-    columns = ("pressure",)
-
     def step(self, state: Any, frame: Any) -> float:
-        return self.pulse(state, frame["pressure"])
+        return self.wave(frame.bin_seq)
+
+    def compute(self, dataset: Any) -> SignalResult:
+        return _of_valid(dataset, [self.wave(seq) for seq in dataset.bin("bin_seq").tolist()])
+
+
+class Ahead(Plain):
+    """Looks one bin ahead in batch."""
 
     def compute(self, dataset: Any) -> SignalResult:
         values = super().compute(dataset).values
@@ -124,7 +133,7 @@ class LateAhead(Ahead):
     """Looks one bin ahead in batch, on sessions that are longer than those of the conformance checks."""
 
     def compute(self, dataset: Any) -> SignalResult:
-        return super().compute(dataset) if dataset.n_bins > FAR else _Base.compute(self, dataset)
+        return super().compute(dataset) if dataset.n_bins > FAR else Plain.compute(self, dataset)
 
 
 class Answers(_Base):
@@ -175,13 +184,8 @@ class Lake(Answers):
         return np.sign(np.roll(bins, -50) - bins)
 
 
-class Private(_Base):
+class Private(Plain):
     """Reaches behind the declared columns."""
-
-    columns = ("pressure",)
-
-    def step(self, state: Any, frame: Any) -> float:
-        return self.pulse(state, frame["pressure"])
 
     def compute(self, dataset: Any) -> SignalResult:
         values = super().compute(dataset).values
