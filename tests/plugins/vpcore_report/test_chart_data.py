@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.figure import Figure
 
 from vpcore import Dataset
 from vpcore.backtest.entries import Detections, detect
 from vpcore.experiment.trades import Sensitivity
 from vpcore.testing import synthetic_dataset
-from vpcore_report import chart_data, charts
+from vpcore_report import chart_data
 from vpcore_report.chart_data import SignalOnMarket, Trades, busiest_window, market_window
 
 START = datetime(2024, 3, 1, 14, 30, tzinfo=UTC)
@@ -113,14 +112,6 @@ def test_equity_goes_on_over_all_sessions() -> None:
     assert found.times == (first[9], first[10], second[8], second[10])
     assert found.total.tolist() == [-4.0, -7.0, -6.0, -4.0]
     assert found.begins == (0, 2, 2)
-    figure = Figure()
-    charts.equity(figure, found)
-    (axes,) = figure.axes
-    (net,) = [line for line in axes.lines if line.get_label() == "net"]
-    assert net.get_ydata().tolist() == found.total.tolist()
-    assert [label.get_text()[:10] for label in axes.get_xticklabels()] == [
-        f"{day:%Y-%m-%d}" for day in (first[0], second[0], second[0])
-    ]
 
 
 def test_distributions_count_every_trade_once() -> None:

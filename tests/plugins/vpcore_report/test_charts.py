@@ -19,7 +19,6 @@ from vpcore_report.chart_data import (
     Calibration,
     Costs,
     Distributions,
-    Equity,
     Intervals,
     MarketWindow,
     Pivot,
@@ -74,13 +73,6 @@ def test_lines_of_costs_and_the_ring() -> None:
         assert whiskers[:, :, 1].tolist() == [[value - 0.25, value + 0.75] for value in row]
     (ring,) = [item for item in axes.collections if isinstance(item, PathCollection)]
     assert ring.get_offsets().tolist() == [[1.0, -0.5]]
-
-
-def test_equity_and_drawdown() -> None:
-    times = tuple(datetime(2024, 1, 2, 10, minute, tzinfo=UTC) for minute in (0, 5, 9))
-    (axes,) = painted(charts.equity, Equity(times, np.array([-1.0, 1.0, 0.5]), np.array([0.0, 1.0, 1.0]))).axes
-    assert axes.lines[0].get_ydata().tolist() == [-1.0, 1.0, 0.5]
-    assert axes.get_legend().get_texts()[0].get_text() == "drawdown"
 
 
 def test_histograms_are_stacked() -> None:

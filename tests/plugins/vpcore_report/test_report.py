@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,8 +26,8 @@ from vpcore_report.page import Page
 from vpcore_report.write import heat_maps, make_page, write_report
 
 SECTIONS = [
-    "Summary", "The question", "Data quality", "Ranking", "Parameters", "The leader's trades", "Entries on the market",
-    "Costs and delay", "Provenance",
+    "Summary", "The question", "Data quality", "Ranking", "Parameters", "All rows", "The leader's trades",
+    "Entries on the market", "Costs and delay", "Two rows compared", "Provenance",
 ]  # fmt: skip
 
 
@@ -50,13 +52,15 @@ class _Reader(HTMLParser):
             self.targets.append(values["href"] or "")
         if "id" in values:
             self.ids.append(values["id"] or "")
-        assert tag not in ("script", "link", "iframe", "object")
+        assert tag not in ("link", "iframe", "object")
         assert not any(name.startswith("on") for name in values)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            return
         self.text += data
         if self.open and self.open[-1] == "h2":
             self.headings.append(data)
@@ -81,10 +85,13 @@ def test_the_report_of_an_experiment(done: Workspace, tmp_path: Path) -> None:
     path = write_report(done, "sweep", tmp_path / "report.html")
     page = _read(path)
     assert page.headings == SECTIONS
-    assert page.targets == [f"#{name}" for name in page.ids]
-    assert len(page.fetched) >= 6
+    assert page.targets == [f"#{name}" for name in page.ids if name not in ("trades", "data")]
+    assert len(page.fetched) == 4
     assert all(source.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")) for source in page.fetched)
-    assert "url(" not in path.read_text()
+    text = path.read_text()
+    assert "url(" not in text
+    assert not re.search(r"https?:|import |fetch\(|eval\(|innerHTML", text.partition('<script type="module">')[2])
+    assert len(text) < 2_000_000
     best = done.results.query_best(min_signals=5, limit=1).row(0, named=True)
     facts = gather(done, "sweep")
     assert facts.leader["row"] == best["row"]
@@ -108,6 +115,42 @@ def test_the_ranking_has_the_columns_of_compare(done: Workspace, tmp_path: Path)
     maps = text.partition("<h2>Parameters</h2>")[2].partition("</section>")[0]
     shown = {caption.partition(":")[0] for caption in re.findall(r"<figcaption>([^<]*)</figcaption>", maps)}
     assert shown == {"plain", "scored"}  # every signal that has settings to compare
+
+
+@pytest.mark.slow
+def test_trades_and_comparison_are_those_of_the_commands(
+    done: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vpcore.cli import app as cli
+
+    monkeypatch.setattr(cli, "Plugins", lambda: done.plugins)
+    monkeypatch.setenv("VP_ROOT", str(done.root))
+    facts = gather(done, "sweep")
+    assert facts.rival is not None
+    assert facts.rival.figures["net_pnl_ticks"] <= facts.leader["net_pnl_ticks"]
+    names = facts.rows["row"].to_list()
+    text = write_report(done, names[0], tmp_path / "row.html", against=names[-1]).read_text()
+
+    def cells(table: str) -> list[list[str]]:
+        lines = (re.findall(r"<td[^>]*>(.*?)</td>", line) for line in table.split("<tr")[2:])
+        return [[html.unescape(re.sub(r"<.*?>", "", cell)) for cell in line] for line in lines]
+
+    listed = cells(text.partition('id="trades">')[2].partition("</table>")[0])
+    assert cli.run(["trades", names[0], "--json"]) == 0
+    trades = json.loads(capsys.readouterr().out)["trades"]
+    assert len(listed) == len(trades)
+    for i, (line, trade) in enumerate(zip(listed, trades, strict=True), 1):
+        assert line[0] == str(i)
+        assert line[2:4] == ["long" if trade["side"] > 0 else "short", f"{round(trade['value'], 3):g}"]
+        assert float(line[4].replace(",", "")) == trade["entry_price"]
+        assert trade["reason"] in line
+
+    section = text.partition("<h2>Two rows compared</h2>")[2].partition("</section>")[0]
+    assert cli.run(["compare", names[0], names[-1], "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [line[0] for line in cells(section.partition("</table>")[0])] == [one["name"] for one in found["settings"]]
+    assert f"{found['n_shared']} trades enter at the same time on the same side" in section
+    assert f"{found['difference']:+.2f} ticks per hour" in section
 
 
 @pytest.mark.slow
@@ -193,10 +236,10 @@ def test_other_code_is_said_and_the_rest_is_written(
 ) -> None:
     facts = gather(done, "sweep")
     monkeypatch.setattr("vpcore.experiment.trades.code_digest", lambda cls: "other")
-    html = make_page(done, facts).html()
-    assert "They cannot be shown: Run" in html
-    assert "was made by other code of" in html
-    assert "Provenance" in html
+    text = make_page(done, facts).html()
+    assert "They cannot be shown: Run" in text
+    assert "was made by other code of" in text
+    assert "Provenance" in text
 
 
 def test_text_is_escaped() -> None:
@@ -208,9 +251,9 @@ def test_text_is_escaped() -> None:
     page.figure(b"<svg/>", 'say "<this>"', (1, 1))
     page.verdict("<i>")
     page.tiles([("<u>", "<s>")])
-    html = page.html()
-    assert not re.search(r"<(script|k|v|this|i|u|s)>", html)
-    assert "1 &lt; 2 &amp; 3" in html
+    text = page.html()
+    assert not re.search(r"<(script|k|v|this|i|u|s)>", text)
+    assert "1 &lt; 2 &amp; 3" in text
 
 
 def test_wrong_targets(done: Workspace, edit: Any, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +28,6 @@ from vpcore_report.style import ACCENT, INK, LONG, MUTED, NEUTRAL, SHADES, SHORT
 
 _OUTCOME_COLOURS = {1: LONG, -1: SHORT, 0: NEUTRAL}
 _LINES = (ACCENT, SHORT, LONG, "#c77700", "#6a4fa3", "#1b9e9e", "#7a5c3e", "#d0569a")
-_MOST_DATES = 6
-"""Dates below an equity curve; more sessions have a line each, and some of them a date."""
 
 _MOST_NUMBERS = 400
 """Cells of a pivot up to which each shows its number."""
@@ -74,30 +71,6 @@ def pivot(figure: Figure, data: Pivot) -> None:
             ink = "white" if abs(data.median[i, j]) > 0.6 * limit else INK
             axes.text(j, i, f"{data.median[i, j]:+.2f}", ha="center", va="center", fontsize=SMALL, color=ink)
     figure.colorbar(image, ax=axes, label=f"median {named(data.figure)}", shrink=0.9)
-
-
-def equity(figure: Figure, data: Equity) -> None:
-    """Draw cumulative net PnL by time of exit, with its drawdown; several sessions one after the other, by trade."""
-    axes, zone = figure.subplots(), data.times[0].tzinfo
-    several = len(data.begins) > 1
-    places: Any = np.arange(1, len(data.times) + 1) if several else data.times
-    axes.fill_between(
-        places, data.total, data.peak, step="post", color=SHORT, alpha=0.12, linewidth=0, label="drawdown"
-    )
-    axes.step(places, data.total, where="post", color=ACCENT, linewidth=1.5, label="net")
-    axes.axhline(0, color=INK, linewidth=0.9)
-    axes.set_ylabel("cumulative ticks")
-    if several:
-        for begin in data.begins:
-            axes.axvline(begin + 0.5, color=MUTED, linewidth=0.8, linestyle=":")
-        at = [begin for begin in data.begins if begin < len(data.times)]
-        at = at[:: math.ceil(len(at) / _MOST_DATES)]
-        axes.set_xticks([begin + 1 for begin in at], [f"{data.times[begin]:%Y-%m-%d %H:%M}" for begin in at])
-        axes.set_xlabel(f"trades in order of exit; dotted: a session begins ({zone})")
-    else:
-        axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M", tz=zone))
-        axes.set_xlabel(f"time of exit ({zone})")
-    legend_above(axes)
 
 
 def equities(figure: Figure, lines: Sequence[tuple[str, Equity]]) -> None:

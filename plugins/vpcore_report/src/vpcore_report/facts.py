@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,14 @@ import polars as pl
 from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
 from vpcore.experiment.grouping import plain
-from vpcore.experiment.leaderboard import Leaderboard, experiment_of, is_experiment, leaderboard, row_of
+from vpcore.experiment.leaderboard import (
+    Leaderboard,
+    RankedRow,
+    experiment_of,
+    is_experiment,
+    leaderboard,
+    row_of,
+)
 from vpcore.experiment.run import harness_config
 from vpcore.experiment.tables import SEARCHED
 from vpcore.inference.blocks import datasets_of
@@ -56,6 +63,9 @@ class Facts:
         The row of the page: the best one, or the one that the reader asked for.
     until : datetime
         When the last of the ranked rows was computed. Equal results make equal reports, byte for byte.
+    ranked, rival : RankedRow, RankedRow or None
+        The row of the page, and the row to compare it with: of the reader's choice, else the best one with other
+        trades.
     splits : OutOfSample or None
         Result of choosing in-sample, of an experiment with `eval.splits`.
     """
@@ -72,6 +82,8 @@ class Facts:
     meta: dict[str, Any]
     until: datetime
     leader: dict[str, Any]
+    ranked: RankedRow
+    rival: RankedRow | None = None
     splits: OutOfSample | None = None
 
 
@@ -82,10 +94,11 @@ def _computed(workspace: Workspace, rows: pl.DataFrame) -> datetime:
     return latest
 
 
-def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
+def gather(workspace: Workspace, target: str | ExperimentConfig, against: str | None = None) -> Facts:
     """Return the facts of an experiment (name or path), of a run (its id or a prefix), or of a row (its short name).
 
-    The facts of a row are those of its experiment, where its spec still makes the row, else of its run.
+    The facts of a row are those of its experiment, where its spec still makes the row, else of its run. `against` names
+    the row to compare the leader with.
 
     Raises
     ------
@@ -94,6 +107,8 @@ def gather(workspace: Workspace, target: str | ExperimentConfig) -> Facts:
     ConfigError
         If the experiment's specs are wrong.
     """
+    if against is not None:
+        return replace(gather(workspace, target), rival=row_of(workspace, against))
     name, row = experiment_of(workspace, target, None)
     if row is not None and isinstance(name, str):
         return _of_row(workspace, name, row)
@@ -183,8 +198,17 @@ def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str], r
         meta=workspace.results.find_run(best.run_id),
         until=_computed(workspace, rows),
         leader=best.figures,
+        ranked=best,
+        rival=_rival(board, best),
         splits=board.splits,
     )
+
+
+def _rival(board: Leaderboard, row: RankedRow) -> RankedRow | None:
+    """Return the best row whose number of trades or net PnL differs."""
+    own = [pl.col(name).ne_missing(row.figures[name]) for name in ("trades", "net_pnl_ticks")]
+    rows = board.rows().filter(pl.col(board.select).is_not_null(), own[0] | own[1])
+    return board.ranked_row(rows.row(0, named=True)) if rows.height else None
 
 
 def _counted(count: int, what: str) -> str:

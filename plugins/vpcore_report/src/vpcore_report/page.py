@@ -1,4 +1,4 @@
-"""The content of a page, section by section, and its HTML. The page needs no other file and has no script."""
+"""The content of a page, section by section, and its HTML. The page needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 import numpy as np
+
+from vpcore_charts import bundle, modules
 
 if TYPE_CHECKING:
     from vpcore_report.chart_data import Pivot
@@ -24,7 +27,7 @@ _PIXELS_PER_INCH = 96
 class Block:
     """A part of a section; `kind` names the macro of the template that shows `content`."""
 
-    kind: Literal["text", "note", "verdict", "figure", "facts", "tiles", "table", "heat"]
+    kind: Literal["text", "note", "verdict", "figure", "facts", "tiles", "table", "heat", "chart"]
     content: Any
 
 
@@ -39,12 +42,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text; `right` says which columns hold numbers, `lead` which row stands out."""
+    """Cells as text; `right` says which columns hold numbers, `lead` which row stands out; a long one has a name."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: tuple[bool, ...]
     lead: int | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,16 @@ class Section:
 
 @dataclass(slots=True)
 class Page:
-    """A page that grows section by section. The titles of the sections are its table of contents."""
+    """A page that grows section by section. The titles of the sections are its table of contents.
+
+    `data` is the text of `vpcore_report.payload.Packer` behind the charts that a reader moves; without them the page
+    has no script.
+    """
 
     title: str
     subtitle: str
     sections: list[Section] = field(default_factory=list)
+    data: str = ""
 
     def section(self, title: str) -> None:
         """Begin a section."""
@@ -102,11 +111,16 @@ class Page:
         """Add the most important figures, each with its name."""
         self._add("tiles", list(pairs))
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, lead: int | None = None) -> None:
-        """Add a table. Columns of numbers are aligned to the right, the row `lead` stands out."""
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, lead: int | None = None, name: str = ""
+    ) -> None:
+        """Add a table. Columns of numbers are aligned to the right, the row `lead` stands out.
+
+        A table with a name scrolls, and charts find it by the name.
+        """
         right = tuple(all(_is_figure(row[i]) for row in rows) for i in range(len(columns)))
         cells = tuple(tuple(shown(value) for value in row) for row in rows)
-        self._add("table", Table(tuple(columns), cells, right, lead))
+        self._add("table", Table(tuple(columns), cells, right, lead, name))
 
     def heat(self, data: Pivot, caption: str) -> None:
         """Add a table of two settings as a heat map of cells: blue above 0 and red below."""
@@ -118,9 +132,20 @@ class Page:
         )
         self._add("heat", Heat(data.down, data.across, data.values_across, rows, caption))
 
+    def chart(self, name: Literal["equity", "market", "maps", "parallel"], caption: str) -> None:
+        """Add a chart that a reader moves, made of `data` in the browser."""
+        self._add("chart", (name, caption))
+
     def html(self) -> str:
         """Return the page."""
-        return _template().render(page=self)
+        return _template().render(page=self, script=script() if self.data else "")
+
+
+@cache
+def script() -> str:
+    """Return the script of a page: the modules of this package and of `vpcore_charts` in one piece."""
+    own = modules(resources.files(__package__) / "browser")
+    return bundle("report.js", modules() | own)
 
 
 @cache

@@ -38,7 +38,7 @@ def vp_commands() -> tuple[Component, ...]:
         Component(
             "report",
             f"{commands}.report:report",
-            "Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance.",
+            "Write an experiment, a run or a row as one HTML file: ranking, doubt, trades on the market, costs, provenance.",
             "Experiments",
         ),
         Component(

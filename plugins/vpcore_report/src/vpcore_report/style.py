@@ -60,9 +60,10 @@ def render(paint: Paint, size: tuple[float, float], kind: Literal["svg", "png"] 
             paint(figure)
             canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
         else:
-            FigureCanvasAgg(figure)
+            figure.set_dpi(_DPI)
+            agg = FigureCanvasAgg(figure)
             paint(figure)
-            figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+            agg.print_png(buffer, metadata={"Software": None})  # savefig draws the figure twice
     return buffer.getvalue()
 
 

@@ -12,24 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
 from vpcore.backtest.performance import table as performance
+from vpcore.cli.compare import of_two
+from vpcore.cli.trades import for_people as trade_lines
 from vpcore.errors import ConfigError, VpError
-from vpcore.experiment.grouping import varied
+from vpcore.experiment.compare_rows import compare_leaders
+from vpcore.experiment.grouping import plain, varied
 from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked, session_of
-from vpcore.experiment.trades import Leader, trades_of
+from vpcore.experiment.trades import Leader, leaders_of, trades_of
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import adjusted_for, overfitting
 from vpcore.signal import DIAGNOSTICS, SignalResult, read_diagnostics
 from vpcore.storage.atomic import storage_errors, write_output
-from vpcore.units import NS_PER_S
-from vpcore_report import chart_data, charts, robustness
+from vpcore_report import chart_data, charts, payload, robustness
 from vpcore_report.facts import Facts, NothingToReport, gather
 from vpcore_report.page import Page
 from vpcore_report.style import WIDTH, Paint, render
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from vpcore.config import ExperimentConfig
     from vpcore.workspace import Workspace
 
@@ -44,11 +46,8 @@ _SCORES = (("AUC", "auc"), ("log loss", "log_loss"), ("Brier score", "brier"))
 _CALIBRATION_SIZE = (5.2, 4.2)
 _MOST_FITS = 12
 _MOST_MAPS, _MOST_SIGNALS = 3, 5
-_CHART_S = 240
 _MOST_CELLS = 30
 """Values of a setting on an axis of a heat map, at most."""
-
-_WINDOW_SIZE = (12.0, 8.5)
 
 _QUALITY = {
     "records": "records",
@@ -79,7 +78,12 @@ def write_for_tracker(workspace: Workspace, config: ExperimentConfig, folder: Pa
 
 
 def write_report(
-    workspace: Workspace, target: str | ExperimentConfig, out: Path | None = None, *, tearsheet: bool = False
+    workspace: Workspace,
+    target: str | ExperimentConfig,
+    out: Path | None = None,
+    *,
+    tearsheet: bool = False,
+    against: str | None = None,
 ) -> Path:
     """Write the report of an experiment or a run as one HTML file and return its path.
 
@@ -93,6 +97,8 @@ def write_report(
         The file; by default ``report-<name>.html`` in the current directory.
     tearsheet : bool
         Adds the tear sheet of the leader's signal, of a combination on its latest session.
+    against : str, optional
+        Row to compare the leader with; by default the best row with other trades.
 
     Raises
     ------
@@ -105,7 +111,7 @@ def write_report(
         raise ConfigError(f"--out names a folder: {out}. Name the file, as {out / 'report.html'}.")
     if out is not None and not out.absolute().parent.is_dir():
         raise ConfigError(f"--out names a folder that is not there: {out.absolute().parent}.")
-    facts = gather(workspace, target)
+    facts = gather(workspace, target, against)
     path = out if out is not None else Path(f"report-{facts.title.replace(' ', '-')}.html")
     html = make_page(workspace, facts, tearsheet=tearsheet).html().encode()
     with storage_errors(path, "write the report"):
@@ -123,18 +129,24 @@ def make_page(workspace: Workspace, facts: Facts, *, tearsheet: bool = False) ->
     _ranking(page, facts)
     robustness.out_of_sample(page, facts)
     robustness.sessions(page, facts)
+    packer, header = payload.Packer(), {}
+    header["rows"] = payload.rows(packer, facts.rows)
     _maps(page, facts)
+    _all_rows(page, header["rows"])
     try:
         leader = Leader(workspace, row)
     except VpError as error:
         page.section("The leader's trades")
         page.text(f"They cannot be shown: {error}")
     else:
-        _trades(page, facts, leader, _session_leaders(workspace, row, leader))
+        sessions = _session_leaders(workspace, row, leader)
+        header |= _trades(page, facts, sessions, packer)
+        _comparison(page, workspace, facts, sessions)
         if tearsheet:
             _tearsheet(page, leader)
     _learning(page, workspace, row)
     _provenance(page, facts)
+    page.data = packer.text(header)
     return page
 
 
@@ -237,6 +249,18 @@ def _maps(page: Page, facts: Facts) -> None:
         page.text(f"Of the {len(signals)} signals, the {_MOST_SIGNALS} with the best rows are shown.", note=True)
 
 
+def _all_rows(page: Page, rows: payload.Json) -> None:
+    """Add the charts of all rows, where a setting varies."""
+    if not rows["settings"]:
+        return
+    page.section("All rows")
+    page.text(
+        "Any two settings and any figure, and all settings at once. A cell is the median over all other settings."
+    )
+    page.chart("maps", "Median of a figure for every pair of values of two settings; the pointer names the best row.")
+    page.chart("parallel", "A line per row over its settings, coloured by the figure; the pointer names the row.")
+
+
 def heat_maps(rows: pl.DataFrame, most: int) -> list[chart_data.Pivot]:
     """Return net PnL over pairs of settings that vary among the rows of a signal, at most `most`.
 
@@ -254,44 +278,45 @@ def _session_leaders(workspace: Workspace, row: Mapping[str, Any], leader: Leade
     return [Leader(workspace, workspace.results.find_row(name)) for name in names[:-1]] + [leader]
 
 
-def _trades(page: Page, facts: Facts, leader: Leader, sessions: Sequence[Leader]) -> None:
-    row = facts.leader
+def _trades(page: Page, facts: Facts, sessions: Sequence[Leader], packer: payload.Packer) -> payload.Json:
+    """Add the leader's trades, and return the headers of their charts."""
+    leader, frames = sessions[-1], [trades_of(each) for each in sessions]
     trades = chart_data.Trades.of(leader)
     zone = ZoneInfo(chart_data.zone_of(facts.manifest))
-    times = chart_data.ends_of(leader, zone)
     curve = chart_data.equity_of(sessions)
-    of = f" of {len(sessions)} sessions" if len(sessions) > 1 else ""
+    several = len(sessions) > 1
+    of = f" of {len(sessions)} sessions" if several else ""
     page.section("The leader's trades")
-    page.facts(_leader_lines(row))
+    page.facts(_leader_lines(facts.leader))
+    page.chart("equity", f"Equity and drawdown of {len(curve.total):,} trades{of}, net, in ticks.")
     if of:
-        page.text(f"The curve is of all {len(sessions)} sessions; the other pictures are of the last one.", note=True)
+        page.text("The next two pictures are of the last session.", note=True)
     pictures: list[tuple[Paint, float, str]] = [
-        (
-            partial(charts.equity, data=curve),
-            3.0,
-            f"Cumulative net PnL of {len(curve.total):,} trades{of}, in ticks.",
-        ),
         (
             partial(charts.distributions, data=chart_data.distributions(trades)),
             2.8,
             "Net PnL and holding time of the trades, by outcome.",
         ),
         (
-            partial(charts.stretches, data=chart_data.stretches(trades, times)),
+            partial(charts.stretches, data=chart_data.stretches(trades, chart_data.ends_of(leader, zone))),
             2.9,
             f"Outcomes by time of the session ({zone.key}).",
         ),
     ]
     for paint, height, caption in pictures:
         page.figure(render(paint, (WIDTH, height)), caption, (WIDTH, height))
-    _performance(page, sessions)
-    _market(page, leader, zone.key)
+    _performance(page, sessions, frames)
+    market = payload.market(packer, sessions, frames, zone.key)
+    _market(page, market, pl.concat(frames, how="diagonal_relaxed"), several=several)
     _costs(page, leader)
+    names = [session_of(each.dataset.dataset_id) for each in sessions]
+    return {"equity": payload.equity(packer, curve, names), "market": market}
 
 
-def _performance(page: Page, sessions: Sequence[Leader]) -> None:
+def _performance(page: Page, sessions: Sequence[Leader], frames: Sequence[pl.DataFrame]) -> None:
     """Add the figures that the mean of the trades does not show, a line per session."""
-    named = [(session_of(each.dataset.dataset_id), trades_of(each), each.open_bins) for each in sessions]
+    pairs = zip(sessions, frames, strict=True)
+    named = [(session_of(each.dataset.dataset_id), frame, each.open_bins) for each, frame in pairs]
     lines = performance(named).to_dicts()
     money = lines[-1]["net_currency"] is not None
     shown = [(title, show) for title, show, of_money in _PERFORMANCE if money or not of_money]
@@ -338,21 +363,51 @@ def _figure(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
-def _market(page: Page, leader: Leader, zone: str) -> None:
-    """Add the minutes with the most entries."""
-    row, data = leader.row, leader.dataset
-    signal = chart_data.on_market(leader)
-    start, stop = chart_data.busiest_window(
-        signal.detections, data.n_bins, round(_CHART_S * NS_PER_S / data.cell_width_ns)
-    )
-    window = chart_data.market_window(signal, start, stop, zone)
-    title = f"{row['signal_name']} on {data.symbol}: the minutes with the most entries"
+def _market(page: Page, market: payload.Json, trades: pl.DataFrame, *, several: bool) -> None:
+    """Add the market around the trades, and their list as of ``vp trades``."""
+    # Sessions whose trades have no room are cut at their end; the list has the same trades as the chart.
+    counts = [len(session["trades"]) for session in market["sessions"]]
+    names = [session["name"] for session in market["sessions"]]
+    parts = [trades.filter(pl.col("session") == name).head(n) for name, n in zip(names, counts, strict=True)]
+    shown = pl.concat(parts)
     page.section("Entries on the market")
-    page.figure(
-        render(partial(charts.market_window, data=window, title=title), _WINDOW_SIZE, "png"),
-        "Net flow around the mid, the mid with entries and exits, and the signal with its threshold.",
-        _WINDOW_SIZE,
-        kind="png",
+    page.text(
+        "Choose a trade in the list. Drag the picture to move it; zoom with the buttons, with + and -, or with ctrl "
+        "and the wheel. The pointer shows a cell in numbers."
+    )
+    page.chart(
+        "market",
+        "Net flow by price (or another layer), bid and ask, traded volumes, entries (triangles), exits (crosses) and "
+        f"the barriers of the chosen trade (dashed), {market['radius']} cells on each side of the mid; below, the "
+        "signal with its thresholds. Amounts are in steps of one byte.",
+    )
+    columns, rows = trade_lines(shown, market["zone"], several=several)
+    page.table(("trade", *columns), [(i, *(row[c] for c in columns)) for i, row in enumerate(rows, 1)], name="trades")
+    left_out = trades.height - shown.height
+    page.text(
+        f"time: end of the bin of the decision, {market['zone']}. net: ticks after spread and fee."
+        + (f" {left_out:,} more trades: vp trades ROW, vp plot ROW --at TRADE." if left_out else ""),
+        note=True,
+    )
+
+
+def _comparison(page: Page, workspace: Workspace, facts: Facts, sessions: list[Leader]) -> None:
+    """Add the leader beside another row, as of ``vp compare ROW ROW``."""
+    rival = facts.rival
+    if rival is None:
+        return
+    page.section("Two rows compared")
+    try:
+        found = compare_leaders((facts.ranked, rival), [sessions, leaders_of(workspace, rival)])
+    except VpError as error:
+        page.text(f"Row {rival.row} cannot be compared: {error}")
+        return
+    page.text("The leader, a, beside row b: the settings that differ, shared trades, and the paired difference.")
+    page.table(("setting", "a", "b"), [(one.name, plain(one.a), plain(one.b)) for one in found.settings])
+    for text in of_two(found):
+        page.text(text)
+    page.text(
+        f"Another row: vp compare {facts.ranked.row} ROW, or vp report {facts.ranked.row} --against ROW", note=True
     )
 
 

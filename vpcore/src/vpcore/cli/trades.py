@@ -75,7 +75,18 @@ def _write(found: pl.DataFrame, path: Path) -> None:
     say(f"{found.height} trades in {path}")
 
 
-def _print(found: pl.DataFrame, zone: str, *, several: bool) -> None:
+def for_people(found: pl.DataFrame, zone: str, *, several: bool) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the columns and the lines of trades of `vpcore.trades` as a table shows them.
+
+    Parameters
+    ----------
+    found : DataFrame
+        Trades.
+    zone : str
+        IANA time zone of the times.
+    several : bool
+        Whether a line names its session.
+    """
     local = found.with_columns(found["time"].dt.convert_time_zone(zone).dt.strftime("%H:%M:%S.%3f").alias("at"))
     rows: list[dict[str, Any]] = [
         {
@@ -98,6 +109,11 @@ def _print(found: pl.DataFrame, zone: str, *, several: bool) -> None:
         columns.remove("currency")
     if several:
         columns.insert(0, "session")
+    return columns, rows
+
+
+def _print(found: pl.DataFrame, zone: str, *, several: bool) -> None:
+    columns, rows = for_people(found, zone, several=several)
     emit_table(rows, columns, empty="The row has no trade.", spare=SPARE)
     if rows:
         say(f"time: end of the bin of the decision, {zone}. net: ticks after spread and fee.")

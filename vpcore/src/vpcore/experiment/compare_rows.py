@@ -114,7 +114,11 @@ def compare_rows(workspace: Workspace, a: str | RankedRow, b: str | RankedRow) -
         If the code of a row has changed, or its dataset is gone.
     """
     rows = [row_of(workspace, row) if isinstance(row, str) else row for row in (a, b)]
-    leaders = [leaders_of(workspace, row) for row in rows]
+    return compare_leaders((rows[0], rows[1]), [leaders_of(workspace, row) for row in rows])
+
+
+def compare_leaders(rows: tuple[RankedRow, RankedRow], leaders: Sequence[Sequence[Leader]]) -> RowComparison:
+    """Compare two rows whose values are there; `leaders` has those of each row, as of `leaders_of`."""
     one, two = (pl.concat([trades_of(leader) for leader in each], how="diagonal_relaxed") for each in leaders)
     key = ["entry_time", "side"]
     shared_a, shared_b = one.join(two, on=key, how="semi"), two.join(one, on=key, how="semi")

@@ -11,12 +11,14 @@ export const LAYERS = {
 };
 const ROWS = 1024; // price levels of the ring, by level modulo ROWS
 const TILE = 250; // bins of a canvas of the ring: a browser copies a whole canvas that changes between two frames
-const AHEAD = 96; // pixels right of now
+const AHEAD = 96; // pixels right of now, for projections
 const AXIS = 62;
 
 export class Heat {
-  constructor(canvas) {
+  // `margin` pixels right of now hold the projections; 0 leaves them out.
+  constructor(canvas, margin = AHEAD) {
     this.canvas = canvas;
+    this.margin = margin;
     this.context = canvas.getContext("2d");
     this.tiles = Array.from({ length: N_BINS / TILE }, () => Object.assign(document.createElement("canvas"), { width: TILE, height: ROWS }).getContext("2d"));
     this.column = new ImageData(1, ROWS);
@@ -145,7 +147,7 @@ export class Heat {
     }
     this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.w = w; this.h = h;
-    this.plot = Math.max(w - AXIS - AHEAD, 50); // the place of now
+    this.plot = Math.max(w - AXIS - this.margin, 50); // the place of now
   }
 
   x(seq) { return this.plot - (this.end - seq) * this.zoom; }
@@ -175,7 +177,7 @@ export class Heat {
     this.trades();
     this.positions(rules);
     g.restore();
-    this.ahead();
+    if (this.margin) this.ahead();
   }
 
   centreOn() {
@@ -296,7 +298,7 @@ export class Heat {
     g.globalAlpha = 1;
   }
 
-  // Entries, exits, and the barriers of open positions.
+  // Entries, exits, and the barriers of open positions; a store of the past holds finished ones in `held`.
   positions(rules) {
     const { context: g, store } = this;
     for (const event of store.events) {
@@ -312,8 +314,8 @@ export class Heat {
         g.lineWidth = 1;
       }
     }
-    for (const open of openPositions(store, rules)) {
-      const right = this.x(store.last) + this.zoom, left = this.x(open.bin);
+    for (const open of store.held ?? openPositions(store, rules)) {
+      const right = this.x(open.until ?? store.last) + this.zoom, left = this.x(open.bin);
       for (const [level, colour] of [[open.level + open.side * rules.tp_ticks, "long"], [open.level - open.side * rules.sl_ticks, "short"]]) {
         g.strokeStyle = this.colour[colour];
         g.setLineDash([5, 3]);
@@ -339,7 +341,7 @@ export class Heat {
   // Right of now: the projected score of every price, one strip per horizon.
   ahead() {
     const { context: g, store } = this, seq = Math.min(Math.round(this.end), store.last), horizons = store.hello.horizons_ms;
-    const left = this.plot + this.zoom + 2, width = (AHEAD - this.zoom - 4) / Math.max(horizons.length, 1);
+    const left = this.plot + this.zoom + 2, width = (this.margin - this.zoom - 4) / Math.max(horizons.length, 1);
     g.font = "10px system-ui, sans-serif";
     g.textAlign = "center";
     g.textBaseline = "top";
@@ -358,7 +360,7 @@ export class Heat {
       });
     }
     g.fillStyle = this.colour.paper;
-    g.fillRect(left - 1, 0, AHEAD - 4, 15);
+    g.fillRect(left - 1, 0, this.margin - 4, 15);
     g.fillStyle = this.colour.soft;
     horizons.forEach((ms, h) => g.fillText(`+${String(ms / 1000).replace(/^0/, "")}`, left + (h + 0.5) * width, 2));
   }

@@ -69,6 +69,9 @@ def draw(
     workspace: Workspace, name: str, row: str | None, out: Path | None, minutes: float, span: Span = WHERE_IT_TRADES
 ) -> Path:
     """Draw a row and return the file. `name` is a run or a row; `row` chooses a row of the run."""
+    from vpcore_report.quick_start import skip_docstrings
+
+    skip_docstrings()
     from vpcore.experiment.trades import Leader
     from vpcore.units import NS_PER_S
     from vpcore_report import chart_data, charts

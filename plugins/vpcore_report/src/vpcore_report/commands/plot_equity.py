@@ -21,6 +21,9 @@ def plot_equity(
     root: RootOption = None,
 ) -> None:
     """Draw the cumulative net PnL of one or several rows over each other, as a PNG."""
+    from vpcore_report.quick_start import skip_docstrings
+
+    skip_docstrings()
     from vpcore.experiment.trades import leaders_of
     from vpcore_report import chart_data, charts
     from vpcore_report.commands.plot import png_path

@@ -21,6 +21,9 @@ def plot_pivot(
     root: RootOption = None,
 ) -> None:
     """Draw the median figure for every pair of values of two settings of an experiment, as a PNG."""
+    from vpcore_report.quick_start import skip_docstrings
+
+    skip_docstrings()
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
     from vpcore_report import chart_data, charts

@@ -18,9 +18,16 @@ def report(
     tearsheet: Annotated[
         bool, typer.Option("--tearsheet", help="Add the tear sheet of the leader's signal; takes a second more.")
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="ROW", help="Row to compare the leader with. [default: the best other one]"),
+    ] = None,
     root: RootOption = None,
 ) -> None:
-    """Write an experiment or a run as one HTML file: ranking, doubt, trades, costs, provenance."""
+    """Write an experiment, a run or a row as one HTML file: ranking, doubt, trades on the market, costs, provenance."""
+    from vpcore_report.quick_start import skip_docstrings
+
+    skip_docstrings()
     from vpcore_report.write import write_report
 
-    print(write_report(open_workspace(root), target, out, tearsheet=tearsheet))
+    print(write_report(open_workspace(root), target, out, tearsheet=tearsheet, against=against))

@@ -46,6 +46,9 @@ def tearsheet(
     json: JsonOption = False,
 ) -> None:
     """Write what a signal says about later returns, before barriers and thresholds, as one HTML page."""
+    from vpcore_report.quick_start import skip_docstrings
+
+    skip_docstrings()
     from vpcore_report.tearsheet import tearsheet as make
 
     workspace = open_workspace(root)
