@@ -282,7 +282,7 @@ def test_costs_below_those_of_the_instrument_prove_nothing(make: Callable[..., v
 def test_a_damaged_reserve_opens_nothing(make: Callable[..., vp.Workspace]) -> None:
     ws = make("ws")
     vp.run(ws, write(ws, "kept"))
-    (path,) = ws.reserves.folder.glob("*.reserve.json")
+    (path,) = ws.reserves.folder.path.glob("*.reserve.json")
     path.write_text("{")
     with pytest.raises(StorageError, match="is damaged: what it keeps back is unknown"):
         ws.datasets.open(ws.datasets.ids()[0])

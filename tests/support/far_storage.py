@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vpcore.storage import LocalStorage
+from vpcore.storage import LocalStorage, Storage
 
 
 class FarStorage(LocalStorage):
@@ -18,5 +18,10 @@ class FarStorage(LocalStorage):
     def local_path(self, key: str) -> Any:
         return None
 
-    def read(self, key: str) -> bytes:
-        return (self.damage if key.endswith(".parquet") else b"") + super().read(key)
+    @property
+    def cache(self) -> Any:
+        return Storage.cache.fget(self)  # type: ignore[attr-defined]
+
+    def ranges(self, key: str, spans: Any) -> Any:
+        damage = self.damage if key.endswith(".parquet") else b""
+        return [damage + part for part in super().ranges(key, spans)]

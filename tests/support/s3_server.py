@@ -64,6 +64,8 @@ class Faults:
     only: str = ""  # method and end of the path that faults are for; empty: all
     denied: str = ""  # code of an S3 error with status 403
     seen: list[str] = field(default_factory=list)
+    taken: int = 0  # bytes of bodies that came
+    given: int = 0  # bytes of bodies that went
 
 
 @contextmanager
@@ -80,6 +82,7 @@ def faulty_proxy(address: str) -> Iterator[tuple[str, Faults]]:
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             faults.seen.append(f"{self.command} {self.path}")
+            faults.taken += len(body)
             method, _, end = faults.only.partition(" ")
             meant = not method or (self.command == method and self.path.endswith(end))
             if meant:
@@ -115,9 +118,14 @@ def faulty_proxy(address: str) -> Iterator[tuple[str, Faults]]:
             self.send_header("Content-Length", size)
             self.end_headers()
             if self.command != "HEAD":
+                faults.given += len(body)
                 self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *args: object) -> None:
+            """A client that was killed closed its connection."""
+
+    server = Quiet(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

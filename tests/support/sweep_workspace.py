@@ -46,11 +46,11 @@ parallel: {executor: serial}
 
 NAMES = (
     "Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave", "LateAhead", "Answers", "QuietAnswers", "Lake", "Private", "Rounded",
-    "Endless",
+    "Endless", "Learns",
 )  # fmt: skip
 
 
-MACHINERY = ("dask", "mlflow", "optuna")
+MACHINERY = ("dask", "mlflow", "object-store", "optuna")
 
 DATES = ("2023-12-25", "2023-12-26", "2023-12-27")
 THREE = ("serving: base\n", f"serving: base\ndates: [{', '.join(DATES)}]\n")

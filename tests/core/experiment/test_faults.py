@@ -203,14 +203,14 @@ def test_a_flipped_bit_in_a_confirmation_or_reserve_is_refused(tmp_path: Path, s
     reserves.declare(reserve)
     assert reserves.record(reserve, {"row": "ab", "p_random": 0.04, "n_trades": 200})
     assert reserves.all() == [reserve]
-    for path in reserves.folder.iterdir():
+    for path in reserves.folder.path.iterdir():
         whole = path.read_bytes()
         flip(path, share)
         with pytest.raises(StorageError, match=f"The ledger's file {path.name} is damaged"):
             [reserves.confirmations(one) for one in reserves.all()]
         path.write_bytes(whole)
     assert reserves.left(reserve) == 1
-    for path in reserves.folder.iterdir():  # as they were before they had a digest
+    for path in reserves.folder.path.iterdir():  # as they were before they had a digest
         content = json.loads(path.read_bytes())
         del content["sha256"]
         path.chmod(0o644)

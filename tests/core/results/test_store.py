@@ -23,6 +23,7 @@ from vpcore.results.parts import part_id
 from vpcore.results.schema import row_ids
 from vpcore.results.writer import put_parts, table_folder
 from vpcore.signal import InstalledCode
+from vpcore.storage.atomic import write_atomic
 
 A, B = (0.5, 20, 4, 4), (0.6, 20, 4, 4)
 
@@ -68,10 +69,12 @@ def test_a_full_disk_stores_nothing(db: ResultsDB, make: SimpleNamespace, monkey
         db.write([make.meta(run)], make.rows(run, [A]))
     before = stored_files(db)
 
-    def full(*_: object) -> None:
+    def full(target: Path, *arguments: object, **options: object) -> bool:
+        if "ledger" in target.parts:
+            return write_atomic(target, *arguments, **options)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("vpcore.storage.folder.write_atomic", full)
     for act in (lambda: db.write([make.meta("r2")], make.rows("r2", [A])), lambda: compact(db)):
         with pytest.raises(StorageError, match=r"The disk is full: could not store results .* Make room and run"):
             act()

@@ -83,7 +83,7 @@ def test_the_best_row_is_published(world):
     assert entry.evidence == evidence.model_dump(mode="json", include=promote_module.IN_AUDIT)
     assert entry.evidence["figures"]["p_adj"] == figures["p_adj"]
     assert world.heard == [(version.serving_id, "prod", done.spec)]
-    assert world.proved == [("level", world.workspace.results_dir / "proofs")]
+    assert world.proved == [("level", world.workspace.results.folder / "proofs")]
 
 
 # -- the gate ----------------------------------------------------------------------------------------------------------

@@ -213,8 +213,9 @@ def test_a_dataset_on_s3_is_the_dataset_on_disk(tmp_path: Path, monkeypatch: pyt
         records = random_tape(3, 200, oddities=False)
         mapping = Mapping("ESZ3", INSTRUMENT, start, start + 86_400 * 10**9)
         header = encode_metadata(dataset="TEST", start_ns=start, end_ns=start + 86_400 * 10**9, mappings=[mapping])
-        if name != "second":
-            with DbnWriter(workspace.raw / "a.dbn", header) as out:
+        file = tmp_path / "local" / "lake" / "raw" / "a.dbn"
+        if name == "local":
+            with DbnWriter(file, header) as out:
                 out.write(records)
         (workspace.configs / "pipelines" / "p.yaml").write_text(
             "name: p\ncapture: {symbol: ESZ3, date: 2023-11-14, start_time: '22:13:20', end_time: '22:13:23', timezone: UTC}\n"
@@ -225,8 +226,9 @@ def test_a_dataset_on_s3_is_the_dataset_on_disk(tmp_path: Path, monkeypatch: pyt
                 f"storage: {{backend: object, options: {{url: 's3://lake/{prefix}', region: {REGION}, "
                 f"endpoint: 'http://{ADDRESS[0]}', allow_http: true}}}}\n"
             )
+        if name == "first":
+            workspace.storage.put_atomic("raw/a.dbn", file)
         dataset_id = workspace.pipeline("p").dataset_id()
-        # The second workspace has no source file: the dataset is there already.
         made[name] = workspace.datasets.open(dataset_id) if name == "second" else generate(workspace, "p")
         if name != "local":
             assert not list(workspace.datasets_dir.glob("*/*"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from vpcore import SignalParams, StatisticalSignal
+from vpcore import MLSignal, SignalParams, StatisticalSignal
 from vpcore.signal import SignalResult
 
 FAR = 1500
@@ -55,6 +55,36 @@ class Scored(Plain):
 
 def _of_valid(dataset: Any, values: list[float]) -> SignalResult:
     return SignalResult(np.where(dataset.valid, values, np.nan), "value")
+
+
+class Learns(MLSignal):
+    """Predicts with the mean of the pressure that it has seen."""
+
+    columns = ("pressure",)
+    prediction_mode = "confidence"
+
+    class Params(SignalParams):
+        pass
+
+    def start(self, context: Any) -> Any:
+        return {"sides": np.sign(context.k).astype(float), "seen": 0.0}
+
+    def step(self, state: Any, frame: Any) -> float:
+        state["seen"] += 0.05 * (float((state["sides"] * frame["pressure"]).sum()) - state["seen"])
+        return math.tanh(-state["seen"])
+
+    def warmup_bins(self, context: Any) -> int:
+        return 0
+
+    def save_model(self, state: Any, folder: Any) -> None:
+        for name in ("mean", "form"):
+            (folder / f"{name}.json").write_text(repr(state["seen"]))
+
+    def load_model(self, folder: Any, context: Any) -> Any:
+        return {**self.start(context), "seen": float((folder / "mean.json").read_text())}
+
+    def diagnose(self, dataset: Any, rules: Any, result: Any, *, full: bool) -> Any:
+        return {"n_values": len(result.values)}
 
 
 class Breaks(_Base):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 import stat
 from collections.abc import Iterator
@@ -12,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vpcore.dataset.manifest import DATASETS_PREFIX, MANIFEST_FILE
+from vpcore.dataset.manifest import CHECKED_FILES, CHECKSUMS_FILE, DATASETS_PREFIX, MANIFEST_FILE
 from vpcore.dataset.verify import verify_files
 from vpcore.errors import VpError
-from vpcore.results.ledger import LEDGER_VERSION
 from vpcore.results.parts import is_damaged, part_id
 from vpcore.results.writer import STAGING
 from vpcore.serving.spec import PublishedServingSpec
+from vpcore.storage.folder import COPIES
 from vpcore.storage.protocol import TEMPORARY
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
+
+_PIECE_BYTES = 1 << 24
 
 DAMAGED, LOST, ORPHANED, LEFT_OVER, STALE, EXPOSED = "damaged", "lost", "orphaned", "left over", "stale", "exposed"
 """Kinds of findings, the worst first."""
@@ -81,20 +85,20 @@ def _results(workspace: Workspace) -> Iterator[Finding]:
         for path in paths:
             problem = _part_problem(path)
             if problem:
-                yield Finding(DAMAGED, _shown(workspace, path), problem, _set_aside(path, "vp run EXPERIMENT"))
+                yield Finding(DAMAGED, _shown(workspace, path), problem, _set_aside(workspace, path))
             else:
                 whole[table].append(path)
     ids = {table: {part_id(path): path for path in paths} for table, paths in parts.items()}
     for name in sorted(ids["runs_meta"].keys() - ids["runs"].keys()):
         path = ids["runs_meta"][name]
-        yield Finding(LOST, _shown(workspace, path), "Its rows are gone.", _set_aside(path, "vp run EXPERIMENT"))
+        yield Finding(LOST, _shown(workspace, path), "Its rows are gone.", _set_aside(workspace, path))
     for name in sorted(ids["runs"].keys() - ids["runs_meta"].keys()):
         path = ids["runs"][name]
         yield Finding(
             ORPHANED,
             _shown(workspace, path),
             "Its rows were never committed, or their commit is gone; no command reads them.",
-            f"If no run is under way: rm {shlex.quote(str(path))}",
+            f"If no run is under way: {_removal(workspace, path)}",
         )
     if all(len(whole[table]) == len(parts[table]) for table in parts):
         try:
@@ -117,7 +121,7 @@ def _part_problem(path: Path) -> str:
 
 def _ledger(workspace: Workspace) -> Iterator[Finding]:
     fix = "Restore it from a backup: the ledger cannot be made again."
-    for path in sorted((workspace.ledger_dir / f"v{LEDGER_VERSION}").glob("part-*.parquet")):
+    for path in workspace.results.ledger.files():
         problem = _part_problem(path)
         if problem:
             yield Finding(DAMAGED, _shown(workspace, path), problem, fix)
@@ -130,6 +134,9 @@ def _ledger(workspace: Workspace) -> Iterator[Finding]:
 
 def _datasets(workspace: Workspace) -> Iterator[Finding]:
     folder = workspace.lake / DATASETS_PREFIX
+    if not workspace.folder(folder).is_local:
+        yield from _far_datasets(workspace)
+        return
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not path.is_dir() or path.name.startswith(TEMPORARY):
             continue
@@ -155,10 +162,30 @@ def _datasets(workspace: Workspace) -> Iterator[Finding]:
             yield Finding(STALE, _shown(workspace, path), "Columns of a dataset that is gone.", fix)
 
 
+def _far_datasets(workspace: Workspace) -> Iterator[Finding]:
+    """Read every byte of the datasets of another storage; keep none."""
+    storage = workspace.storage
+    for dataset_id in workspace.datasets.ids():
+        prefix = f"{DATASETS_PREFIX}/{dataset_id}"
+        again = f"delete the objects below {prefix} in {storage!r}, then vp generate its pipeline again"
+        try:
+            expected = json.loads(storage.read(f"{prefix}/{CHECKSUMS_FILE}"))
+            for name in CHECKED_FILES:
+                about, found = storage.stat(f"{prefix}/{name}"), hashlib.sha256()
+                size = 0 if about is None else about.size
+                for at in range(0, size, _PIECE_BYTES):
+                    found.update(storage.ranges(f"{prefix}/{name}", [(at, min(at + _PIECE_BYTES, size))])[0])
+                if about is None or found.hexdigest() != expected.get(name):
+                    status = "missing" if about is None else "changed"
+                    yield Finding(DAMAGED, f"{prefix}/{name}", f"The file is {status}.", again)
+        except (VpError, ValueError) as error:
+            yield Finding(DAMAGED, prefix, str(error), again)
+
+
 def _registry(workspace: Workspace) -> Iterator[Finding]:
     registry = workspace.registry
     known: set[str] = set()
-    if workspace.registry_path.is_file():
+    if workspace.registry_path.is_file() or not workspace.folder(workspace.registry_path).is_local:
         try:
             known = {info.serving_id for info in registry.versions()}
             aliases = registry.aliases()
@@ -209,9 +236,24 @@ def _exposed(workspace: Workspace) -> Iterator[Finding]:
             yield Finding(EXPOSED, _shown(workspace, path), "Every user of this machine may write it.", fix)
 
 
-def _set_aside(path: Path, again: str) -> str:
-    return f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}, then {again}"
+def _set_aside(workspace: Workspace, path: Path) -> str:
+    if _key(workspace, path):
+        return f"{_removal(workspace, path)}, then vp run EXPERIMENT"
+    return f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}, then vp run EXPERIMENT"
+
+
+def _removal(workspace: Workspace, path: Path) -> str:
+    key = _key(workspace, path)
+    return f"delete the object {key} in {workspace.storage!r}" if key else f"rm {shlex.quote(str(path))}"
+
+
+def _key(workspace: Workspace, path: Path) -> str:
+    """Return the key of a copy of another storage's file; empty for a file of this machine."""
+    copies = workspace.storage.cache / COPIES
+    return path.relative_to(copies).as_posix() if path.is_relative_to(copies) else ""
 
 
 def _shown(workspace: Workspace, path: Path) -> str:
+    if key := _key(workspace, path):
+        return key
     return str(path.relative_to(workspace.root)) if path.is_relative_to(workspace.root) else str(path)

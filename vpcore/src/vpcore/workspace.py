@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vpcore.registry import ServingRegistry
     from vpcore.results import ResultsDB
     from vpcore.results.notes import Notes
+    from vpcore.storage import Folder
 
 else:
 
@@ -163,8 +164,13 @@ class Workspace:
 
     @property
     def raw(self) -> Path:
-        """Source files. Commands only read them."""
-        return self.lake / "raw"
+        """Source files, or this machine's copies of those in use. Commands only read them."""
+        return self.raw_folder.path
+
+    @property
+    def raw_folder(self) -> Folder:
+        """Source files as the storage has them."""
+        return self.folder(self.lake / "raw")
 
     @property
     def datasets_dir(self) -> Path:
@@ -198,8 +204,15 @@ class Workspace:
 
     @property
     def cache_dir(self) -> Path:
-        """Uncompressed columns for workers. Deleting the folder costs time only."""
-        return self.lake / "cache"
+        """Uncompressed columns for workers, ``lake/cache`` with local files. Deleting the folder costs time only."""
+        cache: Path = self.storage.cache
+        return cache
+
+    def folder(self, path: Path) -> Folder:
+        """Return a folder below ``lake/`` as the storage has it."""
+        from vpcore.storage import Folder
+
+        return Folder(self.storage, path.relative_to(self.lake).as_posix())
 
     # -- plugins and stores, made on first use -------------------------------------------------------------------------
 
@@ -240,23 +253,24 @@ class Workspace:
         """ResultsDB: stored runs and rows."""
         from vpcore.results import ResultsDB
 
-        return ResultsDB(self.results_dir, self.ledger_dir, markets=self._market_roots)
+        return ResultsDB(self.folder(self.results_dir), self.folder(self.ledger_dir), markets=self._market_roots)
 
     @made_once
     def notes(self) -> Notes:
         """Notes: tags, notes and archiving of rows."""
         from vpcore.results.notes import Notes
 
-        return Notes(self.harness_dir / "notes")
+        return Notes(self.folder(self.harness_dir / "notes"))
 
     @made_once
     def reserves(self) -> Reserves:
         """Reserves: what is kept back from research."""
         from vpcore.dataset.reserve import RESERVES, Reserves
 
-        if not (self.ledger_dir / RESERVES).is_dir():  # without importing what specs need
-            return Reserves(self.ledger_dir)
-        return Reserves(self.ledger_dir, {root: market.symbols for root, market in self.specs.markets().items()})
+        ledger = self.folder(self.ledger_dir)
+        if not (ledger / RESERVES).here().is_dir():  # without importing what specs need
+            return Reserves(ledger)
+        return Reserves(ledger, {root: market.symbols for root, market in self.specs.markets().items()})
 
     def _market_roots(self) -> dict[str, str]:
         return {root: market.root for root, market in self.specs.markets().items()}
@@ -266,7 +280,7 @@ class Workspace:
         """ServingRegistry: published serving versions and their aliases."""
         from vpcore.registry import ServingRegistry
 
-        return ServingRegistry(self.registry_path, self.serving_versions_dir)
+        return ServingRegistry(self.folder(self.registry_path), self.serving_versions_dir)
 
     # -- specs: by name or by path -------------------------------------------------------------------------------------
 
@@ -275,7 +289,14 @@ class Workspace:
         """ConfigStore: pipelines, serving specs, experiments and instruments."""
         from vpcore.config import ConfigStore
 
-        return ConfigStore(self.configs, plugins=self.plugins)
+        return ConfigStore(self.configs, plugins=self.plugins, raw=lambda: self.raw_folder)
+
+    def keep_raw(self, path: Path) -> None:
+        """Store a new file below `raw`, and its provenance beside it, where the storage is not this machine's."""
+        raw = self.raw_folder
+        for file in (path.with_name(f"{path.name}.json"), path):
+            if not raw.is_local and file.is_file():
+                self.storage.put_atomic(f"{raw.key}/{file.relative_to(raw.path).as_posix()}", file)
 
     def instrument(self, symbol: str) -> InstrumentSpec:
         """Return the instrument of a symbol: ``ESH4`` has the root ``ES``."""

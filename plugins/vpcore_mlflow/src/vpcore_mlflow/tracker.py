@@ -111,6 +111,11 @@ class MlflowTracker(Tracker):
         self._parents: dict[str, _Known] = {}
         self._children: dict[str, dict[str, _Known]] = {}
 
+    @classmethod
+    def needs_folder(cls) -> bool:
+        """Return True unless a server or database is named: then the store is a file in `folder`."""
+        return not os.environ.get(URI_VARIABLE)
+
     def _experiment(self, name: str, artifacts: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is not None and found.lifecycle_stage == "deleted":

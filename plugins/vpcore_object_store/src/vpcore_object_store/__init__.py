@@ -1,1 +1,1 @@
-"""Datasets of vpcore on an object store."""
+"""The lake of vpcore on an object store."""

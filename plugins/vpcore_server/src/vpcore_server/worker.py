@@ -201,6 +201,8 @@ class Worker:
         """Open the recorded session: of the task's files, or found below ``lake/raw``."""
         from pathlib import Path
 
+        from vpcore.source.far import with_files
+
         source = self.workspace.plugins.load("source", resolved.source)()
         request = SourceRequest(
             symbol=self.task.symbol or resolved.symbol,
@@ -210,6 +212,7 @@ class Worker:
             raw_root=self.workspace.raw,
             options=resolved.options,
         )
+        with_files(self.workspace.raw_folder, request)
         # The pipeline tells events apart itself.
         return Prepared(source.open(request), "flags", resolved.repeated)
 

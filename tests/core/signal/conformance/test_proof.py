@@ -66,7 +66,7 @@ def test_a_signal_that_looks_ahead_is_refused_and_leaves_no_proof(tmp_path):
 def test_only_a_whole_and_readable_proof_counts(tmp_path):
     signal = Spread()
     assert load_proof(tmp_path, signal) is None
-    target = save_proof(tmp_path, signal, check_signal(signal, checks=["shape"]))
+    target = tmp_path / save_proof(tmp_path, signal, check_signal(signal, checks=["shape"]))
     assert load_proof(tmp_path, signal) is None
     target.write_text("{")
     assert load_proof(tmp_path, signal) is None

@@ -10,7 +10,8 @@ from vpcore.cli.common import EXIT_REFUSED, JsonOption, RootOption, emit_json, e
 def doctor(root: RootOption = None, json: JsonOption = False) -> None:
     """Read every stored file of the workspace and say what is wrong, file by file, with the command that mends it.
 
-    Changes nothing. Specs: vp validate. Exits 1 if something is wrong.
+    Changes nothing. Specs: vp validate. Exits 1 if something is wrong. On an object store every object of the lake is
+    read; objects of unfinished uploads stay unseen, and the next publication beside them removes them after a day.
     """
     from vpcore.doctor import examine
 

@@ -45,7 +45,7 @@ def show(
         workspace.results.query_runs(run_id=[meta["run_id"]], status=None, sort="net_pnl_ticks", blocks=json)
     )
     rows = ranked(found, found)
-    looks = read_diagnostics(workspace.results_dir / DIAGNOSTICS / meta["run_id"])
+    looks = read_diagnostics(workspace.results.folder / DIAGNOSTICS / meta["run_id"])
     about = {name: value for name, value in meta.items() if name != "batch_id"}
     for name in ("started_utc", "finished_utc"):
         about[name] = about[name].isoformat()

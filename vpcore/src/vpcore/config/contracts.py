@@ -10,10 +10,12 @@ from vpcore.config.instruments import InstrumentSpec
 from vpcore.errors import ConfigError, SourceError
 from vpcore.source.dbn.discovery import SUFFIXES
 from vpcore.source.dbn.header import SourceFile, read_header
+from vpcore.source.far import with_headers
 from vpcore.source.protocol import utc
+from vpcore.storage import Folder
 
 
-def contract_of(raw: Path, instrument: InstrumentSpec, start_ns: int, end_ns: int) -> str:
+def contract_of(raw: Folder, instrument: InstrumentSpec, start_ns: int, end_ns: int) -> str:
     """Return the contract of an instrument that the files below ``lake/raw`` hold in a window.
 
     Of several contracts, the one whose file was fetched by volume, as its provenance says. Reads headers only.
@@ -24,7 +26,7 @@ def contract_of(raw: Path, instrument: InstrumentSpec, start_ns: int, end_ns: in
         If there is none, or more than one.
     """
     found: dict[str, list[Path]] = {}
-    for path in sorted(raw.rglob("*")):
+    for path in sorted(with_headers(raw).rglob("*")):
         if not path.name.endswith(SUFFIXES) or not path.is_file():
             continue
         stat = path.stat()

@@ -27,6 +27,7 @@ from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.plugins.manager import Plugins
 from vpcore.projection import ProjectionConfig
+from vpcore.storage import Folder
 
 FOLDERS: dict[str, str] = {
     "instrument": "instruments",
@@ -62,12 +63,19 @@ class ConfigStore:
     configs : Path
     plugins : Plugins
         Whose signals, sources, executors and trackers specs may name.
+    raw : callable, optional
+        Returns the folder of the source files, by default ``lake/raw`` beside `configs`.
     """
 
-    def __init__(self, configs: Path, *, plugins: Plugins) -> None:
+    def __init__(self, configs: Path, *, plugins: Plugins, raw: Callable[[], Folder] | None = None) -> None:
         self.configs = configs
         self.plugins = plugins
-        self.raw = configs.parent / "lake" / "raw"
+        self._raw = raw or (lambda: Folder.of(configs.parent / "lake" / "raw"))
+
+    @property
+    def raw(self) -> Path:
+        """Source files, as this machine has them."""
+        return self._raw().path
 
     # -- loading -------------------------------------------------------------------------------------------------------
 
@@ -314,7 +322,7 @@ class ConfigStore:
             except ConfigError as error:
                 raise ConfigError(f"{error}{f' ({where})' if where else ''}") from None
 
-        contract = partial(contract_of, self.raw, serving.pipeline.instrument)
+        contract = partial(contract_of, self._raw(), serving.pipeline.instrument)
         return resolve_sessions(bases, spec.dates, serving.pipeline, resolve, document, contract)
 
     # -- checking ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ WORKSPACE_FILE = "workspace.yaml"
 
 
 class StorageSpec(Spec):
-    """Where datasets are kept."""
+    """Where the lake is kept."""
 
     backend: str = Field("local", description="Name of a storage, see `vp plugins`")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the storage")
@@ -44,7 +44,7 @@ class PromotionSpec(Spec):
 class WorkspaceSpec(Spec):
     """The defaults of a workspace; an experiment overrides executor and tracker."""
 
-    storage: StorageSpec = Field(StorageSpec(), description="Where datasets are kept")
+    storage: StorageSpec = Field(StorageSpec(), description="Where the lake is kept")
     executor: ExecutorSpec = Field(ExecutorSpec(), description="Who does the work of experiments that name no executor")
     tracker: TrackerSpec = Field(
         TrackerSpec(), description="Where runs of experiments that name no tracker are reported"

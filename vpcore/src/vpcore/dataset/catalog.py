@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vpcore.dataset.manifest import DATASETS_PREFIX, MANIFEST_FILE, read_json, require_whole
+from vpcore.dataset.manifest import DATASETS_PREFIX, GRID_FILE, MANIFEST_FILE, read_json, require_whole
 from vpcore.errors import DatasetError, did_you_mean, listed
+from vpcore.storage import Folder
 from vpcore.storage.protocol import Storage, check_key
 
 if TYPE_CHECKING:
     from vpcore.dataset.dataset import Dataset
+    from vpcore.dataset.local_copy import FarFile
     from vpcore.dataset.reserve import Reserves
 
 
@@ -66,6 +67,12 @@ class DatasetRegistry:
         self.reserves = reserves
         self.prefix = check_key(prefix)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatasetRegistry) and hash(self) == hash(other)
+
+    def __hash__(self) -> int:
+        return hash((repr(self.storage), self.prefix))
+
     def ids(self) -> list[str]:
         """Return the sorted ids of the complete datasets."""
         depth = self.prefix.count("/") + 1
@@ -86,10 +93,14 @@ class DatasetRegistry:
         """
         path = self.storage.local_path(f"{self.prefix}/{dataset_id}")
         if path is None:
-            from vpcore.dataset.local_copy import mirrored  # for storages that are not this machine's
+            from vpcore.dataset.local_copy import local_copy  # for storages that are not this machine's
 
-            path = mirrored(self.storage, self.prefix, dataset_id)
+            path = local_copy(self.storage, self.prefix, dataset_id)
         return path
+
+    def read(self, dataset_id: str, file: str) -> bytes | None:
+        """Return the bytes of a dataset's small file, or None if it is missing."""
+        return Folder(self.storage, f"{self.prefix}/{dataset_id}").get(file)
 
     def manifest(self, dataset_id: str) -> dict[str, Any]:
         """Return the content of a dataset's manifest; `dataset_id` as in `find`.
@@ -100,16 +111,34 @@ class DatasetRegistry:
             If the manifest was changed since it was written.
         """
         dataset_id = self.find(dataset_id)
-        path = self.path(dataset_id) / MANIFEST_FILE
+        path = self._folder(dataset_id)[0] / MANIFEST_FILE
         require_whole(path, dataset_id)
         return read_json(path, dataset_id)
+
+    def _folder(self, dataset_id: str) -> tuple[Path, FarFile | None]:
+        """Return a folder with a dataset's small files, and where its grid is read if another machine has it."""
+        path = self.storage.local_path(f"{self.prefix}/{dataset_id}")
+        if path is not None:
+            return path, None
+        from vpcore.dataset.local_copy import FarFile, local_copy
+
+        path = local_copy(self.storage, self.prefix, dataset_id, grid=False)
+        grid = FarFile(self.storage, f"{self.prefix}/{dataset_id}/{GRID_FILE}")
+        return path, None if (path / GRID_FILE).is_file() else grid
 
     def open(self, dataset_id: str, *, cache_dir: str | Path | None = None) -> Dataset:
         """Open a dataset; `dataset_id` as in `find`. It ends where a reserve begins. See `Dataset.open`."""
         from vpcore.dataset.dataset import Dataset  # pyarrow: not for a listing
 
-        path = self.path(self.find(dataset_id))
-        return Dataset.open(path, cache_dir=cache_dir, reserves=self.reserves)
+        path, grid = self._folder(self.find(dataset_id))
+        return Dataset.open(path, cache_dir=cache_dir, reserves=self.reserves, grid=grid)
+
+    def open_whole(self, dataset_id: str, *, cache_dir: str | Path | None = None) -> Dataset:
+        """Open a dataset by its id, with its reserved bins. See `vpcore.dataset.dataset.open_whole`."""
+        from vpcore.dataset.dataset import open_whole
+
+        path, grid = self._folder(dataset_id)
+        return open_whole(path, cache_dir=cache_dir, grid=grid)
 
     def find(self, name: str) -> str:
         """Return the id of a dataset, given its id, an unambiguous beginning of the id, or the name of its pipeline.
@@ -134,11 +163,11 @@ class DatasetRegistry:
     def info(self, dataset_id: str) -> DatasetInfo:
         """Return the listing entry of one dataset."""
         manifest = self.manifest(dataset_id)
-        folder = self.path(dataset_id)
-        with os.scandir(folder) as entries:
-            size = sum(entry.stat().st_size for entry in entries if entry.is_file())
+        stats = {key: self.storage.stat(key) for key in self.storage.list(f"{self.prefix}/{manifest['dataset_id']}")}
+        size = sum(stat.size for stat in stats.values() if stat is not None)
         n_bins = int(manifest["shape"]["n_bins"])
-        made = (folder / MANIFEST_FILE).stat().st_mtime
+        stat = stats[f"{self.prefix}/{manifest['dataset_id']}/{MANIFEST_FILE}"]
+        made = 0.0 if stat is None else stat.changed_ns / 1e9
         return DatasetInfo(
             dataset_id=dataset_id,
             symbol=manifest.get("symbol", ""),

@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vpcore.dataset.cache import ColumnCache
+from vpcore.dataset.local_copy import FarFile
 from vpcore.dataset.manifest import BINS_FILE, GRID_FILE, require_whole
 from vpcore.errors import DatasetError
 from vpcore.schema import BIN_COLUMNS, GRID_SUMS
+from vpcore.storage.folder import touch, trim
 
 Array = npt.NDArray[Any]
 
@@ -69,6 +71,8 @@ class ParquetColumns:
         Grid columns of the file.
     cache : ColumnCache, optional
         Grid columns are then memory-mapped from it, and put there on first use.
+    far : FarFile, optional
+        The grid, where another machine has it.
     """
 
     def __init__(
@@ -79,8 +83,10 @@ class ParquetColumns:
         n_cells: int,
         stored: tuple[str, ...],
         cache: ColumnCache | None = None,
+        far: FarFile | None = None,
     ) -> None:
         self.path = path
+        self.far = far
         self.dataset_id = dataset_id
         self.shape = (n_bins, n_cells)
         self.grid_names = with_sums(stored)
@@ -114,6 +120,10 @@ class ParquetColumns:
         if found is None:
             if self.cache is not None:
                 array = self.cache.get_or_make(name, lambda: self._make(name))
+                if self.far is not None and isinstance(array, np.memmap):
+                    place = Path(str(array.filename))
+                    touch(place)
+                    trim(self.far.storage, place)
             else:
                 array = self._make(name)
             found = self._grid.setdefault(name, frozen(array))
@@ -126,11 +136,14 @@ class ParquetColumns:
         return numpy_of(table.column(0)).reshape(self.shape)
 
     def _read(self, file: str, names: list[str], rows: int) -> pa.Table:
-        path = self.path / file
-        require_whole(path, self.dataset_id)
+        path, source = self.path / file, None
+        if file == GRID_FILE and self.far is not None:
+            source = self.far.open(names)
+        else:
+            require_whole(path, self.dataset_id)
         try:
             # One file handle per read keeps the object picklable and safe to use from several threads.
-            with pq.ParquetFile(path) as reader:
+            with pq.ParquetFile(source or path) as reader:
                 table = reader.read(columns=names, use_threads=len(names) > 1)
         except FileNotFoundError:
             raise DatasetError(f"Dataset '{self.dataset_id}' is not complete: {path} is missing.") from None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vpcore.dataset.cache import ColumnCache
 from vpcore.dataset.columns import ArrayColumns, Columns, OverlayColumns, ParquetColumns, SlicedColumns
+from vpcore.dataset.local_copy import FarFile
 from vpcore.dataset.manifest import (
     CHECKSUMS_FILE,
     GRID_FILE,
@@ -100,6 +101,7 @@ class Dataset:
         *,
         cache_dir: str | Path | None = None,
         reserves: Reserves | None = None,
+        grid: FarFile | None = None,
     ) -> Dataset:
         """Open a dataset's folder. Reads the manifest; columns are read on first use.
 
@@ -114,6 +116,8 @@ class Dataset:
             them. By default they are held in memory.
         reserves : Reserves, optional
             By default those in the ledger of the lake that holds the folder.
+        grid : FarFile, optional
+            The grid, where it is no file of the folder.
 
         Raises
         ------
@@ -123,7 +127,7 @@ class Dataset:
             If the file of a reserve is damaged.
         """
         folder = Path(path).absolute()
-        dataset = open_whole(folder, cache_dir=cache_dir)
+        dataset = open_whole(folder, cache_dir=cache_dir, grid=grid)
         found = reserves if reserves is not None else Reserves(folder.parent.parent / LEDGER_BELOW)
         first_ns = int(dataset.manifest.get("first_ns") or 0)
         return dataset.until(found.open_bins(dataset.symbol, first_ns, dataset.n_bins, dataset.cell_width_ns))
@@ -375,7 +379,7 @@ class Dataset:
         return grid_frame(self)
 
 
-def open_whole(folder: Path, *, cache_dir: str | Path | None = None) -> Dataset:
+def open_whole(folder: Path, *, cache_dir: str | Path | None = None, grid: FarFile | None = None) -> Dataset:
     """Open a dataset's folder with its reserved bins: for `vp confirm`, and for a caller that cuts it itself.
 
     A figure of reserved bins, once seen, proves nothing any more.
@@ -396,7 +400,7 @@ def open_whole(folder: Path, *, cache_dir: str | Path | None = None) -> Dataset:
         tag = read_json(folder / CHECKSUMS_FILE, folder.name).get(GRID_FILE, "unknown")
         cache = ColumnCache(Path(cache_dir) / folder.name, str(tag))
     columns = ParquetColumns(
-        folder, folder.name, shape["n_bins"], shape["n_cells"], tuple(shape["grid_columns"]), cache
+        folder, folder.name, shape["n_bins"], shape["n_cells"], tuple(shape["grid_columns"]), cache, grid
     )
     return Dataset(columns, manifest, path=folder)
 

@@ -23,7 +23,7 @@ def _scans(dataset: Dataset) -> bool:
     columns = dataset._columns
     while isinstance(columns, SlicedColumns):
         columns = columns.base
-    return isinstance(columns, ParquetColumns)
+    return isinstance(columns, ParquetColumns) and columns.far is None
 
 
 def _scan(path: Path) -> pl.LazyFrame:

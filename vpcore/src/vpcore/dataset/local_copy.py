@@ -1,62 +1,136 @@
-"""Datasets of a remote storage, copied to this machine at their first opening."""
+"""Datasets of a remote storage: small files are copied to this machine, grid columns are read by ranges."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import io
+from functools import cached_property
 from pathlib import Path
 
-from vpcore.canonical import digest
-from vpcore.dataset.manifest import CHECKSUMS_FILE
-from vpcore.dataset.verify import verify_files
+from vpcore.canonical import is_whole
+from vpcore.dataset.manifest import BINS_FILE, CHECKSUMS_FILE, GRID_FILE, MANIFEST_FILE, read_json
 from vpcore.errors import DatasetError
-from vpcore.storage import LocalStorage
+from vpcore.storage import Folder
+from vpcore.storage.folder import trim
 from vpcore.storage.protocol import Storage
 
+_TAIL_BYTES = 1 << 16
 
-def mirrored(storage: Storage, prefix: str, dataset_id: str) -> Path:
-    """Return the folder of a local copy of a dataset. A missing or outdated copy is made again.
 
-    Columns are mapped from files, so there have to be some. Copies are shared by all processes of a user, below the
-    cache directory (``XDG_CACHE_HOME``, ``~/.cache``), and may be deleted at any time.
+def local_copy(storage: Storage, prefix: str, dataset_id: str, *, grid: bool = True) -> Path:
+    """Return a folder of this machine with a dataset's files, each copied once and checked.
 
     Parameters
     ----------
     storage : Storage
-        Where the dataset is; its ``repr`` says which storage it is.
+        Where the dataset is.
     prefix, dataset_id : str
         Its key.
+    grid : bool
+        With the grid, which is most of the bytes.
 
     Raises
     ------
     DatasetError
-        If the copy contradicts its checksums.
+        If a file contradicts its checksum.
     StorageError
         If the storage fails, lacks the dataset, or writing the copy fails.
     """
-    key = f"{prefix}/{dataset_id}"
-    wanted = storage.read(f"{key}/{CHECKSUMS_FILE}")
-    copies = LocalStorage(_cache_home() / "vpcore-datasets" / digest(repr(storage))[:16])
-    folder = copies.local_path(key)
-    if folder.is_dir():
-        if copies.exists(f"{key}/{CHECKSUMS_FILE}") and copies.read(f"{key}/{CHECKSUMS_FILE}") == wanted:
-            return folder
-        shutil.rmtree(folder)
-    with copies.stage(key) as stage:
-        for file in storage.list(key):
-            (stage.path / file.removeprefix(f"{key}/")).write_bytes(storage.read(file))
-        report = verify_files(stage.path)
-        if not report.ok:
-            bad = ", ".join(check.name for check in report.files if check.status != "ok")
-            raise DatasetError(f"Dataset '{dataset_id}' did not arrive from {storage!r} as it was written: {bad}.")
-        copies.commit(key, stage)
-    return folder
+    folder = Folder(storage, f"{prefix}/{dataset_id}")
+    expected = read_json(folder.fetch(CHECKSUMS_FILE), dataset_id)
+    for name in (BINS_FILE, MANIFEST_FILE, *([GRID_FILE] if grid else [])):
+        for again in (False, True):  # a copy that was damaged here is made again
+            path = folder.fetch(name)
+            if is_whole(path, str(expected.get(name))):
+                break
+            path.unlink()
+            if again:
+                raise DatasetError(f"Dataset '{dataset_id}' did not arrive from {storage!r} as it was written: {name}.")
+    if grid:
+        trim(storage, path)
+    return folder.path
 
 
-def _cache_home() -> Path:
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return Path(chosen) if chosen else Path.home() / ".cache"
-    except RuntimeError:  # no home directory
-        return Path(tempfile.gettempdir())
+class FarFile:
+    """A Parquet file of a remote storage, of which single columns are read.
+
+    Parameters
+    ----------
+    storage : Storage
+    key : str
+        Of the file.
+    """
+
+    def __init__(self, storage: Storage, key: str) -> None:
+        self.storage = storage
+        self.key = key
+
+    @cached_property
+    def _footer(self) -> tuple[int, bytes]:
+        """Size of the file, and its last bytes with the whole footer."""
+        stat = self.storage.stat(self.key)
+        if stat is None:
+            raise FileNotFoundError(self.key)
+        tail = self._ranges([(max(0, stat.size - _TAIL_BYTES), stat.size)])[0]
+        length = int.from_bytes(tail[-8:-4], "little") + 8
+        if length > len(tail):
+            tail = self._ranges([(max(0, stat.size - length), stat.size)])[0]
+        return stat.size, tail
+
+    def _ranges(self, spans: list[tuple[int, int]]) -> list[bytes]:
+        return self.storage.ranges(self.key, spans)
+
+    def open(self, names: list[str]) -> io.BufferedIOBase:
+        """Return the file for a reader of some columns: their bytes are here, the others are zero.
+
+        Raises
+        ------
+        StorageError
+            If the storage fails, or the bytes are not those that were written.
+        """
+        import pyarrow.parquet as pq
+
+        size, tail = self._footer
+        pieces = {size - len(tail): tail}
+        meta = pq.read_metadata(_Pieces(size, pieces))
+        chunks = [
+            meta.row_group(group).column(column)
+            for group in range(meta.num_row_groups)
+            for column in range(meta.num_columns)
+        ]
+        wanted = [chunk for chunk in chunks if chunk.path_in_schema in names]
+        starts = [
+            min(at for at in (chunk.dictionary_page_offset, chunk.data_page_offset) if at is not None)
+            for chunk in wanted
+        ]
+        spans = [(at, at + chunk.total_compressed_size) for at, chunk in zip(starts, wanted, strict=True)]
+        return _Pieces(size, pieces | dict(zip(starts, self._ranges(spans), strict=True)))
+
+
+class _Pieces(io.BufferedIOBase):
+    """A file of which some pieces are here."""
+
+    def __init__(self, size: int, pieces: dict[int, bytes]) -> None:
+        self._size = size
+        self._pieces = pieces
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        start, self._at = self._at, end
+        for at, piece in self._pieces.items():
+            if at <= start and end <= at + len(piece):
+                return piece[start - at : end - at]
+        raise OSError(f"bytes {start} to {end} were not asked for")

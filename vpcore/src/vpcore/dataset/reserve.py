@@ -15,7 +15,7 @@ from typing import Any
 
 from vpcore.canonical import canonical_json, digest, sealed, unsealed
 from vpcore.errors import StorageError
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 RESERVES = "reserves"
 """Folder of the reserves, in the ledger."""
@@ -64,15 +64,15 @@ class Reserves:
 
     Parameters
     ----------
-    ledger : Path
+    ledger : Path or Folder
         The directory of the ledger.
     symbols : mapping of str to str, optional
         By root, a regular expression of the symbols with its prices. Reserves from before instruments had price groups
         hold the symbols of one root.
     """
 
-    def __init__(self, ledger: Path, symbols: Mapping[str, str] | None = None) -> None:
-        self.folder = Path(ledger) / RESERVES
+    def __init__(self, ledger: Path | Folder, symbols: Mapping[str, str] | None = None) -> None:
+        self.folder = Folder.of(ledger) / RESERVES
         self._symbols = symbols or {}
 
     def all(self) -> list[Reserve]:
@@ -84,7 +84,7 @@ class Reserves:
             If a file is damaged: what it keeps back is then unknown, and nothing is opened.
         """
         found = []
-        for path in sorted(self.folder.glob("*.reserve.json")):
+        for path in self.folder.files("*.reserve.json"):
             about = _read(path)
             try:
                 windows = tuple((int(start), int(end)) for start, end in about["windows"])
@@ -104,23 +104,19 @@ class Reserves:
 
     def declare(self, reserve: Reserve) -> None:
         """Store a reserve; one with the same id stays as it is."""
-        with storage_errors(self.folder, "store the reserve"):
-            path = self.folder / f"{reserve.id}.reserve.json"
-            write_atomic(path, canonical_json(sealed(asdict(reserve))), exclusive=True)
+        content = canonical_json(sealed(asdict(reserve)))
+        self.folder.put(f"{reserve.id}.reserve.json", content, "store the reserve", exclusive=True)
 
     def confirmations(self, reserve: Reserve) -> list[dict[str, Any]]:
         """Return the confirmations on a reserve, in the order in which they were made."""
-        paths = self.folder.glob(f"{reserve.id}.confirmation-*.json")
+        paths = self.folder.files(f"{reserve.id}.confirmation-*.json")
         return [_read(path) for path in sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2]))]
 
     def record(self, reserve: Reserve, confirmation: Mapping[str, Any]) -> bool:
         """Store a confirmation; return False if the budget was spent meanwhile."""
-        with storage_errors(self.folder, "store the confirmation"):
-            for number in range(reserve.budget):
-                path = self.folder / f"{reserve.id}.confirmation-{number}.json"
-                if write_atomic(path, canonical_json(sealed(confirmation)), exclusive=True):
-                    return True
-        return False
+        content = canonical_json(sealed(confirmation))
+        names = (f"{reserve.id}.confirmation-{number}.json" for number in range(reserve.budget))
+        return any(self.folder.put(name, content, "store the confirmation", exclusive=True) for name in names)
 
     def open_bins(self, symbol: str, start_ns: int, n_bins: int, width_ns: int) -> int:
         """Return the number of bins of a session before the first reserve in force.
@@ -132,8 +128,6 @@ class Reserves:
         start_ns, n_bins, width_ns : int
             Start of the first bin, number of bins, width of a bin in ns.
         """
-        if not self.folder.is_dir():
-            return n_bins
         end_ns = start_ns + n_bins * width_ns
         starts = [
             start

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from vpcore.inference.out_of_sample import in_sample
 from vpcore.results import traded
 from vpcore.sampler import Indices, Sampler
 from vpcore.sampler.designs import RandomSampler
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -139,7 +138,7 @@ class Searches:
         self.workspace = workspace
         self._plans = {plan.name: plan for plan in config.signals if plan.search is not None}
         self._paths = {
-            name: workspace.results_dir / PROPOSALS / f"{_key(workspace, config, plan, datasets)}.json"
+            name: workspace.results.folder / PROPOSALS / f"{_key(workspace, config, plan, datasets)}.json"
             for name, plan in self._plans.items()
         }
         self._rounds = {name: _read(path, searches_of(config)[name]) for name, path in self._paths.items()}
@@ -269,10 +268,9 @@ def _key(workspace: Workspace, config: ExperimentConfig, plan: SignalPlan, datas
     )
 
 
-def _read(path: Path, search: Search) -> list[_Round]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+def _read(file: Folder, search: Search) -> list[_Round]:
+    data = file.get("")
+    if data is None:
         return []
     content = unsealed(data) or {}
     try:
@@ -283,12 +281,12 @@ def _read(path: Path, search: Search) -> list[_Round]:
         sound = False
     if not sound:
         raise ResultsError(
-            f"{path} does not hold what was proposed in this search. Delete it: running the experiment again writes it "
+            f"{file} does not hold what was proposed in this search. Delete it: running the experiment again writes it "
             "anew, from the stored rows."
         )
     return rounds
 
 
-def _write(path: Path, name: str, rounds: list[_Round]) -> None:
-    with storage_errors(path, f"keep what was proposed for signal '{name}'"):
-        write_atomic(path, canonical_json(sealed({"signal": name, "rounds": rounds})))
+def _write(file: Folder, name: str, rounds: list[_Round]) -> None:
+    content = canonical_json(sealed({"signal": name, "rounds": rounds}))
+    file.put("", content, f"keep what was proposed for signal '{name}'")

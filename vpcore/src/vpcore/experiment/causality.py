@@ -14,16 +14,17 @@ from vpcore.experiment.dispatch import dispatch
 from vpcore.experiment.runs import Run
 from vpcore.experiment.worker import describe, load_class
 from vpcore.signal.conformance.proof import load_proof, prove
+from vpcore.storage import Folder
 
 PROOFS = "proofs"
 """Folder of the proofs, beside the results."""
 
 
-def prove_signal(target: str, code: str, params: dict[str, Any], name: str, folder: str) -> tuple[str, str] | None:
+def prove_signal(target: str, code: str, params: dict[str, Any], name: str, folder: Folder) -> tuple[str, str] | None:
     """Prove one signal in a worker; return None, or the kind of refusal and its message."""
     try:
         cls = load_class(target, code)
-        prove(cls(cls.Params.parse(params, name)), Path(folder), name=name)
+        prove(cls(cls.Params.parse(params, name)), folder, name=name)
     except CausalityError as error:
         return "causality", str(error)
     except Exception as error:
@@ -31,7 +32,7 @@ def prove_signal(target: str, code: str, params: dict[str, Any], name: str, fold
     return None
 
 
-def unproven_runs(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
+def unproven_runs(runs: Sequence[Run], folder: Path | Folder) -> list[list[Run]]:
     """Return the runs that lack a stored proof, grouped by signal and parameters."""
     of_signal: dict[tuple[str, bytes], list[Run]] = {}
     for run in runs:
@@ -40,7 +41,7 @@ def unproven_runs(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
 
 
 def pass_gate(
-    runs: Sequence[Run], folder: Path, executor: Executor, on_proof: Callable[[int, int], None]
+    runs: Sequence[Run], folder: Path | Folder, executor: Executor, on_proof: Callable[[int, int], None]
 ) -> dict[str, str]:
     """Prove every signal of these runs that lacks a stored proof.
 
@@ -48,7 +49,7 @@ def pass_gate(
     ----------
     runs : sequence of Run
         Runs to compute.
-    folder : Path
+    folder : Path or Folder
         Where proofs are kept.
     executor : Executor
         Who runs the checks.
@@ -67,7 +68,9 @@ def pass_gate(
     """
     unproven = unproven_runs(runs, folder)
     on_proof(0, len(unproven))
-    calls = [(run.target, run.meta["code_digest"], run.params, run.signal_name, str(folder)) for run, *_ in unproven]
+    calls = [
+        (run.target, run.meta["code_digest"], run.params, run.signal_name, Folder.of(folder)) for run, *_ in unproven
+    ]
     refusals: dict[int, tuple[str, str]] = {}
     with closing(dispatch(executor, prove_signal, calls)) as results:
         for done, (index, result) in enumerate(results, 1):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from vpcore.dataset import DatasetRegistry
 from vpcore.experiment.runs import Run
@@ -135,7 +134,7 @@ def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, r
     return Plan(tuple(runs), tuple(missing), n_failed=n_failed, failed=tuple(of_runs))
 
 
-def tasks(runs: Iterable[Run], datasets: DatasetRegistry, cache: Path, max_workers: int) -> list[Task]:
+def tasks(runs: Iterable[Run], datasets: DatasetRegistry, max_workers: int) -> list[Task]:
     """Return the runs in portions that share a dataset and a score, in order."""
     runs = list(runs)
     size = max(1, min(RUNS_PER_TASK, len(runs) // (TASKS_PER_WORKER * max_workers)))
@@ -149,7 +148,6 @@ def tasks(runs: Iterable[Run], datasets: DatasetRegistry, cache: Path, max_worke
         Task(
             datasets,
             portion[0].meta["dataset_id"],
-            str(cache),
             tuple(work_item(run) for run in portion),
             end_bin=portion[0].meta["end_bin"],
         )

@@ -12,6 +12,7 @@ import polars as pl
 from vpcore.canonical import canonical_json
 from vpcore.config import ExperimentConfig
 from vpcore.config.serialize import pipeline_block
+from vpcore.errors import ConfigError
 from vpcore.experiment.runs import experiment_block
 from vpcore.experiment.worker import describe
 from vpcore.inference.ranking import COMPUTED
@@ -31,8 +32,20 @@ _FIGURES = [name for name in RUNS if name not in (*VECTORS, "batch_id")]
 
 
 def make_tracker(workspace: Workspace, config: ExperimentConfig, name: str) -> Tracker:
-    """Make a tracker by its name; its errors pass through."""
+    """Make a tracker by its name; its errors pass through.
+
+    Raises
+    ------
+    ConfigError
+        If the tracker writes files into the lake, and the lake is on an object store.
+    """
     make = workspace.plugins.load("tracker", name)
+    if make.needs_folder() and not workspace.folder(workspace.harness_dir).is_local:
+        raise ConfigError(
+            f"Tracker '{name}' appends to a file of the lake, which {workspace.storage!r} cannot hold",
+            where="tracking.backend",
+            fix="Name a server that all machines reach (MLFLOW_TRACKING_URI), or set tracking.backend: none.",
+        )
     tracker: Tracker = make(folder=workspace.harness_dir, experiment_name=config.tracking_experiment, tags=config.tags)
     return tracker
 
@@ -111,7 +124,7 @@ class Reporter:
         for kind, name in _FOLDERS.items():
             if kind not in self.config.tracking_files:
                 continue
-            folder = self.workspace.results_dir / name / run_id
+            folder = (self.workspace.results.folder / name / run_id).here(anew=True)
             paths = sorted(path for path in folder.rglob("*") if path.is_file())
             # What begins with a dot is being written.
             parts = {path: path.relative_to(folder).parts for path in paths}

@@ -237,7 +237,7 @@ def _work(
     """Prove, evaluate and store. Finished work is stored before this returns or raises."""
     workspace, report = keeper.workspace, keeper.report
     check_workers(pool, workspace.datasets, [dataset.dataset_id for dataset in datasets])
-    folder = workspace.results_dir / PROOFS
+    folder = workspace.results.folder / PROOFS
     began = report.n_computed > 0
 
     def proving(done: int, total: int) -> None:
@@ -259,18 +259,18 @@ def _work(
             report.stopped = True
             return
         left = [run for run in plan.missing if run.run_id not in refused]
-        models, looks = (str(workspace.results_dir / name) for name in (MODELS, DIAGNOSTICS))
+        models, looks = (workspace.results.folder / name for name in (MODELS, DIAGNOSTICS))
         work = [
             replace(
                 task,
                 models=models,
                 diagnostics=looks,
-                proofs=str(folder),
+                proofs=folder,
                 extent=keeper.config.diagnostics,
                 keep_mb=keeper.config.keep_mb,
                 timeout_seconds=keeper.config.timeout_seconds,
             )
-            for task in tasks(left, workspace.datasets, workspace.cache_dir, pool.max_workers)
+            for task in tasks(left, workspace.datasets, pool.max_workers)
         ]
         show()
         died = _run_all(keeper, pool, work, fail_fast, show)

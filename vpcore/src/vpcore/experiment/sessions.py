@@ -17,6 +17,7 @@ from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.workers import check_workers
 from vpcore.generation.generate import Generated, generate_dataset, tell_generated
 from vpcore.plugins.manager import Plugins
+from vpcore.storage import Storage
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -98,7 +99,8 @@ def _in_parallel(
         at_work[index] = sessions[index][1]
         on_progress(SweepProgress("dataset", done, total, sessions=tuple(at_work.values())))
 
-    calls = [(str(workspace.root), session) for session, _ in sessions]
+    local = workspace.folder(workspace.datasets_dir).is_local
+    calls = [(str(workspace.root) if local else workspace.storage, session) for session, _ in sessions]
     with closing(dispatch(pool, _generate, calls, started, at_once=pool.max_workers)) as results:
         for index, result in results:
             session, _ = sessions[index]
@@ -119,12 +121,17 @@ def _in_parallel(
             yield session, Generated(dataset, created, warnings), seconds
 
 
-def _generate(root: str, session: ResolvedPipeline) -> tuple[bool, tuple[str, ...], float]:
-    """Generate a dataset in a worker."""
+def _generate(place: str | Storage, session: ResolvedPipeline) -> tuple[bool, tuple[str, ...], float]:
+    """Generate a dataset in a worker, in a workspace of this machine, or in one that has only the storage."""
     from vpcore.workspace import Workspace
 
     began = time.perf_counter()
-    found = generate_dataset(Workspace(root), session, notify=False)
+    if isinstance(place, str):
+        workspace = Workspace(place)
+    else:
+        workspace, _ = Workspace.create(place.cache / "workspace")
+        workspace.storage = place
+    found = generate_dataset(workspace, session, notify=False)
     return found.created, found.warnings, time.perf_counter() - began
 
 

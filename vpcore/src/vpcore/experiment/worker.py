@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import canonical_json, digest
 from vpcore.dataset import DatasetRegistry
-from vpcore.dataset.dataset import open_whole
 from vpcore.errors import DatasetError, SignalError, VpError
 from vpcore.plugins.component import Component
 from vpcore.rules import TradeRules
@@ -44,7 +42,7 @@ from vpcore.signal import (
 )
 from vpcore.signal.conformance.evaluated import columns_of, require_causal, require_streamed, values_of
 from vpcore.signal.drivers import shared_of
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +70,11 @@ class Task:
 
     datasets: DatasetRegistry | None
     dataset_id: str
-    cache: str
     items: tuple[WorkItem, ...]
     end_bin: int | None = None
-    models: str = ""
-    diagnostics: str = ""
-    proofs: str = ""
+    models: Folder | None = None
+    diagnostics: Folder | None = None
+    proofs: Folder | None = None
     extent: Extent = "none"
     keep_mb: int = KEEP_MB
     timeout_seconds: float | None = None
@@ -131,7 +128,7 @@ def run_task(task: Task) -> list[Outcome]:
 def _run_task(task: Task) -> list[Outcome]:
     try:
         assert task.datasets is not None
-        session = _session(task.datasets.path(task.dataset_id), task.cache, task.keep_mb, task.end_bin)
+        session = _session(task.datasets, task.dataset_id, task.keep_mb, task.end_bin)
     except VpError as unseen:
         raise DatasetUnseen(f"A worker on {platform.node()} cannot open the dataset. {unseen}") from None
     outcomes = []
@@ -214,9 +211,10 @@ def rows_of(session: Session, item: WorkItem, task: Task) -> Columns:
         result = values(rules)
         if not parts:
             _prove(signal, view, result.values, rules, item, task)
-        if task.models:
-            keep_model(signal, result.state, model_folder(Path(task.models), item.run_id, tp, sl))
-        keep_diagnostics(signal, data, rules, result, Path(task.diagnostics) / item.run_id, task.extent)
+        if task.models is not None:
+            keep_model(signal, result.state, model_folder(task.models, item.run_id, tp, sl))
+        if task.diagnostics is not None:
+            keep_diagnostics(signal, data, rules, result, task.diagnostics / item.run_id, task.extent)
         parts.append(rows(result.values, tuple(t for t in item.trials if (t.tp_ticks, t.sl_ticks) == (tp, sl))))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -232,19 +230,19 @@ def _prove(
     """Prove that the values are causal: every run on a prefix, each signal code once per dataset bin by bin."""
     name, learns = item.signal_name, isinstance(signal, MLSignal)
     require_causal(signal, data, values, rules, name=name, key=item.run_id, future=not learns)
-    if not task.proofs:
+    if task.proofs is None:
         return
     of = [item.target, item.code_digest, item.core_digest, task.dataset_id, task.end_bin]
-    proof = Path(task.proofs) / f"{digest(of)}.streamed"
-    if not proof.exists():
+    proof = f"{digest(of)}.streamed"
+    if task.proofs.get(proof) is None:
         require_streamed(signal, data, values, rules, name=name)
-        with storage_errors(proof, f"write the proof of signal '{name}'"):
-            write_atomic(proof, canonical_json({"signal": name, "dataset_id": task.dataset_id}), durable=False)
+        content = canonical_json({"signal": name, "dataset_id": task.dataset_id})
+        task.proofs.put(proof, content, f"write the proof of signal '{name}'", durable=False)
 
 
 @lru_cache(maxsize=1)
-def _session(folder: Path, cache: str, keep_mb: int, end_bin: int | None) -> Session:
-    return Session(open_whole(folder, cache_dir=Path(cache)).until(end_bin), keep_mb)
+def _session(datasets: DatasetRegistry, dataset_id: str, keep_mb: int, end_bin: int | None) -> Session:
+    return Session(datasets.open_whole(dataset_id, cache_dir=datasets.storage.cache).until(end_bin), keep_mb)
 
 
 @lru_cache(maxsize=64)

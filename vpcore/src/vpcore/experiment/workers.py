@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import vpcore
-from vpcore.canonical import file_digest
+from vpcore.canonical import bytes_digest
 from vpcore.config import ExperimentConfig
 from vpcore.dataset import DatasetRegistry
 from vpcore.dataset.manifest import MANIFEST_FILE
@@ -56,8 +56,7 @@ def surroundings(datasets: DatasetRegistry, ids: Iterable[str]) -> dict[str, str
     found["the code of vpcore"] = sources_digest(Path(vpcore.__file__).parent)
     for dataset_id in ids:
         try:
-            manifest = datasets.path(dataset_id) / MANIFEST_FILE
-            found[dataset_id] = file_digest(manifest) if manifest.is_file() else ""
+            found[dataset_id] = bytes_digest(datasets.read(dataset_id, MANIFEST_FILE) or b"")
         except VpError:
             found[dataset_id] = ""
     return found
@@ -101,6 +100,6 @@ def unseen(what: str, worker: str) -> DatasetError:
     """Return the error of a worker that lacks a dataset."""
     return DatasetError(
         f"Worker {worker} does not see the dataset in {what}. Workers read the lake, and write proofs and models "
-        "into it, by the path that it has here: mount it there under the same path (a shared file system), or set "
-        "parallel.executor: local."
+        "into it, by the path that it has here: mount it there under the same path (a shared file system), keep the "
+        "lake on an object store (storage.backend: object), or set parallel.executor: local."
     )

@@ -14,12 +14,16 @@ from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.dataset import verify_files
 from vpcore.errors import DatasetError, SourceError, listed
 from vpcore.kernels.jit import sources_digest
+from vpcore.source.far import is_held, with_files
 from vpcore.source.prepare import Prepared
 from vpcore.source.protocol import FileInfo, RecordStream, Source, SourceRequest
 from vpcore.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
+
+DBN = "dbn"
+"""The source whose files are found below ``lake/raw``."""
 
 CHECKED = "checked"
 """Folder below ``lake/cache`` with what `check_existing` found, one file per dataset. Deletable at any time."""
@@ -28,13 +32,18 @@ CHECKED = "checked"
 def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStream:
     """Open the capture window of a pipeline; its files are known and hashed when this returns."""
     source: Source = workspace.plugins.load("source", pipeline.source)()
-    return Prepared(source.open(_request(workspace, pipeline)), pipeline.events, pipeline.repeated)
+    request = _request(workspace, pipeline)
+    if pipeline.source == DBN:
+        with_files(workspace.raw_folder, request)
+    return Prepared(source.open(request), pipeline.events, pipeline.repeated)
 
 
 def check_source(workspace: Workspace, pipeline: ResolvedPipeline) -> None:
     """Raise the errors of `open_source` that need no records."""
     source: Source = workspace.plugins.load("source", pipeline.source)()
-    source.check(_request(workspace, pipeline))
+    request = _request(workspace, pipeline)
+    if pipeline.source != DBN or not is_held(workspace.raw_folder, request):
+        source.check(request)
 
 
 def _request(workspace: Workspace, pipeline: ResolvedPipeline) -> SourceRequest:
@@ -42,7 +51,7 @@ def _request(workspace: Workspace, pipeline: ResolvedPipeline) -> SourceRequest:
         symbol=pipeline.symbol,
         start_ns=pipeline.start_ns,
         end_ns=pipeline.end_ns,
-        files=pipeline.files or (),
+        files=tuple(workspace.raw / key for key in pipeline.file_keys or ()),
         raw_root=workspace.raw,
         options=pipeline.options,
     )
@@ -124,6 +133,8 @@ def check_existing(workspace: Workspace, pipeline: ResolvedPipeline, dataset_id:
         If the source refuses the files.
     """
     manifest = workspace.datasets.manifest(dataset_id)
+    if workspace.datasets.storage.local_path(dataset_id) is None:
+        return ()  # every read is checked; hashing all of it would copy all of it to this machine
     state = _state(workspace, pipeline, dataset_id, manifest)
     stamp = workspace.cache_dir / CHECKED / f"{dataset_id}.json"
     known = _read_stamp(stamp)
@@ -166,7 +177,7 @@ def _state(
     workspace: Workspace, pipeline: ResolvedPipeline, dataset_id: str, manifest: Mapping[str, Any]
 ) -> str | None:
     """Return a digest that changes with any file; None if some files of the source are unknown."""
-    if pipeline.source != "dbn" or not manifest["sources"]:
+    if pipeline.source != DBN or not manifest["sources"]:
         return None  # what another source reads is its own business
     raw = [Path(folder) / name for folder, _, names in os.walk(workspace.raw) for name in names]
     named = [workspace.raw / item["path"] for item in manifest["sources"]]

@@ -1,15 +1,22 @@
-"""The registry's SQLite file: schema, connections, errors."""
+"""The registry's SQLite file: schema, connections, errors.
+
+An object store holds the file as a row of generations, ``00000001.sqlite`` and so on. A writer changes a copy of the
+last generation and stores the copy under the next number; of two writers one gets the number.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from vpcore.errors import RegistryError
+from vpcore.storage import Folder
 from vpcore.storage.atomic import free_bytes, make_folder, storage_errors
 
 SCHEMA_VERSION = 2
@@ -47,6 +54,9 @@ CREATE INDEX audit_alias ON audit (alias, entry);
 """
 _SEAL = "CREATE TABLE seal (digest TEXT NOT NULL) STRICT"
 """One row: the digest of all others. SQLite itself does not notice a changed byte in a value."""
+
+_KEPT = 3
+"""Generations that stay: readers may have just chosen the last but one."""
 
 _whole: set[tuple[str, int, int, int]] = set()
 """Files found whole in this process: path, size, time of change, inode."""
@@ -110,9 +120,14 @@ def _errors(path: Path) -> Iterator[None]:
         raise RegistryError(what, where=str(path), fix=fix) from error
 
 
+def _generations(place: Folder) -> list[Path]:
+    return [place.path] if place.is_local else place.files("*.sqlite")
+
+
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+def reading(place: Folder) -> Iterator[sqlite3.Connection | None]:
     """Yield a read-only connection, or None before the first publication."""
+    path = max(_generations(place), default=place.path / "none")
     if not path.exists():
         yield None
         return
@@ -130,8 +145,39 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[sqlite3.Connection]:
+def writing(place: Folder) -> Iterator[sqlite3.Connection]:
     """Yield a connection inside one transaction that excludes other writers; it is committed if the body returns.
+
+    Raises
+    ------
+    RegistryError
+        If another machine wrote the next generation meanwhile.
+    """
+    if place.is_local:
+        with _transaction(place.path) as connection:
+            yield connection
+        return
+    there = _generations(place)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "registry.sqlite"
+        if there:
+            shutil.copyfile(there[-1], path)
+        with _transaction(path) as connection:
+            yield connection
+        number = int(there[-1].stem) + 1 if there else 1
+        if not place.put(f"{number:08d}.sqlite", path.read_bytes(), "write the serving registry", exclusive=True):
+            raise RegistryError(
+                "Another machine changed the serving registry meanwhile",
+                where=str(place),
+                fix="Nothing was changed by this command. Run it again.",
+            )
+    for old in there[: 1 - _KEPT]:
+        place.remove(old.name)
+
+
+@contextlib.contextmanager
+def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a file inside one transaction.
 
     A rollback journal instead of WAL keeps one file that can be copied and read with read permission alone. It is slow
     enough for a few transactions a day. ``synchronous=EXTRA`` also syncs the journal's removal: a finished commit

@@ -16,6 +16,7 @@ from vpcore.errors import RegistryError, did_you_mean, listed
 from vpcore.registry.database import reading, writing
 from vpcore.registry.entries import AuditEntry, Publication, VersionInfo
 from vpcore.registry.version import PublishedVersion
+from vpcore.storage import Folder
 from vpcore.storage.atomic import storage_errors, write_atomic
 
 _ALIAS = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?\Z")
@@ -41,14 +42,15 @@ class ServingRegistry:
 
     Parameters
     ----------
-    path : Path
-        The SQLite file; made when something is first published.
+    path : Path or Folder
+        The SQLite file, or the folder of its generations on an object store; made with the first publication.
     versions_dir : Path
         Folder of the versions' files, ``<serving_id>.yaml``.
     """
 
-    def __init__(self, path: Path, versions_dir: Path) -> None:
-        self.path = Path(path).absolute()
+    def __init__(self, path: Path | Folder, versions_dir: Path) -> None:
+        self._place = Folder.of(path)
+        self.path = self._place.path
         self.versions_dir = Path(versions_dir).absolute()
 
     def __repr__(self) -> str:
@@ -105,7 +107,7 @@ class ServingRegistry:
             written = write_atomic(path, content, exclusive=True)
         if not written:
             content = self._existing(path, serving_id, row)
-        with writing(self.path) as connection:
+        with writing(self._place) as connection:
             created = self._insert(connection, serving_id, content, path, who or _user())
             previous = self._move(
                 connection, alias, serving_id, action, who or _user(), why=why, forced=forced, evidence=evidence or {}
@@ -197,7 +199,7 @@ class ServingRegistry:
         RegistryError
             If the alias or version is unknown, the history is too short, or the version's file has been changed.
         """
-        with writing(self.path) as connection:
+        with writing(self._place) as connection:
             names = [row["alias"] for row in connection.execute("SELECT alias FROM aliases")]
             if alias not in names:
                 self._unknown(alias, names, "alias")
@@ -222,7 +224,7 @@ class ServingRegistry:
         """
         if alias not in (names := self.aliases()):
             self._unknown(alias, names, "alias")
-        with reading(self.path) as connection:
+        with reading(self._place) as connection:
             assert connection is not None
             return self._before(connection, alias)
 
@@ -254,7 +256,7 @@ class ServingRegistry:
         """
         row = self._row(alias_or_id)
         if row is None:
-            with reading(self.path) as connection:
+            with reading(self._place) as connection:
                 query = "SELECT v.* FROM versions v JOIN aliases a USING (serving_id) WHERE a.alias = ?"
                 row = connection.execute(query, (alias_or_id,)).fetchone() if connection is not None else None
         if row is None:
@@ -263,7 +265,7 @@ class ServingRegistry:
         return self._load(row)
 
     def _row(self, serving_id: str) -> sqlite3.Row | None:
-        with reading(self.path) as connection:
+        with reading(self._place) as connection:
             if connection is None:
                 return None
             row: sqlite3.Row | None = connection.execute(
@@ -274,6 +276,8 @@ class ServingRegistry:
     def _load(self, row: sqlite3.Row) -> PublishedVersion:
         serving_id = str(row["serving_id"])
         path = self.file_of(serving_id)
+        if not self._place.is_local and not path.exists():
+            self.restore(serving_id)  # another machine published it
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -302,7 +306,7 @@ class ServingRegistry:
 
     def aliases(self) -> dict[str, str]:
         """Return which version each alias names, sorted by alias."""
-        with reading(self.path) as connection:
+        with reading(self._place) as connection:
             if connection is None:
                 return {}
             rows = connection.execute("SELECT alias, serving_id FROM aliases ORDER BY alias").fetchall()
@@ -311,7 +315,7 @@ class ServingRegistry:
     def versions(self) -> list[VersionInfo]:
         """Return the published versions, the latest first."""
         named = self.aliases()
-        with reading(self.path) as connection:
+        with reading(self._place) as connection:
             if connection is None:
                 return []
             query = (
@@ -339,7 +343,7 @@ class ServingRegistry:
         """
         if alias is not None and alias not in (names := self.aliases()):
             self._unknown(alias, names, "alias")
-        with reading(self.path) as connection:
+        with reading(self._place) as connection:
             if connection is None:
                 return []
             rows = connection.execute(

@@ -25,7 +25,7 @@ from vpcore.results.db import ResultsDB
 from vpcore.results.ledger import LEDGER, LEDGER_VERSION
 from vpcore.results.parts import part_id, part_name, require_whole
 from vpcore.results.writer import TABLES, table_folder
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 ARCHIVE_VERSION = 1
 _INDEX = "vp_results.json"
@@ -45,9 +45,9 @@ class ImportReport:
     present: int
 
 
-def _folders(db: ResultsDB) -> dict[str, Path]:
-    ledger = db.ledger.root
-    tables = {table: table_folder(db.root, table) for table in TABLES}
+def _folders(db: ResultsDB) -> dict[str, Folder]:
+    ledger = db.ledger.folder
+    tables = {table: table_folder(db.folder, table) for table in TABLES}
     return {RESERVES: ledger / RESERVES, "ledger": ledger / f"v{LEDGER_VERSION}", **tables}
 
 
@@ -66,9 +66,9 @@ def _packed(db: ResultsDB) -> bytes:
     files: dict[str, bytes] = {}
     for section, folder in _folders(db).items():
         if section == RESERVES:
-            files |= {f"{section}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.json"))}
+            files |= {f"{section}/{path.name}": path.read_bytes() for path in folder.files("*.json")}
             continue
-        parts = sorted(folder.glob("part-*.parquet"))
+        parts = folder.files("part-*.parquet")
         require_whole(parts)
         for path in parts:
             data = path.read_bytes()
@@ -93,19 +93,20 @@ def import_archive(db: ResultsDB, path: Path) -> ImportReport:
     """
     files = _checked(path)
     folders = _folders(db)
-    targets = {name: folders[name.partition("/")[0]] / name.partition("/")[2] for name in files}
-    for name, target in targets.items():
-        if target.exists() and target.read_bytes() != files[name]:
+    targets = {name: (folders[name.partition("/")[0]], name.partition("/")[2]) for name in files}
+    stored = {name: folder.get(file) for name, (folder, file) in targets.items()}
+    for name, (folder, file) in targets.items():
+        if stored[name] not in (None, files[name]):
             raise ResultsError(
-                f"This workspace has another {target.name}: its confirmations are not those of the archive",
-                where=str(target),
+                f"This workspace has another {file}: its confirmations are not those of the archive",
+                where=str(folder / file),
                 fix="Import into a workspace that has not confirmed on this reserve. Nothing was imported.",
             )
     added = dict.fromkeys(_SECTIONS, 0)
     for section in _SECTIONS:
-        for name in sorted(name for name in files if name.startswith(f"{section}/")):
-            with storage_errors(targets[name], "import results"):
-                added[section] += write_atomic(targets[name], files[name], exclusive=True)
+        for name in sorted(name for name in files if name.startswith(f"{section}/") and stored[name] is None):
+            folder, file = targets[name]
+            added[section] += folder.put(file, files[name], "import results", exclusive=True)
     new = sum(added.values())
     return ImportReport(added[RESERVES], added["ledger"], added["runs_meta"], len(files) - new)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from vpcore.results.db import ResultsDB
 from vpcore.results.frames import newest
 from vpcore.results.parts import require_whole
 from vpcore.results.schema import ROW_KEY
-from vpcore.results.writer import TABLES, new_batch_id, put_parts
+from vpcore.results.writer import TABLES, new_batch_id, put_parts, table_folder
 from vpcore.storage.atomic import storage_errors
 
 _BATCH = ["run_id", "batch_id"]
@@ -35,7 +34,8 @@ def compact(db: ResultsDB) -> CompactReport:
     """Merge the committed parts into one of each table and drop rows that others of the same key replace.
 
     Readers and writers may continue: every row is in the store at every moment, sometimes twice. Uncommitted parts (of
-    a dead or an active writer) stay unchanged. A second compaction waits for the first.
+    a dead or an active writer) stay unchanged. A second compaction on
+    this machine waits for the first; two machines at once leave some rows twice until the next compaction.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def compact(db: ResultsDB) -> CompactReport:
         If the number of rows read differs from a part's footer, or a merged part's from its inputs. Compaction then
         keeps all parts.
     """
-    if not db.root.is_dir():
+    if not db.folder.here().is_dir():
         return CompactReport(0, 0, 0, 0)
     with storage_errors(db.root, "compact the results"):
         handle = os.open(db.root, os.O_RDONLY | os.O_CLOEXEC)
@@ -71,14 +71,14 @@ def _compact(db: ResultsDB) -> CompactReport:
     dated = rows.lazy().join(meta.lazy().select(*_BATCH, "status", "finished_utc"), on=_BATCH, how="inner")
     kept = newest(dated, ROW_KEY).select(list(TABLES["runs"])).sort(ROW_KEY).collect()
     merged = new_batch_id()
-    made = put_parts(db.root, merged, kept, meta.sort(_BATCH))
+    made = put_parts(db.folder, merged, kept, meta.sort(_BATCH))
+    db.folder.here()
     inputs = [*(path for path, _ in committed), *meta_parts]
     for table, required in (("runs", rows.n_unique(ROW_KEY)), ("runs_meta", meta.height)):
-        part = made[table]
+        part = table_folder(db.root, table) / made[table]
         _require(_stored_rows(part), required, part, f"the {len(inputs)} parts before it have")
     for path in inputs:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        db.folder.remove(path.relative_to(db.root).as_posix())
     return CompactReport(before, before - len(inputs) + 2, kept.height, rows.height - kept.height)
 
 

@@ -29,7 +29,8 @@ from vpcore.results.schema import (
     VECTORS_AT_ONCE,
     traded,
 )
-from vpcore.results.writer import TABLES, meta_frame, new_batch_id, table_folder, write_batch
+from vpcore.results.writer import TABLES, meta_frame, new_batch_id, write_batch
+from vpcore.storage import Folder
 
 if TYPE_CHECKING:
     from vpcore.signal import InstalledCode
@@ -56,20 +57,25 @@ class ResultsDB:
 
     Parameters
     ----------
-    root : Path
+    root : Path or Folder
         The directory; made when something is first stored.
-    ledger : Path, optional
+    ledger : Path or Folder, optional
         Directory of the ledger; by default inside `root`.
     markets : callable, optional
         Returns the root that names the market of an instrument, by its root. By default every root is a market.
     """
 
     def __init__(
-        self, root: Path, ledger: Path | None = None, *, markets: Callable[[], Mapping[str, str]] = dict
+        self,
+        root: Path | Folder,
+        ledger: Path | Folder | None = None,
+        *,
+        markets: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self.root = Path(root)
+        self.folder = Folder.of(root)
+        self.root = self.folder.path
         self._markets = markets
-        self.ledger = Ledger(self.root / "ledger" if ledger is None else ledger)
+        self.ledger = Ledger(self.folder / "ledger" if ledger is None else ledger)
 
     def __repr__(self) -> str:
         return f"ResultsDB({str(self.root)!r})"
@@ -84,7 +90,7 @@ class ResultsDB:
         ResultsError
             If a store has a newer version than this vpcore reads.
         """
-        base = table_folder(self.root, table).parent
+        base = (self.folder / f"{table}.parquet").here()
         found: list[Path] = []
         for folder in sorted(base.iterdir()) if base.is_dir() else ():
             match = _VERSION.match(folder.name)
@@ -480,7 +486,7 @@ class ResultsDB:
         """
         frame, batch_id = meta_frame(meta, runs), new_batch_id()
         self.ledger.append(batch_id, ledger_rows(frame, runs, windows))
-        return write_batch(self.root, frame, runs, batch_id)
+        return write_batch(self.folder, frame, runs, batch_id)
 
 
 def _unreadable(error: ComputeError) -> ResultsError:

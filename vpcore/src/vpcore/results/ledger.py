@@ -16,7 +16,7 @@ import polars as pl
 from vpcore.canonical import bytes_digest
 from vpcore.results.parts import part_id, part_name, require_whole
 from vpcore.results.schema import COMBINATION, RUNS, RUNS_META, TRIAL_KEY
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 LEDGER_VERSION = 1
 
@@ -73,12 +73,13 @@ class Ledger:
 
     Parameters
     ----------
-    root : Path
+    root : Path or Folder
         The directory; made when something is first stored.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | Folder) -> None:
+        self.folder = Folder.of(root)
+        self.root = self.folder.path
 
     def append(self, part: str, rows: pl.DataFrame) -> None:
         """Store rows of `ledger_rows` as one part.
@@ -90,16 +91,16 @@ class Ledger:
         """
         buffer = io.BytesIO()
         rows.select(list(LEDGER)).write_parquet(buffer, compression="zstd")
-        with storage_errors(self.root, "store the ledger"):
-            data = buffer.getvalue()
-            write_atomic(self.root / f"v{LEDGER_VERSION}" / part_name(part, data), data)
+        data = buffer.getvalue()
+        self.folder.put(f"v{LEDGER_VERSION}/{part_name(part, data)}", data, "store the ledger")
 
-    def _files(self) -> list[Path]:
-        return sorted((self.root / f"v{LEDGER_VERSION}").glob("part-*.parquet"))
+    def files(self) -> list[Path]:
+        """Return the stored parts, sorted."""
+        return (self.folder / f"v{LEDGER_VERSION}").files("part-*.parquet")
 
     def parts(self) -> list[str]:
         """Return the names of the stored parts."""
-        return [part_id(path) for path in self._files()]
+        return [part_id(path) for path in self.files()]
 
     def rows(self, wanted: Collection[str] | None = None) -> pl.LazyFrame:
         """Return every stored row, or those of some parts.
@@ -109,7 +110,7 @@ class Ledger:
         ResultsError
             If a part changed since it was written.
         """
-        parts = [path for path in self._files() if wanted is None or part_id(path) in wanted]
+        parts = [path for path in self.files() if wanted is None or part_id(path) in wanted]
         require_whole(parts)
         return pl.scan_parquet(parts, glob=False, schema=LEDGER) if parts else pl.LazyFrame(schema=LEDGER)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vpcore.canonical import canonical_json, digest
 from vpcore.errors import ResultsError
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 MOST_TAGS = 20
 LONGEST_TAG = 40
@@ -44,12 +44,12 @@ class Notes:
 
     Parameters
     ----------
-    root : Path
+    root : Path or Folder
         The directory; made with the first remark.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | Folder) -> None:
+        self.folder = Folder.of(root)
 
     def add(
         self,
@@ -84,8 +84,7 @@ class Notes:
             "tags": list(tags), "untag": list(untag), "text": text, "archived": archived,
         }  # fmt: skip
         name = f"{remark['at_utc'].replace(':', '')}-{secrets.token_hex(4)}.json"
-        with storage_errors(self.root, "store the note"):
-            write_atomic(self.root / name, canonical_json(remark))
+        self.folder.put(name, canonical_json(remark), "store the note")
         return self.of(row)
 
     def of(self, row: Mapping[str, Any]) -> Note:
@@ -101,7 +100,7 @@ class Notes:
             If a file is not a remark.
         """
         found: dict[str, Note] = {}
-        for path in sorted(self.root.glob("*.json")) if self.root.is_dir() else ():
+        for path in self.folder.files("*.json"):
             try:
                 remark = json.loads(path.read_bytes())
                 before = found.get(remark["key"], NO_NOTE)

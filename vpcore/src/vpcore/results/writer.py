@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,13 +14,16 @@ import polars as pl
 from vpcore.errors import ResultsError
 from vpcore.results.parts import part_name
 from vpcore.results.schema import RESULTS_VERSION, RUNS, RUNS_META, TRIAL_KEY, VECTORS, VECTORS_AT_ONCE, row_ids
-from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder
+from vpcore.storage import Folder
 
 STAGING = ".staging"
 TABLES = {"runs": RUNS, "runs_meta": RUNS_META}
 
 
-def table_folder(root: Path, table: str, version: int = RESULTS_VERSION) -> Path:
+Place = TypeVar("Place", Path, Folder)
+
+
+def table_folder(root: Place, table: str, version: int = RESULTS_VERSION) -> Place:
     """Return the directory of a table's parts."""
     return root / f"{table}.parquet" / f"v{version}"
 
@@ -87,12 +88,12 @@ def meta_frame(meta: Sequence[Mapping[str, Any]], runs: pl.DataFrame) -> pl.Data
     return frame
 
 
-def write_batch(root: Path, meta: pl.DataFrame, runs: pl.DataFrame, batch_id: str) -> str:
+def write_batch(root: Path | Folder, meta: pl.DataFrame, runs: pl.DataFrame, batch_id: str) -> str:
     """Store runs with their rows, and return the id of the batch.
 
     Parameters
     ----------
-    root : Path
+    root : Path or Folder
         The results directory.
     meta : DataFrame
         From `meta_frame`.
@@ -111,31 +112,20 @@ def write_batch(root: Path, meta: pl.DataFrame, runs: pl.DataFrame, batch_id: st
     return batch_id
 
 
-def put_parts(root: Path, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> dict[str, Path]:
-    """Write both tables' parts aside, then rename them in: first the rows, then the commit. Return them by table."""
-    staging = root / STAGING
-    with storage_errors(root, "store results"):
-        make_folder(staging)
-        sweep_dead(staging)
-        folder, handle = temporary_folder(staging / part)
-        try:
-            names = {}
-            for table, frame in (("runs", runs), ("runs_meta", meta)):
-                path = folder / f"{table}.parquet"
-                # Through memory: of a full disk polars tells in words of its own, not by an OSError.
-                buffer = io.BytesIO()
-                frame.select(list(TABLES[table])).write_parquet(
-                    buffer, compression="zstd", statistics=True, row_group_size=VECTORS_AT_ONCE
-                )
-                path.write_bytes(buffer.getbuffer())
-                fsync_path(path)
-                names[table] = part_name(part, buffer.getvalue())
-            for table, name in names.items():
-                target = table_folder(root, table)
-                make_folder(target)
-                os.rename(folder / f"{table}.parquet", target / name)
-                fsync_path(target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(handle)
-    return {table: table_folder(root, table) / name for table, name in names.items()}
+def put_parts(root: Path | Folder, part: str, runs: pl.DataFrame, meta: pl.DataFrame) -> dict[str, str]:
+    """Write both tables' parts, each in one atomic step: first the rows, then the commit. Return their names by table.
+
+    Local parts are written aside: strangers read a table's directory, where a half-written file makes readers fail.
+    """
+    folder, parts = Folder.of(root), {}
+    for table, frame in (("runs", runs), ("runs_meta", meta)):
+        # Through memory: of a full disk polars tells in words of its own, not by an OSError.
+        buffer = io.BytesIO()
+        frame.select(list(TABLES[table])).write_parquet(
+            buffer, compression="zstd", statistics=True, row_group_size=VECTORS_AT_ONCE
+        )
+        parts[table] = buffer.getvalue()
+    names = {table: part_name(part, data) for table, data in parts.items()}
+    for table, data in parts.items():
+        table_folder(folder, table).put(names[table], data, "store results", aside=folder / STAGING)
+    return names

@@ -15,7 +15,6 @@ from vpcore.backtest.metrics import NO_DRAWS, ring_of
 from vpcore.canonical import digest
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
-from vpcore.dataset.dataset import open_whole
 from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError, RefusedError, ResultsError
 from vpcore.experiment.adaptive_search import with_proposals
@@ -251,7 +250,7 @@ def _parts(
 
 
 def _whole(workspace: Workspace, dataset_id: str) -> Dataset:
-    return open_whole(workspace.datasets.path(dataset_id), cache_dir=workspace.cache_dir)
+    return workspace.datasets.open_whole(dataset_id, cache_dir=workspace.cache_dir)
 
 
 def plain(confirmation: Confirmation) -> dict[str, Any]:

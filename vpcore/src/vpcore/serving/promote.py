@@ -154,8 +154,8 @@ def promote(
             where="promotion.require of configs/workspace.yaml",
             fix="To promote all the same: --force --why TEXT.",
         )
-    files = {name: _check_dataset(dataset) for name, dataset in datasets.items()}
-    prove(signal, workspace.results_dir / PROOFS, name=meta["signal_name"])
+    files = {name: _check_dataset(workspace, dataset) for name, dataset in datasets.items()}
+    prove(signal, workspace.results.folder / PROOFS, name=meta["signal_name"])
     _prove_row(workspace, best | {"run_id": meta["run_id"], "dataset_id": meta["dataset_id"]})
     version = PublishedServingSpec.of(
         serving.name,
@@ -289,10 +289,9 @@ def _screen(
     return tuple(found + (split_failures(best, splits) if splits is not None else []))
 
 
-def _check_dataset(dataset: Dataset) -> dict[str, str]:
+def _check_dataset(workspace: Workspace, dataset: Dataset) -> dict[str, str]:
     """Return the checksums of the dataset's files, after recomputing them."""
-    assert dataset.path is not None
-    report = verify_files(dataset.path)
+    report = verify_files(workspace.datasets.path(dataset.dataset_id))
     changed = [file.name for file in report.files if file.status in ("changed", "missing")]
     if changed:
         raise DatasetError(
@@ -323,8 +322,10 @@ def _signal(meta: Mapping[str, Any], signal: Signal) -> PublishedSignal:
 
 def _model(workspace: Workspace, run_id: str, signal: Signal, best: Mapping[str, Any]) -> PackedModel | None:
     """Return the last fitted model of the run, so that a server predicts at once; None for a statistical signal."""
-    folder = model_folder(workspace.results_dir / MODELS, run_id, best["tp_ticks"], best["sl_ticks"])
-    if not isinstance(signal, MLSignal) or not folder.is_dir():
+    if not isinstance(signal, MLSignal):
+        return None
+    folder = model_folder(workspace.results.folder / MODELS, run_id, best["tp_ticks"], best["sl_ticks"]).here(anew=True)
+    if not folder.is_dir():
         return None
     return pack_model(folder)
 

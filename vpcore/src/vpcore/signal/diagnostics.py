@@ -15,14 +15,19 @@ from vpcore.rules import TradeRules
 from vpcore.signal.base import MLSignal, SignalData, SignalResult
 from vpcore.signal.drivers import DeclaredData
 from vpcore.signal.extent import Extent
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 DIAGNOSTICS = "diagnostics"
 """Folder of the files, beside the results."""
 
 
 def keep_diagnostics(
-    signal: MLSignal, dataset: SignalData, rules: TradeRules, result: SignalResult, folder: Path, extent: Extent
+    signal: MLSignal,
+    dataset: SignalData,
+    rules: TradeRules,
+    result: SignalResult,
+    folder: Path | Folder,
+    extent: Extent,
 ) -> None:
     """Write the diagnostics of a result into a folder; a signal may have none.
 
@@ -32,7 +37,7 @@ def keep_diagnostics(
         The signal, for its `MLSignal.diagnose`.
     dataset, rules, result
         As for `MLSignal.diagnose`.
-    folder : Path
+    folder : Path or Folder
         Folder of the run, with one file per take-profit and stop.
     extent : {"none", "basic", "full"}
         See `Extent`.
@@ -52,9 +57,8 @@ def keep_diagnostics(
         text = _text({**barriers, "error": f"{type(error).__name__}: {error}"})
     if text is None:
         return
-    path = folder / f"tp{rules.tp_ticks}_sl{rules.sl_ticks}.json"
-    with storage_errors(path, "write the diagnostics of a run"):
-        write_atomic(path, text.encode(), durable=False)
+    name = f"tp{rules.tp_ticks}_sl{rules.sl_ticks}.json"
+    Folder.of(folder).put(name, text.encode(), "write the diagnostics of a run", durable=False)
 
 
 def _text(found: dict[str, Any]) -> str:
@@ -62,7 +66,7 @@ def _text(found: dict[str, Any]) -> str:
     return json.dumps(sealed(plain), allow_nan=False, indent=1, sort_keys=True) + "\n"
 
 
-def read_diagnostics(folder: Path) -> list[dict[str, Any]]:
+def read_diagnostics(folder: Path | Folder) -> list[dict[str, Any]]:
     """Return the stored diagnostics of a run, by take-profit and stop.
 
     Raises
@@ -71,7 +75,7 @@ def read_diagnostics(folder: Path) -> list[dict[str, Any]]:
         If a file is unreadable, or was changed since it was written.
     """
     found = []
-    for path in folder.glob("tp*_sl*.json") if folder.is_dir() else ():
+    for path in Folder.of(folder).here(anew=True).glob("tp*_sl*.json"):
         try:
             content = unsealed(path.read_bytes())
         except OSError as error:

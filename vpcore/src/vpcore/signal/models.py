@@ -9,8 +9,6 @@ import base64
 import binascii
 import hashlib
 import json
-import os
-import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vpcore.errors import SignalError
 from vpcore.signal.base import MLSignal
+from vpcore.storage import Folder
 
 MODELS = "models"
 """Folder of the fitted models, beside the results."""
@@ -28,12 +27,12 @@ MAX_FILE_BYTES = 256 << 20
 """Largest size of an unpacked model file."""
 
 
-def model_folder(root: Path, run_id: str, tp_ticks: int, sl_ticks: int) -> Path:
+def model_folder(root: Path | Folder, run_id: str, tp_ticks: int, sl_ticks: int) -> Folder:
     """Return the folder of the model of a run; the labels, and so the model, depend on the barriers."""
-    return root / run_id / f"tp{tp_ticks}_sl{sl_ticks}"
+    return Folder.of(root) / run_id / f"tp{tp_ticks}_sl{sl_ticks}"
 
 
-def keep_model(signal: MLSignal, state: Any, folder: Path) -> bool:
+def keep_model(signal: MLSignal, state: Any, folder: Path | Folder) -> bool:
     """Write the fitted model of a state into a new folder, atomically; return False without a fitted model.
 
     Parameters
@@ -42,26 +41,19 @@ def keep_model(signal: MLSignal, state: Any, folder: Path) -> bool:
         The signal, for its `save_model`.
     state : object
         The signal's state after the last bin; None if `compute` returned values alone.
-    folder : Path
+    folder : Path or Folder
         Destination. An existing folder is replaced.
     """
     if state is None:
         return False
-    aside = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        signal.save_model(state, aside)
-    except SignalError:  # nothing was fitted: the session was too short, or its trades too few
-        shutil.rmtree(aside)
-        return False
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        aside.rename(folder)
-    except OSError:  # another worker, with the same run and so the same bytes, was quicker
-        if not folder.is_dir():
-            raise
-        shutil.rmtree(aside)
+    place = Folder.of(folder)
+    with place.storage.stage(place.key) as stage:
+        try:
+            signal.save_model(state, stage.path)
+        except SignalError:  # nothing was fitted: the session was too short, or its trades too few
+            return False
+        # Another worker, with the same run and so the same bytes, may be quicker.
+        place.storage.commit(place.key, stage, min(path.name for path in stage.path.iterdir()), replace=True)
     return True
 
 

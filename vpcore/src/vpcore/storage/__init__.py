@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from vpcore.storage.folder import Folder
 from vpcore.storage.local import LocalStorage
-from vpcore.storage.protocol import MANIFEST, Stage, Storage, check_key
+from vpcore.storage.protocol import MANIFEST, Stage, Stat, Storage, check_key
 
-__all__ = ["MANIFEST", "LocalStorage", "Stage", "Storage", "check_key"]
+__all__ = ["MANIFEST", "Folder", "LocalStorage", "Stage", "Stat", "Storage", "check_key"]

@@ -13,7 +13,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vpcore.errors import StorageError
@@ -24,7 +24,7 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _BUSY = (errno.EAGAIN, errno.EACCES)
 _COPY_BYTES = 1 << 20
 
-Content = Path | bytes | tuple[bytes | memoryview, ...]
+Content = Path | bytes | Iterable[bytes | memoryview]
 
 
 def free_bytes(path: Path) -> int | None:
@@ -163,7 +163,7 @@ def sweep_dead(folder: Path) -> list[Path]:
 
 def _fill(handle: int, data: Content) -> None:
     if not isinstance(data, Path):
-        for piece in data if isinstance(data, tuple) else (data,):
+        for piece in (data,) if isinstance(data, bytes) else data:
             view = memoryview(piece)
             while view:
                 view = view[os.write(handle, view) :]
@@ -172,28 +172,34 @@ def _fill(handle: int, data: Content) -> None:
         shutil.copyfileobj(reader, writer, _COPY_BYTES)
 
 
-def write_atomic(target: Path, data: Content, *, exclusive: bool = False, durable: bool = True) -> bool:
+def write_atomic(
+    target: Path, data: Content, *, exclusive: bool = False, durable: bool = True, aside: Path | None = None
+) -> bool:
     """Write a file atomically. A crash leaves at most a dead temporary.
 
     Parameters
     ----------
     target : Path
         Replaced if it exists, unless `exclusive`. Its folder is created. Dead temporaries beside it are removed.
-    data : bytes, tuple of bytes or Path
+    data : bytes, iterable of bytes or Path
         The content, in one piece or several, or a file to copy it from.
     exclusive : bool
         Leave an existing target as it is and return False; of several writers at once exactly one gets True.
     durable : bool
         Wait until file and folder are on the disk. False for files that can be made again.
+    aside : Path, optional
+        Folder of the temporary, on the same file system; by default the target's.
 
     Raises
     ------
     OSError
         As the file system reports it, the temporary removed. Callers wrap it with `storage_errors`.
     """
-    make_folder(target.parent)
-    sweep_dead(target.parent)
-    path, handle = temporary_file(target)
+    beside = target if aside is None else aside / target.name
+    for folder in {beside.parent, target.parent}:
+        make_folder(folder)
+    sweep_dead(beside.parent)
+    path, handle = temporary_file(beside)
     try:
         _fill(handle, data)
         if durable:

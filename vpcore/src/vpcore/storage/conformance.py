@@ -103,6 +103,34 @@ def check_commit(storage: Storage) -> None:
     assert not late.path.exists(), "the loser's staged folder must be removed"
 
 
+def check_replace(storage: Storage) -> None:
+    """A commit with `replace` publishes over a collection, whole."""
+    for text in (b"first", b"other"):
+        stage = _collection(storage, "sets/one", text)
+        assert storage.commit("sets/one", stage, replace=True), "commit must return True when it replaced"
+        assert storage.read("sets/one/part.bin") == text, "the replaced collection must be read"
+    assert storage.list("sets") == [f"sets/one/{MANIFEST}", "sets/one/part.bin"], f"was {storage.list('sets')}"
+
+
+def check_ranges(storage: Storage) -> None:
+    """`stat` has the size of a file, and `ranges` its parts; both know collections."""
+    content = bytes(i * i % 251 for i in range(200_000))
+    storage.put_atomic("plain", content)
+    stage = storage.stage("sets/one")
+    for name in ("part.bin", MANIFEST):
+        (stage.path / name).write_bytes(content)
+    storage.commit("sets/one", stage)
+    spans = [(0, 1), (65_535, 65_537), (100, 150_000), (199_999, 200_000)]
+    for key in ("plain", "sets/one/part.bin"):
+        found = storage.stat(key)
+        assert found is not None, f"stat of '{key}' must not be None"
+        assert found.size == len(content), f"the size of '{key}' must be {len(content)}, was {found.size}"
+        parts = [content[start:end] for start, end in spans]
+        assert storage.ranges(key, spans) == parts, f"ranges of '{key}' must be the file's bytes"
+    assert storage.stat("no/such") is None, "stat must be None for a missing file"
+    _fails(lambda: storage.ranges("no/such", spans), "ranges of a missing file must raise StorageError")
+
+
 def check_commit_needs_manifest(storage: Storage) -> None:
     """A collection that lacks its manifest stays unpublished."""
     stage = storage.stage("sets/one")
@@ -132,6 +160,8 @@ STORAGE_CHECKS: tuple[Callable[[Storage], None], ...] = (
     check_exclusive_put,
     check_stage_is_invisible,
     check_commit,
+    check_replace,
+    check_ranges,
     check_commit_needs_manifest,
     check_concurrent_commits,
 )

@@ -7,11 +7,12 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from vpcore.errors import StorageError
 from vpcore.storage.atomic import fsync_path, make_folder, storage_errors, sweep_dead, temporary_folder, write_atomic
-from vpcore.storage.protocol import MANIFEST, TEMPORARY, Stage, Storage, check_key
+from vpcore.storage.protocol import MANIFEST, TEMPORARY, Stage, Stat, Storage, check_key
 
 
 class LocalStorage(Storage):
@@ -32,6 +33,11 @@ class LocalStorage(Storage):
     def __repr__(self) -> str:
         return f"LocalStorage({str(self.root)!r})"
 
+    @property
+    def cache(self) -> Path:
+        """Uncompressed columns for workers."""
+        return self.root / "cache"
+
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
@@ -50,6 +56,19 @@ class LocalStorage(Storage):
         path = self._path(key)
         with storage_errors(path, f"look for '{key}'"):
             return path.is_file()
+
+    def stat(self, key: str) -> Stat | None:
+        """Return size and time of a file, or None if it is missing."""
+        path = self._path(key)
+        with storage_errors(path, f"look for '{key}'"):
+            found = path.stat() if path.is_file() else None
+        return None if found is None else Stat(found.st_size, found.st_mtime_ns)
+
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> builtins.list[bytes]:
+        """Return the bytes of a file from each start to each end, the end excluded."""
+        path = self._path(key)
+        with storage_errors(path, f"read '{key}'"), path.open("rb") as file:
+            return [os.pread(file.fileno(), end - start, start) for start, end in spans]
 
     def list(self, prefix: str = "") -> builtins.list[str]:
         """Return the sorted keys of the files below `prefix`, temporaries left out."""
@@ -89,7 +108,7 @@ class LocalStorage(Storage):
 
         return Stage(prefix, path, discard)
 
-    def commit(self, prefix: str, stage: Stage, manifest_last: str = MANIFEST) -> bool:
+    def commit(self, prefix: str, stage: Stage, manifest_last: str = MANIFEST, *, replace: bool = False) -> bool:
         """Rename the staged folder to `prefix`; see `Storage.commit`. One rename publishes all files at once."""
         target = self._path(prefix)
         with stage, storage_errors(target, f"publish '{prefix}'"):
@@ -99,6 +118,8 @@ class LocalStorage(Storage):
                 for name in files:
                     fsync_path(Path(folder) / name)
                 fsync_path(Path(folder))
+            if replace:
+                shutil.rmtree(target, ignore_errors=True)
             try:
                 os.rename(stage.path, target)
             except OSError as error:

@@ -7,11 +7,16 @@ exists when its manifest exists, and the manifest appears last.
 
 from __future__ import annotations
 
+import builtins
+import os
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
+from vpcore.canonical import digest
 from vpcore.errors import StorageError
 
 MANIFEST = "manifest.json"
@@ -71,6 +76,13 @@ class Stage:
         self.discard()
 
 
+class Stat(NamedTuple):
+    """Size of a stored file in bytes, and the time of its last change, ns since the epoch."""
+
+    size: int
+    changed_ns: int
+
+
 class Storage(ABC):
     """A place for finished files. Every failure of the medium is a `StorageError`.
 
@@ -98,7 +110,7 @@ class Storage(ABC):
         -------
         bool
             True if this call stored it. False only with `exclusive` and an existing key, which stays unchanged; of
-            several parallel writers exactly one gets True.
+            several parallel writers with different bytes exactly one gets True.
         """
 
     @abstractmethod
@@ -113,15 +125,39 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def commit(self, prefix: str, stage: Stage, manifest_last: str = MANIFEST) -> bool:
+    def commit(self, prefix: str, stage: Stage, manifest_last: str = MANIFEST, *, replace: bool = False) -> bool:
         """Publish a staged folder as `prefix`, durably and at once; its manifest appears no earlier than the rest.
 
         Returns
         -------
         bool
-            True if this call published it. False if the collection existed, which stays unchanged. The staged folder is
-            gone in both cases.
+            True if this call published it. False if the collection existed and `replace` is False: then it stays
+            unchanged. The staged folder is gone in both cases.
         """
+
+    # -- defaults of a storage whose files are not this machine's ------------------------------------------------------
+
+    cache_bytes: int | None = None
+    """Most bytes that copies of columns and source files take on this machine; None for no limit."""
+
+    def stat(self, key: str) -> Stat | None:
+        """Return size and time of a file, or None if it is missing."""
+        return Stat(len(self.read(key)), 0) if self.exists(key) else None
+
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> builtins.list[bytes]:
+        """Return the bytes of a file from each start to each end, the end excluded."""
+        whole = self.read(key)
+        return [whole[start:end] for start, end in spans]
+
+    @property
+    def cache(self) -> Path:
+        """Folder of this machine for copies and computed columns. Any file in it may be deleted at any time."""
+        chosen = os.environ.get("XDG_CACHE_HOME")
+        try:
+            home = Path(chosen) if chosen else Path.home() / ".cache"
+        except RuntimeError:  # no home directory
+            home = Path(tempfile.gettempdir())
+        return home / "vpcore-lake" / digest(repr(self))[:16]
 
     def local_path(self, key: str) -> Path | None:
         """Return the local path of a key or prefix, or None (the default) for a remote storage."""

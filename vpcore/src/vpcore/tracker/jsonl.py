@@ -28,6 +28,11 @@ class JsonlTracker(Tracker):
         self._said = self._read()
         self._min_signals = 0
 
+    @classmethod
+    def needs_folder(cls) -> bool:
+        """Return True: the file is below `folder`."""
+        return True
+
     def log_experiment(self, name: str, specs: Mapping[str, Any]) -> None:
         """Note the number of trades that the best row needs."""
         self._min_signals = Asked.of(specs).min_signals

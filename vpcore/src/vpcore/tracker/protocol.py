@@ -29,6 +29,11 @@ class Tracker(ABC):
         self.experiment_name = experiment_name
         self.tags = dict(tags)
 
+    @classmethod
+    def needs_folder(cls) -> bool:
+        """Return True if the tracker would write into `folder`: a lake on an object store then refuses it."""
+        return False
+
     def log_experiment(self, name: str, specs: Mapping[str, Any]) -> None:  # noqa: B027
         """Take the resolved specs of an experiment, as JSON holds them; called once, before the first run."""
 

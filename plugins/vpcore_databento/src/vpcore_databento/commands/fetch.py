@@ -43,6 +43,7 @@ def fetch(
     The key comes from DATABENTO_API_KEY. A request starts at the preceding 00:00 UTC, as the snapshot of the book comes
     then. An interrupted download goes on from where it stopped.
     """
+    from vpcore.source.far import with_headers
     from vpcore_databento.download import closing_remark, fetch_file, present, provenance_of
     from vpcore_databento.historical import Historical, api_key
 
@@ -57,6 +58,9 @@ def fetch(
         request = replace(wanted, symbol=contract, stype_in="raw_symbol")
         notes = {"requested": symbol, "contract": contract, "instrument_id": number}
     path = workspace.raw / _name(request)
+    with_headers(workspace.raw_folder)
+    if not workspace.raw_folder.is_local and path.exists():
+        workspace.raw_folder.fetch(str(_name(request)))
     there = present(path, request)
     known = client.estimate(request)
     if not json:
@@ -83,6 +87,7 @@ def fetch(
                 update(count, description=f"Downloading {path.name}: {count / 1e6:,.1f} MB compressed")
 
             fetched = fetch_file(client, request, path, known, notes=notes, on_pause=say, on_bytes=show)
+        workspace.keep_raw(path)
         if remark := closing_remark(fetched, request):
             say(remark)
         if json:

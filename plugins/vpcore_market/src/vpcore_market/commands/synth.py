@@ -80,6 +80,8 @@ def synth(
     params = parse_params(values, "vp synth")
     path = out or _default_path(workspace, params, date)
     report, fresh = _write(path, params, force)
+    if workspace is not None and path.is_relative_to(workspace.raw):
+        workspace.keep_raw(path)
     text = _pipeline_text(pipeline or "synthetic", workspace, report, zone, explicit=timezone is not None)
     spec = None
     if pipeline is not None and workspace is not None:

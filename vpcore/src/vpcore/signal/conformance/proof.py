@@ -15,7 +15,7 @@ from vpcore.rules import TradeRules
 from vpcore.signal import Signal, SignalData, code_digest
 from vpcore.signal.conformance.check import CheckReport, check_signal
 from vpcore.signal.conformance.checks import GATE
-from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore.storage import Folder
 
 PROOF_VERSION = 1
 
@@ -39,17 +39,17 @@ def proof_key(signal: Signal) -> str:
     )
 
 
-def load_proof(folder: Path, signal: Signal) -> dict[str, Any] | None:
+def load_proof(folder: Path | Folder, signal: Signal) -> dict[str, Any] | None:
     """Return a signal's stored proof; None if missing or unreadable."""
     try:
-        proof: dict[str, Any] = json.loads((folder / f"{proof_key(signal)}.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        proof: dict[str, Any] = json.loads(Folder.of(folder).get(f"{proof_key(signal)}.json") or b"")
+    except (json.JSONDecodeError, UnicodeDecodeError):
         return None
     return proof if set(GATE) <= set(proof.get("passed", ())) else None
 
 
-def save_proof(folder: Path, signal: Signal, report: CheckReport) -> Path:
-    """Store a report as a proof, in one atomic step; a later one replaces it.
+def save_proof(folder: Path | Folder, signal: Signal, report: CheckReport) -> str:
+    """Store a report as a proof, in one atomic step, and return its file name; a later one replaces it.
 
     Raises
     ------
@@ -68,14 +68,18 @@ def save_proof(folder: Path, signal: Signal, report: CheckReport) -> Path:
         "passed": [result.check for result in report.results if result.passed],
         "failed": [asdict(result) for result in report.failures],
     }
-    target = folder / f"{proof_key(signal)}.json"
-    with storage_errors(target, f"write the proof of signal '{report.signal}'"):
-        write_atomic(target, json.dumps(proof, indent=2, sort_keys=True).encode(), durable=False)
-    return target
+    name, content = f"{proof_key(signal)}.json", json.dumps(proof, indent=2, sort_keys=True).encode()
+    Folder.of(folder).put(name, content, f"write the proof of signal '{report.signal}'", durable=False)
+    return name
 
 
 def prove(
-    signal: Signal, folder: Path, *, name: str = "", dataset: SignalData | None = None, rules: TradeRules | None = None
+    signal: Signal,
+    folder: Path | Folder,
+    *,
+    name: str = "",
+    dataset: SignalData | None = None,
+    rules: TradeRules | None = None,
 ) -> dict[str, Any]:
     """Return a signal's proof of causality and streaming parity: the stored one, or a new one after running the checks.
 
@@ -83,7 +87,7 @@ def prove(
     ----------
     signal : Signal
         The signal, with its parameters.
-    folder : Path
+    folder : Path or Folder
         Folder of the proofs.
     name : str
         The signal's name, for messages.
