@@ -39,6 +39,7 @@ MEASURES = {
     "generate": "jobs_commands:generating",
     "sweep": "jobs_commands:sweep",
     "scaling": "jobs_scaling:scaling",
+    "lake": "jobs_lake:lake",
 }
 """Groups of figures that have no alternative beside them: latencies, memory, curves, whole commands."""
 

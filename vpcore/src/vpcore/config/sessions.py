@@ -39,8 +39,8 @@ class DaySpec(Spec):
     leave_out: tuple[datetime.date, ...] = Field((), description="Days of the range that are not evaluated")
     contract: Literal["pipeline", "volume"] = Field(
         "pipeline",
-        description="Contract of the range's days: the pipeline's, or the contract of each day's file; of several the one "
-        "with the greatest volume before the day",
+        description="Contract of the range's days: the pipeline's, or the contract of each day's file; of several "
+        "the one with the greatest volume before the day",
     )
 
     @model_validator(mode="after")
