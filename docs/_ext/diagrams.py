@@ -97,8 +97,9 @@ def _text(x: float, y: float, text: str, style: str, anchor: str = "middle") -> 
 
 
 def _svg(width: float, height: float, title: str, parts: list[str]) -> str:
+    kind = ' class="wide"' if width > 480 else ""
     return (
-        f'<div class="drawing"><svg viewBox="0 0 {width:g} {height:g}" style="width: {width:g}px" role="img" '
+        f'<div class="drawing"><svg{kind} viewBox="0 0 {width:g} {height:g}" style="width: {width:g}px" role="img" '
         f'aria-label="{escape(title, quote=True)}" xmlns="http://www.w3.org/2000/svg">'
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0,0 L8,4 L0,8 z" class="head"/></marker></defs>' + "".join(parts) + "</svg></div>"
