@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 import vpcore as vp
 from vpcore.experiment.run import run_experiment
-from vpcore_report.tearsheet import TearSheet, tearsheet
+from vpcore_report.tearsheet import Settings, TearSheet, tearsheet
 
 Call = Callable[..., tuple[str, str]]
 TICK = 250_000_000
@@ -50,7 +50,7 @@ def formula() -> tuple[Any, Any]:
 def test_figures_are_those_of_alphalens() -> None:
     """The constants are alphalens-reloaded 0.5.1 on the same arrays: one date, the bins as assets, 5 quantiles."""
     mid, values = formula()
-    sheet = vp.tearsheet(dataset_of(mid), values, horizons_ms=[500, 3000], warmup_bins=100, draws=0)
+    sheet = vp.tearsheet(dataset_of(mid), values, Settings(horizons_ms=[500, 3000], warmup_bins=100, draws=0))
     assert isinstance(sheet, TearSheet)
     assert sheet.ic["horizon_bins"].to_list() == [5, 30]
     assert sheet.ic["ic"].to_list() == pytest.approx([0.00636960637789438, -0.035513177774240866], rel=1e-12)
@@ -97,7 +97,7 @@ def test_figures_are_those_of_a_plain_loop(seed: int, ties: bool) -> None:
     values[rng.random(n) < 0.1] = np.nan
     data = dataset_of(mid, valid, counts)
     sheet = tearsheet(
-        data, values, horizons_ms=[100, 700], horizon_ms=300, quantiles=3, warmup_bins=10, stale_after_ms=200, draws=0,
+        data, values, Settings([100, 700], horizon_ms=300, quantiles=3, warmup_bins=10, stale_after_ms=200, draws=0),
         others={"twice": 2 * values, "none": np.full(n, np.nan)},
     )  # fmt: skip
 
@@ -154,7 +154,7 @@ def test_bands_hold_the_truth() -> None:
         n = 36_000
         mid = np.cumsum(rng.integers(-1, 2, n)).astype(float)
         values = np.convolve(rng.normal(size=n + 199), np.ones(200), "valid")  # neighbours are nearly equal
-        row = tearsheet(dataset_of(mid), values, horizons_ms=[5000], draws=299).ic.row(0, named=True)
+        row = tearsheet(dataset_of(mid), values, Settings(horizons_ms=[5000], draws=299)).ic.row(0, named=True)
         assert row["lo"] <= row["ic"] <= row["hi"]
         outside += not row["lo"] <= 0 <= row["hi"]
         naive += abs(row["ic"]) > 1.96 / math.sqrt(row["n"])
@@ -165,18 +165,18 @@ def test_bands_hold_the_truth() -> None:
 def test_bands_need_blocks_and_repeat() -> None:
     mid, values = formula()
     data = dataset_of(mid)
-    one, two = (tearsheet(data, values, horizons_ms=[100], horizon_ms=100, warmup_bins=0) for _ in range(2))
+    one, two = (tearsheet(data, values, Settings(horizons_ms=[100], horizon_ms=100, warmup_bins=0)) for _ in range(2))
     assert math.isnan(one.ic["lo"][0])  # 900 bins of 100 ms are two blocks of a minute
     assert one.ic.equals(two.ic)
     long = dataset_of(np.tile(mid, 10))
-    found = [tearsheet(long, np.tile(values, 10), horizons_ms=[100], seed=seed).ic for seed in (0, 0, 1)]
+    found = [tearsheet(long, np.tile(values, 10), Settings(horizons_ms=[100], seed=seed)).ic for seed in (0, 0, 1)]
     assert found[0].equals(found[1])
     assert found[0]["lo"][0] < found[0]["ic"][0] < found[0]["hi"][0]
     assert found[0]["lo"][0] != found[2]["lo"][0]
 
 
 def test_what_has_no_tear_sheet_is_refused() -> None:
-    mid, values = formula()
+    mid, _ = formula()
     data = dataset_of(mid)
     with pytest.raises(vp.ConfigError, match=r"one number per bin, 900 in all, was of shape \(3,\)"):
         tearsheet(data, [1, 2, 3])
@@ -192,17 +192,17 @@ def test_what_has_no_tear_sheet_is_refused() -> None:
         ({"warmup_bins": -1}, "warmup_bins must be from 0 to 100,000,000, was -1"),
     ):
         with pytest.raises(vp.ConfigError, match=message):
-            tearsheet(data, values, **changed)  # type: ignore[arg-type]
+            Settings(**changed)  # type: ignore[arg-type]
 
 
 def test_probabilities_count_from_a_half(tmp_path: Path) -> None:
     mid, values = formula()
     data = dataset_of(mid)
     chance = 1 / (1 + np.exp(-values))
-    one = tearsheet(data, vp.SignalResult(chance, "probability"), draws=0)
-    two = tearsheet(data, chance - 0.5, draws=0)
+    one = tearsheet(data, vp.SignalResult(chance, "probability"), Settings(draws=0))
+    two = tearsheet(data, chance - 0.5, Settings(draws=0))
     assert one.hits.equals(two.hits)
-    assert one.hits["hit_rate"][0] != tearsheet(data, chance, draws=0).hits["hit_rate"][0]
+    assert one.hits["hit_rate"][0] != tearsheet(data, chance, Settings(draws=0)).hits["hit_rate"][0]
     page = one.write(tmp_path / "t.html").read_text()
     assert all(f">{title}</h2>" in page for title in ("Information coefficient", "Decay", "Hit rate", "Time of day"))
     assert one.write(tmp_path / "u.html").read_text() == page

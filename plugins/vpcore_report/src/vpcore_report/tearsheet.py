@@ -106,31 +106,17 @@ class TearSheet:
         return write_page(self, Path(path))
 
 
-def tearsheet(
-    dataset: Dataset,
-    values: npt.ArrayLike | SignalResult,
-    *,
-    name: str = "values",
-    horizons_ms: Sequence[int] = HORIZONS_MS,
-    horizon_ms: int = HORIZON_MS,
-    quantiles: int = 5,
-    warmup_bins: int = 300,
-    stale_after_ms: int = 60_000,
-    draws: int = 999,
-    seed: int = 0,
-    others: Mapping[str, npt.ArrayLike] | None = None,
-) -> TearSheet:
-    """Return the tear sheet of any vector of values, before barriers and thresholds.
+def _require_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(name, required=f"from {low:,} to {high:,}", was=str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a tear sheet.
 
     Parameters
     ----------
-    dataset : Dataset
-        The market.
-    values : float64[n_bins] or SignalResult
-        The value at the end of each bin, positive for a rise, NaN where undefined. Probabilities of a `SignalResult`
-        count as their distance from 0.5.
-    name : str
-        Name for the page.
     horizons_ms : sequence of int
         Horizons of the returns; each is rounded to whole bins, at least 1. Horizons longer than half of the dataset are
         left out.
@@ -146,13 +132,62 @@ def tearsheet(
         Resamples behind the bands, 0 (no band) or 99 to 100,000.
     seed : int
         Another seed gives other draws.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range.
+    """
+
+    horizons_ms: Sequence[int] = HORIZONS_MS
+    horizon_ms: int = HORIZON_MS
+    quantiles: int = 5
+    warmup_bins: int = 300
+    stale_after_ms: int = 60_000
+    draws: int = 999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require_range("quantiles", self.quantiles, 2, 20)
+        _require_range("warmup_bins", self.warmup_bins, 0, 100_000_000)
+        _require_range("number of horizons", len(self.horizons_ms), 1, MOST_HORIZONS)
+        if self.draws != 0:
+            _require_range("draws", self.draws, 99, MOST_DRAWS)
+        for ms in (*self.horizons_ms, self.horizon_ms):
+            _require_range("a horizon in ms", ms, 1, 86_400_000)
+
+
+DEFAULTS = Settings()
+
+
+def tearsheet(
+    dataset: Dataset,
+    values: npt.ArrayLike | SignalResult,
+    settings: Settings = DEFAULTS,
+    *,
+    name: str = "values",
+    others: Mapping[str, npt.ArrayLike] | None = None,
+) -> TearSheet:
+    """Return the tear sheet of any vector of values, before barriers and thresholds.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The market.
+    values : float64[n_bins] or SignalResult
+        The value at the end of each bin, positive for a rise, NaN where undefined. Probabilities of a `SignalResult`
+        count as their distance from 0.5.
+    settings : Settings
+        Horizons, quantiles, bins that count, bands.
+    name : str
+        Name for the page.
     others : mapping of str to float64[n_bins], optional
         Values of other signals, to correlate with.
 
     Raises
     ------
     ConfigError
-        If a setting is out of range, or the values are not one number per bin, or fewer than 3 bins have a value.
+        If the values are not one number per bin, or fewer than 3 bins have a value.
 
     Notes
     -----
@@ -165,26 +200,19 @@ def tearsheet(
         values = np.asarray(values.values, dtype=np.float64) - centre
     n = dataset.n_bins
     vector = _vector("values", values, n)
-    _require_range("quantiles", quantiles, 2, 20)
-    _require_range("warmup_bins", warmup_bins, 0, 100_000_000)
-    _require_range("number of horizons", len(horizons_ms), 1, MOST_HORIZONS)
-    if draws != 0:
-        _require_range("draws", draws, 99, MOST_DRAWS)
-    for ms in (*horizons_ms, horizon_ms):
-        _require_range("a horizon in ms", ms, 1, 86_400_000)
     width = dataset.cell_width_ns
     valid, counts = dataset.valid, dataset.bin("bin_event_count")
-    opened = open_bins(valid, counts, width, stale_after_ms)
-    known = opened & np.isfinite(vector) & (np.arange(n) >= warmup_bins)
+    opened = open_bins(valid, counts, width, settings.stale_after_ms)
+    known = opened & np.isfinite(vector) & (np.arange(n) >= settings.warmup_bins)
     if np.count_nonzero(known) < 3:
         raise ConfigError(
             "values", required="a number in at least 3 open bins after the warm-up", was=f"{np.count_nonzero(known)}"
         )
     bid, ask = (dataset.bin(f"best_{side}_price_int").astype(np.int64) for side in ("bid", "ask"))
     mid = np.where(valid, bid + ask, 0) / (HALF_TICKS_PER_TICK * dataset.tick_int)
-    market = _Market(mid, opened, width, draws, seed)
-    bins = _in_bins((*horizons_ms,), width, n)
-    base = _in_bins((horizon_ms,), width, n)[0]
+    market = _Market(mid, opened, width, settings.draws, settings.seed)
+    bins = _in_bins(settings.horizons_ms, width, n)
+    base = _in_bins((settings.horizon_ms,), width, n)[0]
     return TearSheet(
         name=name,
         dataset_id=dataset.dataset_id,
@@ -193,9 +221,9 @@ def tearsheet(
         cell_width_ns=width,
         ic=_ic(market, vector, known, bins),
         decay=_decay(market, vector, known, base, bins),
-        quantiles=_quantiles(market, vector, known, bins, quantiles),
+        quantiles=_quantiles(market, vector, known, bins, settings.quantiles),
         hits=_hits(market, vector, known, base),
-        turnover=_turnover(vector, known, bins, width, quantiles),
+        turnover=_turnover(vector, known, bins, width, settings.quantiles),
         day=_day(market, vector, known, base, dataset),
         correlations=_correlations(
             vector, known, {key: _vector(key, value, n) for key, value in (others or {}).items()}
@@ -410,8 +438,3 @@ def _vector(name: str, values: Any, n_bins: int) -> Floats:
     if vector.shape != (n_bins,):
         raise ConfigError(name, required=f"one number per bin, {n_bins} in all", was=f"of shape {vector.shape}")
     return vector
-
-
-def _require_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(name, required=f"from {low:,} to {high:,}", was=str(value))

@@ -49,8 +49,9 @@ def tearsheet(
     from vpcore_report.quick_start import skip_docstrings
 
     skip_docstrings()
-    from vpcore_report.tearsheet import tearsheet as make
+    from vpcore_report.tearsheet import Settings, tearsheet as make
 
+    settings = Settings(horizon_ms=horizon_ms, quantiles=quantiles)
     workspace = open_workspace(root)
     session, result, title, of = _values(workspace, name, dataset_id, params_json)
     others: dict[str, npt.NDArray[np.float64]] = {}
@@ -68,7 +69,7 @@ def tearsheet(
                 left_out.append(f"{other} ({values})")
             else:
                 others[other] = values
-    sheet = make(session.dataset, result, name=title, horizon_ms=horizon_ms, quantiles=quantiles, others=others)
+    sheet = make(session.dataset, result, settings, name=title, others=others)
     if json:
         emit_json(
             {
