@@ -66,7 +66,6 @@ def test_every_page_that_code_names_exists() -> None:
     named = {
         (place, name)
         for name in sources
-        if name != "CHANGELOG.md"
         for place in re.findall(r"(?<![\w/.-])docs/[\w/-]+\.(?:md|py|png)", (REPOSITORY / name).read_text())
     }
     assert {(place, name) for place, name in named if not (REPOSITORY / place).exists()} == set()
@@ -88,9 +87,10 @@ OWN = {"count-datasets"}
 
 
 def calls(text: str) -> Iterator[list[str]]:
-    """Yield the calls of ``vp`` in fenced and indented code, as words."""
+    """Yield the calls of ``vp`` in fenced, indented and inline code, as words."""
     code = re.findall(r"^```(?:bash|console|text)?$\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     code += re.findall(r"^ {4}.*$", text, flags=re.MULTILINE)
+    code += [f"vp {call}" for call in re.findall(r"`vp ([^`]+)`", text)]
     for line in "\n".join(code).replace("\\\n", " ").splitlines():
         line = line.split(" #")[0]
         for call in re.findall(r"(?:^\s*\$?\s*|&& |; |\$\(|do )vp ([^|;&)]+)", line):
@@ -108,7 +108,8 @@ def test_commands_and_options_exist(page: Path) -> None:
         if name.startswith("-") or name in OWN:
             continue
         command = group.get_command(context, name)
-        if words and words[0] in getattr(command, "commands", {}):
+        if words and hasattr(command, "commands"):
+            assert words[0] in command.commands, f"vp {name} {words[0]}"
             command = command.commands[words.pop(0)]
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         used = {word.partition("=")[0] for word in words if word.startswith("--")}

@@ -342,10 +342,10 @@ def test_commands_before_midway_and_after(
         answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])
         assert {row["run_id"] for row in answer["rows"]} == set(stored["run_id"])
         assert f"{stored['run_id'].n_unique()} of" in call("track", "wave", "--tracker", "jsonl")[0]
-        assert "p_adj is raised to what it would be among all that" in call("compare", "wave")[1]
+        assert "p_adj counts all combinations on the axes, tried or not" in call("compare", "wave")[1]
         best = next(row for row in answer["rows"] if row["signal"] == "wave" and row["trades"])
         done = promote(workspace, "wave", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
-        assert "p_adj is raised to what it would be among all that" in done.spec.evidence.summary
+        assert "p_adj counts all combinations on the axes, tried or not" in done.spec.evidence.summary
     out, err = call("run", "wave")
     assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
     assert out.splitlines()[0].split()[:2] == ["row", "signal"]

@@ -89,5 +89,5 @@ def test_the_report_of_a_search(proven: Workspace, edit: Edit, call: Call, tmp_p
     run_experiment(proven, "wave")
     call("report", "wave", "--out", str(tmp_path / "r.html"))
     text = (tmp_path / "r.html").read_text()
-    assert "p_adj is raised to what it would be among all that" in text
+    assert "p_adj counts all combinations on the axes, tried or not" in text
     assert "plain (2 runs of 2 that optuna proposes)" in text

@@ -393,7 +393,7 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     if board.splits is not None:
         lines.append(
             "net in and net out are the net PnL per trade in the parts that the choice uses and in the other parts. "
-            "Choosing the best row by net out turns its net out into another net in."
+            "A row chosen by net out needs other data to judge it."
         )
     if board.pooled:
         lines.append(

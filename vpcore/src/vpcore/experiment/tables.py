@@ -72,11 +72,10 @@ LEGEND = (
 """Meaning of the columns."""
 
 SEARCHED = (
-    "Which combinations were tried depended on the results of others (sweep.sample, an adaptive method): p_adj is "
-    "raised to what it would be among all that there were to choose from. What eval.splits keeps for judging the "
-    "search did not see."
+    "A search chose these combinations from earlier results (sweep.sample): p_adj counts all combinations on the axes, "
+    "tried or not. The search did not see the part of the time that eval.splits keeps for judging."
 )
-"""What else is to be said of the rows of an experiment whose combinations were proposed."""
+"""Note on the rows of an experiment with an adaptive search."""
 
 
 def people_columns(
