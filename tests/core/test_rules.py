@@ -57,7 +57,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 def test_rules_are_values() -> None:
     rules = TradeRules(tp_ticks=4, sl_ticks=6, max_hold_bins=50, latency_bins=2)
-    assert rules.at(1, 2).barriers == (1, 2, 50, "touch", 60_000, None)
+    assert rules.at(1, 2).barriers == (1, 2, 50, "touch", "taker", 100, 60_000, None)
     assert rules.longest_bins == 52
     assert pickle.loads(pickle.dumps(rules)) == rules
     assert len({rules, rules.at(4, 6), rules.at(4, 7)}) == 2

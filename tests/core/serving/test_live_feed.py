@@ -18,8 +18,10 @@ from live_world import END_NS, N_BINS, PARAMS, SCORING, WIDTH_NS, Tilt, dataset_
 from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
 
 from vpcore.backtest.evaluate import evaluate
+from vpcore.backtest.maker import FillTable
 from vpcore.backtest.open_market import stale_bins
 from vpcore.backtest.session import Session
+from vpcore.engine import Engine
 from vpcore.errors import ConfigError, EngineError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MBO_DTYPE
@@ -285,3 +287,57 @@ def test_exits_are_those_of_research(
         assert position.take_profit == pytest.approx(paid + side * tp * tick)
         assert position.stop == pytest.approx(paid - side * sl * tick)
         assert reason != "take-profit" or left == position.take_profit
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**32),
+    barriers=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    hold=st.integers(1, 12),
+    latency=st.integers(0, 2),
+    patience=st.integers(1, 20),
+    stale_ms=st.sampled_from([100, 300, 60_000]),
+    halts=st.booleans(),
+    positions=st.sampled_from(["overlapping", "one"]),
+)
+def test_fills_and_exits_of_a_maker_are_those_of_research(
+    seed: int,
+    barriers: tuple[int, int],
+    hold: int,
+    latency: int,
+    patience: int,
+    stale_ms: int,
+    halts: bool,
+    positions: Any,
+) -> None:
+    """A live pipeline, fed in pieces, fills every order in the bin of the fill table and leaves where research leaves."""
+    records = random_tape(seed, 200, seconds=N_BINS * 0.1, oddities=False)
+    clock = datetime.fromtimestamp(START_NS // 10**9, NEW_YORK)
+    halt = (f"{clock:%H:%M}:{clock.second + 3:02d}", "23:59:59", "America/New_York") if halts else None
+    rules = TradeRules(
+        tp_ticks=barriers[0], sl_ticks=barriers[1], max_hold_bins=hold, latency_bins=latency, fee_ticks=0.25,
+        warmup_bins=2, stale_after_ms=stale_ms, daily_halt=halt, positions=positions, entry="maker",
+        patience_bins=patience,
+    )  # fmt: skip
+    engine = Engine(PARAMS, tick_int=TICK_INT, start_ns=START_NS, end_ns=END_NS, virtual_bins=N_BINS)
+    for _ in (*engine.blocks(records, INSTRUMENT), *engine.finish(END_NS)):
+        pass
+    dataset = dataset_of(records)
+    session = Session(dataset, fills=FillTable.of(engine.fills(), dataset))
+    version = runtime(rules=rules, threshold=0.1, cooldown_bins=2)
+    pipeline = LivePipeline.from_runtime(version, lambda *_: Tilt, start_ns=START_NS, instrument_id=INSTRUMENT)
+    made = [one for first in range(0, len(records), 37) for one in pipeline.push(records[first : first + 37])]
+    made += pipeline.advance(END_NS + 10**9)
+    made = made[:N_BINS]
+    wanted = evaluate(session, [one.value for one in made], rules, 0.1, cooldown_bins=2, draws=0).trades
+    ends = session.table(rules).resolved_at
+    known = wanted.filter(
+        [bool(ends[int(side < 0), order] < N_BINS) for side, order in wanted.select("side", "order_bin").rows()]
+    )
+    found = [
+        (e.decided_bin, e.side, e.entry_bin, e.exit_bin, e.reason, e.entry_price, e.exit_price, e.net_pnl_ticks)
+        for one in made
+        for e in one.exits
+    ]
+    columns = ("bin", "side", "entry_bin", "exit_bin", "reason", "entry_price", "exit_price", "net_pnl_ticks")
+    assert sorted(found) == sorted(known.select(columns).rows())

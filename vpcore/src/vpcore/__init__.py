@@ -15,13 +15,14 @@ from vpcore._lazy import exports
 if TYPE_CHECKING:
     from vpcore.api import (
         check as check,
+        evaluate as evaluate,
         generate as generate,
         performance as performance,
         run as run,
         score as score,
         trades as trades,
     )
-    from vpcore.backtest.evaluate import Evaluation as Evaluation, evaluate as evaluate
+    from vpcore.backtest.evaluate import Evaluation as Evaluation
     from vpcore.dataset import Dataset as Dataset
     from vpcore.engine import Engine as Engine, EngineParams as EngineParams, Frame as Frame, FrameBlock as FrameBlock
     from vpcore.errors import (

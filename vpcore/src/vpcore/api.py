@@ -6,21 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
 import polars as pl
 
+from vpcore.backtest import evaluate as backtest
+from vpcore.backtest.session import Session
+from vpcore.errors import DatasetError
 from vpcore.experiment.leaderboard import RankedRow
 from vpcore.experiment.run import Experiment, run_experiment
 from vpcore.experiment.tables import session_of
 from vpcore.experiment.trades import leaders_of, trades_of
+from vpcore.generation.fills import fill_table
 from vpcore.generation.generate import generate_dataset
+from vpcore.rules import TradeRules
 from vpcore.scoring import CHANNELS, ScoringConfig, score_arrays
+from vpcore.workspace import Workspace
 
 if TYPE_CHECKING:
     from vpcore.config import PipelineSpec
     from vpcore.dataset import Dataset
     from vpcore.experiment.recorder import SweepReport
+    from vpcore.signal import SignalResult
     from vpcore.signal.conformance.check import CheckReport
-    from vpcore.workspace import Workspace
 
 
 def generate(workspace: Workspace, pipeline: str | Path | PipelineSpec) -> Dataset:
@@ -75,6 +82,47 @@ def run(
         If a signal looks ahead, or its streamed and batch values differ.
     """
     return run_experiment(workspace, experiment, force=force, executor=executor, max_workers=max_workers)
+
+
+def evaluate(
+    dataset: Dataset | Session,
+    values: npt.ArrayLike | SignalResult,
+    rules: TradeRules,
+    threshold: float,
+    **options: Any,
+) -> backtest.Evaluation:
+    """Return the trades and figures of a vector of values, in memory: `vpcore.backtest.evaluate.evaluate`.
+
+    Of makers (``TradeRules(entry="maker")``) a dataset needs its workspace: the first evaluation replays the sources
+    of the dataset, which costs about as much as generating it without frames, and keeps the fills in ``lake/cache``.
+
+    Parameters
+    ----------
+    dataset, values, rules, threshold, **options
+        As of `vpcore.backtest.evaluate.evaluate`.
+
+    Raises
+    ------
+    ConfigError
+        Unless there is one number per bin, and threshold, cooldown and draws are in range.
+    DatasetError
+        If the dataset lacks a price column; of makers, if its sources are out of reach.
+    """
+    if rules.entry == "maker" and not isinstance(dataset, Session):
+        dataset = Session(dataset, fills=fill_table(_workspace_of(dataset), dataset))
+    return backtest.evaluate(dataset, values, rules, threshold, **options)
+
+
+def _workspace_of(dataset: Dataset) -> Workspace:
+    """Return the workspace in whose lake a dataset lies."""
+    for folder in dataset.path.parents if dataset.path is not None else ():
+        if folder.name == "lake" and (folder.parent / "configs").is_dir():
+            return Workspace(folder.parent)
+    raise DatasetError(
+        f"entry: maker follows orders through the sources of a dataset, and '{dataset.dataset_id}' lies in no "
+        "workspace",
+        fix="Give Session(dataset, fills=vpcore.generation.fills.fill_table(workspace, dataset)) instead.",
+    )
 
 
 def trades(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:

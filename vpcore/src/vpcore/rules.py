@@ -12,6 +12,7 @@ from pydantic import (
     ValidationError,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from vpcore.errors import ConfigError, did_you_mean
@@ -26,7 +27,12 @@ EntryRule = Literal["crossing", "level"]
 Positions = Literal["overlapping", "one"]
 """Trades at a time: any number, or one."""
 
-LATER_RULES = {"entry_rule": "crossing", "positions": "overlapping"}
+Entry = Literal["taker", "maker"]
+"""How a trade enters: at the touch at once, or through an order that waits in the queue of its own side."""
+
+LATER_RULES: dict[str, Any] = {
+    "entry_rule": "crossing", "positions": "overlapping", "entry": "taker", "patience_bins": 100,
+}  # fmt: skip
 """Rules that came later, with their defaults. A default is left out of ids: what had an id before keeps it."""
 
 _REQUIRED = {
@@ -38,6 +44,8 @@ _REQUIRED = {
     "fee_ticks": "a finite number of ticks, at least 0",
     "entry_rule": "'crossing' or 'level'",
     "positions": "'overlapping' or 'one'",
+    "entry": "'taker' or 'maker'",
+    "patience_bins": "a whole number of bins from 1 to 100,000,000",
     "warmup_bins": "a whole number of bins from 0 to 100,000,000",
     "stale_after_ms": "a whole number of milliseconds from 1 to 86,400,000",
     "daily_halt": "a start, an end and a time zone: ('17:00', '18:00', 'America/New_York')",
@@ -47,8 +55,8 @@ _REQUIRED = {
 class TradeRules(BaseModel):
     """How a decision becomes a trade, and how the trade ends.
 
-    A trade decided at the end of bin i enters at the end of bin ``i + latency_bins`` as a taker. The barriers are
-    tested in the `max_hold_bins` bins after the entry, against the extremes inside each bin.
+    A trade decided at the end of bin i enters at the end of bin ``i + latency_bins``. The barriers are tested in the
+    `max_hold_bins` bins after the entry, against the extremes inside each bin.
 
     Parameters
     ----------
@@ -71,6 +79,11 @@ class TradeRules(BaseModel):
     positions : {"overlapping", "one"}
         One: a signal while a position is open or waits for its entry, up to the bin that ends this, is dropped and
         counted.
+    entry : {"taker", "maker"}
+        Maker: an order joins the queue at the best bid (long) or ask (short), behind every order there, and the trade
+        begins with its fill (`vpcore.backtest.maker`). At touch prices only.
+    patience_bins : int
+        Bins that an order waits for its fill; then it is cancelled and counted. Of makers only.
     daily_halt : (str, str, str), optional
         Start, end and time zone of the exchange's daily halt: a position leaves before it, and none is entered in it.
 
@@ -101,6 +114,14 @@ class TradeRules(BaseModel):
     entry_rule: EntryRule = Field("crossing", description="level: signals in every bin beyond the threshold")
     positions: Positions = Field("overlapping", description="one: drops signals while a position is open")
 
+    entry: Entry = Field("taker", description="maker: an order waits in the queue of the best bid or ask")
+    patience_bins: int = Field(100, strict=True, ge=1, le=100_000_000, description="Bins that a maker's order waits")
+
+    @model_validator(mode="after")
+    def _maker_at_touch(self) -> Self:
+        require_maker(self.entry, self.price, self.patience_bins)
+        return self
+
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = handler(self)
@@ -128,17 +149,33 @@ class TradeRules(BaseModel):
         return self.model_copy(update={"tp_ticks": tp_ticks, "sl_ticks": sl_ticks})
 
     @property
-    def barriers(self) -> tuple[int, int, int, Price, int, DailyHalt | None]:
-        """The part that decides outcome tables: take-profit, stop, hold, price, and what a closed market is."""
-        return self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.price, self.stale_after_ms, self.daily_halt
+    def barriers(self) -> tuple[Any, ...]:
+        """The part that decides outcome tables: take-profit, stop, hold, price, entry, and what a closed market is."""
+        closed = (self.stale_after_ms, self.daily_halt)
+        return self.tp_ticks, self.sl_ticks, self.max_hold_bins, self.price, self.entry, self.patience_bins, *closed
 
     @property
     def longest_bins(self) -> int:
         """Bins from a decision to the last possible exit."""
-        return self.latency_bins + self.max_hold_bins
+        return self.latency_bins + self.horizon_bins
+
+    @property
+    def horizon_bins(self) -> int:
+        """Bins from an entry to the last possible exit; of a maker, from the order to the last possible exit."""
+        return self.max_hold_bins + (self.patience_bins if self.entry == "maker" else 0)
+
+
+def require_maker(entry: str, price: str, patience_bins: int) -> None:
+    """Raise `ValueError` if the settings of a maker and of a taker are mixed."""
+    if entry == "maker" and price != "touch":
+        raise ValueError(f"entry: maker waits in the queue of the best bid or ask: price must be touch, was {price}.")
+    if entry == "taker" and patience_bins != LATER_RULES["patience_bins"]:
+        raise ValueError(f"patience_bins belongs to entry: maker, was {patience_bins} with entry: taker.")
 
 
 def _problem(details: Any) -> ConfigError:
+    if not details["loc"]:
+        return ConfigError(f"TradeRules: {details['ctx']['error']}")
     name, was = str(details["loc"][0]), details["input"]
     if details["type"] == "extra_forbidden":
         return ConfigError(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from vpcore.axes import axis_values
 from vpcore.backtest.cross_validation import SplitSpec
 from vpcore.halts import DailyHalt
-from vpcore.rules import LATER_RULES, EntryRule, Positions, Price, TradeRules
+from vpcore.rules import LATER_RULES, Entry, EntryRule, Positions, Price, TradeRules, require_maker
 
 _Distance = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 _Bins = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
@@ -49,6 +49,13 @@ class EvalConfig(BaseModel):
     )
     positions: Positions = Field(
         "overlapping", description="one: a signal while a position is open or waits for its entry is dropped."
+    )
+    entry: Entry = Field(
+        "taker",
+        description="maker: an order waits in the queue of the best bid (long) or ask (short), at price: touch.",
+    )
+    patience_bins: int = Field(
+        100, strict=True, ge=1, le=100_000_000, description="Bins that a maker's order waits; then it is cancelled."
     )
     price: Price = Field("touch", description="touch: trades pay the spread; mid: measured on the mid.")
     fee_ticks: float = Field(
@@ -129,6 +136,7 @@ class EvalConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
+        require_maker(self.entry, self.price, self.patience_bins)
         if self.thresholds is not None and self.threshold_quantiles is not None:
             raise ValueError("thresholds and threshold_quantiles exclude each other: leave one of them out.")
         if (self.threshold_quantiles is None) != (self.calibration_bins is None):
@@ -167,6 +175,8 @@ class EvalConfig(BaseModel):
             daily_halt=self.daily_halt,
             entry_rule=self.entry_rule,
             positions=self.positions,
+            entry=self.entry,
+            patience_bins=self.patience_bins,
         )
 
     def run_settings(self) -> dict[str, Any]:

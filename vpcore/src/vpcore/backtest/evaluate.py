@@ -37,6 +37,8 @@ class Figures:
     n_up: int
     n_down: int
     n_dropped: int
+    n_placed: int
+    fill_rate: float
     tp_rate: float
     sl_rate: float
     timeout_rate: float
@@ -83,6 +85,8 @@ class Evaluation:
           bins, prices are points.
         - ``reason``: take-profit, stop or timeout. ``bins_held``: from entry to exit. ``overlap``: number of other
           trades that are open at the entry; the largest plus 1 is ``max_concurrent``.
+        - ``order_bin``, ``order_time``, ``fill_time``: of makers only. The order joins the queue at the end of
+          `order_bin` and is filled at `fill_time`; `entry_bin` is the bin of the fill, `entry_time` its end.
         - ``mid_pnl_ticks``: mid to mid, before costs. ``pnl_ticks``: after the spread, before the fee; a whole number
           of half-ticks. ``net_pnl_ticks``: after spread and fee.
         - ``net_pnl_currency``: of one contract, in the instrument's currency; only if the dataset knows the multiplier.
@@ -195,12 +199,14 @@ def _trades(
     session: Session, values: npt.NDArray[np.float64], signals: Detections, table: OutcomeTable, rules: TradeRules
 ) -> pl.DataFrame:
     dataset, market = session.dataset, session.market
-    which, entry, row = table.entered(signals.bins, signals.sides, rules.latency_bins)
+    which, order, row = table.entered(signals.bins, signals.sides, rules.latency_bins)
+    entry = table.opened_at[row, order].astype(np.int64)
     decided, sides = signals.bins[which], signals.sides[which].astype(np.int64)
-    left = table.exit_bin[row, entry].astype(np.int64)
-    net = table.net[row, entry].astype(np.int64)
-    touch = np.where(sides > 0, market.ask[entry], market.bid[entry])
-    paid = market.mid2[entry] if rules.price == "mid" else touch * HALF_TICKS_PER_TICK  # half-ticks
+    left = table.exit_bin[row, order].astype(np.int64)
+    net = table.net[row, order].astype(np.int64)
+    buys_at_ask = (sides > 0) == (rules.entry == "taker")
+    touch = np.where(buys_at_ask, market.ask[order], market.bid[order])
+    paid = market.mid2[order] if rules.price == "mid" else touch * HALF_TICKS_PER_TICK  # half-ticks
     point = dataset.tick_int / PRICE_SCALE / HALF_TICKS_PER_TICK
     end_ns = dataset.bin("bin_end_ns")
     pnl = net_ticks(net, rules.fee_ticks)
@@ -215,24 +221,34 @@ def _trades(
         "exit_bin": market.bin_seq[left],
         "exit_time": end_ns[left],
         "exit_price": (paid + sides * net) * point,
-        "reason": pl.Series([REASONS[code] for code in table.outcome[row, entry].tolist()], dtype=pl.String),
+        "reason": pl.Series([REASONS[code] for code in table.outcome[row, order].tolist()], dtype=pl.String),
         "bins_held": left - entry,
-        "overlap": _open_at_entry(entry, table.resolved_at[row, entry], market.n_bins),
-        "mid_pnl_ticks": table.gross[row, entry] / HALF_TICKS_PER_TICK,
+        "overlap": _open_at_entry(entry, table.resolved_at[row, order], market.n_bins),
+        "mid_pnl_ticks": table.gross[row, order] / HALF_TICKS_PER_TICK,
         "pnl_ticks": net / HALF_TICKS_PER_TICK,
         "net_pnl_ticks": pnl,
     }
     worth = tick_value(dataset)
     if worth is not None:
         columns["net_pnl_currency"] = pnl * worth
-    times = pl.col("time", "entry_time", "exit_time").cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
-    return pl.DataFrame(columns).with_columns(times)
+    times = ["time", "entry_time", "exit_time"]
+    if session.fills is not None and rules.entry == "maker":
+        columns |= {
+            "order_bin": market.bin_seq[order],
+            "order_time": end_ns[order],
+            "fill_time": session.fills.time_ns[row, order],
+        }
+        times += ["order_time", "fill_time"]
+    as_time = pl.col(times).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+    return pl.DataFrame(columns).with_columns(as_time)
 
 
 def _open_at_entry(
     entry: npt.NDArray[np.int64], resolved_at: npt.NDArray[np.int32], n_bins: int
 ) -> npt.NDArray[np.int64]:
-    """Return the number of earlier trades that are open when each trade enters, in order of entry."""
+    """Return the number of earlier trades that are open when each trade enters."""
     # As in `kernels.barrier.tally`: a trade of the last bin is open for an instant, so every end is after its entry.
     ends = np.sort(np.maximum(np.minimum(resolved_at, n_bins - 1), entry + 1))
-    return np.arange(len(entry), dtype=np.int64) - np.searchsorted(ends, entry, side="right")
+    earlier = np.empty(len(entry), dtype=np.int64)
+    earlier[np.argsort(entry, kind="stable")] = np.arange(len(entry))
+    return earlier - np.searchsorted(ends, entry, side="right")

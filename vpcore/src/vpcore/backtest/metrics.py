@@ -161,9 +161,10 @@ def trial_figures(
         The four columns of `Trial`, and:
 
         - ``n_signals``, ``n_up``, ``n_down``: accepted signals, all, long and short. int64.
-        - ``n_dropped``: signals without a trade: the entry bin is not open or past the end, or its spread is at least
-          the stop, or a position was open (`TradeRules.positions`). Trades are ``n_signals - n_dropped``; the figures
-          below are of trades, NaN for 0 trades.
+        - ``n_dropped``: signals without a trade: the entry bin is not open or past the end, its spread is at least the
+          stop, a position was open (`TradeRules.positions`), or the order of a maker found no fill. Trades are
+          ``n_signals - n_dropped``; the figures below are of trades, NaN for 0 trades.
+        - ``n_placed``, ``fill_rate``: orders placed, and the share of them with a fill; of takers the trades, and 1.
         - ``tp_rate``, ``sl_rate``, ``timeout_rate``: they add up to 1. ``tie_rate``: stops in whose bin the take-profit
           was touched too.
         - ``tp_rate_lo``, ``tp_rate_hi``: Wilson 95 %. ``n_eff``: effective number of independent trades, the
@@ -230,9 +231,11 @@ def _totals(
     n_rows = len(trials)
     sums, n_eff = np.empty((n_rows, barrier.N_SUMS), dtype=np.int64), np.empty(n_rows, dtype=np.float64)
     block_net, block_trades = np.empty((2, n_rows, n_blocks), dtype=np.int64)
+    if rules.entry == "maker":
+        bins, sides = _by_opening(table, bins, sides, offsets, rules)
     barrier.tally(
         bins, sides, offsets, rules.latency_bins, market.spread, block_of,
-        table.outcome, table.tie, table.resolved_at, table.net, table.gross,
+        table.outcome, table.tie, table.opened_at, table.resolved_at, table.net, table.gross,
         sums, n_eff, block_net, block_trades,
     )  # fmt: skip
     for column, count in ((barrier.N_UP, dropped[:, 0]), (barrier.N_DOWN, dropped[:, 1])):
@@ -241,7 +244,7 @@ def _totals(
     which, entries, side = table.entered(bins, sides, rules.latency_bins)
     net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
     starts, width = market.bin_start_ns, market.cell_width_ns
-    entered, left = starts[entries] + width, starts[table.exit_bin[side, entries]] + width
+    entered, left = starts[table.opened_at[side, entries]] + width, starts[table.exit_bin[side, entries]] + width
     digests = trades_digests((entered, sides[which], left, net), bounds)
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
@@ -259,6 +262,7 @@ def _totals(
         "resampled": resampled,
         "rotated_net": rotated_net,
         "trades_digest": np.array(digests),
+        "placed": _placed(table, bins, sides, offsets, rules),
         **(_cut(table, rules, cuts, bins, sides, offsets) if cuts is not None else {}),
     }
 
@@ -275,6 +279,27 @@ def _one_at_a_time(
     return bins[kept], sides[kept], np.concatenate([[0], np.cumsum(left)]), dropped
 
 
+def _by_opening(
+    table: OutcomeTable, bins: _Ints, sides: npt.NDArray[np.int8], offsets: _Ints, rules: TradeRules
+) -> tuple[_Ints, npt.NDArray[np.int8]]:
+    """Return the signals of each trial in the order in which their trades open: orders are filled in any order."""
+    entries = np.minimum(bins + rules.latency_bins, table.outcome.shape[1] - 1)
+    opened = table.opened_at[(sides < 0).astype(np.int64), entries]
+    trial = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    order = np.lexsort((opened, trial))
+    return bins[order], sides[order]
+
+
+def _placed(table: OutcomeTable, bins: _Ints, sides: npt.NDArray[np.int8], offsets: _Ints, rules: TradeRules) -> _Ints:
+    """Return the number of orders that each trial placed; of a taker its trades."""
+    entries = bins + rules.latency_bins
+    inside = entries < table.outcome.shape[1]
+    placed = np.zeros(len(bins) + 1, dtype=np.int64)
+    placed[1:][inside] = table.enterable[(sides[inside] < 0).astype(np.int64), entries[inside]]
+    total = np.cumsum(placed)
+    return total[offsets[1:]] - total[offsets[:-1]]
+
+
 def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: TradeRules) -> Columns:
     """Return the columns of `trial_figures` from the sums of every trial."""
     sums = totals["sums"]
@@ -287,7 +312,8 @@ def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: Tr
     none = trades == 0
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_net = sums[:, barrier.SUM_NET] / HALF_TICKS_PER_TICK / trades - rules.fee_ticks
-        driftless = driftless_rate(tp_ticks, sl_ticks, sums[:, barrier.SUM_SPREAD] / trades, rules.price)
+        spread = sums[:, barrier.SUM_SPREAD] / trades if rules.entry == "taker" else np.zeros(len(trades))
+        driftless = driftless_rate(tp_ticks, sl_ticks, spread, rules.price)
         twice_median = sums[:, barrier.TWICE_MEDIAN] * (market.cell_width_ns / NS_PER_MS)
         return {
             **key,
@@ -295,6 +321,8 @@ def _columns(market: Market, trials: Sequence[Trial], totals: Columns, rules: Tr
             "n_up": sums[:, barrier.N_UP],
             "n_down": sums[:, barrier.N_DOWN],
             "n_dropped": sums[:, barrier.N_DROPPED],
+            "n_placed": totals["placed"],
+            "fill_rate": trades / totals["placed"],
             "tp_rate": sums[:, barrier.N_TP] / trades,
             "sl_rate": sums[:, barrier.N_SL] / trades,
             "timeout_rate": sums[:, barrier.N_TIMEOUT] / trades,
@@ -326,10 +354,16 @@ def pnl_blocks(market: Market) -> tuple[_Ints, int]:
 
 
 def ring_of(table: OutcomeTable, rules: TradeRules) -> Ring:
-    """Return the ring of a table's evaluable bins; the first is the entry of a decision right after the warm-up."""
+    """Return the ring of a table's evaluable bins; the first is the entry of a decision right after the warm-up.
+
+    A rotation of a maker's signals changes how many orders are filled, so a trade counts after its fee there, and an
+    order without a fill as 0.
+    """
     first = rules.warmup_bins + rules.latency_bins
-    enterable = table.outcome[0] != barrier.NO_TRADE
-    return make_ring(enterable, table.net, table.activity, first=first, hold=rules.max_hold_bins)
+    net: npt.NDArray[Any] = table.net
+    if rules.entry == "maker":
+        net = np.where(table.outcome != barrier.NO_TRADE, net - rules.fee_ticks * HALF_TICKS_PER_TICK, 0.0)
+    return make_ring(table.enterable[0], net, table.activity, first=first, hold=rules.horizon_bins)
 
 
 RESAMPLED = (

@@ -94,7 +94,7 @@ def exits(
     """
     n = len(opened)
     end = np.minimum(np.arange(n, dtype=np.int64) + hold, NEVER)
-    closes, halts = (_next(mask) for mask in (stale & ~halt, halt))
+    closes, halts = (next_of(mask) for mask in (stale & ~halt, halt))
     before_halt = (halts <= end) & (halts < closes) & (halts < n)
     after_closure = (closes <= end) & (closes < halts) & (closes < n)
     reopens = np.append(_first_from(opened), n)[closes]
@@ -115,6 +115,6 @@ def _first_from(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     return found
 
 
-def _next(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def next_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Return the first bin of a mask after each bin; the number of bins where none follows."""
     return np.append(_first_from(mask)[1:], len(mask)) if len(mask) else np.empty(0, np.int64)

@@ -12,11 +12,13 @@ from vpcore.backtest.cache import KEEP_MB, Shared
 from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.cross_validation import Cuts, make_cuts
 from vpcore.backtest.entries import Mode
+from vpcore.backtest.maker import FillTable, maker_table
 from vpcore.backtest.metrics import Columns, Draws, trial_figures
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import MARKET_COLUMNS, Market, OutcomeTable, outcome_table
 from vpcore.canonical import canonical_json
 from vpcore.dataset import Dataset
+from vpcore.errors import DatasetError
 from vpcore.rules import TradeRules
 from vpcore.scoring import CHANNELS, ScoringConfig, ZNode, score_arrays, score_from_z, z_nodes, zscore_arrays
 from vpcore.signal import share_in
@@ -31,10 +33,13 @@ class Session:
         Opened with a cache, its columns are memory-mapped.
     keep_mb : int
         Memory for shared intermediate results, MB; the least recently used leave first.
+    fills : FillTable, optional
+        Of the dataset; for rules with ``entry="maker"``.
     """
 
-    def __init__(self, dataset: Dataset, keep_mb: int = KEEP_MB) -> None:
+    def __init__(self, dataset: Dataset, keep_mb: int = KEEP_MB, *, fills: FillTable | None = None) -> None:
         self.dataset = dataset
+        self.fills = fills
         self.market = Market.from_bins({name: dataset.bin(name) for name in MARKET_COLUMNS}, dataset.tick_int)
         self.shared = Shared(keep_mb << 20)
         share_in(dataset, self.shared.view("features", None))
@@ -83,12 +88,25 @@ class Session:
     def _cuts(self, config: EvalConfig) -> Cuts | None:
         if config.splits is None or config.splits.by != "time":
             return None
-        longest = config.latency_bins + config.max_hold_bins
+        longest = config.rules(config.tp_ticks[0], config.sl_ticks[0]).longest_bins
         return make_cuts(config.splits, first_bin=config.first_bin, n_bins=self.market.n_bins, longest=longest)
 
     def table(self, rules: TradeRules) -> OutcomeTable:
-        """Return the outcome table of some rules; rules with the same barriers, hold and price share it."""
+        """Return the outcome table of some rules; rules with the same barriers, hold, price and entry share it.
+
+        Raises
+        ------
+        DatasetError
+            Of makers, if the session lacks a fill table.
+        """
         make = partial(outcome_table, self.market, rules)
+        if rules.entry == "maker":
+            if self.fills is None:
+                raise DatasetError(
+                    f"entry: maker needs the fill table of dataset '{self.dataset.dataset_id}', which is not here",
+                    fix="Give it: Session(dataset, fills=vpcore.generation.fills.fill_table(workspace, dataset)).",
+                )
+            make = partial(maker_table, self.market, rules, self.fills)
         return self.shared.get("outcome tables", rules.barriers, make, lambda table: table.nbytes)
 
     def scored(self, config: ScoringConfig) -> Dataset:

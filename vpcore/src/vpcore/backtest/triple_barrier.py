@@ -225,6 +225,8 @@ class OutcomeTable:
         its spread is at least the stop.
     tie : bool[2, n_bins]
         True for a stop if the take-profit was touched in the same bin.
+    opened_at : int32[2, n_bins]
+        Bin at whose end the position opens: the entry bin itself, of a maker the bin of the fill.
     exit_bin : int32[2, n_bins]
         Bin of the exit price. A timeout exits in the last valid bin of the hold or of the data, before a daily halt, or
         in the first open bin after a closed stretch.
@@ -241,6 +243,7 @@ class OutcomeTable:
 
     outcome: npt.NDArray[np.int8]
     tie: npt.NDArray[np.bool_]
+    opened_at: npt.NDArray[np.int32]
     exit_bin: npt.NDArray[np.int32]
     resolved_at: npt.NDArray[np.int32]
     net: npt.NDArray[np.int32]
@@ -250,8 +253,23 @@ class OutcomeTable:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        arrays = (self.outcome, self.tie, self.exit_bin, self.resolved_at, self.net, self.gross)
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in self._arrays)
+
+    @property
+    def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        return self.outcome, self.tie, self.opened_at, self.exit_bin, self.resolved_at, self.net, self.gross
+
+    def freeze(self) -> None:
+        """Make the arrays read-only."""
+        for array in self._arrays:
+            array.setflags(write=False)
+
+    @property
+    def enterable(self) -> npt.NDArray[np.bool_]:
+        """Whether a trade can be entered at a bin, or an order placed: bool[2, n_bins]."""
+        waited: npt.NDArray[np.bool_] = self.resolved_at > np.arange(self.outcome.shape[1])
+        waited |= self.outcome != barrier.NO_TRADE
+        return waited
 
     def entered(
         self, bins: npt.NDArray[np.int64], sides: npt.NDArray[np.int8], latency_bins: int
@@ -266,13 +284,28 @@ class OutcomeTable:
         return which, entries[which], side[which]
 
 
+def empty_table(market: Market) -> OutcomeTable:
+    """Return a table to be filled."""
+    shape = (2, market.n_bins)
+    return OutcomeTable(
+        outcome=np.empty(shape, dtype=np.int8),
+        tie=np.empty(shape, dtype=np.bool_),
+        opened_at=np.empty(shape, dtype=np.int32),
+        exit_bin=np.empty(shape, dtype=np.int32),
+        resolved_at=np.empty(shape, dtype=np.int32),
+        net=np.empty(shape, dtype=np.int32),
+        gross=np.empty(shape, dtype=np.int32),
+        activity=market.activity,
+    )
+
+
 def kept_signals(
     table: OutcomeTable, bins: npt.NDArray[np.int64], sides: npt.NDArray[np.int8], rules: TradeRules
 ) -> npt.NDArray[np.bool_]:
     """Return which signals of one trial `TradeRules.positions` lets through; of overlapping positions all."""
     kept = np.ones(len(bins), dtype=np.bool_)
     if rules.positions == "one":
-        barrier.one_at_a_time(bins, sides, rules.latency_bins, table.outcome, table.resolved_at, kept)
+        barrier.one_at_a_time(bins, sides, rules.latency_bins, table.resolved_at, kept)
     return kept
 
 
@@ -302,16 +335,8 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
     Time grows with n_bins; the hold has no influence. The market caches touch times, so a table that shares a distance
     with an earlier table takes a tenth of the time.
     """
-    shape = (2, market.n_bins)
-    table = OutcomeTable(
-        outcome=np.empty(shape, dtype=np.int8),
-        tie=np.empty(shape, dtype=np.bool_),
-        exit_bin=np.empty(shape, dtype=np.int32),
-        resolved_at=np.empty(shape, dtype=np.int32),
-        net=np.empty(shape, dtype=np.int32),
-        gross=np.empty(shape, dtype=np.int32),
-        activity=market.activity,
-    )
+    table = empty_table(market)
+    table.opened_at[:] = np.arange(market.n_bins)
     touch = rules.price == "touch"
     scale = 1 if touch else HALF_TICKS_PER_TICK
     tp, sl, hold = rules.tp_ticks * scale, rules.sl_ticks * scale, rules.max_hold_bins
@@ -333,6 +358,5 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
             table.outcome[row], table.tie[row], table.exit_bin[row], table.resolved_at[row],
             table.net[row], table.gross[row],
         )  # fmt: skip
-    for array in (table.outcome, table.tie, table.exit_bin, table.resolved_at, table.net, table.gross):
-        array.setflags(write=False)
+    table.freeze()
     return table

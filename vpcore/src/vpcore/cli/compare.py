@@ -276,6 +276,8 @@ def show(
         columns = make(sort, pooled=board.pooled, split=board.splits is not None, sessions=several)
         if any(row.get("tags") for row in rows):
             columns = (*columns, "tags")
+        if view.wide and any((row.get("fill_rate") or 1.0) < 1.0 for row in rows):
+            columns = (*columns[:-1], "fill_rate", columns[-1])
     emit_table(for_people(rows), columns, title=f"By {sort}", empty=empty, one_line=not view.wide)
     if n_archived:
         say(f"Archived and hidden: {n_archived} row{'' if n_archived == 1 else 's'}. See --archived.")

@@ -26,7 +26,8 @@ __all__ = ["ColdBook", "Engine"]
 ColdBook = Literal["refuse", "build"]
 
 _WORDS = MBO_DTYPE.itemsize // 8
-_BLOCK_BINS = 256
+BLOCK_BINS = 256
+"""Most bins of a block."""
 _NO_LIMIT = 2**62
 _NS_PER_DAY = 86_400 * NS_PER_S
 _MOST_AHEAD_NS = 31 * _NS_PER_DAY
@@ -277,6 +278,15 @@ class Engine:
         found: npt.NDArray[np.int64] = self._stream.virtual.orders[:, :, columns]
         return found
 
+    def filled(self, side: int, seq: int) -> int:
+        """Return the bin of the fill of the virtual order that joined a side (+1 bid, -1 ask) at the end of bin `seq`.
+
+        Negative without a fill so far, as in `fills`, or if the bin is older than the last `virtual_bins`.
+        """
+        orders = self._stream.virtual.orders
+        order = orders[int(side < 0), seq % orders.shape[1]]
+        return int(order[vo.V_FILLED]) if order[vo.V_BIN] == seq else vo.GONE
+
     def orders(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return the live orders, by id: ``order_id, tick, size, side`` (0 bid, 1 ask), int64[n_orders] each."""
         table = self._orders()
@@ -316,8 +326,8 @@ class Engine:
     def _reserve(self) -> None:
         """Make room for a block of bins; the last block's arrays belong to whoever took it."""
         if len(self._bins) == 0:
-            self._out = np.empty((len(self._columns), _BLOCK_BINS, self.params.n_cells), np.float32)
-            self._bins = np.empty((_BLOCK_BINS, bn.N_BIN), np.int64)
+            self._out = np.empty((len(self._columns), BLOCK_BINS, self.params.n_cells), np.float32)
+            self._bins = np.empty((BLOCK_BINS, bn.N_BIN), np.int64)
 
     def _take(self) -> FrameBlock:
         n = int(self._stream.scalars[bn.OUT_ROWS])
@@ -331,7 +341,7 @@ class Engine:
                 bins[name] = table[:, i] * self.tick_int
             else:
                 bins[name] = table[:, i].astype(dtype)
-        if n == _BLOCK_BINS:
+        if n == BLOCK_BINS:
             out, self._out, self._bins = self._out, self._out[:, :0], self._bins[:0]
         else:  # a few bins of a large block: copy them and keep the block
             out = self._out[:, :n].copy()

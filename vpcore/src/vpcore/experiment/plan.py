@@ -82,7 +82,7 @@ def shared_work(runs: Sequence[Run]) -> list[SharedWork]:
         rows += len(run.trials)
         barriers = {(trial.tp_ticks, trial.sl_ticks) for trial in run.trials}
         values += len(barriers) if isinstance(run.signal, MLSignal) else 1
-        hold = (run.eval.max_hold_bins, run.eval.price)
+        hold = (run.eval.max_hold_bins, run.eval.price, run.eval.entry, run.eval.patience_bins)
         tables |= {(dataset, *pair, *hold) for pair in barriers}
         if run.scoring is not None:
             scoring = ScoringConfig.model_validate(run.scoring)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -28,6 +28,7 @@ from vpcore.experiment.runs import Run, expand
 from vpcore.experiment.sessions import generate_sessions
 from vpcore.experiment.worker import DatasetUnseen, Outcome, Task, describe, run_task
 from vpcore.experiment.workers import check_workers, make_pool
+from vpcore.generation.fills import fill_table, fills_tag
 from vpcore.signal import DIAGNOSTICS, MODELS, require_importable
 from vpcore.tracker import NoTracker, Tracker
 
@@ -171,11 +172,12 @@ def run_experiment(
                     tracker = tracker or _tracker(workspace, config, report)
                     workers = the_pool()
                     keeper = Keeper(workspace, config, tracker, report)
+                    fills = _fill_tables(workspace, config, datasets)
                 keeper.take(plan, searches.rows_to_come(plan))
                 if not workers.in_process:
                     for run in plan.missing:
                         require_importable(type(run.signal))
-                _work(keeper, plan, workers, datasets, fail_fast, on_progress)
+                _work(keeper, plan, workers, datasets, fills, fail_fast, on_progress)
             if report.stopped:
                 break
     if keeper is not None:
@@ -231,6 +233,7 @@ def _work(
     plan: Plan,
     pool: Executor,
     datasets: Sequence[Dataset],
+    fills: Mapping[str, str],
     fail_fast: bool,
     on_progress: Callable[[SweepProgress], None],
 ) -> None:
@@ -269,6 +272,7 @@ def _work(
                 extent=keeper.config.diagnostics,
                 keep_mb=keeper.config.keep_mb,
                 timeout_seconds=keeper.config.timeout_seconds,
+                fills_tag=fills.get(task.dataset_id, ""),
             )
             for task in tasks(left, workspace.datasets, pool.max_workers)
         ]
@@ -282,6 +286,15 @@ def _work(
             _run_all(keeper, pool, alone, fail_fast, show, at_once=at_once)
     finally:
         keeper.flush()
+
+
+def _fill_tables(workspace: Workspace, config: ExperimentConfig, datasets: Sequence[Dataset]) -> dict[str, str]:
+    """Make the fill tables of makers and return their tags in the cache, by dataset; nothing for takers."""
+    if config.eval.entry == "taker":
+        return {}
+    for dataset in datasets:
+        fill_table(workspace, dataset)
+    return {dataset.dataset_id: fills_tag(dataset) for dataset in datasets}
 
 
 def _run_all(

@@ -39,7 +39,7 @@ EXPORTED = (
     "tp_rate_lo", "tp_rate_hi", "timeout_rate", "tp_resolved", "tp_resolved_lo", "tp_resolved_hi", "breakeven_rate",
     "driftless_rate", "mean_pnl_ticks", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis", "block_length",
     "events_per_hour", "sl_rate", "tie_rate",
-    "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped",
+    "median_time_to_outcome_ms", "max_concurrent", "n_signals", "n_up", "n_down", "n_dropped", "n_placed", "fill_rate",
     "experiment_name", "code_digest", "in_sample", "net_in_sample", "net_out_of_sample", "trades_out_of_sample",
     "sessions", "sessions_paid", "worst_session_net", "threshold_quantile", "pbo",
 )  # fmt: skip
@@ -67,6 +67,7 @@ LEGEND = (
     "dsr: probability that the row is better than the best of n_trials lucky rows. "
     "resolved: take-profit rate of the trades that reached a barrier, to compare with breakeven and driftless. Its "
     "interval treats trades as independent; n_eff is the number of independent trades that they are worth. "
+    "fill_rate: share of the orders placed that were filled, of makers (eval.entry); 1 of takers. "
     "verdict: the first of these that applies: " + ", ".join(f"{name} ({why})" for name, why in MARKS.items()) + "."
 )
 """Meaning of the columns."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from vpcore.backtest.cache import KEEP_MB
 from vpcore.backtest.config import EvalConfig
+from vpcore.backtest.maker import cached_fills
 from vpcore.backtest.metrics import Columns
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
@@ -65,7 +66,8 @@ class Task:
     """Runs over one dataset, for one worker, in order. The worker opens the dataset from `datasets`, up to `end_bin`.
 
     The worker writes fitted models of learning signals below `models`, if given, diagnostics below `diagnostics`, and
-    below `proofs` which signal code has streamed the dataset. A run may take `timeout_seconds`.
+    below `proofs` which signal code has streamed the dataset. A run may take `timeout_seconds`. `fills_tag` names the
+    fill table in the cache, for makers.
     """
 
     datasets: DatasetRegistry | None
@@ -78,6 +80,7 @@ class Task:
     extent: Extent = "none"
     keep_mb: int = KEEP_MB
     timeout_seconds: float | None = None
+    fills_tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def run_task(task: Task) -> list[Outcome]:
 def _run_task(task: Task) -> list[Outcome]:
     try:
         assert task.datasets is not None
-        session = _session(task.datasets, task.dataset_id, task.keep_mb, task.end_bin)
+        session = _session(task.datasets, task.dataset_id, task.keep_mb, task.end_bin, task.fills_tag)
     except VpError as unseen:
         raise DatasetUnseen(f"A worker on {platform.node()} cannot open the dataset. {unseen}") from None
     outcomes = []
@@ -241,8 +244,16 @@ def _prove(
 
 
 @lru_cache(maxsize=1)
-def _session(datasets: DatasetRegistry, dataset_id: str, keep_mb: int, end_bin: int | None) -> Session:
-    return Session(datasets.open_whole(dataset_id, cache_dir=datasets.storage.cache).until(end_bin), keep_mb)
+def _session(datasets: DatasetRegistry, dataset_id: str, keep_mb: int, end_bin: int | None, fills_tag: str) -> Session:
+    cache = datasets.storage.cache
+    dataset = datasets.open_whole(dataset_id, cache_dir=cache).until(end_bin)
+    fills = cached_fills(cache, dataset, fills_tag) if fills_tag else None
+    if fills_tag and fills is None:
+        raise DatasetError(
+            f"The fill table of dataset '{dataset.dataset_id}' is not in {cache}, or damaged",
+            fix="Run the experiment again: it is made anew. Workers need the lake's cache folder of this machine.",
+        )
+    return Session(dataset, keep_mb, fills=fills)
 
 
 @lru_cache(maxsize=64)

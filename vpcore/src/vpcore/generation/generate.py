@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from vpcore.dataset.verify import Comparison, compare_datasets
 from vpcore.engine import Engine, FrameBlock
 from vpcore.errors import EngineError, listed
 from vpcore.generation.sources import check_existing, compare_sources, engine_code, open_source, source_blocks
-from vpcore.source.dbn.prefetch import ReadAhead
+from vpcore.source.dbn.prefetch import ReadAhead, ReadChunk
 from vpcore.source.protocol import RecordStream, utc
 from vpcore.storage import LocalStorage
 from vpcore.units import NS_PER_S, ms_to_ns
@@ -191,6 +191,29 @@ def make_engine(pipeline: ResolvedPipeline) -> Engine:
     )
 
 
+def stream_blocks(
+    engine: Engine,
+    stream: RecordStream,
+    sources: Sequence[Mapping[str, Any]],
+    after_chunk: Callable[[ReadChunk], None] = lambda read: None,
+) -> Iterator[FrameBlock]:
+    """Yield the frames of an engine until its window is done or the records end; `sources` name the files."""
+    file_index = 0
+    with ReadAhead(stream) as chunks:
+        for read in chunks:
+            chunk = read.chunk
+            if chunk.file_index != file_index:
+                file_index = chunk.file_index
+                engine.begin_file()
+            try:
+                yield from engine.blocks(chunk.records, chunk.instrument_id, first_record=chunk.first_record)
+            except EngineError as error:
+                raise EngineError(f"{error} File: {sources[file_index]['path']}.") from error
+            after_chunk(read)
+            if engine.done:
+                break
+
+
 def _run(
     workspace: Workspace,
     pipeline: ResolvedPipeline,
@@ -202,35 +225,25 @@ def _run(
     """Drive the records through the engine into the writer, and return the manifest."""
     engine = make_engine(pipeline)
     total = (pipeline.end_ns - pipeline.start_ns) // ms_to_ns(pipeline.params.cell_width_ms)
-    file_index = 0
-    n_warnings = None
+    n_warnings: list[int] = []
     counts: list[npt.NDArray[np.int64]] = []
 
     def append(block: FrameBlock) -> None:
         writer.append(block)
         counts.append(block.bins["bin_event_count"].astype(np.int64))
 
-    with ReadAhead(stream) as chunks:
-        for read in chunks:
-            chunk = read.chunk
-            if chunk.file_index != file_index:
-                file_index = chunk.file_index
-                engine.begin_file()
-            try:
-                for block in engine.blocks(chunk.records, chunk.instrument_id, first_record=chunk.first_record):
-                    append(block)
-            except EngineError as error:
-                raise EngineError(f"{error} File: {sources[file_index]['path']}.") from error
-            if on_progress is not None:
-                on_progress(Progress(writer.n_bins, total, read.bytes_done, stream.bytes_total))
-            if engine.done:
-                n_warnings = read.n_warnings  # what lies behind is none of this dataset's business
-                break
+    def after_chunk(read: ReadChunk) -> None:
+        n_warnings[:] = [read.n_warnings] if engine.done else []  # those behind the window do not concern this dataset
+        if on_progress is not None:
+            on_progress(Progress(writer.n_bins, total, read.bytes_done, stream.bytes_total))
+
+    for block in stream_blocks(engine, stream, sources, after_chunk):
+        append(block)
     ended = not engine.done
     for block in engine.finish(stream.covered_end_ns):
         append(block)
     quality = engine.quality()
-    warnings = list(stream.warnings[:n_warnings])
+    warnings = list(stream.warnings[: n_warnings[0] if n_warnings else None])
     event_counts = np.concatenate(counts) if counts else np.empty(0, np.int64)
     warnings += data_warnings(quality, total, event_counts)
     if ended and quality["events_left_open"]:

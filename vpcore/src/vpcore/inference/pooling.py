@@ -29,7 +29,7 @@ POOLED = (
 """Additional columns of pooled rows."""
 
 
-_SUMMED = ("n_signals", "n_up", "n_down", "n_dropped", "n_eff", "open_bins", "n_values")
+_SUMMED = ("n_signals", "n_up", "n_down", "n_dropped", "n_placed", "n_eff", "open_bins", "n_values")
 _AVERAGED = (
     "tp_rate", "sl_rate", "timeout_rate", "mean_pnl_ticks", "tie_rate", "median_time_to_outcome_ms", "driftless_rate",
     "block_length",
@@ -116,6 +116,7 @@ def pool(
         net_pnl_hi=pl.col("net_pnl_ticks") + pl.col("_above"),
         tp_rate_lo=pl.Series(lo, dtype=pl.Float64).fill_nan(None),
         tp_rate_hi=pl.Series(hi, dtype=pl.Float64).fill_nan(None),
+        fill_rate=pl.when(pl.col("n_placed") > 0).then(pl.col("trades") / pl.col("n_placed")),
         events_per_hour=pl.when(pl.col("open_bins") > 0).then(
             pl.col("n_signals") / (pl.col("open_bins") * width_ns / NS_PER_HOUR)
         ),

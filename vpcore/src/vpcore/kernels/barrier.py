@@ -92,9 +92,7 @@ def beyond(
 
 
 @jit
-def one_at_a_time(
-    bins: _Array, sides: _Array, latency: int, outcome: _Array, resolved_at: _Array, kept: _Array
-) -> None:
+def one_at_a_time(bins: _Array, sides: _Array, latency: int, resolved_at: _Array, kept: _Array) -> None:
     """Mark the signals that come while no earlier kept signal waits for its entry or has an open trade.
 
     Parameters
@@ -103,8 +101,8 @@ def one_at_a_time(
         Decision bins of one trial, ascending.
     latency : int
         Bins from decision to entry.
-    outcome, resolved_at : arrays of shape (2, n_bins)
-        Outcome table; row 0 long, row 1 short.
+    resolved_at : int32[2, n_bins]
+        Of the outcome table; row 0 long, row 1 short.
     kept : bool[n_signals], written
         A signal in the bin that closes a trade, or in which an entry fails, is dropped like those before.
     """
@@ -115,7 +113,7 @@ def one_at_a_time(
             continue
         side = 0 if sides[s] > 0 else 1
         free = bins[s] + latency
-        if free < outcome.shape[1] and outcome[side, free] != NO_TRADE:
+        if free < resolved_at.shape[1]:
             free = resolved_at[side, free]
 
 
@@ -192,6 +190,60 @@ def touch_times(
             heights[size] = height
             places[size] = e
             size += 1
+
+
+@jit
+def touch_times_from(
+    start: _Array, order: _Array, entry: _Array, extreme: _Array, valid: _Array, sign: int, distance: int,
+    touched: _Array,
+) -> None:  # fmt: skip
+    """Write for every trade when the price first comes as far from its entry price as a distance.
+
+    Like `touch_times`, for trades whose bins of entry come in any order and whose hold is tested elsewhere.
+
+    Parameters
+    ----------
+    start : int64[n_trades]
+        First bin in which the barrier is tested; it may lie past the last bin.
+    order : int64[n_trades]
+        The trades by `start`, ascending.
+    entry : int64[n_trades]
+        Price paid.
+    extreme, valid : int64[n_bins], bool[n_bins]
+        As in `touch_times`.
+    sign, distance : int
+        As in `touch_times`.
+    touched : int32[n_trades], written
+        The first bin from `start` on that touches the barrier, else `NEVER`.
+    """
+    n_bins = extreme.shape[0]
+    heights = np.empty(n_bins, np.int64)  # the highest first, as in `touch_times`
+    places = np.empty(n_bins, np.int32)
+    size = 0
+    q = start.shape[0] - 1
+    while q >= 0 and start[order[q]] >= n_bins:
+        touched[order[q]] = NEVER
+        q -= 1
+    for e in range(n_bins - 1, -1, -1):
+        if valid[e]:
+            height = sign * extreme[e]
+            while size > 0 and heights[size - 1] <= height:
+                size -= 1
+            heights[size] = height
+            places[size] = e
+            size += 1
+        while q >= 0 and start[order[q]] == e:
+            trade = order[q]
+            target = sign * entry[trade] + distance
+            low, high = 0, size  # the heights fall: those before `low` reach the target
+            while low < high:
+                middle = (low + high) >> 1
+                if heights[middle] >= target:
+                    low = middle + 1
+                else:
+                    high = middle
+            touched[trade] = places[low - 1] if low > 0 else NEVER
+            q -= 1
 
 
 @jit
@@ -278,7 +330,7 @@ def first_touch(
 @jit
 def tally(
     bins: _Array, sides: _Array, offsets: _Array, latency: int, spread: _Array, block_of: _Array,
-    outcome: _Array, tie: _Array, resolved_at: _Array, net: _Array, gross: _Array,
+    outcome: _Array, tie: _Array, opened_at: _Array, resolved_at: _Array, net: _Array, gross: _Array,
     sums: _Array, n_eff: _Array, block_net: _Array, block_trades: _Array,
 ) -> None:  # fmt: skip
     """Add up the trades of many trials that share one outcome table.
@@ -286,7 +338,7 @@ def tally(
     Parameters
     ----------
     bins, sides : int64[n_signals], int8[n_signals]
-        Decision bins of all trials, one trial after the other, ascending within a trial.
+        Decision bins of all trials, one trial after the other. Within a trial the trades open in this order.
     offsets : int64[n_trials + 1]
         Where each trial begins in `bins`.
     latency : int
@@ -294,9 +346,9 @@ def tally(
     spread : int64[n_bins]
         At the end of the bin, ticks.
     block_of : int64[n_bins]
-        The block of the PnL vector to which an entry in this bin belongs.
-    outcome, tie, resolved_at, net, gross : arrays of shape (2, n_bins)
-        Outcome table; row 0 long, row 1 short. `net` and `gross` in half-ticks.
+        The block of the PnL vector to which a trade opened in this bin belongs.
+    outcome, tie, opened_at, resolved_at, net, gross : arrays of shape (2, n_bins)
+        Outcome table by entry bin; row 0 long, row 1 short. `net` and `gross` in half-ticks.
     sums : int64[n_trials, N_SUMS], written
         Counts, sums in half-ticks (`SUM_SPREAD` in ticks), `MAX_OPEN`, and `TWICE_MEDIAN`: twice the median number of
         bins from entry to the end of the trade.
@@ -345,9 +397,11 @@ def tally(
             sums[t, SUM_NET] += net[side, e]
             sums[t, SUM_GROSS] += gross[side, e]
             sums[t, SUM_SPREAD] += spread[e]
-            block_net[t, block_of[e]] += net[side, e]
-            block_trades[t, block_of[e]] += 1
+            pays = net[side, e]
             end = min(resolved_at[side, e], n_bins - 1)
+            e = opened_at[side, e]
+            block_net[t, block_of[e]] += pays
+            block_trades[t, block_of[e]] += 1
             durations[n] = end - e
             lasting[end - e] += 1
             end = max(end, e + 1)  # a trade entered in the last bin is open for an instant, not for none

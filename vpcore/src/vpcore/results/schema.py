@@ -9,7 +9,7 @@ import polars as pl
 
 from vpcore.canonical import bytes_digest, canonical_json, digest
 
-RESULTS_VERSION = 6
+RESULTS_VERSION = 7
 """Version of the tables and of what a run id is made of."""
 
 TRIAL_KEY = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
@@ -44,6 +44,8 @@ RUNS: dict[str, Any] = {
     "tie_rate": pl.Float64,
     "max_concurrent": pl.Int64,
     "n_dropped": pl.Int64,
+    "n_placed": pl.Int64,
+    "fill_rate": pl.Float64,
     "tp_rate_lo": pl.Float64,
     "tp_rate_hi": pl.Float64,
     "n_eff": pl.Float64,
@@ -76,7 +78,7 @@ RUNS: dict[str, Any] = {
 """One row per trial. `row` is the short name of its key; `batch_id` joins it to the row of `RUNS_META` it came with. A
 figure is null where there was no trade, and all are null in a row of a run that failed. Since version 2: `rotated_net`,
 and what splits cut (null in runs without). Since version 3: `trades_digest`. Since version 4:
-`open_bins`, `n_values`, `largest_value`."""
+`open_bins`, `n_values`, `largest_value`. Since version 7: `n_placed`, `fill_rate`."""
 
 VECTORS = tuple(name for name, dtype in RUNS.items() if isinstance(dtype, pl.List))
 """Columns of lists, which are most of the data; what they hold is said by `vpcore.backtest.metrics.trial_figures`."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from vpcore.backtest.open_market import stale_bins
 from vpcore.engine import ColdBook, Engine, EngineParams, Frame, FrameBlock
+from vpcore.engine.engine import BLOCK_BINS
 from vpcore.errors import ConfigError, EngineError, SignalError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
@@ -491,6 +492,7 @@ class LivePipeline:
             else:
                 session.start_ns = session.start_of(first)
                 self.joined(first)
+        order_bins = self._positions.order_bins if self._positions is not None else 0
         self._engine = Engine(
             self.params,
             tick_int=self._tick_int,
@@ -498,7 +500,11 @@ class LivePipeline:
             end_ns=session.end_ns,
             cold_book=self._cold_book,
             symbol=session.symbol,
+            # A block may run ahead of the bin whose orders are asked for.
+            virtual_bins=order_bins + BLOCK_BINS + 1 if order_bins else 0,
         )
+        if self._positions is not None and order_bins:
+            self._positions.filled = self._engine.filled
         return self._engine
 
     def joined(self, first_ns: int) -> None:

@@ -71,8 +71,16 @@ class _Position:
     closed: bool = False  # the market closed since
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    side: int
+    decided: int
+    joined: int
+    price: int  # half-ticks
+
+
 class PositionTracker:
-    """Follows the trades of a stream of signals.
+    """Follows the trades of a stream of signals, and the orders of a maker.
 
     Parameters
     ----------
@@ -88,6 +96,9 @@ class PositionTracker:
     ----------
     accepted : int
         Side of the last signal, 0 if `TradeRules.positions` dropped it.
+    filled : callable
+        Returns the bin of the fill of an order by its side and the bin at whose end it joined, negative without one:
+        `vpcore.engine.Engine.filled`. For makers.
     """
 
     def __init__(
@@ -97,7 +108,15 @@ class PositionTracker:
         self._quiet = 0
         self._decided: list[tuple[int, int]] = []
         self._open: list[_Position] = []
+        self._orders: list[_Order] = []
+        self._last: Mapping[str, Any] = {}
         self.accepted = 0
+        self.filled: Callable[[int, int], int] = lambda side, seq: -1
+
+    @property
+    def order_bins(self) -> int:
+        """Bins for which an order may wait; 0 of takers."""
+        return self._rules.patience_bins if self._rules.entry == "maker" else 0
 
     @property
     def open(self) -> tuple[OpenPosition, ...]:
@@ -119,7 +138,8 @@ class PositionTracker:
         seq, valid = int(bins["bin_seq"]), bool(bins["book_valid"])
         self._quiet = 0 if int(bins["bin_event_count"]) else self._quiet + 1
         stale, halt = self._quiet > self._stale_bins, self._halted(seq)
-        busy = bool(self._open or self._decided)
+        busy = bool(self._open or self._decided or self._orders)
+        self._last = bins if valid else self._last
         left, kept = [], []
         for position in self._open:
             found = self._leave(position, bins, seq, valid, stale, halt)
@@ -127,17 +147,41 @@ class PositionTracker:
                 left.append(found)
             else:
                 kept.append(found)
+        self._orders = [] if halt else self._wait(bins, seq, valid, left, kept)
         self.accepted = 0 if busy and self._rules.positions == "one" else entry
         if self.accepted:
             self._decided.append((seq, entry))
         due = [pair for pair in self._decided if pair[0] + self._rules.latency_bins <= seq]
         self._decided = [pair for pair in self._decided if pair not in due]
         for decided, side in due:
-            if valid and not stale and not halt and self._narrow(bins):
+            if not self._is_open(valid, stale, halt):
+                continue
+            if self._rules.entry == "maker":
+                self._orders.append(_Order(side, decided, seq, self._price(bins, -side)))
+            elif self._narrow(bins):
                 paid = self._price(bins, side)
                 kept.append(_Position(side, decided, seq, paid, seq, self._price(bins, -side)))
         self._open = kept
         return left
+
+    def _wait(
+        self, bins: Mapping[str, Any], seq: int, valid: bool, left: list[Exit], opened: list[_Position]
+    ) -> list[_Order]:
+        """Return the orders that wait on; a filled one goes to `opened`, or to `left` if its bin stops it out."""
+        waiting = []
+        for order in self._orders:
+            filled = self.filled(order.side, order.joined)
+            if not 0 <= filled <= seq:
+                waiting += [order] if seq < order.joined + self._rules.patience_bins else []
+                continue
+            worth = self._price(self._last, -order.side)
+            position = _Position(order.side, order.decided, seq, order.price, seq, worth)
+            found = self._barrier(position, bins, seq) if valid else None
+            if found is not None and found.reason == "stop":
+                left.append(found)
+            else:
+                opened.append(position)
+        return waiting
 
     def _leave(
         self, position: _Position, bins: Mapping[str, Any], seq: int, valid: bool, stale: bool, halt: bool

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 CORE = (
     "vpcore.backtest.session",
+    "vpcore.kernels.stream",
     "vpcore.signal.drivers",
     "vpcore.kernels.rolling",
     "vpcore.kernels.robust_z",
     "vpcore.kernels.spatial",
 )
-"""Roots of the core code of a row: the evaluation session, the drivers, and the compiled steps of signals."""
+"""Roots of the core code of a row: the evaluation session, the book behind the fills of makers, the drivers, and the
+compiled steps of signals.
+"""
 
 
 @dataclass(frozen=True, slots=True)

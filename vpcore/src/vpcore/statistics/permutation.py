@@ -61,7 +61,7 @@ class Ring:
 
 def make_ring(
     enterable: npt.NDArray[np.bool_],
-    net: npt.NDArray[np.int32],
+    net: npt.NDArray[np.int32] | npt.NDArray[np.float64],
     activity: npt.NDArray[np.float64],
     *,
     first: int,
@@ -76,9 +76,10 @@ def make_ring(
     Parameters
     ----------
     enterable : bool[n_bins]
-        True if a trade can be entered at the end of the bin; equal for both sides.
-    net : int32[2, n_bins]
-        PnL before fees of a long and of a short entered at the end of each bin, half-ticks.
+        True if a trade can be entered, or an order placed, at the end of the bin; equal for both sides.
+    net : int32 or float64 [2, n_bins]
+        PnL of a long and of a short entered at the end of each bin, half-ticks; before fees, as they cancel where every
+        rotation keeps every trade.
     activity : float64[n_bins]
         How much the price moved lately at the end of each bin. Bins are put into up to `STRATA` strata of equal size by
         it; equal values stay together.
@@ -89,17 +90,18 @@ def make_ring(
     """
     n_bins = enterable.shape[0]
     place = np.empty(n_bins, dtype=np.int64)
-    by_place = np.empty((2, n_bins), dtype=np.int32)
+    by_place = np.empty((2, n_bins), dtype=net.dtype)
     size = null.ring(enterable, net, first, hold, place, by_place)
-    by_place[:, :size] = _levelled(by_place[:, :size], activity[place >= 0])
-    return Ring(place, by_place, size)
+    levelled = np.zeros((2, n_bins), dtype=np.int32)
+    levelled[:, :size] = _levelled(by_place[:, :size], activity[place >= 0])
+    return Ring(place, levelled, size)
 
 
-def _levelled(net: npt.NDArray[np.int32], activity: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+def _levelled(net: npt.NDArray[Any], activity: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
     """Return PnL less its mean, in units of `UNIT` standard deviations of its stratum of activity."""
     size = net.shape[1]
     if not size:
-        return net
+        return np.empty((2, 0), dtype=np.int32)
     n_strata = max(1, min(STRATA, size // SMALLEST_STRATUM))
     edges = np.quantile(activity, np.arange(1, n_strata) / n_strata)
     stratum = np.searchsorted(edges, activity, side="right")
