@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sweep_workspace import build, importable_signals, make_plugins
 
 import vpcore.experiment.run as run_module
 from vpcore import Workspace
@@ -82,6 +85,25 @@ def make(make_workspace: Callable[[str], Workspace], monkeypatch: pytest.MonkeyP
         return workspace
 
     return made
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, frames: FrameBlock) -> Path:
+    """The folder of a workspace with a finished search, made once; `searched` is a copy."""
+    root = tmp_path_factory.mktemp("finished") / "ws"
+    with importable_signals(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "pass_gate", lambda *_: {})
+        workspace = build(root, frames)
+        write(workspace)
+        run_module.run_experiment(workspace, "wave")
+    return root
+
+
+@pytest.fixture
+def searched(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with a finished search."""
+    monkeypatch.setattr(run_module, "pass_gate", lambda *_: {})
+    return Workspace(shutil.copytree(finished, tmp_path / "searched"), plugins=make_plugins())
 
 
 def rounds_of(workspace: Workspace) -> dict[str, list[list[list[int]]]]:

@@ -32,6 +32,7 @@ from vpcore.experiment.runs import experiment_block
 from vpcore.serving.promote import promote
 
 frames, make = search_workspace.frames, search_workspace.make
+finished, searched = search_workspace.finished, search_workspace.searched
 
 
 def interrupted(workspace: Workspace, rows: int, **options: Any) -> None:
@@ -89,10 +90,10 @@ def start(workspace: Workspace, workers: int, plugin: Path, seed: str = "0") -> 
 
 
 @pytest.mark.slow
-def test_any_executor_proposes_and_stores_the_same(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
-    serial = make("serial")
-    assert figures_of(run_experiment(serial, "wave")) == (ROWS, 0, ROWS, 0)
-    rounds = rounds_of(serial)
+def test_any_executor_proposes_and_stores_the_same(
+    make: Callable[..., Workspace], searched: Workspace, paths: dict[str, Any]
+) -> None:
+    rounds = rounds_of(searched)
     assert {name: [len(each) for each in parts] for name, parts in rounds.items()} == {
         "wave": [4, 4, 4],
         "scored": [4, 4, 4],
@@ -103,7 +104,7 @@ def test_any_executor_proposes_and_stores_the_same(make: Callable[..., Workspace
         process.communicate()
         assert process.returncode == 0
         assert rounds_of(other) == rounds
-        assert other.results.canonical_bytes() == serial.results.canonical_bytes()
+        assert other.results.canonical_bytes() == searched.results.canonical_bytes()
 
 
 @pytest.mark.slow
@@ -126,22 +127,20 @@ def test_a_kill_in_the_middle_leaves_no_trace(make: Callable[..., Workspace], pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 30, 40, ROWS - 1])
-def test_running_again_goes_on_from_any_row(make: Callable[..., Workspace], rows: int) -> None:
-    want, other = make("want"), make("other")
-    run_experiment(want, "wave")
+def test_running_again_goes_on_from_any_row(make: Callable[..., Workspace], searched: Workspace, rows: int) -> None:
+    other = make("other")
     interrupted(other, rows)
     before = other.results.query_runs().height
     assert rows <= before <= ROWS
     assert figures_of(run_experiment(other, "wave")) == (ROWS, before, ROWS - before, 0)
-    assert other.results.canonical_bytes() == want.results.canonical_bytes()
-    assert rounds_of(other) == rounds_of(want)
+    assert other.results.canonical_bytes() == searched.results.canonical_bytes()
+    assert rounds_of(other) == rounds_of(searched)
 
 
 def test_a_finished_search_computes_nothing_and_needs_no_sampler(
-    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+    searched: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = make()
-    run_experiment(workspace, "wave")
+    workspace = searched
     before = workspace.results.canonical_bytes()
     without_samplers(workspace, monkeypatch)
     assert figures_of(run_experiment(workspace, "wave")) == (ROWS, ROWS, 0, 0)
@@ -149,9 +148,8 @@ def test_a_finished_search_computes_nothing_and_needs_no_sampler(
     assert workspace.results.canonical_bytes() == before
 
 
-def test_what_was_proposed_is_found_again_from_the_rows(make: Callable[..., Workspace]) -> None:
-    workspace = make()
-    run_experiment(workspace, "wave")
+def test_what_was_proposed_is_found_again_from_the_rows(searched: Workspace) -> None:
+    workspace = searched
     folder = workspace.results_dir / "proposals"
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     for path in folder.iterdir():
@@ -187,23 +185,22 @@ def test_asking_for_more_goes_on_and_for_less_is_a_part(make: Callable[..., Work
 
 
 @pytest.mark.slow
-def test_two_at_once_propose_the_same(make: Callable[..., Workspace], paths: dict[str, Any]) -> None:
-    want, both = make("want"), make("both")
-    run_experiment(want, "wave")
+def test_two_at_once_propose_the_same(
+    make: Callable[..., Workspace], searched: Workspace, paths: dict[str, Any]
+) -> None:
+    both = make("both")
     processes = [start(both, workers, paths["plugin"]) for workers in (0, 1)]
     for process in processes:
         process.communicate()
     assert [process.returncode for process in processes] == [0, 0]
-    assert rounds_of(both) == rounds_of(want)
-    assert both.results.canonical_bytes() == want.results.canonical_bytes()
+    assert rounds_of(both) == rounds_of(searched)
+    assert both.results.canonical_bytes() == searched.results.canonical_bytes()
 
 
-def test_another_seed_round_or_row_is_another_search(make: Callable[..., Workspace]) -> None:
-    first = make("first")
-    run_experiment(first, "wave")
+def test_another_seed_round_or_row_is_another_search(searched: Workspace) -> None:
     for edit in (("seed: 0", "seed: 1"), ("round: 4", "round: 6"), ("cooldown_bins: [5, 20]", "cooldown_bins: [20]")):
-        write(first, edits=[edit])
-        config = harness_config(first, "wave")
+        write(searched, edits=[edit])
+        config = harness_config(searched, "wave")
         assert unfinished(config) == {"wave": 12, "scored": 12}
 
 
@@ -380,9 +377,8 @@ def test_p_adj_counts_all_that_there_was_to_choose_from(
     assert done.spec.evidence.figures["p_adj"] == pytest.approx(shown[best], abs=1e-4)
 
 
-def test_a_run_that_was_not_proposed_is_not_promoted(make: Callable[..., Workspace]) -> None:
-    workspace = make()
-    run_experiment(workspace, "wave")
+def test_a_run_that_was_not_proposed_is_not_promoted(searched: Workspace) -> None:
+    workspace = searched
     write(workspace, 12, name="other", edits=[("seed: 0", "seed: 5")])
     run_experiment(workspace, "other")
     mine = {run.run_id for run in plan_experiment(workspace, "wave").runs}  # type: ignore[union-attr]

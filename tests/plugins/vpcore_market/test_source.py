@@ -203,7 +203,7 @@ def _prediction(alpha, seed):
 
 @pytest.mark.slow
 def test_without_alpha_nothing_in_the_book_predicts_the_walk():
-    found = [_prediction(0.0, seed) for seed in range(20, 26)]
+    found = [_prediction(0.0, seed) for seed in range(20, 23)]
     z = np.array([n**0.5 * r for n, r in found])
     assert np.abs(z).max() < 4
     assert abs(z.sum() / len(z) ** 0.5) < 3.5
@@ -296,7 +296,7 @@ def test_cancels_follow_the_size_of_the_queues():
     """A book with three times its usual orders loses them, and one with a third of them fills up."""
     depths = []
     for usual in (10.0, 90.0):
-        values = {"duration_s": 1800, "seed": 4, "events_per_second": 120.0, "trade_share": 0.0}
+        values = {"duration_s": 600, "seed": 4, "events_per_second": 120.0, "trade_share": 0.0}
         simulation = Simulation(
             SyntheticParams(mode="natural", reach_ticks=10, touch_depth=30.0, deep_depth=30.0, **values)
         )

@@ -43,7 +43,7 @@ from vpcore_market.study.write import write_study
 
 PLUGIN = Path(__file__).parent / "plugin"
 SMALL: dict[str, Any] = {
-    "seeds": 4, "power_seeds": 2, "scenario_seeds": 0, "minutes": 30.0, "alphas": (1.0,), "lengths": (10.0,), "signals": ("tilt",),
+    "seeds": 4, "power_seeds": 2, "scenario_seeds": 0, "minutes": 20.0, "alphas": (1.0,), "lengths": (10.0,), "signals": ("tilt",),
     "tp_sl_ticks": ((4, 4), (8, 4)), "cell_width_ms": 500, "grid_radius_ticks": 8, "draws": 99,
 }  # fmt: skip
 
@@ -70,13 +70,13 @@ def plugins() -> Plugins:
 
 
 def test_which_markets() -> None:
-    study = Study(**{**SMALL, "alphas": (0.6, 1.0), "lengths": (10.0, 30.0)})
+    study = Study(**{**SMALL, "alphas": (0.6, 1.0), "lengths": (10.0, 20.0)})
     found = worlds(study)
-    assert [world.part for world in found] == [NULL] * 4 + [ALPHA] * 4 + [LENGTH] * 2  # 0.6 at 30 minutes once
+    assert [world.part for world in found] == [NULL] * 4 + [ALPHA] * 4 + [LENGTH] * 2  # 0.6 at 20 minutes once
     assert len(set(found)) == len(found)
     assert {world.prices for world in found if world.part == NULL} == {("mid",)}
     assert all(world.alpha == 0.0 for world in found if world.part == NULL)
-    assert found[0].market.duration_s == 1800
+    assert found[0].market.duration_s == 1200
 
 
 def test_only_the_columns_that_signals_read(plugins: Plugins) -> None:
