@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pickle
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from vpcore import ConfigError, TradeRules
 from vpcore.backtest.config import EvalConfig
 from vpcore.canonical import canonical_json
+from vpcore.halts import halts_between, in_halt
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ from vpcore.canonical import canonical_json
             {"daily_halt": ("17:00Z", "18:00", "UTC")},
             r"daily_halt must be a start, an end and a time zone: .*, was \('17:00Z', '18:00', 'UTC'\)",
         ),
-        ({"daily_halt": ("18:00", "17:00", "UTC")}, r"a time zone: .*, was \('18:00', '17:00', 'UTC'\)"),
+        ({"daily_halt": ("18:00", "18:00", "UTC")}, r"a time zone: .*, was \('18:00', '18:00', 'UTC'\)"),
         ({"daily_halt": ("17:00", "18:00", "New York")}, r"a time zone: .*, was \('17:00', '18:00', 'New York'\)"),
         ({"fee_tick": 3}, r"TradeRules has no 'fee_tick'\. Did you mean 'fee_ticks'\?"),
     ],
@@ -89,3 +91,18 @@ def test_a_stored_row_gives_back_its_rules(values: dict[str, Any]) -> None:
     assert again.run_settings() == config.run_settings()
     assert again.rules(3, 5) == config.rules(3, 5)
     assert again.rules(3, 5).warmup_bins == config.first_bin
+
+
+def test_a_halt_over_midnight_lasts_to_the_next_open_day() -> None:
+    def ns(text: str) -> int:
+        return int(datetime.datetime.fromisoformat(text).timestamp()) * 10**9
+
+    # From Thursday to Tuesday; the clocks of Chicago go forward on Sunday.
+    found = halts_between(("13:05", "08:30", "America/Chicago"), ns("2024-03-07T18:00Z"), ns("2024-03-12T12:00Z"))
+    assert found.tolist() == [
+        [ns("2024-03-07T19:05Z"), ns("2024-03-08T14:30Z")],
+        [ns("2024-03-08T19:05Z"), ns("2024-03-11T13:30Z")],
+        [ns("2024-03-11T18:05Z"), ns("2024-03-12T13:30Z")],
+    ]
+    assert in_halt(("13:05", "08:30", "America/Chicago"), ns("2024-03-11T13:00Z"), 60 * 10**9, 29)
+    assert not in_halt(("13:05", "08:30", "America/Chicago"), ns("2024-03-11T13:00Z"), 60 * 10**9, 30)

@@ -39,8 +39,7 @@ def check_halt(halt: tuple[str, ...]) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        Unless start and end are times of day without a zone of their own, the first before the second, and the zone is
-        a time zone.
+        Unless start and end are two times of day without a zone of their own, and the zone is a time zone.
     """
     start, end, *zone = halt
     try:
@@ -49,8 +48,8 @@ def check_halt(halt: tuple[str, ...]) -> tuple[str, ...]:
             raise ValueError
     except ValueError:
         raise ValueError(f"must be two times of day such as '17:00' and '18:00', was '{start}' and '{end}'.") from None
-    if first >= last:
-        raise ValueError(f"must begin before it ends, within a day, was '{start}' and '{end}'.")
+    if first == last:
+        raise ValueError(f"must end at another time of day than it begins, was '{start}' and '{end}'.")
     for name in zone:
         check_timezone(name)
     return halt
@@ -63,7 +62,8 @@ LocalHalt = Annotated[tuple[str, str], AfterValidator(check_halt)]
 """Start and end of a daily halt, in a time zone stated elsewhere."""
 
 DailyHalt = Annotated[tuple[str, str, str], AfterValidator(check_halt)]
-"""Start, end and time zone: ``("17:00", "18:00", "America/New_York")``. On Friday it lasts until Sunday's end."""
+"""Start, end and time zone: ``("17:00", "18:00", "America/New_York")``. On Friday it lasts until Sunday's end. An
+end before the start, ``("13:05", "08:30", "America/Chicago")``, is of the next day, and on Friday of Monday."""
 
 
 @lru_cache(maxsize=64)
@@ -73,11 +73,12 @@ def halts_between(halt: DailyHalt, first_ns: int, last_ns: int) -> npt.NDArray[n
     zone = ZoneInfo(name)
     first = datetime.datetime.fromtimestamp(first_ns // NS_PER_S, zone).date() - 3 * _DAY
     last = datetime.datetime.fromtimestamp(last_ns // NS_PER_S, zone).date()
+    night = int(datetime.time.fromisoformat(end) < datetime.time.fromisoformat(start))
     found = []
     day = first
     while day <= last:
         if day.weekday() <= _FRIDAY:
-            until = day + (_SUNDAY - _FRIDAY) * _DAY if day.weekday() == _FRIDAY else day
+            until = day + (night + (_SUNDAY - _FRIDAY if day.weekday() == _FRIDAY else 0)) * _DAY
             times = ((day, start), (until, end))
             at = [datetime.datetime.combine(on, datetime.time.fromisoformat(text), zone) for on, text in times]
             pair = [int(moment.timestamp()) * NS_PER_S for moment in at]
