@@ -124,7 +124,7 @@ def compute(session: Session, items: list[Any], off: tuple[str, ...]) -> tuple[f
     found: dict[Any, float] = {}
     began = time.process_time()
     for item in items:
-        columns = rows_of(session, item, Task(None, "", "", ()))
+        columns = rows_of(session, item, Task(None, "", ()))
         for i, net in enumerate(columns["net_pnl_ticks"].tolist()):
             found[item.run_id, Trial(*(columns[name][i].item() for name in Trial._fields))] = net
     return time.process_time() - began, found

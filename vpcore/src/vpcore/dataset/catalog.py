@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vpcore.dataset.manifest import DATASETS_PREFIX, GRID_FILE, MANIFEST_FILE, read_json, require_whole
+from vpcore.dataset.manifest import BINS_FILE, DATASETS_PREFIX, GRID_FILE, MANIFEST_FILE, read_json, require_whole
 from vpcore.errors import DatasetError, did_you_mean, listed
 from vpcore.storage import Folder
 from vpcore.storage.protocol import Storage, check_key
@@ -111,18 +112,20 @@ class DatasetRegistry:
             If the manifest was changed since it was written.
         """
         dataset_id = self.find(dataset_id)
-        path = self._folder(dataset_id)[0] / MANIFEST_FILE
+        path = self._folder(dataset_id, (MANIFEST_FILE,))[0] / MANIFEST_FILE
         require_whole(path, dataset_id)
         return read_json(path, dataset_id)
 
-    def _folder(self, dataset_id: str) -> tuple[Path, FarFile | None]:
+    def _folder(
+        self, dataset_id: str, names: Sequence[str] = (MANIFEST_FILE, BINS_FILE)
+    ) -> tuple[Path, FarFile | None]:
         """Return a folder with a dataset's small files, and where its grid is read if another machine has it."""
         path = self.storage.local_path(f"{self.prefix}/{dataset_id}")
         if path is not None:
             return path, None
         from vpcore.dataset.local_copy import FarFile, local_copy
 
-        path = local_copy(self.storage, self.prefix, dataset_id, grid=False)
+        path = local_copy(self.storage, self.prefix, dataset_id, names)
         grid = FarFile(self.storage, f"{self.prefix}/{dataset_id}/{GRID_FILE}")
         return path, None if (path / GRID_FILE).is_file() else grid
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from vpcore.storage.protocol import Storage
 _TAIL_BYTES = 1 << 16
 
 
-def local_copy(storage: Storage, prefix: str, dataset_id: str, *, grid: bool = True) -> Path:
+ALL = (MANIFEST_FILE, BINS_FILE, GRID_FILE)
+
+
+def local_copy(storage: Storage, prefix: str, dataset_id: str, names: Sequence[str] = ALL) -> Path:
     """Return a folder of this machine with a dataset's files, each copied once and checked.
 
     Parameters
@@ -25,8 +29,8 @@ def local_copy(storage: Storage, prefix: str, dataset_id: str, *, grid: bool = T
         Where the dataset is.
     prefix, dataset_id : str
         Its key.
-    grid : bool
-        With the grid, which is most of the bytes.
+    names : sequence of str
+        Its files that are needed. The grid is most of the bytes.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def local_copy(storage: Storage, prefix: str, dataset_id: str, *, grid: bool = T
     """
     folder = Folder(storage, f"{prefix}/{dataset_id}")
     expected = read_json(folder.fetch(CHECKSUMS_FILE), dataset_id)
-    for name in (BINS_FILE, MANIFEST_FILE, *([GRID_FILE] if grid else [])):
+    for name in names:
         for again in (False, True):  # a copy that was damaged here is made again
             path = folder.fetch(name)
             if is_whole(path, str(expected.get(name))):
@@ -45,8 +49,8 @@ def local_copy(storage: Storage, prefix: str, dataset_id: str, *, grid: bool = T
             path.unlink()
             if again:
                 raise DatasetError(f"Dataset '{dataset_id}' did not arrive from {storage!r} as it was written: {name}.")
-    if grid:
-        trim(storage, path)
+    if GRID_FILE in names:
+        trim(storage, folder.path / GRID_FILE)
     return folder.path
 
 
