@@ -56,8 +56,8 @@ class InstrumentSpec(Spec):
     timezone: TimeZone = Field("America/New_York", description="IANA time zone of the times in pipelines")
     daily_halt: LocalHalt | None = Field(
         None,
-        description="Start and end of the exchange's daily halt, local times; from Friday it lasts until Sunday. An end "
-        "before the start is of the next day, and from Friday of Monday",
+        description="Start and end of the exchange's daily halt, local times; from Friday it lasts until Sunday. An "
+        "end before the start is of the next day, and from Friday of Monday",
     )
     calendar: CalendarName | None = Field(
         None, description="Holidays and early closes, for `dates` with from and to, and for vp inspect"

@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,9 +27,12 @@ MAX_FILE_BYTES = 256 << 20
 """Largest size of an unpacked model file."""
 
 
-def model_folder(root: Path | Folder, run_id: str, tp_ticks: int, sl_ticks: int) -> Folder:
+Place = TypeVar("Place", Path, Folder)
+
+
+def model_folder(root: Place, run_id: str, tp_ticks: int, sl_ticks: int) -> Place:
     """Return the folder of the model of a run; the labels, and so the model, depend on the barriers."""
-    return Folder.of(root) / run_id / f"tp{tp_ticks}_sl{sl_ticks}"
+    return root / run_id / f"tp{tp_ticks}_sl{sl_ticks}"
 
 
 def keep_model(signal: MLSignal, state: Any, folder: Path | Folder) -> bool:
