@@ -107,7 +107,7 @@ def test_a_study_goes_on_where_it_stopped_and_gives_the_same_bytes(tmp_path: Pat
 
     def stop(now: Any) -> None:
         seen.append(now.done)
-        if now.done >= 60:
+        if now.done >= 40:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
