@@ -1,4 +1,4 @@
-"""The whole chain through the command line: a planted market, and the real hour."""
+"""The whole chain through the command line: a planted market, and ten minutes of the real hour."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def real_workspace(folder: Path, *files: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_the_demo_ends_with_a_published_version_and_a_picture(tmp_path, capfd) -> None:
-    vp("demo", str(tmp_path / "demo"), "--minutes", "20", "--seed", "7")
+    vp("demo", str(tmp_path / "demo"), "--minutes", "10", "--seed", "7")
     made = capfd.readouterr().out.splitlines()[-8:]
     kinds = [line.split()[0] for line in made]
     assert kinds == ["market", "specs", "specs", "specs", "dataset", "results", "published", "picture"]
@@ -59,7 +59,7 @@ def test_a_workspace_whose_path_is_a_pattern_reads_its_own_files(tmp_path, capfd
         vp("compare", experiment, "--json", *root)
         return sorted(json.loads(capfd.readouterr().out)["rows"], key=lambda row: row["row"])
 
-    vp("synth", "--minutes", "5", "--seed", "3", "--alpha", "0.6", "--pipeline", "market", *root)
+    vp("synth", "--minutes", "3", "--seed", "3", "--alpha", "0.6", "--pipeline", "market", *root)
     (workspace.configs / "serving" / "market.yaml").write_text(
         "name: market\npipeline: market\nsignal: {name: ofi}\nprojection: {horizons_ms: [500]}\n"
     )
@@ -105,11 +105,15 @@ def test_a_workspace_whose_path_is_a_pattern_reads_its_own_files(tmp_path, capfd
 
 @pytest.mark.slow
 @needs_esh4
-def test_the_real_hour_from_file_to_latency_report(tmp_path, capfd) -> None:
+def test_ten_real_minutes_from_file_to_latency_report(tmp_path, capfd) -> None:
     root = real_workspace(tmp_path / "ws", ESH4)
+    pipeline = tmp_path / "ws" / "configs" / "pipelines" / "es_xmas_open.yaml"
+    hour = pipeline.read_text()
+    assert 'end_time: "18:59"' in hour
+    pipeline.write_text(hour.replace('end_time: "18:59"', 'end_time: "18:10"'))
     vp("generate", "es_xmas_open", *root, "--json")
     dataset = Workspace(tmp_path / "ws").datasets.open(json.loads(capfd.readouterr().out)["dataset_id"])
-    assert dataset.n_bins == 35_400
+    assert dataset.n_bins == 6_000
     assert [int(i) for i in (~dataset.valid).nonzero()[0]] == [0]
     vp("verify", dataset.dataset_id, *root)
 
@@ -132,7 +136,7 @@ def test_the_real_hour_from_file_to_latency_report(tmp_path, capfd) -> None:
     vp("online-sim", "--serving", "champion", "--from-raw", "--bin-budget-ms", "1000", *root, "--json")
     report = json.loads(capfd.readouterr().out)
     assert report["stream_equals_batch"]
-    assert report["n_bins"] == 35_400
+    assert report["n_bins"] == 6_000
     assert 0 < report["stages_us"]["latency"]["p50"] <= report["stages_us"]["latency"]["max"]
 
 
