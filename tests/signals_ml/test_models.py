@@ -64,7 +64,7 @@ def test_a_linear_model_scores_as_scikit_learn_does():
 def test_the_calibration_is_that_of_scikit_learn():
     data = training(m=31)
     model = SvmSp().fit_model(data)
-    machine = LinearSVC(C=1.0 / len(data.y), dual=False).fit(z_of(data, data.x), data.y, data.weight)
+    machine = LinearSVC(C=1.0 / len(data.y), dual=False, tol=1e-3).fit(z_of(data, data.x), data.y, data.weight)
     theirs = CalibratedClassifierCV(FrozenEstimator(machine), method="sigmoid", cv=3)
     with pytest.warns(UserWarning, match="FrozenEstimator does not appear to accept sample_weight"):
         theirs.fit(z_of(data, data.x_valid), data.y_valid, sample_weight=data.weight_valid)

@@ -22,6 +22,7 @@ from vpcore.kernels.jit import jit
 from vpcore_signals_ml.book_features import PROFILE
 from vpcore_signals_ml.labels import Floats
 from vpcore_signals_ml.learning import LearningSignal
+from vpcore_signals_ml.models import moments, standardise
 from vpcore_signals_ml.schedule import ScheduleParams
 from vpcore_signals_ml.selection import Training
 from vpcore_signals_ml.state import LearningState
@@ -67,16 +68,15 @@ class PcaAd(LearningSignal):
     def fit(self, training: Training) -> Any:
         """Return the components of the profiles."""
         from sklearn.decomposition import PCA
-        from sklearn.preprocessing import StandardScaler
 
-        p, profiles = self.params, training.x[:, :CELLS]
-        scaler = StandardScaler().fit(profiles)
+        p, profiles = self.params, np.ascontiguousarray(training.x[:, :CELLS])
+        mean, scale = moments(profiles, training.weight)
         with np.errstate(invalid="ignore"):  # its share of the variance of a profile that never moves is 0 / 0
-            pca = PCA(min(p.components, *profiles.shape), svd_solver="full").fit(scaler.transform(profiles))
+            pca = PCA(min(p.components, *profiles.shape), svd_solver="covariance_eigh").fit(standardise(profiles, mean, scale, False))
         counted = int((pca.explained_variance_ > LEAST).sum())
         model = {
-            "mean": scaler.mean_,
-            "scale": scaler.scale_,
+            "mean": mean,
+            "scale": scale,
             "components": np.ascontiguousarray(pca.components_[:counted]),
             "variances": pca.explained_variance_[:counted].copy(),
             "limits": np.ones(2),

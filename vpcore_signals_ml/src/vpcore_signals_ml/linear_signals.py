@@ -72,7 +72,7 @@ class SvmSp(LearningSignal):
         """Return a model."""
         from sklearn.svm import LinearSVC
 
-        model = LinearSVC(C=self.params.c / training.n_train, dual=False, random_state=1)
+        model = LinearSVC(C=self.params.c / training.n_train, dual=False, tol=1e-3, random_state=1)
         return model.fit(training.x, training.y, training.weight)
 
 
@@ -90,7 +90,7 @@ class LsvmDer(LearningSignal):
         )
         alpha: float = Field(1e-3, gt=0.0, le=10.0, description="Penalty on the weights.")
         eta: float = Field(0.02, gt=0.0, le=1.0, description="Rate of every step.")
-        epochs: int = Field(10, ge=1, le=1000, description="Passes of a fit over its examples.")
+        epochs: int = Field(5, ge=1, le=1000, description="Passes of a fit over its examples.")
         seed: int = Field(1, ge=0, le=2**31 - 1, description="Of the orders of these passes.")
 
     params: Params

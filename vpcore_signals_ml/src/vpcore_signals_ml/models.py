@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,7 +33,7 @@ LEAST_SLOPE = 0.01
 IN_BATCH = ("sklearn.tree", "sklearn.ensemble", "lightgbm")
 """Packages whose estimators predict each row by itself."""
 
-TESTED_ROWS = 8
+TESTED_ROWS = 2
 """Rows of a fit that are predicted alone and together."""
 
 Predict = Callable[[Any, Floats], Floats]
@@ -67,8 +66,13 @@ class Fitted(NamedTuple):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit BLAS and OpenMP to one thread: with more, sums depend on their number."""
-    with _pools("lightgbm" in sys.modules).limit(limits=1):
+    """Limit BLAS and OpenMP to one thread, as sums depend on their number; scikit-learn checks nothing twice."""
+    import sklearn
+
+    with (
+        _pools("lightgbm" in sys.modules).limit(limits=1),
+        sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
+    ):
         yield
 
 
@@ -85,6 +89,7 @@ def fit_weighted(model: Any, training: Training, seed: int = 1) -> Any:
 
     Seeds that are None become `seed`, and numbers of jobs 1.
     """
+    from sklearn import config_context
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import has_fit_parameter
 
@@ -96,7 +101,8 @@ def fit_weighted(model: Any, training: Training, seed: int = 1) -> Any:
     model.set_params(**fixed, **{name: 1 for name in jobs if boosted or params[name] is not None})
     last, prefix = (model.steps[-1][1], f"{model.steps[-1][0]}__") if isinstance(model, Pipeline) else (model, "")
     weights = {f"{prefix}sample_weight": training.weight} if has_fit_parameter(last, "sample_weight") else {}
-    model.fit(training.x, training.y, **weights)
+    with config_context(skip_parameter_validation=False):  # the parameters are the signal's own
+        model.fit(training.x, training.y, **weights)
     # A booster alone is kept as text, without its wrapper.
     return getattr(model, "booster_", model)
 
@@ -158,9 +164,7 @@ def fitted(
     m = training.x.shape[1]
     mean, scale = np.zeros(m), np.ones(m)
     if standardised:
-        mean = np.average(training.x, axis=0, weights=training.weight)
-        deviation = np.sqrt(np.average((training.x - mean) ** 2, axis=0, weights=training.weight))
-        scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
+        mean, scale = moments(training.x, training.weight)
     z = standardise(training.x, mean, scale, standardised)
     z_valid = standardise(training.x_valid, mean, scale, standardised)
     with one_thread():
@@ -238,29 +242,43 @@ def _platt(scores: Floats, y: Floats, weight: Floats) -> Floats:
         return np.array([LEAST_SLOPE, 0.0])
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.frozen import FrozenEstimator
 
     class Scored(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         classes_ = np.array([0.0, 1.0])
 
-        def fit(self, x: Floats, y: Floats) -> Scored:
+        def fit(self, x: Floats, y: Floats, sample_weight: Floats) -> Scored:
             return self
-
-        def __sklearn_is_fitted__(self) -> bool:
-            return True
 
         def decision_function(self, x: Floats) -> Floats:
             return x[:, 0]
 
-        predict = decision_function
-
-    with warnings.catch_warnings():  # it warns that a frozen estimator is not fitted with the weights
-        warnings.simplefilter("ignore", UserWarning)
-        found = CalibratedClassifierCV(FrozenEstimator(Scored()), method="sigmoid", cv=2)
-        found.fit(scores.reshape(-1, 1), y, sample_weight=weight)
+    rows = np.arange(len(scores))  # one fold: the scores are those of a fit on other examples
+    found = CalibratedClassifierCV(Scored(), cv=[(rows, rows)], ensemble=True)
+    found.fit(scores.reshape(-1, 1), y, sample_weight=weight)
     (platt,) = found.calibrated_classifiers_[0].calibrators
     slope, shift = -float(platt.a_), -float(platt.b_)
     return np.array([slope, shift] if slope > LEAST_SLOPE else [LEAST_SLOPE, 0.0])
+
+
+@jit
+def moments(x: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Return mean and deviation of every column, float64[n_features] each; the deviation of a constant is 1."""
+    n, m = x.shape
+    total = 0.0
+    mean, scale = np.zeros(m), np.zeros(m)
+    for i in range(n):
+        total += weight[i]
+        for j in range(m):
+            mean[j] += weight[i] * x[i, j]
+    for j in range(m):
+        mean[j] /= total
+    for i in range(n):
+        for j in range(m):
+            scale[j] += weight[i] * (x[i, j] - mean[j]) * (x[i, j] - mean[j])
+    for j in range(m):
+        deviation = math.sqrt(scale[j] / total)
+        scale[j] = deviation if deviation > 1e-12 * max(1.0, abs(mean[j])) else 1.0
+    return mean, scale
 
 
 @jit

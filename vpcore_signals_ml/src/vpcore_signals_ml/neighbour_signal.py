@@ -49,7 +49,7 @@ class KnnCl(LearningSignal):
         """Return the examples and their tree."""
         from sklearn.neighbors import KDTree
 
-        return {**stored, "tree": KDTree(stored["x"])}
+        return {**stored, "tree": KDTree(stored["x"], leaf_size=len(stored["x"]))}
 
     def predict(self, model: Any, x: Floats) -> Floats:
         """Return P(up) - P(down) of every row."""
