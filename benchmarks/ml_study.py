@@ -16,6 +16,7 @@ own AUC is above 1/2 by more than three of its own standard errors, over blocks 
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 from contextlib import contextmanager
@@ -29,13 +30,10 @@ from vpcore.scoring import score_arrays
 from vpcore.units import tick_to_int
 from vpcore_market.source import Simulation, SyntheticParams
 from vpcore_signals_ml import learning
-from vpcore_signals_ml.anomaly_signal import PcaAd
 from vpcore_signals_ml.diagnostics import out_of_sample
 from vpcore_signals_ml.figures import auc_estimate
 from vpcore_signals_ml.learning import LearningSignal
-from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
-from vpcore_signals_ml.neighbour_signal import KnnCl
-from vpcore_signals_ml.tree_signals import GbmMf, GbmSnap
+from vpcore_signals_ml.signals import GbmMf, GbmSnap, KnnCl, Logit, LsvmDer, PcaAd, SvmSp
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
@@ -71,8 +69,14 @@ def session(seed: int, alpha: float, minutes: float) -> Dataset:
 def without_purge():
     """Let every fit, partial ones too, see the labels of all bins before it, resolved or not."""
     choose, fresh = learning.choose, learning.fresh
-    learning.choose = lambda x, seq, y, resolved, **rest: choose(x, seq, y, seq, **rest)
-    learning.fresh = lambda y, resolved, seq, **rest: fresh(y, seq, seq, **rest)
+
+    def known(state):
+        other = copy.copy(state)
+        other.resolved = state.seq
+        return other
+
+    learning.choose = lambda state, *rest, **more: choose(known(state), *rest, **more)
+    learning.fresh = lambda state, *rest: fresh(known(state), *rest)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from vpcore.signal.code import CORE
 from vpcore.signal.conformance.check import _message
 from vpcore.signal.module_graph import ModuleGraph
 from vpcore.testing import signal_checks
-from vpcore_signals_ml.tree_signals import GbmMf
+from vpcore_signals_ml.signals import GbmMf
 from vpcore_signals_stat.ads import Ads
 
 REPOSITORY = Path(__file__).parents[2]
@@ -61,8 +61,11 @@ def test_whatever_the_signal_packages_import_of_the_core_is_core_code() -> None:
 def test_the_distributions_that_a_signal_imports_are_named() -> None:
     assert {"lightgbm", "numpy", "pydantic"} <= imported_distributions(GbmMf).keys()
     assert "lightgbm" not in imported_distributions(Ads)
-    assert "vpcore_signals_ml.models" in code_of(GbmMf).modules
-    assert "vpcore_signals_ml.anomaly_signal" not in code_of(GbmMf).modules
+    modules = code_of(GbmMf).modules
+    assert {"vpcore_signals_ml.models", "vpcore_signals_stat.book_features"} <= modules.keys()
+    assert "vpcore-signals-stat" in imported_distributions(GbmMf)
+    assert "vpcore_signals_stat.erd" not in modules
+    assert "vpcore_signals_stat.book_features" not in code_of(Ads).modules
 
 
 def test_distribution_of_an_installed_signal() -> None:

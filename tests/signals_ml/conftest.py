@@ -6,10 +6,7 @@ import pytest
 
 from vpcore import TradeRules
 from vpcore.testing import synthetic_dataset
-from vpcore_signals_ml.anomaly_signal import PcaAd
-from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
-from vpcore_signals_ml.neighbour_signal import KnnCl
-from vpcore_signals_ml.tree_signals import GbmMf, GbmSnap
+from vpcore_signals_ml.signals import GbmMf, GbmSnap, KnnCl, Logit, LsvmDer, PcaAd, SvmSp
 
 SMALL = {"min_train_bins": 300, "retrain_interval_bins": 150, "stride_bins": 1}
 TREES = {"rounds": 40, "min_leaf": 10, "patience": 2, "learning_rate": 0.3}

@@ -14,8 +14,7 @@ from vpcore.serving.bin_pipeline import BinStages
 from vpcore.serving.online_simulator import simulate
 from vpcore.serving.parity import compare
 from vpcore.signal import BackgroundFit, SignalStream, batch, frames
-from vpcore_signals_ml.anomaly_signal import PcaAd
-from vpcore_signals_ml.linear_signals import Logit, LsvmDer
+from vpcore_signals_ml.signals import Logit, LsvmDer, PcaAd
 
 SMALL = {"min_train_bins": 300, "retrain_interval_bins": 150, "stride_bins": 1}
 
@@ -79,10 +78,8 @@ def test_the_old_model_serves_until_the_new_one_is_ready(small_signals, session,
             assert fit.ready_bin == fit.settled_bin
             assert 30 <= fit.ready_bin - fit.due_bin < 40  # the first valid bin after 30 others
             for row in np.flatnonzero((state.seq[: state.n] >= fit.due_bin) & (state.seq[: state.n] < fit.ready_bin)):
-                one = np.full(1, np.nan)
-                if old is not None:
-                    signal._values(old, state.x[row : row + 1], one)
-                expected[state.seq[row]] = one[0]
+                x = state.x[row : row + 1]
+                expected[state.seq[row]] = np.nan if old is None else signal.values(old, x)[0]
         assert values.tobytes() == expected.tobytes()
         assert (values != batch(signal, session, rules).values)[session.valid].any()
 

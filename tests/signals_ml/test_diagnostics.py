@@ -16,8 +16,7 @@ from trade_rules import rules_of
 from vpcore.signal import batch
 from vpcore_signals_ml.diagnostics import _distance, diagnose, out_of_sample
 from vpcore_signals_ml.figures import Estimate, auc, auc_estimate, mean_estimate
-from vpcore_signals_ml.linear_signals import Logit
-from vpcore_signals_ml.neighbour_signal import KnnCl
+from vpcore_signals_ml.signals import KnnCl, Logit
 
 
 def sample(n=400, seed=0):

@@ -6,15 +6,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
-from vpcore import ConfigError, ScoringConfig, SignalContext, SignalError, TradeRules
+from vpcore import (
+    CausalityError,
+    ConfigError,
+    ScoringConfig,
+    SignalContext,
+    SignalError,
+    SignalResult,
+    StatisticalSignal,
+    TradeRules,
+)
 from vpcore.serving.bin_pipeline import BinStages
 from vpcore.serving.online_simulator import simulate
 from vpcore.signal import SignalStream, batch, frames, stream
 from vpcore.signal.conformance.evaluated import require_streamed
-from vpcore_signals_ml.features import Group
-from vpcore_signals_ml.linear_signals import Logit
-from vpcore_signals_ml.tree_signals import GbmMf
+from vpcore.testing import check_signal
+from vpcore_signals_ml import LearningSignal
+from vpcore_signals_ml.signals import GbmMf, Logit
+from vpcore_signals_stat.features import Group
 
 
 def test_fits_happen_on_the_schedule(session, rules):
@@ -75,7 +86,7 @@ def test_a_saved_model_goes_on_where_it_was(small_signals, session, rules, tmp_p
             again = [replay.push(frame) for frame in frames(signal, session.slice(0, 150))]
             rows = np.flatnonzero(session.valid[:150])[warmup:]
             until = -(warmup - signal._first(state)) % signal.update_interval_bins
-            expected = signal.predicted(driver.state, driver.state.x[warmup:][: len(rows)].copy())
+            expected = signal.values(driver.state.model, driver.state.x[warmup:][: len(rows)].copy())
             assert np.array(again)[rows[:until]].tobytes() == expected[:until].tobytes()
             assert 0 < until < len(rows)
             assert not np.isnan(np.array(again)[rows]).any()
@@ -117,3 +128,34 @@ def test_closures_and_halts_keep_stream_and_batch_equal(session, rules):
     assert stream(signal, session, closing).values.tobytes() == result.values.tobytes()
     # The halts of a moved session lie elsewhere: that is no look at the clock.
     require_streamed(signal, session, result.values, closing, name="logit")
+
+
+class Tomorrow(StatisticalSignal):
+    """A statistical signal that looks ahead in the batch."""
+
+    columns = ("best_bid_price_int",)
+
+    def start(self, context):
+        return None
+
+    def step(self, state, frame):
+        return 0.0
+
+    def warmup_bins(self, context):
+        return 0
+
+    def compute(self, dataset):
+        bid = dataset.bin("best_bid_price_int").astype(float)
+        return SignalResult(np.where(dataset.valid, np.append(np.diff(bid), 0.0), np.nan))
+
+
+def test_a_statistical_signal_that_looks_ahead_is_refused_as_a_feature(session, rules):
+    class Leaking(LearningSignal):
+        features = ("touch", Tomorrow())
+
+        def make_model(self):
+            return LogisticRegression()
+
+    report = check_signal(Leaking(min_train_bins=200), session.slice(0, 500), checks=("stream",), rules=rules)
+    with pytest.raises(CausalityError, match="Signal 'Leaking' streams another value than it computes"):
+        report.raise_for_failure()

@@ -26,21 +26,16 @@ from sklearn.svm import LinearSVC
 from vpcore import SignalContext, SignalError
 from vpcore.signal import batch, stream
 from vpcore_signals_ml import LearningSignal, ValidatedParams, artifact
-from vpcore_signals_ml.anomaly_signal import PcaAd
 from vpcore_signals_ml.artifact import model_files, model_of, write_artifact
-from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
 from vpcore_signals_ml.models import CLIP, Fitted, standardise
-from vpcore_signals_ml.neighbour_signal import KnnCl
 from vpcore_signals_ml.selection import Training
-from vpcore_signals_ml.tree_signals import GbmMf
+from vpcore_signals_ml.signals import GbmMf, KnnCl, Logit, LsvmDer, PcaAd, SvmSp
 
 SMALL = {"min_train_bins": 300, "retrain_interval_bins": 150, "stride_bins": 1}
 
 
 def values_of(signal, model, x):
-    out = np.empty(len(x))
-    signal._values(model, x, out)
-    return out
+    return signal.values(model, x)
 
 
 def z_of(data, x):
@@ -232,7 +227,7 @@ def test_any_estimator_streams_what_it_computes(name, session, rules, tmp_path):
     signal.save_model(result.state, tmp_path)
     loaded = signal.load_model(tmp_path, SignalContext.of(part, rules))
     x = result.state.x[result.state.warmup : result.state.n]
-    assert signal.predicted(loaded, x).tobytes() == signal.predicted(result.state, x).tobytes()
+    assert signal.values(loaded.model, x).tobytes() == signal.values(result.state.model, x).tobytes()
     assert model_files(loaded.model) == model_files(model)
 
 
@@ -246,7 +241,7 @@ def test_a_lightgbm_estimator_is_kept_as_text(session, rules):
 
 def test_what_gives_no_probability_needs_calibration(session, rules):
     plain = signal_with(LinearSVC)
-    text = "The model of signal 'Own', LinearSVC, gives no probabilities. Set calibrate = True, and let Params derive"
+    text = "A LinearSVC gives no probabilities. Set calibrate = True, and let Params derive"
     with pytest.raises(SignalError, match=text):
         plain.fit_model(training())
     with pytest.raises(
@@ -429,9 +424,9 @@ import hashlib, sys
 sys.path[:0] = {path!r}
 from ml_examples import training
 from vpcore_signals_ml.artifact import model_files
-from vpcore_signals_ml.linear_signals import Logit, LsvmDer, SvmSp
-from vpcore_signals_ml.neighbour_signal import KnnCl
-from vpcore_signals_ml.tree_signals import GbmMf
+from vpcore_signals_ml.signals import Logit, LsvmDer, SvmSp
+from vpcore_signals_ml.signals import KnnCl
+from vpcore_signals_ml.signals import GbmMf
 for signal in (Logit(), SvmSp(), LsvmDer(), KnnCl(), GbmMf(rounds=9)):
     model = signal.fit_model(training(m=len(signal.feature_names)))
     files = model_files(model._replace(estimator=signal.stored(model.estimator)))

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from vpcore_signals_ml.labels import DOWN, NEVER, NONE, UNKNOWN, UP
-from vpcore_signals_ml.selection import Selection, balanced, choose, uniqueness
-
-EVERY = np.ones(400, dtype=bool)
-
-
-def selection(**changes):
-    plain = {
-        "window_bins": 0,
-        "stride_bins": 1,
-        "half_life_bins": 0,
-        "uniqueness": False,
-        "validation_share": 0.0,
-        "latency_bins": 1,
-    }
-    return Selection(**(plain | changes))
+from vpcore_signals_ml.selection import balanced, choose, uniqueness
 
 
 def market(n=400, seed=0):
@@ -30,15 +18,21 @@ def market(n=400, seed=0):
     seq = np.arange(n) + 100
     y = rng.choice([DOWN, UP, NONE, UNKNOWN], n, p=[0.4, 0.4, 0.1, 0.1]).astype(np.int8)
     resolved = np.where(y == UNKNOWN, NEVER, seq + rng.integers(1, 31, n))
-    return np.arange(n, dtype=float).reshape(-1, 1), seq, y, resolved
+    x, ready = np.arange(n, dtype=float).reshape(-1, 1), np.ones(n, dtype=bool)
+    return SimpleNamespace(x=x, seq=seq, y=y, resolved=resolved, ready=ready, rules=SimpleNamespace(latency_bins=1))
+
+
+def chosen_of(state, row=399, **params):
+    return choose(state, row, SimpleNamespace(**{"train_window_bins": 0, "stride_bins": 1} | params), neutral=False)
 
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 99), row=st.integers(150, 399), share=st.sampled_from([0.0, 0.2, 0.5]))
 def test_only_the_resolved_is_learned_and_the_validation_part_is_purged(seed, row, share):
-    x, seq, y, resolved = market(seed=seed)
-    ready = np.arange(len(x)) >= 20
-    chosen = choose(x, seq, y, resolved, ready=ready, row=row, selection=selection(validation_share=share))
+    state = market(seed=seed)
+    seq, y, resolved = state.seq, state.y, state.resolved
+    state.ready[:20] = False
+    chosen = chosen_of(state, row, validation_share=share)
     train, valid = chosen.x[:, 0].astype(int), chosen.x_valid[:, 0].astype(int)
     usable = [i for i in range(20, row + 1) if y[i] in (UP, DOWN) and resolved[i] <= seq[row]]
     n_valid = int(len(usable) * share)
@@ -52,41 +46,33 @@ def test_only_the_resolved_is_learned_and_the_validation_part_is_purged(seed, ro
 
 
 def test_the_future_does_not_matter():
-    x, seq, y, resolved = market()
-    first = choose(
-        x, seq, y, resolved, ready=EVERY, row=250, selection=selection(validation_share=0.3, uniqueness=True)
-    )
-    y, resolved, x = y.copy(), resolved.copy(), x.copy()
-    later = resolved > seq[250]
-    y[later], x[251:] = UP, -1.0
-    resolved[later] += 1000 * (resolved[later] < NEVER)
-    again = choose(
-        x, seq, y, resolved, ready=EVERY, row=250, selection=selection(validation_share=0.3, uniqueness=True)
-    )
+    state = market()
+    first = chosen_of(state, 250, validation_share=0.3, uniqueness=True)
+    later = state.resolved > state.seq[250]
+    state.y[later], state.x[251:] = UP, -1.0
+    state.resolved[later] += 1000 * (state.resolved[later] < NEVER)
+    again = chosen_of(state, 250, validation_share=0.3, uniqueness=True)
     for name in ("x", "y", "weight", "x_valid", "y_valid", "weight_valid"):
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
 
 
 def test_window_and_stride():
-    x, seq, y, resolved = market()
-    chosen = choose(x, seq, y, resolved, ready=EVERY, row=399, selection=selection(window_bins=200, stride_bins=3))
-    rows = chosen.x[:, 0].astype(int)
+    state = market()
+    rows = chosen_of(state, train_window_bins=200, stride_bins=3).x[:, 0].astype(int)
     assert rows.min() >= 200
-    assert ((seq[rows] - seq[0]) % 3 == 0).all()
+    assert ((state.seq[rows] - state.seq[0]) % 3 == 0).all()
 
 
 def test_the_examples_of_each_side_are_counted():
-    x, seq, y, resolved = market()
-    y[:] = DOWN
-    y[:9] = UP
-    resolved[:] = seq + 1
-    chosen = choose(x, seq, y, resolved, ready=EVERY, row=399, selection=selection())
-    assert chosen.counts == (9, 390)  # the label of the last bin is not resolved
+    state = market()
+    state.y[:] = DOWN
+    state.y[:9] = UP
+    state.resolved[:] = state.seq + 1
+    assert chosen_of(state).counts == (9, 390)  # the label of the last bin is not resolved
 
 
 def test_both_classes_weigh_the_same_and_old_examples_less():
-    x, seq, y, resolved = market()
-    chosen = choose(x, seq, y, resolved, ready=EVERY, row=399, selection=selection(half_life_bins=50))
+    chosen = chosen_of(market(), half_life_bins=50)
     w, up = chosen.weight, chosen.y == 1.0
     assert w.mean() == pytest.approx(1.0)
     assert w[up].sum() == pytest.approx(w[~up].sum())

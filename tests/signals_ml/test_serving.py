@@ -29,7 +29,7 @@ from vpcore.signal import (
     unpack_model,
 )
 from vpcore_signals_ml.diagnostics import diagnose
-from vpcore_signals_ml.linear_signals import Logit
+from vpcore_signals_ml.signals import Logit
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_server_predicts_with_the_published_model_at_once(world):
     rows = np.flatnonzero(dataset.valid[:300])
     expected = np.full(len(rows), math.nan)
     matrix = live.signal.feature_set.matrix(dataset.slice(0, 300))
-    expected[100:] = live.signal.predicted(trained, matrix[100:])
+    expected[100:] = live.signal.values(trained.model, matrix[100:])
     assert np.array(values)[rows].tobytes() == expected.tobytes()
     assert not math.isnan(values[warm])
 

@@ -28,6 +28,9 @@ PERMUTATIONS = 3
 PERMUTED_EXAMPLES = 2000
 """Most examples, evenly spread, for the cost of shuffling a feature."""
 
+MOST = 5
+"""Features named with the drift of every fit."""
+
 COMPARED_BINS = 500
 """Most bins on either side, evenly spread, for the drift of a feature between a fit and its use."""
 
@@ -70,10 +73,11 @@ def diagnose(
     dict
         ``n`` (predictions with a label); ``auc`` (DeLong), ``log_loss`` and ``brier``, each as value and bounds of a
         95 % interval over blocks of 600 bins (a confidence c counts as the probability (1 + c)/2); ``calibration``:
-        per tenth of [0, 1] the number of predictions, their mean and the share of ups; ``retrains``: bin, examples and
-        most important features (``used``) of every fit; ``unfit``: bin and examples of either side of every fit that
-        was left out; ``note``: the reason and a remedy if nothing was fitted; ``importance``: per feature the weight
-        of the standardised feature or the gain of its splits, and with `full` the loss in AUC of the last model after
+        per tenth of [0, 1] the number of predictions, their mean and the share of ups; ``retrains``: of every fit bin,
+        examples, most important features (``used``; ``importance`` with their shares) and the features with the most
+        ``drift`` in the bins that it predicts; ``unfit``: bin and examples of either side of every fit that was left
+        out; ``note``: the reason and a remedy if nothing was fitted; ``importance``: per feature the weight of the
+        standardised feature or the gain of its splits, and with `full` the loss in AUC of the last model after
         shuffling (``auc_lost``, in sample), the most important first; ``drift``: per feature the largest
         Kolmogorov-Smirnov distance between the bins of a fit and the bins that it predicts, largest first, and the
         shift of the median there, in interquartile ranges; ``circumstances``: duration of every fit. Undefined figures
@@ -84,6 +88,7 @@ def diagnose(
     scores, y, rows = out_of_sample(state, result.values[np.flatnonzero(dataset.valid)])
     p = (1.0 + scores) / 2.0 if signal.prediction_mode == "confidence" else scores
     block = state.seq[rows] // BLOCK_BINS
+    moved = _drift(signal, state)
     losses = -np.log(np.maximum(np.where(y == 1.0, p, 1.0 - p), LEAST_PROBABILITY))
     report: dict[str, Any] = _plain(
         {
@@ -92,11 +97,11 @@ def diagnose(
             "log_loss": mean_estimate(losses, block).interval,
             "brier": mean_estimate((p - y) ** 2, block).interval,
             "calibration": _calibration(p, y),
-            "retrains": [{name: v for name, v in fit._asdict().items() if name != "ns"} for fit in state.retrains],
+            "retrains": _fits(signal, state, moved),
             "unfit": [fit._asdict() for fit in state.unfit],
             "note": _note(signal, state),
             "importance": _importance(signal, state, rows, y, full),
-            "drift": _drift(signal, state),
+            "drift": _largest(signal, moved),
             "circumstances": {"fit_ms": [fit.ns / 1e6 for fit in state.retrains]},
         }
     )
@@ -151,44 +156,66 @@ def _importance(
 
 def _auc_lost(signal: LearningSignal, state: LearningState, rows: Ints, y: Floats) -> Floats:
     """Return the loss in AUC of the last model after shuffling each feature, float64[n_features]."""
-    x = np.ascontiguousarray(state.x[rows])
-    base = auc(signal.predicted(state, x), y)
-    rng = np.random.default_rng(0)
-    orders = [rng.permutation(len(x)) for _ in range(PERMUTATIONS)]
-    lost = np.zeros(x.shape[1])
-    for f in range(x.shape[1]):
-        kept = x[:, f].copy()
-        for order in orders:
-            x[:, f] = kept[order]
-            lost[f] += (base - auc(signal.predicted(state, x), y)) / PERMUTATIONS
-        x[:, f] = kept
+    from sklearn.inspection import permutation_importance
+
+    model = state.model
+    assert model is not None
+
+    def scoring(signal: LearningSignal, x: Floats, y: Floats) -> float:
+        return auc(signal.values(model, x), y)
+
+    lost: Floats = permutation_importance(
+        signal, state.x[rows], y, scoring=scoring, n_repeats=PERMUTATIONS, random_state=0
+    ).importances_mean
     return lost
 
 
-def _drift(signal: LearningSignal, state: LearningState) -> list[dict[str, Any]]:
-    """Return the drift of every feature between a fit and its use."""
-    if not state.retrains:
-        return []
-    m = len(signal.feature_names)
-    distance, shift = np.zeros(m), np.zeros(m)
+def _drift(signal: LearningSignal, state: LearningState) -> list[tuple[Floats, Floats]]:
+    """Return distance and shift of every feature, float64[n_features] each, of every fit: NaN without its use."""
     fits = np.searchsorted(state.seq[: state.n], [fit.bin_seq for fit in state.retrains])
     window = signal.params.train_window_bins or state.n
+    moved = []
     for at, until in zip(fits, [*fits[1:], state.n], strict=True):
         seen = _few(state, max(state.warmup, at + 1 - window), at + 1)
         used = _few(state, at + 1, until)
         if not len(used) or not len(seen):
+            moved.append((np.full(seen.shape[1], np.nan), np.full(seen.shape[1], np.nan)))
             continue
-        found = _distance(seen, used)
         low, middle, high = np.quantile(seen, (0.25, 0.5, 0.75), axis=0)
-        moved = np.median(used, axis=0) - middle
-        further = found > distance
-        shift[further] = np.divide(moved, high - low, out=np.zeros(m), where=high > low)[further]
-        distance = np.maximum(distance, found)
+        shift = np.median(used, axis=0) - middle
+        moved.append((_distance(seen, used), np.divide(shift, high - low, out=np.zeros_like(shift), where=high > low)))
+    return moved
+
+
+def _largest(signal: LearningSignal, moved: list[tuple[Floats, Floats]]) -> list[dict[str, Any]]:
+    """Return the largest drift of every feature, largest first."""
+    moved = [pair for pair in moved if not np.isnan(pair[0]).all()]
+    if not moved:
+        return []
+    distances, shifts = (np.array(part) for part in zip(*moved, strict=True))
+    at = distances.argmax(axis=0)
     items = [
-        {"feature": name, "distance": float(d), "shift": float(s)}
-        for name, d, s in zip(signal.feature_names, distance, shift, strict=True)
+        {"feature": name, "distance": float(distances[i, f]), "shift": float(shifts[i, f])}
+        for f, (name, i) in enumerate(zip(signal.feature_names, at, strict=True))
     ]
     return sorted(items, key=lambda item: -item["distance"])
+
+
+def _fits(signal: LearningSignal, state: LearningState, moved: list[tuple[Floats, Floats]]) -> list[dict[str, Any]]:
+    names = signal.feature_names
+    return [
+        {
+            "bin_seq": fit.bin_seq,
+            "n_train": fit.n_train,
+            "n_valid": fit.n_valid,
+            "used": [name for name, _ in fit.used],
+            "importance": fit.used,
+            "drift": [
+                (names[f], float(far[f])) for f in np.argsort(-far, kind="stable")[:MOST] if not np.isnan(far[f])
+            ],
+        }
+        for fit, (far, _) in zip(state.retrains, moved, strict=True)
+    ]
 
 
 def _few(state: LearningState, first: int, until: int) -> Floats:

@@ -18,6 +18,7 @@ import math
 import time
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,15 +28,17 @@ import numpy as np
 from vpcore import BackgroundFit, MLSignal, SignalContext, SignalError, SignalFrame, SignalResult, TradeRules
 from vpcore_signals_ml import artifact, models
 from vpcore_signals_ml.diagnostics import diagnose
-from vpcore_signals_ml.features import FeatureSet
 from vpcore_signals_ml.labels import LABEL_COLUMNS, UP, Floats
 from vpcore_signals_ml.models import Fitted
 from vpcore_signals_ml.schedule import LearningParams, ScheduleParams, ValidatedParams
-from vpcore_signals_ml.selection import MIN_PER_CLASS, Selection, Training, choose, fresh, uniqueness
+from vpcore_signals_ml.selection import MIN_PER_CLASS, Training, choose, fresh, uniqueness
 from vpcore_signals_ml.state import LearningState, Pending, Retrain, Unfit
+from vpcore_signals_stat.features import FeatureSet
 
 MOST_USED = 5
 """Features named with every fit."""
+
+NO_SIGMOID = np.full(2, math.nan)
 
 
 class LearningSignal(MLSignal):
@@ -56,7 +59,7 @@ class LearningSignal(MLSignal):
     """
 
     features: ClassVar[tuple[Any, ...]] = ()
-    """Registered names (`vpcore_signals_ml.features`) and statistical signals, in order."""
+    """Registered names (`vpcore_signals_stat.features`) and statistical signals, in order."""
     standardised: ClassVar[bool] = True
     """Features become ``clip((x - mean) / deviation, -8, 8)`` of the training part, for `fit` and `predict`."""
     calibrate: ClassVar[bool] = False
@@ -117,8 +120,7 @@ class LearningSignal(MLSignal):
         -------
         float64[n]
         """
-        give = models.score if self.calibrate else models.probability
-        return give(model, x, type(self).__name__)
+        return models.score(model, x) if self.calibrate else models.probability(model, x)
 
     def update(self, model: Any, x: Floats, y: Floats) -> Any:
         """Return the model after new examples, for a signal with `update_interval_bins`; leave the given one as it is.
@@ -153,10 +155,6 @@ class LearningSignal(MLSignal):
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features, in order."""
         return self.feature_set.names
-
-    @property
-    def _linear(self) -> bool:
-        return type(self).predict is LearningSignal.predict
 
     # -- a session -------------------------------------------------------------------------------------------------
 
@@ -195,8 +193,7 @@ class LearningSignal(MLSignal):
             self._learn(state, row)
         if state.model is None or row < state.warmup:
             return math.nan
-        self._values(state.model, state.x[row : row + 1], state.value)
-        return float(state.value[0])
+        return float(self.values(state.model, state.x[row : row + 1])[0])
 
     def compute(self, dataset: Any, rules: TradeRules | None = None) -> SignalResult:
         """Return the values of every bin, and with them the last state."""
@@ -206,7 +203,7 @@ class LearningSignal(MLSignal):
         at = min(state.warmup, state.n)
         for row in [*self._learning_rows(state), state.n]:
             if state.model is not None:
-                self._values(state.model, state.x[at:row], out[at:row])
+                out[at:row] = self.values(state.model, state.x[at:row])
             if row < state.n:
                 self._learn(state, row)
             at = row
@@ -214,14 +211,20 @@ class LearningSignal(MLSignal):
         values[np.asarray(dataset.valid)] = out
         return SignalResult(values, self.prediction_mode, state)
 
-    def _values(self, model: Fitted, x: Floats, out: Floats) -> None:
-        models.values(model, self.predict, x, out, self.standardised)
-
-    def predicted(self, state: LearningState, x: Floats) -> Floats:
-        """Return the value that the model of a state gives every row of raw features, float64[n]."""
-        assert state.model is not None
-        out = np.empty(len(x))
-        self._values(state.model, x, out)
+    def values(self, model: Fitted, x: Floats) -> Floats:
+        """Return the value of every row of raw features, float64[n]; NaN without every feature."""
+        if len(model.linear):
+            return models.predict_linear(model.mean, model.scale, model.linear, model.sigmoid, x)
+        ready = ~np.isnan(x).any(axis=1)
+        z = models.standardise(x[ready], model.mean, model.scale, self.standardised)
+        out, found = np.full(len(x), math.nan), np.empty(len(z))
+        with models.one_thread():
+            size = max(1, len(z)) if model.in_batch else 1
+            for i in range(0, len(z), size):
+                found[i : i + size] = self.predict(model.estimator, z[i : i + size])
+        if not math.isnan(model.sigmoid[0]):
+            models.squash(model.sigmoid, found)
+        out[ready] = found
         return out
 
     # -- the schedule ----------------------------------------------------------------------------------------------
@@ -251,17 +254,7 @@ class LearningSignal(MLSignal):
 
     def examples(self, state: LearningState, row: int) -> Any:
         """Return the examples of a fit at the end of a row; None for no fit."""
-        p = self.params
-        selection = Selection(
-            window_bins=p.train_window_bins,
-            stride_bins=p.stride_bins,
-            half_life_bins=getattr(p, "half_life_bins", 0),
-            uniqueness=getattr(p, "uniqueness", False),
-            validation_share=getattr(p, "validation_share", 0.0),
-            latency_bins=state.rules.latency_bins,
-            neutral=self.neutral_examples,
-        )
-        found = choose(state.x, state.seq, state.y, state.resolved, ready=state.ready, row=row, selection=selection)
+        found = choose(state, row, self.params, neutral=self.neutral_examples)
         if min(found.counts) < MIN_PER_CLASS:
             state.unfit.append(Unfit(int(state.seq[row]), *found.counts))
             return None
@@ -283,18 +276,28 @@ class LearningSignal(MLSignal):
         self._take(state, model, Pending(seq, training.n_train, training.n_valid, None), time.perf_counter_ns() - began)  # type: ignore[arg-type]
         return True
 
-    def fit_model(self, training: Any) -> Fitted:
-        """Return a fitted model: scaling, `fit`, calibration, and for an updated model the validation part learned."""
-        model = models.fitted(
-            self.fit,
-            self.predict,
-            training,
-            standardised=self.standardised,
-            calibrate=self.calibrate,
-            linear=self._linear,
-            alone=self.rows_alone,
-            owner=type(self).__name__,
-        )
+    def fit_model(self, training: Training) -> Fitted:
+        """Return a fitted model: scaling, `fit`, calibration, and for an updated model the validation part learned.
+
+        Scaling and estimator see the training part alone.
+        """
+        m = training.x.shape[1]
+        mean, scale = models.moments(training.x, training.weight) if self.standardised else (np.zeros(m), np.ones(m))
+        z, z_valid = (models.standardise(x, mean, scale, self.standardised) for x in (training.x, training.x_valid))
+        with models.one_thread():
+            estimator = self.fit(replace(training, x=z, x_valid=z_valid))
+            by_product = type(self).predict is LearningSignal.predict
+            weights = models.coefficients(estimator) if by_product else np.empty(0)
+            logistic = len(weights) > 0 and hasattr(estimator, "predict_proba")
+            if len(weights) and not logistic and not self.calibrate:
+                models.probability(estimator, z[:1])  # says what is missing
+            sigmoid = np.array([1.0, 0.0]) if logistic else NO_SIGMOID
+            model = Fitted(estimator, mean, scale, weights, sigmoid, False)
+            if not len(weights) and (self.rows_alone or models.may_predict_in_batch(estimator)):
+                model = model._replace(in_batch=models.treats_rows_alone(self.predict, estimator, z))
+            if self.calibrate:
+                scores = self.values(model._replace(sigmoid=NO_SIGMOID), training.x_valid)
+                model = model._replace(sigmoid=models.platt(scores, training.y_valid, training.weight_valid))
         if not self.update_interval_bins or not training.n_valid:
             return model
         return self._updated(model, training.x_valid, training.y_valid)
@@ -303,12 +306,14 @@ class LearningSignal(MLSignal):
         z = models.standardise(x, model.mean, model.scale, self.standardised)
         with models.one_thread():
             estimator = self.update(model.estimator, z, y)
-        weights = models.coefficients(estimator) if self._linear else model.linear
-        return model._replace(estimator=estimator, linear=weights)
+        linear = models.coefficients(estimator) if len(model.linear) else model.linear
+        return model._replace(estimator=estimator, linear=linear)
 
     def _take(self, state: LearningState, model: Fitted, fit: Pending, ns: int) -> None:
         sizes = next((np.abs(values) for values in self.importance(model.estimator).values()), np.empty(0))
-        used = tuple(self.feature_names[f] for f in np.argsort(-sizes, kind="stable")[:MOST_USED])
+        total = float(sizes.sum()) or 1.0
+        order = np.argsort(-sizes, kind="stable")[:MOST_USED]
+        used = tuple((self.feature_names[f], float(sizes[f]) / total) for f in order)
         state.take(model, Retrain(fit.bin_seq, fit.n_train, fit.n_valid, used, ns))
 
     def _update(self, state: LearningState, row: int) -> None:
@@ -316,7 +321,7 @@ class LearningSignal(MLSignal):
         every, first = self.update_interval_bins, self._first(state)
         start = int(np.searchsorted(state.seq[: row + 1], state.learned, "right")) if state.learned >= 0 else 0
         for at in range(row - (row - max(start, first % every)) // every * every, row + 1, every):
-            rows = fresh_rows(state, at, self.params.stride_bins)
+            rows = fresh(state, at, self.params.stride_bins)
             if len(rows) and state.model is not None:
                 state.model = self._updated(state.model, state.x[rows], (state.y[rows] == UP).astype(np.float64))
             state.learned = int(state.seq[at])
@@ -337,7 +342,7 @@ class LearningSignal(MLSignal):
         few = np.arange(3)
         uniqueness(few, few + 1)
         x = np.zeros((1, len(self.feature_names)))
-        self._values(model, x, np.empty(1))
+        self.values(model, x)
         if self.update_interval_bins:
             self.update(model.estimator, x, np.ones(1))
         state.executor = executor
@@ -414,11 +419,6 @@ def _load(kind: type[LearningSignal]) -> None:
     signal = kind()
     with suppress(Exception):  # an estimator may refuse made-up examples; its own fits speak for themselves
         signal.fit_model(signal.rehearsal())
-
-
-def fresh_rows(state: LearningState, row: int, stride: int) -> Any:
-    """Return the rows of the examples resolved since the model last learned and by the end of a row."""
-    return fresh(state.y, state.resolved, state.seq, ready=state.ready, row=row, after=state.learned, stride=stride)
 
 
 def fit_timed(signal: LearningSignal, training: Any) -> tuple[Fitted, int]:

@@ -30,11 +30,7 @@ CLIP = 8.0
 LEAST_SLOPE = 0.01
 """Of a sigmoid that the validation part does not confirm: a margin of 1 is then a probability of 0.5025."""
 
-IN_BATCH = ("sklearn.tree", "sklearn.ensemble", "lightgbm")
-"""Packages whose estimators predict each row by itself."""
-
-TESTED_ROWS = 2
-"""Rows of a fit that are predicted alone and together."""
+_IN_BATCH = ("sklearn.tree", "sklearn.ensemble", "lightgbm")
 
 Predict = Callable[[Any, Floats], Floats]
 
@@ -107,7 +103,7 @@ def fit_weighted(model: Any, training: Training, seed: int = 1) -> Any:
     return getattr(model, "booster_", model)
 
 
-def probability(estimator: Any, z: Floats, owner: str) -> Floats:
+def probability(estimator: Any, z: Floats) -> Floats:
     """Return P(up) of every row; a regressor's prediction counts as a probability."""
     if _is_booster(estimator):
         found: Floats = estimator.predict(z, num_threads=1)
@@ -115,89 +111,18 @@ def probability(estimator: Any, z: Floats, owner: str) -> Floats:
     if hasattr(estimator, "predict_proba"):
         return np.ascontiguousarray(estimator.predict_proba(z)[:, 1])
     if hasattr(estimator, "decision_function"):
-        raise _no_probability(estimator, owner)
+        raise SignalError(
+            f"A {type(estimator).__name__} gives no probabilities.",
+            fix="Set calibrate = True, and let Params derive from ValidatedParams.",
+        )
     return np.clip(np.asarray(estimator.predict(z), dtype=np.float64), 0.0, 1.0)
 
 
-def _no_probability(estimator: Any, owner: str) -> SignalError:
-    return SignalError(
-        f"The model of signal '{owner}', {type(estimator).__name__}, gives no probabilities.",
-        fix="Set calibrate = True, and let Params derive from ValidatedParams.",
-    )
-
-
-def score(estimator: Any, z: Floats, owner: str) -> Floats:
+def score(estimator: Any, z: Floats) -> Floats:
     """Return the uncalibrated score of every row: the decision function, else the probability."""
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(z), dtype=np.float64)
-    return probability(estimator, z, owner)
-
-
-def fitted(
-    fit: Callable[[Training], Any],
-    predict: Predict,
-    training: Training,
-    *,
-    standardised: bool,
-    calibrate: bool,
-    linear: bool,
-    alone: bool,
-    owner: str,
-) -> Fitted:
-    """Return a fitted model; scaling and estimator see the training part alone.
-
-    Parameters
-    ----------
-    fit, predict : callable
-        Of the signal, on standardised features; `predict` gives scores if `calibrate`.
-    training : Training
-        Examples.
-    standardised, calibrate : bool
-        As declared by the signal.
-    linear : bool
-        Whether a linear estimator may score by the dot product.
-    alone : bool
-        The signal says that `predict` treats every row by itself.
-    owner : str
-        Name of the signal, for messages.
-    """
-    m = training.x.shape[1]
-    mean, scale = np.zeros(m), np.ones(m)
-    if standardised:
-        mean, scale = moments(training.x, training.weight)
-    z = standardise(training.x, mean, scale, standardised)
-    z_valid = standardise(training.x_valid, mean, scale, standardised)
-    with one_thread():
-        estimator = fit(Training(z, training.y, training.weight, z_valid, training.y_valid, training.weight_valid))
-        weights = coefficients(estimator) if linear else np.empty(0)
-        logistic = len(weights) > 0 and hasattr(estimator, "predict_proba")
-        if len(weights) and not logistic and not calibrate:
-            raise _no_probability(estimator, owner)
-        model = Fitted(estimator, mean, scale, weights, np.array([1.0, 0.0] if logistic else [math.nan] * 2), False)
-        if not len(weights) and (alone or type(_core(estimator)).__module__.startswith(IN_BATCH)):
-            few = z[:TESTED_ROWS]
-            each = np.concatenate([predict(estimator, few[i : i + 1]) for i in range(len(few))])
-            model = model._replace(in_batch=bool(predict(estimator, few).tobytes() == each.tobytes()))
-        if calibrate:
-            scores = np.empty(training.n_valid)
-            _scores(model, predict, z_valid, scores)
-            model = model._replace(sigmoid=_platt(scores, training.y_valid, training.weight_valid))
-    return model
-
-
-def values(model: Fitted, predict: Predict, x: Floats, out: Floats, standardised: bool) -> None:
-    """Write the value of every row of `x` float64[n, n_features] to `out` float64[n]; NaN without every feature."""
-    if len(model.linear):
-        predict_linear(model.mean, model.scale, model.linear, model.sigmoid, x, out)
-        return
-    ready = ~np.isnan(x).any(axis=1)
-    out[:] = math.nan
-    found = np.empty(int(ready.sum()))
-    with one_thread():
-        _scores(model, predict, standardise(x[ready], model.mean, model.scale, standardised), found)
-    if not math.isnan(model.sigmoid[0]):
-        squash(model.sigmoid, found)
-    out[ready] = found
+    return probability(estimator, z)
 
 
 def coefficients(estimator: Any) -> Floats:
@@ -222,21 +147,23 @@ def _core(estimator: Any) -> Any:
     return estimator[-1] if hasattr(estimator, "steps") else estimator
 
 
+def may_predict_in_batch(estimator: Any) -> bool:
+    """Return True for an estimator of a package whose estimators predict each row by itself."""
+    return type(_core(estimator)).__module__.startswith(_IN_BATCH)
+
+
 def _is_booster(estimator: Any) -> bool:
     return type(estimator).__module__.startswith("lightgbm.") and hasattr(estimator, "model_to_string")
 
 
-def _scores(model: Fitted, predict: Predict, z: Floats, out: Floats) -> None:
-    if len(model.linear):
-        predict_linear(np.zeros(z.shape[1]), np.ones(z.shape[1]), model.linear, np.full(2, math.nan), z, out)
-    elif model.in_batch and len(z):
-        out[:] = predict(model.estimator, z)
-    else:
-        for i in range(len(z)):
-            out[i] = predict(model.estimator, z[i : i + 1])[0]
+def treats_rows_alone(predict: Predict, estimator: Any, z: Floats) -> bool:
+    """Return True if two rows have the same bytes alone and together."""
+    few = z[:2]
+    each = [predict(estimator, few[i : i + 1]) for i in range(len(few))]
+    return bool(predict(estimator, few).tobytes() == np.concatenate(each).tobytes())
 
 
-def _platt(scores: Floats, y: Floats, weight: Floats) -> Floats:
+def platt(scores: Floats, y: Floats, weight: Floats) -> Floats:
     """Return slope and shift of Platt's sigmoid; a direction that the examples do not confirm says next to nothing."""
     if min((y == 1.0).sum(), (y == 0.0).sum()) < 2:
         return np.array([LEAST_SLOPE, 0.0])
@@ -308,12 +235,14 @@ def squash(sigmoid: Floats, out: Floats) -> None:
 
 
 @jit
-def predict_linear(mean: Floats, scale: Floats, linear: Floats, sigmoid: Floats, x: Floats, out: Floats) -> None:
-    """Write the probability of every row of `x`, or its score where the sigmoid is NaN; NaN without every feature."""
+def predict_linear(mean: Floats, scale: Floats, linear: Floats, sigmoid: Floats, x: Floats) -> Floats:
+    """Return the probability of every row of `x`, or its score where the sigmoid is NaN; NaN without every feature."""
     m = x.shape[1]
+    out = np.empty(x.shape[0])
     for i in range(x.shape[0]):
         total = linear[m]
         for j in range(m):
             z = (x[i, j] - mean[j]) / scale[j]
             total += linear[j] * (min(max(z, -CLIP), CLIP) if not math.isnan(z) else z)
         out[i] = total if math.isnan(sigmoid[0]) or math.isnan(total) else _sigmoid(sigmoid[0] * total + sigmoid[1])
+    return out

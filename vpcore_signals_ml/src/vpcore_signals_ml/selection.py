@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from vpcore.kernels.jit import jit
-from vpcore_signals_ml.labels import DOWN, NONE, UP, Codes, Floats, Ints
+from vpcore_signals_ml.labels import DOWN, NONE, UP, Floats, Ints
+
+if TYPE_CHECKING:
+    from vpcore_signals_ml.schedule import ScheduleParams
+    from vpcore_signals_ml.state import LearningState
 
 MIN_PER_CLASS = 10
 """Fewest examples of each class for a fit."""
@@ -55,19 +59,6 @@ class Training:
     def counts(self) -> tuple[int, int]:
         """Training examples in which the long paid, and in which the short did."""
         return int((self.y == 1.0).sum()), int((self.y == 0.0).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The choice of examples; fields as in `vpcore_signals_ml.schedule`, `neutral`: also examples without a side."""
-
-    window_bins: int
-    stride_bins: int
-    half_life_bins: int
-    uniqueness: bool
-    validation_share: float
-    latency_bins: int
-    neutral: bool = False
 
 
 @jit
@@ -123,64 +114,49 @@ def balanced(weight: Floats, y: Floats) -> Floats:
     return weight * (len(weight) / total) if total > 0.0 else weight
 
 
-def choose(
-    x: Floats, seq: Ints, y: Codes, resolved: Ints, *, ready: npt.NDArray[np.bool_], row: int, selection: Selection
-) -> Training:
-    """Return the examples for a fit at the end of a bin.
+def choose(state: LearningState, row: int, params: ScheduleParams, *, neutral: bool) -> Training:
+    """Return the examples for a fit at the end of a row, among the labels resolved by then.
 
     Parameters
     ----------
-    x : float64[>= row + 1, n_features]
-        Features of the valid bins.
-    seq, y, resolved : arrays
-        Number, label and time of the label of the valid bins. Bins after `row`, and labels resolved after it, are left
-        out.
-    ready : bool[>= row + 1]
-        Rows with every feature.
+    state : LearningState
+        Bins after `row`, and labels resolved after it, are left out.
     row : int
         The row at whose end the fit happens.
-    selection : Selection
-        The choice of examples.
+    params : ScheduleParams
+        The choice of examples; see `vpcore_signals_ml.schedule`.
+    neutral : bool
+        Also examples in which neither side paid, or both at once.
     """
-    now = int(seq[row])
-    part = slice(0, row + 1)
-    labelled = (y[part] == UP) | (y[part] == DOWN) | (selection.neutral & (y[part] == NONE))
-    chosen = ready[part] & labelled & (resolved[part] <= now) & ((seq[part] - seq[0]) % selection.stride_bins == 0)
-    if selection.window_bins:
-        chosen &= seq[part] > now - selection.window_bins
+    x, now = state.x, int(state.seq[row])
+    seq, y, resolved = state.seq[: row + 1], state.y[: row + 1], state.resolved[: row + 1]
+    labelled = (y == UP) | (y == DOWN) | (neutral & (y == NONE))
+    chosen = state.ready[: row + 1] & labelled & (resolved <= now) & ((seq - seq[0]) % params.stride_bins == 0)
+    if params.train_window_bins:
+        chosen &= seq > now - params.train_window_bins
     rows = np.flatnonzero(chosen)
-    n_valid = int(len(rows) * selection.validation_share)
-    valid = rows[len(rows) - n_valid :]
-    train = rows[: len(rows) - n_valid]
+    n_valid = int(len(rows) * getattr(params, "validation_share", 0.0))
+    train, valid = rows[: len(rows) - n_valid], rows[len(rows) - n_valid :]
     if n_valid:
         train = train[resolved[train] < seq[valid[0]]]
-    target, target_valid = TARGET[y[train]], TARGET[y[valid]]
-    return Training(
-        x=np.ascontiguousarray(x[train]),
-        y=target,
-        weight=_weights(seq[train], resolved[train], target, now, selection),
-        x_valid=np.ascontiguousarray(x[valid]),
-        y_valid=target_valid,
-        weight_valid=_weights(seq[valid], resolved[valid], target_valid, now, selection),
-    )
+
+    def weights(rows: Ints) -> Floats:
+        weight: Floats = np.ones(len(rows))
+        if getattr(params, "uniqueness", False):
+            first = seq[rows] + state.rules.latency_bins + 1
+            weight = uniqueness(first, np.maximum(resolved[rows], first))
+        if half_life := getattr(params, "half_life_bins", 0):
+            weight = weight * np.exp2(-(now - seq[rows]) / half_life)
+        return balanced(weight, TARGET[y[rows]])
+
+    parts = [(np.ascontiguousarray(x[rows]), TARGET[y[rows]], weights(rows)) for rows in (train, valid)]
+    return Training(*parts[0], *parts[1])
 
 
-def _weights(seq: Ints, resolved: Ints, y: Floats, now: int, selection: Selection) -> Floats:
-    weight: npt.NDArray[np.float64] = np.ones(len(seq))
-    if selection.uniqueness:
-        weight = uniqueness(seq + selection.latency_bins + 1, np.maximum(resolved, seq + selection.latency_bins + 1))
-    if selection.half_life_bins:
-        weight = weight * np.exp2(-(now - seq) / selection.half_life_bins)
-    return balanced(weight, y)
-
-
-def fresh(
-    y: Codes, resolved: Ints, seq: Ints, *, ready: npt.NDArray[np.bool_], row: int, after: int, stride: int
-) -> Ints:
-    """Return the rows of the labels resolved after bin `after` and by the end of `row`: by resolution, then by time."""
-    part = slice(0, row + 1)
-    known = (resolved[part] > after) & (resolved[part] <= seq[row]) & ready[part]
-    labelled = (y[part] == UP) | (y[part] == DOWN)
-    rows = np.flatnonzero(known & labelled & ((seq[part] - seq[0]) % stride == 0))
+def fresh(state: LearningState, row: int, stride: int) -> Ints:
+    """Return the rows of the labels resolved since the model last learned, by resolution and then by time."""
+    seq, y, resolved = state.seq[: row + 1], state.y[: row + 1], state.resolved[: row + 1]
+    known = (resolved > state.learned) & (resolved <= seq[row]) & state.ready[: row + 1]
+    rows = np.flatnonzero(known & ((y == UP) | (y == DOWN)) & ((seq - seq[0]) % stride == 0))
     ordered: Ints = rows[np.argsort(resolved[rows], kind="stable")]
     return ordered

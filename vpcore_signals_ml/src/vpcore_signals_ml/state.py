@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vpcore import BackgroundFit, SignalContext
-from vpcore_signals_ml.features import FeatureSet
 from vpcore_signals_ml.labels import NEVER, OPEN, UNKNOWN, Floats, Labels, MarketClock, new_book, resolve
 from vpcore_signals_ml.models import Fitted
+from vpcore_signals_stat.features import FeatureSet
 
 FIRST_CAPACITY = 4096
 _COLUMNS = {"x": 0, "seq": 0, "outcome": OPEN, "ends": 0, "y": UNKNOWN, "resolved": NEVER, "ready": False}
 
 
 class Retrain(NamedTuple):
-    """One fit: bin, examples in the training and in the validation part, its most important features, duration."""
+    """One fit: bin, examples of the training and validation part, most important features with shares, duration."""
 
     bin_seq: int
     n_train: int
     n_valid: int
-    used: tuple[str, ...]
+    used: tuple[tuple[str, float], ...]
     ns: int
 
 
@@ -80,7 +80,6 @@ class LearningState:
         self.executor: Executor | None = None
         self.pending: deque[Pending] = deque()
         self.background: list[BackgroundFit] = []
-        self.value = np.empty(1)
         self._allocate(np.empty((FIRST_CAPACITY, len(features.names))))
 
     @property

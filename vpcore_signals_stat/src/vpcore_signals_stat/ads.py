@@ -31,10 +31,7 @@ from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.robust_z import robust_z_step
 from vpcore.kernels.rolling import push, rolling_slope
-from vpcore.kernels.spatial import ask_mean, bid_mean
-
-BANDS = ((1, 3), (4, 11), (12, 23))
-"""Nearest and farthest |k| of each band."""
+from vpcore_signals_stat.signal_features import BANDS, Bands, asymmetry, new_bands
 
 Window = Annotated[int, Field(ge=2, le=10_000)]
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
@@ -43,8 +40,7 @@ Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 class State(NamedTuple):
     """Memory between bins, with the parameters for compiled code."""
 
-    bands: npt.NDArray[np.int64]
-    band_weights: npt.NDArray[np.float64]
+    bands: Bands
     windows: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float64]
     bin_seconds: float
@@ -61,16 +57,7 @@ class State(NamedTuple):
 @jit
 def ads_step(state: State, v_add: npt.NDArray[np.float64], v_pull: npt.NDArray[np.float64]) -> float:
     """Return the value of one bin from its rows, float64[n_cells] each."""
-    asymmetry = 0.0
-    total = 0.0
-    for b in range(state.bands.shape[0]):
-        near = state.bands[b, 0]
-        far = state.bands[b, 1]
-        add = bid_mean(v_add, near, far) - ask_mean(v_add, near, far)
-        pull = bid_mean(v_pull, near, far) - ask_mean(v_pull, near, far)
-        asymmetry += state.band_weights[b] * (add - pull)
-        total += state.band_weights[b]
-    push(state.series, state.series_cursor, asymmetry / total)
+    push(state.series, state.series_cursor, asymmetry(state.bands, v_add, v_pull))
 
     window = state.ring.shape[1]
     warm = True
@@ -145,8 +132,7 @@ class Ads(StatisticalSignal):
         p = self.params
         n, window = len(p.slope_windows), p.zscore_window
         return State(
-            bands=np.array(BANDS, dtype=np.int64),
-            band_weights=np.array([1.0 / math.sqrt(far - near + 1) for near, far in BANDS]),
+            bands=new_bands(),
             windows=np.array(p.slope_windows, dtype=np.int64),
             weights=np.array(p.blend_weights, dtype=np.float64),
             bin_seconds=context.bin_seconds,

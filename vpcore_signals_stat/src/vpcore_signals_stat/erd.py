@@ -31,6 +31,7 @@ from vpcore import ConfigError, SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.robust_z import robust_z_step
 from vpcore.kernels.spatial import ask_mean, bid_mean, entropy_of_counts
+from vpcore_signals_stat.signal_features import state_counts, state_entropy
 
 ENTROPY_FLOOR = 1e-6
 """1.4826 MAD of the entropy at or below which there is no spike: rounding, not a change of the market."""
@@ -50,25 +51,7 @@ class State(NamedTuple):
 
 @jit
 def _step(state: State, score: npt.NDArray[np.float64], code: npt.NDArray[np.float64]) -> float:
-    middle = code.shape[0] >> 1
-    bid_up = 0
-    bid_down = 0
-    ask_up = 0
-    ask_down = 0
-    for distance in range(1, state.band + 1):
-        bid = code[middle - distance]
-        ask = code[middle + distance]
-        if bid > 0.0:
-            bid_up += 1
-        elif bid < 0.0:
-            bid_down += 1
-        if ask > 0.0:
-            ask_up += 1
-        elif ask < 0.0:
-            ask_down += 1
-    up = bid_up + ask_up
-    down = bid_down + ask_down
-    whole = entropy_of_counts(up, down, 2 * state.band - up - down)
+    whole = state_entropy(code, state.band)
     window = state.ring.shape[0]
     z = robust_z_step(state.ring, state.ordered, state.cursor, state.stats, whole, window, ENTROPY_FLOOR)
     if state.cursor[0] < window:
@@ -78,6 +61,7 @@ def _step(state: State, score: npt.NDArray[np.float64], code: npt.NDArray[np.flo
     if state.by_score:
         direction = (bid_mean(score, 1, state.band) - ask_mean(score, 1, state.band)) / 2.0
     else:
+        bid_up, bid_down, ask_up, ask_down = state_counts(code, state.band)
         ask_entropy = entropy_of_counts(ask_up, ask_down, state.band - ask_up - ask_down)
         direction = ask_entropy - entropy_of_counts(bid_up, bid_down, state.band - bid_up - bid_down)
     return math.tanh(z - state.spike_z) * direction

@@ -32,8 +32,8 @@ from pydantic import Field, model_validator
 from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import new_series, push, rolling_slope
-from vpcore.kernels.spatial import ask_mean, bid_mean
 from vpcore_signals_stat.book import require_reach
+from vpcore_signals_stat.signal_features import arrival_ratio
 
 
 class State(NamedTuple):
@@ -64,12 +64,7 @@ def _voice(state: State, n: int) -> float:
 def _step(
     state: State, v_add: npt.NDArray[np.float64], v_pull: npt.NDArray[np.float64], v_fill: npt.NDArray[np.float64]
 ) -> float:
-    floor = state.intensity_floor
-    bid_in = bid_mean(v_add, 1, state.band) + floor
-    bid_out = bid_mean(v_pull, 1, state.band) + bid_mean(v_fill, 1, state.band) + floor
-    ask_in = ask_mean(v_add, 1, state.band) + floor
-    ask_out = ask_mean(v_pull, 1, state.band) + ask_mean(v_fill, 1, state.band) + floor
-    push(state.series, state.cursor, math.log(bid_in / bid_out) - math.log(ask_in / ask_out))
+    push(state.series, state.cursor, arrival_ratio(v_add, v_pull, v_fill, state.band, state.intensity_floor))
     return (1.0 - state.slow_weight) * _voice(state, state.fast) + state.slow_weight * _voice(state, state.slow)
 
 

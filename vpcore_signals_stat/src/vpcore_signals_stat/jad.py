@@ -32,11 +32,8 @@ from pydantic import Field
 from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.robust_z import robust_z_step
-from vpcore.kernels.spatial import ask_weighted, bid_weighted, inverse_distance_weights
 from vpcore_signals_stat.book import require_reach
-
-JERK_SECONDS = 10.0
-"""What a jerk is multiplied with: the default ``tau_jerk`` of the engine, over which it is averaged."""
+from vpcore_signals_stat.signal_features import JERK_SECONDS, net_tilt, side_weights
 
 
 class State(NamedTuple):
@@ -54,13 +51,6 @@ class State(NamedTuple):
 
 
 @jit
-def _lean(state: State, add: npt.NDArray[np.float64], pull: npt.NDArray[np.float64]) -> float:
-    bid = bid_weighted(add, state.cell_weights) - bid_weighted(pull, state.cell_weights)
-    ask = ask_weighted(add, state.cell_weights) - ask_weighted(pull, state.cell_weights)
-    return bid - ask
-
-
-@jit
 def _step(
     state: State,
     a_add: npt.NDArray[np.float64],
@@ -68,8 +58,8 @@ def _step(
     j_add: npt.NDArray[np.float64],
     j_pull: npt.NDArray[np.float64],
 ) -> float:
-    acceleration = _lean(state, a_add, a_pull)
-    jerk = JERK_SECONDS * _lean(state, j_add, j_pull)
+    acceleration = net_tilt(a_add, a_pull, state.cell_weights)
+    jerk = JERK_SECONDS * net_tilt(j_add, j_pull, state.cell_weights)
     agree = (acceleration > 0.0 and jerk > 0.0) or (acceleration < 0.0 and jerk < 0.0)
     weight = state.agree_weight if agree else state.diverge_weight
     x = (1.0 - weight) * acceleration + weight * jerk
@@ -112,10 +102,8 @@ class Jad(StatisticalSignal):
         """
         p = self.params
         require_reach(context, "jad", "band_ticks", p.band_ticks)
-        weights = inverse_distance_weights(context.radius)
-        weights[p.band_ticks + 1 :] = 0.0
         return State(
-            cell_weights=weights / weights.sum(),
+            cell_weights=side_weights(context.radius, p.band_ticks),
             agree_weight=float(p.agree_weight),
             diverge_weight=float(p.diverge_weight),
             tanh_scale=float(p.tanh_scale),

@@ -24,8 +24,8 @@ from pydantic import Field
 
 from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
-from vpcore.kernels.spatial import ask_weighted, bid_weighted, inverse_distance_weights
 from vpcore_signals_stat.book import require_reach
+from vpcore_signals_stat.signal_features import side_weights, vacuum_share
 
 
 class State(NamedTuple):
@@ -38,9 +38,7 @@ class State(NamedTuple):
 @jit
 def msd_step(state: State, vacuum: npt.NDArray[np.float64]) -> float:
     """Return the value of one bin from its float64[n_cells] of vacuum."""
-    above = ask_weighted(vacuum, state.weights)
-    below = bid_weighted(vacuum, state.weights)
-    return (above - below) / (above + below + state.floor)
+    return vacuum_share(vacuum, state.weights, state.floor)
 
 
 class Msd(StatisticalSignal):
@@ -71,9 +69,8 @@ class Msd(StatisticalSignal):
         """
         p = self.params
         require_reach(context, "msd", "band_ticks", p.band_ticks)
-        weights = inverse_distance_weights(context.radius, 1.0 if p.weighting == "inverse" else 0.0)
-        weights[p.band_ticks + 1 :] = 0.0
-        return State(weights / weights.sum(), float(p.floor))
+        power = 1.0 if p.weighting == "inverse" else 0.0
+        return State(side_weights(context.radius, p.band_ticks, power), float(p.floor))
 
     def warmup_bins(self, context: SignalContext) -> int:
         """Return 0: there is nothing to fill."""

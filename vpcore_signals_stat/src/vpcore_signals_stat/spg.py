@@ -36,6 +36,7 @@ from vpcore import SignalContext, SignalParams, StatisticalSignal
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import ema_alpha, ema_step, push, rolling_rms
 from vpcore_signals_stat.book import require_reach
+from vpcore_signals_stat.signal_features import gradient
 
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 
@@ -57,25 +58,10 @@ class State(NamedTuple):
 
 @jit
 def _step(state: State, pressure: npt.NDArray[np.float64], vacuum: npt.NDArray[np.float64]) -> float:
-    middle = pressure.shape[0] >> 1
-    mean = (state.band + 1) / 2.0
-    bid_slope = 0.0
-    ask_slope = 0.0
-    bid_curve = 0.0
-    ask_curve = 0.0
-    for d in range(1, state.band + 1):
-        bid = pressure[middle - d] - state.vacuum_weight * vacuum[middle - d]
-        ask = pressure[middle + d] - state.vacuum_weight * vacuum[middle + d]
-        bid_slope += (d - mean) * bid
-        ask_slope += (d - mean) * ask
-        if d <= 3:
-            share = -2.0 if d == 2 else 1.0
-            bid_curve += share * bid
-            ask_curve += share * ask
-    gradient = (ask_slope - bid_slope) / (state.band * (state.band * state.band - 1.0) / 12.0)
-    fast = ema_step(state.averages[0], gradient, state.alpha_fast)
-    slow = ema_step(state.averages[1], gradient, state.alpha_slow)
-    curvature = ema_step(state.averages[2], bid_curve - ask_curve, state.alpha_fast)
+    slope, curve = gradient(pressure, vacuum, state.band, state.vacuum_weight)
+    fast = ema_step(state.averages[0], slope, state.alpha_fast)
+    slow = ema_step(state.averages[1], slope, state.alpha_slow)
+    curvature = ema_step(state.averages[2], curve, state.alpha_fast)
 
     blend = 0.0
     total = 0.0

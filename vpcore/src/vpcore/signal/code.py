@@ -81,7 +81,7 @@ def code_digest(cls: type[Signal]) -> str:
 
 
 def code_of(cls: type[Signal]) -> SignalCode:
-    """Return the modules that a signal's module reaches by import inside its own distribution, and their digest.
+    """Return the modules that a signal's module reaches by import inside plugins of vpcore, and their digest.
 
     Comments and docstrings are left out; the bytes of the data files that classes of these modules declare
     (``data_files``) are included. A script, or a module outside the import path, is its own file alone; a class of a
@@ -109,12 +109,14 @@ def code_of(cls: type[Signal]) -> SignalCode:
             f"data_files of signal '{cls.__name__}' must be written out in its class statement, but '{min(missed)}' is "
             "not. Write the names there: data_files = ('table.csv',)."
         )
-    return _code(graph)
+    top = module.partition(".")[0]
+    return _code(graph, _beside(top) | {top})
 
 
-def _code(graph: ModuleGraph) -> SignalCode:
+def _code(graph: ModuleGraph, own: frozenset[str]) -> SignalCode:
     modules = {name: source.digest for name, source in graph.sources.items()}
-    return SignalCode(graph.digest(), modules, frozenset(graph.foreign))
+    reached = {name.partition(".")[0] for name in modules}
+    return SignalCode(graph.digest(), modules, frozenset(graph.foreign | reached) - own)
 
 
 def _code_of_text(cls: type[Signal]) -> SignalCode:
@@ -133,7 +135,17 @@ def _code_of_text(cls: type[Signal]) -> SignalCode:
 def _graph_of(module: str, like: ModuleGraph | None = None) -> ModuleGraph:
     top = module.partition(".")[0]
     stdlib = sys.stdlib_module_names
-    return ModuleGraph(lambda other: other == top or (other not in stdlib and other in _beside(top)), like)
+    plugins = _plugins()
+    return ModuleGraph(
+        lambda other: other == top or other in plugins or (other not in stdlib and other in _beside(top)), like
+    )
+
+
+@cache
+def _plugins() -> frozenset[str]:
+    """Return the top-level modules of all plugins: a signal may read features and base classes of another plugin."""
+    entries = importlib.metadata.entry_points(group="vpcore")
+    return frozenset(entry.value.partition(":")[0].partition(".")[0] for entry in entries)
 
 
 def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:

@@ -16,8 +16,7 @@ import numpy as np
 
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import lagged, push, rolling_mean, rolling_slope
-from vpcore_signals_ml.features import Feature, Group
-from vpcore_signals_ml.labels import Floats, Ints
+from vpcore_signals_stat.groups import Feature, Floats, Group, Ints
 
 FLOW = ("v_add", "v_pull", "v_fill", "a_add", "a_pull", "j_add", "j_pull", "pressure", "vacuum")
 FOLLOWED = (0, 1, 7, 8)
@@ -116,7 +115,7 @@ LEANS = Group(
     ),
     FLOW,
     10,
-    lambda: new_series(4, WINDOW),
+    lambda radius: new_series(4, WINDOW),
     _lean_step,
 )
 SLOPES = Group(
@@ -129,7 +128,7 @@ SLOPES = Group(
     ),
     DERIVATIVES,
     10,
-    lambda: new_series(14, WINDOW),
+    lambda radius: new_series(14, WINDOW),
     _slope_step,
 )
 GROUPS = (LEANS, SLOPES)

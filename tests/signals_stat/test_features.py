@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpcore import ConfigError, Signal, SignalContext, SignalError
+from vpcore import CausalityError, ConfigError, Signal, SignalContext, SignalError
+from vpcore.kernels.jit import jit
 from vpcore.signal.conformance.checks import GATE, Subject, run_check
 from vpcore.testing import SessionData, synthetic_dataset
-from vpcore_signals_ml import LearningSignal, feature_table, registered
-from vpcore_signals_ml.features import FeatureSet, groups
+from vpcore_signals_stat import feature_table, registered
+from vpcore_signals_stat.features import GROUPS, FeatureSet
+from vpcore_signals_stat.groups import Feature, Group
 from vpcore_signals_stat.microprice import Microprice
-
-GROUPS = list(dict.fromkeys(groups().values()))
+from vpcore_signals_stat.msd import Msd
 
 
 def probe(features):
@@ -55,7 +56,9 @@ def probe(features):
 
 
 def scored(data):
-    return data.with_grid({"flow_score": data.grid("composite_d1").astype(float)})
+    score = data.grid("composite_d1").astype(float)
+    code = (score > 0.2).astype("int8") - (score < -0.2).astype("int8")
+    return data.with_grid({"flow_score": score, "flow_state_code": code})
 
 
 @pytest.mark.parametrize("check", GATE)
@@ -128,6 +131,31 @@ def test_against_formulas_written_down_once_more():
         last = slice(i - n + 1, i + 1)
         return (buys - sells)[last].sum() / (buys + sells)[last].sum()
 
+    def side(values, at, sign, far):
+        return values[at, middle + sign * np.arange(1, far + 1)]
+
+    def tilt(values, at, difference):
+        w = 1 / np.arange(1, 11)
+        above, below = (side(values, at, sign, 10) @ w / w.sum() for sign in (1, -1))
+        return above - below if difference else above + below
+
+    def ratio(at, sign):
+        add, pull, fill = (side(g[name], at, sign, 5).mean() for name in ("v_add", "v_pull", "v_fill"))
+        return (add + 0.1) / (pull + fill + 0.1)
+
+    def asymmetry(at):
+        new = g["v_add"] - g["v_pull"]
+        found = [
+            (
+                side(new, at, -1, far)[near - 1 :].mean() - side(new, at, 1, far)[near - 1 :].mean(),
+                (far - near + 1) ** -0.5,
+            )
+            for near, far in ((1, 3), (4, 11), (12, 23))
+        ]
+        return np.average([x for x, _ in found], weights=[w for _, w in found])
+
+    codes = np.delete(g["flow_state_code"][i, middle - 20 : middle + 21], 20)
+    shares = [(np.sign(codes) == s).mean() for s in (-1, 0, 1)]
     returns = np.diff(mid2[i - 100 : i + 1]).astype(float)
     bands = history(net, 50, 4, 10)
     sizes = [data.bin(f"best_{side}_size")[rows].astype(float) for side in ("bid", "ask")]
@@ -164,6 +192,15 @@ def test_against_formulas_written_down_once_more():
         "band_2": bands[-1],
         "band_mean_2": bands.mean(),
         "band_deviation_2": bands.std(),
+        "asymmetry_23": asymmetry(i),
+        "vacuum_share_10": (tilt(g["vacuum"], i, 1) / (tilt(g["vacuum"], i, 0) + 0.5)),
+        "arrival_ratio_5": np.log(ratio(i, -1)) - np.log(ratio(i, 1)),
+        "acceleration_10": -tilt(g["a_add"] - g["a_pull"], i, 1),
+        "jerk_10": -10 * tilt(g["j_add"] - g["j_pull"], i, 1),
+        "gradient_8": np.polyfit(np.arange(8), side(net, i, 1, 8), 1)[0]
+        - np.polyfit(np.arange(8), side(net, i, -1, 8), 1)[0],
+        "curvature_3": side(net, i, -1, 3) @ [1, -2, 1] - side(net, i, 1, 3) @ [1, -2, 1],
+        "entropy_20": -sum(s * np.log(s) for s in shares if s > 0) / np.log(3),
         "pressure_-3": p[middle - 3],
         "score_8": g["flow_score"][i, middle + 8],
     }
@@ -171,15 +208,35 @@ def test_against_formulas_written_down_once_more():
         assert found[name][i] == pytest.approx(value, rel=1e-9, abs=1e-12), name
 
 
-def test_a_statistical_signal_is_a_feature(session, rules):
-    class Stacked(LearningSignal):
-        features = ("touch_20", Microprice(), "spot_3")
-
-    data = session
-    assert Stacked().feature_names == ("touch_20", "microprice", "spot_3")
-    matrix = Stacked.feature_set.matrix(data)
+def test_a_statistical_signal_is_a_feature():
+    data = synthetic_dataset(5, 300)
+    stacked = FeatureSet(("touch_20", Microprice(), "spot_3"), "Stacked")
+    assert stacked.names == ("touch_20", "microprice", "spot_3")
+    matrix = stacked.matrix(data)
     assert matrix[:, 1].tobytes() == Microprice().compute(data).values[data.valid].tobytes()
-    assert set(Microprice.columns) <= set(Stacked.columns)
+    assert set(Microprice.columns) <= set(stacked.columns)
+
+
+def test_signals_and_the_registry_have_the_same_numbers():
+    data = synthetic_dataset(5, 300)
+    found = FeatureSet(("vacuum_share_10", "touch", "spread"), "t").matrix(data).T
+    assert found[0].tobytes() == Msd().compute(data).values[data.valid].tobytes()
+    assert (found[1] * found[2] / 2).tobytes() == Microprice().compute(data).values[data.valid].tobytes()
+
+
+@jit
+def _peek(state, grid, numbers, out):
+    for i in range(grid.shape[0]):
+        out[i, 0] = numbers[min(i + 1, grid.shape[0] - 1), 0]
+
+
+def test_a_feature_that_looks_ahead_is_refused():
+    feature = Feature("next_mid", "state", "the next mid", 0, -1, "next_mid")
+    group = Group("next", (feature,), (), 0, lambda radius: np.zeros(1), _peek)
+    with pytest.raises(
+        CausalityError, match=r"Feature 'next_mid' looks ahead: valid bin \d+ is \d+ when the data ends"
+    ):
+        group.matrix(synthetic_dataset(5, 300))
 
 
 def test_what_is_no_feature_is_refused():
@@ -201,5 +258,5 @@ def test_a_grid_that_is_too_small_is_refused():
 
 
 def test_the_documents_have_every_feature():
-    document = Path(__file__).parents[2] / "docs" / "reference" / "ml-signals.md"
+    document = Path(__file__).parents[2] / "docs" / "reference" / "features.md"
     assert feature_table() in document.read_text()

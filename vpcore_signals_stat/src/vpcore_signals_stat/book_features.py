@@ -1,7 +1,8 @@
 """Features of the kinds ``touch``, ``state`` and ``profile``: sizes and trades, recent prices, cells around the mid.
 
-Leans and windows are as in `vpcore_signals_ml.flow_features`; *net* is pressure minus vacuum. A return over an invalid
-stretch is the one from the last valid bin. The profile is c(k) = (pressure - vacuum) / (pressure + vacuum + 0.001).
+Leans and windows are as in `vpcore_signals_stat.flow_features`; *net* is pressure minus vacuum. A return over an
+invalid stretch is the one from the last valid bin. The profile is c(k) = (pressure - vacuum) / (pressure + vacuum +
+0.001).
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import numpy as np
 
 from vpcore.kernels.jit import jit
 from vpcore.kernels.rolling import lagged, push, rolling_mean, rolling_std
-from vpcore_signals_ml.features import ASK_SIZE, BID_SIZE, BUY_VOLUME, MID2, SELL_VOLUME, SPREAD, Feature, Group
-from vpcore_signals_ml.flow_features import Series, change_over, lean, new_series, ratio
-from vpcore_signals_ml.labels import Floats
+from vpcore_signals_stat.flow_features import Series, change_over, lean, new_series, ratio
+from vpcore_signals_stat.groups import ASK_SIZE, BID_SIZE, BUY_VOLUME, MID2, SELL_VOLUME, SPREAD, Feature, Floats, Group
 
 WINDOW = 101
 """Values of every series: a change over 100 bins needs 101 mids."""
@@ -159,7 +159,7 @@ def _feature(kind: str, name: str, summary: str, warmup: int = 0, sign: int = -1
     return Feature(name, kind, summary, warmup, sign, partner or name)
 
 
-def _no_memory() -> Floats:
+def _no_memory(radius: int) -> Floats:
     return np.zeros(1)
 
 
@@ -177,7 +177,7 @@ TOUCH = Group(
     ),
     ("bid_depth", "ask_depth"),
     10,
-    lambda: new_series(4, WINDOW),
+    lambda radius: new_series(4, WINDOW),
     _touch_step,
 )
 SPOT = Group(
@@ -188,7 +188,7 @@ SPOT = Group(
     ),
     ("pressure", "vacuum"),
     10,
-    lambda: new_series(1, 50),
+    lambda radius: new_series(1, 50),
     _spot_step,
 )
 RETURN = Group(
@@ -196,7 +196,7 @@ RETURN = Group(
     tuple(_feature("state", f"return_{n}", f"change of the mid over {n} bins, half-ticks", n) for n in RETURNS),
     (),
     0,
-    lambda: new_series(1, WINDOW),
+    lambda radius: new_series(1, WINDOW),
     _return_step,
 )
 MOMENTS = Group(
@@ -210,7 +210,7 @@ MOMENTS = Group(
     ),
     (),
     0,
-    lambda: new_series(2, WINDOW),
+    lambda radius: new_series(2, WINDOW),
     _moment_step,
 )
 _SIDES = {"bid": "ask", "ask": "bid"}
@@ -239,7 +239,7 @@ BAND = Group(
     ),
     ("pressure", "vacuum"),
     PROFILE,
-    lambda: new_series(3, 50),
+    lambda radius: new_series(3, 50),
     _band_step,
 )
 _UNITS = {"pressure": "contracts/s", "vacuum": "contracts/s", "flow_score": "in [-1, 1]"}
