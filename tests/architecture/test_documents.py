@@ -135,3 +135,11 @@ def test_fields_of_specs_exist(page: Path) -> None:
             else:
                 wrong.append([])
         assert [] in wrong, f"{block.where}: no kind of spec has these fields: {min(wrong, key=len)}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    import vpcore
+
+    text = (REPOSITORY / "docs/reference/api.md").read_text() + (REPOSITORY / "docs/reference/errors.md").read_text()
+    names = set(vpcore.__all__) - {"__version__"}
+    assert {name for name in names if not re.search(rf"vpcore\.{name}$|`{name}`", text, re.MULTILINE)} == set()
