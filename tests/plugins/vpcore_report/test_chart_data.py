@@ -170,6 +170,7 @@ def test_calibration_is_that_of_the_diagnostics() -> None:
     found = chart_data.calibration({"calibration": [{"from": 0.4, "n": 7, "mean": 0.45, "up": 0.3}]})
     assert found is not None
     assert (found.predicted.tolist(), found.observed.tolist(), found.count.tolist()) == ([0.45], [0.3], [7])
+    assert found.ups == 2
     assert chart_data.calibration({"n": 0}) is None
 
 

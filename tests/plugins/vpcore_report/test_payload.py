@@ -99,7 +99,7 @@ def _rows(n: int) -> pl.DataFrame:
 def test_rows_have_their_settings_and_figures() -> None:
     frame = _rows(50)
     packer = payload.Packer()
-    header, column = unpacked(packer.text(payload.rows(packer, frame)))
+    header, column = unpacked(packer.text(payload.rows(packer, frame, "s")))
     by_name = {setting["name"]: setting for setting in header["settings"]}
     assert list(by_name) == ["signal.gain", "signal.kind", "threshold"]
     place = {name: i for i, name in enumerate(header["rows"])}
@@ -115,7 +115,7 @@ def test_rows_have_their_settings_and_figures() -> None:
 
 def test_many_rows_are_an_even_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payload, "MOST_ROWS", 20)
-    header = payload.rows(payload.Packer(), _rows(50))
+    header = payload.rows(payload.Packer(), _rows(50), "s")
     assert (len(header["rows"]), header["n_all"]) == (17, 50)
 
 

@@ -15,15 +15,17 @@ import pytest
 
 from vpcore import Workspace
 from vpcore.backtest.trial import Trial
+from vpcore.canonical import sealed
 from vpcore.errors import ConfigError, ResultsError, VpError
 from vpcore.experiment.grouping import varied
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.tables import people_columns
 from vpcore.experiment.trades import Leader
+from vpcore.signal import DIAGNOSTICS
 from vpcore_report import chart_data
 from vpcore_report.facts import gather
 from vpcore_report.page import Page
-from vpcore_report.write import heat_maps, make_page, write_report
+from vpcore_report.write import _learning, heat_maps, make_page, write_report
 
 SECTIONS = [
     "Summary", "The question", "Data quality", "Ranking", "Parameters", "All rows", "The leader's trades",
@@ -292,3 +294,28 @@ def test_the_command(
 def test_a_trial_is_what_the_row_says(done: Workspace) -> None:
     row = done.results.query_best(min_signals=5, limit=1).row(0, named=True)
     assert Leader(done, row).trial == Trial(row["threshold"], row["cooldown_bins"], row["tp_ticks"], row["sl_ticks"])
+
+
+def test_fits_classes_and_features_of_a_learning_signal(done: Workspace) -> None:
+    row = done.results.query_best(min_signals=5, limit=1).row(0, named=True)
+    look = {
+        "n": 10, "auc": [0.6, 0.5, 0.7], "calibration": [{"from": 0.4, "n": 7, "mean": 0.45, "up": 3 / 7}, {"from": 0.6, "n": 3, "mean": 0.65, "up": 1.0}],
+        "retrains": [{"bin_seq": 900, "n_train": 400, "n_valid": 100, "used": ["flow", "skew"], "n_up": 210, "n_down": 190}],
+        "unfit": [{"bin_seq": 600, "n_up": 19, "n_down": 31}],
+        "importance": [{"feature": "flow", "weight": 1.5, "auc_lost": 0.04}, {"feature": "skew", "weight": -0.2, "auc_lost": 0.001}],
+        "drift": [{"feature": "skew", "distance": 0.31, "shift": -0.4}],
+    }  # fmt: skip
+    barriers = {"tp_ticks": row["tp_ticks"], "sl_ticks": row["sl_ticks"]}
+    folder = done.results_dir / DIAGNOSTICS / row["run_id"]
+    folder.mkdir(parents=True)
+    (folder / f"tp{row['tp_ticks']}_sl{row['sl_ticks']}.json").write_text(json.dumps(sealed(look | barriers)))
+    page = Page("t", "s")
+    _learning(page, done, row)
+    text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<.*?>", " ", page.html().partition("<main>")[2])))
+    for said in (
+        "AUC 0.600 0.500 to 0.700", "10 predictions have a resolved label: 6 up (the long paid), 4 down.", "The signal was fitted once.",
+        "fit at bin training examples validation examples up down features used most 900 400 100 210 190 flow, skew",
+        "1 fits were left out for too few examples of a class. due at bin examples up examples down 600 19 31",
+        "feature weight auc_lost flow +1.5 +0.04 skew -0.2 +0.001", "skew 0.31 -0.40",
+    ):  # fmt: skip
+        assert said in text

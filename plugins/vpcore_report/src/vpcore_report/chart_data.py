@@ -310,6 +310,11 @@ class Calibration:
     observed: Floats
     count: Ints
 
+    @property
+    def ups(self) -> int:
+        """Number of predictions whose label is up."""
+        return int(np.rint(self.observed * self.count).sum())
+
 
 def calibration(look: Mapping[str, Any]) -> Calibration | None:
     """Return the calibration of a learning signal's diagnostics, None where they hold none."""

@@ -244,8 +244,8 @@ def equity(packer: Packer, curve: Equity, names: Sequence[str]) -> Json:
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def rows(packer: Packer, frame: pl.DataFrame) -> Json:
-    """Pack settings and figures of ranked rows, and return their header.
+def rows(packer: Packer, frame: pl.DataFrame, leader: str) -> Json:
+    """Pack settings and figures of ranked rows, and return their header; `leader` is the signal to show first.
 
     A setting has its values, in order, and a code per row; 0 stands for none. Figures are float32.
     """
@@ -256,7 +256,7 @@ def rows(packer: Packer, frame: pl.DataFrame) -> Json:
     settings = [_setting(packer, name, part[name]) for name in names]
     return {
         "rows": part["row"].to_list(),
-        "leader": frame["signal_name"][0],
+        "leader": leader,
         "signal": _setting(packer, "signal", part["signal_name"]),
         "settings": [setting for setting in settings if len(setting["values"]) > 1],
         "figures": [

@@ -43,6 +43,9 @@ _SECOND_TABLE = (
 """Columns of the ranking's second table."""
 
 _SCORES = (("AUC", "auc"), ("log loss", "log_loss"), ("Brier score", "brier"))
+_FIT_COUNTS = (
+    ("training examples", "n_train"), ("validation examples", "n_valid"), ("up", "n_up"), ("down", "n_down"),
+)  # fmt: skip
 _CALIBRATION_SIZE = (5.2, 4.2)
 _MOST_FITS = 12
 _MOST_MAPS, _MOST_SIGNALS = 3, 5
@@ -130,7 +133,7 @@ def make_page(workspace: Workspace, facts: Facts, *, tearsheet: bool = False) ->
     robustness.out_of_sample(page, facts)
     robustness.sessions(page, facts)
     packer, header = payload.Packer(), {}
-    header["rows"] = payload.rows(packer, facts.rows)
+    header["rows"] = payload.rows(packer, facts.rows, row["signal_name"])
     _maps(page, facts)
     _all_rows(page, header["rows"])
     try:
@@ -428,8 +431,8 @@ def _costs(page: Page, leader: Leader) -> None:
 
 
 def _learning(page: Page, workspace: Workspace, row: dict[str, Any]) -> None:
-    """Add the diagnostics of a learning signal: AUC, losses, calibration and refits."""
-    found = read_diagnostics(workspace.results_dir / DIAGNOSTICS / row["run_id"])
+    """Add the diagnostics of a learning signal: AUC, losses, classes, calibration, fits, features and drift."""
+    found = read_diagnostics(workspace.results.folder / DIAGNOSTICS / row["run_id"])
     barriers = (row["tp_ticks"], row["sl_ticks"])
     look = next((item for item in found if (item["tp_ticks"], item["sl_ticks"]) == barriers), None)
     if look is None:
@@ -448,16 +451,48 @@ def _learning(page: Page, workspace: Workspace, row: dict[str, Any]) -> None:
     )
     data = chart_data.calibration(look)
     if data is not None:
-        caption = f"Calibration of {look['n']:,} predictions with a resolved label."
+        ups = data.ups
+        page.text(
+            f"{look['n']:,} predictions have a resolved label: {ups:,} up (the long paid), {look['n'] - ups:,} down."
+        )
+        caption = "Calibration: observed share of ups by predicted probability."
         page.figure(render(partial(charts.calibration, data=data), _CALIBRATION_SIZE), caption, _CALIBRATION_SIZE)
-    fits = look.get("retrains") or []
+    _fits(page, look)
+    _features(page, look)
+
+
+def _fits(page: Page, look: Mapping[str, Any]) -> None:
+    """Add the fits of a learning signal, and those left out, with the examples of each class where they are known."""
+    fits, unfit = look.get("retrains") or [], look.get("unfit") or []
     page.text(f"The signal was fitted {len(fits)} times." if len(fits) != 1 else "The signal was fitted once.")
-    page.table(
-        ("fit at bin", "training examples", "validation examples", "features used most"),
-        [(fit["bin_seq"], fit["n_train"], fit["n_valid"], ", ".join(fit.get("used", ()))) for fit in fits[:_MOST_FITS]],
-    )
+    known = [(title, name) for title, name in _FIT_COUNTS if any(name in fit for fit in fits)]
+    if fits:
+        page.table(
+            ("fit at bin", *(title for title, _ in known), "features used most"),
+            [
+                (fit["bin_seq"], *(fit.get(name) for _, name in known), ", ".join(fit.get("used", ())))
+                for fit in fits[:_MOST_FITS]
+            ],
+        )
     if len(fits) > _MOST_FITS:
         page.text(f"The first {_MOST_FITS} of {len(fits)} fits.", note=True)
+    if unfit:
+        page.text(f"{len(unfit)} fits were left out for too few examples of a class.")
+        shown = [(one["bin_seq"], one["n_up"], one["n_down"]) for one in unfit[-_MOST_FITS:]]
+        page.table(("due at bin", "examples up", "examples down"), shown)
+
+
+def _features(page: Page, look: Mapping[str, Any]) -> None:
+    """Add the importance and the drift of the features of a learning signal, the most important ones first."""
+    important = (look.get("importance") or ())[:_MOST_FITS]
+    if important:
+        page.text(
+            "Importance of the features in the last fit. auc_lost: loss in AUC after shuffling the feature, in sample."
+        )
+        names = [name for name in important[0] if name != "feature"]
+        page.table(
+            ("feature", *names), [(item["feature"], *(f"{item[name]:+.4g}" for name in names)) for item in important]
+        )
     moved = [item for item in look.get("drift", ()) if "distance" in item][:_MOST_FITS]
     if moved:
         page.text("Drift of the features between the bins of a fit and the bins that it predicts.")
