@@ -56,7 +56,7 @@ def running(*command: str, port: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def served(speed: str) -> Iterator[tuple[int, str]]:
+def served(speed: str, *more: str) -> Iterator[tuple[int, str]]:
     port = free_port()
     command = (
         "-m",
@@ -70,6 +70,7 @@ def served(speed: str) -> Iterator[tuple[int, str]]:
         speed,
         "--max-clients",
         "100",
+        *more,
     )
     with running(*command, port=port) as pid:
         yield pid, f"ws://127.0.0.1:{port}/v1/stream?serving=demo"
@@ -104,19 +105,22 @@ def clients(url: str, n: int, seconds: float, pid: int) -> dict[str, Any]:
     return found | {"cpu": share}
 
 
-async def _stuck(url: str, seconds: float) -> None:
-    """A client that starts a stream and never reads."""
+async def _stuck(url: str, seconds: float, profile: str, n: int) -> None:
+    """Clients that start a stream and never read."""
     from websockets.asyncio.client import connect
 
-    async with connect(url, max_queue=1) as stuck:
-        await stuck.send('{"op": "start", "profile": "exact", "mode": "latest", "window": 4096}')
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(connect(url, max_queue=1)) for _ in range(n)]
+        start = {"op": "start", "profile": profile, "mode": "latest", "window": 4096}
+        for socket_ in sockets:
+            await socket_.send(json.dumps(start))
         await asyncio.sleep(seconds)
 
 
-def stuck(url: str, seconds: float) -> subprocess.Popen[bytes]:
+def stuck(url: str, seconds: float, profile: str = "exact", n: int = 1) -> subprocess.Popen[bytes]:
     code = (
         f"import asyncio, sys; sys.path.insert(0, {str(HERE)!r}); "
-        f"import jobs_server; asyncio.run(jobs_server._stuck({url!r}, {seconds}))"
+        f"import jobs_server; asyncio.run(jobs_server._stuck({url!r}, {seconds}, {profile!r}, {n}))"
     )
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
 
@@ -133,13 +137,71 @@ async def _full_speed(url: str) -> tuple[float, float]:
     return first - asked, n / (time.monotonic() - first)
 
 
-def delays(url: str) -> tuple[float, float]:
-    """Return the p99 of the server's metrics in ms: from what closes a bin to its message, and on to the sockets."""
+def metrics(url: str, *names: str) -> list[float]:
+    """Return metrics of the first channel; NaN for those that are missing."""
     with urllib.request.urlopen(url.replace("ws://", "http://").partition("/v1")[0] + "/metrics") as answer:
         lines = answer.read().decode().splitlines()
-    names = ("vp_worker_p99_seconds", "vp_server_p99_seconds")
-    worker, sockets = (1e3 * float(next(x for x in lines if x.startswith(name + "{")).split()[-1]) for name in names)
-    return worker, sockets
+    return [
+        next((float(line.split()[-1]) for line in lines if line.startswith(name + "{")), float("nan")) for name in names
+    ]
+
+
+def delays(url: str) -> tuple[float, float]:
+    """Return the p99 of the server's metrics in ms: from the close of a bin to its message, and to the sockets."""
+    worker, sockets = metrics(url, "vp_worker_p99_seconds", "vp_server_p99_seconds")
+    return 1e3 * worker, 1e3 * sockets
+
+
+async def _soak(url: str, pid: int, n_bins: int) -> dict[str, list[float]]:
+    """Follow a replay that begins again and again; return the memory of every process, in MB, at each tenth."""
+    from vpcore_server.client import stream
+
+    found: dict[str, list[float]] = {"server": [], "worker": [], "client": []}
+
+    async def follow() -> None:
+        async for _ in stream(url.partition("/v1")[0], "demo", profile="view", mode="latest"):
+            pass
+
+    following = asyncio.create_task(follow())
+    while len(found["server"]) <= 10:
+        await asyncio.sleep(0.5)
+        (n,) = await asyncio.to_thread(metrics, url, "vp_bins_total")
+        if n >= n_bins * len(found["server"]) / 10:
+            for name, process in (("server", pid), ("worker", child_of(pid)), ("client", os.getpid())):
+                found[name].append(resident(process))
+    following.cancel()
+    return found
+
+
+def soak(small: bool) -> dict[str, Any]:
+    """Memory over eight hours of bins, and of clients that do not read."""
+    n_bins = 12_000 if small else 288_000
+    found: dict[str, Any] = {}
+    with served("max", "--loop") as (pid, url):
+        memory = asyncio.run(_soak(url, pid, n_bins))
+        for name, values in memory.items():
+            found[f"{n_bins:,} bins: {name}, memory at the end"] = figure(values[-1], "MB")
+            # The rings of the server hold an hour: they are full after the second tenth.
+            found[f"{n_bins:,} bins: {name}, growth from the third tenth on"] = figure(
+                values[-1] - max(values[2:4]), "MB", at_most=5
+            )
+    with served("10") as (pid, url):
+        clients(url, 1, 4.0, pid)
+        before, (bins,) = resident(pid), metrics(url, "vp_bins_total")
+        with stuck(url, 60, "view", 20) as process:
+            time.sleep(20.0)
+            rings = (metrics(url, "vp_bins_total")[0] - bins) * 19e-3  # MB of what the server keeps anyway
+            growth = resident(pid) - before - rings
+            process.terminate()
+    found["a client that never reads, memory of the server"] = figure(growth / 20, "MB", at_most=0.5)
+    return found
+
+
+def plain_clients(n: int, rate: int, seconds: float) -> dict[str, Any]:
+    """Run clients of the plain handler."""
+    port = free_port()
+    with running(str(HERE / "server_plain.py"), str(port), str(rate), port=port) as pid:
+        return clients(f"ws://127.0.0.1:{port}/v1/stream", n, seconds, pid)
 
 
 def server(small: bool) -> dict[str, Any]:
@@ -153,25 +215,25 @@ def server(small: bool) -> dict[str, Any]:
             beside = clients(url, 20, seconds, pid)
             _, sockets_beside = delays(url)
     found["a timer of 10 ms on this machine is late by, p99"] = figure(few["timer_p99"], "ms")
-    found["20 clients x 10 bins/s: what closes a bin to its message, p99"] = figure(worker, "ms")
-    found["20 clients x 10 bins/s: its message to the sockets, p99"] = figure(sockets, "ms", at_most=5)
-    found["20 clients x 10 bins/s: its message to the clients, p99"] = figure(few["p99"], "ms")
-    found["the same to the sockets, beside a client that never reads, p99"] = figure(sockets_beside, "ms")
-    found["the same to the clients, beside a client that never reads, p99"] = figure(
-        beside["p99"], "ms", at_most=few["p99"] + 1
+    found["20 clients x 10 bins/s: close of a bin to its message, p99"] = figure(worker, "ms")
+    found["20 clients x 10 bins/s: close of a bin to the sockets, p99"] = figure(sockets, "ms", at_most=5)
+    found["20 clients x 10 bins/s: close of a bin to the clients, p99"] = figure(few["p99"], "ms")
+    found["the same to the sockets, beside a client that never reads, p99"] = figure(
+        sockets_beside, "ms", at_most=sockets + 1
     )
+    found["the same to the clients, beside a client that never reads, p99"] = figure(beside["p99"], "ms")
+    few_plain = plain_clients(20, 10, seconds)
+    found["the plain handler, 20 clients x 10 bins/s, to the clients, p99"] = figure(few_plain["p99"], "ms")
     with served("10") as (pid, url):
         many = clients(url, 50, seconds, pid)
         _, sockets = delays(url)
-        found["50 clients x 100 bins/s: message to the sockets, p99"] = figure(sockets, "ms", at_most=20)
-        found["50 clients x 100 bins/s: message to the clients, p99"] = figure(many["p99"], "ms")
+        found["50 clients x 100 bins/s: close of a bin to the sockets, p99"] = figure(sockets, "ms", at_most=20)
+        found["50 clients x 100 bins/s: close of a bin to the clients, p99"] = figure(many["p99"], "ms")
         found["50 clients x 100 bins/s: processor of the server"] = figure(100 * many["cpu"], "% of a core", at_most=40)
         found["50 clients x 100 bins/s: bins left out"] = figure(many["skipped"], "bins")
         found["server, resident memory"] = figure(resident(pid), "MB", at_most=200)
         found["worker, resident memory"] = figure(resident(child_of(pid)), "MB", at_most=350)
-    port = free_port()
-    with running(str(HERE / "server_plain.py"), str(port), "100", port=port) as pid:
-        plain = clients(f"ws://127.0.0.1:{port}/v1/stream", 50, seconds, pid)
+    plain = plain_clients(50, 100, seconds)
     found["the plain handler, 50 clients x 100 bins/s, to the clients, p99"] = figure(plain["p99"], "ms")
     found["the plain handler: processor"] = figure(100 * plain["cpu"], "% of a core")
     per_bin = (plain["cpu"] / max(plain["bins"], 1)) / (many["cpu"] / max(many["bins"], 1))

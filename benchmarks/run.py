@@ -32,6 +32,7 @@ COMPARISONS = {
 MEASURES = {
     "live": "jobs_live:live",
     "server": "jobs_server:server",
+    "soak": "jobs_server:soak",
     "results": "jobs_results:results",
     "start": "jobs_commands:start",
     "compilation": "jobs_commands:compilation",

@@ -1,6 +1,6 @@
 """Clients of a stream, in a process of their own: `server_clients.py URL N SECONDS` prints delays and counts.
 
-A delay runs from the worker's time stamp in the header of a bin to its arrival here.
+A delay runs from the close of a bin, which its header names, to its arrival here.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ async def follow(url: str, until: float, delays: list[float], begin: float) -> i
             if isinstance(frame, str):
                 continue
             for at in range(0, len(frame), RECORD):
-                seq, _, sent = struct.unpack_from("<qqq", frame, at + 8)
+                seq, _, closed = struct.unpack_from("<qqq", frame, at + 8)
                 skipped += struct.unpack_from("<I", frame, at + 4)[0] if now > begin else 0
                 if now > begin:
-                    delays.append(now - sent / 1e9)
+                    delays.append(now - closed / 1e9)
             if now - told > ACK_S:
                 told = now
                 await socket.send(json.dumps({"op": "ack", "bin": seq}))

@@ -20,7 +20,7 @@ from vpcore_server.client import stream
 from vpcore_server.hub import Hub
 from vpcore_server.security import Gate
 from vpcore_server.server import configure, listen
-from vpcore_server.worker import Task
+from vpcore_server.task import Task
 
 
 class LiveServer:
@@ -43,7 +43,7 @@ class LiveServer:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.http + path, headers=names)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=90) as answer:
                 return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read()
@@ -119,7 +119,7 @@ async def receive(
     serving: str,
     *,
     until: Callable[[Received], bool] = lambda _: False,
-    patience: float = 60.0,
+    patience: float = 120.0,
     **options: Any,
 ) -> Received:
     """Return what the client gets up to the end of the session, or until a condition holds."""

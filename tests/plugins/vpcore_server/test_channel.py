@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from vpcore_server import channel as channel_module
-from vpcore_server.channel import EVENTS, MOST_TOGETHER, Client
+from vpcore_server.channel import EVENTS, MOST_TOGETHER, Client, Hello
 from vpcore_server.wire import record_dtype
 
 SIZE = record_dtype("history", 1, 1).itemsize
@@ -108,6 +108,29 @@ def test_a_client_that_falls_behind_is_closed(monkeypatch):
     for _ in range(EVENTS + 200):
         latest.put_text("x")
     assert (latest.closed.code, latest.closed.message) == (4408, "The client does not read.")
+
+
+def test_acknowledgements_begin_anew_with_a_session():
+    """A client may never acknowledge the last bins of the session before: it has dropped them."""
+    client = Client("history", 2, False, None)
+    client.put_text(Hello("yesterday"))
+    for seq in (1198, 1199):
+        client.put(record(seq))
+    assert drain(client) == ["yesterday", [(1198, 0, 0), (1199, 0, 0)]]
+    client.put_text(Hello("today"))
+    for seq in (0, 1):
+        client.put(record(seq))
+    assert drain(client) == ["today", [(0, 0, 0), (1, 0, 0)]]
+
+
+def test_a_frame_has_a_most_of_bytes():
+    client = Client("exact", 64, True, None)
+    big = bytes(100_000)
+    client.put_stored([big] * 5)
+    for _ in range(5):
+        client.put(big)
+    sizes = [len(frame) for frame in iter(client.take, None)]
+    assert sizes == [200_000, 200_000, 100_000] * 2
 
 
 def test_a_client_without_acknowledgements_is_closed(monkeypatch):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from vpcore import Workspace
 from vpcore.serving.spec import published
 from vpcore_server import hub as hub_module
 from vpcore_server.messages import BIN, FAILED, split_bin
+from vpcore_server.task import Task
 from vpcore_server.wire import record_dtype
-from vpcore_server.worker import Task, Worker
+from vpcore_server.worker import Worker
 
 VALID, GAP = 1, 4
 
@@ -86,7 +88,15 @@ REASONS = {
 }
 
 
+@pytest.fixture(scope="module")
+def compiled(served: Workspace) -> None:
+    """Compile every kernel: the clock of a live market does not wait for it."""
+    run = Run(Workspace(served.root), options={"speed": "max"})
+    assert len(run.bins) == served.datasets.open(served.datasets.ids()[0]).n_bins
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("fault", ["lost", "silent", "break", "doubt"])
 def test_after_a_loss_no_bin_is_valid_until_a_snapshot(
     served: Workspace, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -97,9 +107,9 @@ def test_after_a_loss_no_bin_is_valid_until_a_snapshot(
     valid = (run.bins["flags"] & VALID) != 0
     assert (np.diff(run.bins["bin_seq"]) == 1).all()
     first = int(np.flatnonzero(~valid)[0])
-    assert 38 <= first <= 62  # bins that the grace held back are lost too, and a silence is noticed stale_s later
+    assert first >= 38  # bins that the grace held back are lost too
     after = first + int(np.flatnonzero(valid[first:])[0])
-    assert after >= 89
+    assert after >= max(89, first + 25)  # a silence is noticed stale_s later
     assert not valid[first:after].any()
     assert valid[after + 1 :].all()
     # Behind the snapshot the touch is that of research.
@@ -111,11 +121,40 @@ def test_after_a_loss_no_bin_is_valid_until_a_snapshot(
     if fault != "doubt":  # the engine sees the flag by itself
         assert [text["until_ns"] is None for text in told] == [True, False]
         assert told[0]["reason"] == told[1]["reason"] == REASONS[fault]
-        assert run.start_ns + 3.5e9 <= told[1]["since_ns"] < run.start_ns + 6.5e9
+        assert run.start_ns + 3.5e9 <= told[1]["since_ns"] < run.bins["end_ns"][first] + 1.5e9
         assert told[1]["until_ns"] == run.bins["end_ns"][after]
         assert (run.bins["flags"][after] & GAP) != 0
         assert any(status["lost"] for status in run.of("status"))
         assert run.of("status")[-1]["lost"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
+def test_two_minutes_of_lost_records(served: Workspace) -> None:
+    """With the clock of a live feed, forty times as fast: bins go on, none of them valid, and the loss has its span."""
+    start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    options = {"plan": [["lost", 10, 130]], "stop_s": 150, "speed": 40.0}
+    run = Run(with_feed(served), feed="faulty", options=options, begin_ns=start_ns, grace_ms=4000)
+    seqs, valid = run.bins["bin_seq"], (run.bins["flags"] & VALID) != 0
+    assert seqs.tolist() == list(range(len(seqs)))
+    first = int(np.flatnonzero(~valid)[0])
+    after = first + int(np.flatnonzero(valid[first:])[0])
+    begun, ended = run.of("gap")
+    since = (begun["since_ns"] - start_ns) / 1e8
+    assert since >= 90
+    assert since - 60 <= first <= since + 5  # what the grace held back is lost too
+    assert after - first >= 1190
+    assert not valid[first:after].any()
+    assert valid[after:].all()
+    assert not run.bins["entry"][first:after].any()
+    assert np.isnan(run.bins["value"][first:after]).all()
+    assert (run.bins["flags"] & GAP != 0).nonzero()[0].tolist() == [after]
+    assert begun["until_ns"] is None
+    assert ended["until_ns"] == run.bins["end_ns"][after]
+    assert 118 <= (ended["until_ns"] - ended["since_ns"]) / 1e9 <= 135
+    lost = [status["lost"] for status in run.of("status")]
+    assert lost.count("The line was slow.") >= 2
+    assert lost[-1] is None
 
 
 def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +177,7 @@ def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
 def test_a_late_join_gives_no_entry_before_the_windows_are_full(served: Workspace) -> None:
     start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
     options = {"speed": 8.0, "join_s": 20.0, "stop_s": 36.0}
@@ -155,6 +195,7 @@ def test_a_late_join_gives_no_entry_before_the_windows_are_full(served: Workspac
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
 def test_a_live_feed_goes_on_with_the_next_session(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The day after begins, here, four seconds after the session that the worker started in."""
     from vpcore_server import worker as worker_module
@@ -164,7 +205,7 @@ def test_a_live_feed_goes_on_with_the_next_session(served: Workspace, monkeypatc
     monkeypatch.setattr(worker_module, "session_start", lambda _, at: starts.get(at, first + 10**15))
     run = Run(with_feed(served), feed="faulty", options={"speed": 8.0, "stop_s": 8.0}, begin_ns=first, grace_ms=1000)
     hellos = run.of("hello")
-    assert [hello["session"] for hello in hellos] == [0, 1]
+    assert hellos[0]["session"] != hellos[1]["session"]
     assert hellos[1]["start_ns"] == first + 4 * 10**9
     again = np.flatnonzero(np.diff(run.bins["bin_seq"]) < 0)
     assert len(again) == 1
@@ -243,9 +284,10 @@ def test_an_alias_that_moves_and_a_file_that_is_edited(
         return hellos[-1:] != [] and hellos[-1]["serving_id"] == other and len(found.frames) > 0
 
     async def run(server: LiveServer) -> tuple[Received, Received]:
-        watching = asyncio.create_task(receive(server, "erd", profile="history", until=both))
-        by_id = asyncio.create_task(receive(server, old, until=lambda found: bool(found.of("notice"))))
-        await receive(server, "erd", until=lambda found: len(found.frames) > 2)
+        wait = partial(receive, server, patience=240.0)
+        watching = asyncio.create_task(wait("erd", profile="history", until=both))
+        by_id = asyncio.create_task(wait(old, until=lambda found: bool(found.of("notice"))))
+        await wait("erd", until=lambda found: len(found.frames) > 2)
         registry.publish(other, registry.resolve(other).data, "erd")
         moved = await watching
         file = registry.file_of(old)
@@ -285,7 +327,7 @@ def test_sigterm_tells_the_clients_and_exits_with_0(served: Workspace) -> None:
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()
+        line = next(line for line in process.stderr if "127.0.0.1:" in line)  # a busy machine is remarked before
         port = int(line.partition("127.0.0.1:")[2].partition("/")[0])
 
         async def run() -> int:

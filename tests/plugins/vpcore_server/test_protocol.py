@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from vpcore import ConfigError, Workspace
 from vpcore.cli import app as cli
+from vpcore_server import channel as channel_module, connection, server as server_module
 from vpcore_server.client import StreamError
 from vpcore_server.connection import BURST_FRAMES
 from vpcore_server.security import Gate, read_token
@@ -30,7 +31,7 @@ TOKEN = "t" * 32
 @pytest.fixture(scope="module")
 def server(served: Workspace) -> Any:
     """The replay takes a minute and begins again, so that it outlasts the tests."""
-    with live_server(served, options={"speed": 2}, loop=True, max_clients=6) as running:
+    with live_server(served, ["erd"], options={"speed": 2}, loop=True, max_clients=6) as running:
         yield running
 
 
@@ -41,7 +42,7 @@ async def talk(server: LiveServer, query: str, *frames: str | bytes, **options: 
         with contextlib.suppress(ConnectionClosed):
             for frame in frames:
                 await socket_.send(frame)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 async for frame in socket_:
                     if isinstance(frame, str) and json.loads(frame)["type"] == "error":
                         said = json.loads(frame)["message"]
@@ -72,6 +73,7 @@ START = '{"op": "start"}'
         ("?serving=erd", ['{"op": "start", "since": true}'], 4400, "since of the first frame must be the number of a bin, was true."),
         ("?serving=erd", ['{"op": "start", "window": 0}'], 4400, "window of the first frame must be a number of bins from 1 to 4096, was 0."),
         ("?serving=erd", ['{"op": "start", "last": -1}'], 4400, "last of the first frame must be a number of bins from 0, was -1."),
+        ("?serving=erd", ['{"op": "start", "session": 7}'], 4400, "session of the first frame must be a session of hello, was 7."),
         ("?serving=erd", [START, '{"op": "ack"}'], 4400, 'Later frames must be {"op": "ack", "bin": N}, was {"op": "ack"}.'),
         ("?serving=erd", [START, '{"op": "ack", "bin": 1e3}'], 4400, 'Later frames must be {"op": "ack", "bin": N}'),
         ("?serving=erd", [START, *['{"op": "ack", "bin": 0}'] * (BURST_FRAMES + 40)], 4400, "A client may send 20 frames per second."),
@@ -87,24 +89,101 @@ def test_a_frame_of_more_than_4_kb_ends_the_connection(server) -> None:
     assert asyncio.run(talk(server, "?serving=erd", "x" * 5000))[0] == 1009
 
 
-@pytest.mark.slow
-def test_garbage_harms_its_sender_alone(server) -> None:
-    async def run() -> tuple[Received, list[int]]:
-        good = asyncio.create_task(receive(server, "erd", until=lambda found: len(found.frames) > 40))
-        await asyncio.sleep(0.2)
-        codes = []
-        for _ in range(3):
-            with contextlib.suppress(ConnectionClosed):
-                async with connect(f"{server.url}/v1/stream?serving=erd") as bad:
-                    for _ in range(3400):
-                        await bad.send("garbage")
-                    await bad.wait_closed()
-            codes.append(bad.close_code)
-        return await good, codes
+def test_a_client_that_falls_behind_is_closed_with_4408(server, monkeypatch) -> None:
+    monkeypatch.setattr(channel_module, "EVERY_BYTES", 5000)
+    found, said = asyncio.run(talk(server, "?serving=erd", '{"op": "start", "mode": "every", "window": 1}'))
+    assert (found, "Resume with since." in said) == (4408, True)
 
-    good, codes = asyncio.run(run())
-    assert len(good.frames) > 40
-    assert set(codes) <= {4400, 1006}
+
+def test_a_client_that_reads_nothing_is_closed(server, monkeypatch) -> None:
+    """Its socket takes no frame: the server ends the wait, and its other clients go on."""
+    monkeypatch.setattr(channel_module, "STUCK_S", 0.3)
+    monkeypatch.setattr(connection, "STUCK_S", 0.3)
+    client = channel_module.Client("view", 8, False, None)
+    client.put(b"\0" * 96)
+
+    class Full:
+        async def send(self, _: Any) -> None:
+            await asyncio.Event().wait()
+
+    async def run() -> None:
+        listening = asyncio.create_task(asyncio.sleep(60))
+        sending = asyncio.create_task(connection._send(Full(), client, listening))  # type: ignore[arg-type]
+        while not sending.done():
+            await asyncio.sleep(0.05)
+            client.check_stuck()
+        listening.cancel()
+        await sending
+
+    with pytest.raises(channel_module.Closed, match="The client has read nothing for 0.3 s.") as caught:
+        asyncio.run(run())
+    assert caught.value.code == 4408
+    client.check_stuck()  # when it is gone, nothing is left to end
+
+
+def test_a_request_that_does_not_come_holds_no_connection(server, monkeypatch) -> None:
+    monkeypatch.setattr(server_module, "REQUEST_S", 0.4)
+    whole = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    for first in (b"", b"GET / HTTP/1.1\r\nHost:", whole + b"GET / HTTP/1.1\r\n"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+            raw.sendall(first)
+            answer = b""
+            while part := raw.recv(4096):
+                answer += part
+            assert answer.startswith(b"HTTP/1.1 200") == first.startswith(whole)
+
+
+def test_since_counts_in_its_session(server) -> None:
+    """A number of another session means nothing: the client gets all of the present one, and is told."""
+
+    async def run(**start: Any) -> Received:
+        return await receive(server, "erd", profile="history", until=lambda found: bool(found.frames), **start)
+
+    asyncio.run(receive(server, "erd", profile="history", until=lambda found: len(found.frames) > 8))
+    for _ in range(3):  # the replay may begin anew meanwhile
+        plain = asyncio.run(run(since=-1))
+        session, behind = plain.hello["session"], int(plain.bins["bin_seq"][-1]) - 3
+        same, other = (asyncio.run(run(since=behind, session=name)) for name in (session, "the day before"))
+        if session == same.hello["session"] == other.hello["session"]:
+            break
+    assert session.startswith(f"{plain.hello['serving_id']}/ESU5/{plain.hello['start_ns']}/")
+    assert [found.hello["resumed"] for found in (plain, same, other)] == [None, True, False]
+    assert same.bins["bin_seq"][0] == behind + 1
+    assert other.bins["bin_seq"][0] == plain.bins["bin_seq"][0]
+
+
+def shake_hands(server: LiveServer) -> socket.socket:
+    """Return the socket of a WebSocket without a library behind it."""
+    raw = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.sendall(
+        f"GET /v1/stream?serving=erd HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    assert raw.recv(12) == b"HTTP/1.1 101"
+    return raw
+
+
+def frame_of(text: str) -> bytes:
+    """Return a text frame of a client."""
+    data = text.encode()
+    return bytes([0x81, 0x80 | len(data), 0, 0, 0, 0]) + data
+
+
+def test_garbage_harms_its_sender_alone(server) -> None:
+    async def run() -> Received:
+        good = asyncio.create_task(receive(server, "erd", until=lambda found: len(found.frames) > 20))
+        with shake_hands(server) as bad:
+            await asyncio.to_thread(send, bad)
+        return await good
+
+    def send(bad: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            bad.sendall(frame_of("garbage") * 10_000)
+            while bad.recv(65536):
+                pass
+
+    assert len(asyncio.run(run()).frames) > 20
     assert server.call(lambda: server.hub.n_clients) <= 1
 
 
@@ -127,15 +206,8 @@ def test_a_half_open_socket_holds_nobody_up(server) -> None:
     """A client that never reads: the others get their bins, and its memory stays bounded."""
 
     async def run() -> Received:
-        raw = socket.create_connection(("127.0.0.1", server.port))
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.sendall(
-            f"GET /v1/stream?serving=erd HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        await asyncio.sleep(0.3)
-        text = json.dumps({"op": "start", "profile": "exact", "since": -1}).encode()
-        raw.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+        raw = shake_hands(server)
+        raw.sendall(frame_of(json.dumps({"op": "start", "profile": "exact", "since": -1})))
         found = await receive(server, "erd", until=lambda found: len(found.frames) > 30)
         await asyncio.sleep(0.2)
         stuck = server.call(

@@ -42,13 +42,13 @@ def test_the_header_is_where_the_documents_say(bins):
     seen = set()
     for number, bin in enumerate(bins):
         raw = encoded(bin, 4)[0][:96]
-        magic, version, flags, skipped, seq, end_ns, sent_ns, value, mid = struct.unpack_from("<HBBIqqqdd", raw)
+        magic, version, flags, skipped, seq, end_ns, closed_ns, value, mid = struct.unpack_from("<HBBIqqqdd", raw)
         prices = struct.unpack_from("<11i", raw, 48)
         entry, n_exits, reserved = struct.unpack_from("<bBH", raw, 92)
         b = bin.frame.bins
         assert (magic, version, skipped, reserved) == (0x5056, 1, 0, 0)
         assert flags == 4 + bin.valid + 2 * bin.ready
-        assert (seq, end_ns, sent_ns) == (number, START_NS + (number + 1) * 10**8, 123_456_789)
+        assert (seq, end_ns, closed_ns) == (number, START_NS + (number + 1) * 10**8, 123_456_789)
         assert struct.pack("<dd", value, mid) == struct.pack("<dd", bin.value, b["mid_price"])
         assert prices == (
             b["best_bid_price_int"] // TICK_INT, b["best_ask_price_int"] // TICK_INT, b["best_bid_size"], b["best_ask_size"],

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -18,13 +17,14 @@ from starlette.websockets import WebSocket
 
 from vpcore.errors import RegistryError, ResultsError, VpError
 from vpcore_charts import modules
-from vpcore_server.channel import HISTORY_BINS, VIEW_BINS, Channel, Closed
+from vpcore_server import experiments
+from vpcore_server.arrow import table_bytes
+from vpcore_server.channel import HISTORY_BINS, VIEW_BINS, Closed
 from vpcore_server.connection import stream
-from vpcore_server.describe import describe
-from vpcore_server.experiments import Experiments
+from vpcore_server.describe import described
 from vpcore_server.metrics import Metrics
 from vpcore_server.security import Gate, Guard
-from vpcore_server.wire import Profile, record_dtype
+from vpcore_server.wire import Profile
 
 if TYPE_CHECKING:
     from vpcore_server.hub import Hub
@@ -54,7 +54,7 @@ class Endpoints:
     def __init__(self, hub: Hub, gate: Gate, names: list[str]) -> None:
         self.hub, self.gate, self.names = hub, gate, names
         self.metrics = Metrics(hub)
-        self.experiments = Experiments(hub.workspace.root)
+        self.root, self.ask = hub.workspace.root, hub.reader.ask
         folder = resources.files("vpcore_server") / "page"
         own = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
         self.files = own | {name: source.encode() for name, source in modules().items()}
@@ -82,7 +82,6 @@ class Endpoints:
             yield
         finally:
             await self.hub.stop()
-            self.experiments.close()
 
     # -- the stream ----------------------------------------------------------------------------------------------------
 
@@ -138,14 +137,10 @@ class Endpoints:
 
     async def serving(self, request: Request) -> Response:
         """One version: what it is, and the state of its channel."""
-
-        def about() -> dict[str, Any]:
-            version = self.hub.version(request.path_params["name"])
-            multiplier = self.hub.workspace.instrument(version.symbol).multiplier
-            return describe(version, multiplier) | {"alias": version.alias}
-
-        found = await asyncio.to_thread(about)
-        channel = self.hub.channels.get(found["serving_id"])
+        name = request.path_params["name"]
+        serving_id = await asyncio.to_thread(self.hub.resolve, name)
+        found = await self.ask(described, self.root, name)
+        channel = self.hub.channels.get(serving_id)
         state = None
         if channel is not None:
             state = {"bins": channel.n_bins, "clients": len(channel.clients), "status": channel.status}
@@ -160,26 +155,31 @@ class Endpoints:
         text = query.get("last", "600")
         if not text.isdecimal() or not 1 <= int(text) <= HISTORY_BINS:
             raise Closed(4400, f"last must be a number of bins from 1 to {HISTORY_BINS}, was '{text[:20]}'.")
-        version = await asyncio.to_thread(self.hub.version, request.path_params["name"])
-        channel = self.hub.channels.get(version.serving_id)
+        serving_id = await asyncio.to_thread(self.hub.resolve, request.path_params["name"])
+        channel = self.hub.channels.get(serving_id)
         if channel is None or channel.hello is None:
-            raise Closed(4404, f"The version '{version.serving_id}' is not running: open a stream first.")
-        data = await asyncio.to_thread(_arrow, *_last(channel, int(text)))
+            raise Closed(4404, f"The version '{serving_id}' is not running: open a stream first.")
+        profile: Profile = "view" if int(text) <= VIEW_BINS else "history"
+        records = b"".join(list(channel.rings[profile])[-int(text) :])
+        n_cells, n_horizons = channel.hello["n_cells"], len(channel.hello["horizons_ms"])
+        data = await self.ask(table_bytes, records, profile, n_cells, n_horizons)
         return Response(data, media_type="application/vnd.apache.arrow.stream")
 
     # -- experiments ---------------------------------------------------------------------------------------------------
 
     async def experiment_names(self, request: Request) -> Response:
         """The experiments of the workspace."""
-        return JSONResponse(await self.experiments.answer("names"))
+        return JSONResponse({"experiments": await asyncio.to_thread(experiments.names, self.root)})
 
     async def rows(self, request: Request) -> Response:
         """The leaderboard of an experiment."""
-        return JSONResponse(await self.experiments.answer("rows", request.path_params["name"]))
+        name = request.path_params["name"]
+        return JSONResponse(await self.ask(experiments.rows, self.root, name, keep=True))
 
     async def row(self, request: Request) -> Response:
         """A row with its trades."""
-        return JSONResponse(await self.experiments.answer("row", request.path_params["row"]))
+        row = request.path_params["row"]
+        return JSONResponse(await self.ask(experiments.row, self.root, row, keep=True))
 
     # -- operation -----------------------------------------------------------------------------------------------------
 
@@ -206,34 +206,3 @@ async def _closed(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     status = 404 if isinstance(error, (ResultsError, RegistryError)) else 409
     return JSONResponse({"error": {"code": status, "message": str(error)}}, status)
-
-
-def _last(channel: Channel, n: int) -> tuple[list[bytes], np.dtype[Any], int]:
-    """Return the last bins, their layout, and the number of cells."""
-    assert channel.hello is not None
-    profile: Profile = "view" if n <= VIEW_BINS else "history"
-    n_cells = channel.hello["n_cells"]
-    records = list(channel.rings[profile])[-n:]
-    return records, record_dtype(profile, n_cells, len(channel.hello["horizons_ms"])), n_cells
-
-
-def _arrow(records: list[bytes], dtype: np.dtype[Any], n_cells: int) -> bytes:
-    """Return records as an Arrow stream: a column per field, lists for the columns of cells."""
-    import pyarrow as pa
-
-    table = np.frombuffer(b"".join(records), dtype)
-    columns: dict[str, Any] = {}
-    for name in dtype.names or ():
-        if name in ("magic", "version", "reserved"):
-            continue
-        values = np.ascontiguousarray(table[name])
-        if values.ndim == 1:
-            columns[name] = pa.array(values)
-        else:
-            size = int(np.prod(values.shape[1:]))
-            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
-    batch = pa.table(columns)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_table(batch)
-    return bytes(sink.getvalue())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import struct
@@ -15,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from vpcore_server.messages import BIN, END, FAILED, HELLO, TEXT, read_message, split_bin
+from vpcore_server.task import Task
 from vpcore_server.wire import FLAGS_AT, HEADER_BYTES, PROFILES, SKIPPED_AT, STORED, Profile, layout, record_dtype
-from vpcore_server.worker import Task
 
 _log = logging.getLogger("vpcore.server")
 
@@ -38,9 +37,12 @@ DRAIN_S = 5.0
 STUCK_S = 30.0
 """A client without an acknowledgement for so long, its window full, is closed."""
 
+MOST_SENT_BYTES = 256 << 10
+"""Most bytes of a frame: what a client that does not read takes of the server's memory."""
+
 _SKIPPED = struct.Struct("<I")
 _SEQ = struct.Struct("<q")
-_SEQ_AT, _SENT_AT = 8, 24
+_SEQ_AT, _CLOSED_AT = 8, 24
 
 
 class Closed(Exception):
@@ -49,6 +51,12 @@ class Closed(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
+
+
+class Hello(str):
+    """The text frame `hello`: acknowledgements begin anew behind it."""
+
+    __slots__ = ()
 
 
 class Client:
@@ -71,6 +79,8 @@ class Client:
         self.channel: Channel | None = None
         self.n_skipped = 0
         self.n_bytes = 0
+        self.sending_since: float | None = None  # monotonic clock, while a socket takes a frame
+        self.limit: asyncio.Timeout | None = None  # ends a frame that a socket does not take
         self._queue: deque[str | bytes | list[bytes]] = deque()
         self._freed: deque[str | list[bytes]] = deque()  # what stood before a bin that was left out
         self._n_bins = self._n_texts = 0
@@ -93,8 +103,9 @@ class Client:
 
     def put_stored(self, records: list[bytes]) -> None:
         """Add bins of the past."""
-        for at in range(0, len(records), MOST_TOGETHER):
-            self._queue.append(records[at : at + MOST_TOGETHER])
+        together = min(MOST_TOGETHER, max(MOST_SENT_BYTES // len(records[0]), 1)) if records else 1
+        for at in range(0, len(records), together):
+            self._queue.append(records[at : at + together])
         self._wake.set()
 
     def put_text(self, text: str) -> None:
@@ -109,11 +120,6 @@ class Client:
         """End the stream."""
         self.closed = self.closed or Closed(code, message)
         self._wake.set()
-
-    def restart(self) -> None:
-        """Expect the acknowledgements of another session."""
-        self._sent.clear()
-        self._stuck_since = None
 
     def acknowledge(self, bin_seq: int) -> None:
         """Take every bin up to this one as drawn."""
@@ -136,6 +142,9 @@ class Client:
             self._queue.popleft()
         if isinstance(first, str):
             self._n_texts -= 1
+            if isinstance(first, Hello):
+                self._sent.clear()
+                self._stuck_since = None
             return first
         frame = bytearray(b"".join(first))
         for at in range(FLAGS_AT, len(frame), len(first[0])):
@@ -147,11 +156,16 @@ class Client:
             self._stuck_since = self._stuck_since or time.monotonic()
             return None
         records: list[bytes] = []
+        size = 0
         while self._queue and len(records) < room and isinstance(record := self._queue[0], bytes):
+            size += len(record)
+            if records and size > MOST_SENT_BYTES:
+                size -= len(record)
+                break
             records.append(record)
             self._queue.popleft()
         self._n_bins -= len(records)
-        self.n_bytes -= sum(map(len, records))
+        self.n_bytes -= size
         self._sent.extend(_SEQ.unpack_from(record, _SEQ_AT)[0] for record in records)
         if self._missed:
             first = bytearray(records[0])
@@ -170,15 +184,16 @@ class Client:
         self.n_skipped += 1
 
     def check_stuck(self) -> None:
-        """Close a client that acknowledges nothing."""
-        if self._stuck_since is not None and time.monotonic() - self._stuck_since > STUCK_S:
+        """Close a client that acknowledges nothing, or reads nothing. The server calls it each second."""
+        now = time.monotonic()
+        if self._stuck_since is not None and now - self._stuck_since > STUCK_S:
             self.close(4408, f"The client has acknowledged nothing for {STUCK_S:g} s.")
+        if self.sending_since is not None and now - self.sending_since > STUCK_S and self.limit is not None:
+            self.limit.reschedule(0.0)
 
     async def wait(self) -> None:
-        """Wait until something may have changed, at most a second."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await self._wake.wait()
+        """Wait until something may have changed."""
+        await self._wake.wait()
         self._wake.clear()
 
 
@@ -206,7 +221,7 @@ class Channel:
         self.n_bins = 0
         self.n_lost = 0
         self.restarts = 0
-        self.delays: deque[float] = deque(maxlen=4000)  # seconds from the worker's message to the socket of a client
+        self.delays: deque[float] = deque(maxlen=4000)  # seconds from the close of a bin to the socket of a client
         self.idle_since = time.monotonic()
         self.last_bin_at = 0.0
         self.pid: int | None = None
@@ -233,7 +248,7 @@ class Channel:
     def sent(self, frame: bytes) -> None:
         """Note the delay of a frame that a socket has taken."""
         if not frame[FLAGS_AT] & STORED:
-            self.delays.append(time.time() - _SEQ.unpack_from(frame, _SENT_AT)[0] / 1e9)
+            self.delays.append(time.time() - _SEQ.unpack_from(frame, _CLOSED_AT)[0] / 1e9)
 
     # -- the worker ----------------------------------------------------------------------------------------------------
 
@@ -362,8 +377,7 @@ class Channel:
         self._started.set()
         if again:
             for client in self.clients:
-                client.restart()
-                client.put_text(json.dumps(self.hello_for(client)))
+                client.put_text(self.hello_for(client))
 
     def _take_bin(self, content: bytes) -> None:
         view, exact = split_bin(content)
@@ -405,17 +419,28 @@ class Channel:
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
-    def hello_for(self, client: Client) -> dict[str, Any]:
+    def hello_for(self, client: Client, resumed: bool | None = None) -> Hello:
         """Return `hello` with the layout of the client's profile."""
         assert self.hello is not None
         dtype = record_dtype(client.profile, self.hello["n_cells"], len(self.hello["horizons_ms"]))
-        own = {"alias": client.alias, "profile": client.profile, "record_bytes": dtype.itemsize}
-        return self.hello | own | {"profiles": list(PROFILES), "window": client.window, "layout": layout(dtype)}
+        own: dict[str, Any] = {
+            "alias": client.alias,
+            "profile": client.profile,
+            "record_bytes": dtype.itemsize,
+            "resumed": resumed,
+        }
+        own |= {"profiles": list(PROFILES), "window": client.window, "layout": layout(dtype)}
+        return Hello(json.dumps(self.hello | own))
 
-    def join(self, client: Client, since: int | None, last: int | None) -> None:
-        """Add a client, with the stored bins behind `since`, or the `last` ones."""
+    def join(self, client: Client, since: int | None, last: int | None, session: str | None = None) -> None:
+        """Add a client, with the stored bins behind `since`, or the `last` ones.
+
+        `since` is a bin of `session`, by default of the present one. If that is another one, all its stored bins come.
+        """
         assert self.hello is not None
-        client.put_text(json.dumps(self.hello_for(client)))
+        resumed = None if since is None or session is None else session == self.hello["session"]
+        since = -1 if resumed is False else since
+        client.put_text(self.hello_for(client, resumed))
         stored = list(self.rings[client.profile])
         if since is not None and stored and since <= _SEQ.unpack_from(stored[-1], _SEQ_AT)[0]:
             stored = [record for record in stored if _SEQ.unpack_from(record, _SEQ_AT)[0] > since]

@@ -15,7 +15,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import quote
 
 import numpy as np
@@ -51,21 +51,27 @@ def dtype_of(hello: dict[str, Any]) -> np.dtype[Any]:
     )
 
 
+class Start(TypedDict, total=False):
+    """Choices of the first frame, see docs/how-to/serving.md. `since` is a bin of `session`."""
+
+    profile: Literal["history", "view", "exact"]
+    mode: Literal["latest", "every"]
+    window: int
+    last: int
+    since: int
+    session: str
+
+
+DEFAULTS: Start = {"profile": "view", "mode": "every", "window": 1024, "last": 0}
+
+
 async def stream(
-    url: str,
-    serving: str,
-    *,
-    profile: Literal["history", "view", "exact"] = "view",
-    mode: Literal["latest", "every"] = "every",
-    since: int | None = None,
-    last: int = 0,
-    window: int = 1024,
-    token: str | None = None,
-    reconnect: bool = True,
+    url: str, serving: str, *, token: str | None = None, reconnect: bool = True, **choices: Unpack[Start]
 ) -> AsyncIterator[dict[str, Any] | np.ndarray[Any, Any]]:
     """Yield the text frames of a stream as dictionaries and its bins as arrays of records, to the end of the session.
 
-    A broken connection is made again and goes on behind the last bin, as far as the server remembers it.
+    A broken connection is made again and goes on behind the last bin, as far as the server remembers it. If the server
+    has begun another session meanwhile, its `hello` says so (`resumed` is false), and all its stored bins come.
 
     Parameters
     ----------
@@ -73,12 +79,12 @@ async def stream(
         Of the server: ``ws://127.0.0.1:8765`` or ``wss://name``.
     serving : str
         Alias or id of a published version.
-    profile, mode, since, last, window
-        See docs/reference/wire-protocol.md.
     token : str, optional
         Of the server's token file.
     reconnect : bool
         False raises the first error of the connection.
+    **choices
+        See `Start`.
 
     Raises
     ------
@@ -88,11 +94,12 @@ async def stream(
     address = f"{url.rstrip('/')}/v1/stream?serving={quote(serving, safe='')}"
     headers = {"Authorization": f"Bearer {token}"} if token else None
     pause, loop = 1.0, asyncio.get_running_loop()
+    start = DEFAULTS | choices
+    window = start["window"]
     while True:
         try:
             async with connect(address, additional_headers=headers, max_size=None, compression=None) as socket:
-                start = {"op": "start", "profile": profile, "mode": mode, "window": window, "last": last}
-                await socket.send(json.dumps(start | ({} if since is None else {"since": since})))
+                await socket.send(json.dumps({"op": "start", **start}))
                 dtype, unsaid, due = np.dtype([]), 0, 0.0
                 async for frame in socket:
                     pause = 1.0
@@ -102,17 +109,20 @@ async def stream(
                             raise StreamError(found["code"], found["message"])
                         if found["type"] == "hello":
                             dtype = dtype_of(found)
+                            if start.get("session") not in (None, found["session"]):
+                                start.pop("since", None)
+                            start["session"] = found["session"]
                         yield found
                         if found["type"] == "end":
                             return
                         continue
                     bins = np.frombuffer(frame, dtype)
                     yield bins
-                    since, unsaid = int(bins["bin_seq"][-1]), unsaid + len(bins)
+                    start["since"], unsaid = int(bins["bin_seq"][-1]), unsaid + len(bins)
                     if unsaid >= max(window // 4, 1):
                         await asyncio.sleep(due - loop.time())
                         due = loop.time() + ACK_S
-                        await socket.send(json.dumps({"op": "ack", "bin": since}))
+                        await socket.send(json.dumps({"op": "ack", "bin": start["since"]}))
                         unsaid = 0
             raise StreamError(1006, "The connection ended.")
         except (StreamError, ConnectionClosed, InvalidStatus, OSError) as error:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vpcore.cli.common import RootOption, say
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
+    from vpcore_server.task import Task
 
 
 def serve(
@@ -67,7 +72,8 @@ def serve(
     server.
     """
     from vpcore.cli.common import open_workspace
-    from vpcore_server.worker import Task
+    from vpcore_server.reader import Reader
+    from vpcore_server.task import Task
 
     workspace = open_workspace(root)
     names = list(dict.fromkeys(serving or []))
@@ -81,16 +87,16 @@ def serve(
         options=options,
         files=[str(path.absolute()) for path in files or []],
         symbol=symbol,
-        begin_ns=begin_ns(workspace, names, begin) if begin is not None else None,
         loop=loop,
         grace_ms=grace_ms,
         stale_s=stale_s,
     )
-    check(workspace, names, task)
+    reader = Reader()
+    task = reader.ask_now(checked, workspace.root, names, task, begin)
     from vpcore_server.hub import Hub
     from vpcore_server.server import Address, run
 
-    hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients, follow_alias=follow_alias)
+    hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients, follow_alias=follow_alias, reader=reader)
     address = Address(host, port, token_file, tuple(origin or ()))
     run(hub, names, address, lambda url: say(f"Listening on {url}"))
 
@@ -131,7 +137,7 @@ def _number(text: str) -> float:
     return speed
 
 
-def begin_ns(workspace: Any, names: list[str], text: str) -> int:
+def begin_ns(workspace: Workspace, names: list[str], text: str) -> int:
     """Return the time of ``--from``, in the time zone of the first version.
 
     Raises
@@ -165,8 +171,8 @@ def _nothing() -> Any:
     """Stand for recorded files, to check the options of a feed."""
 
 
-def check(workspace: Any, names: list[str], task: Any) -> None:
-    """Refuse what no channel could serve, before the server starts.
+def checked(root: Path, names: list[str], task: Task, begin: str | None) -> Task:
+    """Return the task with the time of ``--from``. Refuse what no channel could serve, before the server starts.
 
     Raises
     ------
@@ -176,7 +182,11 @@ def check(workspace: Any, names: list[str], task: Any) -> None:
     from vpcore.errors import ConfigError, SourceError
     from vpcore.feed import FeedRequest
     from vpcore.serving.spec import published
+    from vpcore.workspace import Workspace
 
+    workspace = Workspace(root)
+    if begin is not None:
+        task = replace(task, begin_ns=begin_ns(workspace, names, begin))
     kind = workspace.plugins.load("feed", task.feed, "--feed")
     kind(FeedRequest(task.symbol or "", 0, 0, _nothing, task.options))
     for file in task.files:
@@ -193,3 +203,4 @@ def check(workspace: Any, names: list[str], task: Any) -> None:
                 required=f"a contract of {instrument.root}",
                 was=task.symbol,
             )
+    return task

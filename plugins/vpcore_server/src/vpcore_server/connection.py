@@ -33,6 +33,7 @@ _START: dict[str, str] = {
     "op": "the text start",
     "profile": "history, view or exact",
     "since": "the number of a bin",
+    "session": "a session of hello",
     "last": "a number of bins from 0",
     "window": f"a number of bins from 1 to {MOST_WINDOW}",
     "mode": "latest or every",
@@ -45,6 +46,7 @@ class Start:
 
     profile: Profile = "view"
     since: int | None = None
+    session: str | None = None
     last: int | None = 0
     window: int = 64
     every: bool = False
@@ -108,19 +110,21 @@ def read_start(frame: dict[str, Any]) -> Start:
     if frame.get("op") != "start":
         raise refuse("op")
     profile, mode = frame.get("profile", "view"), frame.get("mode", "latest")
-    since, window = frame.get("since"), frame.get("window", 64)
-    last = frame.get("last", 0)
+    since, session = frame.get("since"), frame.get("session")
+    window, last = frame.get("window", 64), frame.get("last", 0)
     if profile not in PROFILES:
         raise refuse("profile")
     if mode not in ("latest", "every"):
         raise refuse("mode")
     if since is not None and not _whole(since, -1, 2**62):
         raise refuse("since")
+    if session is not None and not isinstance(session, str):
+        raise refuse("session")
     if not _whole(window, 1, MOST_WINDOW):
         raise refuse("window")
     if not _whole(last, 0, 2**31):
         raise refuse("last")
-    return Start(profile, since, last, window, mode == "every")
+    return Start(profile, since, session, last, window, mode == "every")
 
 
 def _whole(value: Any, least: int, most: int) -> bool:
@@ -208,7 +212,7 @@ async def _serve(socket: WebSocket, name: str, open_channel: Open) -> None:
             waiting.cancel()
             raise client.closed or WebSocketDisconnect(1006)
         waiting.result()
-        channel.join(client, start.since, start.last)
+        channel.join(client, start.since, start.last, start.session)
         await _send(socket, client, listening)
     finally:
         (client.channel or channel).leave(client)
@@ -239,21 +243,26 @@ async def _listen(socket: WebSocket, client: Client, budget: Budget) -> None:
 
 
 async def _send(socket: WebSocket, client: Client, listening: asyncio.Task[None]) -> None:
-    send = socket.send
-    while not listening.done():
-        while client.closed is None and (frame := client.take()) is not None:
-            key = "text" if isinstance(frame, str) else "bytes"
-            try:
-                async with asyncio.timeout(STUCK_S):
-                    await send({"type": "websocket.send", key: frame})
-                if isinstance(frame, bytes) and client.channel is not None:
-                    client.channel.sent(frame)
-            except TimeoutError:
-                client.close(4408, f"The client has read nothing for {STUCK_S:g} s.")
-        client.check_stuck()
-        if client.closed is not None:
-            if client.closed.code == 1006:
-                raise WebSocketDisconnect(1006)
-            raise client.closed
-        await client.wait()
-    raise WebSocketDisconnect(1006)
+    """Send what waits. `Client.check_stuck` ends a frame that the socket does not take: timers for each cost more."""
+    try:
+        async with asyncio.timeout(None) as client.limit:
+            while not listening.done():
+                while client.closed is None and (frame := client.take()) is not None:
+                    client.sending_since = time.monotonic()
+                    if isinstance(frame, str):
+                        await socket.send({"type": "websocket.send", "text": frame})
+                    else:
+                        await socket.send({"type": "websocket.send", "bytes": frame})
+                        if client.channel is not None:
+                            client.channel.sent(frame)
+                    client.sending_since = None
+                if client.closed is not None:
+                    break
+                await client.wait()
+    except TimeoutError:
+        client.close(4408, f"The client has read nothing for {STUCK_S:g} s.")
+    finally:
+        client.limit = client.sending_since = None
+    if client.closed is None or client.closed.code == 1006:
+        raise WebSocketDisconnect(1006)
+    raise client.closed

@@ -8,7 +8,25 @@ from vpcore.units import ms_to_ns
 from vpcore_server.wire import PROTOCOL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vpcore.serving.spec import ServedVersion
+
+
+def described(root: Path, name: str) -> dict[str, Any]:
+    """Return what `describe` says of an alias or id of a workspace, and the alias. The reader calls it.
+
+    Raises
+    ------
+    RegistryError
+        If the version is unknown or damaged.
+    """
+    from vpcore.serving.spec import published
+    from vpcore.workspace import Workspace
+
+    workspace = Workspace(root)
+    version = published(workspace.registry, name)
+    return describe(version, workspace.instrument(version.symbol).multiplier) | {"alias": version.alias}
 
 
 def describe(version: ServedVersion, multiplier: float | None) -> dict[str, Any]:

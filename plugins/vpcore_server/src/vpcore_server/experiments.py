@@ -1,17 +1,8 @@
-"""Experiments for the page: leaderboards and rows, as `vp compare` and `vp.trades` give them."""
+"""Experiments for the page: leaderboards and rows, as `vp compare` and `vp.trades` give them. The reader calls them."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-import multiprocessing
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +12,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from vpcore.workspace import Workspace
-
-KEEP_S = 10.0
-"""Time that an answer is kept: ranking takes seconds, and pages ask again."""
 
 MOST_ROWS = 1000
 MOST_TRADES = 5000
@@ -35,88 +23,26 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class Experiments:
-    """Answers of the experiments' endpoints, from one process beside the server: ranking takes seconds and memory.
+def names(root: Path) -> list[str]:
+    """Return the names of the experiments of a workspace."""
+    return sorted(path.stem for path in (root / "configs" / "experiments").glob("*.yaml"))
 
-    Parameters
-    ----------
-    root : Path
-        The workspace.
+
+def rows(root: Path, name: str) -> dict[str, Any]:
+    """Return the leaderboard of an experiment as JSON has it.
+
+    Raises
+    ------
+    VpError
+        If the name is unknown, or nothing can be ranked: see `vpcore.leaderboard`.
     """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._pool: ProcessPoolExecutor | None = None
-        self._known: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
-
-    async def answer(self, kind: str, name: str = "") -> dict[str, Any]:
-        """Return the names of the experiments, the ranked rows of one, or a row with its trades.
-
-        Parameters
-        ----------
-        kind : {'names', 'rows', 'row'}
-            The question.
-        name : str
-            The experiment, or the row.
-
-        Raises
-        ------
-        VpError
-            See `vpcore.leaderboard` and `vpcore.trades`.
-        """
-        at, found = self._known.get((kind, name), (-math.inf, {}))
-        if time.monotonic() - at <= KEEP_S:
-            return found
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _belong_to_server)
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(self._pool, _answer, self._root, kind, name)
-        except BrokenProcessPool:
-            self._pool = None
-            raise ResultsError("The process that reads the experiments died", fix="Ask again.") from None
-        if len(self._known) > 32:
-            self._known.clear()
-        self._known[kind, name] = (time.monotonic(), found)
-        return found
-
-    def close(self) -> None:
-        """End the process."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _belong_to_server() -> None:
-    """Leave Ctrl-C in a terminal to the server, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    server = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if server is not None:
-            server.join()
-            os._exit(0)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _answer(root: Path, kind: str, name: str) -> dict[str, Any]:
+    known = names(root)
+    if name not in known:
+        raise ResultsError(f"No experiment is called '{name[:80]}'", fix=f"{did_you_mean(name, known)}")
+    from vpcore.experiment.leaderboard import leaderboard
     from vpcore.workspace import Workspace
 
     workspace = Workspace(root)
-    answers: dict[str, Callable[[Workspace, str], dict[str, Any]]] = {"names": _names, "rows": _rows, "row": _row}
-    return answers[kind](workspace, name)
-
-
-def _names(workspace: Workspace, _: str = "") -> dict[str, Any]:
-    folder = workspace.configs / "experiments"
-    return {"experiments": sorted(path.stem for path in folder.glob("*.yaml"))}
-
-
-def _rows(workspace: Workspace, name: str) -> dict[str, Any]:
-    from vpcore.experiment.leaderboard import leaderboard
-
-    known = _names(workspace)["experiments"]
-    if name not in known:
-        raise ResultsError(f"No experiment is called '{name[:80]}'", fix=f"{did_you_mean(name, known)}")
     board = leaderboard(workspace, name)
     frame = board.rows().head(MOST_ROWS)
     columns = [column for column in COLUMNS if column in frame.columns]
@@ -146,10 +72,19 @@ def _aliases_of_rows(workspace: Workspace) -> dict[str, str]:
     return found
 
 
-def _row(workspace: Workspace, row: str) -> dict[str, Any]:
-    from vpcore.api import trades
+def row(root: Path, name: str) -> dict[str, Any]:
+    """Return a row with its trades as JSON has them.
 
-    figures = workspace.results.find_row(row)
+    Raises
+    ------
+    VpError
+        If the row is unknown: see `vpcore.trades`.
+    """
+    from vpcore.api import trades
+    from vpcore.workspace import Workspace
+
+    workspace = Workspace(root)
+    figures = workspace.results.find_row(name[:200])
     frame = trades(workspace, figures["row"])
     return {
         "row": figures["row"],

@@ -9,15 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vpcore.errors import RegistryError, VpError
-from vpcore.serving.spec import ServedVersion, published
 from vpcore_server.channel import Channel, Closed
-from vpcore_server.worker import Task
+from vpcore_server.reader import Reader
+from vpcore_server.task import Task
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
 LOOK_S = 2.0
 """Time between two looks at the aliases and the files of the running versions."""
+
+SWEEP_S = 1.0
+"""Time between two looks at clients that do not read."""
 
 MOST_CHANNELS = 16
 
@@ -35,6 +38,8 @@ class Hub:
     max_clients : int
     follow_alias : bool
         Clients of an alias that moves go on with its new version.
+    reader : Reader, optional
+        Reads what takes seconds or much memory.
     """
 
     def __init__(
@@ -45,14 +50,16 @@ class Hub:
         idle_s: float = 300.0,
         max_clients: int = 64,
         follow_alias: bool = False,
+        reader: Reader | None = None,
     ) -> None:
         self.workspace, self.task, self.idle_s, self.max_clients = workspace, task, idle_s, max_clients
         self.follow_alias = follow_alias
+        self.reader = reader if reader is not None else Reader()
         self._moves: set[asyncio.Task[None]] = set()
         self.channels: dict[str, Channel] = {}
         self.kept: set[str] = set()
         self.n_clients = 0
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._opening = asyncio.Lock()
 
     async def start(self, names: list[str]) -> None:
@@ -60,18 +67,18 @@ class Hub:
         for name in names:
             channel, _ = await self.open(name)
             self.kept.add(channel.serving_id)
-        self._watch = asyncio.create_task(self._look())
+        self._watches = [asyncio.create_task(self._look()), asyncio.create_task(self._sweep())]
 
     async def stop(self) -> None:
         """End every channel."""
-        for task in (self._watch, *self._moves):
-            if task is not None:
-                task.cancel()
+        for task in (*self._watches, *self._moves):
+            task.cancel()
         await asyncio.gather(*(channel.stop() for channel in self.channels.values()))
         self.channels.clear()
+        self.reader.close()
 
-    def version(self, name: str) -> ServedVersion:
-        """Return a published version. Call it in a thread.
+    def resolve(self, name: str) -> str:
+        """Return the id of a published version, given by alias or id. Call it in a thread.
 
         Raises
         ------
@@ -79,7 +86,7 @@ class Hub:
             4404 for an unknown name, 4410 for a damaged version.
         """
         try:
-            return published(self.workspace.registry, name)
+            return self.workspace.registry.resolve(name).serving_id
         except RegistryError as error:
             raise Closed(4404 if str(error).startswith("No serving version") else 4410, str(error)) from None
         except VpError as error:
@@ -93,16 +100,16 @@ class Hub:
         Closed
             4404, 4410, or 4429 if there are too many channels.
         """
-        version = await asyncio.to_thread(self.version, name)
+        serving_id = await asyncio.to_thread(self.resolve, name)
         async with self._opening:
-            channel = self.channels.get(version.serving_id)
+            channel = self.channels.get(serving_id)
             if channel is None or channel.failed is not None:
                 if len(self.channels) >= MOST_CHANNELS:
                     raise Closed(4429, f"The server has {MOST_CHANNELS} channels, its most. Try again later.")
-                channel = Channel(replace(self.task, serving_id=version.serving_id), self._ended)
-                self.channels[version.serving_id] = channel
+                channel = Channel(replace(self.task, serving_id=serving_id), self._ended)
+                self.channels[serving_id] = channel
                 channel.start()
-        return channel, version.alias
+        return channel, name if name != serving_id else None
 
     def _ended(self, channel: Channel) -> None:
         if self.channels.get(channel.serving_id) is channel:
@@ -112,6 +119,14 @@ class Hub:
         """Return the reasons why some channel is not fresh and warm."""
         missing = [f"{name}: it is not running" for name in sorted(self.kept - set(self.channels))]
         return missing + [f"{name}: {why}" for name, channel in self.channels.items() for why in channel.unready()]
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for channel in self.channels.values():
+                for client in channel.clients:
+                    client.check_stuck()
+            self.reader.rest()
 
     # -- the watch -----------------------------------------------------------------------------------------------------
 
@@ -155,5 +170,4 @@ class Hub:
                 await asyncio.sleep(0.1)
             for client in [client for client in old.clients if client.alias == alias and new.failed is None]:
                 old.leave(client)
-                client.restart()
                 new.join(client, None, 0)

@@ -45,8 +45,8 @@ _GAUGES: _Rows = (
     ("vp_bins_behind", "Bins that the worker is behind its feed.", lambda c: c.status.get("bins_behind")),
     ("vp_invalid_share", "Invalid bins among the last 1,000.", lambda c: c.status.get("invalid_share")),
     ("vp_unknown_order_rate", "Share of unknown orders.", lambda c: c.status.get("unknown_order_rate")),
-    ("vp_worker_p99_seconds", "From what closed a bin to its message, p99.", _worker_p99),
-    ("vp_server_p99_seconds", "From the worker's message to the sockets of the clients, p99.", _server_p99),
+    ("vp_worker_p99_seconds", "From the close of a bin to the worker's message, p99.", _worker_p99),
+    ("vp_server_p99_seconds", "From the close of a bin to the sockets of the clients, p99.", _server_p99),
     ("vp_ready", "1 if the channel is fresh and warm.", lambda c: int(not c.unready())),
 )
 

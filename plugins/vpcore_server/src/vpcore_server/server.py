@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vpcore.errors import ConfigError
 from vpcore_server.app import make_app
@@ -22,6 +24,32 @@ from vpcore_server.security import Gate, read_token
 
 DRAIN_S = 5
 PING_S = 20.0
+REQUEST_S = 10.0
+"""A connection must send a request within this time."""
+
+SEND_BUFFER_BYTES = 256 << 10
+"""Of a socket, kept by the system: what a client that does not read takes of its memory, and how old its bins are."""
+
+
+class _Http(H11Protocol):
+    """Closes a connection whose request does not come to its end: uvicorn waits for ever."""
+
+    _waited = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(REQUEST_S / 2, self._expect)
+
+    def _expect(self) -> None:
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            return  # gone, or a WebSocket by now
+        answered = self.cycle is None or self.cycle.response_complete
+        waits = answered and self.timeout_keep_alive_task is None  # without a request, or with a part of one
+        if waits and self._waited:
+            self.transport.close()
+            return
+        self._waited = waits
+        self.loop.call_later(REQUEST_S / 2, self._expect)
 
 
 class _Server(uvicorn.Server):
@@ -50,19 +78,22 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        listening = socket.create_server((host, port), family=family, backlog=128)
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number is not None and number > 0 else str(error)
         raise ConfigError(
             f"The server cannot listen on {host}:{port}: {reason}", fix="Choose another --port or --host."
         ) from None
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
+    return listening
 
 
 def configure(app: ASGIApp) -> uvicorn.Config:
     """Return uvicorn's settings: flow control, small client frames, pings, no log of requests."""
     return uvicorn.Config(
         app,
+        http=_Http,
         ws="websockets-sansio",
         ws_max_size=MOST_FRAME_BYTES,
         ws_ping_interval=PING_S,
@@ -114,4 +145,6 @@ def run(hub: Hub, names: list[str], address: Address, started: Callable[[str], N
         name = f"[{host}]" if ":" in host else host
         query = f"/?serving={names[0]}" if names else "/"
         started(f"http://{name}:{bound}{query}" + ("#token=..." if token else ""))
+        gc.collect()
+        gc.freeze()  # a look at all that was imported would hold every client up
         asyncio.run(server.serve(sockets=[listening]))

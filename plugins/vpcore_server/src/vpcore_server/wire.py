@@ -33,7 +33,7 @@ _HEADER: tuple[tuple[str, str], ...] = (
     ("skipped", "<u4"),
     ("bin_seq", "<i8"),
     ("end_ns", "<i8"),
-    ("sent_ns", "<i8"),
+    ("closed_ns", "<i8"),
     ("value", "<f8"),
     ("mid", "<f8"),
     ("bid", "<i4"),
@@ -112,8 +112,12 @@ class Encoder:
             for name, record in self._records.items()
         }
 
-    def encode(self, bin: Any, sent_ns: int, flags: int) -> tuple[bytes, bytes]:
-        """Return a `vpcore.LiveBin` as one record of the profile `view` and one of `exact`."""
+    def encode(self, bin: Any, closed_ns: int, flags: int) -> tuple[bytes, bytes]:
+        """Return a `vpcore.LiveBin` as one record of the profile `view` and one of `exact`.
+
+        `closed_ns` is the time at which the bin was closed, ns since the epoch: a record behind it came, or its grace
+        ended.
+        """
         frame = bin.frame
         bins, grid = frame.bins, frame.grid
         head = (
@@ -123,7 +127,7 @@ class Encoder:
             0,
             bin.bin_seq,
             bin.end_ns,
-            sent_ns,
+            closed_ns,
             bin.value,
             bins["mid_price"],
             bins["best_bid_price_int"] // self._tick_int,

@@ -11,12 +11,13 @@ import json
 import logging
 import os
 import random
+import secrets
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -31,6 +32,7 @@ from vpcore.source.protocol import RecordStream, SourceRequest
 from vpcore.units import NS_PER_MS, NS_PER_S
 from vpcore_server.describe import describe
 from vpcore_server.messages import END, FAILED, HELLO, TEXT, write_bin, write_json
+from vpcore_server.task import Task
 from vpcore_server.wire import GAP, REPLAYED, Encoder, as_float
 
 if TYPE_CHECKING:
@@ -41,54 +43,11 @@ _log = logging.getLogger("vpcore.server")
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 30.0
 """Pause before a feed is made anew, doubled after every failure in a row, with jitter."""
 
+MOST_OPEN = 64
+"""Most open positions in a status, the latest ones."""
+
 TURN_S = 0.25
 """Longest wait between two looks at the clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a worker does.
-
-    Parameters
-    ----------
-    root : str
-        The workspace.
-    serving_id : str
-        Version to serve.
-    feed : str
-        Name of a feed.
-    options : dict
-        Options of the feed.
-    files : list of str
-        Files of a replay; empty: those of the published window, found below ``lake/raw``.
-    symbol : str, optional
-        Contract, if another one than the published one.
-    begin_ns : int, optional
-        Time that names the session; a replay keeps its schedule from then on. By default the published session, or
-        the present one of a live feed.
-    after_bin : int
-        Bins up to this one have been sent by an earlier worker.
-    loop : bool
-        Start a replay again at its end.
-    grace_ms, stale_s : float
-        See ``vp serve``.
-    """
-
-    root: str
-    serving_id: str
-    feed: str = "replay"
-    options: dict[str, Any] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
-    symbol: str | None = None
-    begin_ns: int | None = None
-    after_bin: int = -1
-    loop: bool = False
-    grace_ms: float = 250.0
-    stale_s: float = 5.0
-
-    def to_json(self) -> str:
-        """Return the argument of the worker's command."""
-        return json.dumps(asdict(self))
 
 
 def session_of(pipeline: PublishedPipeline, at_ns: int | None) -> tuple[int, int]:
@@ -111,11 +70,11 @@ class Worker:
     def __init__(self, task: Task, workspace: Workspace, out: BinaryIO) -> None:
         self.task, self.workspace, self.out = task, workspace, out
         self._after_bin = task.after_bin
-        self._spans: deque[float] = deque(maxlen=1000)  # seconds from what closed a bin to its message
+        self._spans: deque[float] = deque(maxlen=1000)  # seconds from the close of a bin to its message
         self._valid: deque[bool] = deque(maxlen=1000)
-        self._n_valid = self._n_sessions = 0
+        self._n_valid = 0
         self._next_ns = 0  # start of the next session of a live feed
-        self._told_fresh = True
+        self._told_state: tuple[bool, list[int]] = (True, [])
         self._lost: tuple[str, int] | None = None  # reason and time of an open loss
         self._gap = False
         self._silence = 0.0  # seconds of waiting since the feed was heard; work does not count
@@ -127,8 +86,6 @@ class Worker:
         try:
             while self._session():
                 self._after_bin = -1
-                self._n_sessions += 1
-                gc.collect()  # the old session's windows are in cycles, and large
             write_json(self.out, END, {"type": "end", "reason": "The session is over."})
         except VpError as error:
             write_json(self.out, FAILED, {"code": code_of(error), "message": str(error)})
@@ -136,6 +93,9 @@ class Worker:
             _log.exception("The worker failed.")
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             write_json(self.out, FAILED, {"code": 4500, "message": f"The signal failed: {text}"})
+        finally:
+            gc.enable()
+            gc.unfreeze()
 
     # -- a session -----------------------------------------------------------------------------------------------------
 
@@ -153,16 +113,17 @@ class Worker:
             symbol=task.symbol,
             start_ns=start_ns,
             end_ns=None if kind.live else end_ns,
-            grace_ns=int(task.grace_ms * NS_PER_MS),
+            grace_ns=self._grace_ns,
         )
         symbol = task.symbol or version.symbol
         options = dict(task.options)
         if task.begin_ns is not None and not kind.live:
             options["from_ns"] = task.begin_ns
+        self._kind = kind
         self._request = FeedRequest(
             symbol, start_ns, end_ns, lambda: self._recorded(resolved, start_ns, end_ns), options
         )
-        self._kind, self._width_ns = kind, self.pipeline.stages.stream.context.cell_width_ns
+        self._width_ns = self.pipeline.stages.stream.context.cell_width_ns
         self._due_ns = start_ns + self._width_ns
         self._next_ns = session_start(resolved, end_ns) if kind.live else 0
         self._n_valid, self._lost, self._gap, self._last_bin = 0, None, False, None
@@ -189,13 +150,22 @@ class Worker:
             "end_ns": end_ns,
             "n_cells": n_cells,
             "continues": self._after_bin >= 0,
-            "session": self._n_sessions,
+            "session": self._session_id(symbol, start_ns),
             "levels": list(band(version.threshold, self.pipeline.signal.prediction_mode)),
             "warmup_bins": self._warmup_bins,
         }
         write_json(self.out, HELLO, about)
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a look by itself would hold a bin up: see `_status`
         asyncio.run(self._follow(feed))
+        del self.pipeline  # its windows are free before those of the next session are made
         return self._next_ns <= feed.now_ns() if kind.live else task.loop
+
+    def _session_id(self, symbol: str, start_ns: int) -> str:
+        """Return a name that two sessions share only if a number means the same bin in both."""
+        name = f"{self.task.serving_id}/{symbol}/{start_ns}"
+        return name if self._kind.live else f"{name}/{secrets.token_hex(4)}"
 
     def _recorded(self, resolved: PublishedPipeline, start_ns: int, end_ns: int) -> RecordStream:
         """Open the recorded session: of the task's files, or found below ``lake/raw``."""
@@ -225,7 +195,7 @@ class Worker:
                 await self._read(feed)
                 if not feed.live:
                     # Every record has come: nothing to wait for.
-                    self._emit(self.pipeline.advance(feed.now_ns() + int(self.task.grace_ms * NS_PER_MS)))
+                    self._emit(self.pipeline.advance(feed.now_ns() + self._grace_ns), time.monotonic())
                 self._status(feed)
                 return
             except SourceError as error:
@@ -248,7 +218,7 @@ class Worker:
             turn = min(left, max(self._wait(feed), 0.001))
             await asyncio.sleep(turn)
             self._silence += turn
-            self._emit(self.pipeline.advance(feed.now_ns()))
+            self._emit_by_clock(feed)
             self._status(feed)
 
     async def _read(self, feed: Feed) -> None:
@@ -263,7 +233,6 @@ class Worker:
                 await asyncio.wait({pending}, timeout=self._wait(feed))
                 begun = time.monotonic()
                 self._silence += begun - before
-                bins: list[LiveBin] = []
                 if pending.done():
                     event, pending = pending.result(), None
                     if event is None:
@@ -272,9 +241,8 @@ class Worker:
                     if isinstance(event, Lost):
                         self._lose(event.reason, event.since_ns)
                     elif len(event.records):
-                        bins = self._push(event)
-                bins += self.pipeline.advance(feed.now_ns())
-                self._emit(bins, begun)
+                        self._emit(self._push(event), begun)
+                self._emit_by_clock(feed)
                 if feed.live and connected and self._silence > self.task.stale_s and self._lost is None:
                     self._lose(f"The feed has been silent for {self.task.stale_s:g} s.", 0)
                 self._status(feed)
@@ -306,7 +274,7 @@ class Worker:
 
     def _wait(self, feed: Feed) -> float:
         """Return the seconds until the next bin can be ended by the clock."""
-        seconds = feed.seconds_until(self._due_ns + int(self.task.grace_ms * NS_PER_MS))
+        seconds = feed.seconds_until(self._due_ns + self._grace_ns)
         return min(max(seconds, 0.0), TURN_S)
 
     # -- losses --------------------------------------------------------------------------------------------------------
@@ -331,7 +299,18 @@ class Worker:
 
     # -- output --------------------------------------------------------------------------------------------------------
 
-    def _emit(self, bins: list[LiveBin], begun: float | None = None) -> None:
+    def _emit_by_clock(self, feed: Feed) -> None:
+        """Write the bins whose grace is over."""
+        bins = self.pipeline.advance(feed.now_ns())
+        if bins:
+            late = max(-feed.seconds_until(bins[0].end_ns + self._grace_ns), 0.0)
+            self._emit(bins, time.monotonic() - late)
+
+    def _emit(self, bins: list[LiveBin], closed: float) -> None:
+        """Write bins that were closed at a time of the monotonic clock."""
+        if not bins:
+            return
+        closed_ns = time.time_ns() - int(1e9 * (time.monotonic() - closed))
         for bin in bins:
             self._last_bin = bin
             self._valid.append(bin.valid)
@@ -342,25 +321,23 @@ class Worker:
                 continue
             flags = (REPLAYED if bin.end_ns < self._replayed_until else 0) | (GAP if self._gap else 0)
             self._gap = False
-            write_bin(self.out, *self._encoder.encode(bin, time.time_ns(), flags))
+            write_bin(self.out, *self._encoder.encode(bin, closed_ns, flags))
             if bin.entry or bin.exits:
                 exits = [asdict(exit) for exit in bin.exits]
                 event = {"type": "event", "bin_seq": bin.bin_seq, "end_ns": bin.end_ns, "entry": bin.entry}
                 write_json(self.out, TEXT, event | {"value": as_float(bin.value), "exits": exits})
-        if bins:
-            self._due_ns = bins[-1].end_ns + self._width_ns
-            self.out.flush()
-            if begun is not None:
-                self._spans.append(time.monotonic() - begun)
+        self._due_ns = bins[-1].end_ns + self._width_ns
+        self.out.flush()
+        self._spans.append(time.monotonic() - closed)
 
     def _status(self, feed: Feed) -> None:
         """Write a status, each second and when a loss begins or ends."""
-        now = time.monotonic()
-        changed = (self._lost is None) != self._told_fresh
-        if now - self._told < 1.0 and not changed:
+        now, pipeline, last = time.monotonic(), self.pipeline, self._last_bin
+        positions = pipeline.open_positions
+        state = (self._lost is None, [position.entry_bin for position in positions])
+        if now - self._told < 1.0 and state == self._told_state:
             return
-        self._told, self._told_fresh = now, self._lost is None
-        pipeline, last = self.pipeline, self._last_bin
+        self._told, self._told_state = now, state
         counts = pipeline.quality()
         status = {
             "type": "status",
@@ -379,13 +356,19 @@ class Worker:
             "lost": self._lost[0] if self._lost is not None else None,
             "lost_since_ns": self._lost[1] if self._lost is not None else None,
             "lost_count": pipeline.lost_count,
-            "n_open": len(pipeline.open_positions),
+            "n_open": len(positions),
+            "open": [asdict(position) for position in positions[-MOST_OPEN:]],
         }
         write_json(self.out, TEXT, status)
+        gc.collect()  # the bins are on their way, and the next one is some time off
 
     @property
     def _grace_bins(self) -> int:
-        return int(self.task.grace_ms * NS_PER_MS // self._width_ns) + 1
+        return self._grace_ns // self._width_ns + 1
+
+    @property
+    def _grace_ns(self) -> int:
+        return int(self.task.grace_ms * NS_PER_MS)
 
 
 async def _next(iterator: AsyncIterator[Batch | Lost]) -> Batch | Lost | None:

@@ -1,7 +1,7 @@
 // The worker owns the socket: it connects, resumes, and acknowledges what the page has drawn.
 const ACK_MS = 100; // a client may send 20 frames per second
 const FINAL = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4500]);
-let target = null, socket = null, since = null, drawn = -1, told = -1, pause = 1000, over = false, timer = 0;
+let target = null, socket = null, session = null, since = null, drawn = -1, told = -1, pause = 1000, over = false, timer = 0;
 
 function connect() {
   const protocols = ["vp1"];
@@ -12,7 +12,7 @@ function connect() {
   socket.onopen = () => {
     told = -1;
     const start = { op: "start", profile: "view", mode: "latest", window: 256, last: target.last };
-    if (since !== null) start.since = since;
+    if (since !== null) Object.assign(start, { since, session });
     own.send(JSON.stringify(start));
   };
   socket.onmessage = (event) => {
@@ -25,7 +25,7 @@ function connect() {
     }
     const text = JSON.parse(event.data);
     if (text.type === "end") over = true;
-    if (text.type === "hello") { over = false; if (!text.continues) drawn = told = -1; }
+    if (text.type === "hello") { over = false; if (text.session !== session) { drawn = told = -1; since = null; } session = text.session; }
     if (text.type === "error" && FINAL.has(text.code)) over = true;
     postMessage({ kind: "text", text });
   };
@@ -45,7 +45,7 @@ onmessage = (event) => {
     const old = socket;
     socket = null;
     if (old) old.close();
-    target = message; since = null; drawn = told = -1; over = false; pause = 1000;
+    target = message; session = since = null; drawn = told = -1; over = false; pause = 1000;
     connect();
   } else if (message.kind === "drawn") {
     drawn = since = message.bin;
