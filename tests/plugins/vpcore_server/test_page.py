@@ -86,156 +86,169 @@ WORD = """([seq, level]) => {
 }"""
 
 
+TOKEN = "s" * 40
+BEGIN_S = 60
+
+
+@pytest.fixture(scope="module")
+def replaying(served: Workspace) -> Iterator[LiveServer]:
+    """The first minute comes at once, the second one as it was."""
+    begin_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns + BEGIN_S * 10**9
+    with live_server(served, ["erd"], token=TOKEN, begin_ns=begin_ns) as server:
+        yield server
+
+
 @pytest.mark.slow
-def test_a_replay_on_the_page(browser: Any, served: Workspace) -> None:
+def test_a_replay_on_the_page(browser: Any, served: Workspace, replaying: LiveServer) -> None:
     dataset = served.datasets.open(served.datasets.ids()[0])
-    with live_server(served, options={"speed": 5}) as server:
-        page = Page(browser, server, "/?serving=erd", timezone_id="Asia/Tokyo")
-        page.until(lambda: "REPLAY ×5" in page.badge())
-        assert "erd on ESU5" in page.page.inner_text("#signal")
-        page.until(lambda: page.page.inner_text("#clock").startswith("09:3"))
-        assert page.page.inner_text("#clock").endswith("EDT")  # the instrument's zone, in summer
-        assert "Unproven:" in page.page.inner_text("#banner")
-        page.until(lambda: page.js("vp.state.store.last") > 200)
+    page = Page(browser, replaying, f"/?serving=erd#token={TOKEN}", timezone_id="Asia/Tokyo")
+    page.until(lambda: page.badge() == "REPLAY ×1")
+    assert page.js("getComputedStyle(document.getElementById('badge')).backgroundColor") == "rgb(31, 111, 180)"
+    assert "erd on ESU5" in page.page.inner_text("#signal")
+    page.until(lambda: page.page.inner_text("#clock").startswith("09:3"))
+    assert page.page.inner_text("#clock").endswith("EDT")  # the instrument's zone, in summer
+    assert page.js("vp.state.clock.format(Date.UTC(2025, 0, 15, 14, 30))") == "09:30:00.0 EST"  # in winter
+    assert "Unproven:" in page.page.inner_text("#banner")
+    page.until(lambda: page.js("vp.state.store.last") > 200)
 
-        # Pixels of known cells: the colour that the scale gives to the value of the dataset.
-        page.page.keyboard.press("2")  # the layer score, from -1 to 1
-        page.until(lambda: page.js("vp.heat.layer") == "score")
-        seqs = [int(s) for s in page.js("[...vp.state.store.seq].filter((s) => s >= 0)") if dataset.valid[int(s)]][
-            :40:3
-        ]
-        mid2 = (dataset.bin("best_bid_price_int") + dataset.bin("best_ask_price_int")) // 250_000_000
-        checked = 0
-        for seq in seqs:
-            for k in (-12, -5, -1, 1, 4, 12):
-                odd = int(mid2[seq]) % 2
-                level = (int(mid2[seq]) - (odd if k > 0 else -odd)) // 2 + k
-                score = page.js(f"vp.state.store.cell({seq}, 'score', {k + 12})")
-                stops = page.js("[...vp.heat.scales.diverging]")
-                place = round((score + 1) / 2 * 255 + 1e-9)
-                wanted = {stops[max(min(place + d, 255), 0)] & 0xFFFFFF for d in (-1, 0, 1)}
-                assert page.page.evaluate(WORD, [seq, level]) in wanted
-                checked += 1
-            depth = np.array([page.js(f"vp.state.store.cell({seq}, 'bid_depth', {c})") for c in (0, 11, 24)])
-            assert (depth == dataset.grid("bid_depth")[seq][[0, 11, 24]]).all()
-        assert checked > 30
+    # Pixels of known cells: the colour that the scale gives to the value of the dataset.
+    page.page.keyboard.press("2")  # the layer score, from -1 to 1
+    page.until(lambda: page.js("vp.heat.layer") == "score")
+    seqs = [int(s) for s in page.js("[...vp.state.store.seq].filter((s) => s >= 0)") if dataset.valid[int(s)]][:40:3]
+    mid2 = (dataset.bin("best_bid_price_int") + dataset.bin("best_ask_price_int")) // 250_000_000
+    checked = 0
+    for seq in seqs:
+        for k in (-12, -5, -1, 1, 4, 12):
+            odd = int(mid2[seq]) % 2
+            level = (int(mid2[seq]) - (odd if k > 0 else -odd)) // 2 + k
+            score = page.js(f"vp.state.store.cell({seq}, 'score', {k + 12})")
+            stops = page.js("[...vp.heat.scales.diverging]")
+            place = round((score + 1) / 2 * 255 + 1e-9)
+            wanted = {stops[max(min(place + d, 255), 0)] & 0xFFFFFF for d in (-1, 0, 1)}
+            assert page.page.evaluate(WORD, [seq, level]) in wanted
+            checked += 1
+        depth = np.array([page.js(f"vp.state.store.cell({seq}, 'bid_depth', {c})") for c in (0, 11, 24)])
+        assert (depth == dataset.grid("bid_depth")[seq][[0, 11, 24]]).all()
+    assert checked > 30
 
-        # Keyboard: freeze, follow, zoom; hover; CSV of the visible part.
-        page.page.keyboard.press(" ")
-        page.page.wait_for_timeout(200)
-        frozen = page.js("[vp.heat.end, vp.state.store.last]")
-        page.page.wait_for_timeout(300)
-        assert page.js("vp.heat.end") == frozen[0]
-        assert page.js("vp.state.store.last") > frozen[1]
-        zoom = page.js("vp.heat.zoom")
-        page.page.keyboard.press("+")
-        assert page.js("vp.heat.zoom") == pytest.approx(zoom * 1.5)
-        box = page.page.locator("#heat").bounding_box()
-        page.page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + box["height"] / 2)
-        page.until(lambda: page.page.is_visible("#hover"))
-        said = page.page.inner_text("#hover")
-        for name in ("bid_depth", "pressure", "score", "projected for now"):
-            assert name in said
-        lines = page.js("vp.visibleCsv()").splitlines()
-        seq, _, valid, bid = lines[-1].split(",")[:4]
-        assert valid == "1"
-        assert float(bid) == dataset.bin("best_bid_price_int")[int(seq)] / 1e9
-        page.page.keyboard.press("f")
-        page.until(lambda: page.js("vp.heat.end === vp.state.store.last"))
+    # Keyboard: freeze, follow, zoom; hover; CSV of the visible part.
+    page.page.keyboard.press(" ")
+    page.page.wait_for_timeout(200)
+    frozen = page.js("[vp.heat.end, vp.state.store.last]")
+    page.until(lambda: page.js("vp.state.store.last") > frozen[1])
+    assert page.js("vp.heat.end") == frozen[0]
+    page.until(lambda: page.page.inner_text("#past") in ("showing 1 s ago", "showing 2 s ago"))
+    zoom = page.js("vp.heat.zoom")
+    page.page.keyboard.press("+")
+    assert page.js("vp.heat.zoom") == pytest.approx(zoom * 1.5)
+    box = page.page.locator("#heat").bounding_box()
+    page.page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + box["height"] / 2)
+    page.until(lambda: page.page.is_visible("#hover"))
+    said = page.page.inner_text("#hover")
+    for name in ("bid_depth", "pressure", "score", "projected for now"):
+        assert name in said
+    lines = page.js("vp.visibleCsv()").splitlines()
+    seq, _, valid, bid = lines[-1].split(",")[:4]
+    assert valid == "1"
+    assert float(bid) == dataset.bin("best_bid_price_int")[int(seq)] / 1e9
+    page.page.keyboard.press("f")
+    page.until(lambda: page.js("vp.heat.end === vp.state.store.last"))
+    page.until(lambda: page.page.inner_text("#past") == "")
 
-        # 390 pixels wide, in the dark; then the experiments, and back.
-        page.page.emulate_media(color_scheme="dark")
-        page.page.set_viewport_size({"width": 390, "height": 844})
-        page.page.wait_for_timeout(200)
-        assert page.js("document.documentElement.scrollWidth") <= 390
-        page.page.click("#to-experiments")
-        page.page.wait_for_selector("tbody tr a", timeout=90_000)
-        assert page.page.inner_text("tbody tr a") == published(served.registry, "erd").evidence.row
-        page.page.click("tbody tr a")
-        page.page.wait_for_selector("#equity", timeout=90_000)
-        assert page.js("document.documentElement.scrollWidth") <= 390
-        page.page.click("#to-stream")
-        page.until(lambda: page.badge() == "ENDED")
-        page.close()
+    # Open positions come from the server, with the barriers of the published rules.
+    position = page.until(lambda: page.js("vp.state.status.open?.[0]"))
+    rules, tick = published(served.registry, "erd").spec.runtime.rules, 0.25
+    assert position["take_profit"] - position["entry_price"] == pytest.approx(position["side"] * rules.tp_ticks * tick)
+    assert position["stop"] - position["entry_price"] == pytest.approx(-position["side"] * rules.sl_ticks * tick)
+
+    # 390 pixels wide, in the dark; then the experiments, and back.
+    page.page.emulate_media(color_scheme="dark")
+    page.page.set_viewport_size({"width": 390, "height": 844})
+    page.page.wait_for_timeout(200)
+    assert page.js("document.documentElement.scrollWidth") <= 390
+    page.page.click("#to-experiments")
+    page.page.wait_for_selector("tbody tr a", timeout=90_000)
+    assert page.page.inner_text("tbody tr a") == published(served.registry, "erd").evidence.row
+    page.page.click("tbody tr a")
+    page.page.wait_for_selector("#equity", timeout=90_000)
+    assert page.js("document.documentElement.scrollWidth") <= 390
+    page.page.click("#to-stream")
+    page.until(lambda: page.badge() in ("REPLAY ×1", "ENDED"))
+    page.close()
 
 
 @pytest.mark.slow
-def test_the_heap_stays_flat_over_20000_bins(browser: Any, served: Workspace) -> None:
+def test_the_heap_stays_flat_over_20000_bins(browser: Any, replaying: LiveServer) -> None:
     """Twenty thousand bins of the server's own records, numbered on, through the page's store and drawing."""
-    with live_server(served, options={"speed": "max"}) as server:
-        page = Page(browser, server, "/?serving=erd")
-        page.until(lambda: page.badge() == "ENDED")
-        feed = """async ([from, n]) => {
-          const { store } = vp.state, record = store.bytes.slice((store.last % 6000) * store.size, (store.last % 6000 + 1) * store.size);
-          const view = new DataView(record.buffer);
-          for (let i = 0; i < n; i++) {
-            view.setBigInt64(8, BigInt(from + i), true);
-            vp.heat.add(store.add(record.buffer));
-            if (i % 1000 === 0) { vp.state.dirty = true; await new Promise(requestAnimationFrame); }
-          }
-          gc();
-          return performance.memory.usedJSHeapSize;
-        }"""
-        first = page.page.evaluate(feed, [10_000, 4_000])
-        last = page.page.evaluate(feed, [14_000, 20_000])
-        assert last <= first + 2_000_000
-        assert page.js("vp.state.store.last") == 33_999
-        page.close()
+    page = Page(browser, replaying, f"/?serving=erd#token={TOKEN}")
+    page.until(lambda: (page.js("vp.state.store?.last") or 0) > 500)
+    feed = """async ([from, n]) => {
+      vp.worker.terminate();
+      const { store } = vp.state, at = store.last % 6000 * store.size, record = store.bytes.slice(at, at + store.size);
+      const view = new DataView(record.buffer);
+      for (let i = 0; i < n; i++) {
+        view.setBigInt64(8, BigInt(from + i), true);
+        vp.heat.add(store.add(record.buffer));
+        if (i % 1000 === 0) { vp.state.dirty = true; await new Promise(requestAnimationFrame); }
+      }
+      gc();
+      return performance.memory.usedJSHeapSize;
+    }"""
+    first = page.page.evaluate(feed, [10_000, 4_000])
+    last = page.page.evaluate(feed, [14_000, 20_000])
+    assert last <= first + 2_000_000
+    assert page.js("vp.state.store.last") == 33_999
+    page.close()
+
+
+@pytest.mark.slow
+def test_refusals(browser: Any, replaying: LiveServer) -> None:
+    page = Page(browser, replaying, "/?serving=erd")
+    page.until(lambda: page.badge() == "REFUSED")
+    assert page.page.inner_text("#banner") == "The token is missing or wrong."
+    page.context.close()  # a 401 is an error on the console
+    page = Page(browser, replaying, f"/?serving=edr#token={TOKEN}")
+    page.until(lambda: page.badge() == "REFUSED")
+    assert "Did you mean 'erd'?" in page.page.inner_text("#banner")
+    page.close()
 
 
 @pytest.mark.slow
 def test_the_badge_in_every_fault(
     browser: Any, served: Workspace, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One live feed, four times as fast: it warms up, loses records, falls silent, and ends."""
     for name, value in vp_fault_feed.install(tmp_path_factory.mktemp("plugin")).items():
         monkeypatch.setenv(name, value)
     start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
-
-    def badges(fault: str, enough: Callable[[list[str]], bool]) -> list[str]:
-        options = {"fault": fault, "begin_s": 32, "end_s": 50, "speed": 4.0}
-        with live_server(
-            served, feed="faulty", options=options, begin_ns=start_ns, grace_ms=800, stale_s=1.0
-        ) as server:
-            page = Page(browser, server, "/?serving=erd")
-            seen: list[str] = []
-
-            def look() -> bool:
-                badge = page.badge()
-                if not seen or seen[-1] != badge:
-                    seen.append(badge)
-                return enough(seen)
-
-            page.until(look)
-            if fault == "lost":
-                page.until(lambda: "Records were lost for" in page.page.inner_text("#banner"))
-                hatched = page.js("vp.heat.hatch & 0xffffff")
-                seq = page.js("[...vp.state.store.seq].find((s) => s > 300 && !vp.state.store.valid(s))")
-                level = next(level for level in range(4) if (level + seq) % 4 == 0)
-                assert page.page.evaluate(WORD, [seq, level]) == pytest.approx(hatched, abs=0x030303)
-            page.close()
-            return seen
-
-    seen = badges("lost", lambda seen: "GAP" in seen and seen[-1] == "LIVE")
-    assert any(badge.startswith("WARMING ") for badge in seen)
-    assert seen.index("LIVE") < seen.index("GAP")
-    stale = badges("silent", lambda seen: any(badge.startswith("STALE") for badge in seen) and seen[-1] == "LIVE")
-    assert any(badge in ("STALE 2 s", "STALE 3 s") for badge in stale)
-
-
-@pytest.mark.slow
-def test_refusals_tokens_and_the_winter_clock(browser: Any, served: Workspace) -> None:
-    token = "s" * 40
-    with live_server(served, token=token, options={"speed": 5}) as server:
+    options = {"plan": [["lost", 12, 18], ["silent", 22, 42]], "stop_s": 54, "speed": 4.0}
+    seen: list[str] = []
+    stale: list[Any] = []
+    with live_server(served, feed="faulty", options=options, begin_ns=start_ns, grace_ms=800, stale_s=1.0) as server:
         page = Page(browser, server, "/?serving=erd")
-        page.until(lambda: page.badge() == "REFUSED")
-        assert page.page.inner_text("#banner") == "The token is missing or wrong."
-        page.context.close()  # a 401 is an error on the console
-        page = Page(browser, server, f"/?serving=erd#token={token}")
-        page.until(lambda: page.badge() == "REPLAY ×5" or page.badge().startswith("WARMING"))
-        winter = "vp.state.clock.format(Date.UTC(2025, 0, 15, 14, 30))"
-        assert page.js(winter) == "09:30:00.0 EST"
+
+        def look() -> bool:
+            badge = page.badge()
+            if not seen or seen[-1] != badge:
+                seen.append(badge)
+            if badge.startswith("STALE") and not stale:
+                page.page.set_viewport_size({"width": 390, "height": 844})
+                stale.append(page.js("getComputedStyle(document.getElementById('board')).opacity"))
+                stale.append(page.js("document.documentElement.scrollWidth"))
+                stale.append(page.page.inner_text("#touch"))
+            return badge == "ENDED"
+
+        page.until(look)
+        assert "Records were lost for" in page.page.inner_text("#banner")
+        hatched = page.js("vp.heat.hatch & 0xffffff")
+        seq = page.js("[...vp.state.store.seq].find((s) => s > 100 && !vp.state.store.valid(s))")
+        level = next(level for level in range(4) if (level + seq) % 4 == 0)
+        assert page.page.evaluate(WORD, [seq, level]) == pytest.approx(hatched, abs=0x030303)
         page.close()
-        page = Page(browser, server, f"/?serving=edr#token={token}")
-        page.until(lambda: page.badge() == "REFUSED")
-        assert "Did you mean 'erd'?" in page.page.inner_text("#banner")
-        page.close()
+    kinds = iter([badge.split()[0] for badge in seen])
+    order = ("WARMING", "LIVE", "GAP", "LIVE", "STALE", "ENDED")
+    assert all(kind in kinds for kind in order), seen  # in this order
+    opacity, width, touch = stale
+    assert float(opacity) < 0.5  # the last numbers are not the present ones
+    assert width <= 390
+    assert touch == "no book" or touch.startswith("last ")

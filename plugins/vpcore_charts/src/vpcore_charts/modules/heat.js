@@ -298,7 +298,7 @@ export class Heat {
     g.globalAlpha = 1;
   }
 
-  // Entries, exits, and the barriers of open positions; a store of the past holds finished ones in `held`.
+  // Entries, exits, and the barriers of the positions in `held` of the store.
   positions(rules) {
     const { context: g, store } = this;
     for (const event of store.events) {
@@ -314,7 +314,7 @@ export class Heat {
         g.lineWidth = 1;
       }
     }
-    for (const open of store.held ?? openPositions(store, rules)) {
+    for (const open of store.held) {
       const right = this.x(open.until ?? store.last) + this.zoom, left = this.x(open.bin);
       for (const [level, colour] of [[open.level + open.side * rules.tp_ticks, "long"], [open.level - open.side * rules.sl_ticks, "short"]]) {
         g.strokeStyle = this.colour[colour];
@@ -364,20 +364,6 @@ export class Heat {
     g.fillStyle = this.colour.soft;
     horizons.forEach((ms, h) => g.fillText(`+${String(ms / 1000).replace(/^0/, "")}`, left + (h + 0.5) * width, 2));
   }
-}
-
-// Positions without an exit so far, as the bins on the page know them.
-export function openPositions(store, rules) {
-  const closed = new Set(store.events.flatMap((event) => event.exits.map((exit) => exit.decided_bin)));
-  const found = [];
-  for (const event of store.events) {
-    if (!event.entry || closed.has(event.bin_seq)) continue;
-    const bin = event.bin_seq + rules.latency_bins;
-    if (!store.has(bin) || !store.valid(bin) || store.last - bin > rules.max_hold_bins + 10) continue;
-    const level = rules.price === "mid" ? store.mid2(bin) / 2 : store.get(bin, event.entry > 0 ? "ask" : "bid");
-    found.push({ bin, side: event.entry, level });
-  }
-  return found;
 }
 
 function niceStep(least) {

@@ -28,6 +28,7 @@ export class Store {
     this.sent = 0;
     this.events = [];
     this.gaps = [];
+    this.held = []; // positions with barriers: bin and level of the entry, side; the last bin of a finished one in `until`
   }
 
   // Add a frame of records and return the bins it held.

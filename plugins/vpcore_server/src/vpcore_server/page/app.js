@@ -7,6 +7,7 @@ import { Strip } from "./strip.js";
 import { Experiments } from "./experiments.js";
 
 const $ = (id) => document.getElementById(id);
+const OLD = new Set(["stale", "refused", "ended"]); // the last numbers are not the present ones
 const SILENT_MS = 3000; // a live page without a bin for so long is stale
 const query = new URLSearchParams(location.search);
 const token = new URLSearchParams(location.hash.replace(/^#(stream|experiments)?&?/, "")).get("token") ?? sessionStorage.getItem("token");
@@ -16,7 +17,7 @@ const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const state = { hello: null, store: null, status: {}, end: false, refused: null, closed: false, heard: 0, frozen: false, delay: null, dirty: true, notice: null, frames: 0, worst: 0, spent: 0 };
 const heat = new Heat($("heat")), strip = new Strip($("strip")), ladder = new Ladder($("ladder"));
 const worker = new Worker("/page/socket.js");
-export const vp = (window.vp = { state, heat, strip, ladder });
+export const vp = (window.vp = { state, heat, strip, ladder, worker });
 
 export async function ask(path) {
   const answer = await fetch(path, { headers });
@@ -49,7 +50,7 @@ function takeBins({ data, at }) {
   if (!store) return;
   const added = store.add(data);
   heat.add(added);
-  state.heard = Date.now();
+  if (added.length) state.heard = Date.now(); // bins of before are no news
   state.closed = false;
   if (document.hidden) drawn();
   const stored = (store.get(store.last, "flags") & 16) !== 0;
@@ -72,16 +73,19 @@ function take(text) {
     heat.clock = new Intl.DateTimeFormat("en-US", zone);
     state.clock = new Intl.DateTimeFormat("en-US", { ...zone, fractionalSecondDigits: 1, timeZoneName: "short" });
     describe();
-  } else if (text.type === "status") state.status = text;
+  } else if (text.type === "status") {
+    state.status = text;
+    if (store) store.held = text.open.map((position) => ({ bin: position.entry_bin, side: position.side, level: position.entry_price / store.tick }));
+  }
   else if (text.type === "event") { if (store && !store.events.some((event) => event.bin_seq === text.bin_seq)) store.events = [...store.events.slice(-2000), text]; }
-  else if (text.type === "gap") { if (text.until_ns !== null) state.notice = `Records were lost for ${((text.until_ns - text.since_ns) / 1e9).toFixed(1)} s: ${text.reason}`; }
+  else if (text.type === "gap") { if (text.until_ns !== null) state.notice = `Records were lost for ${((text.until_ns - text.since_ns) / 1e9).toFixed(1)} s, until ${state.clock.format(text.until_ns / 1e6)}: ${text.reason}`; }
   else if (text.type === "end") state.end = true;
   else if (text.type === "error") state.refused = text;
   else if (text.type === "alias" || text.type === "notice") state.notice = text.message;
   banner();
 }
 
-const sameSession = (a, b) => a.serving_id === b.serving_id && a.start_ns === b.start_ns && a.session === b.session;
+const sameSession = (a, b) => a.session === b.session;
 
 function describe() {
   const { hello } = state;
@@ -91,10 +95,11 @@ function describe() {
 }
 
 function banner() {
-  const { hello, refused, notice } = state, lines = [];
+  const { hello, refused, notice, status } = state, lines = [];
   if (refused) lines.push(refused.message);
   if (hello?.verdict === "unproven") lines.push(`Unproven: ${hello.reasons.join(" ") || hello.summary}`);
   if (hello?.warning) lines.push(hello.warning);
+  if (status.doubt) lines.push(status.doubt);
   if (notice) lines.push(notice);
   const box = $("banner"), text = lines.join(" · ");
   if (box.textContent !== text) box.textContent = text;
@@ -119,15 +124,17 @@ function badge() {
 
 function header() {
   const [kind, text] = badge(), box = $("badge"), { store } = state;
-  if (box.dataset.state !== kind) box.dataset.state = kind;
+  if (box.dataset.state !== kind) document.body.dataset.state = box.dataset.state = kind;
   if (box.textContent !== text) box.textContent = text;
   if (!store || store.last < 0) return;
   const shown = Math.min(Math.round(heat.end), store.last);
   if (store.has(shown)) {
     set("clock", state.clock.format(store.ms[shown % N_BINS]));
-    set("touch", store.valid(shown) ? `${store.price(store.get(shown, "bid"))} / ${store.price(store.get(shown, "ask"))}` : "no book");
+    set("touch", store.valid(shown) ? `${OLD.has(kind) ? "last " : ""}${store.price(store.get(shown, "bid"))} / ${store.price(store.get(shown, "ask"))}` : "no book");
   }
-  set("latency", state.delay === null ? "" : `${state.delay.toFixed(0)} ms`);
+  const past = (store.last - shown) * state.hello.bin_ns / 1e9;
+  set("past", heat.follow || past < 1 ? "" : `showing ${past.toFixed(0)} s ago`);
+  set("latency", state.delay === null || OLD.has(kind) ? "" : `delay ${state.delay.toFixed(0)} ms`);
   set("skipped", store.skipped ? `${store.skipped} skipped` : "");
 }
 
