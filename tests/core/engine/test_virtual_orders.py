@@ -13,6 +13,7 @@ from real_data import ES_TICK_INT, ESH4, ESH4_ID, ESH4_OPEN_NS, HOUR_NS, needs_e
 
 from vpcore.engine import Engine, EngineParams
 from vpcore.kernels.records import ADD, ASK, BID, CANCEL, CLEAR, F_LAST, F_SNAPSHOT, FILL, MODIFY, NO_SIDE, TRADE
+from vpcore.kernels.virtual_orders import _pop, _push
 
 PARAMS = EngineParams(
     grid_radius_ticks=2, band_margin_ticks=0, flow_windows=(2,), columns=("add_mass",), cell_width_ms=20
@@ -80,6 +81,30 @@ def test_every_bin_of_the_real_hour() -> None:
     found = engine.fills()[:, : len(naive.bins)]
     np.testing.assert_array_equal(found, naive.fills())
     assert np.unique(found[:, :, 3]).tolist() == [0, BEHIND, WORSE_PRICE, RESTS]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 64])
+def test_the_best_rank_leaves_the_heap_first(n: int) -> None:
+    rng = np.random.default_rng(n)
+    heaps, in_heap = np.zeros((2, n), np.int64), np.zeros(2, np.int64)
+    for _ in range(20):
+        ranks = rng.integers(-50, 50, n).tolist()
+        for rank in ranks:
+            _push(heaps, in_heap, 1, rank)
+        found = []
+        while in_heap[1]:
+            found.append(int(heaps[1, 0]))
+            _pop(heaps, in_heap, 1)
+        assert found == sorted(ranks)
+    assert in_heap[0] == 0
+
+
+def test_a_trade_without_a_price_fills_nobody_by_its_price() -> None:
+    records = random_tape(5, 300)
+    trades = np.flatnonzero(records["action"] == TRADE)
+    records["price"][trades[::2]] = 2**63 - 1
+    assert len(trades) > 10
+    compared(records)
 
 
 def test_the_traps_of_an_evening() -> None:
