@@ -283,7 +283,7 @@ def test_blocks_of_any_length_hold_the_same_bins(monkeypatch: pytest.MonkeyPatch
     want = engine().feed(tape.records(), INSTRUMENT)
     assert len(want) == 30
     for rows in (1, 4, 30):
-        monkeypatch.setattr(engine_module, "_BLOCK_BINS", rows)
+        monkeypatch.setattr(engine_module, "BLOCK_BINS", rows)
         got = engine().feed(tape.records(), INSTRUMENT)
         assert {name: column.tobytes() for name, column in got.bins.items()} == {
             name: column.tobytes() for name, column in want.bins.items()
