@@ -75,6 +75,7 @@ def check_conservation(records: np.ndarray, instrument: int, tick_int: int, star
     return engine.quality()
 
 
+@pytest.mark.compiled
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_size_is_conserved_on_every_level(seed: int) -> None:
@@ -279,6 +280,7 @@ def test_a_time_shift_changes_times_only(real: bool) -> None:
 # -- 6 and 7. chunking, and a live caller
 
 
+@pytest.mark.compiled
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 600), max_size=12))
 def test_chunks_give_the_same_bytes(seed: int, cuts: list[int]) -> None:
