@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 from trade_rules import rules_of
 
-from vpcore.signal import batch
+from vpcore.signal import batch, refit_series
 from vpcore_signals_ml.diagnostics import _distance, diagnose, out_of_sample
 from vpcore_signals_ml.figures import Estimate, auc, auc_estimate, mean_estimate
 from vpcore_signals_ml.signals import KnnCl, Logit
@@ -139,6 +139,13 @@ def test_what_costs_little_is_said_without_shuffling(small_signals, session, rul
         assert sizes == sorted(sizes, reverse=True)
         assert {**basic, "importance": None} == {**full, "importance": None}
         used = [fit["used"] for fit in basic["retrains"]]
+        series = refit_series(basic)
+        assert [at for at, _ in series["examples"]] == [fit["bin_seq"] for fit in basic["retrains"]]
+        drift = [value for name, found in series.items() if name.startswith("drift/") for _, value in found]
+        assert max(drift) == basic["drift"][0]["distance"]
+        for fit in basic["retrains"]:
+            assert [name for name, _ in fit["importance"]] == fit["used"]
+            assert not fit["used"] or 0 < sum(share for _, share in fit["importance"]) <= 1 + 1e-9
         assert [len(names) for names in used] == [5 if kind else 0] * len(used)
         if kind and not signal.update_interval_bins:
             assert used[-1] == [item["feature"] for item in basic["importance"][:5]]

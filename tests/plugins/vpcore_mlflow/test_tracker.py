@@ -18,7 +18,7 @@ import pytest
 
 from vpcore.errors import PluginError
 from vpcore.testing import tracker_checks
-from vpcore.tracker.conformance import META, ROWS
+from vpcore.tracker.conformance import LOOK, META, ROWS
 from vpcore_mlflow.tracker import MlflowTracker
 
 pytestmark = pytest.mark.slow
@@ -46,6 +46,25 @@ def test_without_mlflow_the_message_says_what_to_do(settings: dict[str, Any], mo
         r"or set tracking\.backend: none\.$",
     ):
         MlflowTracker(**settings)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_importance_and_drift_are_metrics_with_the_fit_as_step(settings: dict[str, Any]) -> None:
+    tracker = MlflowTracker(**settings)
+    tracker.log_run(META, ROWS, "net_pnl_ticks")
+    for _ in range(2):
+        tracker.log_diagnostics(META, [LOOK])
+    (run,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+    history = {name: tracker.client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    steps = {name: [(point.step, point.value) for point in points] for name, points in history.items()}
+    assert steps["tp4_sl8/importance/touch"] == [(300, 0.7)]
+    assert steps["tp4_sl8/drift/ads_a_1_"] == [(300, 0.1)]
+    assert steps["tp4_sl8/examples"] == [(300, 100.0), (600, 200.0)]
+    assert steps["tp4_sl8/auc_hi"] == [(0, 0.6)]
+    assert run.data.tags["vp.importance.tp4_sl8"] == "spot_3 0.60"
+    tracker.log_diagnostics(META, [{**LOOK, "auc": [0.7, 0.6, 0.8]}])
+    points = tracker.client.get_metric_history(run.info.run_id, "tp4_sl8/auc")
+    assert [point.value for point in points] == [0.5, 0.7]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import sqlite3
@@ -22,6 +23,7 @@ from typing import Any
 
 from vpcore.canonical import digest
 from vpcore.errors import PluginError
+from vpcore.signal import refit_series
 from vpcore.storage.atomic import sweep_dead, temporary_folder
 from vpcore.tracker import Tracker
 from vpcore.tracker.summary import Asked, as_text, best_of, by_threshold, figures_of, settings_of
@@ -51,7 +53,7 @@ ENVIRONMENT = {
 """Settings of mlflow that count unless the user has set them."""
 
 _RUN_TAG, _PARENT_TAG, _EXPERIMENT_TAG = "vp.run_id", "vp.experiment_parent", "vp.experiment"
-_TOLD_TAG, _FILES_TAG = "vp.told", "vp.files"
+_TOLD_TAG, _FILES_TAG, _DIAGNOSED_TAG = "vp.told", "vp.files", "vp.diagnosed"
 _PARENT_OF, _NOTE = "mlflow.parentRunId", "mlflow.note.content"
 _MOST_PARAMS, _MOST_METRICS, _MOST_RUNS = 100, 800, 1000
 
@@ -225,6 +227,33 @@ class MlflowTracker(Tracker):
         )
         run.tags.update(tags)
 
+    def log_diagnostics(self, meta: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]) -> None:
+        """Report accuracy, and importance and drift of the features with the bin of each fit as the step.
+
+        The leading features of the last fit are tags, because MLflow keeps the first value of a parameter for ever.
+        """
+        run = self._runs_of(meta["experiment_name"])[meta["run_id"]]
+        points: list[tuple[str, int, float]] = []
+        tags: dict[str, str] = {}
+        for look in looks:
+            place = f"tp{look['tp_ticks']:g}_sl{look['sl_ticks']:g}"
+            for name in ("auc", "log_loss", "brier"):
+                parts = zip(("", "_lo", "_hi"), look.get(name, ()), strict=False)
+                points += [(f"{place}/{name}{part}", 0, value) for part, value in parts if value is not None]
+            series = refit_series(look)
+            points += [(f"{place}/{_plain(name)}", at, value) for name, found in series.items() for at, value in found]
+            for kind in ("importance", "drift") if look.get("retrains") else ():
+                leaders = look["retrains"][-1].get(kind, ())
+                tags[f"vp.{kind}.{place}"] = ", ".join(f"{feature} {value:.2f}" for feature, value in leaders)
+        told = digest([points, tags])
+        if run.tags.get(_DIAGNOSED_TAG) == told:
+            return
+        metrics = self._new(run, points, int(meta["finished_utc"].timestamp() * 1000))
+        for start in range(0, len(metrics), _MOST_METRICS):
+            self.client.log_batch(run.id, metrics=metrics[start : start + _MOST_METRICS])
+        for name, text in {**tags, _DIAGNOSED_TAG: told}.items():
+            self._tag(run, name, text)
+
     def _new(self, run: _Known, points: Sequence[tuple[str, int, float]], finished: int) -> list[Any]:
         """Return points (metric, step, value) as MLflow takes them, without those that it has as the last of a step.
 
@@ -296,6 +325,11 @@ _PARENT_NOTE = (
     "the artifacts. Metrics of a run are those of its best row; those below `by_threshold/` are of the best row at "
     "each threshold."
 )
+
+
+def _plain(name: str) -> str:
+    """Return the name of a metric in the characters that MLflow takes."""
+    return re.sub(r"[^\w./ -]", "_", name)
 
 
 def _note(meta: Mapping[str, Any], best: Mapping[str, Any], least: int, scale: int) -> str:

@@ -17,7 +17,7 @@ from vpcore.experiment.runs import experiment_block
 from vpcore.experiment.worker import describe
 from vpcore.inference.ranking import COMPUTED
 from vpcore.results import ROW_KEY, RUNS, VECTORS
-from vpcore.signal import DIAGNOSTICS, MODELS
+from vpcore.signal import DIAGNOSTICS, MODELS, read_diagnostics
 from vpcore.tracker import NoTracker, Tracker
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ class Reporter:
             mine = rows.filter(pl.col("run_id") == meta["run_id"]).select(names).to_dicts()
             try:
                 self.tracker.log_run(meta, mine, self.config.select_metric)
+                looks = read_diagnostics(self.workspace.results_dir / DIAGNOSTICS / meta["run_id"])
+                if looks:
+                    self.tracker.log_diagnostics(meta, looks)
                 if files := self._files_of(meta["run_id"]):
                     self.tracker.log_files(self.config.name, meta["run_id"], files)
             except Exception as error:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         DIAGNOSTICS as DIAGNOSTICS,
         keep_diagnostics as keep_diagnostics,
         read_diagnostics as read_diagnostics,
+        refit_series as refit_series,
     )
     from vpcore.signal.drivers import (
         DeclaredData as DeclaredData,

@@ -6,6 +6,7 @@ Ranking and promotion ignore diagnostics, and a file may hold times. A new compu
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,25 @@ def read_diagnostics(folder: Path | Folder) -> list[dict[str, Any]]:
             raise StorageError(f"{path} was changed since it was written", fix="Delete it, or compute the run again.")
         found.append(content)
     return sorted(found, key=lambda item: (item["tp_ticks"], item["sl_ticks"]))
+
+
+def refit_series(look: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
+    """Return what changed from fit to fit, by name: (bin of the fit, value), in order.
+
+    Names are ``examples``, ``fit_ms``, ``importance/FEATURE`` (share of all importance) and ``drift/FEATURE``
+    (Kolmogorov-Smirnov distance between the bins of a fit and its use), for the leading features of each fit.
+
+    Parameters
+    ----------
+    look : mapping
+        One item of `read_diagnostics`.
+    """
+    series: dict[str, list[tuple[int, float]]] = {}
+    times = look.get("circumstances", {}).get("fit_ms", ())
+    for i, fit in enumerate(look.get("retrains", ())):
+        found = {"examples": fit["n_train"] + fit["n_valid"]} | ({"fit_ms": times[i]} if i < len(times) else {})
+        for kind in ("importance", "drift"):
+            found |= {f"{kind}/{feature}": value for feature, value in fit.get(kind, ())}
+        for name, value in found.items():
+            series.setdefault(name, []).append((fit["bin_seq"], float(value)))
+    return series

@@ -32,6 +32,19 @@ ROWS: list[dict[str, Any]] = [
     {"row": "cccc", "threshold": 0.8, "net_pnl_ticks": None, "tp_rate": None, "n_signals": 0, "tp_ticks": 4},
 ]
 
+LOOK: dict[str, Any] = {
+    "tp_ticks": 4,
+    "sl_ticks": 8,
+    "n": 90,
+    "auc": [0.5, 0.4, 0.6],
+    "retrains": [
+        {"bin_seq": 300, "n_train": 80, "n_valid": 20, "importance": [["touch", 0.7]], "drift": [["ads(a=1)", 0.1]]},
+        {"bin_seq": 600, "n_train": 160, "n_valid": 40, "importance": [["spot_3", 0.6]], "drift": [["touch", 0.2]]},
+    ],
+    "circumstances": {"fit_ms": [3.0, 4.0]},
+}
+"""Diagnostics of a learning signal for one take-profit and stop."""
+
 _FAILED = {**META, "run_id": "ffff2233aabbccdd", "status": "failed", "error": "ValueError: no"}
 _SPECS = {
     "experiment": {
@@ -78,6 +91,17 @@ def check_reports_again(make: Callable[..., Tracker], folder: Path) -> None:
     again.close()
 
 
+def check_diagnostics(make: Callable[..., Tracker], folder: Path) -> None:
+    """It takes the diagnostics of a learning signal, also again, and changed."""
+    tracker = _tracker(make, folder)
+    _report(tracker)
+    for value in (0.5, 0.5, 0.6):
+        tracker.log_diagnostics(
+            META, [{**LOOK, "auc": [value, 0.4, None]}, {"tp_ticks": 9, "sl_ticks": 8, "error": "no"}]
+        )
+    tracker.close()
+
+
 def check_files(make: Callable[..., Tracker], folder: Path) -> None:
     """It keeps copies of files of a run and of the experiment, and leaves the originals in place."""
     tracker = _tracker(make, folder)
@@ -106,6 +130,7 @@ def check_only_what_is_told(make: Callable[..., Tracker], folder: Path) -> None:
 TRACKER_CHECKS: tuple[Callable[[Callable[..., Tracker], Path], None], ...] = (
     check_reports,
     check_reports_again,
+    check_diagnostics,
     check_files,
     check_only_what_is_told,
 )

@@ -51,6 +51,18 @@ class Tracker(ABC):
             The figure that ranks the rows of the experiment.
         """
 
+    def log_diagnostics(self, meta: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]) -> None:  # noqa: B027
+        """Report the diagnostics of a learning signal's run, after its `log_run`.
+
+        Parameters
+        ----------
+        meta : mapping
+            As for `log_run`.
+        looks : sequence of mappings
+            One per take-profit and stop, from `vpcore.signal.read_diagnostics`; `vpcore.signal.refit_series` has what
+            changed from fit to fit.
+        """
+
     def log_files(self, experiment: str, run_id: str | None, files: Mapping[str, Path]) -> None:  # noqa: B027
         """Keep files of a run, or of the whole experiment.
 
