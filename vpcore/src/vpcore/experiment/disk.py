@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from vpcore.config import ResolvedPipeline
+from vpcore.dataset.manifest import DATASETS_PREFIX
 from vpcore.errors import VpError
 from vpcore.schema import BIN_COLUMNS
 
@@ -33,8 +34,8 @@ class DiskSpace:
         Estimate: the uncompressed size, times `compression`.
     compression : float
         Size on disk over uncompressed size, of datasets of this lake; 1 for an empty lake.
-    bytes_free : int
-        Of the disk of the lake.
+    bytes_free : int or None
+        Of the disk of the lake; None for a lake on another machine.
     """
 
     n_there: int
@@ -42,7 +43,7 @@ class DiskSpace:
     bytes_there: int
     bytes_missing: int
     compression: float
-    bytes_free: int
+    bytes_free: int | None
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -54,7 +55,8 @@ class DiskSpace:
         if not self.n_missing:
             return f"{there}."
         about = "about" if self.compression < 1.0 else "at most"
-        return f"{there}; the others take {about} {_size(self.bytes_missing)} of {_size(self.bytes_free)} free."
+        free = f" of {_size(self.bytes_free)} free" if self.bytes_free is not None else ""
+        return f"{there}; the others take {about} {_size(self.bytes_missing)}{free}."
 
 
 def disk_space(workspace: Workspace, sessions: Sequence[ResolvedPipeline]) -> DiskSpace:
@@ -63,6 +65,7 @@ def disk_space(workspace: Workspace, sessions: Sequence[ResolvedPipeline]) -> Di
     sizes = {name: workspace.datasets.info(name).size_bytes for name in there}
     missing = [session for session in sessions if session.dataset_id() not in sizes]
     compression = _compression(workspace, there) if missing else 1.0
+    here = workspace.storage.local_path(DATASETS_PREFIX) is not None
     raw = sum(
         _uncompressed(session.n_bins, session.params.n_cells, len(session.params.grid_columns)) for session in missing
     )
@@ -72,7 +75,7 @@ def disk_space(workspace: Workspace, sessions: Sequence[ResolvedPipeline]) -> Di
         bytes_there=sum(sizes.values()),
         bytes_missing=round(raw * compression),
         compression=round(compression, 4),
-        bytes_free=shutil.disk_usage(workspace.lake).free,
+        bytes_free=shutil.disk_usage(workspace.lake).free if here else None,
     )
 
 
