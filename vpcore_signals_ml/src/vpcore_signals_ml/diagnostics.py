@@ -6,6 +6,7 @@ walk-forward gives: each bin was predicted by a model that had seen only labels 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,7 +176,7 @@ def _drift(signal: LearningSignal, state: LearningState) -> list[tuple[Floats, F
     fits = np.searchsorted(state.seq[: state.n], [fit.bin_seq for fit in state.retrains])
     window = signal.params.train_window_bins or state.n
     moved = []
-    for at, until in zip(fits, [*fits[1:], state.n], strict=True):
+    for at, until in pairwise([*fits, state.n]):
         seen = _few(state, max(state.warmup, at + 1 - window), at + 1)
         used = _few(state, at + 1, until)
         if not len(used) or not len(seen):
