@@ -82,6 +82,7 @@ def moved(faults: Faults) -> dict[str, float]:
 @contextmanager
 def cluster(env: dict[str, str], folder: Path) -> Iterator[str]:
     """Yield the address of a scheduler with two workers that have folders of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
     started = []
     file = folder / "scheduler.json"
     parts = ["--host", "127.0.0.1", "--no-dashboard"]
@@ -124,6 +125,7 @@ def lake(small: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def note(place: str, step: str, of: dict[str, float]) -> None:
+        print(f"  {place}: {step}: {of}", flush=True)
         for name, unit in (("wall", "s"), ("cpu", "s CPU"), ("peak", "B"), ("bytes in", "B"), ("bytes out", "B")):
             if name in of:
                 found[f"{place}: {step}, {name}"] = {"value": of[name], "unit": unit}
