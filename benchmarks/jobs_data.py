@@ -159,6 +159,24 @@ def engine(small: bool) -> list[Comparison]:
     ]
 
 
+def fills(small: bool) -> list[Comparison]:
+    """Compare the replay behind a fill table with the same replay without virtual orders, frames as small as can be."""
+    path, n_bins = market("minute" if small else "hour"), 600 if small else 36_000
+    smallest = EngineParams(columns=("add_mass",), grid_radius_ticks=1, band_margin_ticks=0, flow_windows=(1,))
+
+    def replay(virtual_bins: int) -> int:
+        engine = Engine(smallest, tick_int=TICK_INT, start_ns=START_NS, virtual_bins=virtual_bins)
+        reader = RecordReader(read_header(path))
+        bins = sum(run_engine(engine, part) for part in reader)
+        reader.close()
+        return bins
+
+    n = read_all(path)
+    without = Way("without virtual orders", lambda: replay(0), n)
+    table = Way("vpcore", lambda: replay(n_bins), n)
+    return [Comparison("fill table", "records", table, [without], target=(without.name, 1 / 1.5))]
+
+
 def adversarial_tapes(n: int) -> Comparison:
     """Find the slowest of `n` tapes of 2,000 hostile records; its rate beside that of a hundred others."""
 

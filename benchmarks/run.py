@@ -22,6 +22,7 @@ import harness
 COMPARISONS = {
     "decoding": "jobs_data:decoding",
     "engine": "jobs_data:engine",
+    "fills": "jobs_data:fills",
     "datasets": "jobs_data:datasets",
     "scoring": "jobs_research:scoring",
     "barriers": "jobs_research:barriers",

@@ -1,6 +1,6 @@
 """One measurement of another library, in its own environment: prints seconds of CPU and how much was done, as JSON.
 
-peer.py nautilus FILE | hftbacktest FILE | vectorbt ARRAYS
+peer.py nautilus FILE | hftbacktest FILE | vectorbt ARRAYS | queue ORDERS
 """
 
 from __future__ import annotations
@@ -80,6 +80,49 @@ def hftbacktest(path: str) -> dict[str, Any]:
     }
 
 
+def queue(path: str) -> dict[str, Any]:
+    """Place orders of one contract in an L3 FIFO queue model; return the time of each fill, 0 without one."""
+    import numpy as np
+    from hftbacktest import GTC, LIMIT, BacktestAsset, HashMapMarketDepthBacktest
+    from hftbacktest.data.utils import databento
+    from hftbacktest.order import FILLED
+
+    with np.load(path) as given:
+        file, at, buys, prices = str(given["records"]), given["at"], given["buys"], given["prices"]
+        symbol = str(given["symbol"])
+    with contextlib.redirect_stdout(sys.stderr):
+        events = databento.convert(file, symbol)
+    whole_cancels(events)
+    events["exch_ts"] = events["local_ts"]  # one clock, the receive time
+    asset = (
+        BacktestAsset()
+        .data(events)
+        .linear_asset(1.0)
+        .constant_order_latency(0, 0)
+        .l3_fifo_queue_model()
+        .no_partial_fill_exchange()
+        .tick_size(0.25)
+        .lot_size(1.0)
+    )
+    backtest = HashMapMarketDepthBacktest([asset])
+    backtest.elapse(1)
+    for i in np.argsort(at, kind="stable"):
+        if at[i] > backtest.current_timestamp and backtest.elapse(int(at[i] - backtest.current_timestamp)) != 0:
+            break
+        submit = backtest.submit_buy_order if buys[i] else backtest.submit_sell_order
+        submit(0, int(i) + 1, float(prices[i]), 1.0, GTC, LIMIT, False)
+    while backtest.elapse(1_000_000_000) == 0:
+        pass
+    fills = [0] * len(at)
+    orders = backtest.orders(0)
+    for i in range(len(at)):
+        order = orders.get(i + 1)
+        if order is not None and order.status == FILLED:
+            fills[i] = int(order.exch_timestamp)
+    backtest.close()
+    return {"work": len(at), "seconds": {}, "fills": fills}
+
+
 def whole_cancels(events: Any) -> None:
     """Write partial cancels as modifies: a cancel removes the whole order there. Not timed."""
     from hftbacktest.types import ADD_ORDER_EVENT, CANCEL_ORDER_EVENT, MODIFY_ORDER_EVENT
@@ -131,6 +174,8 @@ def vectorbt(path: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    found = {"nautilus": nautilus, "hftbacktest": hftbacktest, "vectorbt": vectorbt}[sys.argv[1]](sys.argv[2])
+    found = {"nautilus": nautilus, "hftbacktest": hftbacktest, "vectorbt": vectorbt, "queue": queue}[sys.argv[1]](
+        sys.argv[2]
+    )
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(json.dumps(found))
