@@ -67,6 +67,25 @@ def test_a_maker_experiment_from_run_to_live(root: Path, capsys: pytest.CaptureF
     figures = vp.evaluate(dataset, np.sin(np.arange(dataset.n_bins)), rules, 0.5, draws=0).figures
     assert 0 < figures.fill_rate < 1
 
+    both = vp.execution(workspace, row)
+    maker = both.entries.row(by_predicate=pl.col("entry") == "maker", named=True)
+    assert {name: maker[name] for name in ("n_placed", "fill_rate", "net_pnl_ticks")} == {
+        name: rows[name][0] for name in ("n_placed", "fill_rate", "net_pnl_ticks")
+    }
+    fills = both.after.filter(pl.col("kind") == "maker fill").sort("horizon_ms")
+    last = fills.row(-1, named=True)
+    at = trades["entry_bin"].to_numpy() + last["horizon_ms"] // 100
+    inside = at < dataset.n_bins
+    mid, side = dataset.bin("mid_price"), trades["side"].to_numpy()[inside]
+    paid = trades["entry_price"].to_numpy()[inside]
+    assert last["n"] == inside.sum() > 0
+    assert last["markout_ticks"] == pytest.approx((side * (mid[at[inside]] - paid)).mean() / 0.25)
+    lost = both.after.filter(pl.col("kind") == "order without a fill")["n"].max()
+    assert lost == maker["n_placed"] - maker["trades"]
+    table = output(capsys, root, "execution", row)
+    assert "order without a fill" in table
+    assert json.loads(output(capsys, root, "execution", row, "--patience-bins", "5", "--json"))["patience_bins"] == 5
+
     version = vp.promote(workspace, "waits", row=row, alias="champion").spec
     pipeline = vp.LivePipeline.from_serving(workspace, "champion")
     resolved = workspace.pipeline("waits").resolve()

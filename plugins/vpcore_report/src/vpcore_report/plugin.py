@@ -42,6 +42,12 @@ def vp_commands() -> tuple[Component, ...]:
             "Experiments",
         ),
         Component(
+            "execution",
+            f"{commands}.execution:execution",
+            "Compare a row as a taker and as a maker: fill rate, PnL, and the mid after a fill.",
+            "Experiments",
+        ),
+        Component(
             "tearsheet",
             f"{commands}.tearsheet:tearsheet",
             "Write what a signal says about later returns, before barriers and thresholds, as one HTML page.",
@@ -54,6 +60,7 @@ def vp_commands() -> tuple[Component, ...]:
 def vp_functions() -> tuple[Component, ...]:
     return (
         Component("report", "vpcore_report.write:write_report", "Write an experiment, run or row as one HTML file."),
+        Component("execution", "vpcore_report.execution:execution", "A row as a taker and as a maker, side by side."),
         Component("tearsheet", "vpcore_report.tearsheet:tearsheet", "Figures of any values against later returns."),
     )
 
