@@ -21,7 +21,7 @@ def execution(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare a row entered as a taker and as a maker: fill rate, PnL, and where the mid goes after a fill."""
+    """Compare a row as a taker and as a maker: fill rate, PnL, and the mid after a fill."""
     from vpcore_report.execution import execution as compare
 
     found = compare(open_workspace(root), row, patience_bins=patience_bins)
