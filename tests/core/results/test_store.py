@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import result_rows
 
 from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, StorageError
@@ -308,7 +309,7 @@ def test_a_full_or_forbidden_lake_is_said(db: ResultsDB, make: SimpleNamespace) 
 _WRITER = """
 import sys, itertools
 sys.path.insert(0, sys.argv[2])
-import conftest as make
+import result_rows as make
 from pathlib import Path
 from vpcore.results import ResultsDB
 db = ResultsDB(Path(sys.argv[1]))
@@ -322,11 +323,11 @@ for i in itertools.count():
 @pytest.mark.slow
 def test_killed_writers_leave_whole_batches_and_no_litter(db: ResultsDB, make: SimpleNamespace) -> None:
     for attempt in range(2):
-        command = [sys.executable, "-c", _WRITER, str(db.root), str(Path(__file__).parent)]
+        command = [sys.executable, "-c", _WRITER, str(db.root), str(Path(result_rows.__file__).parent)]
         writers = [subprocess.Popen([*command, f"w{attempt}{i}-"], stdout=subprocess.PIPE) for i in range(2)]
         for writer in writers:
             assert writer.stdout is not None
-            writer.stdout.readline()
+            assert writer.stdout.readline() == b"ready\n"
         while len(db.parts("runs_meta")) < 6 * (attempt + 1):
             time.sleep(0.01)
         for writer in writers:
