@@ -128,8 +128,8 @@ def test_files_that_a_plugin_writes_at_the_end_go_to_a_tracker_that_takes_files(
     for name in ("models/{}/tp2_sl6/w.bin", "diagnostics/{}/tp2_sl6.json", "models/{}/.tp2_sl6-1/w.bin"):
         path = flaky.results_dir / name.format(run_id)
         path.parent.mkdir(parents=True)
-        path.write_bytes(b"1")
-    kinds = {"models": {"models/tp2_sl6/w.bin": b"1"}, "diagnostics": {"diagnostics/tp2_sl6.json": b"1"}}
+        path.write_bytes(content := b'{"tp_ticks": 2, "sl_ticks": 6}')
+    kinds = {"models": {"models/tp2_sl6/w.bin": content}, "diagnostics": {"diagnostics/tp2_sl6.json": content}}
     for wanted in (["models", "diagnostics"], ["models"], ["diagnostics"], []):
         edit(("parallel:", f"tracking: {{backend: flaky, files: {json.dumps(wanted)}}}\nparallel:"))
         flaky.__dict__.pop("specs", None)
