@@ -20,6 +20,7 @@ from vpcore.canonical import digest
 from vpcore.cli.app import run
 from vpcore.inference.ranking import COMPUTED
 from vpcore.results import ROW_KEY
+from vpcore.signal import read_diagnostics, refit_series
 from vpcore_mlflow.tracker import BY_THRESHOLD
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -114,7 +115,11 @@ def test_an_experiment_is_one_run_with_its_runs_below(
         }  # fmt: skip
         (point,) = told.history(child, "by_threshold/net_pnl_ticks")
         assert (point.step, point.value) == (500, best["net_pnl_ticks"])
-        assert {name for name in child.data.metrics if "/" in name} <= {f"by_threshold/{name}" for name in BY_THRESHOLD}
+        parts = {name.partition("/")[0] for name in child.data.metrics if "/" in name}
+        # What a model was fitted on and how well it predicts is a history per barrier, of a learning signal alone.
+        assert parts == {"by_threshold"} | ({"tp1_sl5", "tp2_sl5"} if child.data.params["signal"] == "logit" else set())
+        below = {name.partition("/")[2] for name in child.data.metrics if name.startswith("by_threshold/")}
+        assert below <= set(BY_THRESHOLD)
         (given,) = child.inputs.dataset_inputs
         dataset_id = workspace.pipeline("open").dataset_id()
         assert (given.dataset.name, given.dataset.digest) == (dataset_id, digest([dataset_id, ["ab" * 32]])[:32])
@@ -122,6 +127,11 @@ def test_an_experiment_is_one_run_with_its_runs_below(
     assert names == ["logit", "ofi window_bins=10", "ofi window_bins=5"]
     learned = next(child for child in told.children.values() if child.data.params["signal"] == "logit")
     assert learned.data.params["signal.min_train_bins"] == "300"
+    for look in read_diagnostics(workspace.results_dir / "diagnostics" / learned.data.tags["vp.run_id"]):
+        place = f"tp{look['tp_ticks']:g}_sl{look['sl_ticks']:g}"
+        assert learned.data.metrics[f"{place}/auc"] == look["auc"][0]
+        for name, series in refit_series(look).items():
+            assert [(point.step, point.value) for point in told.history(learned, f"{place}/{name}")] == series
     assert set(told.artifacts(learned)) == {
         f"{kind}/tp{tp}_sl5{name}"
         for tp in (1, 2)
