@@ -36,6 +36,9 @@ def test_packaged_instruments(workspace: Workspace, root: str) -> None:
     assert (instrument.tick_size, instrument.multiplier, instrument.tick_value) == FACTS[root]
     halt = ("America/Chicago", ("13:20", "19:00")) if root in GRAINS else ("America/New_York", ("17:00", "18:00"))
     assert (instrument.timezone, instrument.daily_halt) == halt
+    # A fee in cents, or of another size of the contract, would be outside.
+    assert instrument.fee_per_side is not None
+    assert 0.01 < instrument.fee_per_side / instrument.tick_value < 6
     assert instrument.exchange in {"CME", "CBOT", "NYMEX", "COMEX"}
     assert set(packaged_instruments()) == set(FACTS)
 

@@ -19,6 +19,7 @@ from real_data import ESH4, needs_esh4
 from vpcore import Component, SourceError, Workspace, hookimpl
 from vpcore.cli import app
 from vpcore.cli.app import run
+from vpcore.config.instruments import packaged_instrument
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE
 from vpcore.plugins.manager import Plugins
 from vpcore.source.dbn.header import Mapping
@@ -222,6 +223,8 @@ def test_without_a_fitting_signal_the_package_is_named(
 def test_an_instrument_without_a_fee_has_its_place_marked(workspace: Workspace) -> None:
     start = at("2024-03-05 15:00")
     path = put(workspace.raw / "a.dbn", {"SR3H4": np.arange(start, start + 600 * NS, NS)}, start, start + 600 * NS)
+    own = packaged_instrument("SR3")[0].model_dump(mode="json", exclude_none=True, exclude={"fee_per_side"})
+    (workspace.configs / "instruments" / "SR3.yaml").write_text(yaml.safe_dump(own))
     assert run(["new-pipeline", str(path), "--name", "sofr"]) == 0
     assert (
         "fee_ticks: 0  # the instrument has no fee_per_side"
