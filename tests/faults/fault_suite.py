@@ -158,7 +158,7 @@ class Suite:
 
     def judge(self, root: Path, command: str, outcomes: Sequence[w.Outcome]) -> Verdict:
         """Judge a workspace after a command that a fault may have stopped, then repeat the command to its end."""
-        stopped = any(found.code not in (0, 1) for found in outcomes)
+        stopped = any(found.code not in (0, 1) or _said(found) for found in outcomes)
         crashed = next((found for found in outcomes if found.crashed), None)
         if crashed is not None:
             return Verdict(stopped, wrong=f"crashed: {crashed.err.strip()[-400:]}")
@@ -168,7 +168,7 @@ class Suite:
             return Verdict(stopped, wrong=f"damaged: {error}", lost=str(error))
         if gone:
             return Verdict(stopped, lost="; ".join(gone[:3]))
-        for found in (outcome for outcome in outcomes if outcome.code in (0, 1)):
+        for found in (outcome for outcome in outcomes if outcome.code in (0, 1) and not _said(outcome)):
             if len(outcomes) == 1 and self.difference(root, command):
                 return Verdict(stopped, wrong=f"exit {found.code}, but {self.difference(root, command)}")
         again = w.run(root, *self.commands[command])
@@ -194,6 +194,11 @@ class Suite:
             lines.append(f"| {fault} | {target} | {tally.tries} | {tally.detected} | {tally.wrong} | {tally.lost} |")
         sums = [sum(getattr(t, name) for t in self.tallies.values()) for name in ("tries", "detected", "wrong", "lost")]
         return "\n".join([*lines, f"| all | | {' | '.join(map(str, sums))} |"])
+
+
+def _said(found: w.Outcome) -> bool:
+    """Return whether a command says that a part of its work failed, and how to do that part."""
+    return found.code == 1 and ("is computed again by: " in found.err or "Nothing is lost. To try again: " in found.err)
 
 
 def values(root: Path) -> w.Outcome:

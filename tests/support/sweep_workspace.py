@@ -45,8 +45,8 @@ parallel: {executor: serial}
 """
 
 NAMES = (
-    "Plain", "Scored", "Breaks", "Dies", "Ahead", "Wave", "LateAhead", "Answers", "QuietAnswers", "Lake", "Private", "Rounded",
-    "Endless", "Learns",
+    "Plain", "Scored", "Breaks", "Greedy", "Dies", "Ahead", "Wave", "LateAhead", "Answers", "QuietAnswers", "Lake", "Private",
+    "Rounded", "Endless", "Learns",
 )  # fmt: skip
 
 

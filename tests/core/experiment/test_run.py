@@ -225,6 +225,19 @@ def test_a_failing_run_is_a_row_with_its_error_and_is_tried_again_when_asked(wor
     assert (wider.n_reused, wider.n_computed, wider.n_failed, wider.n_failed_before) == (24, 12, 4, 8)
 
 
+def test_a_run_that_lacked_memory_is_computed_again(workspace: Workspace, edit: Edit) -> None:
+    edit(
+        ("signals: [plain, scored]", "signals: [plain, greedy]"),
+        ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
+        ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {greedy: {gain: [0.5, 2]}}"),
+    )
+    report = run_experiment(workspace, "sweep")
+    assert (report.n_computed, report.n_failed) == (24, 8)
+    assert "MemoryError: Unable to allocate" in report.failures[0][2]
+    again = run_experiment(workspace, "sweep")
+    assert (again.n_reused, again.n_computed, again.n_failed, again.n_failed_before) == (16, 8, 8, 0)
+
+
 @pytest.mark.parametrize("executor", ["serial", "local"])
 def test_a_run_that_never_ends_fails_at_its_time_limit(workspace: Workspace, edit: Edit, executor: str) -> None:
     edit(

@@ -98,6 +98,17 @@ class Breaks(_Base):
         return self.pulse(state, frame["pressure"])
 
 
+class Greedy(_Base):
+    """Asks for more memory than there is far into the session if its gain is above 1."""
+
+    columns = ("pressure", "bin_seq")
+
+    def step(self, state: Any, frame: Any) -> float:
+        if frame.bin_seq > FAR and self.params.gain > 1:  # type: ignore[attr-defined]
+            np.empty(2**56)
+        return self.pulse(state, frame["pressure"])
+
+
 class Endless(_Base):
     """Never comes back far into the session if its gain is above 1."""
 

@@ -21,6 +21,8 @@ Any other exception is a bug: it keeps its traceback and exits 3.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -123,3 +125,15 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 def listed(names: Iterable[str], empty: str = "none") -> str:
     """Return the sorted names separated by commas, or `empty`."""
     return ", ".join(sorted(names)) or empty
+
+
+_LACKS = (
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EIO)),
+    "database or disk is full",
+    "MemoryError",
+)
+
+
+def lack_of_system(message: str | None) -> str:
+    """Return what the system lacks according to an error's message: disk, memory, descriptors; else an empty string."""
+    return next((lack for lack in _LACKS if lack in (message or "")), "")

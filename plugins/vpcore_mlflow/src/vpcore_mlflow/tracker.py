@@ -83,8 +83,8 @@ class MlflowTracker(Tracker):
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
-            # It tells of every table it makes.
-            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+            # It tells of every table it makes, and logs the traceback of every error that it raises too.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             client_class = importlib.import_module("mlflow").MlflowClient
         except ModuleNotFoundError as error:
             raise PluginError(

@@ -23,7 +23,7 @@ from vpcore.cli.common import (
     print_error,
     say,
 )
-from vpcore.errors import PluginError, StorageError, VpError, did_you_mean
+from vpcore.errors import PluginError, StorageError, VpError, did_you_mean, lack_of_system
 from vpcore.plugins import builtin
 from vpcore.plugins.manager import Plugins
 
@@ -180,8 +180,7 @@ def _of_the_system(error: OSError) -> str:
 
 def _named(error: BaseException) -> str:
     """Return the sentence for an error of the system that a library tells in words of its own; empty for others."""
-    known = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS)
-    return next((f"The system refuses: {os.strerror(n)}" for n in known if os.strerror(n) in str(error)), "")
+    return f"The system refuses: {lack}" if (lack := lack_of_system(str(error))) else ""
 
 
 _SYSTEM = {

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from vpcore.cli.common import progress, say, say_hook_failures, shown
+from vpcore.errors import lack_of_system
 
 if TYPE_CHECKING:
     from vpcore.experiment.progress import Best, SweepProgress
@@ -101,7 +102,10 @@ def say_report(workspace: Workspace, report: SweepReport) -> None:
             f"{report.n_failed_before:,} of the stored rows are of runs that failed earlier, and were left so: "
             f"vp results show {report.failed_before[0]}"
         )
-    if report.failures or report.failed_before:
+    lacking = [lack for _, _, error in report.failures if (lack := lack_of_system(error))]
+    if lacking:
+        say(f"What failed with '{lacking[0]}' is computed again by: vp run {report.experiment}")
+    if len(report.failures) > len(lacking) or report.failed_before:
         say("Edited code of a signal makes new runs. If something else has changed, try the same ones again with")
         say(f"  vp run {report.experiment} --retry-failed")
     if report.n_silent:

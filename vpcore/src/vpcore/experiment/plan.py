@@ -105,7 +105,7 @@ def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, r
     """Compare runs with the results store.
 
     A failed run is a result: the same code fails again, and other code makes another run. `retry_failed` computes it
-    again, for example after a lack of memory.
+    again. A run that failed because the system lacked disk, memory or descriptors is always computed again.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import polars as pl
 from vpcore.canonical import canonical_json
 from vpcore.config import ExperimentConfig
 from vpcore.config.serialize import pipeline_block
-from vpcore.errors import ConfigError
+from vpcore.errors import ConfigError, lack_of_system
 from vpcore.experiment.runs import experiment_block
 from vpcore.experiment.worker import describe
 from vpcore.inference.ranking import COMPUTED
@@ -193,4 +193,4 @@ class Reporter:
 
     def _failed(self, what: str, error: Exception) -> None:
         self._in_a_row += 1
-        self.failures.append(f"{what}: {describe(error)}")
+        self.failures.append(f"{what}: {lack_of_system(str(error)) or describe(error)}")

@@ -13,7 +13,7 @@ import polars as pl
 from polars.exceptions import ComputeError
 
 from vpcore.backtest.trial import Trial
-from vpcore.errors import ResultsError, did_you_mean, listed
+from vpcore.errors import ResultsError, did_you_mean, lack_of_system, listed
 from vpcore.results.frames import WITH_A_ROW, committed, in_order, key_frame, newest, of_batches
 from vpcore.results.ledger import Ledger, MarketWindow, Trials, ledger_rows
 from vpcore.results.parts import part_id, require_whole
@@ -425,14 +425,19 @@ class ResultsDB:
             )
 
     def stored(self, run_ids: Iterable[str]) -> dict[str, StoredRun]:
-        """Return the stored trials of the given runs, by run; only runs with stored trials appear."""
+        """Return the stored trials of the given runs, by run; only runs with stored trials appear.
+
+        Trials that failed because the system lacked disk, memory or descriptors count as not stored: they may pass now.
+        """
         wanted = sorted(set(run_ids))
         found: dict[str, StoredRun] = {}
         if not wanted:
             return found
         condition = pl.col("run_id").is_in(wanted)
-        frame = self.read(lambda: self.runs(condition, condition, blocks=False).select(*ROW_KEY, "status"))
-        for run, *key, status in frame.iter_rows():
+        frame = self.read(lambda: self.runs(condition, condition, blocks=False).select(*ROW_KEY, "status", "error"))
+        for run, *key, status, error in frame.iter_rows():
+            if status != "ok" and lack_of_system(error):
+                continue
             trials = found.setdefault(run, StoredRun())
             (trials.ok if status == "ok" else trials.failed).add(Trial(*key))
         return found
