@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from clean_env import CleanEnvironment, make_environment
 from doc_blocks import Block, blocks_of
+from real_data import ESH4, needs_esh4
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +78,26 @@ def test_the_tutorial_of_learning_signals(tmp_path: Path) -> None:
     for block in blocks_of(DOCS / "how-to/learning-signal.md"):
         reader.read(block)
     assert len(list((tmp_path / "lab/configs/serving_versions").glob("*.yaml"))) == 1
+
+
+def test_start_serving_and_a_live_feed(tmp_path: Path) -> None:
+    reader = Reader(make_environment(tmp_path / "env"), tmp_path)
+    pages = [DOCS / page for page in ("start/own-experiment.md", "how-to/serving.md", "how-to/live-feed.md")]
+    for block in (block for page in pages for block in blocks_of(page)):
+        reader.read(block)
+    assert (tmp_path / "my-workspace/row.png").stat().st_size > 10_000
+
+
+@needs_esh4
+def test_the_readme(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path / "env")
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    shutil.copy(ESH4, downloads)
+    reader = Reader(environment, tmp_path)
+    setup, experiment, python = blocks_of(DOCS.parent / "README.md")
+    reader.read(replace(setup, text=setup.text.replace("~/downloads", str(downloads))))
+    reader.read(experiment)
+    reader.read(python)
+    published = (tmp_path / "my-workspace/configs/serving_versions").glob("*.yaml")
+    assert ["verdict: unproven" in path.read_text() for path in published] == [True]
