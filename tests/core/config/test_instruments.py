@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
 from vpcore import ConfigError, Workspace
 from vpcore.config.instruments import packaged_instruments
+from vpcore.config.loader import FAST, load_document, parse_document
 from vpcore.source.inspect import inspect_file
 
 # Contract specifications of CME Group: tick, currency per point, currency per tick.
@@ -41,6 +43,15 @@ def test_packaged_instruments(workspace: Workspace, root: str) -> None:
     assert 0.01 < instrument.fee_per_side / instrument.tick_value < 6
     assert instrument.exchange in {"CME", "CBOT", "NYMEX", "COMEX"}
     assert set(packaged_instruments()) == set(FACTS)
+
+
+def test_packaged_files_read_fast_are_the_same_documents() -> None:
+    for path in packaged_instruments().values():
+        fast, plain = load_document(path, loader=FAST), load_document(path)
+        assert (fast.data, fast.lines) == (plain.data, plain.lines)
+    quoted = "a: '1'\nb: \"true\"\nc: |\n  2\nd: 3\n"
+    for loader in (FAST, yaml.SafeLoader):
+        assert parse_document(quoted, "", None, loader).data == {"a": "1", "b": "true", "c": "2\n", "d": 3}
 
 
 @pytest.mark.parametrize("path", [pytest.param(ESH4, marks=needs_esh4), pytest.param(ESM4, marks=needs_esm4)])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, field_validator
 
 from vpcore.config.closures import CalendarName
 from vpcore.config.fields import Spec
-from vpcore.config.loader import Document, load_document
+from vpcore.config.loader import FAST, Document, load_document
 from vpcore.config.messages import validate
 from vpcore.engine import EngineParams
 from vpcore.halts import LocalHalt, TimeZone
@@ -155,7 +156,8 @@ def why_no_instrument(symbol: str, roots: Iterable[str]) -> str:
 @cache
 def packaged_instrument(root: str) -> tuple[InstrumentSpec, Document]:
     """Return an instrument that comes with vpcore, and its document. The files never change."""
-    document = load_document(packaged_instruments()[root], name=f"vpcore/data/instruments/{root}.yaml")
+    name = f"vpcore/data/instruments/{root}.yaml"
+    document = load_document(packaged_instruments()[root], name=name, loader=FAST)
     return validate(InstrumentSpec, document), document
 
 
@@ -165,7 +167,8 @@ def packaged_instrument_of(symbol: str) -> InstrumentSpec | None:
     return next((spec for spec in specs if spec.matches(symbol)), None)
 
 
-def packaged_instruments() -> dict[str, Path]:
+@cache
+def packaged_instruments() -> Mapping[str, Path]:
     """Return the files of the instruments that come with vpcore, by root, sorted."""
     folder = Path(str(resources.files("vpcore") / "data" / "instruments"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return MappingProxyType({path.stem: path for path in sorted(folder.glob("*.yaml"))})

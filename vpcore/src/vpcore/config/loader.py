@@ -21,6 +21,11 @@ from vpcore.errors import ConfigError, did_you_mean
 Key = tuple[str | int, ...]
 """Where a value stands in a document: keys and list indices."""
 
+Loader = type[yaml.SafeLoader] | type[yaml.CSafeLoader]
+
+FAST: Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml where PyYAML has it: ten times as fast, with other messages, and without a limit of the depth."""
+
 _MAX_DEPTH = 40
 MOST_BYTES, MOST_VALUES, MOST_DIGITS = 10 << 20, 200_000, 40
 """Limits of a file: its size, its values, and the digits of a whole number."""
@@ -75,8 +80,8 @@ class Document:
         return ", ".join(part for part in (self.where(key), dotted(key)) if part)
 
 
-def load_document(path: Path, *, name: str | None = None) -> Document:
-    """Read a YAML file whose top level is a mapping.
+def load_document(path: Path, *, name: str | None = None, loader: Loader = yaml.SafeLoader) -> Document:
+    """Read a YAML file whose top level is a mapping. `FAST` reads files of vpcore itself.
 
     Raises
     ------
@@ -94,13 +99,13 @@ def load_document(path: Path, *, name: str | None = None) -> Document:
         raise ConfigError(f"{shown} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         raise ConfigError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    return parse_document(text, shown, path)
+    return parse_document(text, shown, path, loader)
 
 
-def parse_document(text: str, name: str, path: Path | None = None) -> Document:
+def parse_document(text: str, name: str, path: Path | None = None, loader: Loader = yaml.SafeLoader) -> Document:
     """Parse YAML text. See `load_document`."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=loader)
     except RecursionError:
         raise ConfigError(f"{name} is nested more than {_MAX_DEPTH} levels deep.") from None
     except yaml.MarkedYAMLError as error:
@@ -173,7 +178,7 @@ def _scalar(node: yaml.ScalarNode, key: Key, name: str) -> Any:
         raise ConfigError(
             f"{dotted(key)} carries the YAML tag '{node.tag}' ({name}:{node.start_mark.line + 1}). Write a plain value."
         )
-    if node.style is not None:  # quoted, or a block
+    if node.style:  # quoted, or a block
         return text
     if _NULL.match(text):
         return None

@@ -19,7 +19,6 @@ from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.dataset import Dataset
 from vpcore.errors import SignalError
-from vpcore.generation.fills import fill_table
 from vpcore.inference.blocks import datasets_of
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import MLSignal, batch, code_digest, core_digest
@@ -84,7 +83,11 @@ class Leader:
         name = datasets_of(row["dataset_id"])[-1]
         stored = workspace.datasets.open(name, cache_dir=workspace.cache_dir) if dataset is None else dataset
         self.dataset = stored.until(row["end_bin"]) if dataset is None else stored
-        fills = fill_table(workspace, self.dataset) if self.rules.entry == "maker" else None
+        fills = None
+        if self.rules.entry == "maker":
+            from vpcore.generation.fills import fill_table  # imports the engine, which takers do without
+
+            fills = fill_table(workspace, self.dataset)
         self.session = Session(self.dataset, fills=fills)
         self.draws = self.session.draws(config)
         self.signal = cls(cls.Params.parse(json.loads(row["signal_params_json"]), row["signal_name"]))

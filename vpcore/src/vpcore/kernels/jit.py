@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -61,6 +62,26 @@ class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is u
 numba.core.event.register("numba:compile", _Announced())
 
 
+@cache
+def _load_array_functions() -> None:
+    """Load numba's functions of arrays without scipy, which takes a fifth of the start of a command.
+
+    numba imports ``scipy.linalg`` to learn whether ``np.dot`` can be compiled. Here it only looks whether scipy is
+    installed; a compilation of ``np.dot``, and code from the cache that calls it, import scipy by themselves.
+    """
+    import numba.np.linalg
+
+    linalg, found = numba.np.linalg, importlib.util.find_spec("scipy") is not None
+    check = linalg.ensure_blas
+    if found:
+        linalg.ensure_blas = lambda: None
+    try:
+        import numba.np.arraymath
+    finally:
+        linalg.ensure_blas = check
+    numba.np.arraymath.ensure_blas = check
+
+
 class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
     """A compiled function, in two forms: one for calls from Python, one for calls from compiled code.
 
@@ -90,6 +111,7 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
                 with suppress(OSError):  # no folder, or a file system without locks: every process compiles
                     lock = held.enter_context((self._folder / f"{self.__module__}.{self.__qualname__}.lock").open("w"))
                     fcntl.flock(lock, fcntl.LOCK_EX)
+            _load_array_functions()
             return super().compile(sig)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
