@@ -1,4 +1,4 @@
-"""A sample of `make faults`: damage to every kind of stored file, a killed run, two compactions at once."""
+"""A sample of `make faults`: damage to every kind of stored file, a killed promotion, two compactions at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[faults.Suite]:
 
 @pytest.mark.parametrize(
     ("fault", "targets", "tries"),
-    [("damage", (), 1), ("kill", ("run",), 1), ("both", ("compact",), 1)],
+    [("damage", (), 1), ("kill", ("promote",), 1), ("both", ("compact",), 1)],
 )
 def test_nothing_is_lost_and_nothing_is_wrong(
     suite: faults.Suite, fault: str, targets: tuple[str, ...], tries: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import skops.io
-from ml_examples import training
+from ml_examples import saved, training
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -22,6 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_info
 
 from vpcore import SignalContext, SignalError
 from vpcore.signal import batch, stream
@@ -419,28 +421,15 @@ def test_arrays_that_do_not_fit_are_refused():
         model_of(boosted, 47, (), "m")
 
 
-SAVING = """
-import hashlib, sys
-sys.path[:0] = {path!r}
-from ml_examples import training
-from vpcore_signals_ml.artifact import model_files
-from vpcore_signals_ml.signals import Logit, LsvmDer, SvmSp
-from vpcore_signals_ml.signals import KnnCl
-from vpcore_signals_ml.signals import GbmMf
-for signal in (Logit(), SvmSp(), LsvmDer(), KnnCl(), GbmMf(rounds=9)):
-    model = signal.fit_model(training(m=len(signal.feature_names)))
-    files = model_files(model._replace(estimator=signal.stored(model.estimator)))
-    print(hashlib.sha256(b"".join(files.values())).hexdigest())
-"""
-
-
 @pytest.mark.slow
 def test_another_process_makes_the_same_bytes():
-    found = set()
-    for seed, threads in (("0", "1"), ("1", "2")):
-        environment = {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        code = SAVING.format(path=sys.path)
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        found.add(done.stdout)
-    assert len(found) == 1
-    assert len(found.pop().split()) == 5
+    """One with another hash seed and another number of threads, whatever those of this process are."""
+    seed = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
+    threads = "1" if max(pool["num_threads"] for pool in threadpool_info()) > 1 else "2"
+    other = {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from ml_examples import saved; print(*saved())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | other, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == saved()
+    assert len(saved()) == 5

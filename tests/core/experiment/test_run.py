@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal as signal_module
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -243,15 +244,22 @@ def test_a_run_that_never_ends_fails_at_its_time_limit(workspace: Workspace, edi
     edit(
         ("signals: [plain, scored]", "signals: [endless]"),
         ("  scoring: {tanh_scale: [2.0, 3.0]}\n", ""),
-        ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {endless: {gain: [1, 2]}}"),
-        ("parallel: {executor: serial}", f"parallel: {{executor: {executor}, max_workers: 1, timeout_seconds: 5}}"),
+        ("per_signal: {plain: {gain: [1, 2, 3]}}", "per_signal: {endless: {gain: [2]}}"),
+        ("parallel: {executor: serial}", f"parallel: {{executor: {executor}, max_workers: 1, timeout_seconds: 2}}"),
     )
     report = run_experiment(workspace, "sweep")
-    assert (report.n_computed, report.n_failed) == (16, 8)
+    assert (report.n_computed, report.n_failed) == (8, 8)
     assert [error for _, _, error in report.failures] == [
-        "The run took longer than 5 s. Raise parallel.timeout_seconds."
+        "The run took longer than 2 s. Raise parallel.timeout_seconds."
     ]
-    assert workspace.results.query_runs().height == 8
+
+
+def test_a_run_within_its_time_limit_is_left_alone(workspace: Workspace, edit: Edit) -> None:
+    edit(("parallel: {executor: serial}", "parallel: {executor: serial, timeout_seconds: 600}"))
+    before = signal_module.getsignal(signal_module.SIGALRM)
+    assert run_experiment(workspace, "sweep").n_failed == 0
+    assert signal_module.getitimer(signal_module.ITIMER_REAL) == (0.0, 0.0)
+    assert signal_module.getsignal(signal_module.SIGALRM) is before
 
 
 @pytest.mark.slow
