@@ -175,6 +175,11 @@ def make(root: Path, *, whole: bool = True) -> World:
     later = base.replace("name: base", "name: other").replace('start_time: "09:30:00"', 'start_time: "09:31:00"')
     assert later.count("09:31") == 1
     (workspace.configs / "pipelines" / "other.yaml").write_text(later)
+    # Two batches, so that there are parts to compact.
+    spec = workspace.configs / "experiments" / "first.yaml"
+    spec.write_text(SPECS["experiments/first"].replace("cooldown_bins: [5, 20]", "cooldown_bins: [20]"))
+    do("run", "first")
+    spec.write_text(SPECS["experiments/first"])
     do("run", "first")
     frame = leaderboard(workspace, "first").frame.filter(pl.col("trades") > 0)
     world = World(root, frame["row"].to_list(), frame["run_id"][0], frame["dataset_id"][0])
