@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -254,6 +255,22 @@ def test_one_of_two_processes_compiles_and_the_other_loads(tmp_path: Path) -> No
     assert [worker.returncode for worker in workers] == [0, 0]
     assert sorted(text.count("data saved to") for text in said) == [0, 1]
     assert sorted(text.count("data loaded from") for text in said) == [0, 1]
+
+
+def test_a_holder_of_the_lock_that_never_ends_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.1)
+    path = tmp_path / "function.lock"
+    with path.open("w") as held, path.open("w") as waiting, path.open("w") as free:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        module._wait_for(waiting)
+        with pytest.raises(BlockingIOError):  # it was waited for, and not got
+            fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        module._wait_for(waiting)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import IO, Any, TypeVar, cast, overload
 
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental functions differ in the last bits
 
@@ -110,7 +110,7 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
             if self._folder is not None:
                 with suppress(OSError):  # no folder, or a file system without locks: every process compiles
                     lock = held.enter_context((self._folder / f"{self.__module__}.{self.__qualname__}.lock").open("w"))
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    _wait_for(lock)
             _load_array_functions()
             return super().compile(sig)
 
@@ -128,6 +128,18 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
         return bool(super().is_compiling or ("_bare" in self.__dict__ and self._bare.is_compiling))
 
 
+def _wait_for(lock: IO[str]) -> None:
+    """Lock a file, or give up: whoever holds it may be stopped, and then it is better to compile twice."""
+    end = time.monotonic() + _LONGEST_WAIT
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return
+
+
 def _cache_in(compiled: Any, folder: Path) -> None:
     """Turn on numba's cache of a function. ``numba.config.CACHE_DIR`` is changed meanwhile and put back."""
     before = numba.config.CACHE_DIR
@@ -139,6 +151,9 @@ def _cache_in(compiled: Any, folder: Path) -> None:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LONGEST_WAIT = 120.0
+"""Seconds; no function takes that long to compile."""
 
 _KEEP_DIGESTS = 8
 _KEEP_SECONDS = 14 * 24 * 3600
@@ -155,20 +170,25 @@ def sources_digest(root: Path) -> str:
     return hasher.hexdigest()[:16]
 
 
+@cache
+def _resolved(path: str) -> Path:
+    return Path(path).resolve()
+
+
 def _caller_root(module_name: str) -> Path | None:
     """Return the folder or file with the sources of the caller's package, None for a notebook."""
     module = sys.modules.get(module_name)
     path = getattr(module, "__file__", None)
     if module_name == "__main__" or not path:
         return None
-    kernels = Path(__file__).resolve().parent
-    here = Path(path).resolve()
+    kernels = _resolved(__file__).parent
+    here = _resolved(path)
     if kernels in here.parents:
         return kernels
     top = sys.modules.get(module_name.partition(".")[0])
     top_path = getattr(top, "__file__", None)
     if top_path and Path(top_path).name == "__init__.py":
-        return Path(top_path).resolve().parent
+        return _resolved(top_path).parent
     return here
 
 
@@ -177,7 +197,7 @@ def _cache_folder(root: Path) -> Path | None:
     base = writable_cache(_FOLDER)
     if base is None:
         return None
-    kernels = Path(__file__).resolve().parent
+    kernels = _resolved(__file__).parent
     key = f"{sources_digest(kernels)}-{sources_digest(root)}-numba{numba.__version__}"
     folder = base / key
     _prune(base, folder)
