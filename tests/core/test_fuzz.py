@@ -207,7 +207,7 @@ TOKENS = (
 )  # fmt: skip
 
 
-@few(60)
+@few(40)
 @given(
     kind=st.sampled_from(sorted(SPECS)),
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(TOKENS)), min_size=1, max_size=5),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ class Asker:
             for row in self.vp("compare", *arguments, *view, *limit)["rows"]:
                 yield f"compare {' '.join((*arguments, *view))}", row
 
+    @cached_property
+    def _of_all(self) -> list[tuple[str, dict[str, Any]]]:
+        """Tables of all experiments: the same whichever of them is asked about."""
+        return list(self.tables())
+
     def answers(self, experiment: str, *, pooled: bool = False) -> Answers:
         """Return the figures of every row of an experiment, by row and by who answers."""
         found: Answers = {}
@@ -96,7 +102,7 @@ class Asker:
         return {name: answers for name, answers in found.items() if name in set(board.frame["row"])}
 
     def _of_single_rows(self, experiment: str, add: Callable[[str, dict[str, Any]], None]) -> None:
-        for who, row in self.tables():
+        for who, row in self._of_all:
             add(who, row)
         for run_id in vpcore.leaderboard(self.workspace, experiment).frame["run_id"].unique():
             for row in vpcore.leaderboard(self.workspace, run_id).frame.to_dicts():

@@ -239,6 +239,7 @@ def test_a_run_that_lacked_memory_is_computed_again(workspace: Workspace, edit: 
     assert (again.n_reused, again.n_computed, again.n_failed, again.n_failed_before) == (16, 8, 8, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["serial", "local"])
 def test_a_run_that_never_ends_fails_at_its_time_limit(workspace: Workspace, edit: Edit, executor: str) -> None:
     edit(
