@@ -14,6 +14,8 @@ from vpcore.cli.app import run
 from vpcore.generation.sources import open_source
 from vpcore.rules import TradeRules
 from vpcore.workspace import Workspace
+from vpcore_report.facts import gather
+from vpcore_report.write import make_page
 
 EXPERIMENT = """
 name: waits
@@ -85,6 +87,15 @@ def test_a_maker_experiment_from_run_to_live(root: Path, capsys: pytest.CaptureF
     table = output(capsys, root, "execution", row)
     assert "order without a fill" in table
     assert json.loads(output(capsys, root, "execution", row, "--patience-bins", "5", "--json"))["patience_bins"] == 5
+
+    page = make_page(workspace, gather(workspace, row))
+    (section,) = (section for section in page.sections if section.title == "Taker and maker")
+    entries, adverse, markout = (block.content.rows for block in section.blocks if block.kind == "table")
+    shown = {line[0]: line for line in entries}
+    assert shown["maker"][4] == f"{maker['fill_rate']:.1%}"
+    assert shown["maker"][5] == f"{maker['net_pnl_ticks']:+.3f}"
+    assert {line[0]: line[-1] for line in markout}["maker fill"] == f"{last['markout_ticks']:+.3f}"
+    assert {line[0]: line[-1] for line in adverse}["maker fill"] == f"{last['mid_move_ticks']:+.3f}"
 
     version = vp.promote(workspace, "waits", row=row, alias="champion").spec
     pipeline = vp.LivePipeline.from_serving(workspace, "champion")

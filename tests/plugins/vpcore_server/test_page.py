@@ -174,6 +174,10 @@ def test_a_replay_on_the_page(browser: Any, served: Workspace, replaying: LiveSe
     assert page.js("document.documentElement.scrollWidth") <= 390
     page.page.click("#to-stream")
     page.until(lambda: page.badge() in ("REPLAY ×1", "ENDED"))
+    assert page.js("document.getElementById('waits').hidden")  # a taker's entry is at the decision
+    maker = "{...vp.state.hello, session: 'another', barriers: {...vp.state.hello.barriers, entry: 'maker'}}"
+    page.js(f"vp.worker.onmessage({{data: {{text: {maker}}}}})")
+    assert "stand at the decision" in page.page.inner_text("#key")
     page.close()
 
 

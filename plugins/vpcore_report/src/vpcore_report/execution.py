@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,11 @@ def execution(workspace: Workspace, row: str | RankedRow, *, patience_bins: int 
     ResultsError, SignalError, DatasetError
         If the row is unknown, its code has changed, or its sources are gone.
     """
-    leaders = leaders_of(workspace, row)
+    return execution_of(workspace, leaders_of(workspace, row), patience_bins=patience_bins)
+
+
+def execution_of(workspace: Workspace, leaders: Sequence[Leader], *, patience_bins: int | None = None) -> Execution:
+    """Compare a row that is ready for inspection, on each of its sessions; see `execution`."""
     first = leaders[0]
     if first.rules.price != "touch":
         raise ConfigError(f"Row {first.row['row']} trades on the mid: neither taker nor maker trades there")

@@ -26,7 +26,7 @@ from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import adjusted_for, overfitting
 from vpcore.signal import DIAGNOSTICS, SignalResult, read_diagnostics
 from vpcore.storage.atomic import storage_errors, write_output
-from vpcore_report import chart_data, charts, payload, robustness
+from vpcore_report import chart_data, charts, execution_page, payload, robustness
 from vpcore_report.facts import Facts, NothingToReport, gather
 from vpcore_report.page import Page
 from vpcore_report.style import WIDTH, Paint, render
@@ -143,7 +143,7 @@ def make_page(workspace: Workspace, facts: Facts, *, tearsheet: bool = False) ->
         page.text(f"They cannot be shown: {error}")
     else:
         sessions = _session_leaders(workspace, row, leader)
-        header |= _trades(page, facts, sessions, packer)
+        header |= _trades(page, workspace, facts, sessions, packer)
         _comparison(page, workspace, facts, sessions)
         if tearsheet:
             _tearsheet(page, leader)
@@ -281,7 +281,9 @@ def _session_leaders(workspace: Workspace, row: Mapping[str, Any], leader: Leade
     return [Leader(workspace, workspace.results.find_row(name)) for name in names[:-1]] + [leader]
 
 
-def _trades(page: Page, facts: Facts, sessions: Sequence[Leader], packer: payload.Packer) -> payload.Json:
+def _trades(
+    page: Page, workspace: Workspace, facts: Facts, sessions: Sequence[Leader], packer: payload.Packer
+) -> payload.Json:
     """Add the leader's trades, and return the headers of their charts."""
     leader, frames = sessions[-1], [trades_of(each) for each in sessions]
     trades = chart_data.Trades.of(leader)
@@ -311,6 +313,7 @@ def _trades(page: Page, facts: Facts, sessions: Sequence[Leader], packer: payloa
     _performance(page, sessions, frames)
     market = payload.market(packer, sessions, frames, zone.key)
     _market(page, market, pl.concat(frames, how="diagonal_relaxed"), several=several)
+    execution_page.of_maker(page, workspace, sessions)
     _costs(page, leader)
     names = [session_of(each.dataset.dataset_id) for each in sessions]
     return {"equity": payload.equity(packer, curve, names), "market": market}

@@ -91,6 +91,7 @@ function describe() {
   const { hello } = state;
   $("name").textContent = hello.alias ? `${hello.alias} · ${hello.serving_id}` : hello.serving_id;
   $("signal").textContent = `${hello.signal} on ${hello.symbol}`;
+  $("waits").hidden = hello.barriers.entry !== "maker";
   banner();
 }
 
