@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vpcore.errors import StorageError
+from vpcore.errors import StorageError, lack_of_system
 from vpcore.storage import MANIFEST, LocalStorage, atomic
 from vpcore.storage.atomic import storage_errors, write_output
 from vpcore.storage.conformance import check_exclusive_put
@@ -214,3 +214,11 @@ def test_a_full_device_is_a_full_disk_and_stays_a_device() -> None:
     ):
         write_output(device, b"x")
     assert device.is_char_device()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EIO])
+def test_an_error_of_a_write_is_known_as_one_of_the_system(tmp_path: Path, number: int) -> None:
+    with pytest.raises(StorageError) as raised, storage_errors(tmp_path, "store the model of a run"):
+        raise OSError(number, os.strerror(number))
+    assert lack_of_system(str(raised.value))
+    assert not lack_of_system("SignalError: a value of step must be a number, was None")

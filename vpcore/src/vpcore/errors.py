@@ -130,6 +130,8 @@ def listed(names: Iterable[str], empty: str = "none") -> str:
 _LACKS = (
     *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EIO)),
     "database or disk is full",
+    "The disk is full",
+    "No permission",
     "MemoryError",
 )
 
