@@ -26,8 +26,8 @@ from vpcore_server.task import Task
 class LiveServer:
     """A running server. Its hub may be used from its own loop alone: see `call`."""
 
-    def __init__(self, hub: Hub, port: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.hub, self.port, self.loop = hub, port, loop
+    def __init__(self, hub: Hub, port: int, loop: asyncio.AbstractEventLoop, config: uvicorn.Config) -> None:
+        self.hub, self.port, self.loop, self.config = hub, port, loop, config
         self.url, self.http = f"ws://127.0.0.1:{port}", f"http://127.0.0.1:{port}"
 
     def call(self, function: Callable[[], Any]) -> Any:
@@ -85,7 +85,7 @@ def live_server(
         while not server.started and thread.is_alive():
             time.sleep(0.01)
         assert server.started, "the server did not start"
-        yield LiveServer(hub, port, loops[0])
+        yield LiveServer(hub, port, loops[0], server.config)
     finally:
         server.should_exit = True
         thread.join(20)

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 import vp_fault_feed
 from live_server import LiveServer, Received, live_server, receive
+from virtual_time import VirtualTime
 
 from vpcore import Workspace
 from vpcore.serving.spec import published
-from vpcore_server import hub as hub_module
+from vpcore_server import channel as channel_module, hub as hub_module, worker as worker_module
 from vpcore_server.messages import BIN, FAILED, split_bin
 from vpcore_server.task import Task
 from vpcore_server.wire import record_dtype
@@ -41,7 +42,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 class Run:
-    """A worker's messages, in this process."""
+    """A worker's messages, in this process and in a time of its own."""
 
     def __init__(self, workspace: Workspace, **task: Any) -> None:
         out = io.BytesIO()
@@ -49,7 +50,9 @@ class Run:
         self.start_ns = pipeline.start_ns
         worker = Worker(Task(str(workspace.root), workspace.registry.aliases()["erd"], **task), workspace, out)
         vp_fault_feed._MARKETS.clear()
-        worker.run()
+        with pytest.MonkeyPatch.context() as patch:
+            VirtualTime().rule(patch, worker_module, vp_fault_feed)
+            worker.run()
         self.texts: list[dict[str, Any]] = []
         frames = []
         raw, at = out.getvalue(), 0
@@ -88,15 +91,6 @@ REASONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def compiled(served: Workspace) -> None:
-    """Compile every kernel: the clock of a live market does not wait for it."""
-    run = Run(Workspace(served.root), options={"speed": "max"})
-    assert len(run.bins) == served.datasets.open(served.datasets.ids()[0]).n_bins
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("fault", ["lost", "silent", "break", "doubt"])
 def test_after_a_loss_no_bin_is_valid_until_a_snapshot(
     served: Workspace, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -128,10 +122,8 @@ def test_after_a_loss_no_bin_is_valid_until_a_snapshot(
         assert run.of("status")[-1]["lost"] is None
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("compiled")
 def test_two_minutes_of_lost_records(served: Workspace) -> None:
-    """With the clock of a live feed, forty times as fast: bins go on, none of them valid, and the loss has its span."""
+    """Bins go on, none of them valid, and the loss has its span."""
     start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
     options = {"plan": [["lost", 10, 130]], "stop_s": 150, "speed": 40.0}
     run = Run(with_feed(served), feed="faulty", options=options, begin_ns=start_ns, grace_ms=4000)
@@ -176,8 +168,6 @@ def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatc
     assert "a hole in the sum" in last["message"]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("compiled")
 def test_a_late_join_gives_no_entry_before_the_windows_are_full(served: Workspace) -> None:
     start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
     options = {"speed": 8.0, "join_s": 20.0, "stop_s": 36.0}
@@ -194,12 +184,8 @@ def test_a_late_join_gives_no_entry_before_the_windows_are_full(served: Workspac
     assert left[-1] == 0 < left[0]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("compiled")
 def test_a_live_feed_goes_on_with_the_next_session(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The day after begins, here, four seconds after the session that the worker started in."""
-    from vpcore_server import worker as worker_module
-
     first = published(served.registry, "erd").spec.runtime.pipeline.start_ns
     starts = {first: first, first + 120 * 10**9: first + 4 * 10**9, first + 4 * 10**9: first + 4 * 10**9}
     monkeypatch.setattr(worker_module, "session_start", lambda _, at: starts.get(at, first + 10**15))
@@ -218,21 +204,20 @@ def test_a_live_feed_goes_on_with_the_next_session(served: Workspace, monkeypatc
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 
-def worker_pid(server: LiveServer) -> int:
-    (channel,) = server.call(lambda: list(server.hub.channels.values()))
-    assert channel.pid
-    return channel.pid
-
-
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_no_bin_is_missing(served: Workspace) -> None:
+def test_a_killed_worker_is_replaced_and_no_bin_is_missing(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = channel_module.Channel._take_bin
+
+    def kill_then_take(channel: channel_module.Channel, content: bytes) -> None:
+        if channel.n_bins == 30 and channel.restarts == 0 and channel.pid is not None:
+            os.kill(channel.pid, signal.SIGKILL)
+        take(channel, content)
+
+    monkeypatch.setattr(channel_module.Channel, "_take_bin", kill_then_take)
+
     async def run() -> tuple[list[Received], int]:
-        with live_server(served, options={"speed": 12}) as server:
-            both = [asyncio.create_task(receive(server, "erd", profile="exact", since=-1)) for _ in range(2)]
-            await asyncio.sleep(0.1)
-            await receive(server, "erd", profile="history", until=lambda found: len(found.frames) > 30)
-            os.kill(worker_pid(server), signal.SIGKILL)
-            found = await asyncio.gather(*both)
+        with live_server(served, options={"speed": 40}) as server:
+            found = await asyncio.gather(*(receive(server, "erd", profile="exact", since=-1) for _ in range(2)))
             (channel,) = server.call(lambda: list(server.hub.channels.values()))
             return found, channel.restarts
 
@@ -294,7 +279,7 @@ def test_an_alias_that_moves_and_a_file_that_is_edited(
         file.write_bytes(file.read_bytes() + b"\n")
         return moved, await by_id
 
-    with live_server(Workspace(tmp_path / "ws"), options={"speed": 8}, loop=True, follow_alias=True) as server:
+    with live_server(Workspace(tmp_path / "ws"), options={"speed": 40}, loop=True, follow_alias=True) as server:
         moved, stayed = asyncio.run(run(server))
     (text,) = moved.of("alias")
     assert (text["alias"], text["serving_id"]) == ("erd", other)
