@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback that a test starts, stops and starts again."""
+"""A real MLflow server on loopback."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+
+from vpcore_mlflow.ui import JOBS_VARIABLE
 
 
 class MlflowServer:
@@ -30,14 +32,13 @@ class MlflowServer:
             "--artifacts-destination", str(self.folder / "artifacts"), "--host", "127.0.0.1", "--port", str(self.port),
             "--workers", "1",
         ]  # fmt: skip
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", JOBS_VARIABLE: "false"}
         environment.pop("MLFLOW_TRACKING_URI", None)
         log = self.folder / "log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
-        for _ in range(400):
-            if self._process.poll() is not None:
-                break
+        deadline = time.monotonic() + 300
+        while self._process.poll() is None and time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=1):
                     return

@@ -19,23 +19,36 @@ import pytest
 from vpcore.errors import PluginError
 from vpcore.testing import tracker_checks
 from vpcore.tracker.conformance import LOOK, META, ROWS
+from vpcore_mlflow import tracker as tracker_module
 from vpcore_mlflow.tracker import MlflowTracker
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@tracker_checks(MlflowTracker)
-def test_conforms(check: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Arguments of a tracker that has to make its store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    check()
+    return {"folder": tmp_path / "harness", "experiment_name": "vp/sweep", "tags": {"team": "quant"}}
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return {"folder": tmp_path / "harness", "experiment_name": "vp/sweep", "tags": {"team": "quant"}}
+def settings(no_store: dict[str, Any], new_store: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Arguments of a tracker that finds a new store, made once for all tests: mlflow takes a second for it."""
+
+    def copy(target: Path, _: Any) -> None:
+        if not target.exists():
+            shutil.copy(new_store, target)
+
+    monkeypatch.setattr(tracker_module, "_make_store", copy)
+    return no_store
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("settings")
+@tracker_checks(MlflowTracker)
+def test_conforms(check: Callable[[], None]) -> None:
+    check()
 
 
 def test_without_mlflow_the_message_says_what_to_do(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +80,39 @@ def test_importance_and_drift_are_metrics_with_the_fit_as_step(settings: dict[st
     assert [point.value for point in points] == [0.5, 0.7]
 
 
-@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_only_histories_that_changed_are_asked_for(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = MlflowTracker(**settings)
+    first.log_run(META, ROWS, "net_pnl_ticks")
+    first.log_diagnostics(META, [LOOK])
+    tracker = MlflowTracker(**settings)
+    history, asked = tracker.client.get_metric_history, []
+    monkeypatch.setattr(
+        tracker.client, "get_metric_history", lambda run, name: asked.append(name) or history(run, name)
+    )
+    # Another best row, of the same threshold, and a figure that was not there.
+    rows = [{**row, "p_adj": 0.5} for row in (*ROWS, {**ROWS[0], "row": "dddd", "net_pnl_ticks": 0.25})]
+    tracker.log_run(META, rows, "net_pnl_ticks")
+    assert sorted(asked) == ["by_threshold/net_pnl_ticks", "n_rows"]
+    asked.clear()
+    tracker.log_diagnostics(META, [LOOK, {**LOOK, "tp_ticks": 9}, {**LOOK, "tp_ticks": 10}])
+    assert asked == []
+    tracker.log_diagnostics(META, [LOOK, {**LOOK, "tp_ticks": 9, "auc": [0.7, 0.4, 0.6]}, {**LOOK, "tp_ticks": 10}])
+    assert asked == ["tp9_sl8/auc"]
+    (run,) = tracker.client.search_runs([tracker.experiment_id], "tags.`vp.run_id` != ''")
+    points = {
+        name: [(point.step, point.value) for point in history(run.info.run_id, name)]
+        for name in ("by_threshold/net_pnl_ticks", "n_rows", "p_adj", "tp9_sl8/auc", "tp10_sl8/auc")
+    }
+    assert points == {
+        "by_threshold/net_pnl_ticks": [(400, -1.0), (600, 0.5), (400, 0.25)],
+        "n_rows": [(0, 3.0), (0, 4.0)],
+        "p_adj": [(0, 0.5)],
+        "tp9_sl8/auc": [(0, 0.5), (0, 0.7)],
+        "tp10_sl8/auc": [(0, 0.5)],
+    }
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
     tracker = MlflowTracker(**settings)
@@ -116,7 +161,6 @@ def test_one_mlflow_run_per_run(settings: dict[str, Any]) -> None:
     assert runs["ff"].data.tags["vp.error"] == "it broke"
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_thresholds_that_are_close_are_steps_of_their_own(settings: dict[str, Any]) -> None:
     tracker = MlflowTracker(**settings)
@@ -128,7 +172,6 @@ def test_thresholds_that_are_close_are_steps_of_their_own(settings: dict[str, An
     assert "the threshold times 1000000." in child.data.tags["mlflow.note.content"]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_files_are_kept_once_and_again_when_they_change(settings: dict[str, Any], tmp_path: Path) -> None:
     tracker = MlflowTracker(**settings)
@@ -148,7 +191,6 @@ def test_files_are_kept_once_and_again_when_they_change(settings: dict[str, Any]
         assert kept.stat().st_mtime == 0
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_copied_workspace_keeps_its_artifacts_to_itself(settings: dict[str, Any], tmp_path: Path) -> None:
     """And a moved one finds those that it had."""
@@ -176,7 +218,6 @@ def test_a_copied_workspace_keeps_its_artifacts_to_itself(settings: dict[str, An
     assert len(runs) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_deleted_experiment_is_named_with_what_brings_it_back(settings: dict[str, Any]) -> None:
     tracker = MlflowTracker(**settings)
@@ -204,7 +245,6 @@ def test_the_file_store_is_refused(uri: str, settings: dict[str, Any], monkeypat
         MlflowTracker(**settings)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_rows_with_too_few_trades_are_not_the_best(settings: dict[str, Any]) -> None:
     tracker = MlflowTracker(**settings)
@@ -215,9 +255,8 @@ def test_rows_with_too_few_trades_are_not_the_best(settings: dict[str, Any]) -> 
     assert (child.data.tags["vp.best_row"], child.data.metrics["net_pnl_ticks"]) == ("aaaa", -1.0)
 
 
-@pytest.mark.slow
 def test_a_store_whose_making_was_interrupted_is_not_left_in_the_way(
-    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    no_store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = pytest.importorskip("mlflow")
     real = mlflow.MlflowClient
@@ -231,10 +270,10 @@ def test_a_store_whose_making_was_interrupted_is_not_left_in_the_way(
 
     monkeypatch.setattr(mlflow, "MlflowClient", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        MlflowTracker(**settings)
-    assert list(settings["folder"].iterdir()) == []
+        MlflowTracker(**no_store)
+    assert list(no_store["folder"].iterdir()) == []
     monkeypatch.setattr(mlflow, "MlflowClient", real)
-    MlflowTracker(**settings).log_run(META, ROWS, "net_pnl_ticks")
+    MlflowTracker(**no_store).log_run(META, ROWS, "net_pnl_ticks")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 
 from vpcore import Workspace
 from vpcore.errors import ResultsError
-from vpcore_mlflow.ui import ui_command
+from vpcore_mlflow.ui import JOBS_VARIABLE, ui_command
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +33,13 @@ def test_mlflow_ui(
     out, err = capsys.readouterr()
     assert out == "http://127.0.0.1:5123\n"
     assert f"--backend-store-uri sqlite:///{folder}/mlflow.sqlite --host 127.0.0.1 --port 5123" in err
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda program, command, environment: started.append(environment))
+    monkeypatch.delenv(JOBS_VARIABLE, raising=False)
+    assert cli.run(["mlflow-ui"]) == 0
+    monkeypatch.setenv(JOBS_VARIABLE, "true")
+    assert cli.run(["mlflow-ui"]) == 0
+    assert [environment[JOBS_VARIABLE] for environment in started] == ["false", "true"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     with pytest.raises(
         ResultsError, match=r"the server that MLFLOW_TRACKING_URI names\. Open it: http://tracking:5000"

@@ -17,7 +17,7 @@ import shlex
 import shutil
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,18 +53,24 @@ ENVIRONMENT = {
 """Settings of mlflow that count unless the user has set them."""
 
 _RUN_TAG, _PARENT_TAG, _EXPERIMENT_TAG = "vp.run_id", "vp.experiment_parent", "vp.experiment"
-_TOLD_TAG, _FILES_TAG, _DIAGNOSED_TAG = "vp.told", "vp.files", "vp.diagnosed"
+_TOLD_TAG, _FILES_TAG, _DIAGNOSED_TAG, _POINTS_TAG = "vp.told", "vp.files", "vp.diagnosed", "vp.points"
+_DIAGNOSED_POINTS_TAG = "vp.diagnosed_points"
 _PARENT_OF, _NOTE = "mlflow.parentRunId", "mlflow.note.content"
-_MOST_PARAMS, _MOST_METRICS, _MOST_RUNS = 100, 800, 1000
+_MOST, _MOST_METRICS, _MOST_RUNS = 100, 800, 1000
+_MARK = 8
+"""Characters of the mark of a history."""
+
+_MOST_MARKS = 500
+"""A tag has at most 5000 characters."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """An MLflow run as it was found, or made; `new` while it has no metrics."""
+    """An MLflow run as it was found, or made, with the names of its metrics."""
 
     id: str
     tags: dict[str, str]
-    new: bool = False
+    metrics: set[str] = field(default_factory=set)
 
 
 class MlflowTracker(Tracker):
@@ -163,7 +169,7 @@ class MlflowTracker(Tracker):
                     _NOTE: _PARENT_NOTE.format(name=experiment),
                 }
                 made = self.client.create_run(self.experiment_id, tags=tags, run_name=experiment)
-                self._parents[experiment] = _Known(str(made.info.run_id), tags, new=True)
+                self._parents[experiment] = _Known(str(made.info.run_id), tags)
                 self.client.set_terminated(str(made.info.run_id), "FINISHED")
         return self._parents[experiment]
 
@@ -174,7 +180,7 @@ class MlflowTracker(Tracker):
             page = self.client.search_runs(
                 [self.experiment_id], f"tags.`{tag}` = '{value}'", max_results=most or _MOST_RUNS, page_token=token
             )
-            found += [_Known(str(run.info.run_id), dict(run.data.tags)) for run in page]
+            found += [_Known(str(run.info.run_id), dict(run.data.tags), set(run.data.metrics)) for run in page]
             token = page.token
             if not token or most is not None:
                 return found
@@ -208,24 +214,10 @@ class MlflowTracker(Tracker):
             return
         points = [(name, 0, value) for name, value in figures.items()]
         points += [(name, step, value) for step, found in steps.items() for name, value in found.items()]
-        metrics = self._new(run, points, finished)
-        run.new = False
+        metrics, tags[_POINTS_TAG] = self._new(run, _POINTS_TAG, points, finished)
         self.client.log_inputs(run.id, datasets=[self._dataset(meta)])
         self.client.set_terminated(run.id, "FINISHED" if meta["status"] == "ok" else "FAILED", end_time=finished)
-        given = [self.entities.Param(name, text) for name, text in params.items()]
-        for start in range(_MOST_PARAMS, len(given), _MOST_PARAMS):
-            self.client.log_batch(run.id, params=given[start : start + _MOST_PARAMS])
-        for start in range(_MOST_METRICS, len(metrics), _MOST_METRICS):
-            self.client.log_batch(run.id, metrics=metrics[start : start + _MOST_METRICS])
-        # Last, what says that the rest is there.
-        tags[_TOLD_TAG] = told
-        self.client.log_batch(
-            run.id,
-            metrics=metrics[:_MOST_METRICS],
-            params=given[:_MOST_PARAMS],
-            tags=[self.entities.RunTag(name, text) for name, text in tags.items() if text or name in run.tags],
-        )
-        run.tags.update(tags)
+        self._batch(run, {_TOLD_TAG: told, **tags}, metrics, params)
 
     def log_diagnostics(self, meta: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]) -> None:
         """Report accuracy, and importance and drift of the features with the bin of each fit as the step.
@@ -248,29 +240,49 @@ class MlflowTracker(Tracker):
         told = digest([points, tags])
         if run.tags.get(_DIAGNOSED_TAG) == told:
             return
-        metrics = self._new(run, points, int(meta["finished_utc"].timestamp() * 1000))
-        for start in range(0, len(metrics), _MOST_METRICS):
-            self.client.log_batch(run.id, metrics=metrics[start : start + _MOST_METRICS])
-        for name, text in {**tags, _DIAGNOSED_TAG: told}.items():
-            self._tag(run, name, text)
+        finished = int(meta["finished_utc"].timestamp() * 1000)
+        metrics, tags[_DIAGNOSED_POINTS_TAG] = self._new(run, _DIAGNOSED_POINTS_TAG, points, finished)
+        self._batch(run, {_DIAGNOSED_TAG: told, **tags}, metrics)
 
-    def _new(self, run: _Known, points: Sequence[tuple[str, int, float]], finished: int) -> list[Any]:
+    def _batch(
+        self, run: _Known, tags: Mapping[str, str], metrics: Sequence[Any], params: Mapping[str, str] | None = None
+    ) -> None:
+        """Send it in few requests, the first tags in the last one: what says that the rest is there."""
+        given = [self.entities.Param(name, text) for name, text in (params or {}).items()]
+        said = [self.entities.RunTag(name, text) for name, text in tags.items() if text or name in run.tags]
+        n = max(-(-len(items) // most) for items, most in ((metrics, _MOST_METRICS), (given, _MOST), (said, _MOST)))
+        for k in reversed(range(n)):
+            few = slice(k * _MOST, (k + 1) * _MOST)
+            many = slice(k * _MOST_METRICS, (k + 1) * _MOST_METRICS)
+            self.client.log_batch(run.id, metrics=metrics[many], params=given[few], tags=said[few])
+        run.tags.update(tags)
+
+    def _new(
+        self, run: _Known, tag: str, points: Sequence[tuple[str, int, float]], finished: int
+    ) -> tuple[list[Any], str]:
         """Return points (metric, step, value) as MLflow takes them, without those that it has as the last of a step.
 
-        A metric is a history: a changed value gets a later point.
+        A metric is a history: a changed value gets a later point. The second answer is the text of `tag`, marks of the
+        histories: where a mark is there already, and where a metric is not there, MLflow is not asked for a history.
         """
-        has: dict[tuple[str, int], Any] = {}
-        if not run.new:
-            for name in sorted({name for name, _, _ in points}):
-                for point in sorted(self.client.get_metric_history(run.id, name), key=lambda one: one.timestamp):
-                    has[name, point.step] = point
-        metrics = []
+        by_name: dict[str, list[tuple[int, float]]] = {}
         for name, step, value in points:
-            before = has.get((name, step))
-            if before is None or before.value != value:
-                when = finished if before is None else max(finished, before.timestamp + 1)
-                metrics.append(self.entities.Metric(name, value, when, step))
-        return metrics
+            by_name.setdefault(name, []).append((step, value))
+        marks = {name: digest([name, found])[:_MARK] for name, found in by_name.items()}
+        told = set(run.tags.get(tag, "").split())
+        metrics = []
+        for name, found in by_name.items():
+            if marks[name] in told:
+                continue
+            history = self.client.get_metric_history(run.id, name) if name in run.metrics else []
+            has = {point.step: point for point in sorted(history, key=lambda point: point.timestamp)}
+            for step, value in found:
+                before = has.get(step)
+                if before is None or before.value != value:
+                    when = finished if before is None else max(finished, before.timestamp + 1)
+                    metrics.append(self.entities.Metric(name, value, when, step))
+        run.metrics.update(by_name)
+        return metrics, " ".join(list(marks.values())[:_MOST_MARKS])
 
     def _dataset(self, meta: Mapping[str, Any]) -> Any:
         """Return the dataset as MLflow shows it; its id and the digests of its sources decide every byte of it."""
@@ -296,7 +308,7 @@ class MlflowTracker(Tracker):
             started = int(meta["started_utc"].timestamp() * 1000)
             name = self._asked.named(meta)
             made = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
-            known[meta["run_id"]] = _Known(str(made.info.run_id), tags, new=True)
+            known[meta["run_id"]] = _Known(str(made.info.run_id), tags)
         return known[meta["run_id"]]
 
     def _runs_of(self, experiment: str) -> dict[str, _Known]:

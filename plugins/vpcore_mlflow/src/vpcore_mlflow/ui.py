@@ -9,6 +9,9 @@ import typer
 
 from vpcore.cli.common import RootOption
 
+JOBS_VARIABLE = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+"""Setting of mlflow: by default its server starts eight processes more, for jobs on language models."""
+
 
 def mlflow_ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
@@ -31,7 +34,7 @@ def mlflow_ui(
     if not dry_run:
         # In place of this process, so that who ends it ends the server.
         sys.stdout.flush()
-        os.execve(command[0], command, {**ENVIRONMENT, **os.environ})
+        os.execve(command[0], command, {**ENVIRONMENT, JOBS_VARIABLE: "false", **os.environ})
 
 
 def ui_command(folder: Path, port: int, python: str) -> list[str]:
