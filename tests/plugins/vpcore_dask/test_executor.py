@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -97,6 +99,37 @@ def test_a_dask_cluster_ends_with_a_kill_and_with_its_parent() -> None:
             break
         time.sleep(0.02)
     assert not _alive(worker)
+
+
+def test_a_lost_scheduler_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vpcore_dask.executor.PATIENCE_S", 120.0)  # the client tries to connect again for so long
+    file = tmp_path / "scheduler.json"
+    parts = ["--host", "127.0.0.1", "--no-dashboard"]
+    scheduler = _started("scheduler", "--port", "0", "--scheduler-file", str(file), *parts)
+    while not file.exists() or not file.read_text():
+        assert scheduler.poll() is None
+        time.sleep(0.02)
+    address = json.loads(file.read_text())["address"]
+    worker = _started("worker", address, "--nthreads", "1", "--no-nanny", *parts)
+    executor = DaskExecutor(address=address)
+    waiting = executor.submit(time.sleep, 600)
+    for process in (worker, scheduler):
+        process.kill()
+        process.wait()
+    assert isinstance(waiting.exception(timeout=60), ExecutorLost)
+    started = time.monotonic()
+    assert executor.max_workers == 1
+    with pytest.raises(ExecutorLost, match="was lost"):
+        executor.submit(abs, -1)
+    executor.shutdown()
+    assert time.monotonic() - started < 60
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(abs, -1)
+
+
+def _started(kind: str, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def test_no_dask_and_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,6 @@ def test_a_sweep_on_machines_without_a_shared_folder(
 ) -> None:
     address, faults = bucket
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "client" / "cache"))
-    monkeypatch.setattr("vpcore_dask.executor.PATIENCE_S", 8.0)
     near, far = make_proven("near"), make_workspace("far")
     for ws in (near, far):
         text = (ws.configs / "experiments" / "sweep.yaml").read_text()
@@ -169,8 +168,9 @@ def test_a_sweep_on_machines_without_a_shared_folder(
             path.relative_to(theirs.parent): path.read_bytes() for path in theirs.rglob("*") if path.is_file()
         }
     assert len((far.results.folder / "proofs").files("*.json")) == len(list(proofs.iterdir())) + 1
-    # Each worker moved each column once, over both runs: the second found it in its cache.
+    # Each machine moved each column once, over both runs: the second found it in its cache. The two workers that were
+    # killed may have been moving one.
     columns = Counter(line for line in faults.seen if line.startswith("GET") and line.endswith("grid_clean.parquet"))
     read = {path.name.split(".")[0] for name in ("one", "two") for path in (tmp_path / name).rglob("*.npy")}
     stored_columns = read & set(near.datasets.open(dataset_id).grid_columns)
-    assert sum(columns.values()) <= 2 * (2 + len(stored_columns))
+    assert sum(columns.values()) <= 2 * (2 + len(stored_columns)) + 2

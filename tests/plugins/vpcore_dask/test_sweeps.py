@@ -109,11 +109,10 @@ def test_a_run_that_kills_its_workers_is_the_only_one_that_fails(
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_lost_is_no_failure_of_runs(
-    make_proven: Callable[[str], Workspace], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    make_proven: Callable[[str], Workspace], cluster: Cluster
 ) -> None:
     workspace = make_proven("ws")
     cluster.worker()
-    monkeypatch.setattr("vpcore_dask.executor.PATIENCE_S", 5.0)
 
     def kill_all(now: SweepProgress) -> None:
         if now.stage == "run" and now.done > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -18,6 +19,9 @@ T = TypeVar("T")
 
 PATIENCE_S = 10.0
 """How long a scheduler, and its first worker, may take to answer."""
+
+KILL_S = 0.5
+"""How long `DaskExecutor.kill` waits for an own worker to end by itself."""
 
 CONFIGURED = "scheduler-address"
 """Dask's own setting, as from the variable DASK_SCHEDULER_ADDRESS."""
@@ -68,11 +72,12 @@ class DaskExecutor(Executor):
         self._open = True
         self._threads = 1
         self._own = contextlib.ExitStack()
+        self._cluster: Any = None
         self.address = address or dask.config.get(CONFIGURED, None)
         if self.address is None:
             self._own.enter_context(dask.config.set({LOST_WORKER_TIMEOUT: "1 day"}))
-            cluster = self._own.enter_context(_processes(distributed, max_workers or usable_cores()))
-            self.address = cluster.scheduler_address
+            self._cluster = self._own.enter_context(_processes(distributed, max_workers or usable_cores()))
+            self.address = self._cluster.scheduler_address
         try:
             _knock(self.address)
             self._client = distributed.Client(self.address, timeout=PATIENCE_S, set_as_default=False)
@@ -95,9 +100,10 @@ class DaskExecutor(Executor):
     @property
     def max_workers(self) -> int:
         """Tasks that are worked on at a time: as many as the workers have threads now."""
-        # Of a scheduler that is lost the futures tell.
-        with contextlib.suppress(OSError, TimeoutError):
-            self._threads = sum(self._client.nthreads().values()) or 1
+        # Of a scheduler that is lost the futures tell. The client would wait for it.
+        if self._client.status == "running":
+            with contextlib.suppress(OSError, TimeoutError):
+                self._threads = sum(self._client.nthreads().values()) or 1
         return int(min(self._threads, self._most or self._threads))
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -110,12 +116,12 @@ class DaskExecutor(Executor):
         ExecutorLost
             If the scheduler was lost.
         """
-        try:
-            inner = self._executor.submit(fn, *args, **kwargs)
-        except Exception as error:
-            if self._open and self._client.status != "running":
-                raise ExecutorLost(self._lost()) from error
-            raise
+        if not self._open:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        # While the client tries to connect again it takes tasks, which nobody does.
+        if self._client.status != "running":
+            raise ExecutorLost(self._lost())
+        inner = self._executor.submit(fn, *args, **kwargs)
         future: Future[T] = Future()
 
         def hand_on(done: Future[T]) -> None:
@@ -147,14 +153,19 @@ class DaskExecutor(Executor):
         """Take no more tasks, leave the scheduler, and end the cluster if it is our own."""
         self._open = False
         try:
-            with self._forgiving():
-                self._executor.shutdown(wait=wait and not cancel_futures)
+            self._leave(wait=wait and not cancel_futures)
         finally:
             try:
-                with self._forgiving():
+                with self._forgiving(), _quiet():
                     self._client.close()
             finally:
                 self._own.close()
+
+    def _leave(self, *, wait: bool) -> None:
+        """Wait for tasks or cancel them. Of a lost scheduler they are cancelled, and the client would wait for it."""
+        if self._client.status == "running":
+            with self._forgiving():
+                self._executor.shutdown(wait=wait)
 
     @contextlib.contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -167,6 +178,10 @@ class DaskExecutor(Executor):
 
     def kill(self) -> None:
         """Cancel waiting tasks. Own workers stop at once; workers of a foreign cluster finish their tasks."""
+        self._open = False
+        self._leave(wait=False)
+        if self._cluster is not None:  # which would give each worker seconds to finish its task
+            self._cluster.sync(_end_workers, self._cluster)
         self.shutdown(wait=False)
 
 
@@ -192,6 +207,22 @@ def _processes(distributed: Any, n: int) -> Any:
         # Without a dashboard its port is taken all the same: any free one, as another sweep may have the usual one.
         scheduler_kwargs={"allowed_failures": 1, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the client from printing how it gave up a lost scheduler: the futures tell."""
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+async def _end_workers(cluster: Any) -> None:
+    await asyncio.gather(*(nanny.close(KILL_S) for nanny in cluster.workers.values()), return_exceptions=True)
 
 
 def _death(error: Any) -> str:
