@@ -63,7 +63,7 @@ def many_runs(n_runs: int, *, n_thresholds: int = 5, draws: int = 500) -> Path:
 
 
 def store(root: Path) -> ResultsDB:
-    return ResultsDB(root / "lake" / "research" / "vp_harness" / "results")
+    return Workspace(root).results
 
 
 def results(small: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import result_rows
 
 from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, StorageError
-from vpcore.results import RESULTS_VERSION, ROW_KEY, ResultsDB, compact, row_id, run_id
+from vpcore.results import RESULTS_VERSION, ROW_KEY, ResultsDB, compact, frames, row_id, run_id
 from vpcore.results.parts import part_id
 from vpcore.results.schema import row_ids
 from vpcore.results.writer import put_parts, table_folder
@@ -368,3 +368,32 @@ def test_parts_of_the_first_version_are_read_for_ever(db: ResultsDB, make: Simpl
     compact(db)
     assert {path.parent.name for path in db.parts("runs")} == {f"v{RESULTS_VERSION}"}
     assert db.canonical_bytes() == before
+
+
+def test_some_columns_of_rows_are_those_of_whole_rows(
+    db: ResultsDB, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repeated runs, a failed one, and slices that end within a run."""
+    db.write([make.meta(run) for run in ("r2", "r1")], pl.concat([make.rows(run, [B, A]) for run in ("r2", "r1")]))
+    db.write([make.meta("r3", at=1, scoring_json=None)], make.rows("r3", [A, B], net=2.0))
+    db.write([make.meta("r3", at=5, status="failed", scoring_json=None)], make.rows("r3", [A], net=None))
+    db.write([make.meta("r1", at=9)], make.rows("r1", [A], net=7.0))
+    names = ("net_pnl_ticks", "signal_name", "eval_json", "scoring_json", "n_eff")
+    for status in ("ok", None):
+        for sort in (None, "net_pnl_ticks", "sl_rate"):
+            want = db.query_runs(status=status, sort=sort)
+            for at_once in (1, 3, 1000):
+                monkeypatch.setattr(frames, "ROWS_AT_ONCE", at_once)
+                found = db.query_runs(status=status, sort=sort, columns=names)
+                assert found.schema["run_id"] == pl.Enum(["r1", "r2", "r3"])
+                assert found.columns == [*ROW_KEY, "batch_id", *names]
+                texts = {name: want.schema[name] for name in found.columns}
+                assert found.cast(texts).equals(want.select(found.columns))
+                assert db.query_runs(status=status, sort=sort).equals(want)
+                assert db.whole(found).equals(want)
+                assert db.whole(found[::-2]).equals(want[::-2])
+                assert db.with_vectors(found)["rotated_net"].equals(db.with_vectors(want)["rotated_net"])
+    with pytest.raises(ResultsError, match="1 rows were removed while they were read"):
+        db.whole(
+            want.with_columns(batch_id=pl.when(pl.int_range(pl.len()) > 0).then("batch_id").otherwise(pl.lit("x")))
+        )

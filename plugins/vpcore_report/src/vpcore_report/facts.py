@@ -118,7 +118,7 @@ def gather(workspace: Workspace, target: str | ExperimentConfig, against: str | 
         return _facts(workspace, leaderboard(workspace, target), question | _settings_lines(meta))
     config = harness_config(workspace, target)
     board = leaderboard(workspace, config)
-    if board.frame.is_empty():
+    if board.ranking.is_empty():
         raise ResultsError(f"Nothing of experiment '{config.name}' is stored. Run: vp run {config.name}")
     return _facts(workspace, board, _of_experiment(config, board))
 
@@ -138,9 +138,9 @@ def _of_row(workspace: Workspace, experiment: str, row: str) -> Facts:
 def _of_experiment(config: ExperimentConfig, board: Leaderboard) -> dict[str, str]:
     shown, n_sessions = config.eval, config.n_sessions
     stored = (
-        f"{board.frame.height:,} of them are stored"
+        f"{board.ranking.height:,} of them are stored"
         if n_sessions == 1
-        else f"{board.frame.height:,} combinations are stored on all {n_sessions} sessions"
+        else f"{board.ranking.height:,} combinations are stored on all {n_sessions} sessions"
     )
     question = {
         **({"Description": config.description} if config.description else {}),
@@ -189,7 +189,7 @@ def _facts(workspace: Workspace, board: Leaderboard, question: dict[str, str], r
         title=board.title,
         question=question,
         rows=rows,
-        n_few=board.frame.height - rows.height,
+        n_few=board.ranking.height - rows.height,
         select=board.select,
         min_signals=board.min_signals,
         evidence=board.evidence_of(best.figures),

@@ -44,13 +44,13 @@ def rows(root: Path, name: str) -> dict[str, Any]:
 
     workspace = Workspace(root)
     board = leaderboard(workspace, name)
-    frame = board.rows().head(MOST_ROWS)
+    frame = board.rows(limit=MOST_ROWS)
     columns = [column for column in COLUMNS if column in frame.columns]
     return {
         "experiment": name,
         "select": board.select,
         "min_signals": board.min_signals,
-        "n_rows": board.frame.height,
+        "n_rows": board.ranking.height,
         "reserve": board.reserve,
         "columns": columns,
         "rows": _json_rows(frame.select(columns)),

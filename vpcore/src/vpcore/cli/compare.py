@@ -114,10 +114,10 @@ def compare(
     if config is not None and config.description and not json and not csv:
         say(f"{config.name}: {config.description}")
     nothing = "Every stored row is of the installed code."
-    if not stale and board.frame.is_empty():
+    if not stale and board.ranking.is_empty():
         named = experiment or "EXPERIMENT"
         nothing = f"No stored row matches. Make rows with: vp run {named}"
-        if n_old := leaderboard(workspace, config, stale=True).frame.height:
+        if n_old := leaderboard(workspace, config, stale=True).ranking.height:
             nothing = f"{n_old} rows of other code are stored: see --stale. Compute them anew with: vp run {named}"
     show(board, view, json=json, csv=csv, explain=explain, nothing=nothing, notes=workspace.notes.all())
 
@@ -235,8 +235,8 @@ def show(
 
     sort = view.sort or board.select
     least = board.min_signals if view.min_signals is None else view.min_signals
-    every = board.rows(sort=sort, min_signals=0, signal=view.signal, dataset_id=view.dataset_id)
-    remarks = [(notes or {}).get(note_key(row), NO_NOTE) for row in every.to_dicts()] if notes else []
+    every = board.selected(sort=sort, min_signals=0, signal=view.signal, dataset_id=view.dataset_id)
+    remarks = [(notes or {}).get(note_key(row), NO_NOTE) for row in every.iter_rows(named=True)] if notes else []
     n_archived = 0
     if remarks:
         every = every.with_columns(_remarks(remarks))
@@ -252,18 +252,19 @@ def show(
     if view.pareto:
         from vpcore.experiment.grouping import pareto
 
-        found, sort = pareto(found), "events_per_hour"
+        found, sort = pareto(board.whole(found)), "events_per_hour"
     elif (view.by or view.pivot or view.marginals) and not found.is_empty():
-        _groups(found, sort, view, json=json, csv=csv)
+        _groups(board.whole(found), sort, view, json=json, csv=csv)
         if not json and not csv:
             say(_counted(found.height, found.height, least, n_few))
         return
-    rows = ranked(found.head(view.limit), found)
+    rows = ranked(board.whole(found.head(view.limit)), found)
     if json:
         _emit_json(board, found, rows, sort, least, n_few)
         return
-    none = every.is_empty() and not board.n_incomplete
-    empty = nothing if none else too_few(every, least)
+    empty = nothing
+    if not rows and (not every.is_empty() or board.n_incomplete):
+        empty = too_few(board.whole(every), least)
     if csv:
         names = EXPORTED if view.columns is None else chosen_columns(view.columns, rows)
         emit_table(rows, [HEADINGS.get(name, name) for name in names], csv=True, empty=empty)
@@ -383,9 +384,7 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
                 "To compute them again: vp run"
             )
         for name, about in shown.items():
-            overfit = overfitting(
-                about, board.frame.select("family", "net_pnl_ticks").filter(board.frame["family"] == name)
-            )
+            overfit = overfitting(about, board.ranking.filter(board.ranking["family"] == name).select("net_pnl_ticks"))
             if about.dataset_id == dataset_id and overfit:
                 lines.append(f"{about.experiment}: {overfit[0].lower()}{overfit[1:]}" if len(shown) > 1 else overfit)
     if board.reserve:

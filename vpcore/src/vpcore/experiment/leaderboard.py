@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
@@ -31,9 +32,9 @@ from vpcore.experiment.tables import HEADINGS, with_rates
 from vpcore.inference.blocks import ENGINES
 from vpcore.inference.evidence import verdict
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, out_of_sample
-from vpcore.inference.ranking import COMPUTED, EVIDENCE, FAMILY, Family, by_evidence, with_evidence
-from vpcore.results import ROW_KEY, SORTABLE, in_order
-from vpcore.results.frames import key_frame
+from vpcore.inference.ranking import COMPUTED, EVIDENCE, FAMILY, RANKED_BY, Family, by_evidence, with_evidence
+from vpcore.results import ROW_KEY, RUNS, SORTABLE, TRADES, in_order
+from vpcore.results.frames import best_first, coded, key_frame
 from vpcore.signal import InstalledCode, code_digest, core_digest, declared_digests
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from vpcore.experiment.runs import Run
     from vpcore.inference.out_of_sample import OutOfSample
     from vpcore.inference.ranking import Evidence, Family
+    from vpcore.results import ResultsDB
     from vpcore.signal import InstalledCode
     from vpcore.workspace import Workspace
 
@@ -54,6 +56,15 @@ METRIC = "net_pnl_ticks"
 
 MIN_SIGNALS = 5
 """Least number of trades of a ranked row where no experiment decides."""
+
+_SETTINGS = ("experiment_name", "dataset_id", "eval_json", "config_hash")
+_RANKED = (
+    *RANKED_BY, "net_pnl_ticks", "net_pnl_lo", *_SETTINGS, "signal_name", "signal_params_json", "scoring_json",
+)  # fmt: skip
+"""Columns of rows that are ranked, beside the figure that they are ranked by."""
+
+_OF_EVIDENCE = ("n_signals", "n_dropped", "n_eff", "net_pnl_sd", "net_pnl_skew", "net_pnl_kurtosis")
+"""Of these the columns that only `with_evidence` requires."""
 
 LEADERS = 5
 """Number of verdicts that commands print."""
@@ -81,15 +92,20 @@ class RankedRow:
     figures: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Leaderboard:
     """Ranked rows with their evidence.
 
+    A million rows in order take 200 MB, and their other columns 500 MB more: these are read for the rows that are
+    shown, and by `frame` for all.
+
     Attributes
     ----------
+    ranking : DataFrame
+        Every row in the order of `frame`, with the columns that a ranking needs; texts of runs as `pl.Enum`.
     frame : DataFrame
-        Every row, the best by `select` first: the columns of `ResultsDB.query_runs`, ``trades``, the rates of
-        `vpcore.experiment.tables.with_rates`, `vpcore.inference.ranking.COMPUTED`, ``family``; with rows of several
+        Every row, the best by `select` first, with all columns: those of `ResultsDB.query_runs`, ``trades``, the rates
+        of `vpcore.experiment.tables.with_rates`, `vpcore.inference.ranking.COMPUTED`, ``family``; with rows of several
         engines ``pipeline_json``, the engine parameters of a row's dataset; of combinations over
         sessions also `vpcore.inference.pooling.POOLED`, and with `eval.splits`
         `vpcore.inference.out_of_sample.SPLIT_FIGURES`.
@@ -111,7 +127,7 @@ class Leaderboard:
         What the experiment keeps back, and what was confirmed there, in words; empty if nothing is kept back.
     """
 
-    frame: pl.DataFrame
+    ranking: pl.DataFrame
     evidence: dict[str, Evidence]
     select: str = METRIC
     min_signals: int = MIN_SIGNALS
@@ -121,16 +137,30 @@ class Leaderboard:
     n_asked: int = 0
     reserve: str = ""
     title: str = field(default="", repr=False)
+    results: ResultsDB | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """Every row with all columns; see the attributes."""
+        return self.whole(self.ranking)
+
+    def whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return some rows of `ranking` with all columns of `frame`, and with any that were added."""
+        if self.results is None:
+            return rows
+        found = [name for name in (FAMILY, "pipeline_json", *COMPUTED) if name in rows.columns]
+        frame = with_rates(self.results.whole(rows).hstack(rows.select(found).cast({FAMILY: pl.String})))
+        return frame.hstack(rows.select(name for name in rows.columns if name not in frame.columns))
 
     @property
     def pooled(self) -> bool:
         """True if a row is a combination over several sessions."""
-        return "sessions" in self.frame.columns
+        return "sessions" in self.ranking.columns
 
     @property
     def best(self) -> RankedRow | None:
         """The best row by `select` with enough trades; of tied rows the first by key."""
-        rows = self.rows().filter(pl.col(self.select).is_not_null())
+        rows = self.whole(self.selected().filter(pl.col(self.select).is_not_null()).head(1))
         return self.ranked_row(rows.row(0, named=True)) if rows.height else None
 
     def ranked_row(self, figures: Mapping[str, Any]) -> RankedRow:
@@ -152,16 +182,20 @@ class Leaderboard:
         """Return the verdict on a row of `frame`: one sentence, no full stop."""
         return verdict(row, self.evidence_of(row))
 
-    def rows(
+    def rows(self, *, limit: int | None = None, **view: Any) -> pl.DataFrame:
+        """Return the first rows of a view with all columns; `view` as in `selected`. By default every row."""
+        found = self.selected(**view)
+        return self.whole(found if limit is None else found.head(limit))
+
+    def selected(
         self,
         *,
         sort: str | None = None,
         min_signals: int | None = None,
         signal: str | None = None,
         dataset_id: str | None = None,
-        limit: int | None = None,
     ) -> pl.DataFrame:
-        """Return a view of the rows. Every figure of a row stays the same under any filter.
+        """Return a view of `ranking`. Every figure of a row stays the same under any filter.
 
         Parameters
         ----------
@@ -171,8 +205,6 @@ class Leaderboard:
             Least number of trades; by default `min_signals` of the leaderboard.
         signal, dataset_id : str, optional
             Only rows of this signal or dataset.
-        limit : int, optional
-            Number of rows.
 
         Raises
         ------
@@ -180,7 +212,7 @@ class Leaderboard:
             If `sort` is unknown.
         """
         least = self.min_signals if min_signals is None else min_signals
-        frame = self.frame
+        frame = self.ranking
         self.require_figure(sort or self.select)
         for column, value in (("signal_name", signal), ("dataset_id", dataset_id)):
             if value is not None:
@@ -188,15 +220,25 @@ class Leaderboard:
         if least > 0:
             frame = frame.filter(pl.col("trades") >= least)
         if sort == EVIDENCE:
-            frame = by_evidence(frame)
-        elif sort is not None and sort != self.select:
-            frame = in_order(frame, sort)
-        return frame if limit is None else frame.head(limit)
+            return by_evidence(frame)
+        if sort is None or sort == self.select:
+            return frame
+        if sort not in frame.columns:
+            frame = frame.with_columns(self._figure(frame, sort))
+        return in_order(frame, sort)
+
+    def _figure(self, rows: pl.DataFrame, name: str) -> pl.Series:
+        """Return a figure of rows of `ranking` that lack it."""
+        assert self.results is not None
+        if name in RUNS:
+            return self.results.whole(rows, [name])[name]
+        return with_rates(self.results.whole(rows, ["n_signals", "n_dropped", "tp_rate", "sl_rate"]))[name]
 
     def require_figure(self, sort: str) -> None:
         """Refuse an unknown figure."""
-        more = (*COMPUTED, "trades", "tp_resolved", "sessions_paid", "worst_session_net", *SPLIT_FIGURES)
-        names = (*SORTABLE, EVIDENCE, *(name for name in more if name in self.frame.columns))
+        some = ("sessions_paid", "worst_session_net", *SPLIT_FIGURES)
+        more = (*COMPUTED, "trades", "tp_resolved", *(name for name in some if name in self.ranking.columns))
+        names = (*SORTABLE, EVIDENCE, *more)
         if sort not in names:
             near = did_you_mean(sort, (*names, *(name for name, column in HEADINGS.items() if column in names)))
             raise ResultsError(f"Rows cannot be sorted by '{sort}'.{near} Figures: {listed(names)}.")
@@ -204,7 +246,7 @@ class Leaderboard:
     def leaders(self, rows: pl.DataFrame) -> list[RankedRow]:
         """Return the first row of each signal on each dataset of a view, at most `LEADERS`."""
         first = rows.unique(["dataset_id", "signal_name"], keep="first", maintain_order=True).head(LEADERS)
-        return [self.ranked_row(row) for row in first.to_dicts()]
+        return [self.ranked_row(row) for row in self.whole(first).to_dicts()]
 
 
 def leaderboard(
@@ -233,7 +275,7 @@ def leaderboard(
 
     Notes
     -----
-    Cost: one read of the rows without their vectors. The figures that depend on the vectors are kept in
+    Cost: one read of 20 columns of the rows. The figures that depend on the vectors are kept in
     ``lake/cache/evidence``; the vectors are read for new rows, and for an experiment with `eval.splits` or several
     sessions.
     """
@@ -305,8 +347,8 @@ def installed_code(workspace: Workspace) -> InstalledCode:
 
 
 def _stored(workspace: Workspace, stale: bool, select: str = METRIC) -> pl.DataFrame:
-    """Return all rows of the installed or of other code, best first, without their vectors."""
-    return workspace.results.query_runs(code=installed_code(workspace), stale=stale, sort=select)
+    """Return all rows of the installed or of other code, with the columns that a ranking needs."""
+    return workspace.results.query_runs(code=installed_code(workspace), stale=stale, columns=(*_RANKED, select))
 
 
 def _of_run(workspace: Workspace, run_id: str) -> Leaderboard:
@@ -343,20 +385,20 @@ def _of_combinations(workspace: Workspace, config: ExperimentConfig, runs: Seque
     if config.eval.splits is not None:
         metric, least, select = config.select_metric, config.min_signals, config.ranked_by
         rows, splits = out_of_sample(rows, config.eval.splits, metric=metric, min_trades=least)
-    rows = in_order(rows.with_columns(experiment_name=pl.lit(config.name)), select)
-    return _board(workspace, rows, config, runs=runs, splits=splits, n_incomplete=n_incomplete)
+    rows = rows.with_columns(experiment_name=pl.lit(config.name))
+    return _board(workspace, rows, config, runs=runs, select=select, splits=splits, n_incomplete=n_incomplete)
 
 
 def _with_splits(workspace: Workspace, board: Leaderboard, config: ExperimentConfig) -> Leaderboard:
     assert config.eval.splits is not None
     full, splits = out_of_sample(
-        workspace.results.with_vectors(board.frame),
+        workspace.results.with_vectors(workspace.results.whole(board.ranking)),
         config.eval.splits,
         metric=config.select_metric,
         min_trades=config.min_signals,
     )
-    frame = board.frame.hstack(full.select(SPLIT_FIGURES).get_columns())
-    return replace(board, frame=in_order(frame, config.ranked_by), select=config.ranked_by, splits=splits)
+    ranking = board.ranking.hstack(full.select(SPLIT_FIGURES))
+    return replace(board, ranking=in_order(ranking, config.ranked_by), select=config.ranked_by, splits=splits)
 
 
 def _board(
@@ -367,26 +409,32 @@ def _board(
     stale: bool = False,
     shown: pl.DataFrame | None = None,
     runs: Sequence[Run] = (),
-    splits: OutOfSample | None = None,
     **about: Any,
 ) -> Leaderboard:
-    """Return the leaderboard of rows in their order; with `shown` (keys to join with), of some of the rows.
+    """Return the leaderboard of rows; with `shown` (keys to join with), of some of the rows.
 
     Their families are whole in any case.
     """
+    if shown is not None:
+        shown = shown.cast({"run_id": rows.schema["run_id"]}, strict=False)
     rows, families = _with_families(workspace, rows, stale, config, runs, shown)
     rows = with_engines(workspace, rows, families)
-    ranked, evidence = with_evidence(workspace.results, rows, families, cache_dir=workspace.cache_dir)
+    rows, evidence = with_evidence(workspace.results, rows, families, cache_dir=workspace.cache_dir)
     if shown is not None:
-        ranked = ranked.join(shown, on=shown.columns, how="semi", maintain_order="left")
-        evidence = {name: evidence[name] for name in ranked[FAMILY].unique(maintain_order=True)}
+        rows = rows.join(shown, on=shown.columns, how="semi", maintain_order="left")
     if config is not None:
-        select = config.ranked_by if splits is not None else config.select_metric
-        about = {"select": select, "min_signals": config.min_signals, "title": config.name, **about}
+        about = {"select": config.select_metric, "min_signals": config.min_signals, "title": config.name, **about}
         about["reserve"] = describe_reserve(workspace, config)
         about["n_asked"] = sum(len(run.trials) for run in runs)
-    searched = any(family.n_choices for family in families.values())
-    return Leaderboard(with_rates(ranked), evidence, splits=splits, searched=searched, **about)
+    select = about.get("select", METRIC)
+    if whole := "row" in rows.columns:
+        rows = with_rates(rows).cast({FAMILY: pl.String}).sort(ROW_KEY)
+    else:
+        rows = rows.with_columns(TRADES).drop(name for name in _OF_EVIDENCE if name != select)
+    rows = best_first(rows, select)
+    evidence = {name: evidence[name] for name in rows[FAMILY].unique(maintain_order=True)}
+    about["searched"] = any(family.n_choices for family in families.values())
+    return Leaderboard(rows, evidence, results=None if whole else workspace.results, **about)
 
 
 def _with_families(
@@ -401,14 +449,14 @@ def _with_families(
     from vpcore.canonical import digest
 
     together = ["experiment_name", "_session", "eval_json", "config_hash"]
-    rows = rows.with_columns(_session=SESSION)
     asked = rows if shown is None else rows.join(shown, on=shown.columns, how="semi")
-    whole = rows.join(asked.select(together).unique(), on=together, how="semi")
+    every, wanted = (_settings(some).with_columns(_session=SESSION) for some in (rows, asked))
+    whole = every.join(wanted, on=together, how="semi")
     datasets = pl.col("dataset_id").unique().sort().str.join(ENGINES)
     keys = whole.group_by(together).agg(datasets).sort("experiment_name", "dataset_id", "eval_json", "config_hash")
     parts = keys.select("experiment_name", "dataset_id", "eval_json", "config_hash").rows()
     names = [digest([*key, stale])[:8] for key in parts]
-    keyed = keys.select(together).with_columns(pl.Series(FAMILY, names, dtype=pl.String))
+    keyed = keys.select(together).with_columns(coded(pl.Series(FAMILY, names, dtype=pl.String)))
     least: dict[str, tuple[int, int]] = {}
     families = {}
     for name, (experiment, dataset_id, _, config_hash) in zip(names, parts, strict=True):
@@ -417,9 +465,15 @@ def _with_families(
             least[experiment] = _selection(workspace, experiment, mine, runs)
         rings = rings_of(workspace, experiment, dataset_id)
         families[name] = Family(experiment, dataset_id, *least[experiment], config_hash, rings)
-    named = rows.select(together).join(keyed, on=together, how="left", maintain_order="left")[FAMILY]
-    rows = rows.drop("_session").with_columns(named)
+    of = whole.join(keyed, on=together).select(*_SETTINGS, FAMILY).cast({name: rows.schema[name] for name in _SETTINGS})
+    named = rows.select(_SETTINGS).join(of, on=_SETTINGS, how="left", maintain_order="left")[FAMILY]
+    rows = rows.with_columns(named)
     return rows if shown is None else rows.filter(pl.col(FAMILY).is_not_null()), families
+
+
+def _settings(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return what decides the family of a row, once for all that agree in it."""
+    return rows.select(_SETTINGS).unique().cast(pl.String)
 
 
 def _selection(

@@ -93,7 +93,8 @@ class Reporter:
         rows = self.workspace.results.query_runs(run_id=ids, status=None)
         names = list(_FIGURES)
         if board is not None:
-            rows = rows.join(board.frame.select(*ROW_KEY, *COMPUTED), on=list(ROW_KEY), how="left")
+            figures = board.ranking.select(*ROW_KEY, *COMPUTED).cast({"run_id": pl.String})
+            rows = rows.join(figures, on=list(ROW_KEY), how="left")
             names += COMPUTED
         rows = rows.sort(ROW_KEY)
         for meta in map(self._with_engine, metas):

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from vpcore.backtest.config import EvalConfig
@@ -212,6 +213,7 @@ def _text(value: Any) -> str:
     return canonical_json(value).decode()
 
 
+@lru_cache(maxsize=64)
 def _packages(cls: type[Signal]) -> str:
     """Return the versions recorded with a run: Python, `LIBRARIES`, the signal's distribution and those it imports."""
     distribution, version = distribution_of(cls)

@@ -76,6 +76,7 @@ def pooled_rows(workspace: Workspace, config: ExperimentConfig, runs: Sequence[R
     rows = workspace.results.query_runs(keys=keys, blocks=True)
     parts = []
     for each in config.by_engine():
-        mine = [run for run in runs if run.meta["dataset_id"] in each.dataset_ids]
+        names = set(each.dataset_ids)
+        mine = [run for run in runs if run.meta["dataset_id"] in names]
         parts.append(pool(rows, members(each, mine), each.pipeline.width_ns, splits=config.eval.splits))
     return pl.concat([found for found, _ in parts]), sum(n_incomplete for _, n_incomplete in parts)

@@ -258,9 +258,9 @@ def split_vectors(members: pl.DataFrame, n_sessions: int, spec: SplitSpec | None
         the columns are null.
     """
     height = members.height // n_sessions
-    sessions = [members.filter(pl.col("session") == session) for session in range(n_sessions)]
     if spec is None or not height:
         return [pl.Series(name, [None] * height, dtype=RUNS[name]) for name in SPLIT_COLUMNS]
+    sessions = [members.filter(pl.col("session") == session) for session in range(n_sessions)]
     if spec.by == "time":
         added = {name: np.sum([pnl_matrix(part[name]) for part in sessions], axis=0) for name in SPLIT_COLUMNS}
     else:

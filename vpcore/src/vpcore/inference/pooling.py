@@ -97,11 +97,11 @@ def pool(
     """
     n_sessions = len(members.dataset_ids)
     key = list(ROW_KEY)
-    long = members.frame.join(rows, on=key, how="inner").with_columns(TRADES)
-    counted = long.group_by("combination").agg(pl.len().alias("found"))
-    complete = counted.filter(pl.col("found") == n_sessions).select("combination")
-    n_incomplete = members.frame["combination"].n_unique() - complete.height
-    long = long.join(complete, on="combination", how="semi").sort("combination", "session")
+    # Vectors are most of the data: they are copied once, when it is known which rows, in which order.
+    found = members.frame.join(rows.select(key).with_row_index("_at"), on=key, how="inner")
+    found = found.filter(pl.len().over("combination") == n_sessions).sort("combination", "session")
+    n_incomplete = members.frame["combination"].n_unique() - found["combination"].n_unique()
+    long = found.drop("_at").hstack(rows.drop(key)[found["_at"]]).with_columns(TRADES)
     pooled = _figures(long).join(pooled_moments(long, "combination"), on="combination").sort("combination")
     parts = _rotated(long, n_sessions)
     sums = sum(parts, np.zeros(parts[0].shape, dtype=np.int64))
@@ -125,7 +125,9 @@ def pool(
         ).fill_nan(None),
         rotated_net=lists(sums, RUNS["rotated_net"]),
         block_pnl_ticks=lists(
-            np.concatenate([pnl_matrix(_of(long, i, "block_pnl_ticks")) for i in range(n_sessions)], axis=1),
+            np.concatenate(
+                [pnl_matrix(long["block_pnl_ticks"].gather_every(n_sessions, i)) for i in range(n_sessions)], axis=1
+            ),
             RUNS["block_pnl_ticks"],
         ),
         trades_digest=pl.Series([_joint(found) for found in pooled["trades_digest"]], dtype=pl.String),
@@ -181,17 +183,13 @@ def _figures(long: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _of(long: pl.DataFrame, session: int, column: str) -> pl.Series:
-    return long.filter(pl.col("session") == session)[column]
-
-
 def _rotated(long: pl.DataFrame, n_sessions: int) -> list[npt.NDArray[np.int32]]:
     """Return the rotation sums of each combination, int32[n_combinations, 1 + draws] per session.
 
     The session with the fewest draws sets the number of draws.
     """
     width = int(long["rotated_net"].list.len().fill_null(0).min() or 0)  # type: ignore[arg-type]
-    parts = [_of(long, session, "rotated_net").list.head(width) for session in range(n_sessions)]
+    parts = [long["rotated_net"].gather_every(n_sessions, session).list.head(width) for session in range(n_sessions)]
     if not width:
         return [np.zeros((len(part), 0), dtype=np.int32) for part in parts]
     return [part.explode().to_numpy().reshape(-1, width) for part in parts]

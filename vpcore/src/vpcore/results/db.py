@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,18 @@ from polars.exceptions import ComputeError
 
 from vpcore.backtest.trial import Trial
 from vpcore.errors import ResultsError, did_you_mean, lack_of_system, listed
-from vpcore.results.frames import WITH_A_ROW, committed, in_order, key_frame, newest, of_batches
+from vpcore.results.frames import (
+    WITH_A_ROW,
+    best_first,
+    coded,
+    committed,
+    gathered,
+    key_frame,
+    newest,
+    of_batches,
+    preferred,
+    rows_that_count,
+)
 from vpcore.results.ledger import Ledger, MarketWindow, Trials, ledger_rows
 from vpcore.results.parts import part_id, require_whole
 from vpcore.results.schema import (
@@ -37,6 +49,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_TEXTS = ("run_id", "batch_id")
 _VERSION = re.compile(r"v(\d+)\Z")
 
 
@@ -210,6 +223,7 @@ class ResultsDB:
         sort: str | None = None,
         limit: int | None = None,
         blocks: bool = False,
+        columns: Sequence[str] | None = None,
         **settings: Any,
     ) -> pl.DataFrame:
         """Return rows with their settings.
@@ -231,6 +245,8 @@ class ResultsDB:
             Only so many.
         blocks : bool
             With the columns of lists, `VECTORS`.
+        columns : sequence of str, optional
+            Only these beside `ROW_KEY` and ``batch_id``; texts of runs as `pl.Enum`. A million rows take 100 MB.
         **settings
             Only rows of runs with these values in `runs_meta`, such as ``signal_name="erd"`` or
             ``run_id=["...", "..."]``; None allows any. ``status`` is ``"ok"`` by default.
@@ -260,39 +276,36 @@ class ResultsDB:
             made = (own == pl.col("code_digest")) & pl.col("core_digest").eq_missing(code.core)
             conditions.append(made != stale)
 
-        def query() -> pl.LazyFrame:
+        def query() -> pl.DataFrame:
             scan, meta = self._scan("runs"), self._scan("runs_meta")  # in this order: see `runs`
-            if not blocks:
-                scan = scan.drop(VECTORS)
             if of_runs is not None:
                 scan = scan.filter(of_runs)
-            # Which rows, and in which order, is found with the few columns that decide it. Joining and sorting with
-            # all columns, the vectors among them, took ten times as long.
-            rows = scan.collect()
-            made_by = of_batches(meta, _all(conditions)).collect()
-            deciding = [*ROW_KEY, "batch_id", "n_signals", "n_dropped"]
-            if sort is not None and sort not in deciding:
-                deciding.append(sort)
-            frame = committed(
-                rows.lazy().select(deciding).with_row_index("_row"),
-                made_by.select("run_id", "batch_id", "status", "finished_utc").with_row_index("_made_by"),
-            )
+            made_by = preferred(of_batches(meta, _all(conditions)), "run_id").collect()
+            wanted = None if keys is None else key_frame(ROW_KEY, [(run, *trial) for run, trial in keys])
+            numbers = [name for name in columns or () if name in RUNS and RUNS[name].is_numeric()]
+            deciding = dict.fromkeys(["n_signals", "n_dropped", *([] if sort is None else [sort]), *numbers])
+            found = rows_that_count(scan, made_by, list(deciding), wanted)
             if status is not None:
-                frame = frame.filter(pl.col("status") == status)
+                found = found.filter((made_by["status"] == status)[found["_made_by"]])
             if min_signals > 0:
-                frame = frame.filter(traded(min_signals))
-            if keys is not None:
-                wanted = [(run, *trial) for run, trial in keys]
-                frame = frame.join(key_frame(ROW_KEY, wanted), on=list(ROW_KEY), how="semi")
-            frame = in_order(frame, sort)
-            found = (frame.head(limit) if limit is not None else frame).select("_row", "_made_by").collect()
-            columns = rows.get_columns()
-            del rows, frame  # a column at a time: a million rows take 350 MB
-            for number, column in enumerate(columns):
-                columns[number] = column.gather(found["_row"])
-            return pl.DataFrame(columns).hstack(made_by.select(WITH_A_ROW)[found["_made_by"]]).lazy()
+                found = found.filter(traded(min_signals))
+            if sort is not None:
+                found = best_first(found, sort)
+            if limit is not None:
+                found = found.head(limit)
+            if columns is None:
+                names = [name for name in RUNS if blocks or name not in VECTORS] + list(WITH_A_ROW)
+            else:
+                made_by = made_by.with_columns(map(coded, made_by.get_columns()))
+                names = list(dict.fromkeys((*ROW_KEY, "batch_id", *columns)))
+            of_run = {name: made_by[name].gather(found["_made_by"]) for name in names if name in made_by.columns}
+            rest = scan.select(name for name in names if name not in of_run and name not in found.columns).collect()
+            more = gathered(rest, found["_row"])
+            return pl.DataFrame(
+                [of_run[name] if name in of_run else (found if name in found.columns else more)[name] for name in names]
+            )
 
-        return self.read(query)
+        return self._again(query)
 
     def with_vectors(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows of `query_runs` with their columns of lists, `VECTORS`.
@@ -306,6 +319,29 @@ class ResultsDB:
         self.each_vectors(rows, VECTORS, parts.append)
         found = pl.concat(parts).unique("_at", keep="any").sort("_at")
         return rows.hstack(found.select(VECTORS))
+
+    def whole(self, rows: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return rows of `query_runs` with all that it returns by default, or with other `columns`, in the same order.
+
+        Raises
+        ------
+        ResultsError
+            If the store lacks one of them.
+        """
+        on = [*ROW_KEY, "batch_id"]
+        keys = _as_texts(rows.select(on))
+        runs, batches = (keys[name].unique().to_list() for name in _TEXTS)
+        found = _as_texts(self.query_runs(run_id=runs, batch_id=batches, status=None, columns=columns))
+        at = found.select(on).with_row_index("_at")
+        places = keys.join(at, on=on, how="left", maintain_order="left")["_at"]
+        self._require_all(places.null_count())
+        return gathered(found, places)
+
+    def _require_all(self, n_gone: int) -> None:
+        if n_gone:
+            raise ResultsError(
+                f"{n_gone} rows were removed while they were read", where=str(self.root), fix="Try again."
+            )
 
     def each_vectors(self, rows: pl.DataFrame, columns: Sequence[str], take: Callable[[pl.DataFrame], object]) -> None:
         """Read the vectors of rows in parts, in the order of the store.
@@ -326,7 +362,12 @@ class ResultsDB:
             If the store lacks one of them.
         """
         on = [*ROW_KEY, "batch_id"]
-        places = rows.select(on).with_row_index("_at")
+        places = rows.select(on).with_row_index("_at").sort("run_id")
+        runs = places["run_id"].rle().struct.unnest()
+        lengths = runs["len"].to_list()
+        starts = itertools.accumulate(lengths, initial=0)
+        slices = dict(zip(runs["value"].to_list(), zip(starts, lengths, strict=False), strict=True))
+        of_runs = pl.col("run_id").is_in(list(slices))
 
         def query() -> None:
             seen = np.zeros(rows.height, dtype=bool)
@@ -334,17 +375,17 @@ class ResultsDB:
             require_whole(paths)
             for path in paths:
                 scan = pl.scan_parquet([path], glob=False, missing_columns="insert", schema=TABLES["runs"])
-                wanted = scan.select(on).with_row_index("_row").collect().join(places, on=on, how="inner")
+                stored = scan.select(on).with_row_index("_row").filter(of_runs).collect()
+                mine = [places.slice(*slices[run]) for run in stored["run_id"].unique()]
+                if not mine:
+                    continue
+                wanted = stored.join(_as_texts(pl.concat(mine)), on=on, how="inner").sort("_row")
                 for (first,), some in wanted.group_by(pl.col("_row") // VECTORS_AT_ONCE, maintain_order=True):
                     start = int(first) * VECTORS_AT_ONCE
                     vectors = scan.select(columns).slice(start, VECTORS_AT_ONCE).collect()
                     take(some.select("_at").hstack(vectors[some["_row"] - start]))
                     seen[some["_at"].to_numpy()] = True
-            if not seen.all():
-                gone = int(np.count_nonzero(~seen))
-                raise ResultsError(
-                    f"{gone} rows were removed while they were read", where=str(self.root), fix="Try again."
-                )
+            self._require_all(int(np.count_nonzero(~seen)))
 
         self._again(query)
 
@@ -492,6 +533,10 @@ class ResultsDB:
         frame, batch_id = meta_frame(meta, runs), new_batch_id()
         self.ledger.append(batch_id, ledger_rows(frame, runs, windows))
         return write_batch(self.folder, frame, runs, batch_id)
+
+
+def _as_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col(_TEXTS).cast(pl.String))
 
 
 def _unreadable(error: ComputeError) -> ResultsError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import polars as pl
 
-from vpcore.results.schema import LOWER_IS_BETTER, ROW_KEY, RUNS
+from vpcore.results.schema import LOWER_IS_BETTER, ROW_KEY, RUNS, TRIAL_KEY
 
 WITH_A_ROW = (
     "status", "error", "experiment_name", "dataset_id", "signal_name", "signal_distribution", "signal_version",
@@ -38,6 +38,74 @@ def committed(rows: pl.LazyFrame, meta: pl.DataFrame) -> pl.LazyFrame:
     return pl.concat(parts)
 
 
+ROWS_AT_ONCE = 131_072
+"""Rows whose columns of numbers and texts are read at once: some 30 MB."""
+
+
+def in_slices(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.LazyFrame]]:
+    """Yield the number of a first row and `ROWS_AT_ONCE` rows: texts of all at once would be most of the memory."""
+    for first in range(0, rows.select(pl.len()).collect().item() or 1, ROWS_AT_ONCE):
+        yield first, rows.slice(first, ROWS_AT_ONCE)
+
+
+def rows_that_count(
+    rows: pl.LazyFrame, made_by: pl.DataFrame, columns: Sequence[str], keys: pl.LazyFrame | None = None
+) -> pl.DataFrame:
+    """Find the row that counts of each key, in order of keys, with a few columns.
+
+    Texts stay in the store, so that a million rows take 100 MB.
+
+    Parameters
+    ----------
+    rows : LazyFrame
+        Rows of `RUNS`, repeated ones too.
+    made_by : DataFrame
+        From `of_batches`, sorted by run, and within a run by `preferred`.
+    columns : sequence of str
+        Columns of numbers.
+    keys : LazyFrame, optional
+        Only these keys, from `key_frame`.
+
+    Returns
+    -------
+    DataFrame
+        ``_row`` (number in `rows`), ``_made_by`` (number in `made_by`), ``_run`` (ascends with the run id), the key of
+        the trial, and `columns`.
+    """
+    on, key = ["run_id", "batch_id"], ["_run", *TRIAL_KEY]
+    place = made_by.lazy().select(on).with_row_index("_made_by").with_columns(_run=pl.col("run_id").rle_id())
+    names = [*TRIAL_KEY, *(name for name in columns if name not in TRIAL_KEY)]
+    if keys is not None:
+        codes = place.select("run_id", "_run").unique()
+        wanted = keys.join(codes, on="run_id", how="inner").drop("run_id").collect().lazy()
+    parts = []
+    for first, some in in_slices(rows):
+        part = some.select(*on, *names).with_row_index("_row", first).join(place, on=on, how="inner").drop(on)
+        parts.append((part if keys is None else part.join(wanted, on=key, how="semi")).collect())
+    stored = pl.concat(parts)
+    del parts
+    stored = gathered(stored, stored.select(pl.arg_sort_by(*key, "_made_by")).to_series())
+    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key).fill_null(False)
+    repeated = stored.select(again).to_series()
+    return stored.filter(~repeated) if repeated.any() else stored
+
+
+def gathered(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """Return rows by their numbers. `frame` is emptied column by column: a second one would double the memory."""
+    return pl.DataFrame([frame.drop_in_place(name).gather(rows) for name in frame.columns])
+
+
+def best_first(rows: pl.DataFrame, sort: str) -> pl.DataFrame:
+    """Return rows in order of keys by a figure, as `in_order` does; `rows` is emptied."""
+    by = pl.arg_sort_by(sort, descending=sort not in LOWER_IS_BETTER, nulls_last=True, maintain_order=True)
+    return gathered(rows, rows.select(by).to_series())
+
+
+def coded(texts: pl.Series) -> pl.Series:
+    """Return texts as `pl.Enum` in their order: four bytes per row, and sorted as texts are."""
+    return texts.cast(pl.Enum(texts.drop_nulls().unique().sort())) if texts.dtype == pl.String else texts
+
+
 def key_frame(names: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> pl.LazyFrame:
     """Return keys, or combinations, as a frame to join with."""
     return pl.LazyFrame(list(keys), schema={name: RUNS[name] for name in names}, orient="row")
@@ -55,8 +123,11 @@ def in_order(rows: _Frame, sort: str | None) -> _Frame:
 
 
 def newest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
-    """Keep one row per key: ok before failed, then the latest finish, then by batch so that the choice is certain."""
-    order = [pl.col("status") != "ok", pl.col("finished_utc"), pl.col("batch_id")]
-    return frame.sort(order, descending=[False, True, False]).unique(
-        subset=list(key), keep="first", maintain_order=True
-    )
+    """Keep one row per key, the first by `preferred`."""
+    return preferred(frame).unique(subset=list(key), keep="first", maintain_order=True)
+
+
+def preferred(frame: pl.LazyFrame, *by: str) -> pl.LazyFrame:
+    """Sort by some columns, then ok before failed, then the latest finish, then by batch: the choice is certain."""
+    order = [*map(pl.col, by), pl.col("status") != "ok", pl.col("finished_utc"), pl.col("batch_id")]
+    return frame.sort(order, descending=[*(False for _ in by), False, True, False])

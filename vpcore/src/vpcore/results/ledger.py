@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from vpcore.canonical import bytes_digest
+from vpcore.results.frames import in_slices
 from vpcore.results.parts import part_id, part_name, require_whole
 from vpcore.results.schema import COMBINATION, RUNS, RUNS_META, TRIAL_KEY
 from vpcore.storage import Folder
@@ -36,6 +37,7 @@ LEDGER: dict[str, Any] = {
 _SETTINGS = tuple(name for name in COMBINATION if name not in TRIAL_KEY)
 _TRIAL = ("dataset_id", "settings", *TRIAL_KEY)
 _BATCH = ("experiment_name", "config_hash")
+_WINDOW = ("dataset_id", "sources_json", "root", "start_ns", "end_ns")
 
 
 class MarketWindow(NamedTuple):
@@ -134,16 +136,23 @@ class Trials:
     def __init__(self, rows: pl.LazyFrame) -> None:
         # By 64-bit hashes: a million rows of strings take a second to sort, and only numbers of rows are asked for.
         trial, combination = (pl.struct(names).hash() for names in (_TRIAL, _TRIAL[1:]))
-        kept = rows.select(
-            "dataset_id", "finished_utc", trial.alias("trial"), combination.alias("combination"),
-            pl.when(pl.col("trades_digest").is_not_null()).then(pl.col("trades_digest").hash()).alias("trades"),
-        ).collect()  # fmt: skip
+        trials, batches = [], []
+        for _, part in in_slices(rows):
+            trials.append(
+                part.select(
+                    "dataset_id", "finished_utc", trial.alias("trial"), combination.alias("combination"),
+                    pl.when(pl.col("trades_digest").is_not_null()).then(pl.col("trades_digest").hash()).alias("trades"),
+                ).collect()
+            )  # fmt: skip
+            batches.append(part.group_by(*_BATCH, *_WINDOW).agg(pl.col("started_utc").min()).collect())
+        kept, began = pl.concat(trials), pl.concat(batches)
+        del trials
         if kept["trial"].n_unique() < kept.height:
             kept = kept.sort(pl.col("trades").is_not_null(), "finished_utc", descending=True, nulls_last=True)
             kept = kept.unique("trial", keep="first", maintain_order=True)
         self._trials = kept.select("dataset_id", "combination", trades=pl.coalesce("trades", "trial"))
-        self._began = rows.group_by("dataset_id", *_BATCH).agg(pl.col("started_utc").min()).collect()
-        self._market = _markets(rows)
+        self._began = began.group_by("dataset_id", *_BATCH).agg(pl.col("started_utc").min())
+        self._market = _markets(began)
 
     def market(self, dataset_id: str) -> list[str]:
         """Return the datasets of the same market, this one included, sorted."""
@@ -178,12 +187,11 @@ class Trials:
         return (first["experiment_name"], first["config_hash"]) == (experiment, config_hash)
 
 
-def _markets(rows: pl.LazyFrame) -> dict[str, set[str]]:
+def _markets(rows: pl.DataFrame) -> dict[str, set[str]]:
     """Return the datasets of the market of each dataset."""
     window: dict[str, tuple[str, int, int]] = {}
     files: dict[str, set[str]] = {}
-    columns = ("dataset_id", "sources_json", "root", "start_ns", "end_ns")
-    for name, sources, root, start, end in rows.select(columns).unique().sort(columns).collect().iter_rows():
+    for name, sources, root, start, end in rows.select(_WINDOW).unique().sort(_WINDOW).iter_rows():
         files.setdefault(name, set()).update(json.loads(sources or "[]"))
         if root is not None:
             window[name] = (root, start, end)
