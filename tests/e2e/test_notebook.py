@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,16 @@ def test_any_vector_of_values_has_trades(ws: vp.Workspace) -> None:
     values = scored["flow_score"][:, ds.radius + 1]
     found = vp.evaluate(ds, values, vp.TradeRules(tp_ticks=4, sl_ticks=4, max_hold_bins=600), threshold=0.4)
     assert found.figures.n_trades == found.trades.height > 0
+    assert found.rules.fee_ticks == ws.instrument("ESU5").fee_ticks
+    own = ws.instrument("ESU5").model_copy(update={"fee_per_side": 5.0}).model_dump(mode="json", exclude_none=True)
+    path = ws.configs / "instruments" / "ES.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(own))
+    try:  # the fee of the workspace comes before that of the manifest, as in `vp run`
+        found = vp.evaluate(ds, values, vp.TradeRules(tp_ticks=4, sl_ticks=4), threshold=0.4, draws=0)
+    finally:
+        path.unlink()
+    assert found.rules.fee_ticks == 0.8
 
 
 def test_one_name_is_one_row(ws: vp.Workspace) -> None:

@@ -199,7 +199,17 @@ def test_a_confirmation_is_one_counted_look(make: Callable[..., vp.Workspace], c
     assert (again.left, again.repeated, again.p_random) == (1, True, found.p_random)
     assert ws.datasets.open(ws.datasets.ids()[0]).n_bins == CUT
     assert vp_command(["confirm", "kept", "--row", second, "--json", "--root", str(ws.root)]) in (0, 1)
-    assert json.loads(capsys.readouterr().out)["left"] == 0
+    last = json.loads(capsys.readouterr().out)
+    assert last["left"] == 0
+    assert vp_command(["confirm", "kept", "--row", first, "--root", str(ws.root)]) == (0 if found.passed else 1)
+    said = capsys.readouterr().err
+    assert f"p_confirm is p_random, {found.p_random:.3g}, times the 2 confirmations that the experiment plans" in said
+    answers = [f"{'' if passed else 'not '}confirmed" for passed in (found.passed, last["passed"])]
+    assert f"Row {first} is {answers[0]}." in said
+    assert vp.leaderboard(ws, "kept").reserve.endswith(
+        f"0 of 2 confirmations are left. Held against the reserve: row {first}, p_confirm {found.p_confirm:.3g}: "
+        f"{answers[0]}; row {second}, p_confirm {last['p_confirm']:.3g}: {answers[1]}."
+    )
     with pytest.raises(RefusedError, match="No confirmation is left on the reserve of 'kept', of 2"):
         vp.confirm(ws, "kept", third)
     # Spent, the reserve is open data, and never a reserve again; the rows of the experiment stay as they are.

@@ -154,6 +154,20 @@ def test_times_and_currency(naive: SimpleNamespace) -> None:
         assert (ns == ends[found[of].to_numpy() - first]).all()
 
 
+def test_rules_without_a_fee_pay_the_instruments(naive: SimpleNamespace) -> None:
+    values = np.random.default_rng(3).normal(size=200)
+    rules = vp.TradeRules(tp_ticks=3, sl_ticks=4, max_hold_bins=30, warmup_bins=0)
+    data = dataset_of(naive, 3, 200, manifest={"pipeline": {"instrument": {"multiplier": 50.0, "fee_per_side": 1.38}}})
+    found = vp.evaluate(data, values, rules, threshold=0.5, draws=0)
+    free = vp.evaluate(data, values, rules_of(3, 4, 30, fee_ticks=0.0), threshold=0.5, draws=0)
+    assert found.rules.fee_ticks == 0.2208
+    assert found.figures.net_pnl_ticks == pytest.approx(free.figures.net_pnl_ticks - 0.2208, abs=1e-12)
+    unknown = dataset_of(naive, 3, 200, manifest=INSTRUMENT)
+    with pytest.raises(vp.ConfigError, match="fee_ticks is missing, and the instrument of dataset 'random' has no fee"):
+        vp.evaluate(unknown, values, rules, threshold=0.5)
+    assert vp.evaluate(unknown, values, rules.at(3, 5).model_copy(update={"fee_ticks": 0.0}), 0.5).figures.n_trades
+
+
 def test_a_session_and_a_result_are_taken_as_they_are(naive: SimpleNamespace) -> None:
     data = dataset_of(naive, 5, 300)
     values = np.random.default_rng(5).random(300)
@@ -186,7 +200,7 @@ def test_draws_depend_on_the_seed_and_can_be_left_out(naive: SimpleNamespace) ->
 
 def test_no_trade_gives_an_empty_frame() -> None:
     data = synthetic_dataset(n_bins=50)
-    found = vp.evaluate(data, np.zeros(50), vp.TradeRules(tp_ticks=2, sl_ticks=5), threshold=1.0)
+    found = vp.evaluate(data, np.zeros(50), rules_of(2, 5, 1200), threshold=1.0)
     assert (found.trades.height, found.figures.n_trades) == (0, 0)
     assert math.isnan(found.figures.net_pnl_ticks)
     assert {"bin", "reason", "net_pnl_ticks"} <= set(found.trades.columns)
@@ -194,7 +208,7 @@ def test_no_trade_gives_an_empty_frame() -> None:
 
 def test_what_cannot_be_evaluated_is_refused() -> None:
     data = synthetic_dataset(n_bins=50)
-    rules = vp.TradeRules(tp_ticks=2, sl_ticks=5)
+    rules = rules_of(2, 5, 1200)
     with pytest.raises(vp.ConfigError, match=r"one number per bin, 50 in all, was of shape \(49,\)"):
         vp.evaluate(data, np.zeros(49), rules, threshold=1.0)
     with pytest.raises(vp.ConfigError, match="values must be numbers, one per bin, was list"):

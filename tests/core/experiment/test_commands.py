@@ -42,7 +42,7 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert vp("run", "sweep") == 0
     out, err = capsys.readouterr()
     assert "40 rows of 5 runs; 0 were stored already, 40 computed" in err
-    assert "trials were made on ESH4_" in err
+    assert "trials on ESH4_" in err
     assert "Columns: --explain, --wide, --columns row,net,dsr, or docs/reference/results.md." in err
     assert vp("compare", "sweep", "--explain") == 0
     explained = capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_a_table_of_two_settings(compare: Compare) -> None:
             assert line[str(tp)] == pytest.approx(statistics.median(known))
     out, err = compare("--pivot", "gain", "tp_ticks", "--signal", "plain")
     assert out.splitlines()[0].split() == ["gain", "2", "4"]
-    assert "rows with at least 0 trades" in err
+    assert "rows have at least 0 trades" in err
     table = list(csv.reader(io.StringIO(compare("--pivot", "gain", "tp_ticks", "--signal", "plain", "--csv")[0])))
     assert (table[0], len(table)) == (["gain", "2", "4"], 4)
 

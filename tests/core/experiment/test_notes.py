@@ -18,8 +18,8 @@ Call = Callable[..., tuple[str, str]]
 def test_remarks_change_what_is_shown_and_no_figure(ws: vp.Workspace, call: Call, edit: Callable[..., None]) -> None:
     edit(("name: sweep\n", "name: sweep\ndescription: Does gain help?\n"), name="sweep")
     _, said = call("run", "sweep")
-    assert "sweep adds up to 40 trials to the 0 of this market." in said
-    assert "adds up to" not in call("run", "sweep")[1]
+    assert "sweep has 40 new rows. Each with trades of its own is a trial on this market, which has none yet." in said
+    assert "new row" not in call("run", "sweep")[1]
     before = json.loads(call("compare", "sweep", "--json", "--limit", "99")[0])["rows"]
     assert "sweep: Does gain help?" in call("compare", "sweep")[1]
     first, second = before[0]["row"], before[1]["row"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -95,16 +96,16 @@ def test_the_best_row_is_published(world):
         ({"n_signals": 20}, r"row \w{8} has 20 trades; at least 30 are required\. \(promotion.require"),
         (
             {"figures": {"net_pnl_lo": -0.25, "net_pnl_hi": 2.0}},
-            r"the net PnL of row \w{8} is 0\.875 ticks a trade, 95 % from -0\.250 to 2\.000; the lower end must be above 0\.",
+            r"the net PnL of row \w{8} is 0\.875 ticks a trade, 95 % from -0\.250 to 2\.000; the lower end should be above 0\.",
         ),
         ({"figures": {"net_pnl_lo": np.nan}}, r"row \w{8} has no interval of its net PnL \(eval.bootstrap_draws is 0"),
         (
             {"luck": 2.0},
-            r"p_adj of row \w{8} is [01]\.\d{3} and must be at most 0\.05: on pure noise, the best of 8 rows does as well in .* of cases",
+            r"p_adj of row \w{8} is [01]\.\d{3} and should be at most 0\.05: on pure noise, the best of 8 rows does as well in .* of cases",
         ),
         (
             {"luck": 2.0, "figures": {"net_pnl_lo": -1.0}, "n_signals": 29},
-            r"has 29 trades; .* the lower end must be above 0\. p_adj of row .* To promote all the same: --force --why",
+            r"has 29 trades; .* the lower end should be above 0\. p_adj of row .* To promote all the same: --force --why",
         ),
         (
             {"rotated": False},
@@ -125,6 +126,11 @@ def test_a_refusal_says_each_figure(world, change, message):
     assert (entry.forced, entry.why) == (True, "a rehearsal")
     assert entry.evidence["reasons"] == list(done.overridden) == list(done.spec.evidence.reasons)
     assert done.overridden
+    # The one reason: the row was not confirmed. What its evidence lacks stands beside it and decides nothing.
+    assert len(done.overridden) == 1
+    assert re.search(
+        message.partition(r"; .*")[0].partition(r" \(promotion")[0], " ".join(done.spec.evidence.weaknesses)
+    )
     assert (entry.evidence["verdict"], done.spec.evidence.verdict) == ("unproven", "unproven")
 
 
@@ -153,7 +159,7 @@ def test_a_row_found_among_many_is_no_better_for_being_asked_for_alone(world):
         world.store(replace(two, run_id=old["run_id"], meta=old), luck=1.5)
     world.require_proven()
     with pytest.raises(
-        RefusedError, match=r"p_adj of row \w{8} is [01]\.\d{3} and must be at most 0\.05: .* best of 328 trials"
+        RefusedError, match=r"p_adj of row \w{8} is [01]\.\d{3} and should be at most 0\.05: .* best of 328 trials"
     ):
         promote(world.workspace, "sweep", two.run_id, alias="b")
     forced = promote(world.workspace, "sweep", two.run_id, alias="b", force=True, why="to see")
@@ -252,7 +258,7 @@ def test_too_few_signals(world):
         promote(world.workspace, "sweep", run.run_id, alias="a", row=row)
     assert world.workspace.registry.aliases() == {}
     done = promote(world.workspace, "sweep", run.run_id, alias="a", row=row, force=True, why="a rehearsal")
-    assert "has 4 signals that traded" in done.overridden[1]
+    assert "has 4 signals that traded" in done.spec.evidence.weaknesses[0]
     (entry,) = world.workspace.registry.history("a")
     assert entry.forced
     assert entry.why == "a rehearsal"

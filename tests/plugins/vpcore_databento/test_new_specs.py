@@ -116,6 +116,12 @@ def test_records_of_less_than_a_second_are_no_window(tmp_path: Path) -> None:
 # -- vp new-pipeline ---------------------------------------------------------------------------------------------------
 
 
+def test_several_files_are_answered_with_the_way(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["new-pipeline", "lake/raw/a.dbn", "lake/raw/b.dbn", "--name", "first"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "takes one file, was given 2. Begin with one: vp new-pipeline lake/raw/b.dbn. For many days" in said
+
+
 @needs_esh4
 def test_the_real_evening_gives_its_hour_of_trading(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     (workspace.raw / ESH4.name).symlink_to(ESH4)

@@ -93,6 +93,9 @@ def evaluate(
 ) -> backtest.Evaluation:
     """Return the trades and figures of a vector of values, in memory: `vpcore.backtest.evaluate.evaluate`.
 
+    Rules without `fee_ticks` pay the instrument's fee, as ``vp run`` does: that of the workspace in which the dataset
+    lies, else that of the dataset's manifest.
+
     Of makers (``TradeRules(entry="maker")``) a dataset needs its workspace: the first evaluation replays the sources
     of the dataset, which costs about as much as generating it without frames, and keeps the fills in ``lake/cache``.
 
@@ -104,25 +107,32 @@ def evaluate(
     Raises
     ------
     ConfigError
-        Unless there is one number per bin, and threshold, cooldown and draws are in range.
+        Unless there is one number per bin, threshold, cooldown and draws are in range, and the fee is known.
     DatasetError
         If the dataset lacks a price column; of makers, if its sources are out of reach.
     """
+    plain = dataset.dataset if isinstance(dataset, Session) else dataset
+    workspace = _workspace_of(plain)
+    if "fee_ticks" not in rules.model_fields_set and workspace is not None:
+        fee = workspace.instrument(plain.manifest["pipeline"]["resolved"]["symbol"]).fee_ticks
+        rules = backtest.with_fee(rules, fee, plain.dataset_id)
     if rules.entry == "maker" and not isinstance(dataset, Session):
-        dataset = Session(dataset, fills=fill_table(_workspace_of(dataset), dataset))
+        if workspace is None:
+            raise DatasetError(
+                f"entry: maker follows orders through the sources of a dataset, and '{plain.dataset_id}' lies in no "
+                "workspace",
+                fix="Give Session(dataset, fills=vpcore.generation.fills.fill_table(workspace, dataset)) instead.",
+            )
+        dataset = Session(dataset, fills=fill_table(workspace, dataset))
     return backtest.evaluate(dataset, values, rules, threshold, **options)
 
 
-def _workspace_of(dataset: Dataset) -> Workspace:
-    """Return the workspace in whose lake a dataset lies."""
+def _workspace_of(dataset: Dataset) -> Workspace | None:
+    """Return the workspace in whose lake a dataset lies; None outside a workspace."""
     for folder in dataset.path.parents if dataset.path is not None else ():
         if folder.name == "lake" and (folder.parent / "configs").is_dir():
             return Workspace(folder.parent)
-    raise DatasetError(
-        f"entry: maker follows orders through the sources of a dataset, and '{dataset.dataset_id}' lies in no "
-        "workspace",
-        fix="Give Session(dataset, fills=vpcore.generation.fills.fill_table(workspace, dataset)) instead.",
-    )
+    return None
 
 
 def trades(workspace: Workspace, row: str | RankedRow) -> pl.DataFrame:

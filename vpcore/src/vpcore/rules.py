@@ -69,7 +69,7 @@ class TradeRules(BaseModel):
     price : {"touch", "mid"}
         At touch prices a long enters at the ask and exits at the bid; at mid prices both are the mid.
     fee_ticks : float
-        Cost per round trip, ticks.
+        Cost per round trip, ticks. `vpcore.evaluate` takes the instrument's fee if it is left out.
     warmup_bins : int
         Bins at the start of the session that refuse entries.
     stale_after_ms : int

@@ -33,6 +33,11 @@ def int_to_price(price_int: int) -> float:
     return price_int / PRICE_SCALE
 
 
+def round_trip_ticks(fee_per_side: float, tick_value: float) -> float:
+    """Return the fee of a round trip in ticks to four decimals, from the fee of a side and the value of a tick."""
+    return round(2.0 * fee_per_side / tick_value, 4)
+
+
 def ms_to_ns(milliseconds: int) -> int:
     """Return whole milliseconds as nanoseconds."""
     return milliseconds * NS_PER_MS

@@ -20,7 +20,7 @@ from vpcore.errors import ConfigError
 from vpcore.kernels import barrier
 from vpcore.rules import TradeRules
 from vpcore.signal import SignalResult
-from vpcore.units import HALF_TICKS_PER_TICK, PRICE_SCALE
+from vpcore.units import HALF_TICKS_PER_TICK, PRICE_SCALE, round_trip_ticks
 
 REASONS = {barrier.TAKE_PROFIT: "take-profit", barrier.STOP_LOSS: "stop", barrier.TIMEOUT: "timeout"}
 """Exit reasons, by outcome."""
@@ -118,7 +118,8 @@ def evaluate(
     values : float[n_bins] or SignalResult
         The value at the end of each bin, positive for a rise, NaN where undefined.
     rules : TradeRules
-        Barriers, hold, latency, price, fee and warm-up.
+        Barriers, hold, latency, price, fee and warm-up. Without `fee_ticks` the fee is that of the instrument in the
+        dataset's manifest.
     threshold : float
         A long is signalled where the values cross the threshold upwards, a short where they cross the mirrored one.
     cooldown_bins : int
@@ -137,7 +138,7 @@ def evaluate(
     Raises
     ------
     ConfigError
-        Unless there is one number per bin, and threshold, cooldown and draws are in range.
+        Unless there is one number per bin, threshold, cooldown and draws are in range, and the fee is known.
     DatasetError
         If the dataset lacks a price column.
 
@@ -151,6 +152,8 @@ def evaluate(
         raise ConfigError("draws", required="at least 0", was=str(draws))
     session = dataset if isinstance(dataset, Session) else Session(dataset)
     vector = _vector(values, session.market.n_bins)
+    if "fee_ticks" not in rules.model_fields_set:
+        rules = with_fee(rules, _fee_of(session.dataset), session.dataset.dataset_id)
     trial = Trial(float(threshold) + 0.0, int(cooldown_bins), rules.tp_ticks, rules.sl_ticks)
     chosen = Draws(draws, draws, session.market_key(seed))
     return evaluate_trial(session, vector, trial, rules, mode=mode or "value", draws=chosen)
@@ -179,9 +182,36 @@ def evaluate_trial(
     return Evaluation(rules, trial, figures, trades)
 
 
+def with_fee(rules: TradeRules, fee_ticks: float | None, dataset_id: str) -> TradeRules:
+    """Return the rules with the fee of the instrument, ticks per round trip. No fee is silently 0.
+
+    Raises
+    ------
+    ConfigError
+        If the fee is None: the instrument has none.
+    """
+    if fee_ticks is None:
+        raise ConfigError(
+            f"TradeRules.fee_ticks is missing, and the instrument of dataset '{dataset_id}' has no fee_per_side",
+            fix="Write TradeRules(..., fee_ticks=...): ticks per round trip; 0 is possible.",
+        )
+    return rules.model_copy(update={"fee_ticks": fee_ticks})
+
+
+def _fee_of(dataset: Dataset) -> float | None:
+    """Return the fee of a round trip in ticks, from the instrument in the manifest; None for an unknown fee."""
+    fee, worth = _instrument(dataset).get("fee_per_side"), tick_value(dataset)
+    return None if fee is None or worth is None else round_trip_ticks(fee, worth)
+
+
+def _instrument(dataset: Dataset) -> dict[str, Any]:
+    found: dict[str, Any] = dataset.manifest.get("pipeline", {}).get("instrument", {})
+    return found
+
+
 def tick_value(dataset: Dataset) -> float | None:
     """Return the value of one tick of one contract in the instrument's currency; None for an unknown multiplier."""
-    multiplier = dataset.manifest.get("pipeline", {}).get("instrument", {}).get("multiplier")
+    multiplier = _instrument(dataset).get("multiplier")
     return None if multiplier is None else dataset.tick_int * float(multiplier) / PRICE_SCALE
 
 

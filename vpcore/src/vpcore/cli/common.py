@@ -124,6 +124,11 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, ``1 run`` or ``2,000 runs``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def print_error(error: VpError, json: bool = False) -> int:
     """Print the message of an error and return its exit code.
 

@@ -16,6 +16,7 @@ from vpcore.cli.common import (
     JsonOption,
     RootOption,
     SignalOption,
+    counted,
     emit_json,
     emit_table,
     open_workspace,
@@ -358,7 +359,10 @@ def evidence_json(board: Leaderboard, rows: pl.DataFrame) -> dict[str, Any]:
 def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
     trades = f"{min_signals} trade{'' if min_signals == 1 else 's'}"
     fewer = f"; {n_few} {'row has' if n_few == 1 else 'rows have'} fewer." if n_few else "."
-    return f"{n_shown} of {n_rows} rows with at least {trades}{fewer}"
+    which = f"{n_rows} rows have" if n_rows != 1 else "1 row has"
+    if n_shown == n_rows:
+        return f"{which} at least {trades}{fewer}"
+    return f"Shown: the first {n_shown} (vp compare --limit). {which} at least {trades}{fewer}"
 
 
 def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
@@ -370,9 +374,10 @@ def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     lines = cautions_on_trades([leader.figures for leader in board.leaders(rows)])
     shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}
     for dataset_id, n_trials in {about.dataset_id: about.n_trials for about in shown.values()}.items():
+        n_rows = sum(about.n_rows for about in shown.values() if about.dataset_id == dataset_id)
         lines.append(
-            f"{n_trials} trials were made on {described(dataset_id)} and datasets of the same market: the best row is "
-            "partly luck."
+            f"{counted(n_trials, 'trial')} on {described(dataset_id)} and datasets of the same market so far: the best "
+            f"row is partly luck. A trial is a row with trades of its own; here are {counted(n_rows, 'row')}."
         )
         later = {about.experiment for about in shown.values() if about.dataset_id == dataset_id and about.later}
         if later:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpcore.cli.common import EXIT_REFUSED, ExperimentOrRow, JsonOption, RootOption, emit_json, open_workspace, say
+from vpcore.cli.common import (
+    EXIT_REFUSED,
+    ExperimentOrRow,
+    JsonOption,
+    RootOption,
+    counted,
+    emit_json,
+    open_workspace,
+    say,
+)
+
+if TYPE_CHECKING:
+    from vpcore.serving.confirm import Confirmation
 
 
 def confirm(
@@ -21,6 +33,7 @@ def confirm(
 
     The result stands in the ledger and uses one of the confirmations of the reserve. Exits 1 if the row fails.
     """
+    from vpcore.inference.evidence import LEVEL
     from vpcore.serving.confirm import confirm as evaluate, plain
 
     workspace = open_workspace(root)
@@ -35,10 +48,19 @@ def confirm(
             f"{found.n_trades} trades, {found.n_eff:.1f} effective, {earned} at {found.price} prices, "
             f"fee {found.fee_ticks:g} ticks.{when}"
         )
-        passed = "It passes" if found.passed else "It fails"
-        say(
-            f"p_random {found.p_random:.3g} x {found.budget} confirmations = p_confirm {found.p_confirm:.3g}. "
-            f"{passed}. {found.left} of {found.budget} confirmations are left."
-        )
+        answer = "confirmed" if found.passed else "not confirmed"
+        say(f"{_product(found)} Required: at most {LEVEL:g}, and a net PnL above 0. Row {found.row} is {answer}.")
+        say(f"{found.left} of {counted(found.budget, 'confirmation')} {'is' if found.left == 1 else 'are'} left.")
     if not found.passed:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _product(found: Confirmation) -> str:
+    """Return the arithmetic of p_confirm as a sentence."""
+    if found.budget == 1:
+        return f"p_confirm is p_random, {found.p_confirm:.3g}: the experiment plans one confirmation."
+    most = " (at most 1)" if found.p_confirm == 1.0 else ""
+    return (
+        f"p_confirm is p_random, {found.p_random:.3g}, times the {found.budget} confirmations that the experiment "
+        f"plans: {found.p_confirm:.3g}{most}."
+    )

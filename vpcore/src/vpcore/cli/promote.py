@@ -59,11 +59,15 @@ def promote(
     say(f"Verdict: {evidence.verdict}{', because' if evidence.reasons else '.'}")
     for text in evidence.reasons:
         say(f"- {text}")
+    if evidence.weaknesses:
+        say("Weak besides; this decides nothing:")
+    for text in evidence.weaknesses:
+        say(f"- {text}")
     for text in done.overridden:
         say(f"Overridden by --force: {text}")
     say_hook_failures(workspace.plugins)
     if json:
-        parts = {"run_id", "row", "figures", "summary", "verdict", "reasons"}
+        parts = {"run_id", "row", "figures", "summary", "verdict", "reasons", "weaknesses"}
         emit_json(
             {
                 **asdict(publication),

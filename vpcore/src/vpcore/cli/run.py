@@ -15,6 +15,7 @@ from vpcore.cli.common import (
     JsonOption,
     RootOption,
     StrictTrackingOption,
+    counted,
     emit_json,
     emit_table,
     open_workspace,
@@ -94,7 +95,9 @@ def _say_trials(workspace: Workspace, config: ExperimentConfig) -> None:
     more = " and those that the search proposes" if any(unfinished(config).values()) else ""
     if added or more:
         known = workspace.results.trials().count(config.dataset_ids)
-        say(f"{config.name} adds up to {added:,} trials{more} to the {known:,} of this market.")
+        rows = f"{counted(added, 'new row')}{more}" if added else more.removeprefix(" and ")
+        market = f"which has {known:,} so far" if known else "which has none yet"
+        say(f"{config.name} has {rows}. Each with trades of its own is a trial on this market, {market}.")
 
 
 def _options(given: list[str]) -> dict[str, Any]:

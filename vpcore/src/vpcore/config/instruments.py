@@ -18,7 +18,7 @@ from vpcore.config.loader import FAST, Document, load_document
 from vpcore.config.messages import validate
 from vpcore.engine import EngineParams
 from vpcore.halts import LocalHalt, TimeZone
-from vpcore.units import PRICE_SCALE, tick_to_int
+from vpcore.units import PRICE_SCALE, round_trip_ticks, tick_to_int
 
 _MONTH = "[FGHJKMNQUVXZ][0-9]{1,2}"
 _RULE = r"\.[cnv]\.[0-9]{1,2}"
@@ -102,7 +102,7 @@ class InstrumentSpec(Spec):
     @property
     def fee_ticks(self) -> float | None:
         """Cost of a round trip, in ticks to four decimals; None for an unknown fee."""
-        return None if self.fee_per_side is None else round(2.0 * self.fee_per_side / self.tick_value, 4)
+        return None if self.fee_per_side is None else round_trip_ticks(self.fee_per_side, self.tick_value)
 
     @property
     def symbols(self) -> str:

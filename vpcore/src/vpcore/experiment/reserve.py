@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from vpcore.config import ExperimentConfig, ResolvedPipeline
 from vpcore.dataset import Dataset
 from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError
+from vpcore.inference.evidence import passes
 from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -72,13 +73,18 @@ def describe_reserve(workspace: Workspace, config: ExperimentConfig) -> str:
     if reserve is None:
         return ""
     made = workspace.reserves.confirmations(reserve)
-    rows = (f"row {one['row']} with p_confirm {one['p_confirm']:.3g}" for one in made)
-    confirmed = f" Confirmed: {', '.join(rows)}." if made else ""
+    rows = (f"row {one['row']}, p_confirm {one['p_confirm']:.3g}: {_answer(one)}" for one in made)
+    held = f" Held against the reserve: {'; '.join(rows)}." if made else ""
+    left = workspace.reserves.left(reserve)
     seconds = sum(end - start for start, end in reserve.windows) / NS_PER_S
     return (
-        f"{seconds / 60:.0f} minutes are kept back as a reserve; {workspace.reserves.left(reserve)} of "
-        f"{reserve.budget} confirmations are left.{confirmed}"
+        f"{seconds / 60:.0f} minutes are kept back as a reserve; {left} of {reserve.budget} "
+        f"confirmation{'' if reserve.budget == 1 else 's'} {'is' if left == 1 else 'are'} left.{held}"
     )
+
+
+def _answer(confirmation: Mapping[str, Any]) -> str:
+    return "confirmed" if passes(confirmation["p_confirm"], confirmation["net_pnl_ticks"]) else "not confirmed"
 
 
 def _require_unseen(workspace: Workspace, config: ExperimentConfig, asked: Reserve) -> None:

@@ -1,4 +1,4 @@
-"""The verdict on a row, and the reasons against its promotion."""
+"""The verdict on a row, and what is weak in its evidence."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ MIN_TRADES = 30
 
 STATED = ("net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "dsr")
 """Figures that `statement` names."""
+
+
+def passes(p_confirm: float, net_pnl_ticks: float | None) -> bool:
+    """Return True if a row beats random entry on the reserve, and earns money there."""
+    return p_confirm <= LEVEL and (net_pnl_ticks or 0.0) > 0.0
 
 
 def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
@@ -188,7 +193,7 @@ def _across(row: Mapping[str, Any]) -> str:
 
 
 def screen_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:
-    """Return the reasons against a promotion, each with its figure and the required value.
+    """Return what is weak in the evidence of a row, each with its figure and what it should be.
 
     Parameters
     ----------
@@ -218,13 +223,13 @@ def screen_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: i
     elif lo <= 0.0:
         found.append(
             f"the net PnL of {name} is {row['net_pnl_ticks']:.3f} ticks a trade, 95 % from {lo:.3f} to "
-            f"{row['net_pnl_hi']:.3f}; the lower end must be above 0."
+            f"{row['net_pnl_hi']:.3f}; the lower end should be above 0."
         )
     if row["p_adj"] is None:
         found.append(f"{name} was not held against random entry (eval.null_draws is 0): it has no p_adj.")
     elif row["p_adj"] > LEVEL:
         found.append(
-            f"p_adj of {name} is {row['p_adj']:.3f} and must be at most {LEVEL}: on pure noise, the "
+            f"p_adj of {name} is {row['p_adj']:.3f} and should be at most {LEVEL}: on pure noise, the "
             f"best of {adjusted_for(evidence)} does as well in {_percent(row['p_adj'])} of cases."
         )
     return found

@@ -454,7 +454,8 @@ class ResultsDB:
         if found.height:
             names = listed(found["row"].head(10))
             raise ResultsError(f"More than one row is called '{name}'", fix=f"Rows: {names}. Write more of the name.")
-        raise ResultsError(f"No stored row is called '{name}'", fix=did_you_mean(name, rows["row"].to_list()))
+        near = did_you_mean(name, rows["row"].to_list())
+        raise ResultsError(f"No stored row is called '{name}'", fix=f"{near} The rows: vp compare".strip())
 
     def require_signal(self, name: str) -> None:
         """Refuse the name of a signal that the store lacks, unless the store is empty."""

@@ -23,7 +23,7 @@ from vpcore.experiment.reserve import reserve_of
 from vpcore.experiment.trades import Leader
 from vpcore.generation.generate import generate_dataset
 from vpcore.inference.blocks import datasets_of
-from vpcore.inference.evidence import LEVEL
+from vpcore.inference.evidence import passes
 from vpcore.results import COMBINATION
 from vpcore.serving.selection import choose
 from vpcore.signal.conformance.evaluated import require_causal
@@ -88,7 +88,7 @@ class Confirmation:
     @property
     def passed(self) -> bool:
         """True if the row beats random entry on the reserve, and earns money there."""
-        return self.p_confirm <= LEVEL and (self.net_pnl_ticks or 0.0) > 0.0
+        return passes(self.p_confirm, self.net_pnl_ticks)
 
 
 def confirm(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PROOFS = "proofs"
 """Folder of the proofs of causality, beside the results."""
 
-IN_AUDIT = {"run_id", "row", "figures", "among", "summary", "verdict", "reasons"}
+IN_AUDIT = {"run_id", "row", "figures", "among", "summary", "verdict", "reasons", "weaknesses"}
 """Parts of the evidence that the audit keeps."""
 
 
@@ -145,12 +145,11 @@ def promote(
     config = config.on_engine_of(meta["dataset_id"])
     datasets = {name: datasets[name] for name in config.dataset_ids}
     reasons = _doubts(config, list(datasets.values()), best, confirmed)
-    if reasons:
-        reasons += _screen(config, best, about, splits)
+    weak = _screen(config, best, about, splits) if reasons else ()
     overridden = reasons if reasons and workspace.specs.workspace().promotion.require == "proven" else ()
     if overridden and not force:
         raise RefusedError(
-            f"Not promoted: {' '.join(reasons)}",
+            f"Not promoted: {' '.join(reasons)}{' Weak besides: ' if weak else ''}{' '.join(weak)}",
             where="promotion.require of configs/workspace.yaml",
             fix="To promote all the same: --force --why TEXT.",
         )
@@ -188,6 +187,7 @@ def promote(
             confirmation=None if confirmed is None else plain(confirmed),
             verdict="unproven" if reasons else "proven",
             reasons=reasons,
+            weaknesses=weak,
             **config.eval.model_dump(include={"null_draws", "bootstrap_draws", "seed", "splits"}),
         ),
         serving.description,
@@ -283,7 +283,7 @@ def _cost_doubts(config: ExperimentConfig, name: str) -> list[str]:
 def _screen(
     config: ExperimentConfig, best: Mapping[str, Any], about: Evidence, splits: OutOfSample | None
 ) -> tuple[str, ...]:
-    """Return what the evidence of the row itself lacks, beside the reasons of `_doubts`."""
+    """Return what the evidence of the row itself lacks: it decides no verdict."""
     required_by = f"select.min_signals of '{config.name}'"
     found = screen_failures(best, about, min_trades=config.min_signals, required_by=required_by)
     return tuple(found + (split_failures(best, splits) if splits is not None else []))

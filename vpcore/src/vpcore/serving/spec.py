@@ -123,7 +123,8 @@ class ServingEvidence(_Part):
     packages: dict[str, JsonValue]
     summary: str = Field(description="The figures behind the verdict, in words")
     verdict: Literal["proven", "unproven"]
-    reasons: tuple[str, ...] = Field(description="Reasons of an unproven verdict")
+    reasons: tuple[str, ...] = Field(description="Conditions of a proven verdict that do not hold")
+    weaknesses: tuple[str, ...] = Field((), description="What is weak besides, and decides nothing")
     confirmation: dict[str, JsonValue] | None = Field(None, description="Result on the reserve of the experiment")
 
 

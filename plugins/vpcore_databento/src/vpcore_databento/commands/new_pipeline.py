@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from vpcore.cli.common import RootOption, open_workspace, progress, say
+from vpcore.errors import ConfigError
 
 
 def new_pipeline(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .dbn or .dbn.zst file.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="One .dbn or .dbn.zst file.", show_default=False)],
     symbol: Annotated[str | None, typer.Option(help="A symbol of the file. [default: the busiest]")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the specs. [default: symbol, date and time]")] = None,
     signal: Annotated[str | None, typer.Option(help="Signal to try. [default: the first that fits]")] = None,
@@ -22,10 +23,16 @@ def new_pipeline(
 
     The window is the busiest hour of the file. Existing specs are left unchanged.
     """
+    if len(files) > 1:
+        raise ConfigError(
+            f"vp new-pipeline takes one file, was given {len(files)}",
+            fix=f"Begin with one: vp new-pipeline {files[-1]}. For many days see docs/how-to/data.md#many-days.",
+        )
     from vpcore.source.inspect import inspect_file
     from vpcore.source.protocol import utc
     from vpcore_databento.new_specs import new_experiment
 
+    (file,) = files
     store = open_workspace(root).specs
     with progress(f"Reading {file.name}") as update:
         found = inspect_file(file, lambda done, total: update(done, total=total))
