@@ -68,6 +68,28 @@ def test_the_comparison_sees_every_state_and_reason() -> None:
     assert (np.unique(found[:, :, 3][states >= 0]) == [BEHIND, WORSE_PRICE, RESTS]).all()
 
 
+class VenueQueues(NaiveQueues):
+    """Holds the fills of the venue against the lines: those filled at a price are the first who do not leave it."""
+
+    def match(self, event: list[dict[str, int]]) -> dict[int, int]:
+        filled = super().match(event)
+        leaving = {record["order_id"] for record in event if chr(record["action"]) in "CM"}
+        places = {tuple(self.orders[oid][:2]) for oid in filled} if self.clock > AFTER_THE_CROSS_NS else set()
+        for place in places:
+            line = [oid for kind, oid in self.lines[place] if kind == "order"]
+            at_place = {oid for oid in line if oid in filled}
+            stay = [oid for oid in line if oid in filled or oid not in leaving]
+            assert set(stay[: len(at_place)]) == at_place
+            self.levels_filled += 1
+            self.passed_over += set(line[: len(at_place)]) != at_place
+        return filled
+
+    levels_filled = passed_over = 0
+
+
+AFTER_THE_CROSS_NS = ESH4_OPEN_NS + 10**9
+
+
 @needs_esh4
 @pytest.mark.slow  # the oracle goes through 69,000 records and 72,000 virtual orders
 def test_every_bin_of_the_real_hour() -> None:
@@ -76,11 +98,12 @@ def test_every_bin_of_the_real_hour() -> None:
     engine = Engine(params, tick_int=ES_TICK_INT, start_ns=ESH4_OPEN_NS, end_ns=end, virtual_bins=36_000)
     for _ in engine.blocks(records, ESH4_ID):
         pass
-    naive = NaiveQueues(params, ES_TICK_INT, ESH4_OPEN_NS, end, False)
+    naive = VenueQueues(params, ES_TICK_INT, ESH4_OPEN_NS, end, False)
     naive.feed(records, ESH4_ID)
     found = engine.fills()[:, : len(naive.bins)]
     np.testing.assert_array_equal(found, naive.fills())
     assert np.unique(found[:, :, 3]).tolist() == [0, BEHIND, WORSE_PRICE, RESTS]
+    assert (naive.levels_filled, naive.passed_over) == (2844, 87)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64])
