@@ -1,4 +1,7 @@
-"""Write docs/background/performance.md's tables and plots from build/bench/results.json and peers.json."""
+"""Write docs/background/performance.md's tables and plots, and evaluation.md's table of fill times.
+
+They come from build/bench/results.json and peers.json.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from peers import queue_study
 
 PAGE = data.ROOT / "docs" / "background" / "performance.md"
+FILLS_PAGE = data.ROOT / "docs" / "background" / "evaluation.md"
 IMAGES = data.ROOT / "docs" / "background" / "images"
 
 
@@ -54,7 +59,14 @@ def peers() -> str:
     return "\n".join(lines)
 
 
+def write_fill_times() -> None:
+    path = data.BENCH / "peers.json"
+    if path.exists() and (found := json.loads(path.read_text()).get("queue")):
+        FILLS_PAGE.write_text(between(FILLS_PAGE.read_text(), "fill times", queue_study.table(found)))
+
+
 def main() -> None:
+    write_fill_times()
     results = json.loads((data.BENCH / "results.json").read_text())
     measures, machine = results["measures"], results["machine"]
     text = PAGE.read_text()

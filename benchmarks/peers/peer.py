@@ -13,6 +13,9 @@ import sys
 import time
 from typing import Any
 
+F_LAST = 128
+TICK = 0.25
+
 
 def nautilus(path: str) -> dict[str, Any]:
     """Load the records as objects, then keep an L3 book with them."""
@@ -81,19 +84,31 @@ def hftbacktest(path: str) -> dict[str, Any]:
 
 
 def queue(path: str) -> dict[str, Any]:
-    """Place orders of one contract in an L3 FIFO queue model; return the time of each fill, 0 without one."""
+    """Place orders of one contract in an L3 FIFO queue model; return the time of each fill, 0 without one.
+
+    Once with the records as they are, and once more with each of our readings.
+    """
     import numpy as np
-    from hftbacktest import GTC, LIMIT, BacktestAsset, HashMapMarketDepthBacktest
     from hftbacktest.data.utils import databento
-    from hftbacktest.order import FILLED
 
     with np.load(path) as given:
-        file, at, buys, prices = str(given["records"]), given["at"], given["buys"], given["prices"]
-        symbol = str(given["symbol"])
+        file, symbol, clock = str(given["records"]), str(given["symbol"]), given["clock"]
+        orders = given["at"], given["buys"], given["prices"]
     with contextlib.redirect_stdout(sys.stderr):
         events = databento.convert(file, symbol)
     whole_cancels(events)
-    events["exch_ts"] = events["local_ts"]  # one clock, the receive time
+    if len(events) != len(clock):
+        raise RuntimeError(f"hftbacktest converts {len(clock)} records to {len(events)} events")
+    events["exch_ts"] = events["local_ts"] = clock
+    fills = [queue_fills(read_as_we_do(events, readings), *orders) for readings in range(4)]
+    return {"work": len(clock), "seconds": {}, "fills": fills}
+
+
+def queue_fills(events: Any, at: Any, buys: Any, prices: Any) -> list[int]:
+    import numpy as np
+    from hftbacktest import GTC, LIMIT, BacktestAsset, HashMapMarketDepthBacktest
+    from hftbacktest.order import FILLED
+
     asset = (
         BacktestAsset()
         .data(events)
@@ -101,7 +116,7 @@ def queue(path: str) -> dict[str, Any]:
         .constant_order_latency(0, 0)
         .l3_fifo_queue_model()
         .no_partial_fill_exchange()
-        .tick_size(0.25)
+        .tick_size(TICK)
         .lot_size(1.0)
     )
     backtest = HashMapMarketDepthBacktest([asset])
@@ -111,8 +126,10 @@ def queue(path: str) -> dict[str, Any]:
             break
         submit = backtest.submit_buy_order if buys[i] else backtest.submit_sell_order
         submit(0, int(i) + 1, float(prices[i]), 1.0, GTC, LIMIT, False)
-    while backtest.elapse(1_000_000_000) == 0:
+    while (code := backtest.elapse(1_000_000_000)) == 0:
         pass
+    if code != 1:  # 1: the end of the data
+        raise RuntimeError(f"hftbacktest stopped with code {code} at {backtest.current_timestamp}")
     fills = [0] * len(at)
     orders = backtest.orders(0)
     for i in range(len(at)):
@@ -120,7 +137,70 @@ def queue(path: str) -> dict[str, Any]:
         if order is not None and order.status == FILLED:
             fills[i] = int(order.exch_timestamp)
     backtest.close()
-    return {"work": len(at), "seconds": {}, "fills": fills}
+    return fills
+
+
+def read_as_we_do(events: Any, readings: int) -> Any:
+    """Rewrite the events so that the first `readings` of our three readings hold there too.
+
+    1. A fill record of an order that trades in the same event as the aggressor says nothing about its place.
+    2. An order filled for more than it showed is loaded anew, at the end of the queue.
+    3. A trade fills the bids above its price and the asks below it. Written as an order that rests there for a moment.
+    """
+    import numpy as np
+    from hftbacktest.types import (
+        ADD_ORDER_EVENT,
+        BUY_EVENT,
+        CANCEL_ORDER_EVENT,
+        FILL_EVENT,
+        MODIFY_ORDER_EVENT,
+        SELL_EVENT,
+        TRADE_EVENT,
+    )
+
+    add, cancel, modify, fill, trade = (
+        kind & 0xFF for kind in (ADD_ORDER_EVENT, CANCEL_ORDER_EVENT, MODIFY_ORDER_EVENT, FILL_EVENT, TRADE_EVENT)
+    )
+    sides = BUY_EVENT | SELL_EVENT
+    out: list[Any] = []
+    shown: dict[int, Any] = {}  # the last add or modify of each order
+
+    def write(row: Any, *kinds: int, **changes: Any) -> None:
+        for kind in kinds:
+            out.append(row.copy())
+            for name, value in changes.items():
+                out[-1][name] = value
+            out[-1]["ev"] = int(out[-1]["ev"]) & ~0xFF | kind
+
+    def rest_a_moment(row: Any, side: int, price: float, *kinds: int) -> None:
+        write(row, *kinds, ev=int(row["ev"]) & ~sides | side, px=price, qty=1.0, order_id=2**62)
+
+    for event in np.split(events, np.flatnonzero(events["ival"] & F_LAST) + 1):
+        kinds, ids = (event["ev"] & 0xFF).tolist(), event["order_id"].tolist()
+        aggressors = {order for kind, order in zip(kinds, ids, strict=True) if kind == trade} - {0}
+        left: dict[int, float] = {}
+        for row, kind, order in zip(event, kinds, ids, strict=True):
+            if kind == fill and order in aggressors and readings >= 1:
+                continue
+            out.append(row)
+            if kind == fill and order in shown:
+                left[order] = left.get(order, 0.0) + row["qty"]
+                if left[order] > shown[order]["qty"] and readings >= 2:
+                    rest_a_moment(row, int(shown[order]["ev"]) & sides, shown[order]["px"], add, fill, cancel)
+            elif kind == trade and readings >= 3 and row["px"] == row["px"]:
+                rest_a_moment(row, SELL_EVENT, row["px"] + TICK, add, cancel)
+                rest_a_moment(row, BUY_EVENT, row["px"] - TICK, add, cancel)
+            elif kind in (add, modify, cancel):
+                before = shown.pop(order, None)
+                if before is not None and order in left:
+                    stays = kind == modify and before["px"] == row["px"]
+                    left[order] -= max(before["qty"] - row["qty"], 0.0) if stays else before["qty"]
+                if kind != cancel:
+                    shown[order] = row
+        for order, size in left.items():
+            if size > 0 and order in shown and readings >= 2:
+                write(shown[order], cancel, add, exch_ts=row["exch_ts"], local_ts=row["local_ts"])
+    return np.array(out, events.dtype)
 
 
 def whole_cancels(events: Any) -> None:

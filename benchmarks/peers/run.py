@@ -1,5 +1,7 @@
 """`make bench-peers`: the same data through nautilus_trader, hftbacktest and vectorbt, beside this project.
 
+`queue` compares fill times with hftbacktest's, order by order (queue_study.py); it needs the real sample.
+
 They live in an environment of their own, build/peers: their pins and this project's exclude each other. One that cannot
 be installed, or does not run, is skipped with the reason. Each measurement is a process of its own, in turn with ours.
 Names of peers as arguments measure those, and leave what was measured of the others.
@@ -22,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import data
 import jobs_data
+import queue_study
 from harness import human
 
 from vpcore.backtest.metrics import trial_figures
@@ -35,7 +38,11 @@ NEEDS = {
     "nautilus": ("nautilus_trader==1.221.0",),
     "hftbacktest": ("hftbacktest==2.4.4", "databento"),
     "vectorbt": ("vectorbt==1.0.0", "plotly<6"),  # its themes name what plotly 6 no longer has
+    "queue": ("hftbacktest==2.4.4", "databento"),
 }
+SAMPLE = data.ROOT.parent / "shared" / "data" / "esh4-glbx-mdp3-20231225.mbo.dbn.zst"
+SAMPLE_START_NS = 1_703_545_200 * 10**9  # 2023-12-25 18:00 in New York
+SAMPLE_END_NS = SAMPLE_START_NS + 3540 * 10**9
 ROUNDS = 3
 HOLD = 1200
 
@@ -90,26 +97,33 @@ def market_arrays() -> tuple[Path, Any]:
     return path, (ours, len(trials))
 
 
-def main() -> None:
-    wanted = sys.argv[1:] or list(NEEDS)
-    if unknown := set(wanted) - set(NEEDS):
-        sys.exit(f"There is no peer {', '.join(sorted(unknown))}. Peers: {', '.join(NEEDS)}.")
-    missing = install(wanted)
+def compare_queues(missing: dict[str, str]) -> list[dict[str, Any]]:
+    """Print why fill times differ from hftbacktest's and return the table, without rows if it cannot be made."""
+    reason = missing.get("queue", "" if SAMPLE.exists() else f"it needs {SAMPLE.name}, which is not here")
+    try:
+        found = [] if reason else queue_study.study(SAMPLE, "ESH4", SAMPLE_START_NS, SAMPLE_END_NS)
+    except RuntimeError as error:
+        found, reason = [], str(error)
+    print(queue_study.table(found) if found else f"queue: skipped: {reason}", end="\n\n", flush=True)
+    return found
+
+
+def measure_rates(peers: list[str], missing: dict[str, str]) -> list[dict[str, Any]]:
+    """Time each peer in turn with our work on the same data."""
     file = data.market("minute")
-    arrays, (evaluation, n_pairs) = market_arrays()
     n = jobs_data.read_all(file)
     decoding = ("decode + engine, all columns", lambda: jobs_data.decode_and_run(file), n, "records")
-    barriers = ("1,000 barrier pairs x 1,000 entries", evaluation, n_pairs, "pairs")
-    jobs = {
+    jobs: dict[str, Any] = {
         "nautilus": (file, decoding, "load + L3 book, no mechanics"),
         "hftbacktest": (file, decoding, "convert + replay L3, no mechanics"),
-        "vectorbt": (arrays, barriers, "from_signals, one column per pair"),
     }
-    out = data.BENCH / "peers.json"
-    before = json.loads(out.read_text())["rows"] if out.exists() else []
-    rows = [row for row in before if row["peer"].partition(":")[0] not in wanted]
+    if "vectorbt" in peers:
+        arrays, (evaluation, n_pairs) = market_arrays()
+        barriers = ("1,000 barrier pairs x 1,000 entries", evaluation, n_pairs, "pairs")
+        jobs["vectorbt"] = (arrays, barriers, "from_signals, one column per pair")
+    rows: list[dict[str, Any]] = []
     for peer, (argument, (job, run, work, unit), theirs) in jobs.items():
-        if peer not in wanted:
+        if peer not in peers:
             continue
         if peer in missing:
             print(f"{peer}: skipped, it cannot be installed: {missing[peer]}")
@@ -143,13 +157,28 @@ def main() -> None:
                 "peak_mb": peak,
             }
         )
+    return rows
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(NEEDS)
+    if unknown := set(wanted) - set(NEEDS):
+        sys.exit(f"There is no peer {', '.join(sorted(unknown))}. Peers: {', '.join(NEEDS)}.")
+    missing = install(wanted)
+    out = data.BENCH / "peers.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    before = json.loads(out.read_text()) if out.exists() else {}
+    found = (compare_queues(missing) if "queue" in wanted else []) or before.get("queue", [])
+    rows = [row for row in before.get("rows", []) if row["peer"].partition(":")[0] not in wanted]
+    if peers := [peer for peer in wanted if peer != "queue"]:
+        rows += measure_rates(peers, missing)
     print("| job | rate | peer | its rate | ratio (min – max) |\n|---|---|---|---|---|")
     for row in rows:
         print(
             f"| {row['job']} | {human(row['rate'])} {row['unit']}/s | {row['peer']} | "
             f"{human(row['alternative_rate'])} | {row['ratio']:.3g} ({row['ratio_min']:.3g} – {row['ratio_max']:.3g}) |"
         )
-    out.write_text(json.dumps({"rows": rows, "skipped": missing}, indent=1) + "\n")
+    out.write_text(json.dumps({"rows": rows, "queue": found, "skipped": missing}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
