@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings, strategies as st
 from live_server import LiveServer, Received, live_server, receive
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -209,6 +210,28 @@ def test_garbage_harms_its_sender_alone(server) -> None:
 
     assert b'"code": 4400' in asyncio.run(run())
     wait_until_all_have_left(server)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+start_frames = st.dictionaries(
+    st.sampled_from(["op", "profile", "mode", "since", "session", "last", "window", "extra", "\ud800"]), json_values
+).map(lambda keys: json.dumps({"op": "start", **keys}))
+client_frames = st.one_of(st.text(max_size=50), st.binary(max_size=50), json_values.map(json.dumps), start_frames)
+
+
+@settings(max_examples=60)
+@given(frames=st.lists(client_frames, min_size=1, max_size=3))
+@example(frames=['{"op": "start", "profile": []}'])
+@example(frames=['{"op": "start", "\\ud800": 1}'])
+@example(frames=[START, '{"op": "ack", "bin": 1e400}'])
+def test_any_frames_of_a_client_are_taken_or_refused(server, frames) -> None:
+    """The last frame is refused, so every connection ends; none ends with an error of the server."""
+    code, said = asyncio.run(talk(server, "?serving=erd", *frames, "the end"))
+    assert (code, bool(said)) == (4400, True)
 
 
 def test_the_server_has_a_most_of_clients(server) -> None:
