@@ -17,6 +17,7 @@ install: $(STAMP)  ## Make .venv with all packages, editable, and every tool.
 
 # A new entry point or dependency is only seen after another install, so the stamp depends on what declares them.
 $(STAMP): $(PYPROJECTS) constraints.txt
+	@echo "Installing about $$(grep -c == constraints.txt) packages into $(VENV), once: some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(foreach package,$(PACKAGES),-e $(package))
 	touch $(STAMP)

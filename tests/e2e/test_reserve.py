@@ -207,7 +207,7 @@ def test_a_confirmation_is_one_counted_look(make: Callable[..., vp.Workspace], c
     answers = [f"{'' if passed else 'not '}confirmed" for passed in (found.passed, last["passed"])]
     assert f"Row {first} is {answers[0]}." in said
     assert vp.leaderboard(ws, "kept").reserve.endswith(
-        f"0 of 2 confirmations are left. Held against the reserve: row {first}, p_confirm {found.p_confirm:.3g}: "
+        f"Confirmations left: 0 of 2. Held against the reserve: row {first}, p_confirm {found.p_confirm:.3g}: "
         f"{answers[0]}; row {second}, p_confirm {last['p_confirm']:.3g}: {answers[1]}."
     )
     with pytest.raises(RefusedError, match="No confirmation is left on the reserve of 'kept', of 2"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
+import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,12 +84,29 @@ def test_the_tutorial_of_learning_signals(tmp_path: Path) -> None:
     assert len(list((tmp_path / "lab/configs/serving_versions").glob("*.yaml"))) == 1
 
 
-def test_start_serving_and_a_live_feed(tmp_path: Path) -> None:
+def test_start_sweeps_serving_and_a_live_feed(tmp_path: Path) -> None:
     reader = Reader(make_environment(tmp_path / "env"), tmp_path)
-    pages = [DOCS / page for page in ("start/own-experiment.md", "how-to/serving.md", "how-to/live-feed.md")]
-    for block in (block for page in pages for block in blocks_of(page)):
-        reader.read(block)
-    assert (tmp_path / "my-workspace/row.png").stat().st_size > 10_000
+    pages = ("start/own-experiment.md", "how-to/sweeps.md", "how-to/serving.md", "how-to/live-feed.md")
+    blocks = [block for page in pages for block in blocks_of(DOCS / page)]
+    port = _free_port()
+    workspace = tmp_path / "my-workspace"
+    try:
+        for block in blocks:
+            if block.title is None and block.language == "yaml":
+                continue  # a part of a file
+            reader.read(replace(block, text=block.text.replace("8765", port)))
+    finally:
+        if (server := workspace / "serve.pid").exists():
+            with suppress(ProcessLookupError):
+                os.kill(int(server.read_text()), signal.SIGTERM)
+    assert (workspace / "row.png").stat().st_size > 10_000
+    assert f"Listening on http://127.0.0.1:{port}" in (workspace / "serve.log").read_text()
+
+
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
 
 
 @needs_esh4

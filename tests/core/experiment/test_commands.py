@@ -53,7 +53,8 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     verdict = r"^{} [0-9a-f]{{8}}: .*(random entry|did not trade).*\.$"
     assert re.search(verdict.format("plain"), err, re.MULTILINE)
     assert re.search(verdict.format("scored"), err, re.MULTILINE)
-    assert out.splitlines()[0].split() == ["row", "signal", "trades", "net", "[95", "%]", "p_adj", "verdict"]
+    assert re.sub(" +", " ", out.splitlines()[0]) == "row signal thr/cd/tp trades net [95 %] p_adj verdict"
+    assert re.fullmatch(r"[0-9a-f]{8} +\w+ +[\d.]+/(5|20)/(2|4) .*", out.splitlines()[1])
     assert len(out.splitlines()) == 11
     assert max(map(len, out.splitlines())) < 80
     assert vp("compare", "sweep", "--wide") == 0

@@ -161,7 +161,11 @@ def test_the_command(lake: Workspace, capsys: pytest.CaptureFixture[str], monkey
     assert [fact["created"] for fact in json.loads(capsys.readouterr().out)] == [False] * 4
     assert run(["generate", "configs/experiments/many.yaml", "--json"]) == 0
     capsys.readouterr()
-    (lake.configs / "experiments" / "days.yaml").write_text("name: days\nserving: days_base\n")
+    same = lake.configs / "experiments" / "days.yaml"
+    same.write_text("name: days\nserving: days_base\n")
+    assert run(["generate", "days"]) == 0
+    assert "is an experiment as well" not in capsys.readouterr().err  # its one session is that of the pipeline
+    same.write_text(f"name: days\nserving: days_base\ndates: [{', '.join(DAYS)}]\n")
     assert run(["generate", "days"]) == 0
     assert (
         "'days' is an experiment as well. To generate all of its sessions: vp generate configs/experiments/days.yaml"

@@ -9,11 +9,12 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import polars as pl
 import pytest
 
-from vpcore import Workspace
+from vpcore import ResultsError, Workspace
 from vpcore.cli import app as cli
-from vpcore.experiment.grouping import print_pivot
+from vpcore.experiment.grouping import print_pivot, with_settings
 from vpcore.experiment.run import run_experiment
 
 Compare = Callable[..., Any]
@@ -104,6 +105,36 @@ def test_a_table_of_two_settings(compare: Compare) -> None:
     assert "rows have at least 0 trades" in err
     table = list(csv.reader(io.StringIO(compare("--pivot", "gain", "tp_ticks", "--signal", "plain", "--csv")[0])))
     assert (table[0], len(table)) == (["gain", "2", "4"], 4)
+
+
+def test_a_setting_that_a_signal_lacks_is_none_of_its_settings(compare: Compare) -> None:
+    out, _ = compare("--by", "tanh_scale")
+    assert "(not a setting)" in out
+    groups = json.loads(compare("--by", "tanh_scale", "--json")[0])["groups"]
+    assert None in [group["tanh_scale"] for group in groups]
+    assert "(not a setting)" in compare("--pivot", "tanh_scale", "tp")[0]
+
+
+def test_a_name_of_two_settings_is_the_one_that_is_an_axis() -> None:
+    """`ads` has a tanh_scale of its own, the same in every run; the scorer's is swept."""
+    runs = [("erd", "{}", '{"tanh_scale":2.0}'), ("erd", "{}", '{"tanh_scale":3.0}'), ("ads", '{"tanh_scale":1.5}', "")]
+    rows = pl.DataFrame(
+        [
+            {
+                "run_id": str(i), "signal_name": signal, "signal_params_json": own, "scoring_json": scoring,
+                "dataset_id": "d", "threshold": 0.5, "cooldown_bins": 5, "tp_ticks": 2, "sl_ticks": 2,
+            }
+            for i, (signal, own, scoring) in enumerate(runs)
+        ]
+    )  # fmt: skip
+    assert with_settings(rows, ["tanh_scale"])[1] == ["scoring.tanh_scale"]
+    other = rows.with_columns(
+        signal_name=pl.lit("erd"), signal_params_json=pl.Series(['{"tanh_scale":1}', "{}", '{"tanh_scale":2}'])
+    )
+    with pytest.raises(
+        ResultsError, match="'tanh_scale' is a setting of two things: write signal.tanh_scale or scoring"
+    ):
+        with_settings(other, ["tanh_scale"])
 
 
 def test_marginals_are_the_medians_of_every_setting(compare: Compare) -> None:

@@ -79,7 +79,7 @@ def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
         said.append(done.stderr.splitlines())
     assert said == [
         [
-            f"Compiling on first use; all of it takes about 20 seconds, and is kept for later in {tmp_path}/vpcore-kernels."
+            f"Compiling code at its first use, which may take some 20 seconds; it is kept for later in {tmp_path}/vpcore-kernels."
         ],
         [],
     ]

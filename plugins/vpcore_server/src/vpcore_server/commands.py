@@ -98,7 +98,7 @@ def serve(
 
     hub = Hub(workspace, task, idle_s=idle_s, max_clients=max_clients, follow_alias=follow_alias, reader=reader)
     address = Address(host, port, token_file, tuple(origin or ()))
-    run(hub, names, address, lambda url: say(f"Listening on {url}"))
+    run(hub, names, address, lambda url: say(f"Listening on {url}\nStop it with Ctrl-C."))
 
 
 def feed_options(given: list[str]) -> dict[str, Any]:

@@ -257,6 +257,16 @@ def emit_table(
         print("  ".join(padded).rstrip())
 
 
+def widened(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], name: str, *, at: int) -> tuple[str, ...]:
+    """Return the columns with `name` at a place, or without it if a line would then be wider than the terminal.
+
+    A pipe counts as a terminal of 80 characters.
+    """
+    wider = (*columns[:at], name, *columns[at:])
+    width = sum(2 + max(len(column), *(len(shown(row.get(column))) for row in rows)) for column in wider) - 2
+    return wider if width < shutil.get_terminal_size().columns else tuple(columns)
+
+
 def shown(value: Any) -> str:
     """Return a cell for a person: floats with up to four decimals, lists with commas."""
     if value is None:

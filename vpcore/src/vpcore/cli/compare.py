@@ -21,6 +21,7 @@ from vpcore.cli.common import (
     emit_table,
     open_workspace,
     say,
+    widened,
 )
 from vpcore.errors import ConfigError, listed
 
@@ -224,6 +225,7 @@ def show(
         EXPORTED,
         HEADINGS,
         LEGEND,
+        axes_column,
         chosen_columns,
         for_people,
         people_columns,
@@ -280,7 +282,15 @@ def show(
             columns = (*columns, "tags")
         if view.wide and any((row.get("fill_rate") or 1.0) < 1.0 for row in rows):
             columns = (*columns[:-1], "fill_rate", columns[-1])
-    emit_table(for_people(rows), columns, title=f"By {sort}", empty=empty, one_line=not view.wide)
+    table = for_people(rows)
+    if view.columns is None and not view.wide:
+        heading, cells = axes_column(table, found)
+        if heading:
+            table = [{**row, heading: cell} for row, cell in zip(table, cells, strict=True)]
+            columns = widened(table, columns, heading, at=columns.index("signal") + 1)
+        if any(row["varied"] for row in table):
+            columns = widened(table, columns, "varied", at=len(columns))
+    emit_table(table, columns, title=f"By {sort}", empty=empty, one_line=not view.wide)
     if n_archived:
         say(f"Archived and hidden: {n_archived} row{'' if n_archived == 1 else 's'}. See --archived.")
     if board.n_incomplete:
@@ -319,7 +329,7 @@ def _emit_json(
 
 
 def _groups(rows: pl.DataFrame, sort: str, view: View, *, json: bool, csv: bool) -> None:
-    from vpcore.experiment.grouping import figure_of, grouped, marginals, pivoted, print_pivot
+    from vpcore.experiment.grouping import figure_of, grouped, label, marginals, pivoted, print_pivot
 
     by, figure = view.by, figure_of(sort)
     columns: tuple[Any, ...]
@@ -343,6 +353,8 @@ def _groups(rows: pl.DataFrame, sort: str, view: View, *, json: bool, csv: bool)
     if json:
         emit_json(answer)
     else:
+        if not csv and not view.marginals:
+            lines = [{**line, columns[0]: label(line[columns[0]])} for line in lines]
         emit_table(lines, columns, csv=csv, title=title, empty="No setting varies.")
 
 

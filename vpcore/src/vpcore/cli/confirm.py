@@ -11,7 +11,6 @@ from vpcore.cli.common import (
     ExperimentOrRow,
     JsonOption,
     RootOption,
-    counted,
     emit_json,
     open_workspace,
     say,
@@ -50,7 +49,7 @@ def confirm(
         )
         answer = "confirmed" if found.passed else "not confirmed"
         say(f"{_product(found)} Required: at most {LEVEL:g}, and a net PnL above 0. Row {found.row} is {answer}.")
-        say(f"{found.left} of {counted(found.budget, 'confirmation')} {'is' if found.left == 1 else 'are'} left.")
+        say(f"Confirmations left: {found.left} of {found.budget}.")
     if not found.passed:
         raise typer.Exit(EXIT_REFUSED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from vpcore.cli.common import (
     say,
     say_hook_failures,
 )
+from vpcore.errors import VpError
 
 if TYPE_CHECKING:
     from vpcore.generation.generate import Generated
@@ -47,11 +49,19 @@ def generate(
         workspace.plugins.raise_hook_failures()
 
 
+def _has_sessions(workspace: Workspace, experiment: str) -> bool:
+    """Return True if an experiment names sessions of its own."""
+    with suppress(VpError):  # the command is about the pipeline of this name
+        spec = workspace.experiment(experiment)
+        return bool(spec.dates or spec.pipelines)
+    return False
+
+
 def _is_experiment(workspace: Workspace, spec: str) -> bool:
     from vpcore.config.store import kind_of
 
     names = [kind for kind in ("pipeline", "experiment") if spec in workspace.specs.names(kind)]
-    if len(names) == 2:
+    if len(names) == 2 and _has_sessions(workspace, spec):
         path = workspace.specs.path_of("experiment", spec).relative_to(workspace.root)
         say(f"'{spec}' is an experiment as well. To generate all of its sessions: vp generate {path}")
     if names:

@@ -241,7 +241,9 @@ def _why(fit: LateFit) -> str:
 
 def _print(dataset_id: str, name: str, result: Simulation, retrain: str) -> None:
     rows = [{"stage": stage, **asdict(timing)} for stage, timing in result.stages.items()]
-    units = [{key if key == "stage" else f"{key}_us": value for key, value in row.items()} for row in rows]
+    units = [
+        {k if k == "stage" else f"{k}_us": v if k == "stage" else round(v, 1) for k, v in row.items()} for row in rows
+    ]
     emit_table(units, ("stage", "p50_us", "p95_us", "p99_us", "max_us"), title=f"{name} on {dataset_id}")
     judged = "latency" if "latency" in result.stages else "total"
     share = 100 * result.judged.p99 / result.budget_us if result.budget_us else float("inf")

@@ -117,6 +117,7 @@ def _print(found: pl.DataFrame, zone: str, *, several: bool) -> None:
     emit_table(rows, columns, empty="The row has no trade.", spare=SPARE)
     if rows:
         say(f"time: end of the bin of the decision, {zone}. net: ticks after spread and fee.")
+        say("overlap: other trades open at the entry.")
 
 
 def summary(figures: pl.DataFrame) -> list[str]:

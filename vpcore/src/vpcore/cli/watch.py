@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from vpcore.cli.common import progress, say, say_hook_failures, shown
+from vpcore.cli.common import counted, progress, say, say_hook_failures, shown
 from vpcore.errors import lack_of_system
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def say_report(workspace: Workspace, report: SweepReport) -> None:
         say(f"Warning: {warning}")
     rate = f" ({report.n_computed / report.elapsed_seconds:,.0f} rows/s)" if report.n_computed else ""
     say(
-        f"{report.experiment}: {report.n_trials:,} rows of {len(report.run_ids):,} runs; {report.n_reused:,} were "
-        f"stored already, {report.n_computed:,} computed in {report.elapsed_seconds:.1f} s{rate}, "
-        f"{report.n_failed:,} failed."
+        f"{report.experiment}: {counted(report.n_trials, 'row')} of {counted(len(report.run_ids), 'run')}; "
+        f"{report.n_reused:,} were stored already, {report.n_computed:,} computed in "
+        f"{report.elapsed_seconds:.1f} s{rate}, {report.n_failed:,} failed."
     )
     for run_id, signal, error in report.failures[:SHOWN_FAILURES]:
         say(f"Failed: run {run_id} of {signal}: {error}")

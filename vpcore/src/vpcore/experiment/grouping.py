@@ -22,6 +22,9 @@ _ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
 SCOPES = {"signal": "signal_params_json", "scoring": "scoring_json", "pipeline": "pipeline_json"}
 """Columns with the settings of a run, by what they set."""
 
+NOT_A_SETTING = "(not a setting)"
+"""Value of a setting that the signal of a row lacks."""
+
 TRIAL_AXES = ("threshold", "cooldown_bins", "tp_ticks", "sl_ticks")
 
 
@@ -72,7 +75,7 @@ def plain(value: Any) -> Any:
 def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
     """Return rows with every setting that varies as a column, and the columns of `wanted`.
 
-    A setting may be named without its scope where one scope alone has it.
+    A setting may be named without its scope where one scope alone has it, or where it is an axis in one scope alone.
 
     Raises
     ------
@@ -86,6 +89,8 @@ def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> tuple[pl.DataFra
     found = []
     for name in wanted:
         full = [name] if name in valid else [f"{scope}.{name}" for scope in SCOPES if f"{scope}.{name}" in valid]
+        if len(full) > 1:  # a parameter that only some signals have is no axis
+            full = [one for one in full if _is_axis(frame, one)] or full
         if len(full) > 1:
             raise ResultsError(f"'{name}' is a setting of two things: write {' or '.join(full)}.")
         if not full:
@@ -93,6 +98,16 @@ def with_settings(rows: pl.DataFrame, wanted: Sequence[str]) -> tuple[pl.DataFra
             raise ResultsError(f"Rows cannot be grouped by '{name}'.{near} What varies among them: {listed(valid)}.")
         found += full
     return frame, found
+
+
+def _is_axis(rows: pl.DataFrame, name: str) -> bool:
+    """Return True if a setting has several values within one signal."""
+    return bool((rows.group_by("signal_name").agg(pl.col(name).drop_nulls().n_unique())[name] > 1).any())
+
+
+def label(value: Any) -> Any:
+    """Return a value of a setting for a table; None becomes `NOT_A_SETTING`."""
+    return NOT_A_SETTING if value is None else value
 
 
 def grouped(rows: pl.DataFrame, by: str, sort: str) -> list[dict[str, Any]]:
@@ -217,4 +232,4 @@ def _cell(value: float | None, limit: float, text: Any) -> Any:
 
 
 def _short(value: Any) -> Any:
-    return f"{value:g}" if isinstance(value, float) else value
+    return f"{value:g}" if isinstance(value, float) else label(value)

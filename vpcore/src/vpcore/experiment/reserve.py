@@ -78,8 +78,7 @@ def describe_reserve(workspace: Workspace, config: ExperimentConfig) -> str:
     left = workspace.reserves.left(reserve)
     seconds = sum(end - start for start, end in reserve.windows) / NS_PER_S
     return (
-        f"{seconds / 60:.0f} minutes are kept back as a reserve; {left} of {reserve.budget} "
-        f"confirmation{'' if reserve.budget == 1 else 's'} {'is' if left == 1 else 'are'} left.{held}"
+        f"{seconds / 60:.0f} minutes are kept back as a reserve. Confirmations left: {left} of {reserve.budget}.{held}"
     )
 
 

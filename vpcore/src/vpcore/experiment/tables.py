@@ -58,17 +58,29 @@ _IN_TABLE = frozenset(
     }
 )  # fmt: skip
 
-LEGEND = (
-    "net: net PnL per trade after costs; mean: the same trades from mid to mid without costs; both in ticks. "
-    "p_random: share of random entries (the same trades shifted in time) with at least this net PnL. "
-    "p_adj: share of random times at which the best row of the experiment does as well; of a later experiment on the "
-    "market and of a search, the chance that the best of all its n_trials random trials does. "
-    "q_random: expected share of rows no better than random among the rows with this p_random or a lower one. "
-    "dsr: probability that the row is better than the best of n_trials lucky rows. "
-    "resolved: take-profit rate of the trades that reached a barrier, to compare with breakeven and driftless. Its "
-    "interval treats trades as independent; n_eff is the number of independent trades that they are worth. "
-    "fill_rate: share of the orders placed that were filled, of makers (eval.entry); 1 of takers. "
-    "verdict: the first of these that applies: " + ", ".join(f"{name} ({why})" for name, why in MARKS.items()) + "."
+LEGEND = "\n".join(
+    (
+        "row: short name of the row, for vp trades, plot, audit, confirm and promote.",
+        "thr, cd, tp, sl: threshold, cooldown in bins, take-profit and stop in ticks; only those that vary.",
+        "varied: settings of the run that vary, where the terminal has room.",
+        "trades: number of trades; n_eff: number of independent trades that they are worth.",
+        "net [95 %]: net PnL per trade in ticks, after spread and fee, with its interval.",
+        "mean: the same trades from mid to mid, without costs, in ticks.",
+        "p_random: share of random entries (the same trades shifted in time) with at least this net PnL.",
+        "p_adj: share of random times at which the best row of the experiment does as well; of a later experiment on "
+        "the market and of a search, the chance that the best of all its n_trials random trials does.",
+        "q_random: expected share of rows no better than random among the rows with this p_random or a lower one.",
+        "n_trials: trials on this market so far. A trial is a row with trades of its own.",
+        "dsr: probability that the row is better than the best of n_trials lucky rows.",
+        "resolved: take-profit rate of the trades that reached a barrier, to compare with breakeven and driftless. Its "
+        "interval treats trades as independent.",
+        "breakeven, driftless: the take-profit rate with a net PnL of 0; the rate of a market without drift.",
+        "timeouts: share of trades that reached no barrier.",
+        "fill_rate: share of the orders placed that were filled, of makers (eval.entry); 1 of takers.",
+        "verdict: the first of these that applies: "
+        + ", ".join(f"{name} ({why})" for name, why in MARKS.items())
+        + ".",
+    )
 )
 """Meaning of the columns."""
 
@@ -116,6 +128,25 @@ def short_columns(
     heading = next((name for name, column in HEADINGS.items() if column == sort), sort)
     known = {"net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "evidence", "net_in_sample", "net_out_of_sample"}
     return columns if sort in known or heading in columns else (*columns[:-2], heading, *columns[-2:])
+
+
+def axes_column(rows: Sequence[Mapping[str, Any]], among: pl.DataFrame) -> tuple[str, list[str]]:
+    """Return heading and cells of one narrow column with the settings of trials that vary, as ``thr/cd/tp``.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Rows of `for_people` to describe.
+    among : DataFrame
+        Rows among which settings may vary. The heading is empty if none does.
+    """
+    names = [name for name in _AXES if among[HEADINGS.get(name, name)].n_unique() > 1]
+    cells = ["/".join(f"{v:g}" if isinstance(v := row[name], float) else str(v) for name in names) for row in rows]
+    return "/".join(_AXES[name] for name in names), cells
+
+
+_AXES = {"threshold": "thr", "cooldown": "cd", "tp": "tp", "sl": "sl"}
+"""Headings of the settings of trials, with their names in one column."""
 
 
 def chosen_columns(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

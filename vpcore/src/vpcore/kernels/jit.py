@@ -53,7 +53,7 @@ class _Announced(numba.core.event.Listener):  # type: ignore[misc]  # numba is u
             self._said = True
             kept = writable_cache(_FOLDER)
             where = f"kept for later in {kept}" if kept is not None else "not kept: no cache directory can be written"
-            _log.info("Compiling on first use; all of it takes about 20 seconds, and is %s.", where)
+            _log.info("Compiling code at its first use, which may take some 20 seconds; it is %s.", where)
 
     def on_end(self, event: numba.core.event.Event) -> None:
         """Stay silent: compilations follow one another, as functions are first called."""
