@@ -178,6 +178,16 @@ def test_the_reserve_belongs_to_the_market(make: Callable[..., vp.Workspace]) ->
         vp.run(ws, write(ws, "wider", more="reserve: {share: 0.3}"))
 
 
+def test_a_larger_share_is_refused_with_the_share_that_works(make: Callable[..., vp.Workspace]) -> None:
+    """Its beginning was evaluated, but the answer is to share the reserve that is there."""
+    ws = make("ws")
+    vp.run(ws, write(ws, "kept"))
+    with pytest.raises(
+        ConfigError, match="Write the sessions, reserve and confirmations of 'kept' in both: they share"
+    ):
+        vp.run(ws, write(ws, "larger", more="reserve: {share: 0.6}"))
+
+
 def test_data_that_were_looked_at_are_no_reserve(make: Callable[..., vp.Workspace]) -> None:
     ws = make("ws")
     vp.run(ws, write(ws, "looked", more=""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -72,8 +73,17 @@ def test_the_tutorial(tmp_path: Path) -> None:
     assert {"bash", "python", "yaml", "text"} <= {block.language for block in blocks}
     for block in blocks:
         reader.read(block)
+        if found := re.search(r"^(\d+) trades, (\S+) ticks each after costs$", reader.said, re.MULTILINE):
+            n_trades, net = int(found[1]), found[2]
     lab = work / "lab"
     assert reader.folder == lab
+    stored = json.loads(environment.vp("compare", "lean_first", "--limit", "100", "--json", cwd=lab).stdout)["rows"]
+    # `evaluate` is one of the rows of `vp run`, its fee included.
+    assert (n_trades, net) in {
+        (row["trades"], f"{row['net_pnl_ticks']:+.2f}")
+        for row in stored
+        if (row["tp_ticks"], row["threshold"]) == (4, 0.6) and row["net_pnl_ticks"] is not None
+    }
     assert len(list((lab / "configs/serving_versions").glob("*.yaml"))) == 1
 
 

@@ -164,7 +164,9 @@ def test_the_busiest_symbol_over_midnight_and_a_file_elsewhere(
         start + 3600 * NS,
         (path,),
     )
+    assert "too few for a market" not in capsys.readouterr().err
     assert run(["new-pipeline", str(path), "--symbol", "NQH4", "--minutes", "30", "--name", "evening"]) == 0
+    assert "Warning: 90 records are too few for a market, at least 1,000 are usual" in capsys.readouterr().err
     resolved = workspace.pipeline("evening").resolve()
     assert (resolved.symbol, resolved.start_ns, resolved.end_ns) == ("NQH4", start, start + 1800 * NS)
     assert '"24:00"' in (workspace.configs / "pipelines" / "evening.yaml").read_text()

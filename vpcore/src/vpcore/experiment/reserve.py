@@ -41,7 +41,6 @@ def declare_reserve(workspace: Workspace, config: ExperimentConfig) -> list[str]
     asked = reserve_of(workspace, config)
     declared = {reserve.id: reserve for reserve in workspace.reserves.all()}
     if asked is not None and asked.id not in declared:
-        _require_unseen(workspace, config, asked)
         for other in declared.values():
             if any(other.overlaps(config.pipeline.symbol, *window) for window in asked.windows):
                 spent = "" if workspace.reserves.left(other) else ", which is spent"
@@ -49,8 +48,10 @@ def declare_reserve(workspace: Workspace, config: ExperimentConfig) -> list[str]
                     f"The reserve of '{config.name}' overlaps the reserve of '{other.experiment}'{spent}",
                     fix="Keep back other sessions: data that were looked at prove nothing."
                     if spent
-                    else "Write the same sessions, reserve and confirmations in both: they share it.",
+                    else f"Write the sessions, reserve and confirmations of '{other.experiment}' in "
+                    "both: they share it.",
                 )
+        _require_unseen(workspace, config, asked)
         workspace.reserves.declare(asked)
     return _taken(workspace, config, asked)
 

@@ -10,6 +10,9 @@ import typer
 from vpcore.cli.common import RootOption, open_workspace, progress, say
 from vpcore.errors import ConfigError
 
+FEW_RECORDS = 1_000
+"""Live records of a window below which the command warns. An hour of a quiet evening of ES has some 60,000."""
+
 
 def new_pipeline(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="One .dbn or .dbn.zst file.", show_default=False)],
@@ -40,4 +43,9 @@ def new_pipeline(
     for path in written:
         print(path)
     say(f"Window: {utc(window.start_ns)} to {utc(window.end_ns)} UTC, {window.records:,} records.")
+    if window.records < FEW_RECORDS:
+        say(
+            f"Warning: {window.records:,} records are too few for a market, at least {FEW_RECORDS:,} are usual: is "
+            "this the right file and symbol? See: vp inspect FILE"
+        )
     say(f"Next: vp run {written[-1].stem}")
