@@ -14,6 +14,7 @@ from trade_rules import rules_of
 
 from vpcore.backtest.metrics import ring_of
 from vpcore.backtest.triple_barrier import outcome_table
+from vpcore.statistics import pbo
 from vpcore.statistics.multiple_testing import standardised, step_down
 from vpcore.statistics.pbo import cross_validate, overfit_probability
 from vpcore.statistics.permutation import rotated
@@ -243,6 +244,16 @@ def test_too_little_for_a_probability() -> None:
         overfit_probability(np.ones(4))
     with pytest.raises(ValueError, match=r"drawn of shape \(n_rows, n_draws\), were \(4,\) and \(3, 9\)"):
         step_down(np.ones(4), np.ones((3, 9)))
+
+
+def test_cross_validation_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = np.random.default_rng(5).integers(-3, 4, (6, 40)).astype(float)
+    blocks[:, 20:30] = blocks[:, 5:15]  # equal rows in other parts: the first is chosen, and they share a rank
+    halves = np.array(list(itertools.combinations(range(6), 3)), np.int64)
+    want = cross_validate(blocks, blocks**2, halves)
+    for at_once in (1, 7, 39):
+        monkeypatch.setattr(pbo, "_ROWS_AT_ONCE", at_once)
+        assert all(map(np.array_equal, cross_validate(blocks, blocks**2, halves), want))
 
 
 @settings(max_examples=30)

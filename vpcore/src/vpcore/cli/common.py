@@ -9,7 +9,7 @@ import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -191,7 +191,7 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     columns: Sequence[str],
     *,
     json: bool = False,
@@ -205,8 +205,8 @@ def emit_table(
 
     Parameters
     ----------
-    rows : sequence of mappings
-        A missing key prints as an empty cell.
+    rows : iterable of mappings
+        A missing key prints as an empty cell. For CSV they are taken one by one.
     columns : sequence of str
         Printed keys in order. JSON prints every key of a row.
     json, csv : bool
@@ -229,6 +229,7 @@ def emit_table(
         writer.writerow(columns)
         writer.writerows([_exact(row.get(name)) for name in columns] for row in rows)
         return
+    rows = list(rows)
     if not rows:
         if empty:
             say(empty)

@@ -227,6 +227,7 @@ def show(
         LEGEND,
         axes_column,
         chosen_columns,
+        each_ranked,
         for_people,
         people_columns,
         ranked,
@@ -261,17 +262,18 @@ def show(
         if not json and not csv:
             say(_counted(found.height, found.height, least, n_few))
         return
-    rows = ranked(board.whole(found.head(view.limit)), found)
+    whole = board.whole(found.head(view.limit))
+    if csv:
+        names = EXPORTED if view.columns is None else chosen_columns(view.columns, ranked(whole.head(1), found))
+        emit_table(each_ranked(whole, found), [HEADINGS.get(name, name) for name in names], csv=True)
+        return
+    rows = ranked(whole, found)
     if json:
         _emit_json(board, found, rows, sort, least, n_few)
         return
     empty = nothing
     if not rows and (not every.is_empty() or board.n_incomplete):
         empty = too_few(board.whole(every), least)
-    if csv:
-        names = EXPORTED if view.columns is None else chosen_columns(view.columns, rows)
-        emit_table(rows, [HEADINGS.get(name, name) for name in names], csv=True, empty=empty)
-        return
     several = not board.pooled and found["dataset_id"].n_unique() > 1
     if view.columns is not None:
         columns = chosen_columns(view.columns, rows)

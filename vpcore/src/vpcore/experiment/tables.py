@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -249,7 +249,12 @@ def with_rates(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return rows as they are shown: with parsed settings, and which settings vary among the runs of a signal.
+    """Return rows as they are shown; see `each_ranked`."""
+    return list(each_ranked(rows, among))
+
+
+def each_ranked(rows: pl.DataFrame, among: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield rows as they are shown: with parsed settings, and which settings vary among the runs of a signal.
 
     Parameters
     ----------
@@ -264,22 +269,18 @@ def ranked(rows: pl.DataFrame, among: pl.DataFrame) -> list[dict[str, Any]]:
         for scope, text in zip(scopes, texts, strict=True):
             for name, value in read(text).items():
                 seen.setdefault((name_of_signal, f"{scope}.{name}"), set()).add(value)
-    result = []
-    for row in rows.to_dicts():
+    for row in rows.iter_rows(named=True):
         varied = {name: v for name, v in settings_of(row).items() if len(seen.get((row["signal_name"], name), ())) > 1}
-        result.append(
-            {
-                **{name: v for name, v in row.items() if not name.endswith("_json") and name not in VECTORS},
-                "signal": row["signal_name"],
-                "varied": " ".join(f"{name}={_short(value)}" for name, value in varied.items()),
-                "signal_params": json_module.loads(row["signal_params_json"]),
-                "scoring": json_module.loads(row["scoring_json"]) if row["scoring_json"] else None,
-                "eval": json_module.loads(row["eval_json"]),
-                **({"pipeline": json_module.loads(row["pipeline_json"] or "{}")} if "pipeline_json" in row else {}),
-                "finished_utc": row["finished_utc"].isoformat(),
-            }
-        )
-    return result
+        yield {
+            **{name: v for name, v in row.items() if not name.endswith("_json") and name not in VECTORS},
+            "signal": row["signal_name"],
+            "varied": " ".join(f"{name}={_short(value)}" for name, value in varied.items()),
+            "signal_params": json_module.loads(row["signal_params_json"]),
+            "scoring": json_module.loads(row["scoring_json"]) if row["scoring_json"] else None,
+            "eval": json_module.loads(row["eval_json"]),
+            **({"pipeline": json_module.loads(row["pipeline_json"] or "{}")} if "pipeline_json" in row else {}),
+            "finished_utc": row["finished_utc"].isoformat(),
+        }
 
 
 def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:

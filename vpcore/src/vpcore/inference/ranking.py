@@ -188,7 +188,7 @@ def with_evidence(
     for name, length in zip(lengths["value"], lengths["len"], strict=True):
         parts[name], start = ordered.slice(start, length), start + length
     of_vectors = _vector_figures(results, parts, families, cache_dir)
-    evidence, market = {}, _Market(results)
+    evidence, market = {}, _Market(results, ordered)
     for name, part in parts.items():
         evidence[name], figures = _figures(market, families[name], part, *of_vectors[name])
         for column, values in figures.items():
@@ -382,8 +382,8 @@ class _Market:
     The number of trials raises `p_adj`. The same number and the spread of Sharpe ratios decide `dsr`.
     """
 
-    def __init__(self, results: ResultsDB) -> None:
-        self._results = results
+    def __init__(self, results: ResultsDB, ranked: pl.DataFrame) -> None:
+        self._results, self._ranked = results, ranked
         self.trials = results.trials()
         self.lost = results.lost()
         self.spread = cache(self._spread)
@@ -391,10 +391,25 @@ class _Market:
     def _spread(self, dataset_id: str, min_trades: int) -> float:
         """Return the variance of the Sharpe ratios of all trials with enough trades, 0 for fewer than two."""
         lineage = self.trials.market(dataset_id)
-        found = self._results.query_runs(
-            dataset_id=lineage, status=None, columns=("net_pnl_ticks", "net_pnl_sd", *_TRADED)
-        )
+        found = self._of_market(lineage)
+        if found is None:
+            found = self._results.query_runs(
+                dataset_id=lineage, status=None, columns=("net_pnl_ticks", "net_pnl_sd", *_TRADED)
+            )
         return _variance(_sharpe(found.filter(traded(min_trades))))
+
+    def _of_market(self, lineage: Sequence[str]) -> pl.DataFrame | None:
+        """Return the ranked rows of some datasets, in order of keys, if the store has no other commit of them.
+
+        A commit of which one row is ranked is ranked whole: its rows agree in code, status and family.
+        """
+        on = ["run_id", "batch_id"]
+        ranked = self._ranked.lazy().filter(pl.col("dataset_id").is_in(lineage))
+        have = ranked.select(on).unique().cast(pl.String).collect()
+        if self._results.batches(dataset_id=lineage).join(have, on=on, how="anti").height:
+            return None
+        found = ranked.select(*ROW_KEY, "net_pnl_ticks", "net_pnl_sd", *_TRADED).collect()
+        return found if self._ranked[FAMILY].n_unique() == 1 else found.sort(ROW_KEY)
 
     def joint_spread(self, engines: Sequence[Sequence[str]], min_trades: int) -> float:
         """Return the variance of the Sharpe ratios of all combinations on several sessions, of some engines."""

@@ -211,6 +211,16 @@ class ResultsDB:
         meta = self._scan("runs_meta")
         return newest(meta if where is None else meta.filter(where), ("run_id",))
 
+    def batches(self, **equal: Any) -> pl.DataFrame:
+        """Return the ``run_id`` and ``batch_id`` of every commit of runs with these values, as in `query_runs`."""
+        where = _all(_where(equal))
+
+        def query() -> pl.LazyFrame:
+            meta = self._scan("runs_meta")
+            return (meta if where is None else meta.filter(where)).select(_TEXTS).unique()
+
+        return self.read(query)
+
     # -- queries -------------------------------------------------------------------------------------------------------
 
     def query_runs(

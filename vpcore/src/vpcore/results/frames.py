@@ -38,8 +38,8 @@ def committed(rows: pl.LazyFrame, meta: pl.DataFrame) -> pl.LazyFrame:
     return pl.concat(parts)
 
 
-ROWS_AT_ONCE = 131_072
-"""Rows whose columns of numbers and texts are read at once: some 30 MB."""
+ROWS_AT_ONCE = 65_536
+"""Rows whose columns of numbers and texts are read at once: some 15 MB."""
 
 
 def in_slices(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.LazyFrame]]:

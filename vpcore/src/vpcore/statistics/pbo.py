@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ _Integers = npt.NDArray[np.int64]
 MOST_GROUPS = 16
 FEWEST_GROUPS = 4
 _CHUNK_ROWS = 4096
+_ROWS_AT_ONCE = 32_768
+"""Rows that are compared at once: their sums take 6 MB."""
+
 _WORK = 300_000_000
 """Limit of additions; very many rows get fewer groups of time."""
 
@@ -82,40 +86,76 @@ def cross_validate(totals: _Floats, squares: _Floats, halves: npt.NDArray[np.int
     Notes
     -----
     Plain numpy: these passes over cached vectors are as fast as compiled code, and importing numba takes as long as all
-    of them.
+    of them. Rows are taken in parts: first to find the choice of each half, then to rank it.
     """
-    depth, n_rows = halves.shape[1], totals.shape[1]
-    all_totals, all_squares = totals[0].copy(), squares[0].copy()
-    for g in range(1, totals.shape[0]):
-        all_totals += totals[g]
-        all_squares += squares[g]
-    # What rounding leaves of a difference of equal sums is nothing.
-    nothing = 1e-9 * all_squares
-    # Sums over the first groups of a half; neighbours in the order begin alike, and add what differs only.
-    sums, sums_of_squares = np.empty((2, depth + 1, n_rows))
-    sums[0] = sums_of_squares[0] = 0.0
-    score, rest, outside = np.empty((3, n_rows))
-    chosen = np.empty(len(halves), dtype=np.int64)
-    share = np.empty(len(halves))
-    before = np.full(depth, -1)
+    n_rows = totals.shape[1]
+    chosen = np.zeros(len(halves), dtype=np.int64)
+    most = np.full(len(halves), -np.inf)
+    own, below, up_to = np.zeros((3, len(halves)))
+    starts = range(0, n_rows, _ROWS_AT_ONCE)
     with np.errstate(invalid="ignore", divide="ignore"):
+        for first in starts:
+            part = _Part(totals[:, first : first + _ROWS_AT_ONCE], squares[:, first : first + _ROWS_AT_ONCE])
+            for h in part.over(halves):
+                score = part.inside()
+                best = int(np.argmax(score))
+                if score[best] > most[h]:
+                    outside = part.outside()
+                    chosen[h], most[h], own[h] = first + best, score[best], outside[best]
+                    if len(starts) == 1:
+                        below[h], up_to[h] = _ranks(outside, own[h])
+        for first in starts if len(starts) > 1 else ():
+            part = _Part(totals[:, first : first + _ROWS_AT_ONCE], squares[:, first : first + _ROWS_AT_ONCE])
+            for h in part.over(halves):
+                ranks = _ranks(part.outside(), own[h])
+                below[h], up_to[h] = below[h] + ranks[0], up_to[h] + ranks[1]
+    return chosen, (below + (up_to - below + 1) / 2.0) / (n_rows + 1)
+
+
+def _ranks(values: _Floats, own: float) -> tuple[int, int]:
+    """Return how many values are below one of them, and how many are so or equal to it."""
+    return int(np.count_nonzero(values < own - 1e-12)), int(np.count_nonzero(values <= own + 1e-12))
+
+
+class _Part:
+    """Some rows, on one half of the groups after the other."""
+
+    def __init__(self, totals: _Floats, squares: _Floats) -> None:
+        self._groups = totals, squares
+        self._all = totals[0].copy(), squares[0].copy()
+        for whole, groups in zip(self._all, self._groups, strict=True):
+            for group in groups[1:]:
+                whole += group
+        # What rounding leaves of a difference of equal sums is nothing.
+        self._nothing = 1e-9 * self._all[1]
+        self._score, self._rest, self._outside = np.empty((3, totals.shape[1]))
+
+    def over(self, halves: npt.NDArray[np.int64]) -> Iterator[int]:
+        """Go from half to half, by their numbers."""
+        depth = halves.shape[1]
+        # Sums over the first groups of a half; neighbours in the order begin alike, and add what differs only.
+        sums, sums_of_squares = np.zeros((2, depth + 1, len(self._score)))
+        self._sum, self._squares = sums[depth], sums_of_squares[depth]
+        before = np.full(depth, -1)
         for h, half in enumerate(halves):
-            changed = int(np.argmax(half != before))
-            for i in range(changed, depth):
-                np.add(sums[i], totals[half[i]], out=sums[i + 1])
-                np.add(sums_of_squares[i], squares[half[i]], out=sums_of_squares[i + 1])
+            for i in range(int(np.argmax(half != before)), depth):
+                np.add(sums[i], self._groups[0][half[i]], out=sums[i + 1])
+                np.add(sums_of_squares[i], self._groups[1][half[i]], out=sums_of_squares[i + 1])
             before = half
-            inside, inside_squares = sums[depth], sums_of_squares[depth]
-            np.divide(inside, np.sqrt(inside_squares, out=score), out=score)
-            score[inside_squares <= 0.0] = 0.0
-            best = chosen[h] = int(np.argmax(score))
-            np.subtract(all_squares, inside_squares, out=rest)
-            np.subtract(all_totals, inside, out=outside)
-            empty = rest <= nothing
-            np.divide(outside, np.sqrt(rest, out=rest), out=outside)
-            outside[empty] = 0.0
-            own = outside[best]
-            below = np.count_nonzero(outside < own - 1e-12)
-            up_to = np.count_nonzero(outside <= own + 1e-12)
-            share[h] = (below + (up_to - below + 1) / 2.0) / (n_rows + 1)
-    return chosen, share
+            yield h
+
+    def inside(self) -> _Floats:
+        """Return the worth of each row on the half."""
+        np.divide(self._sum, np.sqrt(self._squares, out=self._score), out=self._score)
+        self._score[self._squares <= 0.0] = 0.0
+        return self._score
+
+    def outside(self) -> _Floats:
+        """Return the worth of each row on the other half."""
+        rest, outside = self._rest, self._outside
+        np.subtract(self._all[1], self._squares, out=rest)
+        np.subtract(self._all[0], self._sum, out=outside)
+        empty = rest <= self._nothing
+        np.divide(outside, np.sqrt(rest, out=rest), out=outside)
+        outside[empty] = 0.0
+        return outside
