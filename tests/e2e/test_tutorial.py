@@ -110,7 +110,9 @@ def test_start_sweeps_serving_and_a_live_feed(tmp_path: Path) -> None:
             with suppress(ProcessLookupError):
                 os.kill(int(server.read_text()), signal.SIGTERM)
     assert (workspace / "row.png").stat().st_size > 10_000
-    assert f"Listening on http://127.0.0.1:{port}" in (workspace / "serve.log").read_text()
+    log = (workspace / "serve.log").read_text()
+    assert f"Listening on http://127.0.0.1:{port}" in log
+    assert "Stop it with Ctrl-C." in log
 
 
 def _free_port() -> str:

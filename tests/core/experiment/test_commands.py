@@ -57,6 +57,12 @@ def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"[0-9a-f]{8} +\w+ +[\d.]+/(5|20)/(2|4) .*", out.splitlines()[1])
     assert len(out.splitlines()) == 11
     assert max(map(len, out.splitlines())) < 80
+    with pytest.MonkeyPatch.context() as terminal:  # with room, the settings of runs that vary stand at the end
+        terminal.setenv("COLUMNS", "140")
+        assert vp("compare", "sweep") == 0
+    wider = capsys.readouterr().out.splitlines()
+    assert wider[0].split()[-1] == "varied"
+    assert any("signal.gain=" in line for line in wider)
     assert vp("compare", "sweep", "--wide") == 0
     header = capsys.readouterr().out.splitlines()[0]
     assert all(name in header for name in ("p_random", "net 95 %", "p_adj", "n_trials", "dsr"))
