@@ -59,6 +59,7 @@ def test_any_vector_of_values_has_trades(ws: vp.Workspace) -> None:
     found = vp.evaluate(ds, values, vp.TradeRules(tp_ticks=4, sl_ticks=4, max_hold_bins=600), threshold=0.4)
     assert found.figures.n_trades == found.trades.height > 0
     assert found.rules.fee_ticks == ws.instrument("ESU5").fee_ticks
+    assert found.rules.daily_halt == ws.instrument("ESU5").halt
     own = ws.instrument("ESU5").model_copy(update={"fee_per_side": 5.0}).model_dump(mode="json", exclude_none=True)
     path = ws.configs / "instruments" / "ES.yaml"
     path.parent.mkdir(exist_ok=True)

@@ -168,6 +168,18 @@ def test_rules_without_a_fee_pay_the_instruments(naive: SimpleNamespace) -> None
     assert vp.evaluate(unknown, values, rules.at(3, 5).model_copy(update={"fee_ticks": 0.0}), 0.5).figures.n_trades
 
 
+def test_rules_without_a_halt_have_the_instruments(naive: SimpleNamespace) -> None:
+    values = np.random.default_rng(3).normal(size=200)
+    about = {"multiplier": 50.0, "fee_per_side": 0.0, "daily_halt": ["00:00", "23:59"], "timezone": "UTC"}
+    data = dataset_of(naive, 3, 200, manifest={"pipeline": {"instrument": about}})
+    rules = vp.TradeRules(tp_ticks=3, sl_ticks=4, max_hold_bins=30, warmup_bins=0)
+    found = vp.evaluate(data, values, rules, threshold=0.5, draws=0)
+    assert found.rules.daily_halt == ("00:00", "23:59", "UTC")
+    assert found.trades.height == 0
+    always = vp.evaluate(data, values, rules.model_copy(update={"daily_halt": None}), threshold=0.5, draws=0)
+    assert always.trades.height > 0
+
+
 def test_a_session_and_a_result_are_taken_as_they_are(naive: SimpleNamespace) -> None:
     data = dataset_of(naive, 5, 300)
     values = np.random.default_rng(5).random(300)

@@ -93,8 +93,8 @@ def evaluate(
 ) -> backtest.Evaluation:
     """Return the trades and figures of a vector of values, in memory: `vpcore.backtest.evaluate.evaluate`.
 
-    Rules without `fee_ticks` pay the instrument's fee, as ``vp run`` does: that of the workspace in which the dataset
-    lies, else that of the dataset's manifest.
+    Without `fee_ticks` or `daily_halt` in the rules those of the instrument hold, as in ``vp run``: of the workspace in
+    which the dataset lies, else of the dataset's manifest.
 
     Of makers (``TradeRules(entry="maker")``) a dataset needs its workspace: the first evaluation replays the sources
     of the dataset, which costs about as much as generating it without frames, and keeps the fills in ``lake/cache``.
@@ -113,9 +113,9 @@ def evaluate(
     """
     plain = dataset.dataset if isinstance(dataset, Session) else dataset
     workspace = _workspace_of(plain)
-    if "fee_ticks" not in rules.model_fields_set and workspace is not None:
-        fee = workspace.instrument(plain.manifest["pipeline"]["resolved"]["symbol"]).fee_ticks
-        rules = backtest.with_fee(rules, fee, plain.dataset_id)
+    if workspace is not None:
+        instrument = workspace.instrument(plain.manifest["pipeline"]["resolved"]["symbol"])
+        rules = backtest.with_instrument(rules, instrument.fee_ticks, instrument.halt, plain.dataset_id)
     if rules.entry == "maker" and not isinstance(dataset, Session):
         if workspace is None:
             raise DatasetError(

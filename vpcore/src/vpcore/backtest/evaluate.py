@@ -17,6 +17,7 @@ from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import OutcomeTable, kept_signals
 from vpcore.dataset import Dataset
 from vpcore.errors import ConfigError
+from vpcore.halts import DailyHalt
 from vpcore.kernels import barrier
 from vpcore.rules import TradeRules
 from vpcore.signal import SignalResult
@@ -118,8 +119,8 @@ def evaluate(
     values : float[n_bins] or SignalResult
         The value at the end of each bin, positive for a rise, NaN where undefined.
     rules : TradeRules
-        Barriers, hold, latency, price, fee and warm-up. Without `fee_ticks` the fee is that of the instrument in the
-        dataset's manifest.
+        Barriers, hold, latency, price, fee and warm-up. Without `fee_ticks` or `daily_halt` those of the instrument in
+        the dataset's manifest hold.
     threshold : float
         A long is signalled where the values cross the threshold upwards, a short where they cross the mirrored one.
     cooldown_bins : int
@@ -152,8 +153,7 @@ def evaluate(
         raise ConfigError("draws", required="at least 0", was=str(draws))
     session = dataset if isinstance(dataset, Session) else Session(dataset)
     vector = _vector(values, session.market.n_bins)
-    if "fee_ticks" not in rules.model_fields_set:
-        rules = with_fee(rules, _fee_of(session.dataset), session.dataset.dataset_id)
+    rules = with_instrument(rules, _fee_of(session.dataset), _halt_of(session.dataset), session.dataset.dataset_id)
     trial = Trial(float(threshold) + 0.0, int(cooldown_bins), rules.tp_ticks, rules.sl_ticks)
     chosen = Draws(draws, draws, session.market_key(seed))
     return evaluate_trial(session, vector, trial, rules, mode=mode or "value", draws=chosen)
@@ -182,26 +182,36 @@ def evaluate_trial(
     return Evaluation(rules, trial, figures, trades)
 
 
-def with_fee(rules: TradeRules, fee_ticks: float | None, dataset_id: str) -> TradeRules:
-    """Return the rules with the fee of the instrument, ticks per round trip. No fee is silently 0.
+def with_instrument(
+    rules: TradeRules, fee_ticks: float | None, daily_halt: DailyHalt | None, dataset_id: str
+) -> TradeRules:
+    """Return the rules with the fee and the daily halt of the instrument where they state none. No fee is silently 0.
 
     Raises
     ------
     ConfigError
-        If the fee is None: the instrument has none.
+        If the rules state no fee and the instrument has none.
     """
-    if fee_ticks is None:
+    found: dict[str, Any] = {"fee_ticks": fee_ticks, "daily_halt": daily_halt}
+    missing = {name: value for name, value in found.items() if name not in rules.model_fields_set}
+    if "fee_ticks" in missing and fee_ticks is None:
         raise ConfigError(
             f"TradeRules.fee_ticks is missing, and the instrument of dataset '{dataset_id}' has no fee_per_side",
             fix="Write TradeRules(..., fee_ticks=...): ticks per round trip; 0 is possible.",
         )
-    return rules.model_copy(update={"fee_ticks": fee_ticks})
+    return rules.model_copy(update=missing)
 
 
 def _fee_of(dataset: Dataset) -> float | None:
     """Return the fee of a round trip in ticks, from the instrument in the manifest; None for an unknown fee."""
     fee, worth = _instrument(dataset).get("fee_per_side"), tick_value(dataset)
     return None if fee is None or worth is None else round_trip_ticks(fee, worth)
+
+
+def _halt_of(dataset: Dataset) -> DailyHalt | None:
+    """Return the daily halt of the instrument in the manifest."""
+    halt, zone = (_instrument(dataset).get(name) for name in ("daily_halt", "timezone"))
+    return None if halt is None or zone is None else (halt[0], halt[1], zone)
 
 
 def _instrument(dataset: Dataset) -> dict[str, Any]:

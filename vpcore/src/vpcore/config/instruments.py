@@ -17,7 +17,7 @@ from vpcore.config.fields import Spec
 from vpcore.config.loader import FAST, Document, load_document
 from vpcore.config.messages import validate
 from vpcore.engine import EngineParams
-from vpcore.halts import LocalHalt, TimeZone
+from vpcore.halts import DailyHalt, LocalHalt, TimeZone
 from vpcore.units import PRICE_SCALE, round_trip_ticks, tick_to_int
 
 _MONTH = "[FGHJKMNQUVXZ][0-9]{1,2}"
@@ -103,6 +103,11 @@ class InstrumentSpec(Spec):
     def fee_ticks(self) -> float | None:
         """Cost of a round trip, in ticks to four decimals; None for an unknown fee."""
         return None if self.fee_per_side is None else round_trip_ticks(self.fee_per_side, self.tick_value)
+
+    @property
+    def halt(self) -> DailyHalt | None:
+        """Daily halt with its time zone; None if there is none."""
+        return None if self.daily_halt is None else (*self.daily_halt, self.timezone)
 
     @property
     def symbols(self) -> str:

@@ -388,10 +388,9 @@ def _with_fee(rules: EvalConfig, pipeline: ResolvedPipeline, document: Document)
 
 def _with_halt(rules: EvalConfig, pipeline: ResolvedPipeline) -> EvalConfig:
     """Return the rules with the daily halt of the instrument, unless they state one or none."""
-    instrument = pipeline.instrument
-    if "daily_halt" in rules.model_fields_set or instrument.daily_halt is None:
+    if "daily_halt" in rules.model_fields_set or pipeline.instrument.halt is None:
         return rules
-    return rules.model_copy(update={"daily_halt": (*instrument.daily_halt, instrument.timezone)})
+    return rules.model_copy(update={"daily_halt": pipeline.instrument.halt})
 
 
 def _require_kind(kind: str, document: Document) -> None:
