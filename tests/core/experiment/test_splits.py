@@ -124,7 +124,7 @@ def test_the_gate_asks_for_the_choice_and_that_it_pays(proven: Workspace, edit: 
     assert evidence.out_of_sample.choices[0].row == best["row"]
     assert evidence.figures["net_out_of_sample"] == best["net_out_of_sample"]
     assert "Out of sample it" in evidence.summary
-    assert any("out of sample" in text for text in done.overridden) == (best["net_out_of_sample"] <= 0)
+    assert any("out of sample" in text for text in evidence.weaknesses) == (best["net_out_of_sample"] <= 0)
 
 
 def test_combinatorial_paths_in_the_verdict(proven: Workspace, edit: Edit, call: Call) -> None:

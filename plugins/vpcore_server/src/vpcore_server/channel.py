@@ -46,11 +46,11 @@ _SEQ_AT, _CLOSED_AT = 8, 24
 
 
 class Closed(Exception):
-    """A stream ends: its WebSocket code, and a message for the client."""
+    """A stream ends: its WebSocket code, and a message for the client, in which half a character is spelled out."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
+        self.code, self.message = code, message.encode(errors="backslashreplace").decode()
+        super().__init__(self.message)
 
 
 class Hello(str):
