@@ -113,7 +113,7 @@ def evaluate(
     """
     plain = dataset.dataset if isinstance(dataset, Session) else dataset
     workspace = _workspace_of(plain)
-    if workspace is not None:
+    if workspace is not None and not {"fee_ticks", "daily_halt"} <= rules.model_fields_set:
         instrument = workspace.instrument(plain.manifest["pipeline"]["resolved"]["symbol"])
         rules = backtest.with_instrument(rules, instrument.fee_ticks, instrument.halt, plain.dataset_id)
     if rules.entry == "maker" and not isinstance(dataset, Session):
