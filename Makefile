@@ -59,8 +59,7 @@ build/core/.installed: vpcore/pyproject.toml constraints.txt
 test-core: build/core/.installed  ## The tests of the core, in an environment without signals and plugins.
 	build/core/bin/python -m pytest $(XDIST) tests/core $(PYTEST_ARGS)
 
-COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_report)
-# These run once, without compilation: what they cover is the same.
+COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_report plugins/vpcore_object_store)
 UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
 # Lines and branches of vpcore. The coverage of compiled code is that of a last run without compilation, on small inputs. The
@@ -74,7 +73,7 @@ coverage: export PYTHONHASHSEED = 0
 coverage: $(STAMP)  ## Coverage of the core by the fast tests: at least 95 %, 100 % of the kernels.
 	rm -rf .coverage .coverage.* build/numba-coverage
 	NUMBA_CACHE_DIR=$(CURDIR)/build/numba-coverage $(BIN)/python -m coverage run -m pytest $(UNTRACED) -m "not slow" $(COMPILING)
-	$(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m "not slow" $(COVERING) $(addprefix --ignore ,$(UNCOMPILED))
+	$(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m "not slow" $(COVERING) $(addprefix --deselect ,$(COMPILING))
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m "not slow and not compiled" $(UNCOMPILED)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=95

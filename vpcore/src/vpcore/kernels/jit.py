@@ -73,8 +73,7 @@ def _load_array_functions() -> None:
 
     linalg, found = numba.np.linalg, importlib.util.find_spec("scipy") is not None
     check = linalg.ensure_blas
-    if found:
-        linalg.ensure_blas = lambda: None
+    linalg.ensure_blas = (lambda: None) if found else check
     try:
         import numba.np.arraymath
     finally:
