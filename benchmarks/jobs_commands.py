@@ -182,7 +182,7 @@ def commands(small: bool) -> dict[str, Any]:
     generate("minute")
     command(VP, "run", name, *root)
     (mine,) = [item for item in workspace().datasets.ids() if item.split("__")[1] == "minute"]
-    run = workspace().results.query_runs(experiment_name=name, sort="n_signals", limit=1)["run_id"].item()
+    run = workspace().results.query_best("n_signals", limit=1, experiment_name=name)["run_id"].item()
     out = BENCH / "commands"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()

@@ -57,7 +57,7 @@ found = {"stale": stale["signal_name"].unique().sort().to_list(), "computed": re
 found["reused"], found["runs"] = report.n_reused, list(report.run_ids)
 for name in ("one", "two"):
     if "promote" in sys.argv:
-        row = workspace.results.query_runs(signal_name=name, min_signals=1, limit=1, sort="n_signals").row(0, named=True)
+        row = workspace.results.query_runs(signal_name=name, min_signals=1, sort="n_signals").row(0, named=True)
         promote(workspace, "sweep", row["run_id"], row=row["row"], alias=name, force=True, why="a test")
     try:
         LivePipeline.from_serving(workspace, name)

@@ -128,7 +128,7 @@ def test_queries_filter_sort_and_limit(db: ResultsDB, make: SimpleNamespace) -> 
     for i, run in enumerate(("r1", "r2", "r3")):
         db.write([make.meta(run, signal_name=f"s{i}", code_digest=f"c{i}")], make.rows(run, [A, B], net=float(i)))
     assert db.query_best("net_pnl_ticks", limit=1)["run_id"].to_list() == ["r3"]
-    assert db.query_runs(sort="tie_rate", limit=1)["run_id"].to_list() == ["r1"]
+    assert db.query_best("tie_rate", min_signals=0, limit=1)["run_id"].to_list() == ["r1"]
     assert db.query_runs(signal_name="s1")["run_id"].unique().to_list() == ["r2"]
     assert db.query_runs(run_id=["r1", "r3"]).select(ROW_KEY).rows() == [
         (run, *trial) for run in ("r1", "r3") for trial in (A, B)

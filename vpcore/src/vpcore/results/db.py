@@ -231,7 +231,6 @@ class ResultsDB:
         stale: bool = False,
         min_signals: int = 0,
         sort: str | None = None,
-        limit: int | None = None,
         blocks: bool = False,
         columns: Sequence[str] | None = None,
         **settings: Any,
@@ -251,8 +250,6 @@ class ResultsDB:
         sort : str, optional
             One of `SORTABLE`, the best first: the highest, or the lowest of a figure that should be low; null comes
             last. By default, and for equal rows, the order of keys.
-        limit : int, optional
-            Only so many.
         blocks : bool
             With the columns of lists, `VECTORS`.
         columns : sequence of str, optional
@@ -301,8 +298,6 @@ class ResultsDB:
                 found = found.filter(traded(min_signals))
             if sort is not None:
                 found = best_first(found, sort)
-            if limit is not None:
-                found = found.head(limit)
             if columns is None:
                 names = [name for name in RUNS if blocks or name not in VECTORS] + list(WITH_A_ROW)
             else:
@@ -409,7 +404,7 @@ class ResultsDB:
         ResultsError
             If `metric` or a filter is unknown.
         """
-        return self.query_runs(sort=metric, min_signals=min_signals, limit=limit, **filters)
+        return self.whole(self.query_runs(sort=metric, min_signals=min_signals, columns=(), **filters).head(limit))
 
     def query_meta(self, **equal: Any) -> pl.DataFrame:
         """Return runs, sorted by id, with these values in `runs_meta`, as in `query_runs`."""
