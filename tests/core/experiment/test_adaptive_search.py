@@ -60,23 +60,31 @@ def figures_of(report: SweepReport) -> tuple[int, int, int, int]:
 # -- who does it, and in how many pieces -------------------------------------------------------------------------------
 
 _RUN = """
+import os
+import signal
 import sys
 sys.path[:0] = sys.argv[3:]
 from sweep_workspace import make_plugins
 import vpcore.experiment.run
 from vpcore import Workspace
+from vpcore.experiment import recorder
 vpcore.experiment.run.pass_gate = lambda *_: {}
+recorder.STORE_SECONDS = 0.0
 if __name__ == "__main__":
     workspace, workers = Workspace(sys.argv[1], plugins=make_plugins()), int(sys.argv[2])
+    die_at = int(os.environ["DIE_AT"])
     def told(now):
-        if now.stage == "run":
-            print(int(now.done), flush=True)
+        if now.stage == "run" and now.done >= die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
     run = vpcore.experiment.run.run_experiment
     run(workspace, "wave", executor="local" if workers else "serial", max_workers=workers or None, on_progress=told)
 """
 
 
-def start(workspace: Workspace, workers: int, plugin: Path, seed: str = "0") -> subprocess.Popen[bytes]:
+def start(
+    workspace: Workspace, workers: int, plugin: Path, *, seed: str = "0", die_at: int = ROWS + 1
+) -> subprocess.Popen[bytes]:
+    """Start the search in a process that kills itself, if asked, once so many rows are stored."""
     command = [
         sys.executable,
         "-c",
@@ -86,7 +94,7 @@ def start(workspace: Workspace, workers: int, plugin: Path, seed: str = "0") -> 
         str(plugin),
         str(Path(sweep_workspace.__file__).parent),
     ]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed, "DIE_AT": str(die_at)})
 
 
 @pytest.mark.slow
@@ -99,9 +107,7 @@ def test_any_executor_proposes_and_stores_the_same(
         "scored": [4, 4, 4],
     }
     other = make("other")
-    process = start(other, 2, paths["plugin"], seed="2")
-    process.communicate()
-    assert process.returncode == 0
+    assert start(other, 2, paths["plugin"], seed="2").wait() == 0
     assert rounds_of(other) == rounds
     assert other.results.canonical_bytes() == searched.results.canonical_bytes()
 
@@ -111,12 +117,7 @@ def test_a_kill_in_the_middle_leaves_no_trace(
     make: Callable[..., Workspace], searched: Workspace, paths: dict[str, Any]
 ) -> None:
     killed = make("killed")
-    process = start(killed, 1, paths["plugin"])
-    assert process.stdout is not None
-    while int(process.stdout.readline() or 10**9) < ROWS // 3:
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    assert start(killed, 1, paths["plugin"], die_at=ROWS // 3).wait() == -signal.SIGKILL
     report = run_experiment(killed, "wave")
     assert report.n_reused + report.n_computed == report.n_trials == ROWS
     assert min(report.n_reused, report.n_computed) > 0
@@ -189,9 +190,7 @@ def test_two_at_once_propose_the_same(
 ) -> None:
     both = make("both")
     processes = [start(both, 0, paths["plugin"]) for _ in range(2)]
-    for process in processes:
-        process.communicate()
-    assert [process.returncode for process in processes] == [0, 0]
+    assert [process.wait() for process in processes] == [0, 0]
     assert rounds_of(both) == rounds_of(searched)
     assert both.results.canonical_bytes() == searched.results.canonical_bytes()
 

@@ -30,7 +30,9 @@ import sys
 sys.path[:0] = sys.argv[3:]
 from sweep_workspace import make_plugins
 from vpcore import Workspace
+from vpcore.experiment import recorder
 from vpcore.experiment.run import run_experiment
+recorder.STORE_SECONDS = 0.0
 if __name__ == "__main__":
     workspace = Workspace(sys.argv[1], plugins=make_plugins())
     workers = int(sys.argv[2])
