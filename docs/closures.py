@@ -28,6 +28,7 @@ CALENDARS = {
     "fx": ("CMEGlobex_FX", "6E"),
     "energy_metals": ("CMEGlobex_EnergyAndMetals", "CL"),
     "grains": ("CMEGlobex_Grains", "ZC"),
+    "livestock": ("CMEGlobex_Livestock", "LE"),
     "crypto": ("CME Globex Crypto", "BTC"),
 }
 """Name in an instrument -> calendar of the library, and an instrument with its regular hours."""

@@ -25,9 +25,13 @@ FACTS = {
     "GC": (0.1, 100, 10), "MGC": (0.1, 10, 1), "SI": (0.005, 5000, 25), "HG": (5e-4, 25_000, 12.5), "PL": (0.1, 50, 5),
     "ZC": (0.25, 50, 12.5), "ZS": (0.25, 50, 12.5), "ZW": (0.25, 50, 12.5), "KE": (0.25, 50, 12.5), "ZM": (0.1, 100, 10),
     "ZL": (0.01, 600, 6),
+    "LE": (0.025, 400, 10), "HE": (0.025, 400, 10), "GF": (0.025, 500, 12.5),
     "BTC": (5, 5, 25), "MBT": (5, 0.1, 0.5), "MET": (0.5, 0.1, 0.05),
 }  # fmt: skip
-GRAINS = {"ZC", "ZS", "ZW", "KE", "ZM", "ZL"}
+CHICAGO = dict.fromkeys(("ZC", "ZS", "ZW", "KE", "ZM", "ZL"), ("13:20", "19:00")) | dict.fromkeys(
+    ("LE", "HE", "GF"), ("13:05", "08:30")
+)
+"""Daily halts that are written in Chicago times."""
 
 
 @pytest.mark.parametrize("root", FACTS)
@@ -36,8 +40,8 @@ def test_packaged_instruments(workspace: Workspace, root: str) -> None:
         instrument = workspace.instrument(symbol)
         assert instrument.root == root
     assert (instrument.tick_size, instrument.multiplier, instrument.tick_value) == FACTS[root]
-    halt = ("America/Chicago", ("13:20", "19:00")) if root in GRAINS else ("America/New_York", ("17:00", "18:00"))
-    assert (instrument.timezone, instrument.daily_halt) == halt
+    zone = "America/Chicago" if root in CHICAGO else "America/New_York"
+    assert (instrument.timezone, instrument.daily_halt) == (zone, CHICAGO.get(root, ("17:00", "18:00")))
     # A fee in cents, or of another size of the contract, would be outside.
     assert instrument.fee_per_side is not None
     assert 0.01 < instrument.fee_per_side / instrument.tick_value < 6

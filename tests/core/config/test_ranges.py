@@ -71,6 +71,10 @@ def test_a_quarter_without_its_holidays(dates) -> None:
         ("CLZ4", "2024-11-28", "12:30", "13:30", True),
         ("ZCZ4", "2024-11-28", "10:00", "11:00", False),
         ("6EZ4", "2024-11-28", "13:30", "14:30", True),
+        ("LEZ4", "2024-11-27", "10:00", "14:00", True),
+        ("LEZ4", "2024-11-28", "10:00", "14:00", False),
+        ("LEZ4", "2024-11-29", "10:00", "14:00", False),  # closes at 12:05 in Chicago
+        ("LEZ4", "2024-11-29", "10:00", "13:00", True),
         ("ESM4", "2024-03-29", "10:00", "11:00", False),  # Good Friday
         ("ESH4", "2024-01-10", "16:30", "18:30", True),  # over a daily halt
     ],
@@ -93,7 +97,7 @@ def test_a_night_session_over_the_change_of_clocks(dates) -> None:
 
 
 def test_every_closure_is_in_regular_hours_and_in_order() -> None:
-    for name in ("equity", "rates", "fx", "energy_metals", "grains", "crypto"):
+    for name in ("equity", "rates", "fx", "energy_metals", "grains", "livestock", "crypto"):
         spans = closures_of(name).spans
         assert len(spans) > 60
         assert (spans[:, 0] < spans[:, 1]).all()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vpcore.units import NS_PER_S
 
-CalendarName = Literal["equity", "rates", "fx", "energy_metals", "grains", "crypto"]
+CalendarName = Literal["equity", "rates", "fx", "energy_metals", "grains", "livestock", "crypto"]
 
 
 @dataclass(frozen=True, slots=True)
