@@ -55,7 +55,7 @@ class Faults:
     unavailable: int = 0  # 503 to so many requests
     cut: list[float] = field(default_factory=list)  # share of a download's bytes after which the connection drops
     miscount: int = 0  # added to the announced number of records
-    slow_s: float = 0.0  # pause after each 2,000 bytes of a download
+    hold: threading.Event | None = None  # a download waits for it in its middle
     clock_s: float = 0.0  # added to the Date of answers
     garbage: str = ""  # a body in place of JSON, for paths that hold it
 
@@ -213,10 +213,13 @@ def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             share = gateway.faults.cut.pop(0) if gateway.faults.cut else None
             sent = body if share is None else body[: int(len(body) * share)]
+            hold = gateway.faults.hold
             for at in range(0, len(sent), 2000):
+                if hold is not None and at > len(sent) / 2:
+                    self.wfile.flush()
+                    hold.wait()
                 piece = sent[at : at + 2000]
                 self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-                time.sleep(gateway.faults.slow_s)
             if share is None:
                 self.wfile.write(b"0\r\n\r\n")
             else:

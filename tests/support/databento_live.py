@@ -70,7 +70,7 @@ class LiveGateway:
         with connection:
             lines = connection.makefile("r", newline="\n")
             if script.silent:
-                self.ended.wait(20)
+                self.ended.wait(120)
                 connection.sendall(b"lsg_version=0.6.0\nsuccess=0|error=Too late.\n")
                 return
             challenge = secrets.token_hex(8)

@@ -90,25 +90,27 @@ def test_a_worker_that_dies_takes_its_own_task_only() -> None:
 
 def test_kill_ends_what_is_at_work_and_cancels_what_waits() -> None:
     executor = LocalExecutor(1)
-    working, waiting = executor.submit(time.sleep, 60), executor.submit(abs, -1)
+    working, waiting = executor.submit(time.sleep, 3600), executor.submit(abs, -1)
     while not working.running():
         time.sleep(0.01)
-    started = time.perf_counter()
-    executor.kill()
-    assert time.perf_counter() - started < 5
+    executor.kill()  # returns long before the task would
     assert isinstance(working.exception(), WorkerDied)
     assert waiting.cancelled()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("vp-worker")]
 
 
-def test_shutdown_can_cancel_what_waits() -> None:
+def test_shutdown_can_cancel_what_waits(tmp_path: Path) -> None:
     executor = LocalExecutor(1)
-    first, second = executor.submit(time.sleep, 0.3), executor.submit(abs, -1)
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    first, second = executor.submit(exec, _MEET.format(mine=str(mine), other=str(other))), executor.submit(abs, -1)
     while not first.running():
         time.sleep(0.01)
-    executor.shutdown(cancel_futures=True)
-    assert first.result() is None
+    executor.shutdown(wait=False, cancel_futures=True)
     assert second.cancelled()
+    assert not first.done()
+    other.touch()
+    executor.shutdown()
+    assert first.result() is None
 
 
 _PARENT = """
@@ -116,8 +118,8 @@ import os, sys, time
 from vpcore.executor import local, LocalExecutor
 executor = LocalExecutor(1)
 print(executor.submit(os.getpid).result(), flush=True)
-executor.submit(time.sleep, 60)
-time.sleep(60)
+executor.submit(time.sleep, 3600)
+time.sleep(3600)
 """
 
 
@@ -128,11 +130,10 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(200):
-        if not _alive(worker):
-            break
+    deadline = time.monotonic() + 60
+    while _alive(worker):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert not _alive(worker)
 
 
 def _alive(pid: int) -> bool:

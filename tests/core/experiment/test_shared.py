@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
-import time
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from vpcore import Workspace
+from vpcore.backtest import cache
 from vpcore.backtest.cache import Shared, size_of
 from vpcore.backtest.session import Session
 from vpcore.dataset import Dataset
@@ -37,15 +38,23 @@ def test_the_least_recently_used_goes_first_whatever_its_kind() -> None:
     assert shared.nbytes == 8000
 
 
-def test_the_time_of_what_something_is_made_of_is_not_its_own() -> None:
+def test_the_time_of_what_something_is_made_of_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Shared()
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(cache, "time", clock)
+
+    def inner() -> Any:
+        clock.now += 5.0
+        return np.zeros(1)
 
     def outer() -> Any:
-        shared.get("inner", 1, lambda: time.sleep(0.5) or np.zeros(1), lambda value: value.nbytes)
+        clock.now += 1.0
+        shared.get("inner", 1, inner, lambda value: value.nbytes)
+        clock.now += 2.0
         return np.zeros(1)
 
     shared.get("outer", 1, outer, lambda value: value.nbytes)
-    assert shared.tallies["inner"].seconds > 0.4 > shared.tallies["outer"].seconds
+    assert (shared.tallies["inner"].seconds, shared.tallies["outer"].seconds) == (5.0, 3.0)
     for _ in range(3):
         shared.get("inner", 1, outer, lambda value: value.nbytes)
     assert shared.tallies["inner"].saved == pytest.approx(3 * shared.tallies["inner"].seconds)

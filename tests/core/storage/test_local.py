@@ -28,7 +28,7 @@ DEAD_WRITER = """
     path, handle = temporary_file(Path(sys.argv[1]) / "sets" / "file")
     os.write(handle, b"half")
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 
@@ -199,7 +199,7 @@ def test_an_output_keeps_links_and_devices(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(pipe.read_bytes)
         assert write_output(pipe, b"four")
-        assert read.result(timeout=10) == b"four"
+        assert read.result(timeout=60) == b"four"
     assert pipe.is_fifo()
     with pytest.raises(IsADirectoryError):
         write_output(tmp_path, b"five")

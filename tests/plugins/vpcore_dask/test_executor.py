@@ -27,8 +27,8 @@ import os, sys, time
 from vpcore_dask.executor import DaskExecutor
 executor = DaskExecutor(1)
 print(executor.submit(os.getpid).result(), flush=True)
-executor.submit(time.sleep, 60)
-time.sleep(60)
+executor.submit(time.sleep, 3600)
+time.sleep(3600)
 """
 
 
@@ -79,11 +79,9 @@ def test_a_dask_cluster_of_this_machine() -> None:
 def test_a_dask_cluster_ends_with_a_kill_and_with_its_parent() -> None:
     executor = DaskExecutor(1)
     (worker,) = executor.on_every_worker(os.getpid).values()
-    waiting = executor.submit(time.sleep, 60)
-    started = time.monotonic()
-    executor.kill()
-    assert time.monotonic() - started < 30
-    assert isinstance(waiting.exception(timeout=5), ExecutorLost)
+    waiting = executor.submit(time.sleep, 3600)
+    executor.kill()  # returns long before the task would
+    assert isinstance(waiting.exception(timeout=60), ExecutorLost)
     assert not _alive(worker)
 
     script = _PARENT
@@ -94,11 +92,10 @@ def test_a_dask_cluster_ends_with_a_kill_and_with_its_parent() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(500):
-        if not _alive(worker):
-            break
+    deadline = time.monotonic() + 60
+    while _alive(worker):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert not _alive(worker)
 
 
 def test_a_lost_scheduler_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

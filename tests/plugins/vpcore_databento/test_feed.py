@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Iterator
 
 import databento_dbn
@@ -46,7 +46,7 @@ def read(asked: FeedRequest, events: int = 10**9) -> tuple[list[Batch | Lost], E
         iterator = aiter(feed)
         error = None
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while len(found) < events:
                     found.append(await anext(iterator))
         except StopAsyncIteration:
@@ -220,7 +220,7 @@ def test_closing_does_not_wait_for_a_gateway_that_is_silent() -> None:
         return took
 
     with live_gateway(Script([], silent=True)) as gateway:
-        assert asyncio.run(run(gateway)) < 5
+        assert asyncio.run(run(gateway)) < 20
 
 
 def test_records_of_an_unknown_instrument_are_refused() -> None:
@@ -254,11 +254,10 @@ def test_a_reader_far_behind_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_closing_closes_the_socket(steady: LiveGateway) -> None:
     with live_gateway(Script(SESSION)) as gateway:
         read(request(gateway), events=1)
-        for _ in range(100):
-            if gateway.closed:
-                break
-            with contextlib.suppress(TimeoutError):
-                asyncio.run(asyncio.sleep(0.02))
+        deadline = time.monotonic() + 60
+        while not gateway.closed:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         assert gateway.closed == 1
 
 

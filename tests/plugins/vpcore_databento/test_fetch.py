@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,7 +243,7 @@ def test_a_download_that_never_ends_is_kept_for_the_next_command(
 
 @pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_download(gateway: Gateway, workspace: Workspace) -> None:
-    gateway.faults.slow_s = 0.05
+    gateway.faults.hold = hold = threading.Event()
     command = [
         sys.executable,
         "-m",
@@ -263,7 +264,8 @@ def test_kill_9_in_the_middle_of_a_download(gateway: Gateway, workspace: Workspa
     process.wait()
     assert not (workspace.raw / NAME).exists()
     assert run(["inspect", "--no-book", str(part)]) == 2  # a part is no file
-    gateway.faults.slow_s = 0.0
+    gateway.faults.hold = None
+    hold.set()
     assert fetch(gateway, "ESH4", "2024-03-05", "--yes") == 0
     assert records_of(workspace.raw / NAME).tobytes() == RECORDS["ESH4"].tobytes()
     assert gateway.downloads[-1]["start"] > gateway.downloads[0]["start"]
