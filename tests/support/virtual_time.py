@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+_Runner = asyncio.Runner
 LEAST_S = 1e-6
 """A turn of a loop takes this time at least: a task that looks at the clock again and again sees it go on."""
 
@@ -25,14 +26,19 @@ class VirtualTime:
     def monotonic(self) -> float:
         return self.now
 
+    def runner(self, **_: Any) -> asyncio.Runner:
+        """Take the place of `asyncio.Runner`, whatever loop it was to have."""
+        return _Runner(loop_factory=lambda: _Loop(self))
+
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         """Do what `asyncio.run` does."""
-        with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
+        with self.runner() as runner:
             return runner.run(main)
 
     def rule(self, patch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
-        """Make it the time of `asyncio.run` and of modules."""
+        """Make it the time of `asyncio.run`, of `asyncio.Runner` and of modules."""
         patch.setattr(asyncio, "run", self.run)
+        patch.setattr(asyncio, "Runner", self.runner)
         for module in modules:
             patch.setattr(module, "time", self)
 
