@@ -19,6 +19,7 @@ from vpcore.cli.compare import of_two
 from vpcore.cli.trades import for_people as trade_lines
 from vpcore.errors import ConfigError, VpError
 from vpcore.experiment.compare_rows import compare_leaders
+from vpcore.experiment.engines import described
 from vpcore.experiment.grouping import plain, varied
 from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked, session_of
 from vpcore.experiment.trades import Leader, leaders_of, trades_of
@@ -125,7 +126,9 @@ def write_report(
 def make_page(workspace: Workspace, facts: Facts, *, tearsheet: bool = False) -> Page:
     """Return the page of a report. What cannot be computed anew (other code, a lost dataset) is said in its place."""
     row = facts.leader
-    page = Page(facts.title, f"{row['dataset_id']}, computed until {facts.until:%Y-%m-%d %H:%M:%S} UTC by vpcore")
+    page = Page(
+        facts.title, f"{described(row['dataset_id'])}, computed until {facts.until:%Y-%m-%d %H:%M:%S} UTC by vpcore"
+    )
     _summary(page, facts)
     _question(page, facts)
     _quality(page, facts)

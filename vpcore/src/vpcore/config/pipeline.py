@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
@@ -163,6 +164,16 @@ class ResolvedPipeline(BaseModel):
         _check_bins(params.cell_width_ms, span_ns // 10**6, span_ns % 10**6, None)
         return self.model_copy(update={"params": params})
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, and a digest of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("_digest", None)
+        return copy
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest(self.resolved_dict())
+
     def resolved_dict(self) -> dict[str, Any]:
         """Return the content of the dataset id: exactly the settings that decide bytes.
 
@@ -187,7 +198,7 @@ class ResolvedPipeline(BaseModel):
 
     def config_hash(self) -> str:
         """Return the sha256 of `resolved_dict` as 64 hex digits."""
-        return digest(self.resolved_dict())
+        return self._digest
 
     def dataset_id(self) -> str:
         """Return ``{symbol}_{date}_{start}_{end}__{name}__{hash8}``."""

@@ -33,12 +33,16 @@ def rings_of(workspace: Workspace, experiment: str, dataset_id: str) -> dict[str
     return {name: f"{known[name]['cell_width_ms']} ms" if name in known else name for name in names}
 
 
+NAMED = 3
+"""Sessions of a family that a sentence names one by one."""
+
+
 def described(dataset_id: str) -> str:
-    """Return the datasets of a family in words: of several engines the sessions and the number of engines."""
+    """Return the datasets of a family in words: of many sessions the first and the last, of engines the number."""
     first, *others = dataset_id.split(ENGINES)
-    if not others:
-        return first
-    return f"{JOINT.join(name.rpartition('__')[0] for name in datasets_of(first))} ({len(others) + 1} engines)"
+    names = [name.rpartition("__")[0] if others else name for name in datasets_of(first)]
+    sessions = JOINT.join(names) if len(names) <= NAMED else f"{len(names)} sessions, {names[0]} to {names[-1]},"
+    return f"{sessions} ({len(others) + 1} engines)" if others else sessions
 
 
 def with_engines(workspace: Workspace, rows: pl.DataFrame, families: Mapping[str, Family]) -> pl.DataFrame:

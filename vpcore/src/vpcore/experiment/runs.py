@@ -102,6 +102,8 @@ def expand(
     experiment_hash = digest(experiment_block(config))
     dataset_id = config.dataset_id if session is None else session.dataset_id()
     end_bin = dataset.end_bin if dataset is not None else None
+    settings = config.eval.run_settings()
+    settings_json, sources_json = _text(settings), _text(list(sources))
     runs: list[Run] = []
     quantiles = config.eval.threshold_quantiles
     calibration = Calibration(dataset, config.eval) if quantiles is not None and dataset is not None else None
@@ -119,7 +121,6 @@ def expand(
                 thresholds = calibration.thresholds(signal, plan.name, scoring)
             for threshold in thresholds if calibration is not None or quantiles is None else ():
                 band(threshold, signal.prediction_mode)
-            settings = config.eval.run_settings()
             values = signal.params.plain()
             scored = None if scoring is None else scoring.model_dump(mode="json")
             identity = {
@@ -134,7 +135,7 @@ def expand(
                 "run_id": run_id(identity),
                 "experiment_name": config.name,
                 "dataset_id": dataset_id,
-                "sources_json": _text(list(sources)),
+                "sources_json": sources_json,
                 "end_bin": end_bin,
                 "signal_name": plan.name,
                 "signal_distribution": code["distribution"],
@@ -143,7 +144,7 @@ def expand(
                 "core_digest": code["core_digest"],
                 "signal_params_json": _text(values),
                 "scoring_json": None if scored is None else _text(scored),
-                "eval_json": _text(settings),
+                "eval_json": settings_json,
                 "config_hash": experiment_hash,
                 "packages_json": packages,
             }
