@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from vpcore_server import channel as channel_module
-from vpcore_server.channel import EVENTS, MOST_TOGETHER, Client, Hello
+from vpcore_server.channel import EVENTS, MOST_TOGETHER, Client, Hello, _frame
 from vpcore_server.wire import record_dtype
 
 SIZE = record_dtype("history", 1, 1).itemsize
@@ -35,15 +35,36 @@ def drain(client: Client) -> list[Any]:
 
 
 steps = st.lists(
-    st.one_of(st.just("bin"), st.just("text"), st.just("take"), st.tuples(st.just("ack"), st.integers(0, 30))),
+    st.one_of(st.sampled_from(["bin", "text", "take", "full", "empty"]), st.tuples(st.just("ack"), st.integers(0, 30))),
     max_size=80,
 )
 
 
 @settings(max_examples=80)
-@given(steps, st.integers(1, 9), st.booleans(), st.integers(0, 5))
-def test_no_bin_is_lost_twice_or_out_of_order(script, window, every, n_stored):
+@given(steps, st.integers(1, 9), st.booleans(), st.integers(0, 5), st.booleans())
+def test_no_bin_is_lost_twice_or_out_of_order(script, window, every, n_stored, direct):
+    """Also where some bins and texts go to the socket at once, and it is full at times."""
     client = Client("history", window, every, None)
+    full = False
+
+    def write(frame: bytes) -> bool:
+        if not full:
+            take([frame[2:].decode() if frame[0] == 0x81 else bins_of(frame[2:])])
+        return not full
+
+    def take(frames: list[Any]) -> None:
+        for frame in frames:
+            if isinstance(frame, str):
+                said.append(frame)
+                if frame != "hello" and every:
+                    assert sum(1 + skipped for _, skipped, _ in sent) == int(frame.split()[1])
+                continue
+            assert len(frame) <= MOST_TOGETHER
+            sent.extend(frame)
+        new = [seq for seq, _, flags in sent if not flags & 16 and seq > acknowledged]
+        assert len(new) <= window
+
+    client.write = write if direct else None
     client.put_text("hello")
     client.put_stored([record(seq) for seq in range(n_stored)])
     put, texts = n_stored, ["hello"]
@@ -52,22 +73,16 @@ def test_no_bin_is_lost_twice_or_out_of_order(script, window, every, n_stored):
     acknowledged = -1
     for step in script:
         if step == "bin":
-            client.put(record(put))
+            client.put(record(put), _frame(record(put)))
             put += 1
         elif step == "text":
             texts.append(f"after {put}")
-            client.put_text(texts[-1])
+            client.put_text(texts[-1], _frame(texts[-1]))
         elif step == "take":
-            for frame in drain(client):
-                if isinstance(frame, str):
-                    said.append(frame)
-                    if frame != "hello" and every:
-                        assert sum(1 + skipped for _, skipped, _ in sent) == int(frame.split()[1])
-                    continue
-                assert len(frame) <= MOST_TOGETHER
-                sent += frame
-            new = [seq for seq, _, flags in sent if not flags & 16 and seq > acknowledged]
-            assert len(new) <= window
+            if not full:
+                take(drain(client))
+        elif step in ("full", "empty"):
+            full = step == "full"
         else:
             acknowledged = max(acknowledged, step[1])
             client.acknowledge(step[1])
@@ -90,6 +105,22 @@ def test_no_bin_is_lost_twice_or_out_of_order(script, window, every, n_stored):
         assert [seq for frame in rest for seq, _, _ in frame] == list(range(at, put))
     elif put > at:
         assert rest[-1][-1][0] == put - 1  # the newest bin
+
+
+def test_a_bin_goes_to_the_socket_at_once():
+    """Without a turn of the loop, and never past what waits."""
+    client = Client("history", 2, False, None)
+    written: list[bytes] = []
+    client.write = lambda frame: written.append(frame) or True
+    for seq in range(4):
+        client.put(record(seq), _frame(record(seq)))
+    client.put_text("after 4", _frame("after 4"))
+    assert written == [_frame(record(0)), _frame(record(1))]  # the window is full
+    client.acknowledge(1)
+    assert drain(client) == [[(2, 0, 0), (3, 0, 0)], "after 4"]
+    client.acknowledge(3)
+    client.put(record(4), _frame(record(4)))
+    assert written[2:] == [_frame(record(4))]
 
 
 def test_a_client_that_falls_behind_is_closed(monkeypatch):

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from websockets.frames import Frame, Opcode
+
 from vpcore_server.messages import BIN, END, FAILED, HELLO, TEXT, read_message, split_bin
 from vpcore_server.task import Task
 from vpcore_server.wire import FLAGS_AT, HEADER_BYTES, PROFILES, SKIPPED_AT, STORED, Profile, layout, record_dtype
@@ -31,6 +33,9 @@ EVERY_BYTES = 16 << 20
 MOST_TOGETHER = 64
 """Most bins in a frame."""
 
+TOGETHER_S = 0.002
+"""Bins at a smaller distance share frames. A bin at a larger distance is written to every client at once."""
+
 DRAIN_S = 5.0
 """Longest time that an unpaced replay waits for a client in the mode `every`."""
 
@@ -43,6 +48,13 @@ MOST_SENT_BYTES = 256 << 10
 _SKIPPED = struct.Struct("<I")
 _SEQ = struct.Struct("<q")
 _SEQ_AT, _CLOSED_AT = 8, 24
+
+
+def _frame(content: bytes | str) -> bytes:
+    """Return the frame of a WebSocket, the same one for every client."""
+    if isinstance(content, str):
+        return Frame(Opcode.TEXT, content.encode()).serialize(mask=False)
+    return Frame(Opcode.BINARY, content).serialize(mask=False)
 
 
 class Closed(Exception):
@@ -79,6 +91,7 @@ class Client:
         self.channel: Channel | None = None
         self.n_skipped = 0
         self.n_bytes = 0
+        self.write: Callable[[bytes], bool] | None = None  # see `vpcore_server.server.Socket.write`
         self.sending_since: float | None = None  # monotonic clock, while a socket takes a frame
         self.limit: asyncio.Timeout | None = None  # ends a frame that a socket does not take
         self._queue: deque[str | bytes | list[bytes]] = deque()
@@ -89,8 +102,19 @@ class Client:
         self._stuck_since: float | None = None
         self._wake = asyncio.Event()
 
-    def put(self, record: bytes) -> None:
-        """Add a bin."""
+    def _write(self, frame: bytes | None) -> bool:
+        """Write a frame at once, unless something else comes first."""
+        if frame is None or self.write is None or self._queue or self._freed or self._missed:
+            return False
+        return self.closed is None and self.sending_since is None and self.write(frame)
+
+    def put(self, record: bytes, frame: bytes | None = None) -> None:
+        """Add a bin; `frame` is the same bin as the frame of a WebSocket."""
+        if len(self._sent) < self.window and self._write(frame):
+            self._sent.append(_SEQ.unpack_from(record, _SEQ_AT)[0])
+            if self.channel is not None:
+                self.channel.sent(record)
+            return
         self._queue.append(record)
         self._n_bins += 1
         self.n_bytes += len(record)
@@ -108,8 +132,10 @@ class Client:
             self._queue.append(records[at : at + together])
         self._wake.set()
 
-    def put_text(self, text: str) -> None:
-        """Add a text frame."""
+    def put_text(self, text: str, frame: bytes | None = None) -> None:
+        """Add a text; `frame` is the same text as the frame of a WebSocket."""
+        if self._write(frame):
+            return
         self._queue.append(text)
         self._n_texts += 1
         if self._n_texts > EVENTS + 100:
@@ -126,7 +152,8 @@ class Client:
         while self._sent and self._sent[0] <= bin_seq:
             self._sent.popleft()
             self._stuck_since = None
-        self._wake.set()
+        if self._queue or self._freed:
+            self._wake.set()
 
     def take(self) -> str | bytes | None:
         """Return the next frame, or None if nothing may be sent."""
@@ -383,13 +410,15 @@ class Channel:
         view, exact = split_bin(content)
         history = view[:HEADER_BYTES]
         self.n_bins += 1
-        self.last_bin_at = time.monotonic()
+        before, self.last_bin_at = self.last_bin_at, time.monotonic()
         self._last = history
         records: dict[Profile, bytes] = {"history": history, "view": view, "exact": exact}
         for name, ring in self.rings.items():
             ring.append(records[name])
+        alone = self.last_bin_at - before > TOGETHER_S
+        frames = {profile: _frame(records[profile]) for profile in {c.profile for c in self.clients}} if alone else {}
         for client in self.clients:
-            client.put(records[client.profile])
+            client.put(records[client.profile], frames.get(client.profile))
 
     def _take_text(self, text: str) -> None:
         found = json.loads(text)
@@ -403,8 +432,9 @@ class Channel:
         self._tell(text)
 
     def _tell(self, text: str) -> None:
+        frame = _frame(text)
         for client in self.clients:
-            client.put_text(text)
+            client.put_text(text, frame)
 
     def say(self, kind: str, message: str, **more: Any) -> None:
         """Tell every client, also later ones, something about the channel."""

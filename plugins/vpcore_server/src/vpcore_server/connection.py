@@ -28,6 +28,8 @@ PARTING_S = 0.25
 
 MOST_WINDOW = 4096
 SUBPROTOCOL = "vp1"
+WRITE = "vpcore_server.write"
+"""Name of `vpcore_server.server.Socket.write` in the state of a connection."""
 
 _START: dict[str, str] = {
     "op": "the text start",
@@ -204,6 +206,7 @@ async def _serve(socket: WebSocket, name: str, open_channel: Open) -> None:
     start = read_start(frame)
     channel, alias = await open_channel(name)
     client = Client(start.profile, start.window, start.every, alias)
+    client.write = socket.scope.get("state", {}).get(WRITE)
     listening = asyncio.create_task(_listen(socket, client, budget))
     try:
         waiting = asyncio.ensure_future(channel.started())

@@ -15,10 +15,12 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from vpcore.errors import ConfigError
 from vpcore_server.app import make_app
-from vpcore_server.connection import MOST_FRAME_BYTES
+from vpcore_server.connection import MOST_FRAME_BYTES, WRITE
 from vpcore_server.hub import Hub
 from vpcore_server.security import Gate, read_token
 
@@ -50,6 +52,23 @@ class _Http(H11Protocol):
             return
         self._waited = waits
         self.loop.call_later(REQUEST_S / 2, self._expect)
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """A WebSocket that also writes frames which are encoded once for all clients."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin the connection."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope["state"][WRITE] = self.write  # the application starts in the next turn of the loop
+
+    def write(self, frame: bytes) -> bool:
+        """Write an encoded frame at once. False if the client is gone, or reads too slowly: then `send` waits."""
+        if not self.writable.is_set() or self.close_sent or self.transport.is_closing():
+            return False
+        self.transport.write(frame)
+        return True
 
 
 class _Server(uvicorn.Server):
@@ -94,7 +113,7 @@ def configure(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_Http,
-        ws="websockets-sansio",
+        ws=Socket,
         ws_max_size=MOST_FRAME_BYTES,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
