@@ -117,6 +117,7 @@ def test_a_changed_file_is_an_error(registry, change):
     path.write_bytes(data + change)
     for action in (
         lambda: registry.resolve("prod"),
+        lambda: registry.verify("prod"),
         lambda: registry.publish(serving_id, data, "prod"),
         lambda: registry.rollback("prod", to=serving_id),
     ):
@@ -128,6 +129,7 @@ def test_a_changed_file_is_an_error(registry, change):
     assert len(registry.history()) == 1
     registry.restore(serving_id)
     assert registry.resolve("prod").data == data
+    assert registry.verify("prod") == registry.verify(serving_id) == serving_id
 
 
 def test_a_missing_file(registry):

@@ -86,7 +86,7 @@ class Hub:
             4404 for an unknown name, 4410 for a damaged version.
         """
         try:
-            return self.workspace.registry.resolve(name).serving_id
+            return self.workspace.registry.verify(name)
         except RegistryError as error:
             raise Closed(4404 if str(error).startswith("No serving version") else 4410, str(error)) from None
         except VpError as error:
@@ -156,7 +156,7 @@ class Hub:
                         move.add_done_callback(self._moves.discard)
             if channel.damaged is None:
                 try:
-                    await asyncio.to_thread(self.workspace.registry.resolve, channel.serving_id)
+                    await asyncio.to_thread(self.workspace.registry.verify, channel.serving_id)
                 except RegistryError as error:
                     channel.damaged = str(error)
                     channel.say("notice", f"The stream goes on, but its version cannot be started again: {error}")

@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ DRAIN_S = 5
 PING_S = 20.0
 REQUEST_S = 10.0
 """A connection must send a request within this time."""
+
+SWITCH_S = 0.0005
+"""Time that a thread keeps the interpreter from the event loop. Python's own is 5 ms, for every write to a socket."""
 
 SEND_BUFFER_BYTES = 256 << 10
 """Of a socket, kept by the system: what a client that does not read takes of its memory, and how old its bins are."""
@@ -164,6 +168,7 @@ def run(hub: Hub, names: list[str], address: Address, started: Callable[[str], N
         name = f"[{host}]" if ":" in host else host
         query = f"/?serving={names[0]}" if names else "/"
         started(f"http://{name}:{bound}{query}" + ("#token=..." if token else ""))
+        sys.setswitchinterval(SWITCH_S)
         gc.collect()
         gc.freeze()  # a look at all that was imported would hold every client up
         asyncio.run(server.serve(sockets=[listening]))
