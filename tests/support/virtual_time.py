@@ -26,6 +26,9 @@ class VirtualTime:
     def monotonic(self) -> float:
         return self.now
 
+    def monotonic_ns(self) -> int:
+        return int(1e9 * self.now)
+
     def runner(self, **_: Any) -> asyncio.Runner:
         """Take the place of `asyncio.Runner`, whatever loop it was to have."""
         return _Runner(loop_factory=lambda: _Loop(self))

@@ -91,12 +91,16 @@ def test_the_schedule_is_absolute_and_the_past_comes_at_once():
     """Two seconds of the market at a speed of 10, behind a second that does not wait, with a slow reader."""
     feed = ReplayFeed(request(speed=10, from_ns=START_NS + 10**9))
     arrived: list[tuple[float, int]] = []
+    waited: list[float] = []
+    firsts: list[tuple[float, int]] = []
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         async for event in feed:
             assert isinstance(event, Batch)
+            waited.append(loop.time() - event.arrived)
+            firsts.append((event.arrived, int(event.records["ts_recv"][0])))
             clock = int(np.maximum.accumulate(event.records["ts_recv"])[-1])
             arrived.append((loop.time() - begin, clock))
             await asyncio.sleep(0.004)
@@ -109,6 +113,11 @@ def test_the_schedule_is_absolute_and_the_past_comes_at_once():
     total, due = arrived[-1][0] - early[-1], (arrived[-1][1] - START_NS - 10**9) / 10e9
     assert due > 0.1
     assert total == pytest.approx(due, abs=0.01)  # the pauses of the reader do not add up
+    # A batch arrives when its first record is due, however late the reader takes it.
+    assert 0.002 < max(waited) < 0.01
+    at, of = firsts[len(early)]
+    for later, clock in firsts[len(early) + 1 :]:
+        assert later - at == pytest.approx((clock - of) / 10e9, abs=1e-4)
 
 
 def test_before_the_next_record_the_clock_runs_on_schedule():

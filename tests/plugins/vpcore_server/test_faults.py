@@ -22,6 +22,7 @@ from live_server import LiveServer, Received, live_server, receive
 from virtual_time import VirtualTime
 
 from vpcore import Workspace
+from vpcore.feed import protocol as feed_protocol
 from vpcore.serving.spec import published
 from vpcore_server import channel as channel_module, hub as hub_module, worker as worker_module
 from vpcore_server.messages import BIN, FAILED, split_bin
@@ -51,7 +52,7 @@ class Run:
         worker = Worker(Task(str(workspace.root), workspace.registry.aliases()["erd"], **task), workspace, out)
         vp_fault_feed._MARKETS.clear()
         with pytest.MonkeyPatch.context() as patch:
-            VirtualTime().rule(patch, worker_module, vp_fault_feed)
+            VirtualTime().rule(patch, worker_module, vp_fault_feed, feed_protocol)
             worker.run()
         self.texts: list[dict[str, Any]] = []
         frames = []
@@ -147,6 +148,18 @@ def test_two_minutes_of_lost_records(served: Workspace) -> None:
     lost = [status["lost"] for status in run.of("status")]
     assert lost.count("The line was slow.") >= 2
     assert lost[-1] is None
+
+
+def test_delays_count_from_the_arrival_of_the_records(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the time in which they waited for the worker."""
+
+    def arrived_before(records: Any, instrument_id: int) -> feed_protocol.Batch:
+        return feed_protocol.Batch(records, instrument_id, feed_protocol.time.monotonic() - 0.03)
+
+    monkeypatch.setattr(vp_fault_feed, "Batch", arrived_before)
+    waited = faulted(served, "none").of("status")[-1]["p99_ms"]
+    monkeypatch.undo()
+    assert (waited > 30, faulted(served, "none").of("status")[-1]["p99_ms"] < 30) == (True, True)
 
 
 def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

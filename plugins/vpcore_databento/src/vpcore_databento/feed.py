@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -60,7 +61,7 @@ class DatabentoFeed(Feed):
         self._heartbeat_s = _whole("heartbeat_s", options.get("heartbeat_s", 5), 5, 1800)
         self._key = api_key()
         self._client: Any = None
-        self._inbox: deque[Any] = deque()
+        self._inbox: deque[tuple[float, Any]] = deque()  # with the time of arrival
         self._arrived = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._instrument_id: int | None = None
@@ -71,7 +72,8 @@ class DatabentoFeed(Feed):
 
     def _receive(self, record: Any) -> None:
         """Take a record in the thread of the client."""
-        self._inbox.append(bytes(record)[:_RECORD_BYTES] if hasattr(record, "order_id") else record)
+        item = bytes(record)[:_RECORD_BYTES] if hasattr(record, "order_id") else record
+        self._inbox.append((time.monotonic(), item))
         self._wake()
 
     def _wake(self) -> None:
@@ -147,30 +149,32 @@ class DatabentoFeed(Feed):
         """Return what has arrived: records in one batch between messages of other kinds."""
         found: list[Batch | Lost] = []
         waiting: list[bytes] = []
+        first = 0.0
         n = len(self._inbox)
         if n > MOST_WAITING:
             return [Lost(f"This reader is {n:,} records behind.", self._last_ns)]
         for _ in range(n):
-            item = self._inbox.popleft()
+            arrived, item = self._inbox.popleft()
             if isinstance(item, bytes):
+                first = first if waiting else arrived
                 waiting.append(item)
                 continue
-            found += self._batch(waiting)
+            found += self._batch(waiting, first)
             waiting = []
             message = self._message(item)
             found += [message] if message is not None else []
             if isinstance(message, Lost):
                 return found
-        return [*found, *self._batch(waiting)]
+        return [*found, *self._batch(waiting, first)]
 
-    def _batch(self, waiting: list[bytes]) -> list[Batch | Lost]:
+    def _batch(self, waiting: list[bytes], arrived: float) -> list[Batch | Lost]:
         if not waiting:
             return []
         records = np.frombuffer(bytearray().join(waiting), MBO_DTYPE)
         if self._instrument_id is None:
             raise SourceError(f"The gateway sent records before it said which instrument {self.request.symbol} is.")
         self._last_ns = max(self._last_ns, int(records["ts_recv"][-1]))
-        return [Batch(records, self._instrument_id)]
+        return [Batch(records, self._instrument_id, arrived)]
 
     def _message(self, record: Any) -> Batch | Lost | None:
         """Return the event of a message that is no record of the market, or None.

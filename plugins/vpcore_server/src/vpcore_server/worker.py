@@ -246,7 +246,7 @@ class Worker:
                     if isinstance(event, Lost):
                         self._lose(event.reason, event.since_ns)
                     elif len(event.records):
-                        self._emit(self._push(event), begun)
+                        self._emit(self._push(event), min(event.arrived, begun))
                 self._emit_by_clock(feed)
                 if feed.live and connected and self._silence > self.task.stale_s and self._lost is None:
                     self._lose(f"The feed has been silent for {self.task.stale_s:g} s.", 0)

@@ -49,10 +49,13 @@ class Batch:
         quiet. Records of other instruments are skipped.
     instrument_id : int
         Instrument of the contract; it may change with a later batch.
+    arrived : float
+        Time of arrival of the first record, in seconds of `time.monotonic`; by default now. Delays count from here.
     """
 
     records: npt.NDArray[Any]
     instrument_id: int
+    arrived: float = field(default_factory=lambda: time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class ReplayFeed(Feed):
                 holes = self._watch.holes(records).tolist() if self._watch is not None else []
                 at = 0
                 while at < len(records):
-                    self._next_ns = max(self._next_ns, int(clocks[at]))
+                    self._next_ns = due_ns = max(self._next_ns, int(clocks[at]))
                     reached = await self._until(self._next_ns)
                     stop = min(int(np.searchsorted(clocks, reached, side="right")), at + self._most)
                     if holes and holes[0] == at:
@@ -80,7 +80,9 @@ class ReplayFeed(Feed):
                     stop = min([stop, *holes[:1]])
                     self._last_ns = int(clocks[stop - 1])
                     self._next_ns = max(self._next_ns, int(clocks[min(stop, len(clocks) - 1)]))
-                    yield Batch(records[at:stop], instrument_id)
+                    yield Batch(
+                        records[at:stop], instrument_id, time.monotonic() + min(self.seconds_until(due_ns), 0.0)
+                    )
                     at = stop
             if stream.covered_end_ns is not None:
                 await self._until(stream.covered_end_ns)
