@@ -63,6 +63,7 @@ class DatabentoFeed(Feed):
         self._client: Any = None
         self._inbox: deque[tuple[float, Any]] = deque()  # with the time of arrival
         self._arrived = asyncio.Event()
+        self._woken = False  # a record after the reader's last look has woken it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._instrument_id: int | None = None
         self._last_ns = 0
@@ -77,6 +78,9 @@ class DatabentoFeed(Feed):
         self._wake()
 
     def _wake(self) -> None:
+        if self._woken:
+            return  # the reader has not looked since
+        self._woken = True
         with contextlib.suppress(RuntimeError):  # the reader's loop is closed
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._arrived.set)
@@ -131,6 +135,7 @@ class DatabentoFeed(Feed):
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
+                self._woken = False
                 over = ended.done()
                 for event in self._events():
                     yield event
