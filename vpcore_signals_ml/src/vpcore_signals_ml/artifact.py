@@ -23,7 +23,7 @@ from vpcore import SignalError, TradeRules
 from vpcore_signals_ml.models import Fitted
 
 HEAD, SKOPS, BOOSTER = "model.json", "model.skops", "booster.txt"
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES = 256 << 20
 """Largest model file."""
 

@@ -19,7 +19,7 @@ import time
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,7 +65,7 @@ class LearningSignal(MLSignal):
     calibrate: ClassVar[bool] = False
     """Scores become probabilities by Platt's sigmoid on the validation part; needs `ValidatedParams`."""
     rows_alone: ClassVar[bool] = False
-    """`predict` treats every row by itself, so a batch may be predicted at once; tested at every fit."""
+    """`predict` treats every row by itself, so a batch may be predicted at once; its first and last row are tested."""
     neutral_examples: ClassVar[bool] = False
     """A fit also gets the examples in which neither side paid, or both at once, with y of 1/2."""
     trusted_types: ClassVar[tuple[str, ...]] = ()
@@ -217,11 +217,10 @@ class LearningSignal(MLSignal):
             return models.predict_linear(model.mean, model.scale, model.linear, model.sigmoid, x)
         ready = ~np.isnan(x).any(axis=1)
         z = models.standardise(x[ready], model.mean, model.scale, self.standardised)
-        out, found = np.full(len(x), math.nan), np.empty(len(z))
+        out = np.full(len(x), math.nan)
+        predict = partial(self.predict, model.estimator)
         with models.one_thread():
-            size = max(1, len(z)) if model.in_batch else 1
-            for i in range(0, len(z), size):
-                found[i : i + size] = self.predict(model.estimator, z[i : i + size])
+            found = models.predict_rows(predict, z, model.estimator, self.rows_alone)
         if not math.isnan(model.sigmoid[0]):
             models.squash(model.sigmoid, found)
         out[ready] = found
@@ -286,18 +285,14 @@ class LearningSignal(MLSignal):
         z, z_valid = (models.standardise(x, mean, scale, self.standardised) for x in (training.x, training.x_valid))
         with models.one_thread():
             estimator = self.fit(replace(training, x=z, x_valid=z_valid))
-            by_product = type(self).predict is LearningSignal.predict
-            weights = models.coefficients(estimator) if by_product else np.empty(0)
-            logistic = len(weights) > 0 and hasattr(estimator, "predict_proba")
-            if len(weights) and not logistic and not self.calibrate:
-                models.probability(estimator, z[:1])  # says what is missing
-            sigmoid = np.array([1.0, 0.0]) if logistic else NO_SIGMOID
-            model = Fitted(estimator, mean, scale, weights, sigmoid, False)
-            if not len(weights) and (self.rows_alone or models.may_predict_in_batch(estimator)):
-                model = model._replace(in_batch=models.treats_rows_alone(self.predict, estimator, z))
+            own = type(self).predict is not LearningSignal.predict
+            model = Fitted(estimator, mean, scale, np.empty(0) if own else models.coefficients(estimator), NO_SIGMOID)
             if self.calibrate:
-                scores = self.values(model._replace(sigmoid=NO_SIGMOID), training.x_valid)
+                scores = self.values(model, training.x_valid)
                 model = model._replace(sigmoid=models.platt(scores, training.y_valid, training.weight_valid))
+            elif len(model.linear):
+                models.probability(estimator, z[:1])  # refuses an estimator without probabilities
+                model = model._replace(sigmoid=np.array([1.0, 0.0]))
         if not self.update_interval_bins or not training.n_valid:
             return model
         return self._updated(model, training.x_valid, training.y_valid)

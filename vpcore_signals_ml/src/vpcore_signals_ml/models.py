@@ -1,11 +1,9 @@
 """A fitted model: scaling, estimator, calibration, and predictions equal for one row and for many.
 
 Features are standardised by mean and deviation of the training part and clipped at `CLIP` deviations. A linear model
-scores by one compiled dot product, row by row. Trees and boosted trees predict many rows at once, after a test at every
-fit that a row alone gets the same bytes; any other estimator predicts row by row. A matrix product would give a row
-other last bits in other company.
-
-Calibration is Platt's sigmoid by scikit-learn's ``CalibratedClassifierCV`` on the validation part.
+scores by one compiled dot product, row by row. Trees and boosted trees predict many rows at once, and the first and the
+last row once more alone; any other estimator predicts row by row. A matrix product would give a row other last bits in
+other company.
 """
 
 from __future__ import annotations
@@ -30,9 +28,8 @@ CLIP = 8.0
 LEAST_SLOPE = 0.01
 """Of a sigmoid that the validation part does not confirm: a margin of 1 is then a probability of 0.5025."""
 
+_UNUSED = np.random.RandomState(1)  # liblinear ignores it here; a new one for every fit takes a tenth of the fit
 _IN_BATCH = ("sklearn.tree", "sklearn.ensemble", "lightgbm")
-
-Predict = Callable[[Any, Floats], Floats]
 
 
 class Fitted(NamedTuple):
@@ -48,8 +45,6 @@ class Fitted(NamedTuple):
         Weights of z and then the intercept, of a linear model.
     sigmoid : float64[2]
         Slope and shift of ``value = 1 / (1 + exp(-(slope * score + shift)))``; NaN: the value is the score.
-    in_batch : bool
-        Many rows are predicted at once.
     """
 
     estimator: Any
@@ -57,7 +52,6 @@ class Fitted(NamedTuple):
     scale: Floats
     linear: Floats
     sigmoid: Floats
-    in_batch: bool
 
 
 @contextmanager
@@ -147,44 +141,48 @@ def _core(estimator: Any) -> Any:
     return estimator[-1] if hasattr(estimator, "steps") else estimator
 
 
-def may_predict_in_batch(estimator: Any) -> bool:
-    """Return True for an estimator of a package whose estimators predict each row by itself."""
-    return type(_core(estimator)).__module__.startswith(_IN_BATCH)
-
-
 def _is_booster(estimator: Any) -> bool:
     return type(estimator).__module__.startswith("lightgbm.") and hasattr(estimator, "model_to_string")
 
 
-def treats_rows_alone(predict: Predict, estimator: Any, z: Floats) -> bool:
-    """Return True if two rows have the same bytes alone and together."""
-    few = z[:2]
-    each = [predict(estimator, few[i : i + 1]) for i in range(len(few))]
-    return bool(predict(estimator, few).tobytes() == np.concatenate(each).tobytes())
+def predict_rows(predict: Callable[[Floats], Floats], z: Floats, estimator: Any, rows_alone: bool) -> Floats:
+    """Return the prediction of every row with the bytes of a row alone.
+
+    Rows are predicted at once by trees and where `rows_alone`, unless the first or the last gets other bytes alone.
+    """
+
+    def alone(i: int) -> Floats:
+        return np.asarray(predict(z[i : i + 1]), dtype=np.float64)
+
+    n = len(z)
+    if n > 1 and (rows_alone or type(_core(estimator)).__module__.startswith(_IN_BATCH)):
+        found = np.asarray(predict(z), dtype=np.float64)
+        if all(alone(i).tobytes() == found[i : i + 1].tobytes() for i in (0, n - 1)):
+            return found
+    return np.concatenate([np.empty(0), *(alone(i) for i in range(n))])
 
 
 def platt(scores: Floats, y: Floats, weight: Floats) -> Floats:
-    """Return slope and shift of Platt's sigmoid; a direction that the examples do not confirm says next to nothing."""
-    if min((y == 1.0).sum(), (y == 0.0).sum()) < 2:
-        return np.array([LEAST_SLOPE, 0.0])
-    from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.calibration import CalibratedClassifierCV
+    """Return slope and shift of Platt's sigmoid: a logistic regression of the outcome on the score.
 
-    class Scored(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-        classes_ = np.array([0.0, 1.0])
+    A direction that the examples do not confirm says next to nothing.
+    """
+    if min((y == 1.0).sum(), (y == 0.0).sum()) >= 2:
+        from sklearn.linear_model import LogisticRegression
 
-        def fit(self, x: Floats, y: Floats, sample_weight: Floats) -> Scored:
-            return self
-
-        def decision_function(self, x: Floats) -> Floats:
-            return x[:, 0]
-
-    rows = np.arange(len(scores))  # one fold: the scores are those of a fit on other examples
-    found = CalibratedClassifierCV(Scored(), cv=[(rows, rows)], ensemble=True)
-    found.fit(scores.reshape(-1, 1), y, sample_weight=weight)
-    (platt,) = found.calibrated_classifiers_[0].calibrators
-    slope, shift = -float(platt.a_), -float(platt.b_)
-    return np.array([slope, shift] if slope > LEAST_SLOPE else [LEAST_SLOPE, 0.0])
+        # Platt's outcomes lie between 0 and 1: an example counts in part as an up, in part as a down.
+        ups, downs = weight[y == 1.0].sum(), weight[y == 0.0].sum()
+        share = np.where(y == 1.0, (ups + 1.0) / (ups + 2.0), 1.0 / (downs + 2.0))
+        both = np.concatenate([weight * share, weight * (1.0 - share)])
+        mean, deviation = moments(scores.reshape(-1, 1), weight)
+        z = np.tile((scores - mean) / deviation, 2).reshape(-1, 1)
+        model = LogisticRegression(C=1000.0, solver="liblinear", tol=1e-3, random_state=_UNUSED).fit(
+            z, np.repeat([1.0, 0.0], len(y)), both
+        )
+        slope, shift = coefficients(model) / (deviation[0], 1.0)
+        if slope > LEAST_SLOPE:
+            return np.array([slope, shift - slope * mean[0]])
+    return np.array([LEAST_SLOPE, 0.0])
 
 
 @jit
