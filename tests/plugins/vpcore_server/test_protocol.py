@@ -234,6 +234,14 @@ def test_any_frames_of_a_client_are_taken_or_refused(server, frames) -> None:
     assert code == 4400
 
 
+def test_no_frame_waits_for_the_acknowledgement_of_another() -> None:
+    """Nagle's algorithm is off for accepted sockets: a bin would wait 40 ms."""
+    with server_module.listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_the_server_has_a_most_of_clients(server) -> None:
     async def run() -> str:
         async with contextlib.AsyncExitStack() as stack:
