@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
+import string
+import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clean_env import CleanEnvironment, make_environment
+from clean_env import CleanEnvironment, Resident, make_environment
 from doc_blocks import Block, blocks_of
 from real_data import ESH4, needs_esh4
 
@@ -23,11 +27,17 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 class Reader:
-    """Somebody who reads a document and does what it says."""
+    """Somebody who reads a document and does what it says.
+
+    One process runs the blocks of Python and the plain lines of ``vp``, as long as no code changes; a shell runs the
+    other lines.
+    """
 
     def __init__(self, environment: CleanEnvironment, folder: Path) -> None:
         self.environment = environment
+        self.resident = Resident(environment)
         self.folder = folder
+        self.variables: dict[str, str] = {}
         self.said = ""
 
     def read(self, block: Block) -> None:
@@ -35,14 +45,23 @@ class Reader:
             path = self.folder / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text)
+            if block.language == "python":
+                self.resident.close()
         elif block.language == "bash":
-            # The folder that a block ends in is where the next one begins.
-            place = self.environment.root / "folder"
-            script = f"{block.text}\npwd > '{place}'\n"
-            self._run(block, "bash", "-euo", "pipefail", "-c", script)
-            self.folder = Path(place.read_text().strip())
+            self.said = ""
+            lines: list[str] = []  # for the shell
+            for line in block.text.splitlines():
+                if (arguments := self._plain(line)) is None:
+                    lines.append(line)
+                    continue
+                self._shell(block, lines)
+                lines.clear()
+                known = [string.Template(argument).substitute(self.variables) for argument in arguments]
+                self._check(block, line, self.resident.vp(*known, cwd=self.folder, check=False))
+            self._shell(block, lines)
         elif block.language == "python":
-            self._run(block, self.environment.bin / "python", "-W", "error", "-c", block.text)
+            self.said = ""
+            self._check(block, block.text, self.resident.python(block.text, cwd=self.folder, check=False))
         elif block.language == "text":  # what was said by the block before it; "..." is anything
             for line in block.text.splitlines():
                 pattern = ".*".join(r"\s+".join(re.escape(w) for w in part.split()) for part in line.split("..."))
@@ -50,34 +69,60 @@ class Reader:
         else:
             raise AssertionError(f"{block.where}: a block of {block.language or 'no language'} cannot be tried")
 
-    def _run(self, block: Block, *command: str | Path) -> None:
-        done = self.environment.run(*command, cwd=self.folder, check=False)
-        self.said = done.stdout + done.stderr
-        assert done.returncode == 0, f"{block.where}:\n{block.text}\n{self.said}"
+    @staticmethod
+    def _plain(line: str) -> list[str] | None:
+        """Return the arguments of a line that runs ``vp`` and asks nothing of the shell but variables."""
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        found = list(lexer)
+        if found[:1] != ["vp"] or any(set(token) <= set("();<>|&") for token in found):
+            return None
+        return found[1:]
+
+    def _shell(self, block: Block, lines: list[str]) -> None:
+        """Run lines. The next ones begin in the folder where they end, with their variables."""
+        if not lines:
+            return
+        text, place = "\n".join(lines), self.environment.root / "folder"
+        names = re.findall(r"^(\w+)=", text, re.MULTILINE)
+        kept = [f"printf %s \"${name}\" > '{self.environment.root / name}'" for name in names]
+        script = "\n".join([text, f"pwd > '{place}'", *kept])
+        if re.search(r"\bpip install\b", text):
+            self.resident.close()
+        self._check(
+            block, text, self.environment.run("bash", "-euo", "pipefail", "-c", script, cwd=self.folder, check=False)
+        )
+        self.folder = Path(place.read_text().strip())
+        self.variables |= {name: (self.environment.root / name).read_text() for name in names}
+
+    def _check(self, block: Block, text: str, done: subprocess.CompletedProcess[str]) -> None:
+        self.said += done.stdout + done.stderr
+        assert done.returncode == 0, f"{block.where}:\n{text}\n{self.said}"
 
 
-def test_plugins_of_every_kind(tmp_path: Path) -> None:
-    environment = make_environment(tmp_path / "env")
-    reader = Reader(environment, tmp_path)
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    made = Reader(make_environment(tmp_path / "env"), tmp_path)
+    yield made
+    made.resident.close()
+
+
+def test_plugins_of_every_kind(reader: Reader, tmp_path: Path) -> None:
     for block in blocks_of(DOCS / "how-to/plugins.md"):
         reader.read(block)
     assert reader.folder == tmp_path / "extras-lab"
 
 
-def test_the_tutorial(tmp_path: Path) -> None:
-    environment = make_environment(tmp_path / "env")
-    work = tmp_path / "work"
-    work.mkdir()
-    reader = Reader(environment, work)
+def test_the_tutorial(reader: Reader, tmp_path: Path) -> None:
     blocks = blocks_of(DOCS / "how-to/writing-a-signal.md")
     assert {"bash", "python", "yaml", "text"} <= {block.language for block in blocks}
     for block in blocks:
         reader.read(block)
         if found := re.search(r"^(\d+) trades, (\S+) ticks each after costs$", reader.said, re.MULTILINE):
             n_trades, net = int(found[1]), found[2]
-    lab = work / "lab"
+    lab = tmp_path / "lab"
     assert reader.folder == lab
-    stored = json.loads(environment.vp("compare", "lean_first", "--limit", "100", "--json", cwd=lab).stdout)["rows"]
+    stored = json.loads(reader.resident.vp("compare", "lean_first", "--limit", "100", "--json", cwd=lab).stdout)["rows"]
     # `evaluate` is one of the rows of `vp run`, its fee included.
     assert (n_trades, net) in {
         (row["trades"], f"{row['net_pnl_ticks']:+.2f}")
@@ -87,15 +132,13 @@ def test_the_tutorial(tmp_path: Path) -> None:
     assert len(list((lab / "configs/serving_versions").glob("*.yaml"))) == 1
 
 
-def test_the_tutorial_of_learning_signals(tmp_path: Path) -> None:
-    reader = Reader(make_environment(tmp_path / "env"), tmp_path)
+def test_the_tutorial_of_learning_signals(reader: Reader, tmp_path: Path) -> None:
     for block in blocks_of(DOCS / "how-to/learning-signal.md"):
         reader.read(block)
     assert len(list((tmp_path / "lab/configs/serving_versions").glob("*.yaml"))) == 1
 
 
-def test_start_sweeps_serving_and_a_live_feed(tmp_path: Path) -> None:
-    reader = Reader(make_environment(tmp_path / "env"), tmp_path)
+def test_start_sweeps_serving_and_a_live_feed(reader: Reader, tmp_path: Path) -> None:
     pages = ("start/own-experiment.md", "how-to/sweeps.md", "how-to/serving.md", "how-to/live-feed.md")
     blocks = [block for page in pages for block in blocks_of(DOCS / page)]
     port = _free_port()
@@ -122,12 +165,10 @@ def _free_port() -> str:
 
 
 @needs_esh4
-def test_the_readme(tmp_path: Path) -> None:
-    environment = make_environment(tmp_path / "env")
+def test_the_readme(reader: Reader, tmp_path: Path) -> None:
     downloads = tmp_path / "downloads"
     downloads.mkdir()
     shutil.copy(ESH4, downloads)
-    reader = Reader(environment, tmp_path)
     setup, experiment, python = blocks_of(DOCS.parent / "README.md")
     reader.read(replace(setup, text=setup.text.replace("~/downloads", str(downloads))))
     reader.read(experiment)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import stat
 import subprocess
 import sys
@@ -57,6 +59,86 @@ class CleanEnvironment:
 
     def vp(self, *arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run(self.bin / "vp", *arguments, cwd=cwd, check=check)
+
+
+_RESIDENT = """
+import json, os, sys, traceback, types
+from vpcore.cli.app import run
+
+requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+for line in requests:
+    asked = json.loads(line)
+    os.chdir(asked["cwd"])
+    for number, file in ((1, asked["stdout"]), (2, asked["stderr"])):
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+        os.close(opened)
+    try:
+        if asked["script"] is None:
+            code = run(asked["arguments"])
+        else:
+            sys.modules["__main__"] = main = types.ModuleType("__main__")
+            exec(compile(asked["script"], "<string>", "exec"), main.__dict__)
+            code = 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    print(code, file=answers, flush=True)
+"""
+
+
+class Resident:
+    """One process of an environment that runs command after command: `vp` is imported and its kernels are loaded once.
+
+    A warning is an error. After an installation or an edit of Python code, `close` it: the next command starts another one.
+    """
+
+    def __init__(self, environment: CleanEnvironment) -> None:
+        self.environment = environment
+        self._process: subprocess.Popen[str] | None = None
+
+    def vp(self, *arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``vp`` with arguments."""
+        return self._run([str(argument) for argument in arguments], None, cwd, check)
+
+    def python(self, script: str, *, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a script."""
+        return self._run([], script, cwd, check)
+
+    def close(self) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.close()
+            self._process.wait(60)
+            self._process.stdout.close()
+            self._process = None
+
+    def _run(
+        self, arguments: list[str], script: str | None, cwd: Path, check: bool
+    ) -> subprocess.CompletedProcess[str]:
+        root = self.environment.root
+        if self._process is None:
+            (root / "resident.py").write_text(_RESIDENT)
+            command = [str(self.environment.bin / "python"), "-W", "error", str(root / "resident.py")]
+            self._process = subprocess.Popen(
+                command, env=self.environment.variables(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        out, err = root / "resident.stdout", root / "resident.stderr"
+        asked = {"arguments": arguments, "script": script, "cwd": str(cwd), "stdout": str(out), "stderr": str(err)}
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        assert select.select([self._process.stdout], [], [], 600)[0], f"{arguments or script}: no end"
+        code = self._process.stdout.readline().strip()
+        assert code, f"{arguments or script}: the process died\n{out.read_text()}\n{err.read_text()}"
+        done = subprocess.CompletedProcess(arguments, int(code), out.read_text(), err.read_text())
+        if check:
+            assert done.returncode == 0, f"{arguments or script}\n{done.stdout}\n{done.stderr}"
+        return done
 
 
 def make_environment(root: Path) -> CleanEnvironment:
