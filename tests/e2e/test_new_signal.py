@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clean_env import CleanEnvironment, make_environment
+from clean_env import Resident, make_environment
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,7 @@ parallel: {executor: serial}
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[CleanEnvironment, Path]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Resident, Path]]:
     """An environment with both kinds of packages generated and installed, and the folder with a workspace."""
     folder = tmp_path_factory.mktemp("new_signal")
     environment = make_environment(folder / "env")
@@ -42,16 +43,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[CleanEnvironment, Pat
         made = environment.vp("new-signal", name, "--kind", kind, cwd=work).stdout.strip()
         assert made == f"vp-signal-{name.replace('_', '-')}"
     environment.run("pip", "install", *(part for name in NAMES for part in ("-e", package(name))), cwd=work)
-    return environment, work
+    resident = Resident(environment)
+    yield resident, work
+    resident.close()
 
 
 def package(name: str) -> str:
     return f"./vp-signal-{name.replace('_', '-')}"
 
 
-def test_it_is_listed(lab: tuple[CleanEnvironment, Path]) -> None:
-    environment, work = lab
-    listed = json.loads(environment.vp("list-signals", "--json", cwd=work).stdout)
+def test_it_is_listed(lab: tuple[Resident, Path]) -> None:
+    resident, work = lab
+    listed = json.loads(resident.vp("list-signals", "--json", cwd=work).stdout)
     assert listed["failed"] == []
     mine = {signal["name"]: signal for signal in listed["signals"] if signal["name"] in NAMES}
     assert set(mine) == set(NAMES)
@@ -60,38 +63,39 @@ def test_it_is_listed(lab: tuple[CleanEnvironment, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_own_tests_pass(lab: tuple[CleanEnvironment, Path], name: str) -> None:
-    environment, work = lab
-    done = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=work / package(name))
+def test_its_own_tests_pass(lab: tuple[Resident, Path], name: str) -> None:
+    resident, work = lab
+    done = resident.environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=work / package(name))
     assert "failed" not in done.stdout
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 15
 
 
-def test_it_runs_in_an_experiment(lab: tuple[CleanEnvironment, Path]) -> None:
-    environment, work = lab
-    environment.vp("init", "lab", cwd=work)
+def test_it_runs_in_an_experiment(lab: tuple[Resident, Path]) -> None:
+    resident, work = lab
+    resident.vp("init", "lab", cwd=work)
     root = work / "lab"
-    environment.vp("synth", "--minutes", "3", "--pipeline", "practice", cwd=root)
+    resident.vp("synth", "--minutes", "3", "--pipeline", "practice", cwd=root)
     (root / "configs/serving/mine.yaml").write_text(SERVING)
     (root / "configs/experiments/first.yaml").write_text(EXPERIMENT)
-    environment.vp("validate", cwd=root)
-    report = json.loads(environment.vp("run", "first", "--json", cwd=root).stdout)
+    resident.vp("validate", cwd=root)
+    report = json.loads(resident.vp("run", "first", "--json", cwd=root).stdout)
     assert report["n_failed"] == 0, report
     assert len(report["run_ids"]) == 3
     assert report["n_computed"] == 12
-    rows = json.loads(environment.vp("compare", "first", "--json", cwd=root).stdout)
+    rows = json.loads(resident.vp("compare", "first", "--json", cwd=root).stdout)
     rows = rows["rows"] if isinstance(rows, dict) else rows
     signals = {name: max(row["n_signals"] for row in rows if row["signal_name"] == name) for name in NAMES}
     assert signals["tilt_of_flow"] > 10
     assert signals["learner_of_flow"] > 0
 
 
-def test_an_edited_signal_is_another_run(lab: tuple[CleanEnvironment, Path]) -> None:
-    environment, work = lab
+def test_an_edited_signal_is_another_run(lab: tuple[Resident, Path]) -> None:
+    resident, work = lab
     root = work / "lab"
     if not (root / "configs/experiments/first.yaml").exists():
         pytest.skip("the experiment did not run")
     source = work / package("tilt_of_flow") / "src/vp_signal_tilt_of_flow/signal.py"
     source.write_text(source.read_text().replace("return 0.0\n", "return -0.0 + 0.0\n"))
-    plan = json.loads(environment.vp("run", "first", "--dry-run", "--json", cwd=root).stdout)
+    resident.close()
+    plan = json.loads(resident.vp("run", "first", "--dry-run", "--json", cwd=root).stdout)
     assert {row["signal"]: row["to_compute"] for row in plan["signals"]} == {"tilt_of_flow": 8, "learner_of_flow": 0}
