@@ -61,15 +61,15 @@ def test_its_examples_are_true(block) -> None:
     exec(compile("\n" * block.line + block.text, str(TOOLKIT), "exec"), {})
 
 
-@pytest.mark.parametrize(
-    "document", sorted(TOOLKIT.parents[1].glob("**/*.md")), ids=lambda path: f"{path.parent.name}/{path.name}"
-)
-def test_code_in_documents_is_linted_and_formatted(document: Path, tmp_path: Path) -> None:
+def test_code_in_documents_is_linted_and_formatted(tmp_path: Path) -> None:
     pytest.importorskip("ruff")
-    for block in blocks_of(document):
-        if block.language == "python":
-            name = Path(block.title or "").stem.replace("__init__", "package")
-            (tmp_path / f"line_{block.line}_{name}.py").write_text(block.text)
+    for document in TOOLKIT.parents[1].glob("**/*.md"):
+        folder = tmp_path / document.parent.name / document.stem
+        folder.mkdir(parents=True)
+        for block in blocks_of(document):
+            if block.language == "python":
+                name = Path(block.title or "").stem.replace("__init__", "package")
+                (folder / f"line_{block.line}_{name}.py").write_text(block.text)
     for command in (["check", "--select", "E,F,W,UP,B,SIM,PT"], ["format", "--diff"]):
         options = ["--isolated", "--no-cache", "--line-length", "120", "--target-version", "py311", "."]
         ruff = [sys.executable, "-m", "ruff", *command, *options]
