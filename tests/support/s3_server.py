@@ -38,11 +38,11 @@ def s3_server() -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def request(method: str, port: int, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path)
         return connection.getresponse().status
@@ -96,7 +96,7 @@ def faulty_proxy(address: str) -> Iterator[tuple[str, Faults]]:
                     faults.dropped -= 1
                     self.close_connection = True
                     return self.connection.close()
-            upstream = http.client.HTTPConnection("127.0.0.1", there, timeout=30)
+            upstream = http.client.HTTPConnection("127.0.0.1", there, timeout=60)
             upstream.request(self.command, self.path, body, {k: v for k, v in self.headers.items() if k != "Host"})
             answer = upstream.getresponse()
             data = answer.read()

@@ -1,4 +1,4 @@
-"""An S3 server for each module, and machines that share its bucket."""
+"""An S3 server for all tests, and machines that share its bucket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweep_workspace import (  # noqa: F401
 from vpcore_object_store.storage import ObjectStorage
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """Address of a server with the bucket `lake`."""
     with s3_server() as address:

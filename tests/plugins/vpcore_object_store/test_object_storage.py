@@ -17,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from markets import INSTRUMENT, START_NS, random_tape
-from s3_server import REGION, faulty_proxy, make_bucket, s3_server
+from s3_server import REGION, faulty_proxy
 
 from vpcore import ConfigError, StorageError, Workspace, generate
 from vpcore.plugins.manager import Plugins
@@ -32,12 +32,10 @@ ADDRESS: list[str] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _server() -> Iterator[None]:
-    with s3_server() as address:
-        make_bucket(address, "lake")
-        ADDRESS.append(address)
-        yield
-        ADDRESS.clear()
+def _server(server: str) -> Iterator[None]:
+    ADDRESS.append(server)
+    yield
+    ADDRESS.clear()
 
 
 @pytest.fixture(autouse=True)
