@@ -113,11 +113,6 @@ def make_workspace(tmp_path: Path, frames: FrameBlock) -> Callable[[str], Worksp
     return lambda name="ws": build(tmp_path / name, frames)
 
 
-@pytest.fixture
-def workspace(make_workspace: Callable[[str], Workspace]) -> Workspace:
-    return make_workspace("ws")
-
-
 @contextmanager
 def importable_signals() -> Iterator[None]:
     """Make the signals importable for fixtures that outlive a test."""
@@ -143,15 +138,28 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_proven(make_workspace: Callable[[str], Workspace], proofs: Path) -> Callable[[str], Workspace]:
-    """Make workspaces in which no signal has to be proven any more."""
+def make_proven(
+    make_workspace: Callable[[str], Workspace], proofs: Path, tmp_path: Path
+) -> Iterator[Callable[[str], Workspace]]:
+    """Make workspaces in which no signal has to be proven any more. Proofs of the test are kept for later ones."""
+    made: list[Path] = []
 
     def make(name: str) -> Workspace:
         workspace = make_workspace(name)
-        shutil.copytree(proofs, workspace.results_dir / "proofs")
+        made.append(workspace.results_dir / "proofs")
+        shutil.copytree(proofs, made[-1])
         return workspace
 
-    return make
+    yield make
+    for folder in made:
+        for path in folder.glob("*.json"):
+            if not (proofs / path.name).exists():
+                shutil.copy(path, proofs)
+
+
+@pytest.fixture
+def workspace(make_proven: Callable[[str], Workspace]) -> Workspace:
+    return make_proven("ws")
 
 
 def edited(root: Path, *pairs: tuple[str, str], name: str = "sweep") -> None:

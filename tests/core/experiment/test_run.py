@@ -282,14 +282,16 @@ def test_a_signal_that_looks_ahead_is_refused_before_anything_runs(workspace: Wo
     assert workspace.results.query_runs(status=None).height == 0
 
 
-def test_a_proof_is_not_repeated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_is_not_repeated(make_workspace: MAKER, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make_workspace("ws")
     run_experiment(workspace, "sweep")
     assert len(list((workspace.results_dir / "proofs").glob("*.json"))) == 4
     monkeypatch.setattr("vpcore.experiment.causality.prove", lambda *a, **k: pytest.fail("proved again"))
     assert run_experiment(workspace, "sweep", force=True).n_computed == 40
 
 
-def test_a_dry_plan_touches_nothing(workspace: Workspace, make_workspace: MAKER) -> None:
+def test_a_dry_plan_touches_nothing(make_workspace: MAKER) -> None:
+    workspace = make_workspace("ws")
     plan = plan_experiment(workspace, "sweep")
     assert plan is not None
     assert (plan.n_trials, plan.n_missing, len(plan.runs)) == (40, 40, 5)
