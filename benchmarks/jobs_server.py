@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import data
 from harness import figure
+from server_clients import SETTLE_S
 
 HERE = Path(__file__).parent
 TICK = os.sysconf("SC_CLK_TCK")
@@ -76,6 +78,18 @@ def served(speed: str, *more: str) -> Iterator[tuple[int, str]]:
         yield pid, f"ws://127.0.0.1:{port}/v1/stream?serving=demo"
 
 
+@contextlib.contextmanager
+def warm(speed: str) -> Iterator[tuple[int, str]]:
+    """Run a server whose channel is warm: its first bins load compiled code, and are late."""
+    with served(speed, "--serving", "demo") as (pid, url):
+        ready = url.replace("ws://", "http://").partition("/v1")[0] + "/readyz"
+        for _ in range(600):
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(ready):
+                break
+            time.sleep(0.1)
+        yield pid, url
+
+
 def cpu(pid: int) -> float:
     """Processor seconds of a process, without its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -87,22 +101,30 @@ def resident(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
 
 
-def child_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+def worker_of(pid: int) -> int:
+    """Return the worker among the children of a server; the others read the workspace."""
+    children = [
+        int(child) for found in Path(f"/proc/{pid}/task").glob("*/children") for child in found.read_text().split()
+    ]
+    return next(child for child in children if b"vpcore_server.worker" in Path(f"/proc/{child}/cmdline").read_bytes())
 
 
 def clients(url: str, n: int, seconds: float, pid: int) -> dict[str, Any]:
-    """Run clients; add the processor time of the server per second from the middle of the run."""
-    with subprocess.Popen(
-        [sys.executable, str(HERE / "server_clients.py"), url, str(n), str(seconds)], stdout=subprocess.PIPE
-    ) as process:
-        time.sleep(5.0)
+    """Run clients: all but one in one process, where they wait for each other, and one alone.
+
+    Add the processor time of the server per second from the middle of the run.
+    """
+    command = [sys.executable, str(HERE / "server_clients.py"), url]
+    crowd, alone = (
+        subprocess.Popen([*command, str(some), str(seconds)], stdout=subprocess.PIPE) for some in (n - 1, 1)
+    )
+    with crowd, alone:
+        time.sleep(SETTLE_S + 1.0)
         began, first = time.monotonic(), cpu(pid)
         time.sleep(seconds - 2.0)
         share = (cpu(pid) - first) / (time.monotonic() - began)
-        assert process.stdout is not None
-        found: dict[str, Any] = json.loads(process.stdout.read())
-    return found | {"cpu": share}
+        many, one = (json.loads(process.communicate()[0]) for process in (crowd, alone))
+    return one | {"cpu": share} | {name: many[name] + one[name] for name in ("bins", "skipped")}
 
 
 async def _stuck(url: str, seconds: float, profile: str, n: int) -> None:
@@ -167,7 +189,7 @@ async def _soak(url: str, pid: int, n_bins: int) -> dict[str, list[float]]:
         await asyncio.sleep(0.5)
         (n,) = await asyncio.to_thread(metrics, url, "vp_bins_total")
         if n >= n_bins * len(found["server"]) / 10:
-            for name, process in (("server", pid), ("worker", child_of(pid)), ("client", os.getpid())):
+            for name, process in (("server", pid), ("worker", worker_of(pid)), ("client", os.getpid())):
                 found[name].append(resident(process))
     following.cancel()
     return found
@@ -208,33 +230,35 @@ def server(small: bool) -> dict[str, Any]:
     """Delays, processor time, memory and speed of the server."""
     seconds = 6.0 if small else 25.0
     found: dict[str, Any] = {}
-    with served("1") as (pid, url):
-        few = clients(url, 20, seconds, pid)
+    with warm("1") as (pid, url):
+        few = clients(url, 20, 2 * seconds, pid)
         worker, sockets = delays(url)
-        with stuck(url, seconds + 4):
-            beside = clients(url, 20, seconds, pid)
-            _, sockets_beside = delays(url)
+    with warm("1") as (pid, url), stuck(url, 2 * seconds + SETTLE_S):
+        beside = clients(url, 20, 2 * seconds, pid)
+        _, sockets_beside = delays(url)
     found["a timer of 10 ms on this machine is late by, p99"] = figure(few["timer_p99"], "ms")
     found["20 clients x 10 bins/s: close of a bin to its message, p99"] = figure(worker, "ms")
     found["20 clients x 10 bins/s: close of a bin to the sockets, p99"] = figure(sockets, "ms", at_most=5)
-    found["20 clients x 10 bins/s: close of a bin to the clients, p99"] = figure(few["p99"], "ms")
+    found["20 clients x 10 bins/s: close of a bin to a client, median"] = figure(few["p50"], "ms")
+    found["20 clients x 10 bins/s: close of a bin to a client, p99"] = figure(few["p99"], "ms")
     found["the same to the sockets, beside a client that never reads, p99"] = figure(
         sockets_beside, "ms", at_most=sockets + 1
     )
-    found["the same to the clients, beside a client that never reads, p99"] = figure(beside["p99"], "ms")
+    found["the same to a client, beside a client that never reads, p99"] = figure(beside["p99"], "ms")
     few_plain = plain_clients(20, 10, seconds)
-    found["the plain handler, 20 clients x 10 bins/s, to the clients, p99"] = figure(few_plain["p99"], "ms")
-    with served("10") as (pid, url):
+    found["the plain handler, 20 clients x 10 bins/s, to a client, median"] = figure(few_plain["p50"], "ms")
+    found["the plain handler, 20 clients x 10 bins/s, to a client, p99"] = figure(few_plain["p99"], "ms")
+    with warm("10") as (pid, url):
         many = clients(url, 50, seconds, pid)
         _, sockets = delays(url)
         found["50 clients x 100 bins/s: close of a bin to the sockets, p99"] = figure(sockets, "ms", at_most=20)
-        found["50 clients x 100 bins/s: close of a bin to the clients, p99"] = figure(many["p99"], "ms")
+        found["50 clients x 100 bins/s: close of a bin to a client, p99"] = figure(many["p99"], "ms")
         found["50 clients x 100 bins/s: processor of the server"] = figure(100 * many["cpu"], "% of a core", at_most=40)
         found["50 clients x 100 bins/s: bins left out"] = figure(many["skipped"], "bins")
         found["server, resident memory"] = figure(resident(pid), "MB", at_most=200)
-        found["worker, resident memory"] = figure(resident(child_of(pid)), "MB", at_most=350)
+        found["worker, resident memory"] = figure(resident(worker_of(pid)), "MB", at_most=350)
     plain = plain_clients(50, 100, seconds)
-    found["the plain handler, 50 clients x 100 bins/s, to the clients, p99"] = figure(plain["p99"], "ms")
+    found["the plain handler, 50 clients x 100 bins/s, to a client, p99"] = figure(plain["p99"], "ms")
     found["the plain handler: processor"] = figure(100 * plain["cpu"], "% of a core")
     per_bin = (plain["cpu"] / max(plain["bins"], 1)) / (many["cpu"] / max(many["bins"], 1))
     found["processor per bin and client, plain over ours"] = figure(per_bin, "times")

@@ -18,6 +18,8 @@ from websockets.asyncio.client import connect
 START = {"op": "start", "profile": "view", "mode": "latest", "window": 512}
 RECORD = 3872
 ACK_S = 0.2
+SETTLE_S = 2.0
+"""The clients connect."""
 
 
 async def follow(url: str, until: float, delays: list[float], begin: float) -> int:
@@ -55,7 +57,7 @@ async def timer(until: float, late: list[float]) -> None:
 async def main() -> None:
     url, n, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     delays: list[float] = []
-    begin = time.time() + 4.0  # the channel starts, the windows fill
+    begin = time.time() + SETTLE_S
     late: list[float] = []
     following = (follow(url, begin + seconds, delays, begin) for _ in range(n))
     _, *skipped = await asyncio.gather(timer(begin + seconds, late), *following)
@@ -68,4 +70,5 @@ async def main() -> None:
     )
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

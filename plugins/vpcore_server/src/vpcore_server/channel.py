@@ -27,6 +27,9 @@ HISTORY_BINS, VIEW_BINS, EXACT_BINS, EVENTS = 36_000, 6_000, 600, 10_000
 MOST_CRASHES, CRASH_SPAN_S = 3, 600.0
 """More deaths of a worker within this time end the channel."""
 
+DELAYS = 20_000
+"""Latest frames whose delays `/metrics` knows: 1,000 bins of 20 clients."""
+
 EVERY_BYTES = 16 << 20
 """Most bytes that wait for a client in the mode `every`."""
 
@@ -248,7 +251,7 @@ class Channel:
         self.n_bins = 0
         self.n_lost = 0
         self.restarts = 0
-        self.delays: deque[float] = deque(maxlen=4000)  # seconds from the close of a bin to the socket of a client
+        self.delays: deque[float] = deque(maxlen=DELAYS)  # seconds from the close of a bin to the socket of a client
         self.idle_since = time.monotonic()
         self.last_bin_at = 0.0
         self.pid: int | None = None

@@ -26,7 +26,8 @@ def _worker_p99(channel: Channel) -> float | None:
 
 
 def _server_p99(channel: Channel) -> float | None:
-    return float(np.percentile(channel.delays, 99)) if channel.delays else None
+    delays = np.fromiter(channel.delays, np.float32, len(channel.delays))
+    return float(np.percentile(delays, 99)) if len(delays) else None
 
 
 _Rows = tuple[tuple[str, str, Callable[["Channel"], float | None]], ...]
