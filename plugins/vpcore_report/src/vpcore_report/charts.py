@@ -188,8 +188,9 @@ def market_window(figure: Figure, data: MarketWindow, title: str) -> None:
         axes.tick_params(labelbottom=False)
     price.plot(data.minutes, data.mid, color=INK, linewidth=0.9, label="mid")
     inside = data.exits < len(data.minutes)
-    for entry, left in zip(data.entries[inside], data.exits[inside], strict=True):
-        price.plot(data.minutes[[entry, left]], data.mid[[entry, left]], color=MUTED, linewidth=0.8, linestyle=":")
+    ends = np.stack([data.entries[inside], data.exits[inside]])
+    trades = (np.vstack([of[ends], np.full(ends.shape[1], np.nan)]).T.ravel() for of in (data.minutes, data.mid))
+    price.plot(*trades, color=MUTED, linewidth=0.8, linestyle=":", label="trade")
     _sides(price, data.minutes, data.mid, data.entries, data.sides)
     for code, name in OUTCOMES:
         at = data.exits[inside & (data.outcomes == code)]
