@@ -108,7 +108,10 @@ def test_a_replay_on_the_page(browser: Any, served: Workspace, replaying: LiveSe
     page.until(lambda: page.page.inner_text("#clock").startswith("09:3"))
     assert page.page.inner_text("#clock").endswith("EDT")  # the instrument's zone, in summer
     assert page.js("vp.state.clock.format(Date.UTC(2025, 0, 15, 14, 30))") == "09:30:00.0 EST"  # in winter
-    assert "Unproven:" in page.page.inner_text("#banner")
+    evidence = published(served.registry, "erd").evidence
+    told = page.page.inner_text("#banner")
+    assert f"Unproven: {' '.join(evidence.reasons)}" in told
+    assert f"Weak besides; this decides nothing: {' '.join(evidence.weaknesses)}" in told
     page.until(lambda: page.js("vp.state.store.last") > 200)
 
     # Pixels of known cells: the colour that the scale gives to the value of the dataset.

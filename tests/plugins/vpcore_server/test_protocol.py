@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from vpcore import ConfigError, Workspace
 from vpcore.cli import app as cli
+from vpcore.serving.spec import published
 from vpcore_server import channel as channel_module, connection, server as server_module
 from vpcore_server.client import StreamError
 from vpcore_server.connection import BURST_FRAMES
@@ -394,8 +395,13 @@ def test_the_endpoints(server, served: Workspace) -> None:
         "barriers",
         "verdict",
         "reasons",
+        "weaknesses",
     ):
         assert about[name] == found.hello[name]
+    evidence = published(served.registry, "erd").evidence
+    assert (evidence.verdict, len(evidence.weaknesses) > 0) == ("unproven", True)
+    assert found.hello["reasons"] == list(evidence.reasons)
+    assert found.hello["weaknesses"] == list(evidence.weaknesses)
     assert about["channel"]["bins"] > 20
     table = pa.ipc.open_stream(io.BytesIO(server.get("/v1/servings/erd/bins?last=10")[2])).read_all()
     assert table.num_rows == 10

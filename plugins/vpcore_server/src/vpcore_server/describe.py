@@ -62,6 +62,7 @@ def describe(version: ServedVersion, multiplier: float | None) -> dict[str, Any]
         "barriers": rules.model_dump(mode="json"),
         "verdict": evidence.verdict,
         "reasons": list(evidence.reasons),
+        "weaknesses": list(evidence.weaknesses),
         "summary": evidence.summary,
         "experiment": evidence.experiment,
         "row": evidence.row,

@@ -99,6 +99,7 @@ function banner() {
   const { hello, refused, notice, status } = state, lines = [];
   if (refused) lines.push(refused.message);
   if (hello?.verdict === "unproven") lines.push(`Unproven: ${hello.reasons.join(" ") || hello.summary}`);
+  if (hello?.weaknesses.length) lines.push(`Weak besides; this decides nothing: ${hello.weaknesses.join(" ")}`);
   if (hello?.warning) lines.push(hello.warning);
   if (status.doubt) lines.push(status.doubt);
   if (notice) lines.push(notice);
