@@ -99,6 +99,15 @@ def test_a_row_given_for_a_run_is_said(db: ResultsDB, make: SimpleNamespace) -> 
         db.find_row(shared)
 
 
+def test_rows_are_found_by_name_in_the_order_of_the_names(db: ResultsDB, make: SimpleNamespace) -> None:
+    db.write([make.meta(run) for run in ("r1", "r2")], pl.concat([make.rows(run, [A, B]) for run in ("r1", "r2")]))
+    names = db.query_runs()["row"].to_list()[::-1]
+    assert db.find_rows(names) == [db.find_row(name) for name in names]
+    assert db.find_rows([]) == []
+    with pytest.raises(ResultsError, match=r"No stored row is called 'zz'"):
+        db.find_rows([names[0], "zz"])
+
+
 def test_best_rows_have_the_filters_of_rows(db: ResultsDB, make: SimpleNamespace) -> None:
     db.write([make.meta("r1")], make.rows("r1", [A, B]))
     assert db.query_best(signal_name="s", run_id=["r2"]).is_empty()

@@ -281,7 +281,7 @@ def heat_maps(rows: pl.DataFrame, most: int) -> list[chart_data.Pivot]:
 def _session_leaders(workspace: Workspace, row: Mapping[str, Any], leader: Leader) -> list[Leader]:
     """Return the rows that a combination is on its sessions, in order of time; `leader` is the last of them."""
     names = list(row.get("session_rows") or ())
-    return [Leader(workspace, workspace.results.find_row(name)) for name in names[:-1]] + [leader]
+    return [*(Leader(workspace, each) for each in workspace.results.find_rows(names[:-1])), leader]
 
 
 def _trades(

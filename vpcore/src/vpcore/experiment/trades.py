@@ -150,7 +150,7 @@ def leaders_of(workspace: Workspace, row: str | RankedRow) -> list[Leader]:
 
     ranked = row_of(workspace, row) if isinstance(row, str) else row
     names = list(ranked.figures.get("session_rows") or [ranked.row])
-    return [Leader(workspace, workspace.results.find_row(name)) for name in names]
+    return [Leader(workspace, each) for each in workspace.results.find_rows(names)]
 
 
 def trades_of(leader: Leader) -> pl.DataFrame:

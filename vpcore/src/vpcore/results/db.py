@@ -452,15 +452,29 @@ class ResultsDB:
         ResultsError
             If no row or several rows match; the message lists up to ten.
         """
-        rows = self.query_runs()
+        rows = self.query_runs(columns=("row",))
         found = rows.filter(pl.col("row").str.starts_with(name)) if name else rows.clear()
         if found.height == 1:
-            return found.row(0, named=True)
+            return self.whole(found).row(0, named=True)
         if found.height:
             names = listed(found["row"].head(10))
             raise ResultsError(f"More than one row is called '{name}'", fix=f"Rows: {names}. Write more of the name.")
         near = did_you_mean(name, rows["row"].to_list())
         raise ResultsError(f"No stored row is called '{name}'", fix=f"{near} The rows: vp compare".strip())
+
+    def find_rows(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return rows of `query_runs`, given their full short names, in the order of the names.
+
+        Raises
+        ------
+        ResultsError
+            If a name belongs to no row or to several.
+        """
+        rows = self.query_runs(columns=("row",)).filter(pl.col("row").is_in(list(names)))
+        if rows.height != len(names) or rows["row"].n_unique() != len(names):
+            return [self.find_row(name) for name in names]  # says which
+        places = pl.DataFrame({"row": names}, {"row": pl.String}).join(rows, on="row", maintain_order="left")
+        return self.whole(places).to_dicts()
 
     def require_signal(self, name: str) -> None:
         """Refuse the name of a signal that the store lacks, unless the store is empty."""
