@@ -163,8 +163,10 @@ def test_since_counts_in_its_session(server) -> None:
 
 def shake_hands(server: LiveServer) -> socket.socket:
     """Return the socket of a WebSocket without a library behind it."""
-    raw = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw = socket.socket()
+    raw.settimeout(20)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before it connects: the system takes megabytes later
+    raw.connect(("127.0.0.1", server.port))
     raw.sendall(
         f"GET /v1/stream?serving=erd HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -256,25 +258,50 @@ def test_the_server_has_a_most_of_clients(server) -> None:
     assert asyncio.run(run()) == "The server has 6 clients, its most. Try again later."
 
 
-def test_a_half_open_socket_holds_nobody_up(server) -> None:
-    """A client that never reads: the others get their bins, and its memory stays bounded."""
+@pytest.mark.parametrize(
+    ("profile", "window", "message"),
+    [("exact", 4096, "The client has read nothing for"), ("history", 1, "The client has acknowledged nothing for")],
+)
+def test_a_half_open_socket_holds_nobody_up(server, monkeypatch, profile, window, message) -> None:
+    """A client that neither reads nor answers: the others get their bins, and it is noticed and dropped.
 
-    async def run() -> Received:
-        raw = shake_hands(server)
-        raw.sendall(frame_of(json.dumps({"op": "start", "profile": "exact", "since": -1})))
-        found = await receive(server, "erd", until=lambda found: len(found.frames) > 20)
-        await asyncio.sleep(0.2)
-        stuck = server.call(
-            lambda: [
-                c.n_bytes for channel in server.hub.channels.values() for c in channel.clients if c.profile == "exact"
-            ]
-        )
-        assert stuck
-        assert max(stuck) <= 64 * 14848
-        raw.close()
-        return found
+    One fills its socket. The other one has room in the socket, and a full window.
+    """
+    wait_until_all_have_left(server)
+    with contextlib.closing(shake_hands(server)) as raw:
+        raw.sendall(frame_of(json.dumps({"op": "start", "profile": profile, "window": window, "since": -1})))
 
-    assert len(asyncio.run(run()).frames) > 20
+        def stuck() -> list[channel_module.Client]:
+            clients = [client for channel in server.hub.channels.values() for client in channel.clients]
+            return [client for client in clients if client.profile == profile]
+
+        found = asyncio.run(receive(server, "erd", until=lambda found: len(found.frames) > 20))
+        assert len(found.frames) > 20
+        (client,) = server.call(stuck)
+        assert client.n_bytes <= window * {"exact": 14848, "history": 96}[profile]
+        monkeypatch.setattr(channel_module, "STUCK_S", 0.5)
+        wait_until_all_have_left(server)
+        closed = server.call(lambda: client.closed)
+        assert (closed.code, message in closed.message) == (4408, True)
+        assert server.call(stuck) == []
+        raw.settimeout(20)
+        with contextlib.suppress(ConnectionResetError):
+            while raw.recv(1 << 16):
+                pass
+
+
+def test_a_client_that_answers_no_ping_is_dropped(served: Workspace, monkeypatch) -> None:
+    """Also if the session is over, and nothing is sent that could get stuck."""
+    monkeypatch.setattr(server_module, "PING_S", 0.3)
+    with live_server(served, options={"speed": "max"}) as server, contextlib.closing(shake_hands(server)) as raw:
+        raw.sendall(frame_of(json.dumps({"op": "start", "profile": "history"})))
+        deadline = time.monotonic() + 30
+        while not server.call(lambda: server.hub.n_clients):
+            assert time.monotonic() < deadline
+        wait_until_all_have_left(server)
+        with contextlib.suppress(ConnectionResetError):
+            while raw.recv(1 << 16):
+                pass
 
 
 # -- who may connect ---------------------------------------------------------------------------------------------------

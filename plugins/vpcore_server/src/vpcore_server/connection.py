@@ -23,13 +23,16 @@ BURST_FRAMES = 60
 START_S = 10.0
 """A client must send its first frame within this time."""
 
+LAST_S = 1.0
+"""Longest time that a socket takes for the error before a close."""
+
 PARTING_S = 0.25
 """Time between an error and the close, for frames of the client on their way."""
 
 MOST_WINDOW = 4096
 SUBPROTOCOL = "vp1"
-WRITE = "vpcore_server.write"
-"""Name of `vpcore_server.server.Socket.write` in the state of a connection."""
+SOCKET = "vpcore_server.socket"
+"""Name of the `vpcore_server.server.Socket` in the state of a connection."""
 
 _START: dict[str, str] = {
     "op": "the text start",
@@ -185,10 +188,13 @@ async def stream(socket: WebSocket, admit: Callable[[], None], open_channel: Ope
 async def _refuse(socket: WebSocket, error: Closed) -> None:
     if socket.application_state is not WebSocketState.CONNECTED:
         return
+    try:
+        async with asyncio.timeout(LAST_S):
+            await socket.send_text(json.dumps({"type": "error", "code": error.code, "message": error.message}))
+    except TimeoutError:
+        socket.scope["state"][SOCKET].abort()  # nobody reads: a close would wait for ever
+        return
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1.0):
-            text = json.dumps({"type": "error", "code": error.code, "message": error.message})
-            await socket.send_text(text)
         async with asyncio.timeout(PARTING_S):  # a close with frames unread would reset the connection
             while (await socket.receive())["type"] != "websocket.disconnect":
                 pass
@@ -206,7 +212,7 @@ async def _serve(socket: WebSocket, name: str, open_channel: Open) -> None:
     start = read_start(frame)
     channel, alias = await open_channel(name)
     client = Client(start.profile, start.window, start.every, alias)
-    client.write = socket.scope.get("state", {}).get(WRITE)
+    client.write = socket.scope["state"][SOCKET].write
     listening = asyncio.create_task(_listen(socket, client, budget))
     try:
         waiting = asyncio.ensure_future(channel.started())

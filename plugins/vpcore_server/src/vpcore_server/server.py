@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,7 +22,7 @@ from websockets.http11 import Request
 
 from vpcore.errors import ConfigError
 from vpcore_server.app import make_app
-from vpcore_server.connection import MOST_FRAME_BYTES, WRITE
+from vpcore_server.connection import MOST_FRAME_BYTES, SOCKET
 from vpcore_server.hub import Hub
 from vpcore_server.security import Gate, read_token
 
@@ -59,13 +60,16 @@ class _Http(H11Protocol):
 
 
 class Socket(WebSocketsSansIOProtocol):
-    """A WebSocket that also writes frames which are encoded once for all clients."""
+    """A WebSocket that also writes frames which are encoded once for all clients.
+
+    It ends for certain: uvicorn waits for ever for a client that reads neither its frames nor the close.
+    """
 
     def handle_connect(self, event: Request) -> None:
         """Begin the connection."""
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope["state"][WRITE] = self.write  # the application starts in the next turn of the loop
+            self.scope["state"][SOCKET] = self  # the application starts in the next turn of the loop
 
     def write(self, frame: bytes) -> bool:
         """Write an encoded frame at once. False if the client is gone, or reads too slowly: then `send` waits."""
@@ -73,6 +77,21 @@ class Socket(WebSocketsSansIOProtocol):
             return False
         self.transport.write(frame)
         return True
+
+    def abort(self) -> None:
+        """End the connection at once; what waits for the client is dropped."""
+        self.transport.abort()
+
+    async def send(self, message: Any) -> None:
+        """Take an event of the application. After a close the client has some seconds for what is on its way."""
+        await super().send(message)
+        if message["type"] == "websocket.close":
+            self.loop.call_later(DRAIN_S, self.abort)
+
+    def keepalive_timeout(self) -> None:
+        """End the connection of a client that has answered no ping: it reads no close either."""
+        super().keepalive_timeout()
+        self.abort()
 
 
 class _Server(uvicorn.Server):
