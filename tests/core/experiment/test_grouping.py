@@ -5,29 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from sweep_workspace import build, importable_signals
 
 from vpcore import ResultsError, Workspace
 from vpcore.cli import app as cli
+from vpcore.engine import FrameBlock
 from vpcore.experiment.grouping import print_pivot, with_settings
 from vpcore.experiment.run import run_experiment
 
 Compare = Callable[..., Any]
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, frames: FrameBlock, proofs: Path) -> Workspace:
+    """A workspace with the rows of the experiment, which the tests only read."""
+    with importable_signals():
+        workspace = build(tmp_path_factory.mktemp("swept") / "ws", frames)
+        shutil.copytree(proofs, workspace.results_dir / "proofs")
+        run_experiment(workspace, "sweep")
+    return workspace
+
+
 @pytest.fixture
-def compare(
-    make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Compare:
-    workspace = make_proven("ws")
-    run_experiment(workspace, "sweep")
-    monkeypatch.setattr(cli, "Plugins", lambda: workspace.plugins)
-    monkeypatch.setenv("VP_ROOT", str(workspace.root))
+def compare(swept: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Compare:
+    monkeypatch.setattr(cli, "Plugins", lambda: swept.plugins)
+    monkeypatch.setenv("VP_ROOT", str(swept.root))
 
     def call(*arguments: str, code: int = 0) -> tuple[str, str]:
         capsys.readouterr()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tracemalloc
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from result_rows import made_meta, made_rows
+from sweep_workspace import build, importable_signals, make_plugins
 
 from vpcore import Workspace, leaderboard
 from vpcore.cli.app import run
+from vpcore.engine import FrameBlock
 from vpcore.experiment.leaderboard import installed_code
 from vpcore.inference import ranking
 from vpcore.results import RUNS, ResultsDB
@@ -23,8 +27,21 @@ BYTES_PER_ROW = 140
 """A million rows in order then take 140 MB; with all columns they take three times as much."""
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, frames: FrameBlock) -> Path:
+    """The folder of a workspace with many rows."""
+    with importable_signals():
+        workspace = build(tmp_path_factory.mktemp("many") / "ws", frames)
+        write_rows(workspace)
+    return workspace.root
+
+
 @pytest.fixture
-def many(workspace: Workspace) -> Workspace:
+def many(written: Path, tmp_path: Path) -> Workspace:
+    return Workspace(shutil.copytree(written, tmp_path / "ws"), plugins=make_plugins())
+
+
+def write_rows(workspace: Workspace) -> None:
     code = installed_code(workspace)
     own = {"signal_name": "plain", "code_digest": code.signals["plain"], "core_digest": code.core}
     for i in range(N_RUNS):
@@ -37,7 +54,6 @@ def many(workspace: Workspace) -> Workspace:
             n_eff=pl.lit(20.0),
         )
         workspace.results.write([made_meta(f"{i:016x}", **own)], rows)
-    return workspace
 
 
 def test_a_ranking_is_small_and_its_shown_rows_are_whole(many: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
