@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dask
 import pytest
 
 from vpcore.errors import PluginError
@@ -57,6 +56,8 @@ def _answer(executor: DaskExecutor, *task: Any) -> Any:
 
 @pytest.mark.slow
 def test_a_dask_cluster_of_this_machine() -> None:
+    import dask
+
     # With this setting Dask would give up every worker before its next process starts, as on a busy machine.
     with dask.config.set({LOST_WORKER_TIMEOUT: "1ms"}), DaskExecutor(2) as executor:
         assert executor.max_workers == 2

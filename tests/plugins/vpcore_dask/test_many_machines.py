@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
 from s3_server import REGION, Faults, faulty_proxy, free_port, make_bucket, s3_server
 
 from vpcore import Workspace
@@ -61,6 +60,8 @@ class Machines:
 
     def ready(self, n: int) -> None:
         """Wait for workers: a busy machine takes longer to start them than `vp run` waits."""
+        from distributed import Client
+
         with Client(self.address, timeout=120, set_as_default=False) as client:
             client.wait_for_workers(n, timeout=120)
 

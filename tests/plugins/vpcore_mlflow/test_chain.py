@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import polars as pl
 import pytest
 import yaml
@@ -62,6 +61,8 @@ class Told:
     """What a client of its own sees of an experiment."""
 
     def __init__(self, server: MlflowServer, name: str) -> None:
+        import mlflow  # here, so that tests are collected fast
+
         self.client = mlflow.MlflowClient(server.url)
         (experiment,) = self.client.search_experiments(filter_string=f"name = 'vp/{name}'")
         runs = self.client.search_runs([experiment.experiment_id])
