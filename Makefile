@@ -41,12 +41,11 @@ test test-fast: export PYTHONHASHSEED = 0
 XDIST = -n 2 --dist worksteal
 
 # The second run has a cache of its own: numba's does not tell code with bounds checks from code without. It is about
-# indices alone, so it leaves out the comparison with the slow engine and the tests of the cache.
-UNCHECKED = tests/core/kernels/test_jit.py tests/core/engine/test_against_naive.py::test_every_number_of_every_bin
+# indices alone, so it leaves out slow tests, as the comparison with the slow engine is, and the tests of the cache.
 
 test: $(STAMP)  ## All tests, on two processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest $(XDIST) $(PYTEST_ARGS)
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest $(XDIST) -m "not slow" tests/core/kernels tests/core/engine $(addprefix --deselect ,$(UNCHECKED)) $(PYTEST_ARGS)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest $(XDIST) -m "not slow" tests/core/kernels tests/core/engine --deselect tests/core/kernels/test_jit.py $(PYTEST_ARGS)
 
 test-fast: $(STAMP)  ## Every test that is not marked slow, on two processes.
 	$(BIN)/python -m pytest $(XDIST) -m "not slow" $(PYTEST_ARGS)

@@ -112,6 +112,7 @@ def test_a_maker_experiment_from_run_to_live(root: Path, capsys: pytest.CaptureF
     assert version.runtime.rules.entry == "maker"
 
 
+@pytest.mark.slow
 def test_mistakes_are_sentences_before_any_work(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = root / "configs" / "experiments" / "wrong.yaml"
     text = EXPERIMENT.replace("name: waits", "name: wrong", 1)

@@ -32,6 +32,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> vp.Workspace:
     return vp.Workspace(root)
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_published_version(ws: vp.Workspace) -> None:
     ds = vp.generate(ws, "market")
     assert ds["pressure"].dtype == np.float32

@@ -104,6 +104,7 @@ def different(found: dict[str, float | str], pinned: dict[str, float | str]) -> 
     return [name for name in expected if found[name] != expected[name]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ["synthetic", pytest.param("esh4", marks=needs_esh4)])
 def test_figures_are_what_this_version_says(market: str, tmp_path: Path) -> None:
     pins = json.loads(PINS.read_text())

@@ -29,6 +29,7 @@ def rotations(table: OutcomeTable, signals: Detections, draws: int, key: str) ->
     return rotated(ring, signals.bins + 1, signals.sides, draws, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("price", ["mid", "touch"])
 @pytest.mark.compiled
 def test_p_random_has_its_size_on_noise(price: Any) -> None:
@@ -45,6 +46,7 @@ def test_p_random_has_its_size_on_noise(price: Any) -> None:
     assert 0.42 < found.mean() < 0.58  # nor is it so careful that nothing could ever be found
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_a_halt_does_not_make_noise_significant() -> None:
     """Half of the session is a halt with a valid, frozen book: no random entry falls into it."""

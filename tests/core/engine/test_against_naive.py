@@ -28,6 +28,7 @@ IN_TICKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32),

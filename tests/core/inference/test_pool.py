@@ -240,6 +240,7 @@ def test_without_draws_there_is_no_interval_and_no_p(db: ResultsDB) -> None:
     assert row["net_pnl_sd"] is not None
 
 
+@pytest.mark.slow
 def test_the_combined_p_is_uniform_on_noise(db: ResultsDB) -> None:
     """On sessions of different sizes and skewness the sums reject as often as they say."""
     rng = np.random.default_rng(5)
@@ -281,6 +282,7 @@ def test_a_joint_p_value_counts_combinations_of_draws() -> None:
     assert p_joint(-sums) == p_random(-sums.sum(axis=0)) > EXACT_BELOW
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sessions", [2, 3])
 def test_the_joint_p_value_of_noise_is_as_small_as_it_says(n_sessions: int) -> None:
     """Down to a hundredth of what as many draws can tell one by one."""

@@ -27,6 +27,7 @@ def vp(world, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "Nothing is published yet" in vp("serving", "list").stderr

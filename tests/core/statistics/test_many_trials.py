@@ -224,6 +224,7 @@ def test_where_gains_are_paid_back_the_choice_is_always_wrong() -> None:
     assert overfit_probability(blocks) == 1.0
 
 
+@pytest.mark.slow
 def test_on_noise_the_choice_is_worth_nothing() -> None:
     found = [overfit_probability(np.random.default_rng(i).normal(size=(30, 12))) for i in range(100)]
     assert np.mean(found) == pytest.approx(0.5, abs=0.05)

@@ -158,6 +158,7 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
     assert workspace.results.query_runs(status=None).height == 0
 
 
+@pytest.mark.slow
 def test_a_dataset_that_vanishes_stops_the_sweep(
     make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:

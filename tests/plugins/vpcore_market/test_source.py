@@ -152,6 +152,7 @@ def test_an_event_of_a_trade_is_trade_fills_then_changes(quarter):
         assert len(changes.rstrip("AM")) or "M" in changes
 
 
+@pytest.mark.slow
 def test_looks_like_es():
     seen = replay(records_of(duration_s=3600, seed=11))
     touches = np.array(seen.touches)

@@ -320,6 +320,7 @@ def test_without_the_package_that_draws_nothing_is_simulated(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_scenarios_of_one_market(plugins: Plugins, tmp_path: Path) -> None:
     """Every figure is a p-value; foresight is found in all of them, and a stored market is read and not computed."""
     study = Study(**{**SMALL, "scenario_seeds": 1, "minutes": 20.0, "signals": ("ahead",)})
@@ -349,6 +350,7 @@ def test_a_halt_takes_a_third_of_a_session() -> None:
     assert not market.event_counts[still].any()
 
 
+@pytest.mark.slow
 def test_the_bursty_market_is_the_exogenous_one_on_another_clock() -> None:
     """The same walk and flow, so the same mids in the same order; the clock alone is another."""
     calm, bursty = (

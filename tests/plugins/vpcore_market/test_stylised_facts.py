@@ -40,6 +40,7 @@ def test_figures_are_those_of_an_independent_book(params: SyntheticParams) -> No
     assert found["depth_0"] == pytest.approx(sizes.mean(), rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_natural_market_is_bursty_and_predicts_itself(params: SyntheticParams) -> None:
     natural = facts_of_market(params.model_copy(update={"duration_s": 3600.0}))
     even = facts_of_market(SyntheticParams(duration_s=3600, seed=3))
@@ -48,6 +49,7 @@ def test_the_natural_market_is_bursty_and_predicts_itself(params: SyntheticParam
     assert natural["imbalance_auc"] > 0.52
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vpcore_report")
     path = tmp_path / "a.dbn.zst"

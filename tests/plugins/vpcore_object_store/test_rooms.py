@@ -265,6 +265,7 @@ def local_files(workspace: Workspace) -> list[str]:
     return sorted(path.relative_to(workspace.lake).as_posix() for path in workspace.lake.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_sweep_on_s3_is_the_sweep_on_a_disk_and_writes_nothing_beside_it(
     make_proven, make_workspace, machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
