@@ -57,6 +57,14 @@ class Cluster:
             process.wait()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _patience() -> Iterator[None]:
+    """A busy machine takes longer to start a worker than `vp run` waits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vpcore_dask.executor.PATIENCE_S", 120.0)
+        yield
+
+
 @pytest.fixture
 def cluster(tmp_path: Path, paths: dict[str, Any]) -> Iterator[Cluster]:
     made = Cluster(tmp_path, [str(paths["plugin"]), str(Path(far_storage.__file__).parent)])

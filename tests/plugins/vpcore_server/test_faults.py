@@ -344,5 +344,5 @@ def test_sigterm_tells_the_clients_and_exits_with_0(served: Workspace) -> None:
 
         assert asyncio.run(run()) == 1012
         begun = time.monotonic()
-        assert process.wait(10) == 0
-        assert time.monotonic() - begun < 7
+        assert process.wait(60) == 0
+        assert time.monotonic() - begun < 30

@@ -89,20 +89,25 @@ def test_every_client_from_the_start_gets_the_session(served: Workspace, offline
 def test_whoever_joins_later_gets_the_same_bins(
     served: Workspace, offline: dict[str, Offline], alias: str, options: dict[str, Any]
 ) -> None:
-    async def run() -> list[Received]:
-        with live_server(served, [alias], options=options) as server:
+    async def run(speed: float) -> list[Received]:
+        with live_server(served, [alias], options={**options, "speed": speed}) as server:
             tasks = []
             for wait in (0.3, 0.7):
                 tasks.append(asyncio.create_task(receive(server, alias, profile="exact")))
                 await asyncio.sleep(wait)
             half = receive(server, alias, profile="exact", since=-1, until=lambda found: len(found.frames) > 4)
             found = [await half]
-            seen = int(found[0].bins["bin_seq"][-1])
-            rest = await receive(server, alias, profile="exact", since=seen)
-            found[0].frames += rest.frames
+            if found[0].frames:
+                seen = int(found[0].bins["bin_seq"][-1])
+                rest = await receive(server, alias, profile="exact", since=seen)
+                found[0].frames += rest.frames
             return found + await asyncio.gather(*tasks)
 
-    for found in asyncio.run(run()):
+    for slower in (1, 4, 16):
+        everything = asyncio.run(run(options["speed"] / slower))
+        if all(found.frames for found in everything):  # on a busy machine one may join behind the end
+            break
+    for found in everything:
         offline[alias].check(found.bins)
         assert found.bins["bin_seq"][-1] == offline[alias].dataset.n_bins - 1
 
