@@ -139,9 +139,9 @@ def test_an_executor_is_tried_before_the_first_bin(small_signals, session, rules
         state = signal.start(SignalContext.of(session, rules))
         executor = Notes()
         signal.fit_elsewhere(state, executor)
-        ((model, spent),) = executor.made
+        ((model, fit),) = executor.made
         assert model is not None
-        assert spent > 0
+        assert fit.ns > 0
         assert (state.model, state.background) == (None, [])
 
 

@@ -272,6 +272,15 @@ def test_what_gives_no_probability_needs_calibration(session, rules):
     assert len(found.linear) == 7
 
 
+def test_a_linear_model_gets_raw_features_where_it_was_fitted_on_them():
+    """Predictions once clipped them at 8."""
+    signal = type("Raw", (type(signal_with(LogisticRegression)),), {"standardised": False})()
+    data = training()
+    model = signal.fit_model(data)
+    assert np.abs(data.x).max() > 2 * CLIP
+    assert values_of(signal, model, data.x) == pytest.approx(model.estimator.predict_proba(data.x)[:, 1])
+
+
 def test_a_signal_without_a_model_says_so():
     class Empty(LearningSignal):
         features = ("touch",)

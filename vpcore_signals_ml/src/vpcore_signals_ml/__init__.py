@@ -12,16 +12,10 @@ if TYPE_CHECKING:
     from vpcore_signals_stat.features import registered
 
 __all__ = ["LearningParams", "LearningSignal", "Training", "ValidatedParams", "registered"]
-_HOMES = {
-    "LearningParams": "vpcore_signals_ml.schedule",
-    "LearningSignal": "vpcore_signals_ml.learning",
-    "Training": "vpcore_signals_ml.selection",
-    "ValidatedParams": "vpcore_signals_ml.schedule",
-    "registered": "vpcore_signals_stat.features",
-}
 
 
 def __getattr__(name: str) -> Any:  # imported on first use: the plugin module is read at every start
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    home = "vpcore_signals_stat.features" if name == "registered" else f"{__name__}.learning"
+    return getattr(import_module(home), name)

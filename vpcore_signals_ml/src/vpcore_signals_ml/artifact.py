@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -24,9 +26,6 @@ from vpcore_signals_ml.models import Fitted
 
 HEAD, SKOPS, BOOSTER = "model.json", "model.skops", "booster.txt"
 FORMAT = 3
-MAX_BYTES = 256 << 20
-"""Largest model file."""
-
 LIBRARIES = ("numpy", "numba", "scikit-learn", "lightgbm")
 """Libraries behind fits and predictions."""
 
@@ -43,11 +42,10 @@ def model_files(model: Fitted) -> dict[str, bytes]:
     import skops.io
 
     content = model._asdict()
-    files = {}
-    if hasattr(model.estimator, "model_to_string"):
-        content["estimator"] = None
-        files[BOOSTER] = model.estimator.model_to_string().encode()
-    return {SKOPS: _canonical(skops.io.dumps(content)), **files}
+    if not hasattr(model.estimator, "model_to_string"):
+        return {SKOPS: _canonical(skops.io.dumps(content))}
+    text = content.pop("estimator").model_to_string()
+    return {SKOPS: _canonical(skops.io.dumps(content)), BOOSTER: text.encode()}
 
 
 def model_of(files: Mapping[str, bytes], n_features: int, trusted: Sequence[str], where: str) -> Fitted:
@@ -81,40 +79,27 @@ def model_of(files: Mapping[str, bytes], n_features: int, trusted: Sequence[str]
         raise
     except Exception as error:  # damaged files fail in many ways, in the parsers of several libraries
         raise SignalError(f"{where} holds no model: {type(error).__name__}: {error}.") from None
-    shapes = {"mean": (n_features,), "scale": (n_features,), "sigmoid": (2,)}
-    if len(np.atleast_1d(model.linear)):
-        shapes["linear"] = (n_features + 1,)
-    for name, shape in shapes.items():
+    linear = n_features + 1 if np.size(model.linear) else 0
+    for name, n in {"mean": n_features, "scale": n_features, "linear": linear, "sigmoid": 2}.items():
         found = np.asarray(getattr(model, name))
-        if found.dtype != np.float64 or found.shape != shape or np.isinf(found).any():
-            raise SignalError(f"{where} holds no model: '{name}' must be finite float64 of shape {shape}.")
+        if found.dtype != np.float64 or found.shape != (n,) or np.isinf(found).any():
+            raise SignalError(f"{where} holds no model: '{name}' must be finite float64 of shape ({n},).")
     return model
 
 
 def _canonical(archive: bytes) -> bytes:
     """Return a skops archive without its times and addresses of objects."""
     source = zipfile.ZipFile(io.BytesIO(archive))
-    schema = json.loads(source.read("schema.json"))
-    arrays: dict[str, bytes] = {}
-    number = 0
-
-    def walk(node: Any) -> None:
-        nonlocal number
-        if isinstance(node, dict):
-            if "__id__" in node:
-                number += 1
-                node["__id__"] = number
-            if isinstance(node.get("file"), str):
-                data = _without_padding(source.read(node["file"]))
-                node["file"] = f"{hashlib.sha256(data).hexdigest()[:24]}{Path(node['file']).suffix}"
-                arrays[node["file"]] = data
-        for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-            walk(item)
-
-    walk(schema)
+    schema, arrays, number = source.read("schema.json").decode(), {}, itertools.count(1)
+    for name in source.namelist():
+        if name != "schema.json":
+            data = _without_padding(source.read(name))
+            own = f"{hashlib.sha256(data).hexdigest()[:24]}{Path(name).suffix}"
+            arrays[own], schema = data, schema.replace(f'"{name}"', f'"{own}"')
+    schema = re.sub(r'("__id__": )\d+', lambda found: f"{found[1]}{next(number)}", schema)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as target:
-        for name, data in (("schema.json", json.dumps(schema, indent=1).encode()), *sorted(arrays.items())):
+        for name, data in (("schema.json", schema.encode()), *sorted(arrays.items())):
             target.writestr(zipfile.ZipInfo(name), data)
     return buffer.getvalue()
 
@@ -148,29 +133,19 @@ def write_artifact(folder: Path, facts: Mapping[str, Any], files: Mapping[str, b
 
 
 def read_artifact(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the files of a model, after checks of their digests and of the facts of the model.
-
-    Other versions of the libraries are named by a warning.
-
-    Parameters
-    ----------
-    folder : Path
-        As written by `write_artifact`.
-    facts : mapping
-        ``signal``, ``version``, ``features`` and ``labels`` of the installed signal.
+    """Return the files of a model; warn of other versions of the libraries.
 
     Raises
     ------
     SignalError
-        If the model is missing, was changed, or has other facts.
+        If the model is missing, was changed, or has other facts (``signal``, ``version``, ``features``, ``labels``).
     """
     where, name = folder / HEAD, facts["signal"]
     try:
-        content = json.loads(_read(where))
-        wanted: dict[str, str] = dict(content["files"])
+        content = json.loads(where.read_bytes())
+        wanted, fitted_with = dict(content["files"]), dict(content["libraries"])
         digest = content.pop("digest")
-        found = {key: content[key] for key in ("format", *facts)}
-        fitted_with = dict(content["libraries"])
+        found = {key: content[key] for key in ("format", *facts)} | {"features": list(content["features"])}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignalError(f"{where} is no model of signal '{name}': {error}.") from None
     if _digest(content) != digest:
@@ -185,8 +160,8 @@ def read_artifact(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
         if Path(file).name != file:
             raise SignalError(f"{where} names a file outside its folder: {file!r}.")
         try:
-            files[file] = _read(folder / file)
-        except (OSError, ValueError) as error:
+            files[file] = (folder / file).read_bytes()
+        except OSError as error:
             raise SignalError(f"{folder / file} cannot be read: {error}.") from None
         if hashlib.sha256(files[file]).hexdigest() != sha:
             raise SignalError(f"{folder / file} was changed after it was saved: its sha256 does not match {where}.")
@@ -196,18 +171,12 @@ def read_artifact(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
     return files
 
 
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-    return path.read_bytes()
-
-
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _difference(found: Any, features: Sequence[str]) -> str:
-    if not isinstance(found, list) or len(found) != len(features):
-        return f"{len(features)} are required, {len(found) if isinstance(found, list) else 'no list'} was found."
+def _difference(found: Sequence[Any], features: Sequence[str]) -> str:
+    if len(found) != len(features):
+        return f"{len(features)} are required, {len(found)} was found."
     at = next(i for i, (a, b) in enumerate(zip(found, features, strict=True)) if a != b)
     return f"number {at + 1} is {found[at]!r}, not {features[at]!r}."

@@ -6,6 +6,7 @@ walk-forward gives: each bin was predicted by a model that had seen only labels 
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +40,7 @@ COMPARED_BINS = 500
 def out_of_sample(state: LearningState, values: Floats) -> tuple[Floats, Floats, Ints]:
     """Return predictions, outcomes (1 up, 0 down), and rows, of all valid bins that have both.
 
-    Parameters
-    ----------
-    state : LearningState
-        After the last bin.
-    values : float64[n_valid]
-        The values of the valid bins.
+    `state` is that after the last bin, and `values`, float64[n_valid], are those of the valid bins.
     """
     y = state.y[: state.n]
     rows = np.flatnonzero(~np.isnan(values) & ((y == UP) | (y == DOWN)))
@@ -72,41 +68,35 @@ def diagnose(
     Returns
     -------
     dict
-        ``n`` (predictions with a label); ``auc`` (DeLong), ``log_loss`` and ``brier``, each as value and bounds of a
-        95 % interval over blocks of 600 bins (a confidence c counts as the probability (1 + c)/2); ``calibration``:
-        per tenth of [0, 1] the number of predictions, their mean and the share of ups; ``retrains``: of every fit bin,
-        examples, most important features (``used``; ``importance`` with their shares) and the features with the most
-        ``drift`` in the bins that it predicts; ``unfit``: bin and examples of either side of every fit that was left
-        out; ``note``: the reason and a remedy if nothing was fitted; ``importance``: per feature the weight of the
-        standardised feature or the gain of its splits, and with `full` the loss in AUC of the last model after
-        shuffling (``auc_lost``, in sample), the most important first; ``drift``: per feature the largest
-        Kolmogorov-Smirnov distance between the bins of a fit and the bins that it predicts, largest first, and the
-        shift of the median there, in interquartile ranges; ``circumstances``: duration of every fit. Undefined figures
-        are None.
+        ``n`` predictions with a label; ``auc``, ``log_loss`` and ``brier`` with bounds of a 95 % interval over blocks
+        of 600 bins (a confidence c counts as the probability (1 + c)/2); ``calibration`` per tenth of [0, 1];
+        ``retrains`` and ``unfit``, the fits and those left out; ``note``, the reason if nothing was fitted;
+        ``importance`` per feature, with `full` also the loss in AUC of the last model after shuffling (in sample);
+        ``drift`` per feature, the largest Kolmogorov-Smirnov distance between the bins of a fit and the bins that it
+        predicts, and the shift of the median in interquartile ranges; ``circumstances``. Undefined figures are None.
     """
     result = result or signal.compute(dataset, rules)
     state: LearningState = result.state
     scores, y, rows = out_of_sample(state, result.values[np.flatnonzero(dataset.valid)])
     p = (1.0 + scores) / 2.0 if signal.prediction_mode == "confidence" else scores
     block = state.seq[rows] // BLOCK_BINS
-    moved = _drift(signal, state)
+    distance, shift = _drift(signal, state)
     losses = -np.log(np.maximum(np.where(y == 1.0, p, 1.0 - p), LEAST_PROBABILITY))
-    report: dict[str, Any] = _plain(
-        {
-            "n": len(y),
-            "auc": auc_estimate(scores, y, block).share_interval,
-            "log_loss": mean_estimate(losses, block).interval,
-            "brier": mean_estimate((p - y) ** 2, block).interval,
-            "calibration": _calibration(p, y),
-            "retrains": _fits(signal, state, moved),
-            "unfit": [fit._asdict() for fit in state.unfit],
-            "note": _note(signal, state),
-            "importance": _importance(signal, state, rows, y, full),
-            "drift": _largest(signal, moved),
-            "circumstances": {"fit_ms": [fit.ns / 1e6 for fit in state.retrains]},
-        }
-    )
-    return report
+    report = {
+        "n": len(y),
+        "auc": auc_estimate(scores, y, block).share_interval,
+        "log_loss": mean_estimate(losses, block).interval,
+        "brier": mean_estimate((p - y) ** 2, block).interval,
+        "calibration": _calibration(p, y),
+        "retrains": _fits(signal, state, distance),
+        "unfit": [fit._asdict() for fit in state.unfit],
+        "note": _note(signal, state),
+        "importance": _importance(signal, state, rows, y, full),
+        "drift": _largest(signal, distance, shift),
+        "circumstances": {"fit_ms": [fit.ns / 1e6 for fit in state.retrains]},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(report), parse_constant=lambda undefined: None)
+    return plain
 
 
 def _note(signal: LearningSignal, state: LearningState) -> str | None:
@@ -128,11 +118,10 @@ def _note(signal: LearningSignal, state: LearningState) -> str | None:
 
 def _calibration(p: Floats, y: Floats) -> list[dict[str, Any]]:
     tenth = np.minimum((p * CALIBRATION_STEPS).astype(np.int64), CALIBRATION_STEPS - 1)
-    found = [(step, tenth == step) for step in range(CALIBRATION_STEPS)]
     return [
         {"from": step / CALIBRATION_STEPS, "n": int(at.sum()), "mean": float(p[at].mean()), "up": float(y[at].mean())}
-        for step, at in found
-        if at.any()
+        for step in range(CALIBRATION_STEPS)
+        if (at := tenth == step).any()
     ]
 
 
@@ -171,38 +160,35 @@ def _auc_lost(signal: LearningSignal, state: LearningState, rows: Ints, y: Float
     return lost
 
 
-def _drift(signal: LearningSignal, state: LearningState) -> list[tuple[Floats, Floats]]:
-    """Return distance and shift of every feature, float64[n_features] each, of every fit: NaN without its use."""
+def _drift(signal: LearningSignal, state: LearningState) -> tuple[Floats, Floats]:
+    """Return distance and shift of the features of every fit, float64[n_fits, n_features] each; NaN without its use."""
     fits = np.searchsorted(state.seq[: state.n], [fit.bin_seq for fit in state.retrains])
     window = signal.params.train_window_bins or state.n
-    moved = []
-    for at, until in pairwise([*fits, state.n]):
-        seen = _few(state, max(state.warmup, at + 1 - window), at + 1)
-        used = _few(state, at + 1, until)
-        if not len(used) or not len(seen):
-            moved.append((np.full(seen.shape[1], np.nan), np.full(seen.shape[1], np.nan)))
-            continue
-        low, middle, high = np.quantile(seen, (0.25, 0.5, 0.75), axis=0)
-        shift = np.median(used, axis=0) - middle
-        moved.append((_distance(seen, used), np.divide(shift, high - low, out=np.zeros_like(shift), where=high > low)))
-    return moved
+    distance, shift = np.full((2, len(fits), len(signal.feature_names)), np.nan)
+    for i, (at, until) in enumerate(pairwise([*fits, state.n])):
+        seen, used = _few(state, max(state.warmup, at + 1 - window), at + 1), _few(state, at + 1, until)
+        if len(used) and len(seen):
+            low, middle, high = np.quantile(seen, (0.25, 0.5, 0.75), axis=0)
+            moved = np.median(used, axis=0) - middle
+            distance[i] = _distance(seen, used)
+            shift[i] = np.divide(moved, high - low, out=np.zeros_like(moved), where=high > low)
+    return distance, shift
 
 
-def _largest(signal: LearningSignal, moved: list[tuple[Floats, Floats]]) -> list[dict[str, Any]]:
+def _largest(signal: LearningSignal, distance: Floats, shift: Floats) -> list[dict[str, Any]]:
     """Return the largest drift of every feature, largest first."""
-    moved = [pair for pair in moved if not np.isnan(pair[0]).all()]
-    if not moved:
+    distance, shift = (drift[~np.isnan(distance).all(axis=1)] for drift in (distance, shift))
+    if not len(distance):
         return []
-    distances, shifts = (np.array(part) for part in zip(*moved, strict=True))
-    at = distances.argmax(axis=0)
+    at = distance.argmax(axis=0)
     items = [
-        {"feature": name, "distance": float(distances[i, f]), "shift": float(shifts[i, f])}
+        {"feature": name, "distance": float(distance[i, f]), "shift": float(shift[i, f])}
         for f, (name, i) in enumerate(zip(signal.feature_names, at, strict=True))
     ]
     return sorted(items, key=lambda item: -item["distance"])
 
 
-def _fits(signal: LearningSignal, state: LearningState, moved: list[tuple[Floats, Floats]]) -> list[dict[str, Any]]:
+def _fits(signal: LearningSignal, state: LearningState, distance: Floats) -> list[dict[str, Any]]:
     names = signal.feature_names
     return [
         {
@@ -215,7 +201,7 @@ def _fits(signal: LearningSignal, state: LearningState, moved: list[tuple[Floats
                 (names[f], float(far[f])) for f in np.argsort(-far, kind="stable")[:MOST] if not np.isnan(far[f])
             ],
         }
-        for fit, (far, _) in zip(state.retrains, moved, strict=True)
+        for fit, far in zip(state.retrains, distance, strict=True)
     ]
 
 
@@ -234,13 +220,3 @@ def _distance(a: Floats, b: Floats) -> Floats:
     last = np.concatenate([ascending[1:] > ascending[:-1], np.ones((1, both.shape[1]), dtype=bool)])  # of equal values
     found: Floats = np.where(last, np.abs(np.cumsum(steps, axis=0)), 0.0).max(axis=0)
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from vpcore_signals_ml.labels import Floats, Ints
 
@@ -34,7 +35,7 @@ class Estimate(NamedTuple):
         """
         value, error = self
         if not 0.0 < value < 1.0 or np.isnan(error):
-            return value, float("nan"), float("nan")
+            return value, np.nan, np.nan
         centre, step = np.log(value / (1.0 - value)), Z95 * error / (value * (1.0 - value))
         return value, float(1.0 / (1.0 + np.exp(step - centre))), float(1.0 / (1.0 + np.exp(-step - centre)))
 
@@ -64,17 +65,15 @@ def auc_estimate(scores: Floats, y: Floats, block: Ints) -> Estimate:
     up = y == 1.0
     m, n = int(up.sum()), int((~up).sum())
     if not m or not n:
-        return Estimate(float("nan"), float("nan"))
-    ups, downs = np.sort(scores[up]), np.sort(scores[~up])
-    won, lost = _below(downs, scores[up]) / n, 1.0 - _below(ups, scores[~up]) / m
-    value = float(won.mean())
-    _, place = np.unique(block, return_inverse=True)
-    k = len(np.unique(block))
-    above = np.bincount(place[up], won - value, k)
-    beneath = np.bincount(place[~up], lost - value, k)
+        return Estimate(np.nan, np.nan)
+    rank, (blocks, place) = rankdata(scores), np.unique(block, return_inverse=True)
+    # The share of downs below each up, and of ups above each down.
+    won, lost = (rank[up] - rankdata(scores[up])) / n, 1.0 - (rank[~up] - rankdata(scores[~up])) / m
+    value, k = float(won.mean()), len(blocks)
+    above, beneath = np.bincount(place[up], won - value, k), np.bincount(place[~up], lost - value, k)
     with_ups, with_downs = len(np.unique(place[up])), len(np.unique(place[~up]))
     if min(with_ups, with_downs, k) < 2:
-        return Estimate(value, float("nan"))
+        return Estimate(value, np.nan)
     variance = with_ups / (with_ups - 1) * (above @ above) / m**2
     variance += with_downs / (with_downs - 1) * (beneath @ beneath) / n**2
     variance += 2.0 * k / (k - 1) * (above @ beneath) / (m * n)
@@ -84,14 +83,8 @@ def auc_estimate(scores: Floats, y: Floats, block: Ints) -> Estimate:
 def mean_estimate(values: Floats, block: Ints) -> Estimate:
     """Return the mean of float64[n] and its standard error; `block` as in `auc_estimate`."""
     if not len(values):
-        return Estimate(float("nan"), float("nan"))
-    _, place = np.unique(block, return_inverse=True)
-    mean, k = float(values.mean()), int(np.max(place)) + 1
+        return Estimate(np.nan, np.nan)
+    blocks, place = np.unique(block, return_inverse=True)
+    mean, k = float(values.mean()), len(blocks)
     sums = np.bincount(place, values - mean)
-    return Estimate(mean, float(np.sqrt(k / (k - 1) * (sums @ sums))) / len(values) if k > 1 else float("nan"))
-
-
-def _below(ascending: Floats, values: Floats) -> Floats:
-    """Return how many of the first are below each of the second, equal ones counted half."""
-    places: Ints = np.searchsorted(ascending, values, "left")
-    return (places + np.searchsorted(ascending, values, "right")) / 2.0
+    return Estimate(mean, float(np.sqrt(k / (k - 1) * (sums @ sums))) / len(values) if k > 1 else np.nan)

@@ -41,70 +41,43 @@ NEVER = np.iinfo(np.int64).max
 VALID, STALE, HALT, BEFORE_HALT = 1, 2, 4, 8
 """Flags of a bin: valid book; no recent event; inside a daily halt; the next bin is in a halt."""
 
-BUY, SELL, BID_HIGH, BID_LOW, ASK_HIGH, ASK_LOW = range(6)
-"""Columns of the prices: paid by a long and by a short at the end of the bin, and the extremes that close them."""
+BUY, SELL, BEST, WORST = 0, 1, 2, 4
+"""Columns of the prices: paid by a long and by a short at the end of the bin, and the best and the worst extreme inside
+the bin at which a long leaves; those of a short come next to those of the long."""
 
 T_ROW, T_SEQ, T_BUY, T_SELL, T_CLOSED = range(5)
+"""Columns of a trade: row of the decision, bin of the entry, price of the long and of the short, 1 after a closure."""
 
 _EXTREMES = {
-    "touch": ("bid_high_int", "bid_low_int", "ask_high_int", "ask_low_int"),
-    "mid": ("mid2_high", "mid2_low", "mid2_high", "mid2_low"),
+    "touch": ("bid_high_int", "ask_low_int", "bid_low_int", "ask_high_int"),
+    "mid": ("mid2_high", "mid2_low", "mid2_low", "mid2_high"),
 }
 
 LABEL_COLUMNS = (
-    "best_bid_price_int",
-    "best_ask_price_int",
-    *_EXTREMES["touch"],
-    "mid2_high",
-    "mid2_low",
-    "bin_event_count",
-    "bin_start_ns",
+    *("best_bid_price_int", "best_ask_price_int", "bin_event_count", "bin_start_ns"),
+    *dict.fromkeys(name for names in _EXTREMES.values() for name in names),
 )
 """Bin columns behind the labels."""
 
 
 class LabelBook(NamedTuple):
-    """The open trades, and the experiment's barriers in the unit of the prices.
+    """The open trades by entry, and the experiment's barriers in the unit of the prices."""
 
-    Attributes
-    ----------
-    take_profit, stop_loss : int
-        Distances: 1e-9 at the touch, half-ticks at the mid.
-    hold, latency : int
-        Bins.
-    n_open : int64[1]
-        Number of open pairs.
-    trades : int64[hold + 2, 5]
-        Row of the decision, bin of the entry, price of the long, price of the short, 1 after a closure; by entry.
-    """
-
-    take_profit: int
+    take_profit: int  # 1e-9 at the touch, half-ticks at the mid
     stop_loss: int
-    hold: int
+    hold: int  # bins
     latency: int
-    n_open: Ints
-    trades: Ints
+    n_open: Ints  # int64[1], pairs of a long and a short
+    trades: Ints  # int64[hold + 2, 5], columns `T_ROW` to `T_CLOSED`
 
 
 class Labels(NamedTuple):
-    """The outcomes and labels of decisions.
+    """The outcomes and labels of the decisions at each row."""
 
-    Attributes
-    ----------
-    outcome : int8[n_rows, 2]
-        Of the long and of the short decided at each row: `OPEN` until it ended. Starts as `OPEN`.
-    ends : int64[n_rows, 2]
-        Bin at whose end the outcome was known.
-    y : int8[n_rows]
-        `UP`, `DOWN` or `NONE`. Starts as `UNKNOWN`.
-    resolved : int64[n_rows]
-        Bin at whose end `y` was known. Starts as `NEVER`.
-    """
-
-    outcome: Codes
-    ends: Ints
-    y: Codes
-    resolved: Ints
+    outcome: Codes  # int8[n_rows, 2], of the long and of the short: `OPEN` until it ended
+    ends: Ints  # int64[n_rows, 2], bin at whose end the outcome was known
+    y: Codes  # int8[n_rows]: `UP`, `DOWN` or `NONE`, at first `UNKNOWN`
+    resolved: Ints  # int64[n_rows], bin at whose end `y` was known, at first `NEVER`
 
 
 class MarketClock:
@@ -121,29 +94,22 @@ class MarketClock:
         self._rules, self._tick_int, self._width = rules, tick_int, cell_width_ns
         self._stale_bins = rules.stale_after_ms * 1_000_000 // cell_width_ns
         self._quiet = 0
-        self._first: tuple[int, int] | None = None  # number and start of the first bin
 
     def bin(self, frame: Any) -> tuple[int, Ints]:
         """Return the flags of the next bin, and its prices int64[1, 6]."""
-        if self._first is None:
-            self._first = frame.bin_seq, int(frame["bin_start_ns"])
-        since, start = frame.bin_seq - self._first[0], self._first[1]
+        halt, start = self._rules.daily_halt, int(frame["bin_start_ns"])
         self._quiet = 0 if frame["bin_event_count"] else self._quiet + 1
-        halt = self._rules.daily_halt
         flags = VALID * frame.valid + STALE * (self._quiet > self._stale_bins)
-        flags += HALT * in_halt(halt, start, self._width, since)
-        flags += BEFORE_HALT * in_halt(halt, start, self._width, since + 1)
+        flags += HALT * in_halt(halt, start, self._width, 0) + BEFORE_HALT * in_halt(halt, start, self._width, 1)
         return flags, self._prices(frame.__getitem__).reshape(1, 6)
 
     def bins(self, dataset: Any) -> tuple[Ints, Ints]:
         """Return the flags int64[n_bins] of all bins of a dataset, and their prices int64[n_bins, 6]."""
-        n = dataset.n_bins
-        first = int(dataset.bin("bin_start_ns")[0]) if n else 0
-        halt = halted(self._rules.daily_halt, first + np.arange(n + 1) * self._width, self._width)
-        at = np.arange(n)
+        start, at = dataset.bin("bin_start_ns"), np.arange(dataset.n_bins)
+        halt = halted(self._rules.daily_halt, np.append(start, start[-1:] + self._width), self._width)
         stale = at - np.maximum.accumulate(np.where(dataset.bin("bin_event_count") > 0, at, -1)) > self._stale_bins
         flags = VALID * np.asarray(dataset.valid, np.int64) + STALE * stale
-        return flags + HALT * halt[:n] + BEFORE_HALT * halt[1:], self._prices(dataset.bin)
+        return flags + HALT * halt[:-1] + BEFORE_HALT * halt[1:], self._prices(dataset.bin)
 
     def _prices(self, read: Callable[[str], Any]) -> Ints:
         """Return int64[..., 6]: fixed-point prices at the touch, half-ticks at the mid."""
@@ -169,13 +135,11 @@ def new_book(rules: TradeRules, tick_int: int) -> LabelBook:
 
 @jit
 def _direction(outcome: Codes, ends: Ints) -> int:
-    long_paid = outcome[0] == 1
-    short_paid = outcome[1] == 1
-    if long_paid and (not short_paid or ends[0] < ends[1]):
-        return UP
-    if short_paid and (not long_paid or ends[1] < ends[0]):
-        return DOWN
-    return NONE
+    long_paid = ends[0] if outcome[0] == 1 else NEVER
+    short_paid = ends[1] if outcome[1] == 1 else NEVER
+    if long_paid == short_paid:
+        return NONE
+    return UP if long_paid < short_paid else DOWN
 
 
 @jit
@@ -187,14 +151,13 @@ def _end(outcome: Codes, ends: Ints, side: int, code: int, now: int) -> None:
 
 @jit
 def _touch(book: LabelBook, trade: Ints, price: Ints, outcome: Codes, ends: Ints, now: int) -> None:
-    if price[BID_LOW] <= trade[T_BUY] - book.stop_loss:
-        _end(outcome, ends, 0, -1, now)
-    elif price[BID_HIGH] >= trade[T_BUY] + book.take_profit:
-        _end(outcome, ends, 0, 1, now)
-    if price[ASK_HIGH] >= trade[T_SELL] + book.stop_loss:
-        _end(outcome, ends, 1, -1, now)
-    elif price[ASK_LOW] <= trade[T_SELL] - book.take_profit:
-        _end(outcome, ends, 1, 1, now)
+    for side in range(2):
+        sign = 1 - 2 * side
+        paid = trade[T_BUY + side]
+        if sign * (price[WORST + side] - paid) <= -book.stop_loss:
+            _end(outcome, ends, side, -1, now)
+        elif sign * (price[BEST + side] - paid) >= book.take_profit:
+            _end(outcome, ends, side, 1, now)
 
 
 @jit

@@ -1,15 +1,9 @@
 """Learning signals: features and an estimator, refitted on a schedule while the session runs.
 
 Counted in valid bins after the warm-up of the features, the first fit is at the end of bin number `min_train_bins`, and
-another one every `retrain_interval_bins`. A fit sees the labels resolved by then (`vpcore_signals_ml.labels`): every
-`stride_bins`-th of them, of the whole past or of the last `train_window_bins` (`vpcore_signals_ml.selection`). The bin
-of a fit is the first that its model predicts. A fit with fewer than ten examples of either class is left out and
-reported. The value is NaN before the first model.
-
-A saved model predicts at once. It is replaced on the schedule of a fresh start, counted from its loading.
-
-An executor may make the fits (`LearningSignal.fit_elsewhere`): the current model serves until the new one is ready. A
-fit gets the same examples and gives the same bytes either way.
+another one every `retrain_interval_bins`. The bin of a fit is the first that its model predicts. A saved model predicts
+at once, and is replaced on the schedule of a fresh start. An executor may make the fits: the current model serves until
+the new one is ready. A fit gets the same examples and gives the same bytes either way.
 """
 
 from __future__ import annotations
@@ -24,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import expit
 
 from vpcore import BackgroundFit, MLSignal, SignalContext, SignalError, SignalFrame, SignalResult, TradeRules
 from vpcore_signals_ml import artifact, models
@@ -31,8 +26,8 @@ from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.labels import LABEL_COLUMNS, UP, Floats
 from vpcore_signals_ml.models import Fitted
 from vpcore_signals_ml.schedule import LearningParams, ScheduleParams, ValidatedParams
-from vpcore_signals_ml.selection import MIN_PER_CLASS, Training, choose, fresh, uniqueness
-from vpcore_signals_ml.state import LearningState, Pending, Retrain, Unfit
+from vpcore_signals_ml.selection import MIN_PER_CLASS, Training, choose, fresh
+from vpcore_signals_ml.state import LearningState, Retrain, Unfit
 from vpcore_signals_stat.features import FeatureSet
 
 MOST_USED = 5
@@ -159,15 +154,7 @@ class LearningSignal(MLSignal):
     # -- a session -------------------------------------------------------------------------------------------------
 
     def start(self, context: SignalContext) -> LearningState:
-        """Return a state without bins or model.
-
-        Raises
-        ------
-        SignalError
-            If the context has no rules.
-        ConfigError
-            If the grid does not reach as far as the features.
-        """
+        """Return a state without bins or model; see `Signal.start`. The context needs rules."""
         name = type(self).__name__
         if context.rules is None:
             raise SignalError(f"Signal '{name}' learns from trades: its context needs TradeRules.")
@@ -189,8 +176,7 @@ class LearningSignal(MLSignal):
         row = state.append(self.feature_set.row(state.progress, frame, state.tick_int), frame.bin_seq)
         state.follow(frame)
         self._adopt(state, frame.bin_seq)
-        if self._due(state, row) or self._update_due(state, row):
-            self._learn(state, row)
+        self._learn(state, row)
         if state.model is None or row < state.warmup:
             return math.nan
         return float(self.values(state.model, state.x[row : row + 1])[0])
@@ -201,7 +187,9 @@ class LearningSignal(MLSignal):
         state.hold(self.feature_set.matrix(dataset), dataset)
         out = np.full(state.n, math.nan)
         at = min(state.warmup, state.n)
-        for row in [*self._learning_rows(state), state.n]:
+        first, intervals = self._first(state), (self.params.retrain_interval_bins, self.update_interval_bins)
+        due = {row for every in intervals if every for row in range(first, state.n, every)}
+        for row in [*sorted(due), state.n]:
             if state.model is not None:
                 out[at:row] = self.values(state.model, state.x[at:row])
             if row < state.n:
@@ -213,42 +201,26 @@ class LearningSignal(MLSignal):
 
     def values(self, model: Fitted, x: Floats) -> Floats:
         """Return the value of every row of raw features, float64[n]; NaN without every feature."""
+        z = models.standardise(x, model.mean, model.scale, self.standardised)
         if len(model.linear):
-            return models.predict_linear(model.mean, model.scale, model.linear, model.sigmoid, x)
-        ready = ~np.isnan(x).any(axis=1)
-        z = models.standardise(x[ready], model.mean, model.scale, self.standardised)
-        out = np.full(len(x), math.nan)
-        predict = partial(self.predict, model.estimator)
-        with models.one_thread():
-            found = models.predict_rows(predict, z, model.estimator, self.rows_alone)
-        if not math.isnan(model.sigmoid[0]):
-            models.squash(model.sigmoid, found)
-        out[ready] = found
-        return out
-
-    # -- the schedule ----------------------------------------------------------------------------------------------
+            out = models.linear_scores(model.linear, z)
+        else:
+            out, ready = np.full(len(x), math.nan), ~np.isnan(z).any(axis=1)
+            with models.one_thread():
+                predict = partial(self.predict, model.estimator)
+                out[ready] = models.predict_rows(predict, z[ready], model.estimator, self.rows_alone)
+        slope, shift = model.sigmoid
+        return out if math.isnan(slope) else expit(slope * out + shift)
 
     def _first(self, state: LearningState) -> int:
         return state.warmup + self.params.min_train_bins - 1
 
-    def _due(self, state: LearningState, row: int) -> bool:
-        since = row - self._first(state)
-        return since >= 0 and since % self.params.retrain_interval_bins == 0
-
-    def _update_due(self, state: LearningState, row: int) -> bool:
-        every = self.update_interval_bins
-        return every > 0 and state.model is not None and (row - self._first(state)) % every == 0
-
-    def _learning_rows(self, state: LearningState) -> list[int]:
-        """Return the rows at which a fresh session learns, ascending."""
-        first, every = self._first(state), self.update_interval_bins
-        updates = range(first, state.n, every) if every else ()
-        return sorted({*range(first, state.n, self.params.retrain_interval_bins), *updates})
-
     def _learn(self, state: LearningState, row: int) -> None:
-        if self._due(state, row) and self._refit(state, row):
+        """Make the fit or the update that is due at the end of a row."""
+        since, every = row - self._first(state), self.update_interval_bins
+        if since >= 0 and since % self.params.retrain_interval_bins == 0 and self._refit(state, row):
             return
-        if self._update_due(state, row):
+        if every and state.model is not None and since % every == 0:
             self._update(state, row)
 
     def examples(self, state: LearningState, row: int) -> Any:
@@ -267,12 +239,11 @@ class LearningSignal(MLSignal):
             return False
         seq = int(state.seq[row])
         if state.executor is not None:
-            future = state.executor.submit(fit_timed, self, training)
-            state.pending.append(Pending(seq, training.n_train, training.n_valid, future))
+            state.pending.append(state.executor.submit(timed_fit, self, training, seq))
             state.background.append(BackgroundFit(seq))
             return False
-        model = self.fit_model(training)
-        self._take(state, model, Pending(seq, training.n_train, training.n_valid, None), time.perf_counter_ns() - began)  # type: ignore[arg-type]
+        model, fit = timed_fit(self, training, seq)
+        state.take(model, fit._replace(ns=time.perf_counter_ns() - began))
         return True
 
     def fit_model(self, training: Training) -> Fitted:
@@ -304,13 +275,6 @@ class LearningSignal(MLSignal):
         linear = models.coefficients(estimator) if len(model.linear) else model.linear
         return model._replace(estimator=estimator, linear=linear)
 
-    def _take(self, state: LearningState, model: Fitted, fit: Pending, ns: int) -> None:
-        sizes = next((np.abs(values) for values in self.importance(model.estimator).values()), np.empty(0))
-        total = float(sizes.sum()) or 1.0
-        order = np.argsort(-sizes, kind="stable")[:MOST_USED]
-        used = tuple((self.feature_names[f], float(sizes[f]) / total) for f in order)
-        state.take(model, Retrain(fit.bin_seq, fit.n_train, fit.n_valid, used, ns))
-
     def _update(self, state: LearningState, row: int) -> None:
         """Learn what was resolved since, in the portions of every update that is due by a row."""
         every, first = self.update_interval_bins, self._first(state)
@@ -320,11 +284,9 @@ class LearningSignal(MLSignal):
             if len(rows) and state.model is not None:
                 state.model = self._updated(state.model, state.x[rows], (state.y[rows] == UP).astype(np.float64))
             state.learned = int(state.seq[at])
-        now = int(state.seq[row])
-        state.background = [
-            fit if fit.ready_bin is None or fit.settled_bin is not None else fit._replace(settled_bin=now)
-            for fit in state.background
-        ]
+        for i, fit in enumerate(state.background):
+            if fit.ready_bin is not None and fit.settled_bin is None:
+                state.background[i] = fit._replace(settled_bin=int(state.seq[row]))
 
     # -- fits in the background ------------------------------------------------------------------------------------
 
@@ -333,9 +295,7 @@ class LearningSignal(MLSignal):
 
         Its first fit is one of made-up examples, which loads all code that a fit needs.
         """
-        model, _ = executor.submit(fit_timed, self, self.rehearsal()).result()
-        few = np.arange(3)
-        uniqueness(few, few + 1)
+        model, _ = executor.submit(timed_fit, self, self.rehearsal(), 0).result()
         x = np.zeros((1, len(self.feature_names)))
         self.values(model, x)
         if self.update_interval_bins:
@@ -350,16 +310,13 @@ class LearningSignal(MLSignal):
 
     def _adopt(self, state: LearningState, now: int) -> None:
         """Go on with the finished fits of an executor."""
-        while state.pending and state.pending[0].future.done():
-            fit = state.pending.popleft()
-            model, ns = fit.future.result()
-            self._take(state, model, fit, ns)
+        while state.pending and state.pending[0].done():
+            model, fit = state.pending.popleft().result()
+            state.take(model, fit)
             # The new model makes up at the next update for those it has missed.
             settled = None if self.update_interval_bins else now
-            done = BackgroundFit(fit.bin_seq, now, settled, ns)
-            state.background = [done if other.due_bin == fit.bin_seq else other for other in state.background]
-
-    # -- what remains ----------------------------------------------------------------------------------------------
+            at = [other.due_bin for other in state.background].index(fit.bin_seq)
+            state.background[at] = BackgroundFit(fit.bin_seq, now, settled, fit.ns)
 
     def diagnose(self, dataset: Any, rules: TradeRules, result: SignalResult, *, full: bool) -> Any:
         """Return the diagnostics of a run; see `vpcore_signals_ml.diagnostics`."""
@@ -374,13 +331,7 @@ class LearningSignal(MLSignal):
         }
 
     def save_model(self, state: LearningState, folder: Path) -> None:
-        """Write the model, its facts and a digest.
-
-        Raises
-        ------
-        SignalError
-            If nothing was fitted yet.
-        """
+        """Write the model, its facts and a digest; raise `SignalError` if nothing was fitted yet."""
         if state.model is None:
             raise SignalError(f"Signal '{type(self).__name__}' has no model to save: nothing was fitted yet.")
         last = state.retrains[-1] if state.retrains else None
@@ -396,10 +347,7 @@ class LearningSignal(MLSignal):
     def load_model(self, folder: Path, context: SignalContext) -> LearningState:
         """Return a state that predicts with a saved model as soon as its features are there.
 
-        Raises
-        ------
-        SignalError
-            If the folder has no model of this signal, version, features and labels, or it was changed.
+        Raises `SignalError` for a model of another signal, version, feature list or other labels, or a changed one.
         """
         state = self.start(context)
         files = artifact.read_artifact(Path(folder), self._facts(state))
@@ -416,8 +364,13 @@ def _load(kind: type[LearningSignal]) -> None:
         signal.fit_model(signal.rehearsal())
 
 
-def fit_timed(signal: LearningSignal, training: Any) -> tuple[Fitted, int]:
-    """Return a model and the duration of its fit, ns: the task of an executor."""
+def timed_fit(signal: LearningSignal, training: Any, bin_seq: int) -> tuple[Fitted, Retrain]:
+    """Return a model and the record of its fit: the task of an executor."""
     began = time.perf_counter_ns()
     model = signal.fit_model(training)
-    return model, time.perf_counter_ns() - began
+    ns = time.perf_counter_ns() - began
+    sizes = next((np.abs(values) for values in signal.importance(model.estimator).values()), np.empty(0))
+    total = float(sizes.sum()) or 1.0
+    order = np.argsort(-sizes, kind="stable")[:MOST_USED]
+    used = tuple((signal.feature_names[f], float(sizes[f]) / total) for f in order)
+    return model, Retrain(bin_seq, training.n_train, training.n_valid, used, ns)

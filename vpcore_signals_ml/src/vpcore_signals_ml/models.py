@@ -28,30 +28,17 @@ CLIP = 8.0
 LEAST_SLOPE = 0.01
 """Of a sigmoid that the validation part does not confirm: a margin of 1 is then a probability of 0.5025."""
 
-_UNUSED = np.random.RandomState(1)  # liblinear ignores it here; a new one for every fit takes a tenth of the fit
 _IN_BATCH = ("sklearn.tree", "sklearn.ensemble", "lightgbm")
 
 
 class Fitted(NamedTuple):
-    """A fitted model.
+    """A fitted model."""
 
-    Attributes
-    ----------
-    estimator : object
-        Returned by `LearningSignal.fit`.
-    mean, scale : float64[n_features]
-        ``z = clip((x - mean) / scale)``.
-    linear : float64[n_features + 1], or empty
-        Weights of z and then the intercept, of a linear model.
-    sigmoid : float64[2]
-        Slope and shift of ``value = 1 / (1 + exp(-(slope * score + shift)))``; NaN: the value is the score.
-    """
-
-    estimator: Any
-    mean: Floats
+    estimator: Any  # returned by `LearningSignal.fit`
+    mean: Floats  # float64[n_features]: z = clip((x - mean) / scale)
     scale: Floats
-    linear: Floats
-    sigmoid: Floats
+    linear: Floats  # float64[n_features + 1], weights of z and the intercept of a linear model, or empty
+    sigmoid: Floats  # slope and shift: value = 1 / (1 + exp(-(slope * score + shift))); NaN: the value is the score
 
 
 @contextmanager
@@ -80,16 +67,16 @@ def fit_weighted(model: Any, training: Training, seed: int = 1) -> Any:
     Seeds that are None become `seed`, and numbers of jobs 1.
     """
     from sklearn import config_context
-    from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import has_fit_parameter
 
     params = model.get_params(deep=True)
     fixed = {name: seed for name in params if name.split("__")[-1] == "random_state" and params[name] is None}
     # LightGBM takes every core for None; scikit-learn takes one, and warns of a number where it has no effect.
     jobs = [name for name in params if name.split("__")[-1] == "n_jobs"]
-    boosted = type(_core(model)).__module__.startswith("lightgbm")
+    last = _core(model)
+    boosted = type(last).__module__.startswith("lightgbm")
     model.set_params(**fixed, **{name: 1 for name in jobs if boosted or params[name] is not None})
-    last, prefix = (model.steps[-1][1], f"{model.steps[-1][0]}__") if isinstance(model, Pipeline) else (model, "")
+    prefix = "" if last is model else f"{model.steps[-1][0]}__"
     weights = {f"{prefix}sample_weight": training.weight} if has_fit_parameter(last, "sample_weight") else {}
     with config_context(skip_parameter_validation=False):  # the parameters are the signal's own
         model.fit(training.x, training.y, **weights)
@@ -99,7 +86,7 @@ def fit_weighted(model: Any, training: Training, seed: int = 1) -> Any:
 
 def probability(estimator: Any, z: Floats) -> Floats:
     """Return P(up) of every row; a regressor's prediction counts as a probability."""
-    if _is_booster(estimator):
+    if hasattr(estimator, "model_to_string"):
         found: Floats = estimator.predict(z, num_threads=1)
         return found
     if hasattr(estimator, "predict_proba"):
@@ -131,7 +118,7 @@ def importance(estimator: Any, n: int) -> dict[str, Floats]:
     weights = coefficients(estimator)
     if len(weights) == n + 1:
         return {"weight": weights[:n]}
-    if _is_booster(estimator):
+    if hasattr(estimator, "model_to_string"):
         return {"gain": estimator.feature_importance("gain").astype(np.float64)}
     gains = getattr(estimator, "feature_importances_", ())
     return {"gain": np.asarray(gains, dtype=np.float64)} if len(gains) == n else {}
@@ -139,10 +126,6 @@ def importance(estimator: Any, n: int) -> dict[str, Floats]:
 
 def _core(estimator: Any) -> Any:
     return estimator[-1] if hasattr(estimator, "steps") else estimator
-
-
-def _is_booster(estimator: Any) -> bool:
-    return type(estimator).__module__.startswith("lightgbm.") and hasattr(estimator, "model_to_string")
 
 
 def predict_rows(predict: Callable[[Floats], Floats], z: Floats, estimator: Any, rows_alone: bool) -> Floats:
@@ -176,9 +159,7 @@ def platt(scores: Floats, y: Floats, weight: Floats) -> Floats:
         both = np.concatenate([weight * share, weight * (1.0 - share)])
         mean, deviation = moments(scores.reshape(-1, 1), weight)
         z = np.tile((scores - mean) / deviation, 2).reshape(-1, 1)
-        model = LogisticRegression(C=1000.0, solver="liblinear", tol=1e-3, random_state=_UNUSED).fit(
-            z, np.repeat([1.0, 0.0], len(y)), both
-        )
+        model = LogisticRegression(C=1000.0, solver="liblinear", tol=1e-3).fit(z, np.repeat([1.0, 0.0], len(y)), both)
         slope, shift = coefficients(model) / (deviation[0], 1.0)
         if slope > LEAST_SLOPE:
             return np.array([slope, shift - slope * mean[0]])
@@ -208,39 +189,22 @@ def moments(x: Floats, weight: Floats) -> tuple[Floats, Floats]:
 
 @jit
 def standardise(x: Floats, mean: Floats, scale: Floats, clip: bool) -> Floats:
-    """Return the standardised value of every feature, float64[n, n_features]."""
+    """Return the standardised value of every feature, float64[n, n_features]; NaN where it is missing."""
     out = np.empty((x.shape[0], x.shape[1]))
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             z = (x[i, j] - mean[j]) / scale[j]
-            out[i, j] = min(max(z, -CLIP), CLIP) if clip else z
+            out[i, j] = min(max(z, -CLIP), CLIP) if clip and not math.isnan(z) else z
     return out
 
 
 @jit
-def _sigmoid(u: float) -> float:
-    if u >= 0.0:
-        return 1.0 / (1.0 + math.exp(-min(u, 700.0)))
-    e = math.exp(max(u, -700.0))
-    return e / (1.0 + e)
-
-
-@jit
-def squash(sigmoid: Floats, out: Floats) -> None:
-    """Turn scores into probabilities."""
-    for i in range(out.shape[0]):
-        out[i] = _sigmoid(sigmoid[0] * out[i] + sigmoid[1])
-
-
-@jit
-def predict_linear(mean: Floats, scale: Floats, linear: Floats, sigmoid: Floats, x: Floats) -> Floats:
-    """Return the probability of every row of `x`, or its score where the sigmoid is NaN; NaN without every feature."""
-    m = x.shape[1]
-    out = np.empty(x.shape[0])
-    for i in range(x.shape[0]):
-        total = linear[m]
+def linear_scores(linear: Floats, z: Floats) -> Floats:
+    """Return the score of every row by a linear model; NaN without every feature."""
+    m = z.shape[1]
+    out = np.empty(z.shape[0])
+    for i in range(z.shape[0]):
+        out[i] = linear[m]
         for j in range(m):
-            z = (x[i, j] - mean[j]) / scale[j]
-            total += linear[j] * (min(max(z, -CLIP), CLIP) if not math.isnan(z) else z)
-        out[i] = total if math.isnan(sigmoid[0]) or math.isnan(total) else _sigmoid(sigmoid[0] * total + sigmoid[1])
+            out[i] += linear[j] * z[i, j]
     return out

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from vpcore import SignalParams
+
+Window = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=10_000_000,
+        examples=[200, 18_000],
+        description="Length of the rolling window of a fit; 0 for the whole past, in bins.",
+    ),
+]
 
 
 class ScheduleParams(SignalParams):
@@ -12,13 +24,7 @@ class ScheduleParams(SignalParams):
 
     min_train_bins: int = Field(3000, ge=20, le=10_000_000, description="Bins before the first fit, in bins.")
     retrain_interval_bins: int = Field(3000, ge=1, le=10_000_000, description="From one fit to the next, in bins.")
-    train_window_bins: int = Field(
-        0,
-        ge=0,
-        le=10_000_000,
-        examples=[200, 18_000],
-        description="Length of the rolling window of a fit; 0 for the whole past, in bins.",
-    )
+    train_window_bins: Window = 0
     stride_bins: int = Field(5, ge=1, le=10_000, description="One example out of this many bins.")
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vpcore.kernels.jit import jit
 from vpcore_signals_ml.labels import DOWN, NONE, UP, Floats, Ints
 
 if TYPE_CHECKING:
@@ -61,7 +60,6 @@ class Training:
         return int((self.y == 1.0).sum()), int((self.y == 0.0).sum())
 
 
-@jit
 def uniqueness(first: Ints, last: Ints) -> Floats:
     """Return the average uniqueness of overlapping labels.
 
@@ -79,26 +77,14 @@ def uniqueness(first: Ints, last: Ints) -> Floats:
     ----------
     M. Lopez de Prado, "Advances in Financial Machine Learning" (2018), chapter 4.
     """
-    n = first.shape[0]
-    out = np.ones(n)
-    if n == 0:
-        return out
-    origin = first[0]
-    stop = origin
-    for i in range(n):
-        stop = max(stop, last[i] + 1)
-    concurrent = np.zeros(stop - origin + 1, dtype=np.int64)
-    for i in range(n):
-        concurrent[first[i] - origin] += 1
-        concurrent[last[i] + 1 - origin] -= 1
-    share = np.zeros(stop - origin + 1)
-    running = 0
-    for b in range(stop - origin):
-        running += concurrent[b]
-        share[b + 1] = share[b] + (1.0 / running if running > 0 else 0.0)
-    for i in range(n):
-        out[i] = (share[last[i] + 1 - origin] - share[first[i] - origin]) / (last[i] + 1 - first[i])
-    return out
+    if not len(first):
+        return np.ones(0)
+    begins, ends = first - first[0], last + 1 - first[0]
+    n = int(ends.max()) + 1
+    running = np.cumsum(np.bincount(begins, minlength=n) - np.bincount(ends, minlength=n))
+    share = np.append(0.0, np.cumsum(np.where(running > 0, 1.0 / np.maximum(running, 1), 0.0)))
+    found: Floats = (share[ends] - share[begins]) / (ends - begins)
+    return found
 
 
 def balanced(weight: Floats, y: Floats) -> Floats:
@@ -117,16 +103,7 @@ def balanced(weight: Floats, y: Floats) -> Floats:
 def choose(state: LearningState, row: int, params: ScheduleParams, *, neutral: bool) -> Training:
     """Return the examples for a fit at the end of a row, among the labels resolved by then.
 
-    Parameters
-    ----------
-    state : LearningState
-        Bins after `row`, and labels resolved after it, are left out.
-    row : int
-        The row at whose end the fit happens.
-    params : ScheduleParams
-        The choice of examples; see `vpcore_signals_ml.schedule`.
-    neutral : bool
-        Also examples in which neither side paid, or both at once.
+    With `neutral` also the examples in which neither side paid, or both at once.
     """
     x, now = state.x, int(state.seq[row])
     seq, y, resolved = state.seq[: row + 1], state.y[: row + 1], state.resolved[: row + 1]

@@ -26,7 +26,7 @@ from vpcore.kernels.jit import jit
 from vpcore_signals_ml.labels import Floats, Ints
 from vpcore_signals_ml.learning import LearningSignal
 from vpcore_signals_ml.models import moments, standardise
-from vpcore_signals_ml.schedule import LearningParams, ScheduleParams, ValidatedParams
+from vpcore_signals_ml.schedule import LearningParams, ScheduleParams, ValidatedParams, Window
 from vpcore_signals_ml.selection import Training
 from vpcore_signals_ml.state import LearningState
 from vpcore_signals_stat.book_features import PROFILE
@@ -84,7 +84,7 @@ class SvmSp(LearningSignal):
         """Return a model."""
         from sklearn.svm import LinearSVC
 
-        model = LinearSVC(C=self.params.c / training.n_train, dual=False, tol=0.05, random_state=1)
+        model = LinearSVC(C=self.params.c / training.n_train, dual=False, tol=0.05)
         return model.fit(training.x, training.y, training.weight)
 
 
@@ -127,7 +127,7 @@ class LsvmDer(LearningSignal):
 
     def update(self, model: Any, x: Floats, y: Floats) -> Any:
         """Return the model after one step per example; scaling, class weights and sigmoid stay."""
-        return copy.deepcopy(model).partial_fit(np.ascontiguousarray(x), y)
+        return copy.deepcopy(model).partial_fit(x, y)
 
 
 class TreeParams(ValidatedParams):
@@ -168,11 +168,11 @@ class TreeSignal(LearningSignal):
             "feature_fraction": p.feature_share,
         }
         data = lightgbm.Dataset(training.x, training.y, weight=training.weight, feature_name=list(self.feature_names))
-        callbacks, sets = [], []
+        stopping: dict[str, Any] = {}
         if 0.0 < training.y_valid.sum() < training.n_valid:
-            sets = [data.create_valid(training.x_valid, training.y_valid, weight=training.weight_valid)]
-            callbacks = [lightgbm.early_stopping(p.patience, verbose=False)]
-        booster = lightgbm.train(options, data, p.rounds, valid_sets=sets, callbacks=callbacks)
+            valid = data.create_valid(training.x_valid, training.y_valid, weight=training.weight_valid)
+            stopping = {"valid_sets": [valid], "callbacks": [lightgbm.early_stopping(p.patience, verbose=False)]}
+        booster = lightgbm.train(options, data, p.rounds, **stopping)
         # As it will be loaded: the best number of trees, without the data.
         return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration or -1))
 
@@ -225,13 +225,12 @@ class KnnCl(LearningSignal):
     def predict(self, model: Any, x: Floats) -> Floats:
         """Return P(up) - P(down) of every row."""
         nearest = model["tree"].query(x, min(self.params.k, len(model["vote"])), return_distance=False)
-        out = np.empty(len(x))
-        _vote(nearest, model["vote"], model["weight"], out)
-        return out
+        return _vote(nearest, model["vote"], model["weight"])
 
 
 @jit
-def _vote(nearest: Ints, vote: Floats, weight: Floats, out: Floats) -> None:
+def _vote(nearest: Ints, vote: Floats, weight: Floats) -> Floats:
+    out = np.empty(nearest.shape[0])
     for i in range(nearest.shape[0]):
         votes = 0.0
         total = 0.0
@@ -239,6 +238,7 @@ def _vote(nearest: Ints, vote: Floats, weight: Floats, out: Floats) -> None:
             votes += vote[nearest[i, j]]
             total += weight[nearest[i, j]]
         out[i] = votes / total if total > 0.0 else 0.0  # the weight of very old examples decays to 0
+    return out
 
 
 CELLS = 2 * PROFILE
@@ -257,13 +257,7 @@ class PcaAd(LearningSignal):
     class Params(ScheduleParams):
         """Parameters of ``pca_ad``."""
 
-        train_window_bins: int = Field(
-            12_000,
-            ge=0,
-            le=10_000_000,
-            examples=[200, 18_000],
-            description="Length of the rolling window of a fit; 0 for the whole past, in bins.",
-        )
+        train_window_bins: Window = 12_000
         components: int = Field(5, ge=1, le=CELLS, description="Principal components at most.")
         quantile: float = Field(0.8, gt=0.0, lt=1.0, description="Of both distances: an unusual profile is above it.")
 
@@ -297,28 +291,21 @@ class PcaAd(LearningSignal):
             "variances": pca.explained_variance_[:counted].copy(),
             "limits": np.ones(2),
         }
-        limits = np.quantile(_distances(model, training.x), p.quantile, axis=0)
+        limits = np.quantile(_distances(**model, x=training.x), p.quantile, axis=0)
         return {**model, "limits": np.maximum(limits, LEAST)}
 
     def predict(self, model: Any, x: Floats) -> Floats:
         """Return gate times direction of every row."""
-        unusual = np.maximum(_distances(model, x).max(axis=1), 1.0)
+        unusual = np.maximum(_distances(**model, x=x).max(axis=1), 1.0)
         value: Floats = x[:, CELLS] * (1.0 - 1.0 / unusual)
         return value
 
 
-def _distances(model: Any, x: Floats) -> Floats:
-    """Return T2 and Q of every profile over their limits, float64[n, 2]."""
-    out = np.empty((len(x), 2))
-    _measure(model["mean"], model["scale"], model["components"], model["variances"], model["limits"], x, out)
-    return out
-
-
 @jit
-def _measure(
-    mean: Floats, scale: Floats, components: Floats, variances: Floats, limits: Floats, x: Floats, out: Floats
-) -> None:
+def _distances(mean: Floats, scale: Floats, components: Floats, variances: Floats, limits: Floats, x: Floats) -> Floats:
+    """Return T2 and Q of every profile over their limits, float64[n, 2]."""
     m = mean.shape[0]
+    out = np.empty((x.shape[0], 2))
     z = np.empty(m)
     for i in range(x.shape[0]):
         for j in range(m):
@@ -336,3 +323,4 @@ def _measure(
             left += z[j] * z[j]
         out[i, 0] = within / limits[0]
         out[i, 1] = left / limits[1]
+    return out

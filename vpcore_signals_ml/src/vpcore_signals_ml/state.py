@@ -14,7 +14,7 @@ from vpcore_signals_ml.models import Fitted
 from vpcore_signals_stat.features import FeatureSet
 
 FIRST_CAPACITY = 4096
-_COLUMNS = {"x": 0, "seq": 0, "outcome": OPEN, "ends": 0, "y": UNKNOWN, "resolved": NEVER, "ready": False}
+_EMPTY = {"x": 0, "seq": 0, "outcome": OPEN, "ends": 0, "y": UNKNOWN, "resolved": NEVER, "ready": False}
 
 
 class Retrain(NamedTuple):
@@ -35,15 +35,6 @@ class Unfit(NamedTuple):
     n_down: int
 
 
-class Pending(NamedTuple):
-    """A fit of an executor: bin, sizes, and the future model and duration."""
-
-    bin_seq: int
-    n_train: int
-    n_valid: int
-    future: Future[tuple[Any, int]]
-
-
 class LearningState:
     """The state of a session.
 
@@ -61,8 +52,8 @@ class LearningState:
         Bin of the last label known to the model, -1 for a model of another session.
     retrains, unfit : list of Retrain, list of Unfit
         Fits, and fits that were left out.
-    executor, pending, background : Executor or None, deque of Pending, list of BackgroundFit
-        Maker of fits in the background, its fits under way, and all its fits.
+    executor, pending, background : Executor or None, deque of Future, list of BackgroundFit
+        Maker of fits in the background, its fits under way (model and Retrain), and all its fits.
     """
 
     def __init__(self, features: FeatureSet, context: SignalContext) -> None:
@@ -78,7 +69,7 @@ class LearningState:
         self.retrains: list[Retrain] = []
         self.unfit: list[Unfit] = []
         self.executor: Executor | None = None
-        self.pending: deque[Pending] = deque()
+        self.pending: deque[Future[tuple[Fitted, Retrain]]] = deque()
         self.background: list[BackgroundFit] = []
         self._allocate(np.empty((FIRST_CAPACITY, len(features.names))))
 
@@ -111,7 +102,7 @@ class LearningState:
         """Add a valid bin and return its row."""
         row = self.n
         if row == len(self.seq):
-            for name, fill in _COLUMNS.items():
+            for name, fill in _EMPTY.items():
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.full_like(old, fill)]))
         self.x[row], self.seq[row], self.ready[row] = x, bin_seq, not np.isnan(x).any()
