@@ -84,7 +84,7 @@ def chain(root: Path, signal: str) -> list[str]:
         "{:.3f} ({:.3f} to {:.3f})".format(*found["auc"]),
         str(len(found["retrains"])),
         f"{compare_cpu:.1f}",
-        "refused, forced" if refused else "passed",
+        "refused, forced" if refused else "published",
         f"{sim_cpu:.1f}",
         f"{sim['stages_us']['total']['p99'] / 1000:.2f}",
         f"{max(sim['retrain_us'], default=0) / 1000:.0f}",
