@@ -12,6 +12,8 @@ import importlib
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from importlib.metadata import version
 from typing import Any
@@ -79,24 +81,29 @@ def main() -> None:
     wanted = options.groups or [*COMPARISONS, *MEASURES]
     data.BENCH.mkdir(parents=True, exist_ok=True)
     out = data.BENCH / ("results-small.json" if options.small else "results.json")
+    if len(wanted) > 1:  # each in a process of its own: a child's peak memory includes its parent's
+        more = [f"--rounds={options.rounds}", *(["--small"] if options.small else [])]
+        for group in wanted:
+            subprocess.run([sys.executable, __file__, group, *more], check=True)
+        return
     results: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"comparisons": {}, "measures": {}}
-    for group in wanted:
-        began, load_before = time.perf_counter(), os.getloadavg()[0]
-        print(f"\n## {group}", flush=True)
-        if group in COMPARISONS:
-            rows = []
-            for comparison in load(COMPARISONS[group])(options.small):
-                comparison.measure(options.rounds)
-                rows += comparison.rows()
-            results["comparisons"][group] = rows
-            print(harness.table(rows))
-        else:
-            results["measures"][group] = found = load(MEASURES[group])(options.small)
-            print(harness.figures(found))
-        results["machine"] = machine()
-        results.setdefault("load", {})[group] = load_before
-        out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-        print(f"({time.perf_counter() - began:.0f} s, load {load_before:.1f} before)", flush=True)
+    (group,) = wanted
+    began, load_before = time.perf_counter(), os.getloadavg()[0]
+    print(f"\n## {group}", flush=True)
+    if group in COMPARISONS:
+        rows = []
+        for comparison in load(COMPARISONS[group])(options.small):
+            comparison.measure(options.rounds)
+            rows += comparison.rows()
+        results["comparisons"][group] = rows
+        print(harness.table(rows))
+    else:
+        results["measures"][group] = found = load(MEASURES[group])(options.small)
+        print(harness.figures(found))
+    results["machine"] = machine()
+    results.setdefault("load", {})[group] = load_before
+    out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    print(f"({time.perf_counter() - began:.0f} s, load {load_before:.1f} before)", flush=True)
     print(f"\nWrote {out}")
 
 

@@ -123,6 +123,12 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+def test_a_ranking_from_the_cache_loads_no_compiler() -> None:
+    check = "import sys, vpcore.config, vpcore.experiment.leaderboard\nprint({'numba', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout == "set()\n"
+
+
 # -- the public interface ----------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vpcore.errors import ConfigError, DatasetError, listed
-from vpcore.kernels.robust_z import blend_cells, robust_z_cells
 
 CHANNELS = ("composite_d1", "composite_d2", "composite_d3")
 """Grid columns that the scorer reads, in the order of every per-channel setting."""
@@ -122,6 +121,8 @@ class ZScorer:
         float64[n_bins, n_cells]
             `out`. Always finite.
         """
+        from vpcore.kernels.robust_z import robust_z_cells  # compiled code: settings alone do without
+
         valid = valid.view()
         valid.flags.writeable = False  # one type of array, so one compiled version
         window = (self._ring, self._ordered, self._cursor, self._stats)
@@ -161,6 +162,8 @@ def score_from_z(
 
 
 def _blend(config: ScoringConfig, *arrays: npt.NDArray[Any]) -> None:
+    from vpcore.kernels.robust_z import blend_cells
+
     z1, z2, z3, score, state = arrays
     weights = np.array(config.derivative_weights, dtype=np.float64)
     blend_cells(z1, z2, z3, weights, config.tanh_scale, config.threshold_neutral, score, state)

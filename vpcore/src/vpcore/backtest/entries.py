@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.errors import ConfigError
-from vpcore.kernels import barrier
 from vpcore.rules import EntryRule
 
 Mode = Literal["value", "probability", "confidence"]
@@ -68,6 +67,8 @@ def detect_crossings(
     entry_rule: EntryRule = "crossing",
 ) -> Detections:
     """Return every crossing of a threshold, or every bin beyond it, before any cooldown. Parameters as in `detect`."""
+    from vpcore.kernels import barrier  # compiled code: a threshold's levels do without
+
     opened = valid if opened is None else opened
     upper, lower = band(threshold, mode)
     if values.ndim != 1 or not values.shape == valid.shape == bin_seq.shape == opened.shape:
@@ -103,6 +104,8 @@ def cool_down(crossings: Detections, bin_seq: npt.NDArray[np.int64], cooldown_bi
     ConfigError
         If `cooldown_bins` is negative.
     """
+    from vpcore.kernels import barrier
+
     if cooldown_bins < 0:
         raise ConfigError(f"cooldown_bins must be at least 0, was {cooldown_bins}.")
     bins = np.empty_like(crossings.bins)

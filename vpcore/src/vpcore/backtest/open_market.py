@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.kernels.barrier import NEVER
 from vpcore.units import NS_PER_MS, NS_PER_S
 
 NS_PER_HOUR = 3600 * NS_PER_S
@@ -92,6 +91,8 @@ def exits(
     hold : int
         Bins after the entry until a timeout.
     """
+    from vpcore.kernels.barrier import NEVER  # compiled code: a ranking does without
+
     n = len(opened)
     end = np.minimum(np.arange(n, dtype=np.int64) + hold, NEVER)
     closes, halts = (next_of(mask) for mask in (stale & ~halt, halt))

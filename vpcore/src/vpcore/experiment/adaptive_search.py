@@ -18,7 +18,6 @@ from vpcore.canonical import canonical_json, digest, sealed, unsealed
 from vpcore.config import ExperimentConfig, Search, SignalPlan
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError
-from vpcore.experiment.plan import Plan
 from vpcore.experiment.reserve import open_sessions
 from vpcore.experiment.runs import Run, signal_code
 from vpcore.experiment.session_members import pooled_rows
@@ -29,6 +28,7 @@ from vpcore.sampler.designs import RandomSampler
 from vpcore.storage import Folder
 
 if TYPE_CHECKING:
+    from vpcore.experiment.plan import Plan
     from vpcore.workspace import Workspace
 
 PROPOSALS = "proposals"

@@ -23,11 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from vpcore.errors import ResultsError, SignalError, VpError, did_you_mean, listed
-from vpcore.experiment.adaptive_search import choices
 from vpcore.experiment.engines import SESSION, rings_of, with_engines
-from vpcore.experiment.reserve import describe_reserve
-from vpcore.experiment.run import harness_config, runs_of
-from vpcore.experiment.session_members import pooled_rows
 from vpcore.experiment.tables import HEADINGS, with_rates
 from vpcore.inference.blocks import ENGINES
 from vpcore.inference.evidence import verdict
@@ -284,6 +280,8 @@ def leaderboard(
     if isinstance(target, str) and not is_experiment(workspace, target):
         return _of_run(workspace, target)
 
+    from vpcore.experiment.run import harness_config  # imports what runs an experiment
+
     config = harness_config(workspace, target)
     if stale:
         rows = _stored(workspace, True, config.select_metric).filter(pl.col("experiment_name") == config.name)
@@ -369,6 +367,8 @@ def _of_run(workspace: Workspace, run_id: str) -> Leaderboard:
 
 
 def _of_experiment(workspace: Workspace, config: ExperimentConfig, per_session: bool) -> Leaderboard:
+    from vpcore.experiment.run import runs_of
+
     runs = runs_of(workspace, config)
     if config.n_sessions > 1 and not per_session:
         return _of_combinations(workspace, config, runs)
@@ -380,6 +380,8 @@ def _of_experiment(workspace: Workspace, config: ExperimentConfig, per_session: 
 
 
 def _of_combinations(workspace: Workspace, config: ExperimentConfig, runs: Sequence[Run]) -> Leaderboard:
+    from vpcore.experiment.session_members import pooled_rows
+
     rows, n_incomplete = pooled_rows(workspace, config, runs)
     splits, select = None, config.select_metric
     if config.eval.splits is not None:
@@ -423,6 +425,8 @@ def _board(
     if shown is not None:
         rows = rows.join(shown, on=shown.columns, how="semi", maintain_order="left")
     if config is not None:
+        from vpcore.experiment.reserve import describe_reserve
+
         about = {"select": config.select_metric, "min_signals": config.min_signals, "title": config.name, **about}
         about["reserve"] = describe_reserve(workspace, config)
         about["n_asked"] = sum(len(run.trials) for run in runs)
@@ -487,11 +491,15 @@ def _selection(
         if spec.sweep.sample.method != "optuna":
             return spec.select.min_signals, 0
 
+        from vpcore.experiment.run import harness_config, runs_of
+
         try:
             config = harness_config(workspace, spec)
             runs = runs_of(workspace, config)
         except VpError:
             return spec.select.min_signals, 0
+
+    from vpcore.experiment.adaptive_search import choices
 
     return config.min_signals, choices(config, runs)
 

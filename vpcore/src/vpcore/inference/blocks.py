@@ -24,7 +24,7 @@ JOINT = " + "
 ENGINES = " | "
 """Separator of the datasets of several engines in the `dataset_id` of a family."""
 
-MOST_IN_MEMORY = 1 << 26
+MOST_IN_MEMORY = 1 << 28
 """Bytes of a `VectorTable` beyond which it lies on disk."""
 
 _ROWS_ON_DISK = 32
@@ -88,6 +88,8 @@ class RowsOf:
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
         wanted = self._rows[rows]
+        if not isinstance(self._table, np.memmap):
+            return self._make(self._table[wanted, : self._width])
         part = np.empty((len(wanted), self._width), self._table.dtype)
         for start in range(0, len(wanted), _ROWS_ON_DISK):
             some = slice(start, start + _ROWS_ON_DISK)

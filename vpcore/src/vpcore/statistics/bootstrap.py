@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.kernels import resample
-from vpcore.kernels.random import seeded
-
 _STREAM = 1  # of the generator; stream 0 draws the rotations of `vpcore.statistics.permutation`
 
 
@@ -36,6 +33,9 @@ def mean_interval(net: npt.NDArray[np.int64], draws: int, seed: int) -> tuple[fl
     """
     if net.shape[0] < 2 or not draws or net.min() == net.max():
         return float("nan"), float("nan"), float("nan")
+    from vpcore.kernels import resample
+    from vpcore.kernels.random import seeded
+
     length = resample.politis_white(net)
     sums = np.empty(draws, dtype=np.int64)
     resample.stationary_sums(net, length, seeded(seed, _STREAM), sums)

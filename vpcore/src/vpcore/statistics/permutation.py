@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.canonical import digest
-from vpcore.kernels import null
-from vpcore.kernels.random import seeded
 
 _STREAM = 0  # of the generator; stream 1 draws the resamples of `vpcore.statistics.bootstrap`
 
@@ -88,6 +86,8 @@ def make_ring(
     hold : int
         Bins that must follow an entry bin, so every outcome is complete.
     """
+    from vpcore.kernels import null  # compiled code: a ranking from the cache does without
+
     n_bins = enterable.shape[0]
     place = np.empty(n_bins, dtype=np.int64)
     by_place = np.empty((2, n_bins), dtype=net.dtype)
@@ -121,11 +121,20 @@ def shares(key: str, draws: int) -> npt.NDArray[np.int64]:
 
     The first `STORED_DRAWS` ascend, and so do the others: neighbours then read neighbouring bins.
     """
-    words = np.empty(draws, dtype=np.int64)
-    null.draw_words(seeded(int(digest(["rotation", key])[:16], 16), _STREAM), words)
+    words = _words(["rotation", key], draws)
     words[:STORED_DRAWS].sort()
     words[STORED_DRAWS:].sort()
     words.setflags(write=False)
+    return words
+
+
+def _words(of: list[Any], n: int) -> npt.NDArray[np.int64]:
+    """Return random numbers of 32 bits, int64[n], which `of` seeds."""
+    from vpcore.kernels import null
+    from vpcore.kernels.random import seeded
+
+    words = np.empty(n, dtype=np.int64)
+    null.draw_words(seeded(int(digest(of)[:16], 16), _STREAM), words)
     return words
 
 
@@ -156,6 +165,8 @@ def rotated(
     int64[1 + draws]
         The observed sum, then one sum per rotation. Zeros if the ring holds none of the trades; empty for 0 draws.
     """
+    from vpcore.kernels import null
+
     if not draws:
         return np.empty(0, dtype=np.int64)
     sums = np.zeros(1 + draws, dtype=np.int64)
@@ -173,6 +184,8 @@ def rotated(
 def _on_ring(
     ring: Ring, entries: npt.NDArray[np.int64], sides: npt.NDArray[np.int8]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    from vpcore.kernels import null
+
     places, rows = np.empty((2, entries.shape[0]), dtype=np.int64)
     count = null.on_ring(entries, sides, ring.place, places, rows)
     return places[:count], rows[:count]
@@ -196,13 +209,13 @@ def exact_p(ring: Ring, entries: npt.NDArray[np.int64], sides: npt.NDArray[np.in
     -----
     Cost: one or two nanoseconds per trade and rotation; 30 ms for 500 trades in an hour of bins of 100 ms.
     """
+    from vpcore.kernels import null
+
     places, rows = _on_ring(ring, entries, sides)
     observed = ring.net[rows, places].sum(dtype=np.int64)
     drawn = ring.size > MOST_ROTATIONS
     if drawn:
-        words = np.empty(MOST_ROTATIONS, dtype=np.int64)
-        null.draw_words(seeded(int(digest(["rotations", key])[:16], 16), _STREAM), words)
-        offsets = (np.sort(words) * ring.size) >> 32
+        offsets = (np.sort(_words(["rotations", key], MOST_ROTATIONS)) * ring.size) >> 32
     else:
         offsets = np.arange(ring.size, dtype=np.int64)
     sums = np.empty(offsets.shape[0], dtype=np.int64)
@@ -274,8 +287,6 @@ def p_joint(sums: npt.NDArray[np.integer[Any]]) -> float:
 @lru_cache(maxsize=64)
 def _choices(session: int, width: int) -> npt.NDArray[np.int64]:
     """Return a random column for each joint draw: int64[JOINT_DRAWS], read-only."""
-    words = np.empty(JOINT_DRAWS, dtype=np.int64)
-    null.draw_words(seeded(int(digest(["joint", session])[:16], 16), _STREAM), words)
-    columns = (words * width) >> 32
+    columns = (_words(["joint", session], JOINT_DRAWS) * width) >> 32
     columns.setflags(write=False)
     return columns
