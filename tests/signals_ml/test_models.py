@@ -69,6 +69,13 @@ def test_the_calibration_is_that_of_scikit_learn():
     assert values_of(SvmSp(), model, data.x) == pytest.approx(expected, abs=5e-4)
 
 
+def test_a_fit_leaves_the_global_generator_alone():
+    before = pickle.dumps(np.random.get_state())  # noqa: NPY002  # the global one
+    for signal in (Logit(), SvmSp(), LsvmDer(), KnnCl(), PcaAd()):
+        signal.fit_model(training())
+    assert pickle.dumps(np.random.get_state()) == before  # noqa: NPY002
+
+
 def test_scaling_and_estimator_see_the_training_part_alone():
     data = training(m=31)
     other = Training(data.x, data.y, data.weight, data.x_valid * 100, data.y_valid, data.weight_valid)
