@@ -84,7 +84,7 @@ class SvmSp(LearningSignal):
         """Return a model."""
         from sklearn.svm import LinearSVC
 
-        model = LinearSVC(C=self.params.c / training.n_train, dual=False, tol=0.05)
+        model = LinearSVC(C=self.params.c / training.n_train, dual=False, tol=0.05, random_state=0)
         return model.fit(training.x, training.y, training.weight)
 
 
