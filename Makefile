@@ -37,17 +37,18 @@ unexport PYTHONDONTWRITEBYTECODE
 # One hash seed, so that runs repeat exactly; `make fuzz` takes others.
 test test-fast: export PYTHONHASHSEED = 0
 
-# A worker that is done takes tests from the end of the other's queue: files stay together, and no worker waits long.
-XDIST = -n 2 --dist worksteal
+# Three processes keep two cores busy: some wait for servers and commands that they started. A worker that is done takes
+# tests from the end of another's queue: files stay together, and no worker waits long.
+XDIST = -n 3 --dist worksteal
 
 # The second run has a cache of its own: numba's does not tell code with bounds checks from code without. It is about
 # indices alone, so it leaves out slow tests, as the comparison with the slow engine is, and the tests of the cache.
 
-test: $(STAMP)  ## All tests, on two processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
+test: $(STAMP)  ## All tests, on three processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest $(XDIST) $(PYTEST_ARGS)
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest $(XDIST) -m "not slow" tests/core/kernels tests/core/engine --deselect tests/core/kernels/test_jit.py $(PYTEST_ARGS)
 
-test-fast: $(STAMP)  ## Every test that is not marked slow, on two processes.
+test-fast: $(STAMP)  ## Every test that is not marked slow, on three processes.
 	$(BIN)/python -m pytest $(XDIST) -m "not slow" $(PYTEST_ARGS)
 
 build/core/.installed: vpcore/pyproject.toml constraints.txt

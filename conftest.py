@@ -33,8 +33,3 @@ def pytest_collection_finish() -> None:
     gc.enable()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
-
-
-def pytest_sessionfinish() -> None:
-    """Let Python find what it has to close at its end."""
-    gc.unfreeze()
