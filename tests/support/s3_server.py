@@ -24,21 +24,31 @@ def free_port() -> int:
 @contextmanager
 def s3_server() -> Iterator[str]:
     """Yield the address of a server without buckets."""
-    port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(5):  # another process may take the port first
+        port = free_port()
+        command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if _answers(process, port):
+            break
+    else:
+        raise AssertionError("the S3 server did not start")
     try:
-        for _ in range(600):
-            try:
-                request("GET", port, "/moto-api/")
-                break
-            except OSError:
-                assert process.poll() is None, "the S3 server did not start"
-                time.sleep(0.1)
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; return false if it ends before."""
+    while process.poll() is None:
+        try:
+            request("GET", port, "/moto-api/")
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return process.poll() is None
+    return False
 
 
 def request(method: str, port: int, path: str) -> int:
