@@ -38,7 +38,7 @@ def test_examples_are_the_same_whatever_was_imported_before(tmp_path: Path, monk
 
 def test_no_test_takes_fresh_entropy() -> None:
     fresh = re.compile(
-        r"default_rng\(\)|RandomState\(\)|\bRandom\(\)|np\.random\.(?!default_rng|Generator)\w+\(|urandom\("
+        r"default_rng\(\)|RandomState\(\)|\bRandom\(\)|np\.random\.(?!default_rng|Generator|get_state)\w+\(|urandom\("
     )
     for path in sorted(TESTS.rglob("*.py")):
         if path != Path(__file__):
