@@ -103,7 +103,7 @@ def compilation(small: bool) -> dict[str, Any]:
         saved.append(counts[0])
         loaded.append(counts[1])
     return {
-        "first compilation of generate and run, CPU": figure(cost[0] - cost[1], "s", at_most=30),
+        "first compilation of generate and run, CPU": figure(cost[0] - cost[1], "s", at_most=20),
         "functions compiled by the first processes": figure(saved[0], "functions"),
         "functions compiled by the second, workers included": figure(saved[1], "functions", at_most=0),
         "functions the second took from the cache": figure(loaded[1], "functions"),
