@@ -1,9 +1,11 @@
-"""Less garbage collection; Hypothesis for every test: runs that repeat exactly, and the profile of `make fuzz`."""
+"""Runs that repeat exactly, Hypothesis's profiles for every test and for `make fuzz`, less garbage collection."""
 
 from __future__ import annotations
 
 import gc
+import random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -21,6 +23,12 @@ settings.load_profile("repeatable")  # --hypothesis-profile chooses another one
 
 # Hypothesis mixes in constants of the modules imported so far: examples would depend on the tests that ran before.
 providers._get_local_constants = lambda: providers._local_constants
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> None:
+    """Seed the generator that spreads the pauses before another try."""
+    random.seed(0)
 
 
 def pytest_collection() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 import re
 import sys
 from pathlib import Path
@@ -34,6 +35,10 @@ def test_examples_are_the_same_whatever_was_imported_before(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "imported_later", module)
     assert drawn() == before
     assert len(set(before)) > 50
+
+
+def test_the_global_generator_begins_every_test_alike() -> None:
+    assert random.random() == random.Random(0).random()
 
 
 def test_no_test_takes_fresh_entropy() -> None:

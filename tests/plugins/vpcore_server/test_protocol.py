@@ -129,6 +129,7 @@ def test_a_client_that_reads_nothing_is_closed(server, monkeypatch) -> None:
     client.check_stuck()  # when it is gone, nothing is left to end
 
 
+@pytest.mark.slow
 def test_a_request_that_does_not_come_holds_no_connection(server, monkeypatch) -> None:
     monkeypatch.setattr(server_module, "REQUEST_S", 0.4)
     monkeypatch.setattr(server.config, "timeout_keep_alive", 1)
@@ -226,6 +227,7 @@ start_frames = st.dictionaries(
 client_frames = st.one_of(st.text(max_size=50), st.binary(max_size=50), json_values.map(json.dumps), start_frames)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(frames=st.lists(client_frames, min_size=1, max_size=3))
 @example(frames=['{"op": "start", "profile": []}'])
@@ -258,6 +260,7 @@ def test_the_server_has_a_most_of_clients(server) -> None:
     assert asyncio.run(run()) == "The server has 6 clients, its most. Try again later."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("profile", "window", "message"),
     [("exact", 4096, "The client has read nothing for"), ("history", 1, "The client has acknowledged nothing for")],
