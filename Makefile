@@ -60,6 +60,7 @@ test-core: build/core/.installed  ## The tests of the core, in an environment wi
 	build/core/bin/python -m pytest $(XDIST) tests/core $(PYTEST_ARGS)
 
 COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_report plugins/vpcore_object_store)
+CHAINS = $(addprefix tests/,core/serving e2e/test_notebook.py e2e/test_maker.py e2e/test_pinned.py plugins/vpcore_object_store/test_rooms.py)
 UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
 # Lines and branches of vpcore. The coverage of compiled code is that of a last run without compilation, on small inputs. The
@@ -70,13 +71,14 @@ COMPILING = tests/core/kernels/test_bin_loop.py tests/core/kernels/test_jit.py
 UNTRACED = -W "ignore:Exception ignored in thread started by:pytest.PytestUnraisableExceptionWarning"
 
 coverage: export PYTHONHASHSEED = 0
-coverage: $(STAMP)  ## Coverage of the core by the fast tests: at least 95 %, 100 % of the kernels.
+coverage: $(STAMP)  ## Coverage of the core by the fast tests and a few chains: at least 95 %, 100 % of the kernels.
 	rm -rf .coverage .coverage.* build/numba-coverage
 	NUMBA_CACHE_DIR=$(CURDIR)/build/numba-coverage $(BIN)/python -m coverage run -m pytest $(UNTRACED) -m "not slow" $(COMPILING)
 	$(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m "not slow" $(COVERING) $(addprefix --deselect ,$(COMPILING))
+	$(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m slow $(CHAINS)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m "not slow and not compiled" $(UNCOMPILED)
 	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --skip-covered --fail-under=95
+	$(BIN)/python -m coverage report --skip-covered --precision=2 --fail-under=95
 	$(BIN)/python -m coverage report --include='*/vpcore/kernels/*' --fail-under=100
 
 ROUNDS ?= 10

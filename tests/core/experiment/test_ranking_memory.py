@@ -82,6 +82,7 @@ def test_a_ranking_is_small_and_its_shown_rows_are_whole(many: Workspace, monkey
     assert shown[None].equals(board.frame.head(20))
 
 
+@pytest.mark.slow
 def test_csv_of_many_rows_is_written_row_by_row(many: Workspace) -> None:
     arguments = ["compare", "--root", str(many.root), "--min-signals", "0", "--csv", "--limit"]
     peaks = []

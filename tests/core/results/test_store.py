@@ -379,6 +379,7 @@ def test_parts_of_the_first_version_are_read_for_ever(db: ResultsDB, make: Simpl
     assert db.canonical_bytes() == before
 
 
+@pytest.mark.slow
 def test_some_columns_of_rows_are_those_of_whole_rows(
     db: ResultsDB, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
