@@ -78,7 +78,7 @@ coverage: $(STAMP)  ## Coverage of the core by the fast tests and a few chains: 
 	$(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m slow $(CHAINS)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m "not slow and not compiled" $(UNCOMPILED)
 	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --skip-covered --precision=2 --fail-under=95
+	$(BIN)/python -m coverage report --skip-covered --fail-under=95
 	$(BIN)/python -m coverage report --include='*/vpcore/kernels/*' --fail-under=100
 
 ROUNDS ?= 10
