@@ -66,7 +66,10 @@ def detect_crossings(
     opened: npt.NDArray[np.bool_] | None = None,
     entry_rule: EntryRule = "crossing",
 ) -> Detections:
-    """Return every crossing of a threshold, or every bin beyond it, before any cooldown. Parameters as in `detect`."""
+    """Return every crossing of a threshold before any cooldown; parameters as in `detect`.
+
+    The entry rule ``"level"`` takes every bin beyond the threshold instead, the first number of a session too.
+    """
     from vpcore.kernels import barrier  # compiled code: a threshold's levels do without
 
     opened = valid if opened is None else opened
@@ -125,7 +128,6 @@ def detect(
     warmup_bins: int,
     mode: Mode = "value",
     opened: npt.NDArray[np.bool_] | None = None,
-    entry_rule: EntryRule = "crossing",
 ) -> Detections:
     """Return the accepted signals: crossings of the threshold after warm-up and cooldown.
 
@@ -151,8 +153,6 @@ def detect(
         How a threshold reads the values.
     opened : bool[n_bins], optional
         The open bins (`vpcore.backtest.open_market`); by default the valid ones.
-    entry_rule : {"crossing", "level"}
-        Level: every bin beyond the threshold takes the place of a crossing, the first number of a session too.
 
     Returns
     -------
@@ -163,7 +163,5 @@ def detect(
     ConfigError
         If the threshold, the mode, the cooldown or the warm-up is out of range.
     """
-    found = detect_crossings(
-        values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode, opened=opened, entry_rule=entry_rule
-    )
+    found = detect_crossings(values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode, opened=opened)
     return cool_down(found, bin_seq, cooldown_bins)

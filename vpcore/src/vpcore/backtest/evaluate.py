@@ -10,8 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from vpcore.backtest.costs import net_ticks
-from vpcore.backtest.entries import Detections, Mode, detect
-from vpcore.backtest.metrics import Draws, trial_figures
+from vpcore.backtest.entries import Detections, Mode
+from vpcore.backtest.metrics import Draws, Signals, trial_figures
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import OutcomeTable, kept_signals
@@ -165,17 +165,7 @@ def evaluate_trial(
     """Return the trades and figures of one trial on a session; parameters as in `evaluate`."""
     columns = trial_figures(session.market, values, [trial], rules, mode=mode, table_of=session.table, draws=draws)
     figures = Figures(**{item.name: columns[item.name][0].item() for item in fields(Figures)})
-    signals = detect(
-        values,
-        session.market.valid,
-        session.market.bin_seq,
-        trial.threshold,
-        cooldown_bins=trial.cooldown_bins,
-        warmup_bins=rules.warmup_bins,
-        mode=mode,
-        opened=session.market.opened(rules),
-        entry_rule=rules.entry_rule,
-    )
+    signals = Signals(session.market, values, rules, mode).of(trial.threshold, trial.cooldown_bins)
     table = session.table(rules)
     kept = kept_signals(table, signals.bins, signals.sides, rules)
     trades = _trades(session, values, Detections(signals.bins[kept], signals.sides[kept]), table, rules)
