@@ -51,7 +51,7 @@ class ColumnCache:
         Cost: one pass over the file to check it, then only the touched pages.
         """
         for path in sorted(self.folder.glob(f"{name}.{self.tag}.*.npy")):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(Exception):  # numpy parses a damaged header with Python's own parser
                 array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
                 # Checked after mapping: the map stays what was checked, even if the file is deleted or replaced.
                 with path.open("rb") as handle:

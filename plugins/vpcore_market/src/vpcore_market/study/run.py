@@ -141,7 +141,7 @@ def _read(path: Path) -> Columns:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # zip, zlib and numpy each have their own
         raise StorageError(f"{path} cannot be read: {error}. Delete it and run the study again.") from error
 
 
