@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 import tempfile
 from collections.abc import Callable
@@ -25,7 +24,7 @@ ENGINES = " | "
 """Separator of the datasets of several engines in the `dataset_id` of a family."""
 
 MOST_IN_MEMORY = 1 << 28
-"""Bytes of a `VectorTable` beyond which it lies on disk."""
+"""Bytes of the rotation sums of a `VectorTable` beyond which all of it lies on disk."""
 
 _ROWS_ON_DISK = 32
 """Rows that are read at once from a table on disk: the system may map 2 MB around each."""
@@ -105,7 +104,7 @@ class RowsOf:
 
 
 class VectorTable:
-    """Block PnL and rotation sums of many rows: in memory, or beyond `MOST_IN_MEMORY` bytes in a temporary file.
+    """Block PnL and rotation sums of many rows: in memory, or beyond `MOST_IN_MEMORY` in a temporary file.
 
     Attributes
     ----------
@@ -117,13 +116,13 @@ class VectorTable:
     columns = ("block_pnl_ticks", "rotated_net")
 
     def __init__(self, n_rows: int) -> None:
+        self._on_disk = 4 * n_rows * (1 + STORED_DRAWS) > MOST_IN_MEMORY
         self.sums = self._make((n_rows, 1 + STORED_DRAWS), np.int32)
         self.n_sums, self._n_blocks = np.zeros((2, n_rows), dtype=np.int64)
         self._blocks = np.zeros((n_rows, 0))
 
-    @staticmethod
-    def _make(shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        if math.prod(shape) * np.dtype(dtype).itemsize <= MOST_IN_MEMORY:
+    def _make(self, shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        if not self._on_disk:
             return np.zeros(shape, dtype)
         folder = tempfile.gettempdir()
         with (
