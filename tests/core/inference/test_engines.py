@@ -29,9 +29,9 @@ def test_a_family_names_the_datasets_of_every_engine() -> None:
 def test_many_sessions_are_counted_instead_of_named() -> None:
     names = [f"ES_2024-01-{day:02}_0900_1000__open__0123abcd" for day in range(2, 7)]
     assert described(" + ".join(names[:3])) == " + ".join(names[:3])
-    assert described(" + ".join(names)) == f"5 sessions, {names[0]} to {names[-1]},"
+    assert described(" + ".join(names)) == f"5 sessions from {names[0]} to {names[-1]}"
     two = " | ".join([" + ".join(names), " + ".join(names)])
-    assert described(two) == f"5 sessions, {names[0][:-10]} to {names[-1][:-10]}, (2 engines)"
+    assert described(two) == f"5 sessions from {names[0][:-10]} to {names[-1][:-10]} (2 engines)"
 
 
 def test_engines_with_bins_of_one_width_share_a_ring() -> None:

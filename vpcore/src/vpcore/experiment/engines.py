@@ -41,7 +41,7 @@ def described(dataset_id: str) -> str:
     """Return the datasets of a family in words: of many sessions the first and the last, of engines the number."""
     first, *others = dataset_id.split(ENGINES)
     names = [name.rpartition("__")[0] if others else name for name in datasets_of(first)]
-    sessions = JOINT.join(names) if len(names) <= NAMED else f"{len(names)} sessions, {names[0]} to {names[-1]},"
+    sessions = JOINT.join(names) if len(names) <= NAMED else f"{len(names)} sessions from {names[0]} to {names[-1]}"
     return f"{sessions} ({len(others) + 1} engines)" if others else sessions
 
 
