@@ -252,9 +252,9 @@ def barriers(small: bool) -> list[Comparison]:
 
 def entries(values: np.ndarray[Any, Any], market: Market) -> tuple[Any, Any]:
     """Return what the evaluation makes of the values: their crossings."""
-    from vpcore.backtest.entries import detect
+    from vpcore.backtest.entries import detect_crossings
 
-    found = detect(values, market.valid, market.bin_seq, 0.5, cooldown_bins=0, warmup_bins=0)
+    found = detect_crossings(values, market.valid, market.bin_seq, 0.5, warmup_bins=0)
     return found.bins, found.sides
 
 

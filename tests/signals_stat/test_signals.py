@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from detections import detect
 from real_data import needs_esh4
 
 from vpcore import ConfigError, ScoringConfig, SignalContext
-from vpcore.backtest.entries import detect
 from vpcore.testing import SessionData, check_signal, signal_checks, synthetic_dataset
 from vpcore_signals_stat.ads import Ads
 from vpcore_signals_stat.composite import Composite

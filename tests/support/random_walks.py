@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from detections import detect
 
-from vpcore.backtest.entries import Detections, detect
+from vpcore.backtest.entries import Detections
 from vpcore.backtest.triple_barrier import Market
 
 N_BINS = 3000

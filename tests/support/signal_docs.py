@@ -49,7 +49,8 @@ def parameter_table(kind) -> str:
 
 def figures_table(dataset, signals) -> str:
     """Return share of non-zero bins, autocorrelation, quantiles of |value| and detections of signals, as markdown."""
-    from vpcore.backtest.entries import detect
+    from detections import detect
+
     from vpcore.signal import SignalContext, batch
     from vpcore.testing import SessionData
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detections import detect
 from hypothesis import given, settings, strategies as st
 
-from vpcore.backtest.entries import band, detect
+from vpcore.backtest.entries import band
 from vpcore.errors import ConfigError
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from detections import detect
 from hypothesis import given, settings, strategies as st
 from live_world import (
     END_NS,
@@ -24,7 +25,6 @@ from live_world import (
 )  # fmt: skip
 from markets import INSTRUMENT, START_NS, TICK_INT, flagged_alike
 
-from vpcore.backtest.entries import detect
 from vpcore.backtest.open_market import open_bins, stale_bins
 from vpcore.engine import Engine
 from vpcore.errors import CausalityError, EngineError, SignalError

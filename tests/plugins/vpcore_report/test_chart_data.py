@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from detections import detect
 
 from vpcore import Dataset
-from vpcore.backtest.entries import Detections, detect
+from vpcore.backtest.entries import Detections
 from vpcore.experiment.trades import Sensitivity
 from vpcore.testing import synthetic_dataset
 from vpcore_report import chart_data

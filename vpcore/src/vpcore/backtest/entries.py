@@ -66,9 +66,34 @@ def detect_crossings(
     opened: npt.NDArray[np.bool_] | None = None,
     entry_rule: EntryRule = "crossing",
 ) -> Detections:
-    """Return every crossing of a threshold before any cooldown; parameters as in `detect`.
+    """Return every crossing of a threshold after the warm-up, before any cooldown.
 
-    The entry rule ``"level"`` takes every bin beyond the threshold instead, the first number of a session too.
+    Bin i signals a long if ``values[i] >= threshold`` and the previous number in a valid bin was below; mirrored for a
+    short. Bin i is open and lies after the warm-up. The first number of a session is never a crossing.
+
+    Parameters
+    ----------
+    values : float64[n_bins]
+        The signal at the end of each bin; NaN before it is warm and in invalid bins.
+    valid : bool[n_bins]
+        `book_valid`.
+    bin_seq : int64[n_bins]
+        Number of each bin. The warm-up includes invalid bins.
+    threshold : float
+        See `band` for its range.
+    warmup_bins : int
+        Signals in the first `warmup_bins` bins of the arrays are dropped. A later crossing may start from their values.
+    mode : {"value", "probability", "confidence"}
+        How a threshold reads the values.
+    opened : bool[n_bins], optional
+        The open bins (`vpcore.backtest.open_market`); by default the valid ones.
+    entry_rule : {"crossing", "level"}
+        Level: every bin beyond the threshold takes the place of a crossing, the first number of a session too.
+
+    Raises
+    ------
+    ConfigError
+        If the threshold, the mode or the warm-up is out of range.
     """
     from vpcore.kernels import barrier  # compiled code: a threshold's levels do without
 
@@ -102,6 +127,8 @@ def detect_crossings(
 def cool_down(crossings: Detections, bin_seq: npt.NDArray[np.int64], cooldown_bins: int) -> Detections:
     """Return the crossings at least `cooldown_bins` after the previous accepted crossing of either side.
 
+    A crossing inside the cooldown is lost. The cooldown includes invalid bins.
+
     Raises
     ------
     ConfigError
@@ -116,52 +143,3 @@ def cool_down(crossings: Detections, bin_seq: npt.NDArray[np.int64], cooldown_bi
     seq = np.ascontiguousarray(bin_seq, dtype=np.int64)
     count = barrier.accept(crossings.bins, crossings.sides, seq, cooldown_bins, bins, sides)
     return Detections(bins[:count], sides[:count])
-
-
-def detect(
-    values: npt.NDArray[np.float64],
-    valid: npt.NDArray[np.bool_],
-    bin_seq: npt.NDArray[np.int64],
-    threshold: float,
-    *,
-    cooldown_bins: int,
-    warmup_bins: int,
-    mode: Mode = "value",
-    opened: npt.NDArray[np.bool_] | None = None,
-) -> Detections:
-    """Return the accepted signals: crossings of the threshold after warm-up and cooldown.
-
-    Bin i signals a long if ``values[i] >= threshold`` and the previous number in a valid bin was below; mirrored for a
-    short. Bin i is open, lies after the warm-up, and at least `cooldown_bins` after the last accepted signal of either
-    side. A crossing inside the cooldown is lost. The first number of a session is never a crossing.
-
-    Parameters
-    ----------
-    values : float64[n_bins]
-        The signal at the end of each bin; NaN before it is warm and in invalid bins.
-    valid : bool[n_bins]
-        `book_valid`.
-    bin_seq : int64[n_bins]
-        Number of each bin. Cooldown and warm-up include invalid bins.
-    threshold : float
-        See `band` for its range.
-    cooldown_bins : int
-        Smallest distance between two accepted signals.
-    warmup_bins : int
-        Signals in the first `warmup_bins` bins of the arrays are dropped. A later crossing may start from their values.
-    mode : {"value", "probability", "confidence"}
-        How a threshold reads the values.
-    opened : bool[n_bins], optional
-        The open bins (`vpcore.backtest.open_market`); by default the valid ones.
-
-    Returns
-    -------
-    Detections
-
-    Raises
-    ------
-    ConfigError
-        If the threshold, the mode, the cooldown or the warm-up is out of range.
-    """
-    found = detect_crossings(values, valid, bin_seq, threshold, warmup_bins=warmup_bins, mode=mode, opened=opened)
-    return cool_down(found, bin_seq, cooldown_bins)
