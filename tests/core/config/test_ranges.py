@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vpcore import ConfigError, Workspace
 from vpcore.config.closures import closures_of
 from vpcore.config.sessions import MOST_DAYS
 from vpcore.kernels.records import ADD, MBO_DTYPE, MBO_RTYPE, TRADE
+from vpcore.source import Source, SourceRequest
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 
@@ -197,4 +199,38 @@ def test_of_two_contracts_the_one_with_the_greater_volume_before_the_day(workspa
     assert of() == ["ESM4"]  # time that two files hold counts once
     put(workspace.raw, "ESH4", "2024-03-07", trades=((1, 13),))
     with pytest.raises(ConfigError, match="ESH4, ESM4, and equal volumes, ESH4 13, ESM4 13 before it. Name the day"):
+        dates(days)
+
+
+class Knowing(Source):
+    """Knows contracts, and has no records."""
+
+    asked: ClassVar[list[SourceRequest]] = []
+
+    def open(self, request: SourceRequest) -> Any:
+        raise NotImplementedError
+
+    def contract(self, request: SourceRequest, matches: Callable[[str], bool]) -> str:
+        self.asked.append(request)
+        return next(symbol for symbol in ("NQH4", "ES", "ESM4") if matches(symbol))
+
+
+class Ignorant(Knowing):
+    contract = Source.contract
+
+
+def test_any_source_may_say_the_contract(workspace: Workspace, dates, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = {"from": "2024-03-08", "to": "2024-03-08", "contract": "volume"}
+    sources, load = {"source": Knowing}, workspace.plugins.load
+    monkeypatch.setattr(workspace.plugins, "load", lambda kind, name, where="": sources.get(kind) or load(kind, name))
+    dates(days)
+    assert [session.symbol for session in workspace.experiment("e").to_harness_config().sessions] == ["ESM4"]
+    request = Knowing.asked[-1]
+    assert (request.symbol, request.raw) == ("ES", workspace.raw_folder)
+    assert (request.end_ns - request.start_ns) == 6.5 * 3600 * NS
+    sources["source"] = Ignorant
+    with pytest.raises(
+        ConfigError,
+        match="The source cannot tell which contract of ES to take from 2024-03-08 14:30:00 to .* UTC. Name the day's contract",
+    ):
         dates(days)

@@ -17,7 +17,7 @@ from vpcore.errors import SourceError
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
 from vpcore.plugins.manager import Plugins
-from vpcore.source.protocol import FileInfo, RecordChunk
+from vpcore.source.protocol import FileInfo, RecordChunk, Source
 from vpcore.workspace import Workspace
 
 CHUNK = 97
@@ -58,9 +58,9 @@ class TapeStream:
             self.warnings.append("the tape does not say where it ends")
 
 
-class TapeSource:
+class TapeSource(Source):
     def open(self, request):
-        paths = sorted(request.files or request.raw_root.glob("*.npy"))
+        paths = sorted(request.files or request.raw.path.glob("*.npy"))
         missing = [path for path in paths if not path.exists()]
         if missing or not paths:
             raise SourceError(f"There is no tape {missing}.")

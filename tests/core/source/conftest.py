@@ -16,6 +16,7 @@ from vpcore.source import SourceRequest
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.source import DbnSource
 from vpcore.source.dbn.writer import encode_metadata
+from vpcore.storage import Folder
 
 NS = 10**9
 DAY = 86_400 * NS
@@ -87,7 +88,9 @@ class Reader:
         root: Path | None = None,
         **options: Any,
     ) -> tuple[np.ndarray, Any]:
-        request = SourceRequest(symbol, start, end, files=files, raw_root=root, options=options)
+        request = SourceRequest(
+            symbol, start, end, files=files, raw=None if root is None else Folder.of(root), options=options
+        )
         with DbnSource().open(request) as stream:
             chunks = []
             position: dict[int, int] = {}

@@ -18,6 +18,7 @@ from vpcore.source.conformance import check_unknown_option
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.source import DbnSource
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
+from vpcore.storage import Folder
 from vpcore.testing import source_checks
 
 
@@ -552,7 +553,7 @@ def test_a_written_file_replaces_what_a_link_names_and_no_device(tmp_path, made)
 def test_a_file_in_the_making_is_not_found(tmp_path, made):
     writer = DbnWriter(tmp_path / "a.dbn", made.metadata())
     with pytest.raises(SourceError, match=r"There is no \.dbn or \.dbn\.zst file below"):
-        DbnSource().open(SourceRequest("SYM", made.DAY0, made.DAY0 + made.NS, raw_root=tmp_path))
+        DbnSource().open(SourceRequest("SYM", made.DAY0, made.DAY0 + made.NS, raw=Folder.of(tmp_path)))
     with writer:
         writer.write(made.records(3))
-    DbnSource().open(SourceRequest("SYM", made.DAY0, made.DAY0 + made.NS, raw_root=tmp_path))
+    DbnSource().open(SourceRequest("SYM", made.DAY0, made.DAY0 + made.NS, raw=Folder.of(tmp_path)))

@@ -19,6 +19,7 @@ from vpcore.source import Source, SourceRequest
 from vpcore.source.dbn.header import read_header
 from vpcore.source.dbn.source import DbnSource
 from vpcore.source.inspect import inspect_file
+from vpcore.storage import Folder
 from vpcore_market import params as calibration
 from vpcore_market.kernels.draws import exponential
 from vpcore_market.source import (
@@ -489,7 +490,7 @@ def test_source(tmp_path):
     source = SyntheticSource()
     assert isinstance(source, Source)
     start = 1_751_376_600 * NS
-    request = SourceRequest("ESU5", start, start + 60 * NS, raw_root=tmp_path, options={"seed": 9})
+    request = SourceRequest("ESU5", start, start + 60 * NS, raw=Folder.of(tmp_path), options={"seed": 9})
     with source.open(request) as stream:
         first = np.concatenate([chunk.records.copy() for chunk in stream])
         (info,) = stream.files
@@ -500,9 +501,9 @@ def test_source(tmp_path):
     assert info.path.is_relative_to(tmp_path)
     for options, message in (({"sed": 1}, "Did you mean 'seed'"), ({"duration_s": 3}, "the window says it")):
         with pytest.raises(SourceError, match=message):
-            source.open(SourceRequest("ESU5", start, start + NS, raw_root=tmp_path, options=options))
+            source.open(SourceRequest("ESU5", start, start + NS, raw=Folder.of(tmp_path), options=options))
     with pytest.raises(SourceError, match=r"leave out capture\.files"):
-        source.open(SourceRequest("ESU5", start, start + NS, files=(info.path,), raw_root=tmp_path))
+        source.open(SourceRequest("ESU5", start, start + NS, files=(info.path,), raw=Folder.of(tmp_path)))
     with pytest.raises(SourceError, match="needs a folder to keep its file in"):
         source.open(SourceRequest("ESU5", start, start + NS))
 

@@ -20,6 +20,7 @@ from vpcore.config.store import FOLDERS, ConfigStore
 from vpcore.errors import ConfigError, SourceError, VpError, did_you_mean
 from vpcore.source.inspect import MINUTE_NS, Inspection, InstrumentFigures
 from vpcore.source.protocol import SourceRequest, utc
+from vpcore.storage import Folder
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S, int_to_price
 from vpcore_databento.definitions import Definition
@@ -187,7 +188,7 @@ def _capture(store: ConfigStore, found: Inspection, symbol: str, instrument: Ins
 
 def _found_alone(store: ConfigStore, symbol: str, window: Window) -> bool:
     """Return True if the files below lake/raw answer for the window without being named."""
-    request = SourceRequest(symbol, window.start_ns, window.end_ns, raw_root=store.raw)
+    request = SourceRequest(symbol, window.start_ns, window.end_ns, raw=Folder.of(store.raw))
     try:
         store.plugins.load("source", "dbn")().check(request)
     except VpError:

@@ -286,7 +286,7 @@ class SyntheticSource(Source):
             raise SourceError(
                 "The source 'synthetic' makes its own file: leave out capture.files, or set capture.source: dbn."
             )
-        if request.raw_root is None:
+        if request.raw is None:
             raise SourceError("The source 'synthetic' needs a folder to keep its file in (lake/raw of a workspace).")
         for name in ("symbol", "start_ns", "duration_s", "records"):
             if name in request.options:
@@ -296,7 +296,7 @@ class SyntheticSource(Source):
         duration_s = (request.end_ns - request.start_ns) / NS_PER_S
         values = {"symbol": request.symbol, "start_ns": request.start_ns, "duration_s": duration_s, **request.options}
         params = parse_params(values, "capture.options")
-        path = request.raw_root / "synthetic" / "source" / f"{params.symbol}-{params.digest()}.dbn.zst"
+        path = request.raw.path / "synthetic" / "source" / f"{params.symbol}-{params.digest()}.dbn.zst"
         if not path.exists():
             write_synthetic(path, params)
         return DbnSource().open(SourceRequest(request.symbol, request.start_ns, request.end_ns, files=(path,)))

@@ -176,18 +176,15 @@ class Worker:
         """Open the recorded session: of the task's files, or found below ``lake/raw``."""
         from pathlib import Path
 
-        from vpcore.source.far import with_files
-
         source = self.workspace.plugins.load("source", resolved.source)()
         request = SourceRequest(
             symbol=self.task.symbol or resolved.symbol,
             start_ns=start_ns,
             end_ns=end_ns,
             files=tuple(map(Path, self.task.files)),
-            raw_root=self.workspace.raw,
+            raw=self.workspace.raw_folder,
             options=resolved.options,
         )
-        with_files(self.workspace.raw_folder, request)
         # The pipeline tells events apart itself.
         return Prepared(source.open(request), "flags", resolved.repeated)
 

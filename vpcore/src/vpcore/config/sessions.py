@@ -15,7 +15,7 @@ from vpcore.config.closures import closures_of
 from vpcore.config.fields import Spec
 from vpcore.config.instruments import InstrumentSpec
 from vpcore.config.loader import Document
-from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
+from vpcore.config.pipeline import CaptureSpec, PipelineSpec, ResolvedPipeline
 from vpcore.errors import ConfigError
 from vpcore.halts import halts_between
 from vpcore.units import NS_PER_S
@@ -70,8 +70,8 @@ def one_range(value: Any) -> Any:
 Day = Annotated[DaySpec, BeforeValidator(_day, json_schema_input_type=datetime.date | DaySpec)]
 """``2024-03-14``, ``{date: 2024-03-18, symbol: ESM4}``, or ``{from: 2024-01-02, to: 2024-03-28}``."""
 
-ContractOf = Callable[[int, int], str]
-"""Contract of a window, ``[start_ns, end_ns)``, by the files of the lake."""
+ContractOf = Callable[[CaptureSpec, int, int], str]
+"""Contract of a window, ``[start_ns, end_ns)``, by the source of a capture."""
 
 
 def resolve_sessions(
@@ -222,7 +222,7 @@ def open_days(
         if day in days.leave_out or _weekend(instrument, day, start_ns, end_ns):
             continue
         if table is None or not len(table.between(start_ns, end_ns)):
-            symbol = contract_of(start_ns, end_ns) if days.contract == "volume" else None
+            symbol = contract_of(capture, start_ns, end_ns) if days.contract == "volume" else None
             found.append(DaySpec(date=day, symbol=symbol))
     if not found:
         raise ConfigError(

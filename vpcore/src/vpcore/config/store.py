@@ -10,14 +10,13 @@ from typing import Any, TypeVar, cast
 
 from vpcore.backtest.config import EvalConfig
 from vpcore.config.axes import engines, points, signal_params
-from vpcore.config.contracts import contract_of
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
 from vpcore.config.grid import require_grid, start_signals
 from vpcore.config.instruments import InstrumentSpec, packaged_instrument, packaged_instruments, why_no_instrument
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
 from vpcore.config.messages import validate, validate_value
-from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline, resolve_pipeline
+from vpcore.config.pipeline import CaptureSpec, PipelineSpec, ResolvedPipeline, resolve_pipeline
 from vpcore.config.reserve import keep_back
 from vpcore.config.resolved import ExperimentConfig, MarketName
 from vpcore.config.serving import ResolvedServing, ServingSpec
@@ -27,6 +26,7 @@ from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.plugins.manager import Plugins
 from vpcore.projection import ProjectionConfig
+from vpcore.source.protocol import Source, SourceRequest
 from vpcore.storage import Folder
 
 FOLDERS: dict[str, str] = {
@@ -322,7 +322,12 @@ class ConfigStore:
             except ConfigError as error:
                 raise ConfigError(f"{error}{f' ({where})' if where else ''}") from None
 
-        contract = partial(contract_of, self._raw(), serving.pipeline.instrument)
+        def contract(capture: CaptureSpec, start_ns: int, end_ns: int) -> str:
+            source: Source = self.plugins.load("source", capture.source)()
+            instrument = serving.pipeline.instrument
+            request = SourceRequest(instrument.root, start_ns, end_ns, raw=self._raw(), options=capture.options)
+            return source.contract(request, instrument.matches)
+
         return resolve_sessions(bases, spec.dates, serving.pipeline, resolve, document, contract)
 
     # -- checking ------------------------------------------------------------------------------------------------------

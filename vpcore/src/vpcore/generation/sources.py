@@ -14,7 +14,6 @@ from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.dataset import verify_files
 from vpcore.errors import DatasetError, SourceError, listed
 from vpcore.kernels.jit import sources_digest
-from vpcore.source.far import is_held, with_files
 from vpcore.source.prepare import Prepared
 from vpcore.source.protocol import FileInfo, RecordStream, Source, SourceRequest
 from vpcore.storage.atomic import write_atomic
@@ -22,28 +21,24 @@ from vpcore.storage.atomic import write_atomic
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
 
-DBN = "dbn"
-"""The source whose files are found below ``lake/raw``."""
-
 CHECKED = "checked"
 """Folder below ``lake/cache`` with what `check_existing` found, one file per dataset. Deletable at any time."""
 
 
 def open_source(workspace: Workspace, pipeline: ResolvedPipeline) -> RecordStream:
     """Open the capture window of a pipeline; its files are known and hashed when this returns."""
-    source: Source = workspace.plugins.load("source", pipeline.source)()
-    request = _request(workspace, pipeline)
-    if pipeline.source == DBN:
-        with_files(workspace.raw_folder, request)
-    return Prepared(source.open(request), pipeline.events, pipeline.repeated)
+    stream = _source(workspace, pipeline).open(_request(workspace, pipeline))
+    return Prepared(stream, pipeline.events, pipeline.repeated)
 
 
 def check_source(workspace: Workspace, pipeline: ResolvedPipeline) -> None:
     """Raise the errors of `open_source` that need no records."""
+    _source(workspace, pipeline).check(_request(workspace, pipeline))
+
+
+def _source(workspace: Workspace, pipeline: ResolvedPipeline) -> Source:
     source: Source = workspace.plugins.load("source", pipeline.source)()
-    request = _request(workspace, pipeline)
-    if pipeline.source != DBN or not is_held(workspace.raw_folder, request):
-        source.check(request)
+    return source
 
 
 def _request(workspace: Workspace, pipeline: ResolvedPipeline) -> SourceRequest:
@@ -52,7 +47,7 @@ def _request(workspace: Workspace, pipeline: ResolvedPipeline) -> SourceRequest:
         start_ns=pipeline.start_ns,
         end_ns=pipeline.end_ns,
         files=tuple(workspace.raw / key for key in pipeline.file_keys or ()),
-        raw_root=workspace.raw,
+        raw=workspace.raw_folder,
         options=pipeline.options,
     )
 
@@ -177,8 +172,8 @@ def _state(
     workspace: Workspace, pipeline: ResolvedPipeline, dataset_id: str, manifest: Mapping[str, Any]
 ) -> str | None:
     """Return a digest that changes with any file; None if some files of the source are unknown."""
-    if pipeline.source != DBN or not manifest["sources"]:
-        return None  # what another source reads is its own business
+    if not _source(workspace, pipeline).reads_files or not manifest["sources"]:
+        return None
     raw = [Path(folder) / name for folder, _, names in os.walk(workspace.raw) for name in names]
     named = [workspace.raw / item["path"] for item in manifest["sources"]]
     own = workspace.datasets.path(dataset_id).iterdir()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from vpcore.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from vpcore.storage import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,9 @@ class SourceRequest:
     start_ns, end_ns : int
         The window, UTC nanoseconds, end excluded.
     files : tuple of Path
-        Read exactly these; empty: find them below `raw_root`.
-    raw_root : Path, optional
-        Where files are looked for.
+        Read exactly these; empty: find them below `raw`.
+    raw : Folder, optional
+        Where files are looked for, ``lake/raw`` of a workspace. Of a remote storage the source fetches what it reads.
     options : mapping
         The source's own options, `capture.options` of a pipeline.
     """
@@ -35,7 +39,7 @@ class SourceRequest:
     start_ns: int
     end_ns: int
     files: tuple[Path, ...] = ()
-    raw_root: Path | None = None
+    raw: Folder | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -143,6 +147,9 @@ class Source(ABC):
     implementation.
     """
 
+    reads_files: ClassVar[bool] = False
+    """True if records come from files below `SourceRequest.raw`, or named ones, alone: same files, same records."""
+
     @abstractmethod
     def open(self, request: SourceRequest) -> RecordStream:
         """Open a capture window.
@@ -159,6 +166,27 @@ class Source(ABC):
 
         An experiment on many sessions calls it first, and names sessions without data at once. The default accepts all.
         """
+
+    def contract(self, request: SourceRequest, matches: Callable[[str], bool]) -> str:
+        """Return the contract of a root in a window, for the days of ``contract: volume``.
+
+        Parameters
+        ----------
+        request : SourceRequest
+            The window; its symbol is the root.
+        matches : callable
+            Returns whether a symbol is a contract of the root.
+
+        Raises
+        ------
+        ConfigError
+            If there is none, or the source cannot tell which one: the default always.
+        """
+        raise ConfigError(
+            f"The source cannot tell which contract of {request.symbol} to take from {utc(request.start_ns)} to "
+            f"{utc(request.end_ns)} UTC",
+            fix="Name the day's contract: {date: ..., symbol: ...}.",
+        )
 
 
 def utc(ns: int) -> str:

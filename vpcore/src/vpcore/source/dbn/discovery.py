@@ -10,6 +10,7 @@ from pathlib import Path
 from vpcore.errors import SourceError, did_you_mean
 from vpcore.source.dbn.header import SourceFile, read_header, require_complete, require_mbo
 from vpcore.source.protocol import SourceRequest, utc
+from vpcore.storage import Folder
 from vpcore.storage.protocol import TEMPORARY
 
 SUFFIXES = (".dbn", ".dbn.zst")
@@ -26,7 +27,7 @@ class Selection:
 
 
 def select_files(request: SourceRequest) -> Selection:
-    """Choose the files of a window: the named ones, else those found anywhere below `request.raw_root`.
+    """Choose the files of a window: the named ones, else those found anywhere below `request.raw`.
 
     Raises
     ------
@@ -56,6 +57,19 @@ def select_files(request: SourceRequest) -> Selection:
     return Selection(tuple(files), ids, tuple(warnings))
 
 
+def folder_of(request: SourceRequest) -> Folder:
+    """Return the folder in which files are looked for.
+
+    Raises
+    ------
+    SourceError
+        If the request has none.
+    """
+    if request.raw is None:
+        raise SourceError("No file is named and no folder to look in is known. Name the files in capture.files.")
+    return request.raw
+
+
 def _usable(path: Path) -> SourceFile:
     file = read_header(path)
     require_mbo(file)
@@ -63,9 +77,7 @@ def _usable(path: Path) -> SourceFile:
 
 
 def _discover(request: SourceRequest) -> list[SourceFile]:
-    root = request.raw_root
-    if root is None:
-        raise SourceError("No file is named and no folder to look in is known. Name the files in capture.files.")
+    root = folder_of(request).path
     named = (path for path in root.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file())
     paths = sorted(
         path for path in named if not any(part.startswith(TEMPORARY) for part in path.relative_to(root).parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from vpcore.canonical import file_digest
 from vpcore.errors import SourceError, did_you_mean, listed
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
+from vpcore.source.dbn.contracts import contract_of
 from vpcore.source.dbn.discovery import Selection, select_files
+from vpcore.source.dbn.far import fetch_files, is_held
 from vpcore.source.dbn.header import SourceFile, require_complete
 from vpcore.source.dbn.records import CHUNK_RECORDS, RecordReader, Records
 from vpcore.source.protocol import FileInfo, RecordChunk, RecordStream, Source, SourceRequest, utc
@@ -35,18 +37,26 @@ class DbnSource(Source):
     Options: `chunk_records`, number of records decompressed at a time (default 32,768; results are independent of it).
     """
 
+    reads_files = True
+
     def open(self, request: SourceRequest) -> DbnStream:
         """Open a capture window. See `Source.open`.
 
         Cost: every file found is opened for its header; chosen ones are read once for their digest.
         """
         chunk_records = _chunk_records(request.options)
+        fetch_files(request)
         return DbnStream(request, _selected(request), chunk_records)
 
     def check(self, request: SourceRequest) -> None:
-        """Raise the errors of `open` that need no records."""
+        """Raise the errors of `open` that need no records. Files that are still to be fetched are taken to be good."""
         _chunk_records(request.options)
-        _selected(request)
+        if not is_held(request):
+            _selected(request)
+
+    def contract(self, request: SourceRequest, matches: Callable[[str], bool]) -> str:
+        """Return the contract of a root that the files hold in a window. See `contract_of`."""
+        return contract_of(request, matches)
 
 
 def _selected(request: SourceRequest) -> Selection:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, reduce
 from pathlib import Path
 
 import numpy as np
 
 from vpcore.canonical import canonical_json, digest
-from vpcore.config.instruments import InstrumentSpec
 from vpcore.errors import ConfigError, SourceError
 from vpcore.kernels.records import TRADE
-from vpcore.source.dbn.discovery import SUFFIXES
+from vpcore.source.dbn.discovery import SUFFIXES, folder_of
+from vpcore.source.dbn.far import with_headers
 from vpcore.source.dbn.header import SourceFile, read_header
 from vpcore.source.dbn.records import RecordReader
-from vpcore.source.far import with_headers
-from vpcore.source.protocol import utc
+from vpcore.source.protocol import SourceRequest, utc
 from vpcore.storage import Folder
 from vpcore.storage.atomic import write_atomic
 from vpcore.units import NS_PER_S
@@ -31,8 +30,8 @@ Holding = list[tuple[SourceFile, int, int, int]]
 """Files of a contract: file, number of the instrument in it, and the time for which the file maps it."""
 
 
-def contract_of(raw: Folder, instrument: InstrumentSpec, start_ns: int, end_ns: int) -> str:
-    """Return the contract of an instrument that the files below ``lake/raw`` hold in a window.
+def contract_of(request: SourceRequest, matches: Callable[[str], bool]) -> str:
+    """Return the contract of a root that the files below ``lake/raw`` hold in a window; see `Source.contract`.
 
     Of several contracts, the one whose file was fetched by volume, as its provenance says; else the contract with the
     greatest volume on the last day before the window of which the files of all of them hold the same time. The window
@@ -43,7 +42,9 @@ def contract_of(raw: Folder, instrument: InstrumentSpec, start_ns: int, end_ns: 
     ConfigError
         If there is none, or the files cannot say which one trades more.
     """
-    held = _held(raw, instrument)
+    raw, root = folder_of(request), request.symbol
+    start_ns, end_ns = request.start_ns, request.end_ns
+    held = _held(raw, matches)
     found = {
         symbol: files
         for symbol, files in held.items()
@@ -60,8 +61,8 @@ def contract_of(raw: Folder, instrument: InstrumentSpec, start_ns: int, end_ns: 
     span = f"{utc(start_ns)} to {utc(end_ns)} UTC"
     if not chosen:
         raise ConfigError(
-            f"No file below {raw} holds a contract of {instrument.root} from {span}",
-            fix=f"Fetch the day: vp fetch {instrument.root}.v.0 DATE. Or leave it out: dates.leave_out.",
+            f"No file below {raw} holds a contract of {root} from {span}",
+            fix=f"Fetch the day: vp fetch {root}.v.0 DATE. Or leave it out: dates.leave_out.",
         )
     traded = _volumes(raw, {symbol: held[symbol] for symbol in chosen}, start_ns)
     leading = [symbol for symbol, volume in traded.items() if volume == max(traded.values())]
@@ -74,9 +75,8 @@ def contract_of(raw: Folder, instrument: InstrumentSpec, start_ns: int, end_ns: 
         else f"and no time of the {DAYS_BACK} days before it that all of them hold: their volumes cannot be compared"
     )
     raise ConfigError(
-        f"Files below {raw} hold {len(chosen)} contracts of {instrument.root} from {span}, {names}, {why}",
-        fix="Name the day's contract: {date: ..., symbol: ...}, or fetch it by volume: vp fetch "
-        f"{instrument.root}.v.0 DATE.",
+        f"Files below {raw} hold {len(chosen)} contracts of {root} from {span}, {names}, {why}",
+        fix=f"Name the day's contract: {{date: ..., symbol: ...}}, or fetch it by volume: vp fetch {root}.v.0 DATE.",
     )
 
 
@@ -84,8 +84,8 @@ def _equal(traded: dict[str, int]) -> str:
     return "equal volumes, " + ", ".join(f"{symbol} {volume:,}" for symbol, volume in sorted(traded.items()))
 
 
-def _held(raw: Folder, instrument: InstrumentSpec) -> dict[str, Holding]:
-    """Return the contracts of an instrument, sorted, with their files in order of time."""
+def _held(raw: Folder, matches: Callable[[str], bool]) -> dict[str, Holding]:
+    """Return the contracts of a root, sorted, with their files in order of time."""
     found: dict[str, Holding] = {}
     for path in sorted(with_headers(raw).rglob("*")):
         if not path.name.endswith(SUFFIXES) or not path.is_file():
@@ -93,7 +93,7 @@ def _held(raw: Folder, instrument: InstrumentSpec) -> dict[str, Holding]:
         stat = path.stat()
         file = _header(path, stat.st_size, stat.st_mtime_ns)
         for mapping in () if file is None else file.mappings:
-            if "." not in mapping.symbol and instrument.matches(mapping.symbol):
+            if "." not in mapping.symbol and matches(mapping.symbol):
                 assert file is not None
                 low = max(file.start_ns, mapping.start_ns)
                 high = mapping.end_ns if file.end_ns is None else min(file.end_ns, mapping.end_ns)

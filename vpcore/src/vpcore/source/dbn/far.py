@@ -61,26 +61,26 @@ def _head(raw: Folder, name: str) -> None:
         os.utime(target, ns=(stat.changed_ns, stat.changed_ns))
 
 
-def is_held(raw: Folder, request: SourceRequest) -> bool:
+def is_held(request: SourceRequest) -> bool:
     """Return whether a file of a remote storage, by its header, may hold some of a window. False for local files."""
-    if raw.is_local:
+    if request.raw is None or request.raw.is_local:
         return False
-    return any(path.exists() for path in _wanted(raw, request))
+    return any(path.exists() for path in _wanted(request.raw, request))
 
 
-def with_files(raw: Folder, request: SourceRequest) -> Path:
-    """Return the folder of the source files on this machine, the files that a request may read whole.
+def fetch_files(request: SourceRequest) -> None:
+    """Copy the files of a remote storage that a request may read to this machine.
 
     Raises
     ------
     StorageError
         If the storage fails, or a named file is missing.
     """
-    if raw.is_local:
-        return raw.path
+    raw = request.raw
+    if raw is None or raw.is_local:
+        return
     for path in _wanted(raw, request):
         trim(raw.storage, raw.fetch(path.relative_to(raw.path).as_posix()))
-    return raw.path
 
 
 def _wanted(raw: Folder, request: SourceRequest) -> list[Path]:
