@@ -18,6 +18,7 @@ import vpcore.serving.promote as promote_module
 from vpcore.cli.app import run as vp_command
 from vpcore.experiment.run import harness_config
 from vpcore.inference.ranking import adjusted
+from vpcore.registry import registry_of
 from vpcore.results import ROW_KEY
 from vpcore.serving.spec import published
 
@@ -156,7 +157,7 @@ def test_every_row_is_published_with_the_engine_of_its_dataset(swept: vp.Workspa
         rows = board.rows(dataset_id=dataset_id)
         if place in (0, 3):
             done = vp.promote(swept, rows["row"][0], alias=f"engine{place}")
-            runtime = published(swept.registry, f"engine{place}").spec.runtime
+            runtime = published(registry_of(swept), f"engine{place}").spec.runtime
             assert runtime.dataset.dataset_id == dataset_id
             assert runtime.pipeline.engine == config.sessions[place].params
             assert swept.datasets.manifest(dataset_id)["pipeline"]["resolved"]["engine"] == (
@@ -167,7 +168,7 @@ def test_every_row_is_published_with_the_engine_of_its_dataset(swept: vp.Workspa
                 simulated = ask("online-sim", "--serving", f"engine{place}", "--bin-budget-ms", "10000", *more)
                 assert simulated["dataset_id"] == dataset_id
                 assert simulated["stream_equals_batch"]
-    ids = {published(swept.registry, f"engine{place}").serving_id for place in (0, 3)}
+    ids = {published(registry_of(swept), f"engine{place}").serving_id for place in (0, 3)}
     assert len(ids) == 2
 
 

@@ -23,7 +23,7 @@ from vpcore.canonical import bytes_digest
 from vpcore.cli import app
 from vpcore.dataset.verify import verify_files
 from vpcore.experiment.leaderboard import leaderboard
-from vpcore.registry import database
+from vpcore.registry import database, registry_of
 from vpcore.results import ROW_KEY
 from vpcore.storage.protocol import TEMPORARY
 
@@ -186,7 +186,7 @@ def make(root: Path, *, whole: bool = True) -> World:
     do("confirm", "first", "--row", world.rows[0], codes=(0, 1))
     do("promote", "first", "--row", world.rows[0], "--alias", "live")
     do("promote", "first", "--row", world.rows[1], "--alias", "live", "--why", "second")
-    world.serving_id = workspace.registry.aliases()["live"]
+    world.serving_id = registry_of(workspace).aliases()["live"]
     do("online-sim", "--serving", "live")
     if whole:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -216,7 +216,7 @@ def stored(root: Path) -> dict[str, set[str]]:
     rows = {k: bytes_digest(line.encode()) for k, line in zip(runs.select(key).to_series(), _lines(runs), strict=True)}
     trials = workspace.results.trial_rows().select("dataset_id", "settings", *ROW_KEY[1:]).unique()
     kept = [item for reserve in workspace.reserves.all() for item in workspace.reserves.confirmations(reserve)]
-    registry = workspace.registry
+    registry = registry_of(workspace)
     return {
         "rows": {f"{name} {mark}" for name, mark in rows.items()},
         "runs": set(_lines(meta)),

@@ -16,6 +16,7 @@ from trade_rules import rules_of
 from vpcore import LivePipeline, SignalContext, SignalError
 from vpcore.cli.app import run
 from vpcore.experiment.run import run_experiment
+from vpcore.registry import registry_of
 from vpcore.serving.promote import promote
 from vpcore.serving.spec import published
 from vpcore.signal import (
@@ -188,7 +189,7 @@ def test_a_server_may_have_its_fits_made_elsewhere(world):
 
 def test_a_published_model_that_was_changed_is_refused(world):
     workspace, _, _ = world
-    runtime = published(workspace.registry, "best").spec.runtime
+    runtime = published(registry_of(workspace), "best").spec.runtime
     load = workspace.plugins.load
     changed = runtime.model_copy(update={"model": runtime.model.model_copy(update={"sha256": "0" * 64})})
     with pytest.raises(SignalError, match="The published model was changed: its sha256 was 000"):
@@ -206,7 +207,7 @@ def test_a_published_model_that_was_changed_is_refused(world):
 
 def test_only_a_signal_that_learns_takes_a_model(world):
     workspace, _, _ = world
-    runtime = published(workspace.registry, "best").spec.runtime
+    runtime = published(registry_of(workspace), "best").spec.runtime
     stat = workspace.plugins.load("signal", "ads")
     live = LivePipeline.from_runtime(runtime, workspace.plugins.load)
     live.signal = stat()

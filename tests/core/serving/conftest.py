@@ -17,6 +17,7 @@ from vpcore.experiment.runs import expand
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
 from vpcore.plugins.manager import Plugins
+from vpcore.registry import registry_of
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, runs_frame
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 from vpcore.serving import promote as promote_module
@@ -68,7 +69,7 @@ class World:
 
         @hookimpl
         def vp_promoted(workspace, serving_id, alias, spec):
-            assert workspace.registry.aliases()[alias] == serving_id
+            assert registry_of(workspace).aliases()[alias] == serving_id
             self.heard.append((serving_id, alias, spec))
 
         plugin = ModuleType("tests")

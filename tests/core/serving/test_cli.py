@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from vpcore import Workspace
 from vpcore.cli.app import build_app
 from vpcore.errors import VpError
+from vpcore.registry import registry_of
 
 
 @pytest.fixture
@@ -61,8 +62,8 @@ def test_the_whole_chain(vp, world, tmp_path, monkeypatch):
     path = vp("serving", "export", "prod").stdout.strip()
     assert path.endswith(f"{first_id}.serving.json")
     assert vp("serving", "import", path, "--alias", "live").stdout.strip() == first_id
-    assert world.workspace.registry.aliases() == {"live": first_id, "prod": first_id}
-    file = world.workspace.registry.file_of(first_id)
+    assert registry_of(world.workspace).aliases() == {"live": first_id, "prod": first_id}
+    file = registry_of(world.workspace).file_of(first_id)
     file.unlink()
     vp("serving", "restore", "prod")
     assert file.exists()

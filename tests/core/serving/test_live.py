@@ -30,7 +30,7 @@ from vpcore.engine import Engine
 from vpcore.errors import CausalityError, EngineError, SignalError
 from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig, project
-from vpcore.registry import ServingRegistry
+from vpcore.registry import registry_of
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector
 from vpcore.serving.live_pipeline import GRACE_NS, LivePipeline
 from vpcore.serving.online_simulator import simulate, simulate_from_raw
@@ -157,11 +157,13 @@ def test_a_published_version_serves_what_was_evaluated(tmp_path, caplog) -> None
     records = tape()
     _, values = offline(dataset_of(records))
     workspace = SimpleNamespace(
-        registry=ServingRegistry(tmp_path / "r.sqlite", tmp_path / "versions"),
+        registry_path=tmp_path / "r.sqlite",
+        serving_versions_dir=tmp_path / "versions",
+        folder=lambda path: path,
         plugins=SimpleNamespace(load=lambda kind, name: {("signal", "tilt"): Tilt}[kind, name]),
     )
     spec = PublishedServingSpec.of("es", runtime(), evidence())
-    workspace.registry.publish(spec.serving_id, spec.to_yaml(), "champion")
+    registry_of(workspace).publish(spec.serving_id, spec.to_yaml(), "champion")
     pipeline = LivePipeline.from_serving(workspace, "champion", instrument_id=INSTRUMENT, start_ns=START_NS)
     bins = pipeline.push(records) + pipeline.advance(END_NS + GRACE_NS)
     assert np.array([b.value for b in bins]).tobytes() == values.tobytes()
@@ -174,7 +176,7 @@ def test_a_published_version_serves_what_was_evaluated(tmp_path, caplog) -> None
     assert LivePipeline.from_serving(workspace, spec.serving_id).version.alias is None
     assert version.warning == caplog.text == ""
     other = PublishedServingSpec.of("es", runtime(core_digest="0" * 64), evidence())
-    workspace.registry.publish(other.serving_id, other.to_yaml(), "champion")
+    registry_of(workspace).publish(other.serving_id, other.to_yaml(), "champion")
     version = LivePipeline.from_serving(workspace, "champion").version
     assert version.warning.startswith(
         f"Other code of vpcore (000000000000) than the installed code ({core_digest()[:12]}) evaluated serving version"

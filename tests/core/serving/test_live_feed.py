@@ -176,10 +176,9 @@ def test_a_contract_of_another_root_is_refused() -> None:
 
     version = SimpleNamespace(serving_id="v", symbol="ESH4", spec=SimpleNamespace(runtime=runtime()), warning="")
     instrument = SimpleNamespace(matches=lambda symbol: symbol.startswith("ES"), root="ES")
-    workspace = SimpleNamespace(
-        registry=None, instrument=lambda _: instrument, plugins=SimpleNamespace(load=lambda *_: Tilt)
-    )
+    workspace = SimpleNamespace(instrument=lambda _: instrument, plugins=SimpleNamespace(load=lambda *_: Tilt))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_pipeline, "registry_of", lambda _: None)
         patch.setattr(live_pipeline, "published", lambda *_: version)
         with pytest.raises(ConfigError, match="was evaluated on ESH4 must be a contract of ES, was NQM4"):
             LivePipeline.from_serving(workspace, "v", symbol="NQM4")  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import serving_signals
 
 from vpcore.canonical import digest
 from vpcore.errors import CausalityError, ConfigError, DatasetError, RefusedError, ResultsError
+from vpcore.registry import registry_of
 from vpcore.results import row_id
 from vpcore.serving import promote as promote_module
 from vpcore.serving.live_pipeline import LivePipeline
@@ -34,7 +35,7 @@ def test_the_best_row_is_published(world):
     evidence = done.spec.evidence
     assert evidence.row == row_id(run.run_id, *best)
     assert evidence.figures["net_pnl_ticks"] == (len(run.trials) - 1) / 8
-    version = published(world.workspace.registry, "prod")
+    version = published(registry_of(world.workspace), "prod")
     assert version.spec == done.spec
     runtime = version.spec.runtime
     assert done.publication.serving_id == version.serving_id
@@ -79,7 +80,7 @@ def test_the_best_row_is_published(world):
     assert "kept no data back (reserve), so row" in evidence.reasons[0]
     (files,) = evidence.dataset_files.values()
     assert set(files) == {"bins.parquet", "grid_clean.parquet", "manifest.json"}
-    (entry,) = world.workspace.registry.history("prod")
+    (entry,) = registry_of(world.workspace).history("prod")
     assert (entry.who, entry.why, entry.forced) == ("ann", "looks fine", False)
     assert entry.evidence == evidence.model_dump(mode="json", include=promote_module.IN_AUDIT)
     assert entry.evidence["figures"]["p_adj"] == figures["p_adj"]
@@ -120,9 +121,9 @@ def test_a_refusal_says_each_figure(world, change, message):
     with pytest.raises(RefusedError, match=message) as refused:
         promote(world.workspace, "sweep", run.run_id, alias="a")
     assert refused.value.exit_code == 1
-    assert world.workspace.registry.aliases() == {}
+    assert registry_of(world.workspace).aliases() == {}
     done = promote(world.workspace, "sweep", run.run_id, alias="a", force=True, why="a rehearsal")
-    (entry,) = world.workspace.registry.history("a")
+    (entry,) = registry_of(world.workspace).history("a")
     assert (entry.forced, entry.why) == (True, "a rehearsal")
     assert entry.evidence["reasons"] == list(done.overridden) == list(done.spec.evidence.reasons)
     assert done.overridden
@@ -190,10 +191,10 @@ def test_the_same_winner_again_moves_only_the_alias(world):
     assert two.publication.serving_id == one.publication.serving_id
     assert not two.publication.created
     assert len(list(world.workspace.serving_versions_dir.glob("*.yaml"))) == 1
-    before = world.workspace.registry.history()
+    before = registry_of(world.workspace).history()
     again = promote(world.workspace, "sweep", run.run_id, alias="prod")
     assert (one.publication.moved, two.publication.moved, again.publication.moved) == (True, True, False)
-    assert world.workspace.registry.history() == before
+    assert registry_of(world.workspace).history() == before
 
 
 def test_rows_that_differ_in_their_barriers_are_versions_of_their_own(world):
@@ -207,7 +208,7 @@ def test_rows_that_differ_in_their_barriers_are_versions_of_their_own(world):
     assert diff(one, other) == [Difference("rules.tp_ticks", 4, 8)]
     assert diff(one, one) == []
     assert one.serving_id != other.serving_id
-    assert published(world.workspace.registry, "a").barriers.tp_ticks == 8
+    assert published(registry_of(world.workspace), "a").barriers.tp_ticks == 8
 
 
 def test_the_scoring_of_a_signal_that_reads_the_score_is_its_runs(world):
@@ -256,10 +257,10 @@ def test_too_few_signals(world):
         RefusedError, match=rf"Not promoted: .* row {row} has 4 signals that traded; .* requires 5. .*--force --why"
     ):
         promote(world.workspace, "sweep", run.run_id, alias="a", row=row)
-    assert world.workspace.registry.aliases() == {}
+    assert registry_of(world.workspace).aliases() == {}
     done = promote(world.workspace, "sweep", run.run_id, alias="a", row=row, force=True, why="a rehearsal")
     assert "has 4 signals that traded" in done.spec.evidence.weaknesses[0]
-    (entry,) = world.workspace.registry.history("a")
+    (entry,) = registry_of(world.workspace).history("a")
     assert entry.forced
     assert entry.why == "a rehearsal"
     assert entry.evidence["reasons"] == list(done.overridden)
@@ -390,4 +391,4 @@ def test_a_signal_that_looks_ahead(world, monkeypatch):
     monkeypatch.setattr(promote_module, "prove", refuse)
     with pytest.raises(CausalityError, match="looks ahead"):
         promote(world.workspace, "sweep", run.run_id, alias="a")
-    assert world.workspace.registry.versions() == []
+    assert registry_of(world.workspace).versions() == []

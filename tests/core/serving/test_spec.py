@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vpcore.errors import RegistryError
-from vpcore.registry import PublishedVersion, ServingRegistry, serving_id_of
+from vpcore.registry import PublishedVersion, ServingRegistry, registry_of, serving_id_of
 from vpcore.serving.live_pipeline import LivePipeline
 from vpcore.serving.promote import promote
 from vpcore.serving.spec import PublishedServingSpec, import_version, list_published, published, roll_back
@@ -87,7 +87,7 @@ def test_a_file_that_names_another_version(spec):
 
 
 def test_an_import_serves_what_was_exported(world, spec, elsewhere, tmp_path):
-    file = exported(world.workspace.registry.resolve("prod"), tmp_path / "export.json")
+    file = exported(registry_of(world.workspace).resolve("prod"), tmp_path / "export.json")
     done = import_version(elsewhere, file, "live", why="from the research host", who="ann")
     assert (done.created, done.serving_id) == (True, spec.serving_id)
     (entry,) = elsewhere.history("live")
@@ -96,7 +96,7 @@ def test_an_import_serves_what_was_exported(world, spec, elsewhere, tmp_path):
 
 
 def test_an_unreadable_version_hides_no_other(world, spec):
-    registry = world.workspace.registry
+    registry = registry_of(world.workspace)
     old = version_of(spec, lambda content: content.pop("spec_version"))
     other = version_of(spec, lambda content: (content.pop("spec_version"), content["runtime"].update(threshold=2.0)))
     assert old.serving_id == spec.serving_id

@@ -23,6 +23,7 @@ from virtual_time import VirtualTime
 
 from vpcore import Workspace
 from vpcore.feed import protocol as feed_protocol
+from vpcore.registry import registry_of
 from vpcore.serving.spec import published
 from vpcore_server import channel as channel_module, hub as hub_module, worker as worker_module
 from vpcore_server.messages import BIN, FAILED, split_bin
@@ -47,9 +48,9 @@ class Run:
 
     def __init__(self, workspace: Workspace, **task: Any) -> None:
         out = io.BytesIO()
-        pipeline = published(workspace.registry, "erd").spec.runtime.pipeline
+        pipeline = published(registry_of(workspace), "erd").spec.runtime.pipeline
         self.start_ns = pipeline.start_ns
-        worker = Worker(Task(str(workspace.root), workspace.registry.aliases()["erd"], **task), workspace, out)
+        worker = Worker(Task(str(workspace.root), registry_of(workspace).aliases()["erd"], **task), workspace, out)
         vp_fault_feed._MARKETS.clear()
         with pytest.MonkeyPatch.context() as patch:
             VirtualTime().rule(patch, worker_module, vp_fault_feed, feed_protocol)
@@ -80,7 +81,7 @@ def with_feed(workspace: Workspace) -> Workspace:
 
 
 def faulted(workspace: Workspace, fault: str, **task: Any) -> Run:
-    start_ns = published(workspace.registry, "erd").spec.runtime.pipeline.start_ns
+    start_ns = published(registry_of(workspace), "erd").spec.runtime.pipeline.start_ns
     options = {"fault": fault, "begin_s": 5, "end_s": 9, "stop_s": 14, "speed": 4.0}
     return Run(with_feed(workspace), feed="faulty", options=options, begin_ns=start_ns, grace_ms=1000, **task)
 
@@ -126,7 +127,7 @@ def test_after_a_loss_no_bin_is_valid_until_a_snapshot(
 
 def test_two_minutes_of_lost_records(served: Workspace) -> None:
     """Bins go on, none of them valid, and the loss has its span."""
-    start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    start_ns = published(registry_of(served), "erd").spec.runtime.pipeline.start_ns
     options = {"plan": [["lost", 10, 130]], "stop_s": 150, "speed": 40.0}
     run = Run(with_feed(served), feed="faulty", options=options, begin_ns=start_ns, grace_ms=4000)
     seqs, valid = run.bins["bin_seq"], (run.bins["flags"] & VALID) != 0
@@ -183,7 +184,7 @@ def test_an_exception_in_a_signal_ends_the_channel(served: Workspace, monkeypatc
 
 
 def test_a_late_join_gives_no_entry_before_the_windows_are_full(served: Workspace) -> None:
-    start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    start_ns = published(registry_of(served), "erd").spec.runtime.pipeline.start_ns
     options = {"speed": 8.0, "join_s": 20.0, "stop_s": 36.0}
     run = Run(with_feed(served), feed="faulty", options=options, begin_ns=start_ns, grace_ms=1000)
     valid, ready = (run.bins["flags"] & VALID) != 0, (run.bins["flags"] & 2) != 0
@@ -200,7 +201,7 @@ def test_a_late_join_gives_no_entry_before_the_windows_are_full(served: Workspac
 
 def test_a_live_feed_goes_on_with_the_next_session(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The day after begins, here, four seconds after the session that the worker started in."""
-    first = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    first = published(registry_of(served), "erd").spec.runtime.pipeline.start_ns
     starts = {first: first, first + 120 * 10**9: first + 4 * 10**9, first + 4 * 10**9: first + 4 * 10**9}
     monkeypatch.setattr(worker_module, "session_start", lambda _, at: starts.get(at, first + 10**15))
     run = Run(with_feed(served), feed="faulty", options={"speed": 8.0, "stop_s": 8.0}, begin_ns=first, grace_ms=1000)
@@ -250,7 +251,7 @@ def test_a_worker_that_dies_too_often_ends_its_channel_alone(
     served: Workspace, faulty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vpcore_server.channel.MOST_CRASHES", 0)
-    start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    start_ns = published(registry_of(served), "erd").spec.runtime.pipeline.start_ns
     options = {"fault": "die", "begin_s": 0.5, "end_s": 1e6, "speed": 10.0}
 
     async def run(server: LiveServer) -> Exception:
@@ -275,7 +276,7 @@ def test_an_alias_that_moves_and_a_file_that_is_edited(
 ) -> None:
     monkeypatch.setattr(hub_module, "LOOK_S", 0.1)
     shutil.copytree(served.root, tmp_path / "ws")
-    registry = Workspace(tmp_path / "ws").registry
+    registry = registry_of(Workspace(tmp_path / "ws"))
     old, other = registry.aliases()["erd"], registry.aliases()["logit"]
 
     def both(found: Received) -> bool:

@@ -17,6 +17,7 @@ from live_server import LiveServer, live_server
 
 import vpcore_charts
 from vpcore import Workspace
+from vpcore.registry import registry_of
 from vpcore.serving.spec import published
 
 CHROMIUM = next(
@@ -95,7 +96,7 @@ BEGIN_S = 60
 @pytest.fixture(scope="module")
 def replaying(served: Workspace) -> Iterator[LiveServer]:
     """The first minute comes at once, the second one as it was."""
-    begin_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns + BEGIN_S * 10**9
+    begin_ns = published(registry_of(served), "erd").spec.runtime.pipeline.start_ns + BEGIN_S * 10**9
     with live_server(served, ["erd"], token=TOKEN, begin_ns=begin_ns) as server:
         yield server
 
@@ -110,7 +111,7 @@ def test_a_replay_on_the_page(browser: Any, served: Workspace, replaying: LiveSe
     page.until(lambda: page.page.inner_text("#clock").startswith("09:3"))
     assert page.page.inner_text("#clock").endswith("EDT")  # the instrument's zone, in summer
     assert page.js("vp.state.clock.format(Date.UTC(2025, 0, 15, 14, 30))") == "09:30:00.0 EST"  # in winter
-    evidence = published(served.registry, "erd").evidence
+    evidence = published(registry_of(served), "erd").evidence
     told = page.page.inner_text("#banner")
     assert f"Unproven: {' '.join(evidence.reasons)}" in told
     assert f"Weak besides; this decides nothing: {' '.join(evidence.weaknesses)}" in told
@@ -167,7 +168,7 @@ def test_a_replay_on_the_page(browser: Any, served: Workspace, replaying: LiveSe
 
     # Open positions come from the server, with the barriers of the published rules.
     position = page.until(lambda: page.js("vp.state.status.open?.[0]"))
-    rules, tick = published(served.registry, "erd").spec.runtime.rules, 0.25
+    rules, tick = published(registry_of(served), "erd").spec.runtime.rules, 0.25
     assert position["take_profit"] - position["entry_price"] == pytest.approx(position["side"] * rules.tp_ticks * tick)
     assert position["stop"] - position["entry_price"] == pytest.approx(-position["side"] * rules.sl_ticks * tick)
 
@@ -177,7 +178,7 @@ def test_a_replay_on_the_page(browser: Any, served: Workspace, replaying: LiveSe
     page.until(lambda: page.js("document.documentElement.scrollWidth") <= 390)
     page.page.click("#to-experiments")
     page.page.wait_for_selector("tbody tr a", timeout=90_000)
-    assert page.page.inner_text("tbody tr a") == published(served.registry, "erd").evidence.row
+    assert page.page.inner_text("tbody tr a") == published(registry_of(served), "erd").evidence.row
     page.page.click("tbody tr a")
     page.page.wait_for_selector("#equity", timeout=90_000)
     assert page.js("document.documentElement.scrollWidth") <= 390
@@ -241,7 +242,7 @@ def test_the_badge_in_every_fault(
     """One live feed, four times as fast: it warms up, loses records, falls silent, and ends."""
     for name, value in vp_fault_feed.install(tmp_path_factory.mktemp("plugin")).items():
         monkeypatch.setenv(name, value)
-    start_ns = published(served.registry, "erd").spec.runtime.pipeline.start_ns
+    start_ns = published(registry_of(served), "erd").spec.runtime.pipeline.start_ns
     options = {"plan": [["lost", 12, 18], ["silent", 26, 46]], "stop_s": 58, "speed": 4.0}
     stale: list[Any] = []
     with live_server(served, feed="faulty", options=options, begin_ns=start_ns, grace_ms=800, stale_s=1.0) as server:

@@ -13,6 +13,7 @@ from served_world import SIGNALS, publish, write
 
 from vpcore import Workspace
 from vpcore.generation.generate import generate
+from vpcore.registry import registry_of
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import score_arrays
 from vpcore.serving.bin_pipeline import BinStages
@@ -27,7 +28,7 @@ class Offline:
     """What `vp online-sim` streams for a version, and the columns of its dataset."""
 
     def __init__(self, workspace: Workspace, alias: str) -> None:
-        runtime = published(workspace.registry, alias).spec.runtime
+        runtime = published(registry_of(workspace), alias).spec.runtime
         dataset = workspace.datasets.open(runtime.dataset.dataset_id)
         signal = build_signal(runtime, workspace.plugins.load)
         stages = BinStages.on(dataset, signal, runtime.scoring, runtime.rules)

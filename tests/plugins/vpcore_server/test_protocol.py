@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from vpcore import ConfigError, Workspace
 from vpcore.cli import app as cli
+from vpcore.registry import registry_of
 from vpcore.serving.spec import published
 from vpcore_server import channel as channel_module, connection, server as server_module
 from vpcore_server.client import StreamError
@@ -411,9 +412,9 @@ def test_a_server_for_the_network_needs_a_token(tmp_path: Path) -> None:
 
 def test_the_endpoints(server, served: Workspace) -> None:
     found = asyncio.run(receive(server, "erd", profile="history", since=-1, until=lambda found: n_bins(found) > 20))
-    assert found.hello["serving_id"] == served.registry.aliases()["erd"]
+    assert found.hello["serving_id"] == registry_of(served).aliases()["erd"]
     listed = server.json("/v1/servings")
-    assert listed["aliases"] == served.registry.aliases()
+    assert listed["aliases"] == registry_of(served).aliases()
     assert {v["serving_id"] for v in listed["versions"] if v["running"]} >= {found.hello["serving_id"]}
     about = server.json("/v1/servings/erd")
     for name in (
@@ -429,7 +430,7 @@ def test_the_endpoints(server, served: Workspace) -> None:
         "weaknesses",
     ):
         assert about[name] == found.hello[name]
-    evidence = published(served.registry, "erd").evidence
+    evidence = published(registry_of(served), "erd").evidence
     assert (evidence.verdict, len(evidence.weaknesses) > 0) == ("unproven", True)
     assert found.hello["reasons"] == list(evidence.reasons)
     assert found.hello["weaknesses"] == list(evidence.weaknesses)
@@ -479,7 +480,7 @@ def test_versions_that_cannot_be_served(served: Workspace, tmp_path: Path) -> No
     root = tmp_path / "ws"
     shutil.copytree(served.root, root)
     workspace = Workspace(root)
-    path = workspace.registry.file_of(workspace.registry.aliases()["logit"])
+    path = registry_of(workspace).file_of(registry_of(workspace).aliases()["logit"])
 
     async def refused(server: LiveServer, name: str) -> StreamError:
         with pytest.raises(StreamError) as caught:

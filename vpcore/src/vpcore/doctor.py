@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from vpcore.dataset.manifest import CHECKED_FILES, CHECKSUMS_FILE, DATASETS_PREFIX, MANIFEST_FILE
 from vpcore.dataset.verify import verify_files
 from vpcore.errors import VpError
+from vpcore.registry import registry_of
 from vpcore.results.parts import is_damaged, part_id
 from vpcore.results.writer import STAGING
 from vpcore.serving.spec import PublishedServingSpec
@@ -183,7 +184,7 @@ def _far_datasets(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _registry(workspace: Workspace) -> Iterator[Finding]:
-    registry = workspace.registry
+    registry = registry_of(workspace)
     known: set[str] = set()
     if workspace.registry_path.is_file() or not workspace.folder(workspace.registry_path).is_local:
         try:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vpcore.config import ConfigStore, ExperimentSpec, InstrumentSpec, PipelineSpec, ServingSpec
     from vpcore.dataset import DatasetRegistry
     from vpcore.dataset.reserve import Reserves
-    from vpcore.registry import ServingRegistry
     from vpcore.results import ResultsDB
     from vpcore.results.notes import Notes
     from vpcore.storage import Folder
@@ -274,13 +273,6 @@ class Workspace:
 
     def _market_roots(self) -> dict[str, str]:
         return {root: market.root for root, market in self.specs.markets().items()}
-
-    @made_once
-    def registry(self) -> ServingRegistry:
-        """ServingRegistry: published serving versions and their aliases."""
-        from vpcore.registry import ServingRegistry
-
-        return ServingRegistry(self.folder(self.registry_path), self.serving_versions_dir)
 
     # -- specs: by name or by path -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from vpcore.errors import RegistryError, ResultsError, VpError
+from vpcore.registry import registry_of
 from vpcore_charts import modules
 from vpcore_server import experiments
 from vpcore_server.arrow import table_bytes
@@ -117,7 +118,7 @@ class Endpoints:
 
     async def servings(self, request: Request) -> Response:
         """Every alias and version, and the running channels."""
-        registry = self.hub.workspace.registry
+        registry = registry_of(self.hub.workspace)
         aliases, versions = await asyncio.to_thread(lambda: (registry.aliases(), registry.versions()))
         running = self.hub.channels
         return JSONResponse(

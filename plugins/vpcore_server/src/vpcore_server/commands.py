@@ -149,11 +149,12 @@ def begin_ns(workspace: Workspace, names: list[str], text: str) -> int:
     from zoneinfo import ZoneInfo
 
     from vpcore.errors import ConfigError
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import published
 
     if not names:
         raise ConfigError("--from needs --serving: its session is that of the version")
-    pipeline = published(workspace.registry, names[0]).spec.runtime.pipeline
+    pipeline = published(registry_of(workspace), names[0]).spec.runtime.pipeline
     zone = ZoneInfo(pipeline.timezone)
     day = datetime.datetime.fromtimestamp(pipeline.start_ns // 10**9, zone).date()
     try:
@@ -181,6 +182,7 @@ def checked(root: Path, names: list[str], task: Task, begin: str | None) -> Task
     """
     from vpcore.errors import ConfigError, SourceError
     from vpcore.feed import FeedRequest
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import published
     from vpcore.workspace import Workspace
 
@@ -195,7 +197,7 @@ def checked(root: Path, names: list[str], task: Task, begin: str | None) -> Task
     if task.files and kind.live:
         raise ConfigError(f"--files belongs to a replay: the feed '{task.feed}' is live")
     for name in names:
-        version = published(workspace.registry, name)
+        version = published(registry_of(workspace), name)
         instrument = workspace.instrument(version.symbol)
         if task.symbol is not None and not instrument.matches(task.symbol):
             raise ConfigError(

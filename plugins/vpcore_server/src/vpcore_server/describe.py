@@ -21,11 +21,12 @@ def described(root: Path, name: str) -> dict[str, Any]:
     RegistryError
         If the version is unknown or damaged.
     """
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import published
     from vpcore.workspace import Workspace
 
     workspace = Workspace(root)
-    version = published(workspace.registry, name)
+    version = published(registry_of(workspace), name)
     return describe(version, workspace.instrument(version.symbol).multiplier) | {"alias": version.alias}
 
 

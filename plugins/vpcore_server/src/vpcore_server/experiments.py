@@ -61,12 +61,13 @@ def rows(root: Path, name: str) -> dict[str, Any]:
 
 def _aliases_of_rows(workspace: Workspace) -> dict[str, str]:
     """Return the alias that serves a row, by row."""
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import published
 
     found = {}
-    for alias in workspace.registry.aliases():
+    for alias in registry_of(workspace).aliases():
         try:
-            found[published(workspace.registry, alias).evidence.row] = alias
+            found[published(registry_of(workspace), alias).evidence.row] = alias
         except VpError:
             continue  # a damaged version serves nothing
     return found

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vpcore.errors import RegistryError, VpError
+from vpcore.registry import registry_of
 from vpcore_server.channel import Channel, Closed
 from vpcore_server.reader import Reader
 from vpcore_server.task import Task
@@ -86,7 +87,7 @@ class Hub:
             4404 for an unknown name, 4410 for a damaged version.
         """
         try:
-            return self.workspace.registry.verify(name)
+            return registry_of(self.workspace).verify(name)
         except RegistryError as error:
             raise Closed(4404 if str(error).startswith("No serving version") else 4410, str(error)) from None
         except VpError as error:
@@ -142,7 +143,7 @@ class Hub:
                     await channel.stop()
 
     async def _look_at_versions(self) -> None:
-        aliases = await asyncio.to_thread(self.workspace.registry.aliases)
+        aliases = await asyncio.to_thread(registry_of(self.workspace).aliases)
         for channel in list(self.channels.values()):
             for alias in {client.alias for client in channel.clients} - {None}:
                 now = aliases.get(str(alias))
@@ -156,7 +157,7 @@ class Hub:
                         move.add_done_callback(self._moves.discard)
             if channel.damaged is None:
                 try:
-                    await asyncio.to_thread(self.workspace.registry.verify, channel.serving_id)
+                    await asyncio.to_thread(registry_of(self.workspace).verify, channel.serving_id)
                 except RegistryError as error:
                     channel.damaged = str(error)
                     channel.say("notice", f"The stream goes on, but its version cannot be started again: {error}")

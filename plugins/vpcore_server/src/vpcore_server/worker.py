@@ -26,6 +26,7 @@ import numpy as np
 from vpcore.backtest.entries import band
 from vpcore.errors import ConfigError, EngineError, PluginError, RegistryError, SourceError, VpError
 from vpcore.feed import Batch, Feed, FeedRequest, Lost
+from vpcore.registry import registry_of
 from vpcore.serving.live_pipeline import LiveBin, LivePipeline, session_start
 from vpcore.serving.spec import PublishedPipeline, published
 from vpcore.source.prepare import Prepared
@@ -105,7 +106,7 @@ class Worker:
         """Run one session and return True if another one follows."""
         task, workspace = self.task, self.workspace
         kind: type[Feed] = workspace.plugins.load("feed", task.feed, "vp serve --feed")
-        version = published(workspace.registry, task.serving_id)
+        version = published(registry_of(workspace), task.serving_id)
         resolved = version.spec.runtime.pipeline
         at_ns = self._next_ns or (time.time_ns() if kind.live and task.begin_ns is None else task.begin_ns)
         start_ns, end_ns = session_of(resolved, at_ns)

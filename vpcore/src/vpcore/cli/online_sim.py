@@ -115,6 +115,7 @@ def _choose(
 ) -> _Chosen:
     from vpcore.backtest.config import EvalConfig
     from vpcore.cli.check import parameters
+    from vpcore.registry import registry_of
     from vpcore.scoring import ScoringConfig
     from vpcore.signal import MLSignal
 
@@ -137,7 +138,7 @@ def _choose(
     from vpcore.serving.live_pipeline import build_signal
     from vpcore.serving.spec import published
 
-    version = published(workspace.registry, serving)
+    version = published(registry_of(workspace), serving)
     runtime = version.spec.runtime
     built = build_signal(runtime, load)
     rules = runtime.rules if isinstance(built, MLSignal) else None

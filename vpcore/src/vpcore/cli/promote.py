@@ -96,8 +96,9 @@ def promote(
 
 
 def _say_first_verdict(workspace: Workspace, serving_id: str, verdict: str) -> None:
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import published
 
-    first = published(workspace.registry, serving_id).evidence.verdict
+    first = published(registry_of(workspace), serving_id).evidence.verdict
     if first != verdict:
         say(f"The version was published before and never changes: its file keeps the verdict of then, {first}.")

@@ -20,10 +20,11 @@ Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in
 
 def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
     """List the published versions, the latest first: id, aliases, signal, symbol, threshold, barriers, verdict."""
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import list_published
 
     rows = []
-    for info, spec in list_published(open_workspace(root).registry):
+    for info, spec in list_published(registry_of(open_workspace(root))):
         row: dict[str, Any] = {
             "serving_id": info.serving_id,
             "aliases": list(info.aliases) if json else ", ".join(info.aliases),
@@ -53,9 +54,10 @@ def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOpt
 
 def show(version: Version, root: RootOption = None, json: JsonOption = False) -> None:
     """Show a published version, its file checked against the published digest."""
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import published
 
-    found = published(open_workspace(root).registry, version)
+    found = published(registry_of(open_workspace(root)), version)
     if json:
         emit_json(found.spec.model_dump(mode="json"))
     else:
@@ -72,10 +74,11 @@ def diff(
     """Show every setting that differs between two published versions, and how their rows differ."""
     from vpcore.cli.compare import of_two
     from vpcore.experiment.compare_rows import compare_rows
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import diff as differences, published
 
     workspace = open_workspace(root)
-    one, other = (published(workspace.registry, version).spec for version in (a, b))
+    one, other = (published(registry_of(workspace), version).spec for version in (a, b))
     rows = [asdict(difference) for difference in differences(one, other)]
     emit_table(rows, ("name", "a", "b"), json=json, csv=csv, empty="The two versions have the same settings.")
     if json or csv or one.evidence.row == other.evidence.row:
@@ -96,7 +99,9 @@ def history(
     csv: CsvOption = False,
 ) -> None:
     """Show every move of an alias, the latest first: who, when, from, to, why."""
-    rows = [asdict(entry) for entry in open_workspace(root).registry.history(alias)]
+    from vpcore.registry import registry_of
+
+    rows = [asdict(entry) for entry in registry_of(open_workspace(root)).history(alias)]
     columns = ("at_utc", "who", "action", "alias", "from_id", "to_id", "forced", "why")
     emit_table(rows, columns, json=json, csv=csv, empty="Nothing was promoted yet.")
 
@@ -111,9 +116,10 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Move an alias to its previous version, or to a given version."""
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import roll_back
 
-    _moved(roll_back(open_workspace(root).registry, alias, to=to, why=why), json)
+    _moved(roll_back(registry_of(open_workspace(root)), alias, to=to, why=why), json)
 
 
 def export(
@@ -124,9 +130,10 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write a version as one file that carries its digest, for a server on another host."""
+    from vpcore.registry import registry_of
     from vpcore.storage.atomic import storage_errors, write_output
 
-    found = open_workspace(root).registry.resolve(version)
+    found = registry_of(open_workspace(root)).resolve(version)
     path = (out if out is not None else Path(f"{found.serving_id}.serving.json")).absolute()
     with storage_errors(path, f"export the serving version '{found.serving_id}'"):
         write_output(path, found.export())
@@ -142,9 +149,10 @@ def import_version(
     json: JsonOption = False,
 ) -> None:
     """Publish an exported version in this workspace after a check of its digest and content."""
+    from vpcore.registry import registry_of
     from vpcore.serving.spec import import_version as publish
 
-    _moved(publish(open_workspace(root).registry, file, alias, why=why), json)
+    _moved(publish(registry_of(open_workspace(root)), file, alias, why=why), json)
 
 
 def restore(
@@ -152,7 +160,9 @@ def restore(
     root: RootOption = None,
 ) -> None:
     """Write the file of a published version again, from the registry's copy."""
-    registry = open_workspace(root).registry
+    from vpcore.registry import registry_of
+
+    registry = registry_of(open_workspace(root))
     print(registry.restore(registry.aliases().get(version, version)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vpcore.registry.entries import AuditEntry as AuditEntry, Publication as Publication, VersionInfo as VersionInfo
-from vpcore.registry.registry import ServingRegistry as ServingRegistry
+from vpcore.registry.registry import ServingRegistry as ServingRegistry, registry_of as registry_of
 from vpcore.registry.version import (
     PublishedVersion as PublishedVersion,
     read_export as read_export,

@@ -9,7 +9,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vpcore.canonical import bytes_digest
 from vpcore.errors import RegistryError, did_you_mean, listed
@@ -18,6 +18,9 @@ from vpcore.registry.entries import AuditEntry, Publication, VersionInfo
 from vpcore.registry.version import PublishedVersion
 from vpcore.storage import Folder
 from vpcore.storage.atomic import storage_errors, write_atomic
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
 
 _ALIAS = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?\Z")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}__[0-9a-f]{12}\Z")
@@ -32,6 +35,11 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container without an entry for this user
         return "unknown"
+
+
+def registry_of(workspace: Workspace) -> ServingRegistry:
+    """Return the registry of a workspace: its published serving versions and their aliases."""
+    return ServingRegistry(workspace.folder(workspace.registry_path), workspace.serving_versions_dir)
 
 
 class ServingRegistry:

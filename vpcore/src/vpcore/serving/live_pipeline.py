@@ -23,6 +23,7 @@ from vpcore.engine.engine import BLOCK_BINS
 from vpcore.errors import ConfigError, EngineError, SignalError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
+from vpcore.registry import registry_of
 from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore.serving.positions import Exit, OpenPosition, PositionTracker
 from vpcore.serving.spec import PublishedPipeline, ServedVersion, ServingRuntime, published
@@ -233,7 +234,7 @@ class LivePipeline:
             If its signal is missing, the installed code differs from the published code, or its fitted model was
             changed or belongs to another version.
         """
-        version = published(workspace.registry, serving)
+        version = published(registry_of(workspace), serving)
         if symbol is not None and not workspace.instrument(version.symbol).matches(symbol):
             raise ConfigError(
                 f"Serving version '{version.serving_id}' was evaluated on {version.symbol}",

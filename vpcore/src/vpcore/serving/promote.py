@@ -21,7 +21,7 @@ from vpcore.inference.evidence import LEVEL, MIN_TRADES, screen_failures, statem
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_failures, split_summary
 from vpcore.inference.pooling import POOLED
 from vpcore.inference.ranking import COMPUTED, Evidence
-from vpcore.registry import Publication
+from vpcore.registry import Publication, registry_of
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.scoring import ScoringConfig
 from vpcore.serving.confirm import Confirmation, confirmation_of, plain
@@ -192,7 +192,7 @@ def promote(
         ),
         serving.description,
     )
-    publication = workspace.registry.publish(
+    publication = registry_of(workspace).publish(
         version.serving_id,
         version.to_yaml(),
         alias,
