@@ -138,8 +138,8 @@ def test_the_public_api_is_pinned() -> None:
         "Evaluation", "Exit", "Frame", "FrameBlock", "Leaderboard", "LiveBin", "LivePipeline", "MLSignal", "PluginError", "ProjectionConfig", "Promotion", "RankedRow",
         "RefusedError", "RegistryError", "ResultsDB", "ResultsError", "RowComparison", "ScoringConfig", "Signal", "SignalContext", "SignalError",
         "SignalFrame", "SignalParams", "SignalResult", "SourceError", "SpectrumScorer", "StatisticalSignal", "StorageError",
-        "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "compare_rows", "confirm", "evaluate", "generate", "hookimpl", "leaderboard",
-        "performance", "promote", "run", "score", "score_dataset", "trades",
+        "TradeRules", "VpError", "Workspace", "__version__", "audit", "check", "compare_rows", "confirm", "evaluate", "execution", "generate", "hookimpl", "leaderboard",
+        "performance", "promote", "report", "run", "score", "score_dataset", "tearsheet", "trades",
     ]  # fmt: skip
 
 

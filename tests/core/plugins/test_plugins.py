@@ -54,23 +54,32 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
 def test_functions_of_plugins_are_names_of_the_api(monkeypatch: pytest.MonkeyPatch, install: Install) -> None:
     import vpcore
 
+    def forget() -> None:
+        for cached in (vpcore._installed, vpcore._of_plugins):
+            cached.cache_clear()
+
     monkeypatch.setattr("vpcore.plugins.manager.Plugins", lambda: Plugins([], disable=[]))
     monkeypatch.delitem(vars(vpcore), "tearsheet", raising=False)
-    with pytest.raises(PluginError, match=r"Function 'tearsheet' needs vpcore-report, which is not installed"):
+    forget()
+    with pytest.raises(PluginError, match=r"vpcore\.tearsheet needs vpcore-report, which is not installed"):
         vpcore.tearsheet
     with pytest.raises(AttributeError, match=r"module 'vpcore' has no attribute 'tearsheets'"):
         vpcore.tearsheets
+    assert "tearsheet" not in {*dir(vpcore), *vpcore.__all__}
 
-    def with_function() -> Plugins:
+    def with_functions() -> Plugins:
         made = Plugins([], disable=[])
-        made.register(plugin(vp_functions=lambda: [Component("halves", "operator:truediv", "Of a test.")]), "p")
+        targets = (("halves", "operator:truediv"), ("Half", "fractions:Fraction"))
+        made.register(plugin(vp_functions=lambda: [Component(*item, "Of a test.") for item in targets]), "p")
         return made
 
-    monkeypatch.setattr("vpcore.plugins.manager.Plugins", with_function)
-    vpcore._plugin_functions.cache_clear()
-    assert vpcore.halves(3, 2) == 1.5
-    monkeypatch.delitem(vars(vpcore), "halves")
-    vpcore._plugin_functions.cache_clear()
+    monkeypatch.setattr("vpcore.plugins.manager.Plugins", with_functions)
+    forget()
+    assert {"halves", "Half"} <= set(vpcore.__all__) & set(dir(vpcore))
+    assert vpcore.halves(3, 2) == vpcore.Half(3, 2) == 1.5
+    for name in ("halves", "Half"):
+        monkeypatch.delitem(vars(vpcore), name)
+    forget()
 
 
 def test_unknown_names_of_the_api_load_the_plugins_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +88,13 @@ def test_unknown_names_of_the_api_load_the_plugins_once(monkeypatch: pytest.Monk
 
     made: list[Plugins] = []
     monkeypatch.setattr("vpcore.plugins.manager.Plugins", lambda: made.append(Plugins([], disable=[])) or made[-1])
-    vpcore._plugin_functions.cache_clear()
+    vpcore._installed.cache_clear()
+    vpcore._of_plugins.cache_clear()
     for name in ("absolute", "add", "arccos"):
         assert not hasattr(vpcore, name)
     assert len(made) == 1
-    vpcore._plugin_functions.cache_clear()
+    vpcore._installed.cache_clear()
+    vpcore._of_plugins.cache_clear()
 
 
 def test_listing_imports_no_target(install: Install) -> None:
@@ -310,6 +321,14 @@ def test_only_the_name_of_a_command_may_have_a_dash(plugins: Plugins) -> None:
     plugins.register(plugin(vp_signals=lambda: [Component("my-signal", "a:b", "Mine.")]), "p")
     assert plugins.components("signal") == {}
     assert plugins.failed[0].error == "Only the name of a command may have '-', and vp_signals returned 'my-signal'."
+
+
+def test_only_a_name_of_the_api_may_have_capitals(plugins: Plugins) -> None:
+    plugins.register(plugin(vp_signals=lambda: [Component("Mine", "a:b", "Mine.")]), "p")
+    assert plugins.components("signal") == {}
+    assert (
+        plugins.failed[0].error == "Only vp_functions may return a name with capitals, and vp_signals returned 'Mine'."
+    )
 
 
 @pytest.mark.parametrize(

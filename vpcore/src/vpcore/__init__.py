@@ -1,7 +1,7 @@
 """vpcore: an experiment harness for vacuum/pressure signals of the order book.
 
 The public API for signal authors, live servers and notebooks. A name is imported on first use, which keeps
-``import vpcore`` fast. Plugins add functions through the hook `vp_functions`. Public modules are `vpcore.kernels` and
+``import vpcore`` fast. Plugins add names through the hook `vp_functions`. Public modules are `vpcore.kernels` and
 `vpcore.testing`; other modules may move.
 """
 
@@ -75,7 +75,6 @@ if TYPE_CHECKING:
     __version__: str
 
 _exported, _names = exports(__name__)
-__all__ = sorted(["__version__", *_names])
 
 
 def __getattr__(name: str) -> Any:
@@ -83,9 +82,11 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return globals().setdefault(name, version("vpcore"))
+    if name == "__all__":
+        return sorted(["__version__", *_names, *_installed()])
     if name in _names or name.startswith("_"):
         return _exported(name)
-    if name not in _plugin_functions():
+    if name not in _of_plugins():
         return _exported(name)
     from vpcore.plugins.manager import Plugins
 
@@ -93,13 +94,20 @@ def __getattr__(name: str) -> Any:
 
 
 @cache
-def _plugin_functions() -> frozenset[str]:
-    """Return the names of the functions of plugins, installed or known. Some libraries ask every module for names."""
-    from vpcore.plugins.builtin import PACKAGES
+def _installed() -> frozenset[str]:
+    """Return the names that installed plugins add."""
     from vpcore.plugins.manager import Plugins
 
-    return frozenset({*Plugins().components("function"), *PACKAGES["function"]})
+    return frozenset(Plugins().components("function"))
+
+
+@cache
+def _of_plugins() -> frozenset[str]:
+    """Return the names that plugins add, installed or known. Some libraries ask every module for names."""
+    from vpcore.plugins.builtin import PACKAGES
+
+    return _installed() | PACKAGES["function"].keys()
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__getattr__("__all__")})

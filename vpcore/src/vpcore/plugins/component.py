@@ -11,7 +11,7 @@ from typing import Any
 
 from vpcore.errors import ConfigError, did_you_mean, listed
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 
 
@@ -54,7 +54,8 @@ class Component:
     Parameters
     ----------
     name : str
-        Lower-case letters, digits and '_'; unique among the components of its kind. The name of a command may have '-'.
+        Lower-case letters, digits and '_'; unique among the components of its kind. The name of a command may have '-',
+        a name of the notebook API capitals.
     target : str
         ``"package.module:Object"``. `load` imports it.
     summary : str
@@ -75,7 +76,7 @@ class Component:
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
-            raise ValueError(f"A component's name is lower-case letters, digits, '_' and '-', was {self.name!r}.")
+            raise ValueError(f"A component's name is letters, digits, '_' and '-', was {self.name!r}.")
         if not _TARGET.match(self.target):
             raise ValueError(
                 f"The target of component '{self.name}' must read 'package.module:Object', was {self.target!r}."

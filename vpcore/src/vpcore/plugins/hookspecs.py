@@ -110,7 +110,10 @@ def vp_commands() -> Iterable[Component]:
 
 @hookspec
 def vp_functions() -> Iterable[Component]:
-    """Return the functions that this plugin adds to the notebook API: ``vpcore.NAME`` is the target of that name."""
+    """Return the functions and classes that this plugin adds to the notebook API.
+
+    ``vpcore.NAME`` is the target of that name, imported on first use.
+    """
     raise NotImplementedError
 
 

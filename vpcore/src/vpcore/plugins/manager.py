@@ -91,6 +91,11 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _called(kind: str, name: str) -> str:
+    """Return what a message calls a component."""
+    return f"vpcore.{name}" if kind == "function" else f"{kind.capitalize()} '{name}'"
+
+
 class Plugins:
     """The plugins of one workspace or command.
 
@@ -234,7 +239,7 @@ class Plugins:
                     other = found.get(component.name)
                     if other is not None:
                         message = (
-                            f"{kind.capitalize()} '{component.name}' is registered twice, by plugin {other.owner} "
+                            f"{_called(kind, component.name)} is registered twice, by plugin {other.owner} "
                             f"and by plugin {registered.owner}. Rename one, or leave one plugin out: "
                             f"{DISABLE_VARIABLE}={plugin.name}."
                         )
@@ -262,6 +267,10 @@ class Plugins:
                     )
                 if "-" in item.name and hook != "vp_commands":
                     raise PluginError(f"Only the name of a command may have '-', and {hook} returned '{item.name}'.")
+                if not item.name.islower() and hook != "vp_functions":
+                    raise PluginError(
+                        f"Only vp_functions may return a name with capitals, and {hook} returned '{item.name}'."
+                    )
                 components.append(item)
         except Exception as error:
             message = f"{hook} failed: {describe(error)}" if not isinstance(error, PluginError) else str(error)
@@ -300,7 +309,7 @@ class Plugins:
     def _refuse_unknown(self, kind: str, name: str, where: str, components: Mapping[str, Registered]) -> NoReturn:
         if package := builtin.PACKAGES.get(kind, {}).get(name):
             place = f" ({where})" if where else ""
-            raise PluginError(self.missing_package(f"{kind.capitalize()} '{name}'{place}", package))
+            raise PluginError(self.missing_package(f"{_called(kind, name)}{place}", package))
         skipped = "".join(f" Plugin '{item.name}' was skipped: {item.error.rstrip('.')}." for item in self.failed)
         disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
         raise PluginError(
@@ -327,7 +336,7 @@ class Plugins:
         """
         registered = self.get(kind, name, where)
         component = registered.component
-        article = f"{kind.capitalize()} '{name}'"
+        article = _called(kind, name)
         place = f" ({where})" if where else ""
         try:
             if registered.plugin == CORE:
