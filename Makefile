@@ -59,11 +59,11 @@ build/core/.installed: vpcore/pyproject.toml constraints.txt
 test-core: build/core/.installed  ## The tests of the core, in an environment without signals and plugins.
 	build/core/bin/python -m pytest $(XDIST) tests/core $(PYTEST_ARGS)
 
-COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_report plugins/vpcore_object_store)
-CHAINS = $(addprefix tests/,core/serving e2e/test_notebook.py e2e/test_maker.py e2e/test_pinned.py plugins/vpcore_object_store/test_rooms.py)
+COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_report plugins/vpcore_object_store plugins/vpcore_serving)
+CHAINS = $(addprefix tests/,plugins/vpcore_serving e2e/test_notebook.py e2e/test_maker.py e2e/test_pinned.py plugins/vpcore_object_store/test_rooms.py)
 UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
-# Lines and branches of vpcore. The coverage of compiled code is that of a last run without compilation, on small inputs. The
+# Lines and branches of vpcore and vpcore_serving. The coverage of compiled code is that of a last run without compilation, on small inputs. The
 # first run has an empty cache: what numba calls while it compiles is in these tests.
 COMPILING = tests/core/kernels/test_bin_loop.py tests/core/kernels/test_jit.py
 
@@ -71,7 +71,7 @@ COMPILING = tests/core/kernels/test_bin_loop.py tests/core/kernels/test_jit.py
 UNTRACED = -W "ignore:Exception ignored in thread started by:pytest.PytestUnraisableExceptionWarning"
 
 coverage: export PYTHONHASHSEED = 0
-coverage: $(STAMP)  ## Coverage of the core by the fast tests and a few chains: at least 95 %, 100 % of the kernels.
+coverage: $(STAMP)  ## Coverage of the core and vpcore_serving by the fast tests and a few chains: at least 95 %, 100 % of the kernels.
 	rm -rf .coverage .coverage.* build/numba-coverage
 	NUMBA_CACHE_DIR=$(CURDIR)/build/numba-coverage $(BIN)/python -m coverage run -m pytest $(UNTRACED) -m "not slow" $(COMPILING)
 	$(BIN)/python -m coverage run -m pytest $(XDIST) $(UNTRACED) -m "not slow" $(COVERING) $(addprefix --deselect ,$(COMPILING))

@@ -15,10 +15,10 @@ from harness import figure
 from vpcore.cli.common import current_plugins
 from vpcore.engine import EngineParams
 from vpcore.scoring import ScoringConfig
-from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.serving.live_pipeline import LivePipeline
 from vpcore.source.dbn.header import read_header
 from vpcore.source.dbn.records import RecordReader
+from vpcore_serving.bin_pipeline import BinStages, EntryDetector, context_of
+from vpcore_serving.live_pipeline import LivePipeline
 
 BIN_NS = 100_000_000
 SIGNAL = "erd"

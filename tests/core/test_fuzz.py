@@ -17,61 +17,25 @@ import adversarial
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, example, given, settings, strategies as st
+from byte_edits import Edit, edited, edits, few
+from hypothesis import example, given, strategies as st
 from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
 
 from vpcore import Workspace
-from vpcore.canonical import unsealed
+from vpcore.canonical import canonical_json, sealed, unsealed
 from vpcore.cli import app
 from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.errors import EngineError, VpError
 from vpcore.kernels.records import MBO_DTYPE
-from vpcore.registry import PublishedVersion, read_export
 from vpcore.results import ResultsDB
 from vpcore.results.archive import import_archive
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import encode_metadata
 
-FUZZING = settings.get_current_profile_name() == "fuzz"
 SECOND = 10**9
 
 
-def few(n: int) -> settings:
-    """Return settings of `n` examples, of fifty times as many in `make fuzz`."""
-    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=n * (50 if FUZZING else 1), suppress_health_check=checks)
-
-
 # -- bytes -------------------------------------------------------------------------------------------------------------
-
-Edit = tuple[str, float, int]
-edits = st.lists(
-    st.tuples(
-        st.sampled_from(["flip", "cut", "delete", "insert", "word", "copy"]), st.floats(0, 1), st.integers(0, 255)
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def edited(data: bytes, changes: list[Edit]) -> bytes:
-    """Return the bytes after some changes."""
-    found = bytearray(data)
-    for how, share, value in changes:
-        at = int(share * max(len(found) - 1, 0))
-        if how == "flip" and found:
-            found[at] ^= 1 << value % 8
-        elif how == "cut":
-            del found[at:]
-        elif how == "delete":
-            del found[at : at + value]
-        elif how == "insert":
-            found[at:at] = bytes([value]) * (value % 64)
-        elif how == "word":  # numbers at the ends of their range
-            found[at : at + 8] = [b"\xff" * 8, b"\0" * 8, b"\xff" * 7 + b"\x7f", b"\0" * 7 + b"\x80"][value % 4]
-        else:
-            found[at:at] = found[at : at + value]
-    return bytes(found)
 
 
 def command(*arguments: str) -> tuple[int, str]:
@@ -229,18 +193,10 @@ def test_any_text_is_a_spec_or_is_refused(
 
 @few(40)
 @given(data=st.binary(max_size=200), changes=edits)
-def test_any_bytes_are_an_export_an_archive_a_version_or_are_refused(
-    tmp_path: Path, data: bytes, changes: list[Edit]
-) -> None:
+def test_any_bytes_are_an_archive_or_are_refused(tmp_path: Path, data: bytes, changes: list[Edit]) -> None:
     path = tmp_path / "file"
-    version = b"runtime: {a: 1}\nevidence: {b: [1, 2]}\n"
-    export = PublishedVersion("base__ofi__0123456789ab", version, "0" * 64).export()
-    for content in (data, edited(export, changes), edited(version, changes)):
+    for content in (data, edited(canonical_json(sealed({"a": 1, "b": [1, 2]})), changes)):
         path.write_bytes(content)
-        with contextlib.suppress(VpError):
-            read_export(path)
-        with contextlib.suppress(VpError):
-            PublishedVersion.from_bytes("base__ofi__0123456789ab", content, "here")
         with contextlib.suppress(VpError):
             import_archive(ResultsDB(tmp_path / "fresh"), path)
         unsealed(content)

@@ -14,13 +14,13 @@ import pytest
 
 import vpcore as vp
 import vpcore.experiment.run as run_module
-import vpcore.serving.promote as promote_module
+import vpcore_serving.promote as promote_module
 from vpcore.cli.app import run as vp_command
 from vpcore.experiment.run import harness_config
 from vpcore.inference.ranking import adjusted
-from vpcore.registry import registry_of
 from vpcore.results import ROW_KEY
-from vpcore.serving.spec import published
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import published
 
 pytestmark = pytest.mark.slow  # each asks commands about four datasets of a market that is replayed for them
 

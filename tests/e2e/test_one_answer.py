@@ -13,7 +13,7 @@ from learning_world import make_learning_workspace
 
 import vpcore
 import vpcore.experiment.run as run_module
-import vpcore.serving.promote as promote_module
+import vpcore_serving.promote as promote_module
 from vpcore import Workspace
 from vpcore.cli import app as cli
 from vpcore.dataset import DatasetWriter
@@ -21,9 +21,9 @@ from vpcore.engine import FrameBlock
 from vpcore.experiment.audit import audit
 from vpcore.experiment.run import harness_config, run_experiment
 from vpcore.experiment.track import track_experiment
-from vpcore.serving.promote import promote
 from vpcore.testing import synthetic_dataset
 from vpcore_report.facts import gather
+from vpcore_serving.promote import promote
 
 FIGURES = (
     "p_adj", "q_random", "dsr", "pbo", "n_trials", "p_random", "net_pnl_ticks", "net_pnl_lo", "net_pnl_hi",

@@ -16,7 +16,7 @@ import pytest
 
 import vpcore as vp
 import vpcore.experiment.run as run_module
-import vpcore.serving.promote as promote_module
+import vpcore_serving.promote as promote_module
 from vpcore.cli.app import run as vp_command
 from vpcore.dataset import DatasetWriter
 from vpcore.dataset.dataset import open_whole
@@ -24,7 +24,7 @@ from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, RefusedError, ResultsError, StorageError
 from vpcore.experiment.run import harness_config
 from vpcore.schema import GRID_SUMS
-from vpcore.serving.confirm import combination_id
+from vpcore_serving.confirm import combination_id
 
 SERVING = "name: market\npipeline: market\nsignal: {name: ofi}\nprojection: {horizons_ms: [500]}\n"
 EXPERIMENT = """\

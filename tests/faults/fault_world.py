@@ -23,9 +23,9 @@ from vpcore.canonical import bytes_digest
 from vpcore.cli import app
 from vpcore.dataset.verify import verify_files
 from vpcore.experiment.leaderboard import leaderboard
-from vpcore.registry import database, registry_of
 from vpcore.results import ROW_KEY
 from vpcore.storage.protocol import TEMPORARY
+from vpcore_serving.registry import database, registry_of
 
 SPECS = {
     "serving/base": "name: base\npipeline: base\nsignal: {name: ofi}\n",

@@ -10,10 +10,10 @@ import pytest
 from vpcore import ScoringConfig, SignalContext, SignalError
 from vpcore.errors import CausalityError
 from vpcore.scoring import score_arrays
-from vpcore.serving.bin_pipeline import BinStages
-from vpcore.serving.online_simulator import simulate
-from vpcore.serving.parity import compare
 from vpcore.signal import BackgroundFit, SignalStream, batch, frames
+from vpcore_serving.bin_pipeline import BinStages
+from vpcore_serving.online_simulator import simulate
+from vpcore_serving.parity import compare
 from vpcore_signals_ml.signals import Logit, LsvmDer, PcaAd
 
 SMALL = {"min_train_bins": 300, "retrain_interval_bins": 150, "stride_bins": 1}

@@ -18,11 +18,11 @@ from vpcore import (
     StatisticalSignal,
     TradeRules,
 )
-from vpcore.serving.bin_pipeline import BinStages
-from vpcore.serving.online_simulator import simulate
 from vpcore.signal import SignalStream, batch, frames, stream
 from vpcore.signal.conformance.evaluated import require_streamed
 from vpcore.testing import check_signal
+from vpcore_serving.bin_pipeline import BinStages
+from vpcore_serving.online_simulator import simulate
 from vpcore_signals_ml import LearningSignal
 from vpcore_signals_ml.signals import GbmMf, Logit
 from vpcore_signals_stat.features import Group

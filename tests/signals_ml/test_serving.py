@@ -16,9 +16,6 @@ from trade_rules import rules_of
 from vpcore import LivePipeline, SignalContext, SignalError
 from vpcore.cli.app import run
 from vpcore.experiment.run import run_experiment
-from vpcore.registry import registry_of
-from vpcore.serving.promote import promote
-from vpcore.serving.spec import published
 from vpcore.signal import (
     DIAGNOSTICS,
     batch,
@@ -29,6 +26,9 @@ from vpcore.signal import (
     read_diagnostics,
     unpack_model,
 )
+from vpcore_serving.promote import promote
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import published
 from vpcore_signals_ml.diagnostics import diagnose
 from vpcore_signals_ml.signals import Logit
 

@@ -10,16 +10,16 @@ from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.projection import ProjectionConfig
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import ScoringConfig, score_arrays
-from vpcore.serving.bin_pipeline import BinStages, context_of
-from vpcore.serving.live_pipeline import LivePipeline, LiveSession
-from vpcore.serving.spec import (
+from vpcore.signal import SignalParams, StatisticalSignal, batch, code_digest, core_digest
+from vpcore_serving.bin_pipeline import BinStages, context_of
+from vpcore_serving.live_pipeline import LivePipeline, LiveSession
+from vpcore_serving.spec import (
     PublishedDataset,
     PublishedPipeline,
     PublishedSignal,
     ServingRuntime,
     TradeRules,
 )
-from vpcore.signal import SignalParams, StatisticalSignal, batch, code_digest, core_digest
 
 PARAMS = EngineParams(grid_radius_ticks=6, band_margin_ticks=3, flow_windows=(2, 3))
 SCORING = ScoringConfig(zscore_window_bins=9, zscore_min_periods=4)

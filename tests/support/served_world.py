@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 import vpcore.experiment.run as run_module
-import vpcore.serving.promote as promote_module
+import vpcore_serving.promote as promote_module
 from vpcore import Workspace
 from vpcore.cli.app import run
 from vpcore.experiment.run import run_experiment
 from vpcore.generation.generate import generate
-from vpcore.serving.promote import promote
+from vpcore_serving.promote import promote
 
 MINUTES = 2
 RADIUS = 12

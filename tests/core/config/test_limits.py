@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from vpcore.cli import app
 from vpcore.config.loader import MOST_BYTES, load_document, parse_document
-from vpcore.errors import ConfigError, RegistryError
+from vpcore.errors import ConfigError
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
 from vpcore.plugins.manager import Plugins
-from vpcore.registry import PublishedVersion, read_export
 
 ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
@@ -52,16 +50,6 @@ def test_a_file_that_is_no_spec_is_not_read(tmp_path: Path) -> None:
         load_document(large)
     with pytest.raises(ConfigError, match="cannot be read: embedded null byte"):
         load_document(tmp_path / "a\0b.yaml")
-
-
-def test_an_export_with_aliases_is_no_version(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="is not a published serving version: it has an alias"):
-        PublishedVersion.from_bytes("a__b__0123456789ab", b"runtime: &r {a: 1}\nother: *r\n", "here")
-    deep = tmp_path / "deep.json"
-    deep.write_text("[" * 100_000)
-    with pytest.raises(RegistryError, match="The file is not an exported serving version"):
-        read_export(deep)
-    assert yaml.safe_load("a: &b [1]\nc: *b")["c"] == [1]  # what is refused is legal YAML
 
 
 @pytest.mark.parametrize(

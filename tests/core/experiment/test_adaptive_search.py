@@ -29,7 +29,6 @@ from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.recorder import SweepReport
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import experiment_block
-from vpcore.serving.promote import promote
 
 frames, make = search_workspace.frames, search_workspace.make
 finished, searched = search_workspace.finished, search_workspace.searched
@@ -346,9 +345,6 @@ def test_commands_before_midway_and_after(
         assert {row["run_id"] for row in answer["rows"]} == set(stored["run_id"])
         assert f"{stored['run_id'].n_unique()} of" in call("track", "wave", "--tracker", "jsonl")[0]
         assert "p_adj counts all combinations on the axes, tried or not" in call("compare", "wave")[1]
-        best = next(row for row in answer["rows"] if row["signal"] == "wave" and row["trades"])
-        done = promote(workspace, "wave", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
-        assert "p_adj counts all combinations on the axes, tried or not" in done.spec.evidence.summary
     out, err = call("run", "wave")
     assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
     assert out.splitlines()[0].split()[:2] == ["row", "signal"]
@@ -377,22 +373,6 @@ def test_p_adj_counts_all_that_there_was_to_choose_from(
     assert len({round(p, 6) for p in drawn.values()}) > 3
     for name, p in drawn.items():
         assert shown[name] == pytest.approx(1 - (1 - p) ** among, abs=1e-4)
-    best = min(drawn, key=drawn.__getitem__)
-    run_id = rows.filter(pl.col("row") == best)["run_id"][0]
-    done = promote(workspace, "wave", run_id, alias="a", row=best, force=True, why="to see")
-    assert done.spec.evidence.figures["p_adj"] == pytest.approx(shown[best], abs=1e-4)
-
-
-def test_a_run_that_was_not_proposed_is_not_promoted(searched: Workspace) -> None:
-    workspace = searched
-    write(workspace, 12, name="other", edits=[("seed: 0", "seed: 5")])
-    run_experiment(workspace, "other")
-    mine = {run.run_id for run in plan_experiment(workspace, "wave").runs}  # type: ignore[union-attr]
-    others = workspace.results.query_runs(signal_name="wave").filter(~pl.col("run_id").is_in(sorted(mine)))
-    with pytest.raises(
-        ResultsError, match=r"its combination of scoring and parameters must be one of its 12 now, was another"
-    ):
-        promote(workspace, "wave", others["run_id"][0], alias="a")
 
 
 def test_the_total_is_known_from_the_start(make: Callable[..., Workspace]) -> None:

@@ -26,7 +26,7 @@ from vpcore.results import ResultsDB, compact
 from vpcore.results.archive import export_archive, import_archive
 from vpcore.results.parts import part_id
 from vpcore.results.writer import write_batch
-from vpcore.serving.promote import promote
+from vpcore_serving.promote import promote
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Experiments on several sessions: run, ranked and promoted as one."""
+"""Experiments on several sessions: run and ranked as one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from sweep_workspace import DATES, THREE, add_dataset
 
 from vpcore import Workspace
 from vpcore.cli import app as cli
-from vpcore.errors import RefusedError
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import expand, experiment_block
 from vpcore.experiment.session_members import members, pooled_rows
-from vpcore.serving.promote import promote
-from vpcore.serving.spec import PublishedPipeline
 
 Edit = Callable[..., None]
 
@@ -196,33 +193,6 @@ def test_what_is_not_generated_yet(sessions: Workspace, edit: Edit, call: Callab
         "  ESH4 2023-12-30_1800_1859",
         "  ESH4 2023-12-31_1800_1859",
     ]
-
-
-@pytest.mark.slow
-def test_a_combination_is_promoted_with_the_evidence_of_all_sessions(
-    sessions: Workspace, call: Callable[..., tuple[str, str]]
-) -> None:
-    run_experiment(sessions, "three")
-    config = harness_config(sessions, "three")
-    (sessions.configs / "workspace.yaml").write_text("promotion: {require: proven}\n")
-    best = json.loads(call("compare", "three", "--min-signals", "0", "--json", "--limit", "1")[0])["rows"][0]
-    with pytest.raises(RefusedError, match=f"row {best['row']}"):
-        promote(sessions, "three", best["run_id"], alias="a", row=best["row"])
-    done = promote(sessions, "three", best["run_id"], alias="a", row=best["row"], force=True, why="to see")
-    for run, row in zip(best["session_runs"], best["session_rows"], strict=True):  # any of its rows names it
-        again = promote(sessions, "three", run, alias="a", row=row, force=True, why="to see")
-        assert again.publication.serving_id == done.publication.serving_id
-    runtime, evidence = done.spec.runtime, done.spec.evidence
-    assert runtime.dataset.dataset_id == config.dataset_ids[-1]
-    assert [item.dataset_id for item in runtime.sessions] == list(config.dataset_ids)
-    assert runtime.pipeline == PublishedPipeline.of(config.pipeline)
-    assert evidence.figures["session_rows"] == best["session_rows"]
-    assert evidence.figures["p_adj"] == pytest.approx(best["p_adj"])
-    assert evidence.among.n_rows == 40
-    assert set(evidence.dataset_files) == set(config.dataset_ids)
-    assert f"it pays in {best['sessions_paid']} of 3 sessions" in evidence.summary
-    out, _ = call("online-sim", "--serving", "a", "--json")
-    assert json.loads(out)["dataset_id"] == config.dataset_ids[-1]
 
 
 def test_trackers_hear_of_the_sessions(sessions: Workspace, edit: Edit) -> None:

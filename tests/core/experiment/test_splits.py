@@ -10,11 +10,10 @@ import pytest
 from vpcore import Workspace
 from vpcore.backtest.cross_validation import SPLIT_COLUMNS
 from vpcore.cli import app as cli
-from vpcore.errors import ConfigError, RefusedError
+from vpcore.errors import ConfigError
 from vpcore.experiment.run import harness_config, run_experiment
 from vpcore.experiment.runs import experiment_block
 from vpcore.experiment.trades import Leader
-from vpcore.serving.promote import promote
 
 Edit = Callable[..., None]
 Call = Callable[..., tuple[str, str]]
@@ -106,25 +105,6 @@ def test_compare_shows_both_figures(proven: Workspace, edit: Edit, call: Call) -
     assert f"{best['row']} is the best by net_pnl_ticks of 40 rows" in err
     assert json.loads(call("compare", "cut", "--sort", "net_out_of_sample", "--json")[0])["sort"] == "net_out_of_sample"
     assert "in_sample" in call("compare", "cut", "--csv")[0].splitlines()[0]
-
-
-def test_the_gate_asks_for_the_choice_and_that_it_pays(proven: Workspace, edit: Edit, call: Call) -> None:
-    splits(edit, "method: holdout")
-    (proven.configs / "workspace.yaml").write_text("promotion: {require: proven}\n")
-    run_experiment(proven, "cut")
-    rows = json.loads(call("compare", "cut", "--json", "--limit", "100")[0])["rows"]
-    best, other = rows[0], rows[3]
-    with pytest.raises(
-        RefusedError, match=f"row {other['row']} is not the one that is chosen in-sample, which is {best['row']}"
-    ):
-        promote(proven, "cut", other["run_id"], alias="a", row=other["row"])
-    done = promote(proven, "cut", best["run_id"], alias="a", force=True, why="to see")
-    evidence = done.spec.evidence
-    assert evidence.row == best["row"]  # the run's best in-sample
-    assert evidence.out_of_sample.choices[0].row == best["row"]
-    assert evidence.figures["net_out_of_sample"] == best["net_out_of_sample"]
-    assert "Out of sample it" in evidence.summary
-    assert any("out of sample" in text for text in evidence.weaknesses) == (best["net_out_of_sample"] <= 0)
 
 
 def test_combinatorial_paths_in_the_verdict(proven: Workspace, edit: Edit, call: Call) -> None:

@@ -233,7 +233,7 @@ CORE_FILES = {
     "signal/drivers.py": True,
     "statistics/permutation.py": True,
     "cli/compare.py": False,
-    "serving/live_pipeline.py": False,
+    "experiment/run.py": False,
     "config/pipeline.py": False,
     "workspace.py": False,
 }

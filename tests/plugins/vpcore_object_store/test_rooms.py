@@ -24,7 +24,6 @@ from vpcore.doctor import examine
 from vpcore.errors import RegistryError, ResultsError
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.sessions import _generate
-from vpcore.registry import ServingRegistry, serving_id_of
 from vpcore.results import ResultsDB, compact
 from vpcore.results.archive import export_archive, import_archive
 from vpcore.results.notes import Notes
@@ -32,6 +31,7 @@ from vpcore.signal import keep_model, model_folder, read_diagnostics
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.storage import Folder
+from vpcore_serving.registry import ServingRegistry, serving_id_of
 
 TRIAL = (0.5, 5, 2, 6)
 

@@ -17,8 +17,8 @@ from live_server import LiveServer, live_server
 
 import vpcore_charts
 from vpcore import Workspace
-from vpcore.registry import registry_of
-from vpcore.serving.spec import published
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import published
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

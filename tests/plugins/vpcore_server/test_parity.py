@@ -13,13 +13,13 @@ from served_world import SIGNALS, publish, write
 
 from vpcore import Workspace
 from vpcore.generation.generate import generate
-from vpcore.registry import registry_of
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import score_arrays
-from vpcore.serving.bin_pipeline import BinStages
-from vpcore.serving.live_pipeline import build_signal
-from vpcore.serving.online_simulator import simulate
-from vpcore.serving.spec import published
+from vpcore_serving.bin_pipeline import BinStages
+from vpcore_serving.live_pipeline import build_signal
+from vpcore_serving.online_simulator import simulate
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import published
 
 pytestmark = pytest.mark.slow
 

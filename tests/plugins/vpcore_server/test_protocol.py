@@ -21,12 +21,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from vpcore import ConfigError, Workspace
 from vpcore.cli import app as cli
-from vpcore.registry import registry_of
-from vpcore.serving.spec import published
 from vpcore_server import channel as channel_module, connection, server as server_module
 from vpcore_server.client import StreamError
 from vpcore_server.connection import BURST_FRAMES
 from vpcore_server.security import Gate, read_token
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import published
 
 TOKEN = "t" * 32
 

@@ -56,10 +56,6 @@ if TYPE_CHECKING:
         SpectrumScorer as SpectrumScorer,
         score_dataset as score_dataset,
     )
-    from vpcore.serving.confirm import Confirmation as Confirmation, confirm as confirm
-    from vpcore.serving.live_pipeline import LiveBin as LiveBin, LivePipeline as LivePipeline
-    from vpcore.serving.positions import Exit as Exit
-    from vpcore.serving.promote import Promotion as Promotion, promote as promote
     from vpcore.signal import (
         BackgroundFit as BackgroundFit,
         MLSignal as MLSignal,

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from vpcore.dataset.manifest import CHECKED_FILES, CHECKSUMS_FILE, DATASETS_PREFIX, MANIFEST_FILE
 from vpcore.dataset.verify import verify_files
 from vpcore.errors import VpError
-from vpcore.registry import registry_of
 from vpcore.results.parts import is_damaged, part_id
 from vpcore.results.writer import STAGING
-from vpcore.serving.spec import PublishedServingSpec
 from vpcore.storage.folder import COPIES
 from vpcore.storage.protocol import TEMPORARY
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import PublishedServingSpec
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

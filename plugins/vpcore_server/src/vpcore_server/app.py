@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from vpcore.errors import RegistryError, ResultsError, VpError
-from vpcore.registry import registry_of
 from vpcore_charts import modules
 from vpcore_server import experiments
 from vpcore_server.arrow import table_bytes
@@ -26,6 +25,7 @@ from vpcore_server.describe import described
 from vpcore_server.metrics import Metrics
 from vpcore_server.security import Gate, Guard
 from vpcore_server.wire import Profile
+from vpcore_serving.registry import registry_of
 
 if TYPE_CHECKING:
     from vpcore_server.hub import Hub

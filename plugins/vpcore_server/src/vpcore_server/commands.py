@@ -149,8 +149,8 @@ def begin_ns(workspace: Workspace, names: list[str], text: str) -> int:
     from zoneinfo import ZoneInfo
 
     from vpcore.errors import ConfigError
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import published
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import published
 
     if not names:
         raise ConfigError("--from needs --serving: its session is that of the version")
@@ -182,9 +182,9 @@ def checked(root: Path, names: list[str], task: Task, begin: str | None) -> Task
     """
     from vpcore.errors import ConfigError, SourceError
     from vpcore.feed import FeedRequest
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import published
     from vpcore.workspace import Workspace
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import published
 
     workspace = Workspace(root)
     if begin is not None:

@@ -10,7 +10,7 @@ from vpcore_server.wire import PROTOCOL
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vpcore.serving.spec import ServedVersion
+    from vpcore_serving.spec import ServedVersion
 
 
 def described(root: Path, name: str) -> dict[str, Any]:
@@ -21,9 +21,9 @@ def described(root: Path, name: str) -> dict[str, Any]:
     RegistryError
         If the version is unknown or damaged.
     """
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import published
     from vpcore.workspace import Workspace
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import published
 
     workspace = Workspace(root)
     version = published(registry_of(workspace), name)

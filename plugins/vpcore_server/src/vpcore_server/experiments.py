@@ -61,8 +61,8 @@ def rows(root: Path, name: str) -> dict[str, Any]:
 
 def _aliases_of_rows(workspace: Workspace) -> dict[str, str]:
     """Return the alias that serves a row, by row."""
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import published
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import published
 
     found = {}
     for alias in registry_of(workspace).aliases():

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vpcore.errors import RegistryError, VpError
-from vpcore.registry import registry_of
 from vpcore_server.channel import Channel, Closed
 from vpcore_server.reader import Reader
 from vpcore_server.task import Task
+from vpcore_serving.registry import registry_of
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

@@ -50,7 +50,7 @@ class Reader:
 
     def ask_now(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a function returns, without an event loop. In this process, if that has the modules anyway."""
-        if "vpcore.serving.spec" in sys.modules:
+        if "vpcore_serving.spec" in sys.modules:
             return function(*args, **kwargs)
         self._asked = time.monotonic()
         return self._process().submit(function, *args, **kwargs).result()

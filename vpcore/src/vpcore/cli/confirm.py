@@ -17,7 +17,7 @@ from vpcore.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from vpcore.serving.confirm import Confirmation
+    from vpcore_serving.confirm import Confirmation
 
 
 def confirm(
@@ -33,7 +33,7 @@ def confirm(
     The result stands in the ledger and uses one of the confirmations of the reserve. Exits 1 if the row fails.
     """
     from vpcore.inference.evidence import LEVEL
-    from vpcore.serving.confirm import confirm as evaluate, plain
+    from vpcore_serving.confirm import confirm as evaluate, plain
 
     workspace = open_workspace(root)
     found = evaluate(workspace, experiment, row)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from vpcore.backtest.config import EvalConfig
     from vpcore.rules import TradeRules
     from vpcore.scoring import ScoringConfig
-    from vpcore.serving.parity import LateFit
-    from vpcore.serving.timing import Simulation
     from vpcore.signal import Signal
     from vpcore.workspace import Workspace
+    from vpcore_serving.parity import LateFit
+    from vpcore_serving.timing import Simulation
 
 MODES = ("inline", "background")
 
@@ -115,9 +115,9 @@ def _choose(
 ) -> _Chosen:
     from vpcore.backtest.config import EvalConfig
     from vpcore.cli.check import parameters
-    from vpcore.registry import registry_of
     from vpcore.scoring import ScoringConfig
     from vpcore.signal import MLSignal
+    from vpcore_serving.registry import registry_of
 
     load = workspace.plugins.load
     built: Signal
@@ -135,8 +135,8 @@ def _choose(
         rules = _rules_of(name, built, EvalConfig.of_row(meta["eval_json"]), pairs, barriers)
         return _Chosen(f"{name} of run {meta['run_id']}", built, scoring, rules, meta["dataset_id"])
     assert serving is not None
-    from vpcore.serving.live_pipeline import build_signal
-    from vpcore.serving.spec import published
+    from vpcore_serving.live_pipeline import build_signal
+    from vpcore_serving.spec import published
 
     version = published(registry_of(workspace), serving)
     runtime = version.spec.runtime
@@ -192,8 +192,8 @@ def _simulate(
     from vpcore.config.serialize import pipeline_of
     from vpcore.generation.generate import make_engine
     from vpcore.generation.sources import open_source
-    from vpcore.serving.bin_pipeline import BinStages
-    from vpcore.serving.online_simulator import simulate, simulate_from_raw
+    from vpcore_serving.bin_pipeline import BinStages
+    from vpcore_serving.online_simulator import simulate, simulate_from_raw
 
     dataset = workspace.datasets.open(dataset_id)
     stages = BinStages.on(dataset, chosen.signal, chosen.scoring, chosen.rules)

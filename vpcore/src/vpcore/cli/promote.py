@@ -49,7 +49,7 @@ def promote(
     strict_tracking: StrictTrackingOption = False,
 ) -> None:
     """Publish a row of an experiment as a serving version, and move an alias to it."""
-    from vpcore.serving.promote import promote as publish
+    from vpcore_serving.promote import promote as publish
 
     workspace = open_workspace(root)
     done = publish(workspace, experiment, run_id, alias=alias, row=row, force=force, why=why)
@@ -96,8 +96,8 @@ def promote(
 
 
 def _say_first_verdict(workspace: Workspace, serving_id: str, verdict: str) -> None:
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import published
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import published
 
     first = published(registry_of(workspace), serving_id).evidence.verdict
     if first != verdict:

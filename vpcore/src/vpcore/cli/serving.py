@@ -12,7 +12,7 @@ from vpcore.cli.common import CsvOption, JsonOption, RootOption, emit_json, emit
 from vpcore.errors import RegistryError, VpError
 
 if TYPE_CHECKING:
-    from vpcore.registry import Publication
+    from vpcore_serving.registry import Publication
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="Alias or id.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in the audit.")]
@@ -20,8 +20,8 @@ Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Reason, kept in
 
 def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
     """List the published versions, the latest first: id, aliases, signal, symbol, threshold, barriers, verdict."""
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import list_published
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import list_published
 
     rows = []
     for info, spec in list_published(registry_of(open_workspace(root))):
@@ -54,8 +54,8 @@ def list_versions(root: RootOption = None, json: JsonOption = False, csv: CsvOpt
 
 def show(version: Version, root: RootOption = None, json: JsonOption = False) -> None:
     """Show a published version, its file checked against the published digest."""
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import published
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import published
 
     found = published(registry_of(open_workspace(root)), version)
     if json:
@@ -74,8 +74,8 @@ def diff(
     """Show every setting that differs between two published versions, and how their rows differ."""
     from vpcore.cli.compare import of_two
     from vpcore.experiment.compare_rows import compare_rows
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import diff as differences, published
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import diff as differences, published
 
     workspace = open_workspace(root)
     one, other = (published(registry_of(workspace), version).spec for version in (a, b))
@@ -99,7 +99,7 @@ def history(
     csv: CsvOption = False,
 ) -> None:
     """Show every move of an alias, the latest first: who, when, from, to, why."""
-    from vpcore.registry import registry_of
+    from vpcore_serving.registry import registry_of
 
     rows = [asdict(entry) for entry in registry_of(open_workspace(root)).history(alias)]
     columns = ("at_utc", "who", "action", "alias", "from_id", "to_id", "forced", "why")
@@ -116,8 +116,8 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Move an alias to its previous version, or to a given version."""
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import roll_back
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import roll_back
 
     _moved(roll_back(registry_of(open_workspace(root)), alias, to=to, why=why), json)
 
@@ -130,8 +130,8 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write a version as one file that carries its digest, for a server on another host."""
-    from vpcore.registry import registry_of
     from vpcore.storage.atomic import storage_errors, write_output
+    from vpcore_serving.registry import registry_of
 
     found = registry_of(open_workspace(root)).resolve(version)
     path = (out if out is not None else Path(f"{found.serving_id}.serving.json")).absolute()
@@ -149,8 +149,8 @@ def import_version(
     json: JsonOption = False,
 ) -> None:
     """Publish an exported version in this workspace after a check of its digest and content."""
-    from vpcore.registry import registry_of
-    from vpcore.serving.spec import import_version as publish
+    from vpcore_serving.registry import registry_of
+    from vpcore_serving.spec import import_version as publish
 
     _moved(publish(registry_of(open_workspace(root)), file, alias, why=why), json)
 
@@ -160,7 +160,7 @@ def restore(
     root: RootOption = None,
 ) -> None:
     """Write the file of a published version again, from the registry's copy."""
-    from vpcore.registry import registry_of
+    from vpcore_serving.registry import registry_of
 
     registry = registry_of(open_workspace(root))
     print(registry.restore(registry.aliases().get(version, version)))

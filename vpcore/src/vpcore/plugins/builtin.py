@@ -122,7 +122,12 @@ PACKAGES: dict[str, dict[str, str]] = {
         "execution": "vpcore-report",
         "tearsheet": "vpcore-report",
     },
-    "function": dict.fromkeys(("execution", "report", "tearsheet"), "vpcore-report"),
+    "function": {
+        **dict.fromkeys(("execution", "report", "tearsheet"), "vpcore-report"),
+        **dict.fromkeys(
+            ("Confirmation", "Exit", "LiveBin", "LivePipeline", "Promotion", "confirm", "promote"), "vpcore-serving"
+        ),
+    },
     "executor": {"dask": "vpcore-dask"},
     "feed": {"databento": "vpcore-databento"},
     "sampler": {"optuna": "vpcore-optuna"},

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vpcore.config import ExperimentConfig
-    from vpcore.serving.spec import PublishedServingSpec
     from vpcore.workspace import Workspace
+    from vpcore_serving.spec import PublishedServingSpec
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

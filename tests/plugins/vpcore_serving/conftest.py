@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from sweep_workspace import edit, frames, importable, make_proven, make_workspace, proofs
 
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
@@ -17,12 +18,14 @@ from vpcore.experiment.runs import expand
 from vpcore.plugins.component import Component
 from vpcore.plugins.hookspecs import hookimpl
 from vpcore.plugins.manager import Plugins
-from vpcore.registry import registry_of
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, runs_frame
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
-from vpcore.serving import promote as promote_module
-from vpcore.serving.spec import PublishedServingSpec
 from vpcore.workspace import Workspace
+from vpcore_serving import promote as promote_module
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import PublishedServingSpec
+
+__all__ = ["edit", "frames", "importable", "make_proven", "make_workspace", "proofs"]
 
 PIPELINE = {
     "name": "p",

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vpcore.canonical import bytes_digest
 from vpcore.errors import RegistryError, did_you_mean, listed
-from vpcore.registry.database import reading, writing
-from vpcore.registry.entries import AuditEntry, Publication, VersionInfo
-from vpcore.registry.version import PublishedVersion
 from vpcore.storage import Folder
 from vpcore.storage.atomic import storage_errors, write_atomic
+from vpcore_serving.registry.database import reading, writing
+from vpcore_serving.registry.entries import AuditEntry, Publication, VersionInfo
+from vpcore_serving.registry.version import PublishedVersion
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -88,7 +88,7 @@ class ServingRegistry:
         Parameters
         ----------
         serving_id : str
-            Id of the runtime part of `data`, see `vpcore.registry.serving_id_of`.
+            Id of the runtime part of `data`, see `vpcore_serving.registry.serving_id_of`.
         data : bytes
             The YAML file. An existing file of the version (published, or left by an interrupted promotion) stays: only
             parts outside the id could differ.

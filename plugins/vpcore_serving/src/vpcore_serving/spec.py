@@ -25,12 +25,19 @@ from vpcore.errors import ConfigError, RegistryError
 from vpcore.inference.out_of_sample import OutOfSample
 from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig
-from vpcore.registry import Publication, PublishedVersion, ServingRegistry, VersionInfo, read_export, serving_id_of
 from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import PackedModel, core_digest
 from vpcore.source.prepare import Events, Repeated
 from vpcore.units import PRICE_SCALE
+from vpcore_serving.registry import (
+    Publication,
+    PublishedVersion,
+    ServingRegistry,
+    VersionInfo,
+    read_export,
+    serving_id_of,
+)
 
 SPEC_VERSION = 2
 """Version of the file's form. Version 1, of earlier releases, had no number and no barriers in its runtime part."""

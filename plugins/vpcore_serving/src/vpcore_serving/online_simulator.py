@@ -17,12 +17,12 @@ from vpcore.engine import Engine
 from vpcore.errors import CausalityError
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT, MBO_DTYPE
 from vpcore.schema import BIN_COLUMNS, GRID_SUMS
-from vpcore.serving.bin_pipeline import SCORED, BinStages
-from vpcore.serving.parity import compare
-from vpcore.serving.refits import Retrain, pace_of
-from vpcore.serving.timing import Pauses, Simulation, Timing, peak_memory_mb
 from vpcore.signal import Signal
 from vpcore.source.protocol import RecordStream
+from vpcore_serving.bin_pipeline import SCORED, BinStages
+from vpcore_serving.parity import compare
+from vpcore_serving.refits import Retrain, pace_of
+from vpcore_serving.timing import Pauses, Simulation, Timing, peak_memory_mb
 
 Array = npt.NDArray[Any]
 OnProgress = Callable[[int, int], None]
@@ -50,7 +50,7 @@ def simulate(
         Time that a bin may take.
     retrain : {"inline", "background"}
         Place of a learning signal's fits: inside the bin, or in another process while the current model serves. During
-        a fit, bins come in real time; see `vpcore.serving.refits`.
+        a fit, bins come in real time; see `vpcore_serving.refits`.
     on_progress : callable, optional
         Called with bins done and bins in all.
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from vpcore import Workspace
 from vpcore.cli.app import build_app
 from vpcore.errors import VpError
-from vpcore.registry import registry_of
+from vpcore_serving.registry import registry_of
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from vpcore import Component, LivePipeline, VpError, Workspace, hookimpl
 from vpcore.experiment.leaderboard import installed_code
 from vpcore.experiment.run import run_experiment
 from vpcore.plugins.manager import Plugins
-from vpcore.serving.promote import promote
+from vpcore_serving.promote import promote
 
 logging.basicConfig(stream=sys.stderr)
 plugin = ModuleType("pair_plugin")

@@ -6,12 +6,20 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
 
 from vpcore.errors import RegistryError, StorageError
-from vpcore.registry import ServingRegistry, database, read_export, registry as registry_module, serving_id_of
+from vpcore_serving.registry import (
+    PublishedVersion,
+    ServingRegistry,
+    database,
+    read_export,
+    registry as registry_module,
+    serving_id_of,
+)
 
 
 def make(threshold=0.5, evidence=None):
@@ -319,7 +327,7 @@ def test_many_processes_at_once(registry):
         import sys
         from pathlib import Path
         import yaml
-        from vpcore.registry import ServingRegistry, serving_id_of
+        from vpcore_serving.registry import ServingRegistry, serving_id_of
         i = int(sys.argv[3])
         registry = ServingRegistry(Path(sys.argv[1]), Path(sys.argv[2]))
         for k in range(6):
@@ -346,7 +354,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     import yaml
-    from vpcore.registry import ServingRegistry, serving_id_of
+    from vpcore_serving.registry import ServingRegistry, serving_id_of
     registry = ServingRegistry(Path(sys.argv[1]), Path(sys.argv[2]))
     runtime = {"threshold": 0.9}
     real = ServingRegistry._move
@@ -369,3 +377,13 @@ def test_killed_inside_the_transaction(registry):
     done = registry.publish(serving_id_of("es", late), yaml.safe_dump({"runtime": late}).encode(), "prod")
     assert done.created
     assert done.adopted
+
+
+def test_an_export_with_aliases_is_no_version(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="is not a published serving version: it has an alias"):
+        PublishedVersion.from_bytes("a__b__0123456789ab", b"runtime: &r {a: 1}\nother: *r\n", "here")
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    with pytest.raises(RegistryError, match="The file is not an exported serving version"):
+        read_export(deep)
+    assert yaml.safe_load("a: &b [1]\nc: *b")["c"] == [1]  # what is refused is legal YAML

@@ -10,12 +10,12 @@ import serving_signals
 
 from vpcore.canonical import digest
 from vpcore.errors import CausalityError, ConfigError, DatasetError, RefusedError, ResultsError
-from vpcore.registry import registry_of
 from vpcore.results import row_id
-from vpcore.serving import promote as promote_module
-from vpcore.serving.live_pipeline import LivePipeline
-from vpcore.serving.promote import promote
-from vpcore.serving.spec import Difference, diff, published
+from vpcore_serving import promote as promote_module
+from vpcore_serving.live_pipeline import LivePipeline
+from vpcore_serving.promote import promote
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import Difference, diff, published
 
 
 def test_the_name_of_a_row_is_enough(world):

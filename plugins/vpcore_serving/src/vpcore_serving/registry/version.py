@@ -1,7 +1,7 @@
 """A published version as bytes: its id, its digest, and its export file for other hosts.
 
 The bytes are a YAML mapping with the key ``runtime``. The id is a digest of this part alone, as canonical JSON.
-`vpcore.serving.spec` gives types to the rest of the content.
+`vpcore_serving.spec` gives types to the rest of the content.
 """
 
 from __future__ import annotations

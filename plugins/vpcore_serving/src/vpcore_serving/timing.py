@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from vpcore.serving.parity import LateFit
+from vpcore_serving.parity import LateFit
 
 
 @dataclass(frozen=True, slots=True)

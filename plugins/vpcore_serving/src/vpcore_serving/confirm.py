@@ -25,9 +25,9 @@ from vpcore.generation.generate import generate_dataset
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import passes
 from vpcore.results import COMBINATION
-from vpcore.serving.selection import choose
 from vpcore.signal.conformance.evaluated import require_causal
 from vpcore.statistics.permutation import exact_p, p_random, rotated
+from vpcore_serving.selection import choose
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

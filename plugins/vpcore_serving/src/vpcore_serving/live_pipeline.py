@@ -23,14 +23,14 @@ from vpcore.engine.engine import BLOCK_BINS
 from vpcore.errors import ConfigError, EngineError, SignalError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
-from vpcore.registry import registry_of
-from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.serving.positions import Exit, OpenPosition, PositionTracker
-from vpcore.serving.spec import PublishedPipeline, ServedVersion, ServingRuntime, published
 from vpcore.signal import MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
 from vpcore.source.dbn.messages import as_records
 from vpcore.source.prepare import Events, SequenceEvents
 from vpcore.units import NS_PER_MS, NS_PER_S, ms_to_ns
+from vpcore_serving.bin_pipeline import BinStages, EntryDetector, context_of
+from vpcore_serving.positions import Exit, OpenPosition, PositionTracker
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import PublishedPipeline, ServedVersion, ServingRuntime, published
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from vpcore.dataset import Dataset
 from vpcore.errors import CausalityError
 from vpcore.scoring import score_arrays
-from vpcore.serving.bin_pipeline import SCORED, BinStages
 from vpcore.signal import BackgroundFit, batch
+from vpcore_serving.bin_pipeline import SCORED, BinStages
 
 Values = npt.NDArray[np.float64]
 

@@ -30,16 +30,16 @@ from vpcore.engine import Engine
 from vpcore.errors import CausalityError, EngineError, SignalError
 from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig, project
-from vpcore.registry import registry_of
-from vpcore.serving.bin_pipeline import BinStages, EntryDetector
-from vpcore.serving.live_pipeline import GRACE_NS, LivePipeline
-from vpcore.serving.online_simulator import simulate, simulate_from_raw
-from vpcore.serving.spec import (
+from vpcore.signal import SignalResult, core_digest
+from vpcore_serving.bin_pipeline import BinStages, EntryDetector
+from vpcore_serving.live_pipeline import GRACE_NS, LivePipeline
+from vpcore_serving.online_simulator import simulate, simulate_from_raw
+from vpcore_serving.registry import registry_of
+from vpcore_serving.spec import (
     PublishedServingSpec,
     Selection,
     ServingEvidence,
 )
-from vpcore.signal import SignalResult, core_digest
 
 
 class Forgetful(Tilt):

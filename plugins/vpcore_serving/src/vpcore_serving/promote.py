@@ -21,12 +21,15 @@ from vpcore.inference.evidence import LEVEL, MIN_TRADES, screen_failures, statem
 from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_failures, split_summary
 from vpcore.inference.pooling import POOLED
 from vpcore.inference.ranking import COMPUTED, Evidence
-from vpcore.registry import Publication, registry_of
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.scoring import ScoringConfig
-from vpcore.serving.confirm import Confirmation, confirmation_of, plain
-from vpcore.serving.selection import choose, signal_of
-from vpcore.serving.spec import (
+from vpcore.signal import MODELS, MLSignal, PackedModel, Signal, distribution_of, model_folder, pack_model
+from vpcore.signal.conformance.evaluated import require_causal, require_streamed
+from vpcore.signal.conformance.proof import prove
+from vpcore_serving.confirm import Confirmation, confirmation_of, plain
+from vpcore_serving.registry import Publication, registry_of
+from vpcore_serving.selection import choose, signal_of
+from vpcore_serving.spec import (
     PublishedDataset,
     PublishedPipeline,
     PublishedServingSpec,
@@ -35,9 +38,6 @@ from vpcore.serving.spec import (
     ServingEvidence,
     ServingRuntime,
 )
-from vpcore.signal import MODELS, MLSignal, PackedModel, Signal, distribution_of, model_folder, pack_model
-from vpcore.signal.conformance.evaluated import require_causal, require_streamed
-from vpcore.signal.conformance.proof import prove
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

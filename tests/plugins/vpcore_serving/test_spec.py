@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from vpcore.errors import RegistryError
-from vpcore.registry import PublishedVersion, ServingRegistry, registry_of, serving_id_of
-from vpcore.serving.live_pipeline import LivePipeline
-from vpcore.serving.promote import promote
-from vpcore.serving.spec import PublishedServingSpec, import_version, list_published, published, roll_back
+from vpcore_serving.live_pipeline import LivePipeline
+from vpcore_serving.promote import promote
+from vpcore_serving.registry import PublishedVersion, ServingRegistry, registry_of, serving_id_of
+from vpcore_serving.spec import PublishedServingSpec, import_version, list_published, published, roll_back
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ from vpcore.errors import ConfigError, EngineError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MBO_DTYPE
 from vpcore.rules import TradeRules
-from vpcore.serving.bin_pipeline import BinStages, EntryDetector, context_of
-from vpcore.serving.live_pipeline import LivePipeline, LiveSession, session_start
-from vpcore.serving.positions import PositionTracker
 from vpcore.source.dbn.messages import as_records
+from vpcore_serving.bin_pipeline import BinStages, EntryDetector, context_of
+from vpcore_serving.live_pipeline import LivePipeline, LiveSession, session_start
+from vpcore_serving.positions import PositionTracker
 
 MS = 10**6
 
@@ -172,7 +172,7 @@ def test_a_pipeline_is_freed_with_its_last_reference() -> None:
 
 
 def test_a_contract_of_another_root_is_refused() -> None:
-    from vpcore.serving import live_pipeline
+    from vpcore_serving import live_pipeline
 
     version = SimpleNamespace(serving_id="v", symbol="ESH4", spec=SimpleNamespace(runtime=runtime()), warning="")
     instrument = SimpleNamespace(matches=lambda symbol: symbol.startswith("ES"), root="ES")
