@@ -59,7 +59,7 @@ build/core/.installed: vpcore/pyproject.toml constraints.txt
 test-core: build/core/.installed  ## The tests of the core, in an environment without signals and plugins.
 	build/core/bin/python -m pytest $(XDIST) tests/core $(PYTEST_ARGS)
 
-COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_report plugins/vpcore_object_store plugins/vpcore_serving)
+COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_cli plugins/vpcore_report plugins/vpcore_object_store plugins/vpcore_serving)
 CHAINS = $(addprefix tests/,plugins/vpcore_serving e2e/test_notebook.py e2e/test_maker.py e2e/test_pinned.py plugins/vpcore_object_store/test_rooms.py)
 UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 

@@ -15,10 +15,10 @@ import polars as pl
 from data import BENCH
 from harness import figure
 
-from vpcore.cli.common import current_plugins
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, ResultsDB, runs_frame
 from vpcore.signal import code_digest, core_digest
 from vpcore.workspace import Workspace
+from vpcore_cli.common import current_plugins
 
 
 def many_runs(n_runs: int, *, n_thresholds: int = 5, draws: int = 500) -> Path:

@@ -31,7 +31,7 @@ def workspace() -> Path:
     if not (root / "demo.png").exists():
         shutil.rmtree(root, ignore_errors=True)
         subprocess.run(
-            [sys.executable, "-m", "vpcore", "demo", str(root), "--minutes", "10", "--nested"],
+            [sys.executable, "-m", "vpcore_cli", "demo", str(root), "--minutes", "10", "--nested"],
             check=True,
             capture_output=True,
         )

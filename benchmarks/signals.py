@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from vpcore.cli.common import current_plugins
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import MLSignal, Signal, SignalContext, SignalStream, batch, frames
 from vpcore.testing import SessionData, synthetic_dataset
 from vpcore.workspace import Workspace
+from vpcore_cli.common import current_plugins
 
 SKIPPED = 1000
 """Bins at the start that are not timed: compilation, and windows that are not full."""

@@ -29,8 +29,8 @@ def reference() -> str:
     """Return the reference of all commands, built-in and of the packages, as Markdown."""
     import typer
 
-    from vpcore.cli.app import build_app
     from vpcore.plugins.manager import Plugins
+    from vpcore_cli.app import build_app
 
     plugins = Plugins()
     group = typer.main.get_command(build_app(plugins))

@@ -20,7 +20,19 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGES = sorted(
     file.parent for pattern in ("vpcore*", "plugins/*") for file in REPOSITORY.glob(f"{pattern}/pyproject.toml")
 )
-FOREIGN = {"mlflow", "dask", "distributed", "optuna", "scipy", "matplotlib", "jinja2", "obstore", "databento"}
+FOREIGN = {
+    "typer",
+    "rich",
+    "mlflow",
+    "dask",
+    "distributed",
+    "optuna",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "obstore",
+    "databento",
+}
 """What plugins depend on and the core does not import, not even for types."""
 HEAVY = (
     "numpy",
@@ -112,9 +124,9 @@ def test_the_core_imports_no_library_of_a_plugin() -> None:
     [
         "import vpcore; vpcore.hookimpl; vpcore.Component; vpcore.VpError; dir(vpcore)",
         "import vpcore.plugins.manager; vpcore.plugins.manager.Plugins().components('signal')",
-        "from vpcore.cli.app import run; assert run(['--help']) == 0",
-        "from vpcore.cli.app import run; assert run(['list-signals']) == 0",
-        "from vpcore.cli.app import run; assert run(['generate', '--help']) in (0, 2)",
+        "from vpcore_cli.app import run; assert run(['--help']) == 0",
+        "from vpcore_cli.app import run; assert run(['list-signals']) == 0",
+        "from vpcore_cli.app import run; assert run(['generate', '--help']) in (0, 2)",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:

@@ -75,8 +75,8 @@ def test_every_page_that_code_names_exists() -> None:
 def commands() -> tuple[Any, Any]:
     import typer
 
-    from vpcore.cli.app import build_app
     from vpcore.plugins.manager import Plugins
+    from vpcore_cli.app import build_app
 
     group = typer.main.get_command(build_app(Plugins()))
     return group, group.make_context("vp", ["plugins"], resilient_parsing=True)

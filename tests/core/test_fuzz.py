@@ -23,7 +23,6 @@ from markets import INSTRUMENT, START_NS, TICK_INT, random_tape
 
 from vpcore import Workspace
 from vpcore.canonical import canonical_json, sealed, unsealed
-from vpcore.cli import app
 from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.errors import EngineError, VpError
 from vpcore.kernels.records import MBO_DTYPE
@@ -31,6 +30,7 @@ from vpcore.results import ResultsDB
 from vpcore.results.archive import import_archive
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import encode_metadata
+from vpcore_cli import app
 
 SECOND = 10**9
 

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
-from vpcore.cli.app import run
 from vpcore.workspace import Workspace
+from vpcore_cli.app import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

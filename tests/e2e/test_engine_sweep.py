@@ -15,10 +15,10 @@ import pytest
 import vpcore as vp
 import vpcore.experiment.run as run_module
 import vpcore_serving.promote as promote_module
-from vpcore.cli.app import run as vp_command
 from vpcore.experiment.run import harness_config
 from vpcore.inference.ranking import adjusted
 from vpcore.results import ROW_KEY
+from vpcore_cli.app import run as vp_command
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import published
 

@@ -10,13 +10,13 @@ import pytest
 import vpcore_signals_ml
 import vpcore_signals_stat
 from vpcore import Workspace
-from vpcore.cli.app import run
 from vpcore.plugins.manager import Plugins
 from vpcore.signal import code_digest, code_of, distribution_of, imported_distributions
 from vpcore.signal.code import CORE
 from vpcore.signal.conformance.check import _message
 from vpcore.signal.module_graph import ModuleGraph
 from vpcore.testing import signal_checks
+from vpcore_cli.app import run
 from vpcore_signals_ml.signals import GbmMf
 from vpcore_signals_stat.ads import Ads
 

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 import vpcore as vp
-from vpcore.cli.app import run
 from vpcore.generation.sources import open_source
 from vpcore.rules import TradeRules
 from vpcore.workspace import Workspace
+from vpcore_cli.app import run
 from vpcore_report.facts import gather
 from vpcore_report.write import make_page
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import vpcore as vp
-from vpcore.cli.app import run as vp_command
+from vpcore_cli.app import run as vp_command
 
 SPECS = {
     "serving/market.yaml": "name: market\npipeline: market\nsignal: {name: ofi}\nprojection: {horizons_ms: [500]}\n",

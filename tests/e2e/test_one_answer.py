@@ -15,13 +15,13 @@ import vpcore
 import vpcore.experiment.run as run_module
 import vpcore_serving.promote as promote_module
 from vpcore import Workspace
-from vpcore.cli import app as cli
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.experiment.audit import audit
 from vpcore.experiment.run import harness_config, run_experiment
 from vpcore.experiment.track import track_experiment
 from vpcore.testing import synthetic_dataset
+from vpcore_cli import app as cli
 from vpcore_report.facts import gather
 from vpcore_serving.promote import promote
 

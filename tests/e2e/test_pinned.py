@@ -19,10 +19,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vpcore.cli.app import run
 from vpcore.results import RESULTS_VERSION, RUNS, TRIAL_KEY
 from vpcore.schema import BIN_COLUMNS, FORMAT_VERSION, GRID_VALUES
 from vpcore.workspace import Workspace
+from vpcore_cli.app import run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 

@@ -17,13 +17,13 @@ import pytest
 import vpcore as vp
 import vpcore.experiment.run as run_module
 import vpcore_serving.promote as promote_module
-from vpcore.cli.app import run as vp_command
 from vpcore.dataset import DatasetWriter
 from vpcore.dataset.dataset import open_whole
 from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, RefusedError, ResultsError, StorageError
 from vpcore.experiment.run import harness_config
 from vpcore.schema import GRID_SUMS
+from vpcore_cli.app import run as vp_command
 from vpcore_serving.confirm import combination_id
 
 SERVING = "name: market\npipeline: market\nsignal: {name: ofi}\nprojection: {horizons_ms: [500]}\n"

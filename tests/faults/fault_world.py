@@ -20,11 +20,11 @@ import polars as pl
 
 from vpcore import Workspace, canonical
 from vpcore.canonical import bytes_digest
-from vpcore.cli import app
 from vpcore.dataset.verify import verify_files
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.results import ROW_KEY
 from vpcore.storage.protocol import TEMPORARY
+from vpcore_cli import app
 from vpcore_serving.registry import database, registry_of
 
 SPECS = {
@@ -87,7 +87,7 @@ def environment() -> dict[str, str]:
 
 def start(root: Path, arguments: Sequence[str], **options: Any) -> subprocess.Popen[str]:
     """Start a command in a process group of its own."""
-    command = [sys.executable, "-m", "vpcore", *arguments, "--root", str(root)]
+    command = [sys.executable, "-m", "vpcore_cli", *arguments, "--root", str(root)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, env=environment(), start_new_session=True, **(pipes | options))
 

@@ -14,7 +14,6 @@ from learning_world import EXPERIMENT, SMALL, make_learning_workspace
 from trade_rules import rules_of
 
 from vpcore import LivePipeline, SignalContext, SignalError
-from vpcore.cli.app import run
 from vpcore.experiment.run import run_experiment
 from vpcore.signal import (
     DIAGNOSTICS,
@@ -26,6 +25,7 @@ from vpcore.signal import (
     read_diagnostics,
     unpack_model,
 )
+from vpcore_cli.app import run
 from vpcore_serving.promote import promote
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import published

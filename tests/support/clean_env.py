@@ -63,7 +63,7 @@ class CleanEnvironment:
 
 _RESIDENT = """
 import json, os, sys, traceback, types
-from vpcore.cli.app import run
+from vpcore_cli.app import run
 
 requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -151,7 +151,7 @@ def make_environment(root: Path) -> CleanEnvironment:
     # addsitedir and not a plain path: it also reads the .pth files of editable installs.
     lines = [f"import site; site.addsitedir({path!r})\n" for path in outer]
     (inner / "outer.pth").write_text("".join(lines))
-    for name, module, function in (("vp", "vpcore.cli.app", "main"), ("pip", "pip._internal.cli.main", "main")):
+    for name, module, function in (("vp", "vpcore_cli.app", "main"), ("pip", "pip._internal.cli.main", "main")):
         script = environment.bin / name
         script.write_text(
             f"#!{environment.bin / 'python'}\nimport sys\nfrom {module} import {function}\n"

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from vpcore import Component, ConfigError, PluginError, Workspace, hookimpl
-from vpcore.cli import app as cli
 from vpcore.storage import LocalStorage
 
 
@@ -90,20 +89,12 @@ def test_an_experiment_takes_what_the_workspace_names_and_overrides_it(workspace
         ("storages: {}\n", ConfigError, "configs/workspace.yaml:1"),
     ],
 )  # fmt: skip
-def test_validate_names_file_and_line(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str], text: str, error: type[Exception], message: str
-) -> None:
+def test_an_error_names_file_and_line(workspace: Workspace, text: str, error: type[Exception], message: str) -> None:
     put(workspace, text)
     with pytest.raises(error, match=re.escape(message)):
         workspace.specs.workspace()
-    assert cli.run(["validate", "--root", str(workspace.root), str(workspace.configs / "workspace.yaml")]) == 2
-    out, err = capsys.readouterr()
-    assert "workspace" in out
-    assert message in err
 
 
-def test_validate_checks_it_with_the_rest(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_one_of_the_specs(workspace: Workspace) -> None:
     put(workspace, "tracker: {backend: jsonl}\n")
     assert workspace.specs.files()[0] == ("workspace", workspace.configs / "workspace.yaml")
-    assert cli.run(["validate", "--root", str(workspace.root), "workspace"]) == 0
-    assert "configs/workspace.yaml" in capsys.readouterr().out

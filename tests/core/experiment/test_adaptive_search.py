@@ -20,7 +20,6 @@ from families import evidence_by_dataset
 from search_workspace import N_BINS, ROWS, rounds_of, swings, write
 
 from vpcore import Workspace
-from vpcore.cli import app as cli
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, ResultsError
@@ -29,6 +28,7 @@ from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.recorder import SweepReport
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import experiment_block
+from vpcore_cli import app as cli
 
 frames, make = search_workspace.frames, search_workspace.make
 finished, searched = search_workspace.finished, search_workspace.searched

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -78,15 +77,6 @@ def test_a_row_that_was_changed_is_caught(audited: Workspace, monkeypatch: pytes
     assert [f.what for f in found.findings if not f.equal] == ["stored net_pnl_ticks"]
 
 
-def test_the_command(audited: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from vpcore.cli import audit as command
-
-    monkeypatch.setattr(command, "open_workspace", lambda root: audited)
-    command.audit("sweep", row=None, root=None, json=True)
-    assert json.loads(capsys.readouterr().out)["passed"] is True
-    command.audit("sweep", row=None, root=None, json=False)
-    out = capsys.readouterr().out
-    assert "bin by bin" in out
-    assert "DIFFERS" not in out
+def test_a_row_that_is_not_there(audited: Workspace) -> None:
     with pytest.raises(ResultsError, match="'sweep' has no row 'zzz'"):
         audit(audited, "sweep", row="zzz")

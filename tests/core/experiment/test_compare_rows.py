@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -17,7 +16,6 @@ import vpcore as vp
 from vpcore.experiment.compare_rows import _common
 from vpcore.experiment.run import harness_config, run_experiment
 
-Call = Callable[..., tuple[str, str]]
 MINUTE = 60 * 10**9
 
 
@@ -43,7 +41,7 @@ def naive(one: pl.DataFrame, two: pl.DataFrame, start: int, stop: int) -> dict[s
 
 
 @pytest.mark.slow
-def test_two_rows_are_compared_trade_by_trade(ws: vp.Workspace, call: Call) -> None:
+def test_two_rows_are_compared_trade_by_trade(ws: vp.Workspace) -> None:
     run_experiment(ws, "sweep")
     board = vp.leaderboard(ws, "sweep")
     traded = board.frame.filter((pl.col("trades") > 10) & (pl.col("signal_name") == "plain")).to_dicts()
@@ -71,19 +69,9 @@ def test_two_rows_are_compared_trade_by_trade(ws: vp.Workspace, call: Call) -> N
     assert (same.settings, same.n_only_a, same.difference) == ((), 0, 0.0)
     assert math.isnan(same.difference_lo)
 
-    out, said = call("compare", a["row"], b["row"])
-    assert out.splitlines()[0].split() == ["name", "a", "b"]
-    assert f"{found.n_shared} trades enter at the same time on the same side" in said
-    assert "a less b over 4 minutes in common: " in said
-    answer = json.loads(call("compare", a["row"], b["row"], "--json")[0])
-    assert answer["difference"] == found.difference
-    assert "The two rows have the same settings." in call("compare", a["row"], a["row"])[1]
-    assert "vp compare must be an experiment or two rows, was 3 names" in call("compare", "a", "b", "c", code=2)[1]
-    assert "No stored row is called 'zz'" in call("compare", a["row"], "zz", code=2)[1]
-
 
 @pytest.mark.slow
-def test_rows_without_common_time_have_no_difference(ws: vp.Workspace, call: Call, edit: Callable[..., None]) -> None:
+def test_rows_without_common_time_have_no_difference(ws: vp.Workspace, edit: Callable[..., None]) -> None:
     edit(("gain: [1, 2, 3]", "gain: [1]"), name="sweep")
     edit(("gain: [1, 2, 3]", "gain: [1]"), ("serving: base\n", "serving: base\ndates: [2023-12-26]\n"), name="later")
     name = harness_config(ws, "later").dataset_id

@@ -15,9 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from sweep_workspace import build, edited, importable_signals, make_plugins
 
 from vpcore import Workspace
-from vpcore.cli import app as cli
 from vpcore.dataset.reserve import Reserve, Reserves
-from vpcore.doctor import Finding, examine
 from vpcore.engine import FrameBlock
 from vpcore.errors import DatasetError, ResultsError, StorageError
 from vpcore.experiment.leaderboard import leaderboard
@@ -26,6 +24,8 @@ from vpcore.results import ResultsDB, compact
 from vpcore.results.archive import export_archive, import_archive
 from vpcore.results.parts import part_id
 from vpcore.results.writer import write_batch
+from vpcore_cli import app as cli
+from vpcore_cli.examination import Finding, examine
 from vpcore_serving.promote import promote
 
 

@@ -13,8 +13,6 @@ import pytest
 from markets import INSTRUMENT, random_tape
 
 from vpcore import SourceError, StorageError, Workspace, hookimpl
-from vpcore.cli.app import run
-from vpcore.cli.watch import in_work
 from vpcore.executor.local import LocalExecutor
 from vpcore.executor.serial import SerialExecutor
 from vpcore.experiment import sessions as sessions_module
@@ -23,6 +21,8 @@ from vpcore.experiment.run import harness_config
 from vpcore.experiment.sessions import generate_sessions
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
+from vpcore_cli.app import run
+from vpcore_cli.watch import in_work
 
 NS = 10**9
 DAY = 86_400 * NS
@@ -152,7 +152,7 @@ def test_what_a_person_sees() -> None:
 
 def test_the_command(lake: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lake.root)
-    monkeypatch.setattr("vpcore.cli.app.Plugins", lambda: lake.plugins)
+    monkeypatch.setattr("vpcore_cli.app.Plugins", lambda: lake.plugins)
     assert run(["generate", "many", "--max-workers", "1"]) == 0
     out = capsys.readouterr()
     assert [line.split("_")[1] for line in out.out.split()] == list(DAYS)

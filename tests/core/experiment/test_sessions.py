@@ -9,11 +9,11 @@ import pytest
 from sweep_workspace import DATES, THREE, add_dataset
 
 from vpcore import Workspace
-from vpcore.cli import app as cli
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import expand, experiment_block
 from vpcore.experiment.session_members import members, pooled_rows
+from vpcore_cli import app as cli
 
 Edit = Callable[..., None]
 

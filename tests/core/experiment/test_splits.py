@@ -9,11 +9,11 @@ import pytest
 
 from vpcore import Workspace
 from vpcore.backtest.cross_validation import SPLIT_COLUMNS
-from vpcore.cli import app as cli
 from vpcore.errors import ConfigError
 from vpcore.experiment.run import harness_config, run_experiment
 from vpcore.experiment.runs import experiment_block
 from vpcore.experiment.trades import Leader
+from vpcore_cli import app as cli
 
 Edit = Callable[..., None]
 Call = Callable[..., tuple[str, str]]

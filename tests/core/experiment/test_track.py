@@ -11,46 +11,15 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from flaky_tracker import Flaky, flaky
 
 from vpcore import Workspace, hookimpl
 from vpcore.errors import ConfigError, PluginError, ResultsError
 from vpcore.experiment.reporting import GIVE_UP_AFTER
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.track import track_experiment
-from vpcore.plugins.component import Component
-from vpcore.tracker import Tracker
 
-
-class Flaky(Tracker):
-    """A tracker that is down until it is switched on."""
-
-    up = False
-    told: list[Any] = []  # noqa: RUF012
-    tries = 0
-
-    def log_experiment(self, name: str, specs: Any) -> None:
-        json.dumps(specs)
-        type(self).told.append((name, sorted(specs)))
-
-    def log_run(self, meta: Any, rows: Any, select_metric: str) -> None:
-        type(self).tries += 1
-        if not self.up:
-            raise ConnectionError("no answer")
-        type(self).told.append((meta["run_id"], len(rows)))
-
-
-@pytest.fixture
-def flaky(make_proven: Callable[[str], Workspace], edit: Any, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    workspace = make_proven("ws")
-    holder = ModuleType("track_test_tracker")
-    holder.Flaky = Flaky  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, holder.__name__, holder)
-    plugin = ModuleType("track_test_plugin")
-    plugin.vp_trackers = hookimpl(lambda: [Component("flaky", "track_test_tracker:Flaky", "Down.")])  # type: ignore[attr-defined]
-    workspace.plugins.register(plugin, "trackers")
-    Flaky.up, Flaky.tries, Flaky.told = False, 0, []
-    edit(("parallel:", "tracking: {backend: flaky}\nparallel:"))
-    return workspace
+__all__ = ["flaky"]
 
 
 def test_a_tracker_that_is_down_loses_nothing(flaky: Workspace) -> None:
@@ -197,19 +166,3 @@ def test_a_tracker_that_cannot_be_opened(flaky: Workspace, monkeypatch: pytest.M
     monkeypatch.setattr(Flaky, "__init__", refuse)
     with pytest.raises(PluginError, match=r"Tracker 'flaky' could not be opened: ConnectionError: no server\. The res"):
         track_experiment(flaky, "sweep")
-
-
-def test_the_command(flaky: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from vpcore.cli import app as cli
-
-    monkeypatch.setattr(cli, "Plugins", lambda: flaky.plugins)
-    monkeypatch.setenv("VP_ROOT", str(flaky.root))
-    assert cli.run(["run", "sweep"]) == 0
-    assert "To report them when it answers: vp track sweep" in capsys.readouterr().err
-    assert cli.run(["track", "sweep"]) == 1
-    assert "Nothing is lost. To try again: vp track sweep" in capsys.readouterr().err
-    Flaky.up = True
-    assert cli.run(["track", "sweep"]) == 0
-    assert capsys.readouterr().out == "5 of 5 runs of sweep are reported to flaky.\n"
-    assert cli.run(["track", "sweep", "--tracker", "jsonl", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["n_reported"] == 5

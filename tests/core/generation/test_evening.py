@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from markets import INSTRUMENT, START_NS, flagged_alike
 
-from vpcore.cli.app import run
 from vpcore.engine import Engine
 from vpcore.generation.generate import generate_dataset
 from vpcore.plugins.manager import Plugins
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.workspace import Workspace
+from vpcore_cli.app import run
 
 DAY_NS = 86_400 * 10**9
 PIPELINE = """\

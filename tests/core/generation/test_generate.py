@@ -298,13 +298,13 @@ def test_datasets_are_found_by_id_beginning_and_pipeline(workspace, put_tape, pu
 
 KILLED = """
     import sys, os, signal
-    sys.path[:0] = [sys.argv[2], sys.argv[3]]
+    sys.path[:0] = [sys.argv[2]]
     from pathlib import Path
-    import conftest
+    from tape_workspace import make_workspace
     from vpcore.dataset import writer
     from vpcore.generation.generate import generate
     writer.GROUP_ROWS = 11 * 4
-    workspace = conftest.make_workspace(Path(sys.argv[1]), [])
+    workspace = make_workspace(Path(sys.argv[1]), [])
     def progress(done):
         if done.bins_done >= 8:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -316,9 +316,8 @@ KILLED = """
 def test_killed_half_way(workspace, put_tape, put_pipeline):
     put_tape()
     put_pipeline()
-    here = Path(__file__).parent
-    support = here.parents[1] / "support"
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(workspace.root), str(here), str(support)]
+    support = Path(__file__).parents[2] / "support"
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(workspace.root), str(support)]
     killed = subprocess.run(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()
     (left,) = dataset_folders(workspace)

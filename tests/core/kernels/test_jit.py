@@ -62,7 +62,7 @@ def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.compiled
 def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
     code = (
-        "import sys; from vpcore.cli.common import current_plugins; current_plugins(); "
+        "import logging, sys; logging.basicConfig(format='%(message)s', level=logging.INFO); "
         "from vpcore.kernels.random import seeded; from vpcore.kernels import resample; import numpy as np; "
         "resample.moments(np.arange(5), np.empty(4)); resample.politis_white(np.arange(50))"
     )

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -112,12 +108,3 @@ def test_an_import_that_hangs_is_named(
 def test_a_quick_import_is_not_named(install: Install, capfd: pytest.CaptureFixture[str]) -> None:
     Plugins(install("quick", ""), disable=[])
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_loud_plugin_does_not_spoil_the_data_of_a_command(install: Install, tmp_path: Path) -> None:
-    install("loud", LOUD)
-    command = [sys.executable, "-m", "vpcore", "plugins", "--json"]
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert "loud" in [plugin["plugin"] for plugin in json.loads(done.stdout)["plugins"]]
-    assert "hello from the import" in done.stderr

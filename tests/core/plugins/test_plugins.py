@@ -256,8 +256,9 @@ def test_disabled_plugins_are_left_out(install: Install, monkeypatch: pytest.Mon
 
 
 def test_the_core_cannot_be_disabled() -> None:
-    with pytest.raises(PluginError, match="Plugin 'core' cannot be disabled"):
-        Plugins([], disable=["core"])
+    for name in ("core", "cli"):
+        with pytest.raises(PluginError, match=f"Plugin '{name}' cannot be disabled"):
+            Plugins([], disable=[name])
 
 
 def test_lifecycle_hooks_get_their_arguments(plugins: Plugins) -> None:
@@ -301,20 +302,21 @@ def test_an_unknown_lifecycle_hook_is_a_bug_of_the_caller(plugins: Plugins) -> N
 
 
 def test_commands_stand_in_the_order_of_registration(plugins: Plugins) -> None:
-    cores = list(plugins.components("command"))
-    assert cores[0] == "init"
+    first = [Component("m", "a:b", "M."), Component("d", "a:b", "D.")]
+    plugins.register(plugin(vp_commands=lambda: first), "o")
     found = [Component("z-last", "a:b", "Z.", "Data"), Component("another", "a:b", "A.")]
     plugins.register(plugin(vp_commands=lambda: found), "p")
-    assert list(plugins.components("command")) == [*cores, "z-last", "another"]
+    assert list(plugins.components("command")) == ["m", "d", "z-last", "another"]
     assert plugins.get("command", "z-last").component.heading == "Data"
 
 
 def test_a_second_command_of_one_name_leaves_the_first(plugins: Plugins) -> None:
+    plugins.register(plugin(vp_commands=lambda: [Component("run", "a:b", "First.")]), "o", "vp-o", "1")
     plugins.register(plugin(vp_commands=lambda: [Component("run", "a:b", "Mine."), Component("own", "a:b", "O.")]), "p")
     commands = plugins.components("command")
-    assert commands["run"].plugin == "core"
+    assert commands["run"].plugin == "o"
     assert commands["own"].plugin == "p"
-    assert plugins.failed[0].error.startswith("Command 'run' is registered twice, by plugin 'core' (vpcore ")
+    assert plugins.failed[0].error.startswith("Command 'run' is registered twice, by plugin 'o' (vp-o 1)")
 
 
 def test_only_the_name_of_a_command_may_have_a_dash(plugins: Plugins) -> None:

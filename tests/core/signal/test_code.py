@@ -234,6 +234,7 @@ CORE_FILES = {
     "statistics/permutation.py": True,
     "cli/compare.py": False,
     "experiment/run.py": False,
+    "serving/live_pipeline.py": False,
     "config/pipeline.py": False,
     "workspace.py": False,
 }

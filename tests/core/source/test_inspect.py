@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
-from vpcore.cli.app import run
 from vpcore.errors import SourceError
 from vpcore.source.dbn import records as records_module
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.records import RecordReader
 from vpcore.source.inspect import inspect_file
+from vpcore_cli.app import run
 
 
 @needs_esh4

@@ -21,10 +21,10 @@ from definitions import definition
 
 from vpcore import Workspace
 from vpcore.canonical import file_digest
-from vpcore.cli.app import run
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT, MBO_DTYPE, MBO_RTYPE
 from vpcore.source import SourceRequest
 from vpcore.source.dbn.source import DbnSource
+from vpcore_cli.app import run
 from vpcore_databento import historical
 
 NS = 10**9

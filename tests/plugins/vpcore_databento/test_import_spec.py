@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from vpcore import ConfigError, Workspace
-from vpcore.cli.app import run
 from vpcore.config.messages import FORMER
+from vpcore_cli.app import run
 from vpcore_databento.older_specs import DROPPED, RENAMED, convert_files
 
 PIPELINE = """

@@ -17,14 +17,14 @@ from hypothesis import given, strategies as st
 from real_data import ESH4, needs_esh4
 
 from vpcore import Component, SourceError, Workspace, hookimpl
-from vpcore.cli import app
-from vpcore.cli.app import run
 from vpcore.config.instruments import packaged_instrument
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE
 from vpcore.plugins.manager import Plugins
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.source.inspect import Inspection, InstrumentFigures, inspect_file
+from vpcore_cli import app
+from vpcore_cli.app import run
 from vpcore_databento.definitions import read_definitions
 from vpcore_databento.new_specs import choose_window
 from vpcore_databento.plugin import vp_commands

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpcore.cli.app import run
 from vpcore.kernels.jit import _cache_folder, _caller_root
+from vpcore_cli.app import run
 from vpcore_market import plugin
 from vpcore_market.kernels import queues
 from vpcore_market.source import SyntheticSource

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from naive_replay import replay
 
-from vpcore.cli.app import run
 from vpcore.errors import SourceError
 from vpcore.kernels.random import below, bits32, seeded, uniform
 from vpcore.source import Source, SourceRequest
@@ -20,6 +19,7 @@ from vpcore.source.dbn.header import read_header
 from vpcore.source.dbn.source import DbnSource
 from vpcore.source.inspect import inspect_file
 from vpcore.storage import Folder
+from vpcore_cli.app import run
 from vpcore_market import params as calibration
 from vpcore_market.kernels.draws import exponential
 from vpcore_market.source import (

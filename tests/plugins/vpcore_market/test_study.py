@@ -15,12 +15,12 @@ import pytest
 
 from vpcore import Component, hookimpl
 from vpcore.backtest.session import Session
-from vpcore.cli.app import run
 from vpcore.engine import EngineParams
 from vpcore.errors import PluginError, StorageError
 from vpcore.plugins.manager import Plugins
 from vpcore.rules import TradeRules
 from vpcore.statistics.permutation import EXACT_BELOW
+from vpcore_cli.app import run
 from vpcore_market.datasets import simulated_dataset
 from vpcore_market.params import SyntheticParams
 from vpcore_market.study import Study, run_study, worlds

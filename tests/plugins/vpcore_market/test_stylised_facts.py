@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from naive_replay import replay
 
-from vpcore.cli.app import run
+from vpcore_cli.app import run
 from vpcore_market.source import Simulation, SyntheticParams, write_synthetic
 from vpcore_market.stylised_facts import facts_of_market
 

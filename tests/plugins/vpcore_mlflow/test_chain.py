@@ -18,10 +18,10 @@ from mlflow_server import MlflowServer
 
 from vpcore import Workspace
 from vpcore.canonical import digest
-from vpcore.cli.app import run
 from vpcore.inference.ranking import COMPUTED
 from vpcore.results import ROW_KEY
 from vpcore.signal import read_diagnostics, refit_series
+from vpcore_cli.app import run
 from vpcore_mlflow.tracker import BY_THRESHOLD
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def test_mlflow_ui(
     make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vpcore.cli import app as cli
+    from vpcore_cli import app as cli
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     workspace = make_proven("ws")

@@ -20,7 +20,6 @@ from s3_server import faulty_proxy
 
 from vpcore import StorageError, Workspace, generate
 from vpcore.dataset.reserve import Reserve, Reserves
-from vpcore.doctor import examine
 from vpcore.errors import RegistryError, ResultsError
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.sessions import _generate
@@ -31,6 +30,7 @@ from vpcore.signal import keep_model, model_folder, read_diagnostics
 from vpcore.source.dbn.header import Mapping
 from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.storage import Folder
+from vpcore_cli.examination import examine
 from vpcore_serving.registry import ServingRegistry, serving_id_of
 
 TRIAL = (0.5, 5, 2, 6)

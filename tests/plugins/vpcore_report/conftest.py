@@ -9,7 +9,7 @@ from sweep_workspace import edit, frames, importable, make_proven, make_workspac
 
 import vpcore_report.plugin
 from vpcore import Workspace
-from vpcore.cli import app as cli
+from vpcore_cli import app as cli
 
 __all__ = ["edit", "frames", "importable", "make_proven", "make_workspace", "proofs"]
 

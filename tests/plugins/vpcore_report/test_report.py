@@ -123,7 +123,7 @@ def test_the_ranking_has_the_columns_of_compare(done: Workspace, tmp_path: Path)
 def test_trades_and_comparison_are_those_of_the_commands(
     done: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vpcore.cli import app as cli
+    from vpcore_cli import app as cli
 
     monkeypatch.setattr(cli, "Plugins", lambda: done.plugins)
     monkeypatch.setenv("VP_ROOT", str(done.root))
@@ -279,7 +279,7 @@ def test_wrong_targets(done: Workspace, edit: Any, tmp_path: Path) -> None:
 def test_the_command(
     done: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from vpcore.cli import app as cli
+    from vpcore_cli import app as cli
 
     monkeypatch.setattr(cli, "Plugins", lambda: done.plugins)
     monkeypatch.setenv("VP_ROOT", str(done.root))

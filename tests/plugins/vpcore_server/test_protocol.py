@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from vpcore import ConfigError, Workspace
-from vpcore.cli import app as cli
+from vpcore_cli import app as cli
 from vpcore_server import channel as channel_module, connection, server as server_module
 from vpcore_server.client import StreamError
 from vpcore_server.connection import BURST_FRAMES

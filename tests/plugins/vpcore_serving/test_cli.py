@@ -7,8 +7,8 @@ import yaml
 from typer.testing import CliRunner
 
 from vpcore import Workspace
-from vpcore.cli.app import build_app
 from vpcore.errors import VpError
+from vpcore_cli.app import build_app
 from vpcore_serving.registry import registry_of
 
 

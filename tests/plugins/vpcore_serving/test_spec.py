@@ -130,7 +130,7 @@ def test_a_rollback_never_names_an_unreadable_version(world, spec, elsewhere):
 
 @pytest.fixture
 def vp(world, capsys):
-    from vpcore.cli.app import run
+    from vpcore_cli.app import run
 
     def call(*arguments: str) -> str:
         assert run([*arguments, "--root", str(world.workspace.root)]) == 0
@@ -140,7 +140,7 @@ def vp(world, capsys):
 
 
 def test_the_listing_and_the_difference_on_the_command_line(world, spec, vp, monkeypatch):
-    monkeypatch.setattr("vpcore.cli.app.Plugins", lambda: world.workspace.plugins)
+    monkeypatch.setattr("vpcore_cli.app.Plugins", lambda: world.workspace.plugins)
     two = world.run(gain=2.0)
     world.store(two)
     other = promote(world.workspace, "sweep", two.run_id, alias="next").spec

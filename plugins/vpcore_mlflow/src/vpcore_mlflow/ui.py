@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption
+from vpcore_cli.common import RootOption
 
 JOBS_VARIABLE = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 """Setting of mlflow: by default its server starts eight processes more, for jobs on language models."""
@@ -23,7 +23,7 @@ def mlflow_ui(
     import shlex
     import sys
 
-    from vpcore.cli.common import open_workspace, say
+    from vpcore_cli.common import open_workspace, say
     from vpcore_mlflow.tracker import ENVIRONMENT
 
     workspace = open_workspace(root)

@@ -15,8 +15,6 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from vpcore.backtest.performance import table as performance
-from vpcore.cli.compare import of_two
-from vpcore.cli.trades import for_people as trade_lines
 from vpcore.errors import ConfigError, VpError
 from vpcore.experiment.compare_rows import compare_leaders
 from vpcore.experiment.engines import described
@@ -27,6 +25,8 @@ from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import adjusted_for, overfitting
 from vpcore.signal import DIAGNOSTICS, SignalResult, read_diagnostics
 from vpcore.storage.atomic import storage_errors, write_output
+from vpcore_cli.compare import of_two
+from vpcore_cli.trades import for_people as trade_lines
 from vpcore_report import chart_data, charts, execution_page, payload, robustness
 from vpcore_report.facts import Facts, NothingToReport, gather
 from vpcore_report.page import Page

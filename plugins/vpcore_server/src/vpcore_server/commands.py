@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import RootOption, say
+from vpcore_cli.common import RootOption, say
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -71,7 +71,7 @@ def serve(
     The page is at the address that is printed. Each version runs in a process of its own. Ctrl-C or SIGTERM ends the
     server.
     """
-    from vpcore.cli.common import open_workspace
+    from vpcore_cli.common import open_workspace
     from vpcore_server.reader import Reader
     from vpcore_server.task import Task
 

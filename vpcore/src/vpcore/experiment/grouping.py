@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -17,7 +16,6 @@ from vpcore.results import LOWER_IS_BETTER, ROW_KEY
 MOST_COLUMNS = 40
 """Values of the setting across a table of two; more do not fit a screen."""
 
-_HEAT = ((178, 24, 43), (33, 102, 172))
 _ALWAYS = {"signal": "signal_name", "dataset_id": "dataset_id"}
 SCOPES = {"signal": "signal_params_json", "scoring": "scoring_json", "pipeline": "pipeline_json"}
 """Columns with the settings of a run, by what they set."""
@@ -199,37 +197,12 @@ def pivoted(rows: pl.DataFrame, down: str, across: str, sort: str) -> tuple[list
         )
     median = {(row[down], row[across]): row["median"] for row in cells.iter_rows(named=True)}
     lines = [
-        {down: value, **{str(_short(other)): median.get((value, other)) for other in over}}
+        {down: value, **{str(short(other)): median.get((value, other)) for other in over}}
         for value in frame[down].unique().sort().to_list()
     ]
-    return [str(_short(other)) for other in over], lines
+    return [str(short(other)) for other in over], lines
 
 
-def print_pivot(lines: Sequence[Mapping[str, Any]], down: str, over: Sequence[str], title: str) -> None:
-    """Print a table of two settings on a terminal, blue where the figure is above 0 and red where it is below."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    known = [abs(line[name]) for line in lines for name in over if line[name] is not None]
-    limit = max([value for value in known if math.isfinite(value)], default=0.0) or 1.0
-    table = Table(title=title, title_justify="left", header_style="bold", show_lines=False)
-    table.add_column(down, justify="right", style="bold")
-    for name in over:
-        table.add_column(name, justify="right")
-    for line in lines:
-        table.add_row(str(_short(line[down])), *(_cell(line[name], limit, Text) for name in over))
-    Console().print(table)
-
-
-def _cell(value: float | None, limit: float, text: Any) -> Any:
-    if value is None or not math.isfinite(value):
-        return text("")
-    share = min(abs(value) / limit, 1.0)
-    colour = tuple(round(255 + (part - 255) * share) for part in _HEAT[value >= 0])
-    ink = "white" if share > 0.6 else "black"
-    return text(f"{value:.3f}", style=f"{ink} on rgb({colour[0]},{colour[1]},{colour[2]})")
-
-
-def _short(value: Any) -> Any:
+def short(value: Any) -> Any:
+    """Return the value of a setting as a table of two names it."""
     return f"{value:g}" if isinstance(value, float) else label(value)

@@ -18,6 +18,7 @@ from vpcore.plugins.component import Component
 from vpcore.plugins.containment import contained
 
 CORE = "core"
+COMMAND_LINE = "cli"
 DISABLE_VARIABLE = "VPCORE_DISABLE"
 
 KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "feed", "command", "function")
@@ -134,13 +135,15 @@ class Plugins:
         if disable is None:
             disable = os.environ.get(DISABLE_VARIABLE, "").split(",")
         unwanted = {name.strip() for name in disable} - {""}
-        if CORE in unwanted:
-            raise PluginError(f"Plugin '{CORE}' cannot be disabled: every command needs it", where=DISABLE_VARIABLE)
+        for name in (CORE, COMMAND_LINE):
+            if name in unwanted:
+                raise PluginError(f"Plugin '{name}' cannot be disabled: every command needs it", where=DISABLE_VARIABLE)
 
         self.register(builtin, CORE, "vpcore", importlib.metadata.version("vpcore"))
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
-        found = sorted(entry_points, key=lambda entry: (entry.name, entry.value))
+        # Commands of the command line come first in its help, and no other plugin takes the name of one.
+        found = sorted(entry_points, key=lambda entry: (entry.value != "vpcore_cli.plugin", entry.name, entry.value))
         self.disabled = tuple(entry.name for entry in found if entry.name in unwanted)
         self.unknown_disabled = tuple(sorted(unwanted - set(self.disabled)))
         for entry in found:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, emit_json, open_workspace, progress, say
 from vpcore.errors import ConfigError
+from vpcore_cli.common import JsonOption, RootOption, emit_json, open_workspace, progress, say
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption, open_workspace, say
+from vpcore_cli.common import RootOption, open_workspace, say
 
 
 def import_spec(

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption, open_workspace, say
 from vpcore.errors import ConfigError
+from vpcore_cli.common import RootOption, open_workspace, say
 
 
 def new_instrument(

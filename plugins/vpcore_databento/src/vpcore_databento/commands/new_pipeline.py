@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption, open_workspace, progress, say
 from vpcore.errors import ConfigError
+from vpcore_cli.common import RootOption, open_workspace, progress, say
 
 FEW_RECORDS = 1_000
 """Live records of a window below which the command warns. An hour of a quiet evening of ES has some 60,000."""

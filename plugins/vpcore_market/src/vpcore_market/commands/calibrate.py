@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import EXIT_REFUSED, JsonOption, current_plugins, emit_json, progress, say
 from vpcore.errors import ConfigError
+from vpcore_cli.common import EXIT_REFUSED, JsonOption, current_plugins, emit_json, progress, say
 
 if TYPE_CHECKING:
     from vpcore_market.study import Study

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpcore.cli.common import EXIT_REFUSED, NestedOption, current_plugins, refuse_nested, say
 from vpcore.errors import PluginError, ResultsError
+from vpcore_cli.common import EXIT_REFUSED, NestedOption, current_plugins, refuse_nested, say
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -79,7 +79,7 @@ def _require_packages() -> None:
 
 def _step(title: str, arguments: list[str], may: int = 0) -> int:
     """Print a command and run it in this process. Return 0, or the allowed exit code `may`."""
-    from vpcore.cli.app import run
+    from vpcore_cli.app import run
 
     say(f"\n== {title}\n$ {shlex.join(['vp', *arguments])}")
     began = time.perf_counter()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import JsonOption, emit_json, emit_table, say
 from vpcore.errors import ConfigError
+from vpcore_cli.common import JsonOption, emit_json, emit_table, say
 
 _LONGEST_S = 4 * 3600.0
 """Length of the simulated markets, at most."""

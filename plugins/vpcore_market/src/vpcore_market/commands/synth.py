@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, emit_json, open_workspace, say
 from vpcore.errors import ConfigError, SourceError, VpError
+from vpcore_cli.common import JsonOption, RootOption, emit_json, open_workspace, say
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import JsonOption, RootOption, emit_json, emit_table, open_workspace
+from vpcore_cli.common import JsonOption, RootOption, emit_json, emit_table, open_workspace
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from vpcore.cli.common import RootOption, open_workspace
 from vpcore.errors import ConfigError, ResultsError, listed
+from vpcore_cli.common import RootOption, open_workspace
 
 if TYPE_CHECKING:
     from vpcore.dataset import Dataset

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption, open_workspace
 from vpcore.errors import ConfigError
+from vpcore_cli.common import RootOption, open_workspace
 
 MOST_ROWS = 8
 """Lines of a picture that can be told apart."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vpcore.cli.common import RootOption, open_workspace
+from vpcore_cli.common import RootOption, open_workspace
 
 
 def plot_pivot(

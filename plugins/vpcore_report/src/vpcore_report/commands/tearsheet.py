@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.cli.common import DatasetOption, JsonOption, RootOption, emit_json, open_workspace, progress, say
 from vpcore.errors import ConfigError, DatasetError, ResultsError, listed
+from vpcore_cli.common import DatasetOption, JsonOption, RootOption, emit_json, open_workspace, progress, say
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,0 +1,36 @@
+"""The workspace of `sweep_workspace`, and its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sweep_workspace import edit, frames, importable, make_proven, make_workspace, paths, proofs, workspace
+
+from vpcore import Workspace
+from vpcore_cli import app as cli
+
+__all__ = ["edit", "frames", "importable", "make_proven", "make_workspace", "paths", "proofs", "workspace"]
+
+
+@pytest.fixture
+def ws(make_proven: Callable[[str], Workspace]) -> Workspace:
+    """A workspace whose signals are proven."""
+    return make_proven("ws")
+
+
+@pytest.fixture
+def call(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[str, str]]:
+    """Run a command in `ws` and return its stdout and stderr."""
+    monkeypatch.setattr(cli, "Plugins", lambda: ws.plugins)
+    monkeypatch.setenv("VP_ROOT", str(ws.root))
+
+    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert cli.run(list(arguments)) == code
+        out, err = capsys.readouterr()
+        return out, err
+
+    return run
