@@ -17,8 +17,7 @@ from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
 from vpcore.dataset.reserve import Reserve
 from vpcore.errors import ConfigError, RefusedError, ResultsError
-from vpcore.experiment.adaptive_search import with_proposals
-from vpcore.experiment.leaderboard import experiment_of, leaderboard
+from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.reserve import reserve_of
 from vpcore.experiment.trades import Leader
 from vpcore.generation.generate import generate_dataset
@@ -27,7 +26,7 @@ from vpcore.inference.evidence import passes
 from vpcore.results import COMBINATION
 from vpcore.signal.conformance.evaluated import require_causal
 from vpcore.statistics.permutation import exact_p, p_random, rotated
-from vpcore_serving.selection import choose
+from vpcore_serving.selection import asked_for, choose
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
@@ -123,10 +122,7 @@ def confirm(
     SignalError, DatasetError, SourceError
         If the code of the row has changed, or a dataset is gone and cannot be made.
     """
-    if not isinstance(experiment, ExperimentSpec):
-        experiment, row = experiment_of(workspace, experiment, row)
-    spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
-    config = with_proposals(workspace, spec.to_harness_config())
+    _, config, row = asked_for(workspace, experiment, row)
     reserve = _declared(workspace, config)
     board = leaderboard(workspace, config)
     chosen, _ = choose(board, config.name, run_id, row)
@@ -202,10 +198,8 @@ def _on_reserve(
     cold = False
     for one, dataset, first in _parts(workspace, config, row, reserve):
         leader = Leader(workspace, one, dataset)
-        data = leader.dataset if leader.scoring is None else leader.session.scored(leader.scoring)
-        require_causal(
-            leader.signal, data, leader.values, leader.labels, name=one["signal_name"], key=one["run_id"], future=True
-        )
+        values, name, key = leader.values, one["signal_name"], one["run_id"]
+        require_causal(leader.signal, leader.data, values, leader.labels, name=name, key=key, future=True)
         leader.rules = leader.rules.model_copy(update={"warmup_bins": max(first, leader.rules.warmup_bins)})
         figures = leader.evaluate(NO_DRAWS).figures
         if figures.n_trades:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset, verify_files
 from vpcore.errors import ConfigError, DatasetError, RefusedError, ResultsError, listed
-from vpcore.experiment.adaptive_search import with_proposals
-from vpcore.experiment.leaderboard import experiment_of, leaderboard
+from vpcore.experiment.causality import PROOFS
+from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.reserve import open_session
 from vpcore.experiment.tables import SEARCHED
 from vpcore.experiment.trades import Leader
@@ -28,7 +28,7 @@ from vpcore.signal.conformance.evaluated import require_causal, require_streamed
 from vpcore.signal.conformance.proof import prove
 from vpcore_serving.confirm import Confirmation, confirmation_of, plain
 from vpcore_serving.registry import Publication, registry_of
-from vpcore_serving.selection import choose, signal_of
+from vpcore_serving.selection import asked_for, choose, signal_of
 from vpcore_serving.spec import (
     PublishedDataset,
     PublishedPipeline,
@@ -41,9 +41,6 @@ from vpcore_serving.spec import (
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
-
-PROOFS = "proofs"
-"""Folder of the proofs of causality, beside the results."""
 
 IN_AUDIT = {"run_id", "row", "figures", "among", "summary", "verdict", "reasons", "weaknesses"}
 """Parts of the evidence that the audit keeps."""
@@ -121,10 +118,7 @@ def promote(
     """
     if force and not why.strip():
         raise ConfigError("--force needs a reason", fix="Add --why TEXT; the audit keeps it.")
-    if not isinstance(experiment, ExperimentSpec):
-        experiment, row = experiment_of(workspace, experiment, row)
-    spec = experiment if isinstance(experiment, ExperimentSpec) else workspace.experiment(experiment)
-    config = with_proposals(workspace, spec.to_harness_config())
+    spec, config, row = asked_for(workspace, experiment, row)
     serving = workspace.serving(spec.serving)
     datasets = {
         dataset.dataset_id: dataset for dataset in map(partial(open_session, workspace, config), config.sessions)
@@ -226,9 +220,8 @@ def _prove_row(workspace: Workspace, row: Mapping[str, Any]) -> None:
     """Prove the values of the row on its dataset: ended early, with another future, and bin by bin."""
     leader = Leader(workspace, row)
     signal, values, name = leader.signal, leader.values, row["signal_name"]
-    data = leader.dataset if leader.scoring is None else leader.session.scored(leader.scoring)
-    require_causal(signal, data, values, leader.labels, name=name, key=row["run_id"], future=True)
-    require_streamed(signal, data, values, leader.labels, name=name)
+    require_causal(signal, leader.data, values, leader.labels, name=name, key=row["run_id"], future=True)
+    require_streamed(signal, leader.data, values, leader.labels, name=name)
 
 
 # -- the verdict -------------------------------------------------------------------------------------------------------

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from vpcore.canonical import canonical_json
-from vpcore.config import ExperimentConfig
+from vpcore.config import ExperimentConfig, ExperimentSpec
 from vpcore.dataset import Dataset
 from vpcore.errors import ResultsError, did_you_mean, listed
-from vpcore.experiment.leaderboard import Leaderboard, RankedRow
+from vpcore.experiment.adaptive_search import with_proposals
+from vpcore.experiment.leaderboard import Leaderboard, RankedRow, experiment_of
 from vpcore.signal import Signal, code_digest, core_digest, distribution_of
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace
+
+# -- which experiment? -------------------------------------------------------------------------------------------------
+
+
+def asked_for(
+    workspace: Workspace, experiment: str | Path | ExperimentSpec, row: str | None
+) -> tuple[ExperimentSpec, ExperimentConfig, str | None]:
+    """Return the spec and the configuration of an experiment, and the row; a row's short name stands for both."""
+    if isinstance(experiment, ExperimentSpec):
+        spec = experiment
+    else:
+        name, row = experiment_of(workspace, experiment, row)
+        spec = workspace.experiment(name)
+    return spec, with_proposals(workspace, spec.to_harness_config()), row
+
 
 # -- does the run belong to the experiment? ----------------------------------------------------------------------------
 

@@ -94,8 +94,12 @@ class Leader:
         self.mode = self.signal.prediction_mode
         self.scoring = ScoringConfig.model_validate(json.loads(row["scoring_json"])) if row["scoring_json"] else None
         self.labels = self.rules if isinstance(self.signal, MLSignal) else None
-        data = self.session.scored(self.scoring) if self.scoring is not None else self.dataset
-        self.values = batch(self.signal, data, self.labels).values
+        self.values = batch(self.signal, self.data, self.labels).values
+
+    @property
+    def data(self) -> Dataset:
+        """The dataset as the signal reads it: with scores, if the run had any."""
+        return self.dataset if self.scoring is None else self.session.scored(self.scoring)
 
     def detections(self) -> Detections:
         """Return the accepted signals of the row."""

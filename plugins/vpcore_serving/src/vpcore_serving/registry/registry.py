@@ -140,7 +140,7 @@ class ServingRegistry:
         return PublishedVersion.from_bytes(serving_id, content, str(path)).data
 
     def _insert(self, connection: sqlite3.Connection, serving_id: str, content: bytes, path: Path, who: str) -> bool:
-        found = connection.execute("SELECT * FROM versions WHERE serving_id = ?", (serving_id,)).fetchone()
+        found = _stored(connection, serving_id)
         if found is not None:
             _same_digest(path, content, found)
             return False
@@ -212,7 +212,7 @@ class ServingRegistry:
             if alias not in names:
                 self._unknown(alias, names, "alias")
             target = to if to is not None else self._before(connection, alias)
-            found = connection.execute("SELECT * FROM versions WHERE serving_id = ?", (target,)).fetchone()
+            found = _stored(connection, target)
             if found is None:
                 ids = [row["serving_id"] for row in connection.execute("SELECT serving_id FROM versions")]
                 self._unknown(target, ids, "version")
@@ -291,12 +291,7 @@ class ServingRegistry:
 
     def _row(self, serving_id: str) -> sqlite3.Row | None:
         with reading(self._place) as connection:
-            if connection is None:
-                return None
-            row: sqlite3.Row | None = connection.execute(
-                "SELECT * FROM versions WHERE serving_id = ?", (serving_id,)
-            ).fetchone()
-            return row
+            return None if connection is None else _stored(connection, serving_id)
 
     def _load(self, row: sqlite3.Row) -> PublishedVersion:
         serving_id = str(row["serving_id"])
@@ -392,6 +387,13 @@ class ServingRegistry:
         known = sorted(names)
         there = f"Published: {listed(known)}." if known else "Nothing is published yet. Publish: vp promote EXPERIMENT"
         raise RegistryError(f"No {kind} is called '{name}'", fix=f"{did_you_mean(name, known)} {there}")
+
+
+def _stored(connection: sqlite3.Connection, serving_id: str) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM versions WHERE serving_id = ?", (serving_id,)
+    ).fetchone()
+    return row
 
 
 def _copy(row: sqlite3.Row, path: Path) -> bytes:
