@@ -345,6 +345,12 @@ def test_the_message_of_a_missing_package(install: Install, code: str | None, me
     assert plugins.missing_package("vp report", "vpcore-report").startswith(message)
 
 
+def test_a_missing_package_may_be_disabled(install: Install) -> None:
+    plugins = Plugins(install("vpcore-report", "import no_such_library"), disable=["vpcore-report"])
+    said = plugins.missing_package("vp report", "vpcore-report")
+    assert said.endswith("Run: pip install vpcore-report. Plugin 'vpcore-report' is disabled by VPCORE_DISABLE.")
+
+
 def test_every_specified_hook_has_its_place() -> None:
     from vpcore.plugins import hookspecs
 

@@ -327,7 +327,8 @@ class Plugins:
             if item.distribution == package:
                 return f"{wanted} needs {package}, which does not load: {item.error}"
         disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
-        return f"{wanted} needs {package}, which is not installed. Run: pip install {package}{disabled}"
+        install = f"{wanted} needs {package}, which is not installed. Run: pip install {package}"
+        return f"{install}.{disabled}" if disabled else install
 
     def load(self, kind: str, name: str, where: str = "") -> Any:
         """Import a component and return its target.
