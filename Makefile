@@ -60,7 +60,7 @@ test-core: build/core/.installed  ## The tests of the core, in an environment wi
 	build/core/bin/python -m pytest $(XDIST) tests/core $(PYTEST_ARGS)
 
 COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_cli plugins/vpcore_report plugins/vpcore_object_store plugins/vpcore_serving)
-CHAINS = $(addprefix tests/,plugins/vpcore_serving e2e/test_notebook.py e2e/test_maker.py e2e/test_pinned.py plugins/vpcore_object_store/test_rooms.py)
+CHAINS = $(addprefix tests/,plugins/vpcore_serving plugins/vpcore_cli/test_serving.py e2e/test_notebook.py e2e/test_maker.py e2e/test_pinned.py plugins/vpcore_object_store/test_rooms.py)
 UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
 # Lines and branches of vpcore and vpcore_serving. The coverage of compiled code is that of a last run without compilation, on small inputs. The

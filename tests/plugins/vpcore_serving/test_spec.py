@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import yaml
 
@@ -126,33 +124,3 @@ def test_a_rollback_never_names_an_unreadable_version(world, spec, elsewhere):
     assert (done.serving_id, done.previous) == (spec.serving_id, later.serving_id)
     with pytest.raises(RegistryError, match="must be 2, was 1"):
         roll_back(elsewhere, "prod")
-
-
-@pytest.fixture
-def vp(world, capsys):
-    from vpcore_cli.app import run
-
-    def call(*arguments: str) -> str:
-        assert run([*arguments, "--root", str(world.workspace.root)]) == 0
-        return capsys.readouterr().out
-
-    return call
-
-
-def test_the_listing_and_the_difference_on_the_command_line(world, spec, vp, monkeypatch):
-    monkeypatch.setattr("vpcore_cli.app.Plugins", lambda: world.workspace.plugins)
-    two = world.run(gain=2.0)
-    world.store(two)
-    other = promote(world.workspace, "sweep", two.run_id, alias="next").spec
-    rows = {row["serving_id"]: row for row in json.loads(vp("serving", "list", "--json"))}
-    row = rows[spec.serving_id]
-    assert (row["aliases"], row["signal"], row["symbol"]) == (["prod"], "level", "ESZ3")
-    rules = spec.runtime.rules
-    assert (row["threshold"], row["tp_ticks"], row["sl_ticks"]) == (spec.runtime.threshold, rules.tp_ticks, 4)
-    assert row["verdict"] == "unproven"
-    header, *lines = vp("serving", "list").splitlines()
-    assert header.split()[:7] == ["serving_id", "aliases", "signal", "symbol", "threshold", "tp_ticks", "sl_ticks"]
-    assert len(lines) == 2
-    differ = json.loads(vp("serving", "diff", "prod", other.serving_id, "--json"))
-    assert {"name": "signal.params.gain", "a": 1.0, "b": 2.0} in differ
-    assert vp("serving", "diff", "prod", spec.serving_id) == ""

@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 
 import pytest
+import stored_world
 import yaml
 from typer.testing import CliRunner
 
 from vpcore import Workspace
 from vpcore.errors import VpError
 from vpcore_cli.app import build_app
+from vpcore_serving.promote import promote
 from vpcore_serving.registry import registry_of
+
+bare_world, world = stored_world.bare_world, stored_world.world
 
 
 @pytest.fixture
@@ -79,3 +83,23 @@ def test_refused(vp, world):
     assert refused.value.exit_code == 1
     done = vp("promote", "sweep", "--run-id", run.run_id, "--alias", "prod", "--row", row, "--force", "--why", "test")
     assert "Overridden by --force: 'sweep' kept no data back" in done.stderr
+
+
+def test_the_listing_and_the_difference_on_the_command_line(world, vp):
+    one, two = world.run(gain=1.0), world.run(gain=2.0)
+    world.store(one)
+    world.store(two)
+    spec = promote(world.workspace, "sweep", one.run_id, alias="prod").spec
+    other = promote(world.workspace, "sweep", two.run_id, alias="next").spec
+    rows = {row["serving_id"]: row for row in json.loads(vp("serving", "list", "--json").stdout)}
+    row = rows[spec.serving_id]
+    assert (row["aliases"], row["signal"], row["symbol"]) == (["prod"], "level", "ESZ3")
+    rules = spec.runtime.rules
+    assert (row["threshold"], row["tp_ticks"], row["sl_ticks"]) == (spec.runtime.threshold, rules.tp_ticks, 4)
+    assert row["verdict"] == "unproven"
+    header, *lines = vp("serving", "list").stdout.splitlines()
+    assert header.split()[:7] == ["serving_id", "aliases", "signal", "symbol", "threshold", "tp_ticks", "sl_ticks"]
+    assert len(lines) == 2
+    differ = json.loads(vp("serving", "diff", "prod", other.serving_id, "--json").stdout)
+    assert {"name": "signal.params.gain", "a": 1.0, "b": 2.0} in differ
+    assert vp("serving", "diff", "prod", spec.serving_id).stdout == ""
