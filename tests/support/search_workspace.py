@@ -15,6 +15,7 @@ from sweep_workspace import build, importable_signals, make_plugins
 import vpcore.experiment.run as run_module
 from vpcore import Workspace
 from vpcore.engine import FrameBlock
+from vpcore.experiment.progress import SweepProgress
 from vpcore.testing import synthetic_dataset
 
 PERIOD, N_BINS = 64, 2000
@@ -109,3 +110,21 @@ def searched(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def rounds_of(workspace: Workspace) -> dict[str, list[list[list[int]]]]:
     found = [json.loads(path.read_bytes()) for path in (workspace.results_dir / "proposals").glob("*.json")]
     return {each["signal"]: [part["points"] for part in each["rounds"]] for each in found}
+
+
+def interrupted(workspace: Workspace, rows: int, **options: Any) -> None:
+    """Run the experiment up to so many rows."""
+
+    def stop(now: SweepProgress) -> None:
+        if now.stage == "run" and now.done >= rows:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_module.run_experiment(workspace, "wave", on_progress=stop, **options)
+
+
+def without_samplers(workspace: Workspace, patch: pytest.MonkeyPatch) -> None:
+    load = workspace.plugins.load
+    patch.setattr(
+        workspace.plugins, "load", lambda kind, *rest: pytest.fail("loaded") if kind == "sampler" else load(kind, *rest)
+    )

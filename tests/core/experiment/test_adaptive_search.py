@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,39 +16,21 @@ import pytest
 import search_workspace
 import sweep_workspace
 from families import evidence_by_dataset
-from search_workspace import N_BINS, ROWS, rounds_of, swings, write
+from search_workspace import N_BINS, ROWS, interrupted, rounds_of, swings, without_samplers, write
 
 from vpcore import Workspace
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, ResultsError
 from vpcore.experiment.adaptive_search import figures, stand_ins, unfinished
+from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.recorder import SweepReport
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import experiment_block
-from vpcore_cli import app as cli
 
 frames, make = search_workspace.frames, search_workspace.make
 finished, searched = search_workspace.finished, search_workspace.searched
-
-
-def interrupted(workspace: Workspace, rows: int, **options: Any) -> None:
-    """Run the experiment up to so many rows."""
-
-    def stop(now: SweepProgress) -> None:
-        if now.stage == "run" and now.done >= rows:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(workspace, "wave", on_progress=stop, **options)
-
-
-def without_samplers(workspace: Workspace, patch: pytest.MonkeyPatch) -> None:
-    load = workspace.plugins.load
-    patch.setattr(
-        workspace.plugins, "load", lambda kind, *rest: pytest.fail("loaded") if kind == "sampler" else load(kind, *rest)
-    )
 
 
 def figures_of(report: SweepReport) -> tuple[int, int, int, int]:
@@ -246,9 +227,7 @@ def test_splits_that_judge_everywhere_are_refused(make: Callable[..., Workspace]
 
 
 @pytest.mark.slow
-def test_on_several_sessions_the_figure_is_that_of_the_leaderboard(
-    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_on_several_sessions_the_figure_is_that_of_the_leaderboard(make: Callable[..., Workspace]) -> None:
     workspace = make(more="dates: [2023-12-25, 2023-12-26]\n")
     store(workspace, harness_config(workspace, "wave").dataset_ids[1], swings(900))
     report = run_experiment(workspace, "wave")
@@ -258,8 +237,7 @@ def test_on_several_sessions_the_figure_is_that_of_the_leaderboard(
     assert plan is not None
     found = figures(workspace, config, plan.runs)
     assert len(found) == 27
-    vp(workspace, monkeypatch, "compare", "wave", "--json", "--limit", "1000")
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    rows = leaderboard(workspace, "wave").rows().to_dicts()
     best: dict[str, float] = {}
     for row in rows:
         best[row["run_id"]] = max(best.get(row["run_id"], -np.inf), row["net_pnl_ticks"])
@@ -298,67 +276,7 @@ def test_what_fails_is_a_row_and_the_search_goes_on(make: Callable[..., Workspac
     assert len(rounds_of(stopped)["breaks"]) == 1
 
 
-# -- the commands ------------------------------------------------------------------------------------------------------
-
-
-def vp(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(cli, "Plugins", lambda: workspace.plugins)
-    monkeypatch.setenv("VP_ROOT", str(workspace.root))
-    return cli.run(list(arguments))
-
-
-@pytest.mark.slow
-def test_commands_before_midway_and_after(
-    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    workspace = make()
-
-    def call(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        assert vp(workspace, monkeypatch, *arguments) == code
-        return capsys.readouterr()
-
-    def dry() -> list[int]:
-        answer = json.loads(call("run", "wave", "--dry-run", "--json")[0])
-        assert (answer["n_trials"], answer["n_runs"]) == (ROWS, 27)
-        assert answer["n_stored"] + answer["n_to_compute"] == ROWS
-        assert sum(row["stored"] for row in answer["signals"]) == answer["n_stored"]
-        return [answer["n_stored"], *(row["undecided"] for row in answer["signals"])]
-
-    with monkeypatch.context() as without:  # none of this needs it
-        without_samplers(workspace, without)
-        assert dry() == [0, 0, 12, 12]
-        err = call("run", "wave", "--dry-run")[1]
-        assert (
-            "Of 448 combinations of wave climb proposes 12, 4 at a time, from the results of those before: 12 are"
-            in err
-        )
-        assert "No stored row matches." in call("compare", "wave")[1]
-        assert "nothing to report" in call("track", "wave", "--tracker", "jsonl", code=2)[1]
-    interrupted(workspace, 40)
-    stored = workspace.results.query_runs()
-    with monkeypatch.context() as without:
-        without_samplers(workspace, without)
-        assert dry()[0] == stored.height
-        assert dry()[1:] != [0, 0, 0]
-        answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])
-        assert {row["run_id"] for row in answer["rows"]} == set(stored["run_id"])
-        assert f"{stored['run_id'].n_unique()} of" in call("track", "wave", "--tracker", "jsonl")[0]
-        assert "p_adj counts all combinations on the axes, tried or not" in call("compare", "wave")[1]
-    out, err = call("run", "wave")
-    assert f"wave: {ROWS} rows of 27 runs; {stored.height} were stored already" in err
-    assert out.splitlines()[0].split()[:2] == ["row", "signal"]
-    assert dry() == [ROWS, 0, 0, 0]
-    assert "all of them are known" in call("run", "wave", "--dry-run")[1]
-    answer = json.loads(call("compare", "wave", "--json", "--min-signals", "0", "--limit", "1000")[0])
-    assert len(answer["rows"]) == ROWS
-    distinct = workspace.results.query_runs()["trades_digest"].n_unique()
-    assert answer["rows"][0]["n_trials"] == distinct  # everything that was tried, and no more
-
-
-def test_p_adj_counts_all_that_there_was_to_choose_from(
-    make: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_p_adj_counts_all_that_there_was_to_choose_from(make: Callable[..., Workspace]) -> None:
     workspace = make()
     path = workspace.configs / "experiments" / "wave.yaml"
     path.write_text(path.read_text().replace("null_draws: 0", "null_draws: 199"))
@@ -366,9 +284,7 @@ def test_p_adj_counts_all_that_there_was_to_choose_from(
     among = 64 * 7 * 2 + 6 * 3 * 4 + 3 * 4
     rows, _ = evidence_by_dataset(workspace.results, workspace.results.query_runs(blocks=True), min_trades=5)
     alone = dict(rows.select("row", "p_random").iter_rows())
-    capsys.readouterr()
-    assert vp(workspace, monkeypatch, "compare", "wave", "--json", "--min-signals", "0", "--limit", "1000") == 0
-    shown = {row["row"]: row["p_adj"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    shown = dict(leaderboard(workspace, "wave").rows(min_signals=0).select("row", "p_adj").iter_rows())
     drawn = {name: p for name, p in alone.items() if p is not None and name in shown}
     assert len({round(p, 6) for p in drawn.values()}) > 3
     for name, p in drawn.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import pytest
@@ -13,10 +12,8 @@ from vpcore.errors import ConfigError
 from vpcore.experiment.run import harness_config, run_experiment
 from vpcore.experiment.runs import experiment_block
 from vpcore.experiment.trades import Leader
-from vpcore_cli import app as cli
 
 Edit = Callable[..., None]
-Call = Callable[..., tuple[str, str]]
 
 
 def splits(edit: Edit, text: str, name: str = "cut") -> None:
@@ -26,20 +23,6 @@ def splits(edit: Edit, text: str, name: str = "cut") -> None:
 @pytest.fixture
 def proven(make_proven: Callable[[str], Workspace]) -> Workspace:
     return make_proven("ws")
-
-
-@pytest.fixture
-def call(proven: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    monkeypatch.setattr(cli, "Plugins", lambda: proven.plugins)
-    monkeypatch.setenv("VP_ROOT", str(proven.root))
-
-    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        assert cli.run(list(arguments)) == code
-        out, err = capsys.readouterr()
-        return out, err
-
-    return run
 
 
 def test_the_figures_are_those_of_the_trades(proven: Workspace, edit: Edit) -> None:
@@ -86,34 +69,6 @@ def test_rows_without_splits_are_as_they_were(proven: Workspace, edit: Edit) -> 
     key = ["signal_name", "signal_params_json", "scoring_json", "threshold", "cooldown_bins", "tp_ticks"]
     cut = proven.results.query_runs(run_id=after.run_ids).sort(key)
     assert cut.select(same).equals(plain.sort(key).select(same))
-
-
-def test_compare_shows_both_figures(proven: Workspace, edit: Edit, call: Call) -> None:
-    splits(edit, "method: holdout, test_share: 0.4")
-    run_experiment(proven, "cut")
-    answer = json.loads(call("compare", "cut", "--json", "--limit", "100")[0])
-    assert answer["sort"] == "in_sample"
-    in_sample = [row["in_sample"] for row in answer["rows"] if row["in_sample"] is not None]
-    assert in_sample == sorted(in_sample, reverse=True)
-    (choice,) = answer["splits"]["choices"]
-    best = answer["rows"][0]
-    assert (choice["row"], choice["net_in"]) == (best["row"], best["net_in_sample"])
-    assert (choice["net_out"], choice["trades_out"]) == (best["net_out_of_sample"], best["trades_out_of_sample"])
-    out, err = call("compare", "cut")
-    assert "net in" in out
-    assert "net out" in out
-    assert f"{best['row']} is the best by net_pnl_ticks of 40 rows" in err
-    assert json.loads(call("compare", "cut", "--sort", "net_out_of_sample", "--json")[0])["sort"] == "net_out_of_sample"
-    assert "in_sample" in call("compare", "cut", "--csv")[0].splitlines()[0]
-
-
-def test_combinatorial_paths_in_the_verdict(proven: Workspace, edit: Edit, call: Call) -> None:
-    splits(edit, "method: combinatorial, groups: 4")
-    run_experiment(proven, "cut")
-    answer = json.loads(call("compare", "cut", "--json")[0])
-    assert answer["sort"] == "net_pnl_ticks"
-    assert len(answer["splits"]["paths"]) == 3
-    assert "Along 3 paths it pays" in call("compare", "cut")[1]
 
 
 @pytest.mark.slow
