@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Records = npt.NDArray[Any]
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("vpcore.serving")
 
 GRACE_NS = 250 * NS_PER_MS
 """Time that records may take to arrive."""
