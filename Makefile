@@ -59,11 +59,11 @@ build/core/.installed: vpcore/pyproject.toml constraints.txt
 test-core: build/core/.installed  ## The tests of the core, in an environment without signals and plugins.
 	build/core/bin/python -m pytest $(XDIST) tests/core $(PYTEST_ARGS)
 
-COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_cli plugins/vpcore_report plugins/vpcore_object_store plugins/vpcore_serving)
+COVERING = $(addprefix tests/,core e2e signals_ml plugins/vpcore_cli plugins/vpcore_dbn plugins/vpcore_report plugins/vpcore_object_store plugins/vpcore_serving)
 CHAINS = $(addprefix tests/,plugins/vpcore_serving plugins/vpcore_cli/test_serving.py e2e/test_notebook.py e2e/test_maker.py e2e/test_pinned.py plugins/vpcore_object_store/test_rooms.py)
 UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
-# Lines and branches of vpcore and vpcore_serving. The coverage of compiled code is that of a last run without compilation, on small inputs. The
+# Lines and branches of vpcore, vpcore_cli, vpcore_dbn and vpcore_serving. The coverage of compiled code is that of a last run without compilation, on small inputs. The
 # first run has an empty cache: what numba calls while it compiles is in these tests.
 COMPILING = tests/core/kernels/test_bin_loop.py tests/core/kernels/test_jit.py
 

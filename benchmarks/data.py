@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from vpcore.source.dbn.header import read_header
-from vpcore.source.dbn.records import RecordReader
 from vpcore.workspace import Workspace
+from vpcore_dbn.header import read_header
+from vpcore_dbn.records import RecordReader
 from vpcore_market.source import SyntheticParams, write_synthetic
 
 ROOT = Path(__file__).resolve().parent.parent

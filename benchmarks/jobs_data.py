@@ -20,9 +20,9 @@ from plain_engine import PlainEngine
 from vpcore.dataset import Dataset, DatasetWriter
 from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.generation.generate import generate
-from vpcore.source.dbn.header import read_header
-from vpcore.source.dbn.records import RecordReader
 from vpcore.storage import LocalStorage
+from vpcore_dbn.header import read_header
+from vpcore_dbn.records import RecordReader
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 

@@ -14,9 +14,9 @@ from harness import figure
 
 from vpcore.engine import EngineParams
 from vpcore.scoring import ScoringConfig
-from vpcore.source.dbn.header import read_header
-from vpcore.source.dbn.records import RecordReader
 from vpcore_cli.common import current_plugins
+from vpcore_dbn.header import read_header
+from vpcore_dbn.records import RecordReader
 from vpcore_serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore_serving.live_pipeline import LivePipeline
 

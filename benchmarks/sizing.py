@@ -189,8 +189,8 @@ def _measured(folder: Path, path: Path, symbol: str, date: str, start: str, end:
     from vpcore.dataset.manifest import GRID_FILE
     from vpcore.engine import Engine  # noqa: F401  compiled before the clock runs
     from vpcore.experiment.run import run_experiment
-    from vpcore.source.dbn.header import read_header
-    from vpcore.source.dbn.records import RecordReader
+    from vpcore_dbn.header import read_header
+    from vpcore_dbn.records import RecordReader
 
     ws, _ = Workspace.create(folder / "ws")
     shutil.copyfile(path, ws.raw / path.name)

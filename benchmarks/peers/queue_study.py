@@ -22,8 +22,8 @@ import numpy as np
 from vpcore.engine import Engine, EngineParams
 from vpcore.kernels.records import F_LAST
 from vpcore.kernels.virtual_orders import NOT_PLACED
-from vpcore.source.dbn.header import read_header
-from vpcore.source.dbn.records import RecordReader
+from vpcore_dbn.header import read_header
+from vpcore_dbn.records import RecordReader
 
 TICK_INT = 250_000_000
 WIDTH_NS = 100_000_000

@@ -32,6 +32,7 @@ FOREIGN = {
     "jinja2",
     "obstore",
     "databento",
+    "databento_dbn",
 }
 """What plugins depend on and the core does not import, not even for types."""
 HEAVY = (

@@ -26,8 +26,8 @@ import databento_dbn
 import numpy as np
 from definitions import compressed, encoded
 
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import encode_metadata
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.writer import encode_metadata
 
 KEY = "db-ThisIsTheKeyOfATest0123456789"
 DAY_NS = 86_400 * 10**9

@@ -17,7 +17,7 @@ import numpy as np
 from databento_history import KEY
 
 from vpcore.kernels.records import MBO_DTYPE
-from vpcore.source.dbn.writer import encode_metadata
+from vpcore_dbn.writer import encode_metadata
 
 NOW = 1_700_000_000 * 10**9
 

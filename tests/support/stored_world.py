@@ -20,6 +20,7 @@ from vpcore.plugins.manager import Plugins
 from vpcore.results import RUNS, TRIAL_KEY, VECTORS, runs_frame
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 from vpcore.workspace import Workspace
+from vpcore_dbn.plugin import vp_sources
 from vpcore_serving import promote as promote_module
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import PublishedServingSpec
@@ -73,7 +74,7 @@ class World:
             self.heard.append((serving_id, alias, spec))
 
         plugin = ModuleType("tests")
-        plugin.vp_signals, plugin.vp_promoted = vp_signals, vp_promoted  # type: ignore[attr-defined]
+        plugin.vp_signals, plugin.vp_promoted, plugin.vp_sources = vp_signals, vp_promoted, vp_sources  # type: ignore[attr-defined]
         plugins = Plugins([])
         plugins.register(plugin, "tests", "tests", "1")
         return plugins

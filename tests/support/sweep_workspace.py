@@ -50,7 +50,7 @@ NAMES = (
 )  # fmt: skip
 
 
-MACHINERY = ("dask", "mlflow", "object-store", "optuna")
+MACHINERY = ("dask", "dbn", "mlflow", "object-store", "optuna")
 
 DATES = ("2023-12-25", "2023-12-26", "2023-12-27")
 THREE = ("serving: base\n", f"serving: base\ndates: [{', '.join(DATES)}]\n")
@@ -83,6 +83,8 @@ def make_plugins() -> Plugins:
     plugin.vp_samplers = hookimpl(lambda: [Component("climb", "climb_sampler:Climb", "For tests.")])  # type: ignore[attr-defined]
     # Of the installed plugins those that hold no signals.
     machinery = [entry for entry in metadata.entry_points(group="vpcore") if entry.name in MACHINERY]
+    if "dbn" not in [entry.name for entry in machinery]:  # specs name it by default
+        plugin.vp_sources = hookimpl(lambda: [Component("dbn", "tape_source:TapeSource", "For tests.")])  # type: ignore[attr-defined]
     found = Plugins(machinery, disable=[])
     found.register(plugin, "tests")
     return found

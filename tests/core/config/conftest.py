@@ -84,7 +84,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
     )
     # Specs name them, and nothing in these tests imports them.
     plugin.vp_samplers = hookimpl(lambda: [Component("guided", "nowhere:Sampler", "Looks at results.")])  # type: ignore[attr-defined]
-    plugin.vp_sources = hookimpl(lambda: [Component("other", "nowhere:Source", "Another source.")])  # type: ignore[attr-defined]
+    plugin.vp_sources = hookimpl(lambda: [Component(name, "nowhere:Source", "A source.") for name in ("dbn", "other")])  # type: ignore[attr-defined]
     found = Plugins([], disable=[])
     found.register(plugin, "tests")
     return found

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
-from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
 from vpcore import ConfigError, Workspace
 from vpcore.config.instruments import packaged_instruments
 from vpcore.config.loader import FAST, load_document, parse_document
-from vpcore.source.inspect import inspect_file
 
 # Contract specifications of CME Group: tick, currency per point, currency per tick.
 FACTS = {
@@ -56,12 +52,6 @@ def test_packaged_files_read_fast_are_the_same_documents() -> None:
     quoted = "a: '1'\nb: \"true\"\nc: |\n  2\nd: 3\n"
     for loader in (FAST, yaml.SafeLoader):
         assert parse_document(quoted, "", None, loader).data == {"a": "1", "b": "true", "c": "2\n", "d": 3}
-
-
-@pytest.mark.parametrize("path", [pytest.param(ESH4, marks=needs_esh4), pytest.param(ESM4, marks=needs_esm4)])
-def test_prices_of_real_files_are_multiples_of_the_tick(workspace: Workspace, path: Path) -> None:
-    for item in inspect_file(path).instruments.values():
-        assert item.price_unit_int == workspace.instrument(item.symbols[0]).tick_int
 
 
 @pytest.mark.parametrize(

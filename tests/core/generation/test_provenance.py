@@ -1,4 +1,4 @@
-"""Whether a dataset is still what it was: with the source that reads files, whose answers are remembered."""
+"""Whether a dataset is still what it was: with a source that reads files, whose answers are remembered."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import re
 
 import numpy as np
 import pytest
-from markets import INSTRUMENT, START_NS, random_tape
+from markets import START_NS
+from tape_source import TapeSource
 
 from vpcore.dataset import verify_files
-from vpcore.errors import DatasetError, SourceError
+from vpcore.errors import DatasetError
 from vpcore.generation import sources as provenance
 from vpcore.generation.generate import closed_stretches, data_warnings, generate, generate_dataset
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 
-DAY_NS = 86_400 * 10**9
 COUNTERS = (
     "invalid_bins", "crossed_events", "one_sided_events", "bad_book_spans", "trade_events", "unbalanced_trade_events",
     "carried_orders", "carried_orders_missing", "carried_orders_extra", "carried_orders_changed",
@@ -25,22 +23,9 @@ QUALITY = {"began_without_book": False, "cold_start": False, "unknown_order_rate
 
 
 @pytest.fixture
-def put_file(workspace):
-    def put(name="a.mbo.dbn", seed=1):
-        day = START_NS // DAY_NS * DAY_NS
-        mapping = Mapping("ESZ3", INSTRUMENT, day, day + DAY_NS)
-        metadata = encode_metadata(dataset="GLBX.MDP3", start_ns=day, end_ns=day + DAY_NS, mappings=[mapping])
-        with DbnWriter(workspace.raw / name, metadata) as writer:
-            writer.write(random_tape(seed))
-        return workspace.raw / name
-
-    return put
-
-
-@pytest.fixture
-def made(workspace, put_file, put_pipeline):
-    put_file()
-    return generate(workspace, put_pipeline(capture={"source": "dbn", "options": {}}))
+def made(workspace, put_tape, put_pipeline):
+    put_tape()
+    return generate(workspace, put_pipeline())
 
 
 @pytest.fixture
@@ -57,23 +42,30 @@ def test_files_that_stand_still_are_hashed_once(workspace, made, hashed):
     assert len(hashed) == 1
 
 
-def test_a_changed_source_is_found_although_its_size_and_times_are_kept(workspace, made, put_file, hashed):
+def test_a_changed_source_is_found_although_its_size_and_times_are_kept(workspace, made, hashed):
     generate_dataset(workspace, "p")
-    path = workspace.raw / "a.mbo.dbn"
+    path = workspace.raw / "a.npy"
     before, data = path.stat(), bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     for _ in range(2):  # what is wrong is not remembered as right
-        with pytest.raises(DatasetError, match=r"was made from another a\.mbo\.dbn: its sha256 was \w+ then"):
+        with pytest.raises(DatasetError, match=r"was made from another a\.npy: its sha256 was \w+ then"):
             generate_dataset(workspace, "p")
 
 
-def test_a_second_file_for_the_window_is_found(workspace, made, put_file):
+def test_a_second_file_for_the_window_is_found(workspace, made, put_tape):
     generate_dataset(workspace, "p")
-    put_file("b.mbo.dbn", seed=2)
-    with pytest.raises(SourceError, match=r"ESZ3 is in two files"):
+    put_tape("b.npy", seed=2)
+    with pytest.raises(DatasetError, match=r"the window is now read from a\.npy .*, b\.npy"):
         generate_dataset(workspace, "p")
+
+
+def test_a_source_that_reads_no_files_is_asked_every_time(workspace, made, hashed, monkeypatch):
+    monkeypatch.setattr(TapeSource, "reads_files", False)
+    for _ in range(3):
+        assert generate_dataset(workspace, "p").warnings == ()
+    assert len(hashed) == 3
 
 
 def test_a_file_of_the_dataset_changed_by_hand_is_found(workspace, made):

@@ -39,7 +39,7 @@ def plugins() -> Plugins:
 def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugins) -> None:
     assert {kind: list(plugins.components(kind)) for kind in HOOK_OF_KIND if kind != "command"} == {
         "signal": [],
-        "source": ["dbn"],
+        "source": [],
         "storage": ["local"],
         "tracker": ["jsonl", "none"],
         "executor": ["local", "serial"],
@@ -47,8 +47,8 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "feed": ["replay"],
         "function": [],
     }
-    assert plugins.components("source")["dbn"].plugin == "core"
-    assert plugins.components("source")["dbn"].version == metadata.version("vpcore")
+    assert plugins.components("storage")["local"].plugin == "core"
+    assert plugins.components("storage")["local"].version == metadata.version("vpcore")
 
 
 def test_functions_of_plugins_are_names_of_the_api(monkeypatch: pytest.MonkeyPatch, install: Install) -> None:
@@ -349,6 +349,15 @@ def test_a_missing_package_may_be_disabled(install: Install) -> None:
     plugins = Plugins(install("vpcore-report", "import no_such_library"), disable=["vpcore-report"])
     said = plugins.missing_package("vp report", "vpcore-report")
     assert said.endswith("Run: pip install vpcore-report. Plugin 'vpcore-report' is disabled by VPCORE_DISABLE.")
+
+
+def test_a_source_of_a_missing_package_is_named(plugins: Plugins) -> None:
+    with pytest.raises(PluginError) as refused:
+        plugins.get("source", "dbn", "configs/pipelines/a.yaml:2, capture.source")
+    assert str(refused.value) == (
+        "Source 'dbn' (configs/pipelines/a.yaml:2, capture.source) needs vpcore-dbn, which is not installed. "
+        "Run: pip install vpcore-dbn"
+    )
 
 
 def test_every_specified_hook_has_its_place() -> None:

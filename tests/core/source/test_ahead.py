@@ -9,7 +9,7 @@ import pytest
 
 from vpcore.errors import SourceError
 from vpcore.kernels.records import MBO_DTYPE
-from vpcore.source.dbn.prefetch import ReadAhead
+from vpcore.source.prefetch import ReadAhead
 from vpcore.source.protocol import RecordChunk
 
 

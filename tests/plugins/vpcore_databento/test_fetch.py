@@ -23,9 +23,9 @@ from vpcore import Workspace
 from vpcore.canonical import file_digest
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT, MBO_DTYPE, MBO_RTYPE
 from vpcore.source import SourceRequest
-from vpcore.source.dbn.source import DbnSource
 from vpcore_cli.app import run
 from vpcore_databento import historical
+from vpcore_dbn.source import DbnSource
 
 NS = 10**9
 DAY = 86_400 * NS

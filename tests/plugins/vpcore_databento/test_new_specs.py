@@ -20,14 +20,15 @@ from vpcore import Component, SourceError, Workspace, hookimpl
 from vpcore.config.instruments import packaged_instrument
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE
 from vpcore.plugins.manager import Plugins
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
-from vpcore.source.inspect import Inspection, InstrumentFigures, inspect_file
 from vpcore_cli import app
 from vpcore_cli.app import run
 from vpcore_databento.definitions import read_definitions
 from vpcore_databento.new_specs import choose_window
 from vpcore_databento.plugin import vp_commands
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.inspect import Inspection, InstrumentFigures, inspect_file
+from vpcore_dbn.plugin import vp_sources
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 
 NS, MINUTE = 10**9, 60 * 10**9
 DAY = 86_400 * NS
@@ -66,7 +67,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     module.vp_signals = hookimpl(  # type: ignore[attr-defined]
         lambda: [Component("steady", "serving_signals:Level", "Of a test.")]
     )
-    module.vp_commands = vp_commands  # type: ignore[attr-defined]
+    module.vp_commands, module.vp_sources = vp_commands, vp_sources  # type: ignore[attr-defined]
 
     def found() -> Plugins:
         plugins = Plugins(entry_points=[])
@@ -213,7 +214,7 @@ def test_without_a_fitting_signal_the_package_is_named(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("commands_of_a_test")
-    module.vp_commands = vp_commands  # type: ignore[attr-defined]
+    module.vp_commands, module.vp_sources = vp_commands, vp_sources  # type: ignore[attr-defined]
 
     def without_signals() -> Plugins:
         plugins = Plugins(entry_points=[])

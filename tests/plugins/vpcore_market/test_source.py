@@ -15,11 +15,11 @@ from naive_replay import replay
 from vpcore.errors import SourceError
 from vpcore.kernels.random import below, bits32, seeded, uniform
 from vpcore.source import Source, SourceRequest
-from vpcore.source.dbn.header import read_header
-from vpcore.source.dbn.source import DbnSource
-from vpcore.source.inspect import inspect_file
 from vpcore.storage import Folder
 from vpcore_cli.app import run
+from vpcore_dbn.header import read_header
+from vpcore_dbn.inspect import inspect_file
+from vpcore_dbn.source import DbnSource
 from vpcore_market import params as calibration
 from vpcore_market.kernels.draws import exponential
 from vpcore_market.source import (

@@ -21,10 +21,10 @@ from s3_server import REGION, faulty_proxy
 
 from vpcore import ConfigError, StorageError, Workspace, generate
 from vpcore.plugins.manager import Plugins
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.storage.protocol import MANIFEST
 from vpcore.testing import storage_checks
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 from vpcore_object_store import storage as module
 from vpcore_object_store.storage import ObjectStorage
 

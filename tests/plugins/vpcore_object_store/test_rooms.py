@@ -27,10 +27,10 @@ from vpcore.results import ResultsDB, compact
 from vpcore.results.archive import export_archive, import_archive
 from vpcore.results.notes import Notes
 from vpcore.signal import keep_model, model_folder, read_diagnostics
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.storage import Folder
 from vpcore_cli.examination import examine
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 from vpcore_serving.registry import ServingRegistry, serving_id_of
 
 TRIAL = (0.5, 5, 2, 6)

@@ -26,7 +26,7 @@ from vpcore.errors import ConfigError, EngineError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, MBO_DTYPE
 from vpcore.rules import TradeRules
-from vpcore.source.dbn.messages import as_records
+from vpcore_dbn.messages import as_records
 from vpcore_serving.bin_pipeline import BinStages, EntryDetector, context_of
 from vpcore_serving.live_pipeline import LivePipeline, LiveSession, session_start
 from vpcore_serving.positions import PositionTracker

@@ -14,8 +14,8 @@ from vpcore.errors import ConfigError
 from vpcore_cli.common import JsonOption, RootOption, emit_json, emit_table, open_workspace, progress, say
 
 if TYPE_CHECKING:
-    from vpcore.generation.inspect_books import Between, BookFindings
-    from vpcore.source.inspect import Inspection
+    from vpcore_dbn.books import Between, BookFindings
+    from vpcore_dbn.inspect import Inspection
 
 
 def inspect(
@@ -45,8 +45,8 @@ def inspect(
             raise ConfigError("--projection", required="one serving spec", was=f"{len(files)} names")
         _projection(str(files[0]), root, json)
         return
-    from vpcore.generation.inspect_books import between_files, replay_books
-    from vpcore.source.inspect import inspect_file
+    from vpcore_dbn.books import between_files, replay_books
+    from vpcore_dbn.inspect import inspect_file
 
     found, books = [], []
     for file in files:
@@ -137,7 +137,7 @@ def _relations(between: list[Between]) -> list[str]:
 
 def _halt(symbols: Iterable[str], start_ns: int, end_ns: int) -> str:
     from vpcore.config.instruments import packaged_instrument_of
-    from vpcore.generation.inspect_books import closed_share
+    from vpcore_dbn.books import closed_share
 
     known = [one for one in (packaged_instrument_of(symbol) for symbol in symbols) if one is not None]
     if not known:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vpcore.errors import SourceError
-from vpcore.source.dbn.header import read_header, require_complete
-from vpcore.source.dbn.zstd import Payload
 from vpcore.units import PRICE_SCALE, int_to_price
+from vpcore_dbn.header import read_header, require_complete
+from vpcore_dbn.zstd import Payload
 
 _UNDEFINED = 2**63 - 1
 _FUTURE = "F"

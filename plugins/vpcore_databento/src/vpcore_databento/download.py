@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from vpcore.canonical import file_digest
 from vpcore.errors import SourceError, StorageError
-from vpcore.source.dbn.header import SourceFile, read_header
-from vpcore.source.dbn.records import RecordReader
-from vpcore.source.dbn.zstd import Payload
 from vpcore.source.protocol import utc
 from vpcore.storage.atomic import fsync_path, storage_errors, write_atomic
 from vpcore_databento import historical
 from vpcore_databento.historical import Estimate, Historical, Request, UnreachableError
+from vpcore_dbn.header import SourceFile, read_header
+from vpcore_dbn.records import RecordReader
+from vpcore_dbn.zstd import Payload
 
 _RECORDS = 512
 """Records decoded at a time: at most this many are lost of a part that was cut."""

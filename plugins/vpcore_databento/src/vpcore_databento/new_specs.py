@@ -18,12 +18,12 @@ from vpcore.config.loader import parse_document
 from vpcore.config.messages import validate
 from vpcore.config.store import FOLDERS, ConfigStore
 from vpcore.errors import ConfigError, SourceError, VpError, did_you_mean
-from vpcore.source.inspect import MINUTE_NS, Inspection, InstrumentFigures
 from vpcore.source.protocol import SourceRequest, utc
 from vpcore.storage import Folder
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S, int_to_price
 from vpcore_databento.definitions import Definition
+from vpcore_dbn.inspect import MINUTE_NS, Inspection, InstrumentFigures
 
 _RESERVE_NS = 30 * MINUTE_NS
 """A shorter window is too short to keep some of it back."""

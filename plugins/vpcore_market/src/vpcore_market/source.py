@@ -21,11 +21,11 @@ import numpy as np
 
 from vpcore.errors import SourceError
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE, UNDEF_PRICE
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.source import DbnSource, DbnStream
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.source.protocol import Source, SourceRequest
 from vpcore.units import NS_PER_S, tick_to_int
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.source import DbnSource, DbnStream
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 from vpcore_market.kernels import market as kernel, matching, natural, queues
 from vpcore_market.params import (
     DEMO_ALPHA,

@@ -12,10 +12,10 @@ from vpcore.engine import Engine, EngineParams
 from vpcore.engine.frames import FrameBlock
 from vpcore.errors import SourceError, listed
 from vpcore.kernels.records import ADD, CANCEL, F_LAST, F_SNAPSHOT, FILL, MODIFY, TRADE
-from vpcore.source.dbn.source import DbnSource
-from vpcore.source.inspect import inspect_file
 from vpcore.source.protocol import SourceRequest
 from vpcore.units import NS_PER_MS, NS_PER_S, tick_to_int
+from vpcore_dbn.inspect import inspect_file
+from vpcore_dbn.source import DbnSource
 from vpcore_market.source import Simulation, SyntheticParams
 
 _BIN_MS = 100

@@ -19,7 +19,7 @@ from vpcore.dataset.verify import Comparison, compare_datasets
 from vpcore.engine import Engine, FrameBlock
 from vpcore.errors import EngineError, listed
 from vpcore.generation.sources import check_existing, compare_sources, engine_code, open_source, source_blocks
-from vpcore.source.dbn.prefetch import ReadAhead, ReadChunk
+from vpcore.source.prefetch import ReadAhead, ReadChunk
 from vpcore.source.protocol import RecordStream, utc
 from vpcore.storage import LocalStorage
 from vpcore.units import NS_PER_S, ms_to_ns
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("databento-dbn", "llvmlite", "numba", "numpy", "pyarrow", "vpcore")
 """Distributions whose version may change a byte of a dataset."""
+
+OF_VPCORE = ("", "vpcore-dbn")
+"""Distributions of sources that are released with vpcore, whose version is recorded."""
 
 UNKNOWN_RATE = 0.01
 """Share of cancels and modifies of unknown orders from which a book is not to be believed."""
@@ -364,7 +367,7 @@ def _packages(workspace: Workspace, source: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     registered = workspace.plugins.get("source", source)
-    if registered.distribution:
+    if registered.distribution not in OF_VPCORE:
         found[registered.distribution] = registered.version
     return dict(sorted(found.items()))
 

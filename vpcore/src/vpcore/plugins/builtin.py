@@ -7,15 +7,6 @@ from vpcore.plugins.hookspecs import hookimpl
 
 
 @hookimpl
-def vp_sources() -> tuple[Component, ...]:
-    return (
-        Component(
-            "dbn", "vpcore.source.dbn.source:DbnSource", "Databento .dbn and .dbn.zst files of market-by-order records."
-        ),
-    )
-
-
-@hookimpl
 def vp_storages() -> tuple[Component, ...]:
     return (Component("local", "vpcore.storage.local:LocalStorage", "A directory of this machine."),)
 
@@ -62,6 +53,7 @@ PACKAGES: dict[str, dict[str, str]] = {
     "executor": {"dask": "vpcore-dask"},
     "feed": {"databento": "vpcore-databento"},
     "sampler": {"optuna": "vpcore-optuna"},
+    "source": {"dbn": "vpcore-dbn", "synthetic": "vpcore-market"},
     "storage": {"object": "vpcore-object-store"},
     "tracker": {"mlflow": "vpcore-mlflow"},
 }

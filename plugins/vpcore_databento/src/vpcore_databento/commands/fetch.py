@@ -43,9 +43,9 @@ def fetch(
     The key comes from DATABENTO_API_KEY. A request starts at the preceding 00:00 UTC, as the snapshot of the book comes
     then. An interrupted download goes on from where it stopped.
     """
-    from vpcore.source.dbn.far import with_headers
     from vpcore_databento.download import closing_remark, fetch_file, present, provenance_of
     from vpcore_databento.historical import Historical, api_key
+    from vpcore_dbn.far import with_headers
 
     workspace = open_workspace(root)
     wanted, first_ns = _request(workspace, symbol, date, start, end, timezone, dataset, definitions)

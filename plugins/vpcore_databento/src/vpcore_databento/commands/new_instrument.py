@@ -35,10 +35,10 @@ def new_instrument(
     Tick and multiplier must come from one of them. With a file of records, every price must be a multiple of the tick.
     """
     from vpcore.config.instruments import packaged_instruments
-    from vpcore.source.dbn.header import read_header
-    from vpcore.source.inspect import inspect_file
     from vpcore_databento.definitions import read_definitions
     from vpcore_databento.new_specs import Terms, choose_symbol, new_instrument as write
+    from vpcore_dbn.header import read_header
+    from vpcore_dbn.inspect import inspect_file
 
     store = open_workspace(root).specs
     definitions, unit = [], 0

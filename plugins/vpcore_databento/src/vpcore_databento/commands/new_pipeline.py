@@ -31,9 +31,9 @@ def new_pipeline(
             f"vp new-pipeline takes one file, was given {len(files)}",
             fix=f"Begin with one: vp new-pipeline {files[-1]}. For many days see docs/how-to/data.md#many-days.",
         )
-    from vpcore.source.inspect import inspect_file
     from vpcore.source.protocol import utc
     from vpcore_databento.new_specs import new_experiment
+    from vpcore_dbn.inspect import inspect_file
 
     (file,) = files
     store = open_workspace(root).specs

@@ -12,14 +12,14 @@ import numpy as np
 from vpcore.canonical import canonical_json, digest
 from vpcore.errors import ConfigError, SourceError
 from vpcore.kernels.records import TRADE
-from vpcore.source.dbn.discovery import SUFFIXES, folder_of
-from vpcore.source.dbn.far import with_headers
-from vpcore.source.dbn.header import SourceFile, read_header
-from vpcore.source.dbn.records import RecordReader
 from vpcore.source.protocol import SourceRequest, utc
 from vpcore.storage import Folder
 from vpcore.storage.atomic import write_atomic
 from vpcore.units import NS_PER_S
+from vpcore_dbn.discovery import SUFFIXES, folder_of
+from vpcore_dbn.far import with_headers
+from vpcore_dbn.header import SourceFile, read_header
+from vpcore_dbn.records import RecordReader
 
 DAY_NS = 86_400 * NS_PER_S
 DAYS_BACK = 7

@@ -25,9 +25,9 @@ from vpcore.kernels.records import (
     UNDEF_PRICE,
     UNDEF_TIMESTAMP,
 )
-from vpcore.source.dbn.header import SourceFile, read_header, require_complete
-from vpcore.source.dbn.records import RecordReader, Records
 from vpcore.source.prepare import BACK_NS
+from vpcore_dbn.header import SourceFile, read_header, require_complete
+from vpcore_dbn.records import RecordReader, Records
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from vpcore.errors import SourceError
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE
-from vpcore.source.dbn.header import SourceFile
-from vpcore.source.dbn.zstd import Payload
+from vpcore_dbn.header import SourceFile
+from vpcore_dbn.zstd import Payload
 
 Records = np.ndarray[Any, Any]
 

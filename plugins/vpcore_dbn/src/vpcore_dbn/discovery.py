@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from vpcore.errors import SourceError, did_you_mean
-from vpcore.source.dbn.header import SourceFile, read_header, require_complete, require_mbo
 from vpcore.source.protocol import SourceRequest, utc
 from vpcore.storage import Folder
 from vpcore.storage.protocol import TEMPORARY
+from vpcore_dbn.header import SourceFile, read_header, require_complete, require_mbo
 
 SUFFIXES = (".dbn", ".dbn.zst")
 _SHOWN = 12

@@ -28,9 +28,9 @@ from vpcore.errors import EngineError, VpError
 from vpcore.kernels.records import MBO_DTYPE
 from vpcore.results import ResultsDB
 from vpcore.results.archive import import_archive
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import encode_metadata
 from vpcore_cli import app
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.writer import encode_metadata
 
 SECOND = 10**9
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vpcore.errors import SourceError
-from vpcore.source.dbn.header import Mapping, read_header
-from vpcore.source.dbn.writer import DbnWriter
+from vpcore_dbn.header import Mapping, read_header
+from vpcore_dbn.writer import DbnWriter
 
 
 @pytest.mark.parametrize("name", ["a.dbn", "a.dbn.zst"])

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vpcore.errors import SourceError
-from vpcore.source.dbn.discovery import SUFFIXES
-from vpcore.source.dbn.header import read_header
 from vpcore.source.protocol import SourceRequest
 from vpcore.storage import Folder
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.storage.folder import trim
+from vpcore_dbn.discovery import SUFFIXES
+from vpcore_dbn.header import read_header
 
 HEAD_BYTES = 1 << 20
 """What is read of every file for its header."""

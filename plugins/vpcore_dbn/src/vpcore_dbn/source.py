@@ -11,13 +11,13 @@ import numpy as np
 from vpcore.canonical import file_digest
 from vpcore.errors import SourceError, did_you_mean, listed
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
-from vpcore.source.dbn.contracts import contract_of
-from vpcore.source.dbn.discovery import Selection, select_files
-from vpcore.source.dbn.far import fetch_files, is_held
-from vpcore.source.dbn.header import SourceFile, require_complete
-from vpcore.source.dbn.records import CHUNK_RECORDS, RecordReader, Records
 from vpcore.source.protocol import FileInfo, RecordChunk, RecordStream, Source, SourceRequest, utc
 from vpcore.units import NS_PER_S
+from vpcore_dbn.contracts import contract_of
+from vpcore_dbn.discovery import Selection, select_files
+from vpcore_dbn.far import fetch_files, is_held
+from vpcore_dbn.header import SourceFile, require_complete
+from vpcore_dbn.records import CHUNK_RECORDS, RecordReader, Records
 
 FAR_NS = 60 * NS_PER_S
 """A last record further than this before its file's own end is worth a warning.

@@ -14,9 +14,9 @@ import numpy as np
 
 from vpcore.errors import SourceError
 from vpcore.kernels.records import MBO_DTYPE
-from vpcore.source.dbn.header import Mapping
 from vpcore.storage.atomic import fsync_path, make_folder, sweep_dead, temporary_file
 from vpcore.units import NS_PER_S
+from vpcore_dbn.header import Mapping
 
 _DAY_NS = 86_400 * NS_PER_S
 

@@ -15,11 +15,11 @@ from vpcore.errors import SourceError
 from vpcore.kernels.records import MBO_DTYPE, MBO_RTYPE
 from vpcore.source import SourceRequest
 from vpcore.source.conformance import check_unknown_option
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.source import DbnSource
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.storage import Folder
 from vpcore.testing import source_checks
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.source import DbnSource
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 
 
 def _window(folder):

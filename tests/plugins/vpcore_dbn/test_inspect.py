@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from real_data import ESH4, ESM4, needs_esh4, needs_esm4
 
+from vpcore.config.instruments import packaged_instrument_of
 from vpcore.errors import SourceError
-from vpcore.source.dbn import records as records_module
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.records import RecordReader
-from vpcore.source.inspect import inspect_file
 from vpcore_cli.app import run
+from vpcore_dbn import records as records_module
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.inspect import inspect_file
+from vpcore_dbn.records import RecordReader
 
 
 @needs_esh4
@@ -79,7 +81,7 @@ def test_oddities(tmp_path, made):
 
 @pytest.mark.parametrize("chunk", [7, 32_768])
 def test_a_silence_and_a_stretch_that_comes_twice_are_remarked(tmp_path, made, capsys, monkeypatch, chunk):
-    monkeypatch.setattr("vpcore.source.inspect.RecordReader", lambda file: RecordReader(file, chunk))
+    monkeypatch.setattr("vpcore_dbn.inspect.RecordReader", lambda file: RecordReader(file, chunk))
     records = made.records(100)
     records["ts_recv"][50:] += np.uint64(2700 * made.NS)
     twice = np.concatenate([records[:37], records[30:]])
@@ -198,3 +200,9 @@ def test_several_files_are_laid_side_by_side(tmp_path, made, capsys):
     capsys.readouterr()
     assert run(["inspect", "--no-book", str(names[0]), str(other)]) == 0
     assert "Between the files there is nothing to remark." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", [pytest.param(ESH4, marks=needs_esh4), pytest.param(ESM4, marks=needs_esm4)])
+def test_prices_of_real_files_are_multiples_of_the_tick(path: Path) -> None:
+    for item in inspect_file(path).instruments.values():
+        assert item.price_unit_int == packaged_instrument_of(item.symbols[0]).tick_int

@@ -10,37 +10,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from sweep_workspace import frames, importable, make_proven, make_workspace, proofs, workspace  # noqa: F401
+from tape_source import DAY, DAY0, NS, make_records
 
-from vpcore.kernels.records import ADD, ASK, BID, F_LAST, MBO_DTYPE, MBO_RTYPE
+from vpcore.kernels.records import MBO_DTYPE
 from vpcore.source import SourceRequest
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.source import DbnSource
-from vpcore.source.dbn.writer import encode_metadata
 from vpcore.storage import Folder
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.source import DbnSource
+from vpcore_dbn.writer import encode_metadata
 
-NS = 10**9
-DAY = 86_400 * NS
-DAY0 = 20_000 * DAY  # 2024-10-04
 DATE0 = datetime.date(1970, 1, 1) + datetime.timedelta(days=20_000)
-
-
-def make_records(n: int, start_ns: int = DAY0, step_ns: int = NS, instrument: int = 7) -> np.ndarray:
-    """Return n adds, one per `step_ns`, each an event."""
-    records = np.zeros(n, MBO_DTYPE)
-    records["length"] = MBO_DTYPE.itemsize // 4
-    records["rtype"] = MBO_RTYPE
-    records["publisher_id"] = 1
-    records["instrument_id"] = instrument
-    records["ts_recv"] = start_ns + np.arange(n, dtype=np.uint64) * np.uint64(step_ns)
-    records["ts_event"] = records["ts_recv"]
-    records["order_id"] = np.arange(1, n + 1)
-    records["price"] = (100 + np.arange(n) % 3) * NS
-    records["size"] = 1 + np.arange(n) % 5
-    records["flags"] = F_LAST | 2
-    records["action"] = ADD
-    records["side"] = np.where(np.arange(n) % 2, ASK, BID)
-    records["sequence"] = np.arange(n)
-    return records
 
 
 def metadata(mappings: Any = None, start_ns: int = DAY0, end_ns: int | None = DAY0 + DAY, **options: Any) -> bytes:

@@ -9,8 +9,8 @@ from vpcore import Workspace
 from vpcore.errors import DatasetError
 from vpcore.experiment.run import run_experiment
 from vpcore.kernels.records import MBO_DTYPE
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 
 
 def test_a_run_notices_a_changed_source_and_a_changed_dataset(workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import evening
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 from markets import INSTRUMENT, START_NS, flagged_alike
 
+from vpcore.dataset import verify_files
 from vpcore.engine import Engine
+from vpcore.generation import sources
 from vpcore.generation.generate import generate_dataset
-from vpcore.plugins.manager import Plugins
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore.workspace import Workspace
 from vpcore_cli.app import run
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 
 DAY_NS = 86_400 * 10**9
 PIPELINE = """\
@@ -28,7 +30,7 @@ pipeline: {grid_radius_ticks: 6, band_margin_ticks: 3, flow_windows: [2, 3, 7]}
 
 @pytest.fixture(params=[".dbn", ".dbn.zst"])
 def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
-    made, _ = Workspace.create(tmp_path / "ws", plugins=Plugins([]))
+    made, _ = Workspace.create(tmp_path / "ws")
     (made.configs / "pipelines" / "evening.yaml").write_text(PIPELINE)
     _put(made.raw / f"evening{request.param}", evening.evening())
     return made
@@ -56,6 +58,15 @@ def test_the_file_gives_the_bins_of_its_records(workspace: Workspace) -> None:
         assert dataset.grid(name).tobytes() == cells.tobytes(), name
     quality = dataset.manifest["data_quality"]
     assert (quality["unattributed_fill_contracts"], quality["hidden_contracts"]) == (14, 4)
+
+
+def test_unchanged_files_are_hashed_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, calls = generate_dataset(workspace, "evening"), []
+    assert made.dataset.manifest["packages"]["databento-dbn"] == version("databento-dbn")
+    monkeypatch.setattr(sources, "verify_files", lambda path: calls.append(path) or verify_files(path))
+    for _ in range(3):
+        assert generate_dataset(workspace, "evening").warnings == ()
+    assert len(calls) == 1
 
 
 def test_a_feed_that_flags_every_record_of_an_event(workspace: Workspace) -> None:

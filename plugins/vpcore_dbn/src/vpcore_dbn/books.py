@@ -12,8 +12,8 @@ from vpcore.config.instruments import InstrumentSpec
 from vpcore.engine import Engine, EngineParams
 from vpcore.errors import EngineError
 from vpcore.halts import halts_between
-from vpcore.source.dbn.records import RecordReader
-from vpcore.source.inspect import GAP_NS, Inspection
+from vpcore_dbn.inspect import GAP_NS, Inspection
+from vpcore_dbn.records import RecordReader
 
 MOST_BOOKS = 4
 """Books that are replayed: those of the instruments with most records."""

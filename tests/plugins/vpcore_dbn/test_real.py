@@ -8,7 +8,6 @@ import pytest
 from real_data import ESH4, needs_esh4
 
 from vpcore.generation.generate import generate_dataset, rebuild
-from vpcore.plugins.manager import Plugins
 from vpcore.workspace import Workspace
 
 PIPELINE = """
@@ -26,7 +25,7 @@ def real_workspace(tmp_path_factory):
     shutil.copy(ESH4, root / "lake" / "raw" / "cme")
     for name, end in (("open", "18:59"), ("whole", "19:00")):
         (root / "configs" / "pipelines" / f"{name}.yaml").write_text(PIPELINE.format(name=name, end=end))
-    return Workspace(root, plugins=Plugins([]))
+    return Workspace(root)
 
 
 @needs_esh4

@@ -19,10 +19,10 @@ from vpcore.experiment import sessions as sessions_module
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.run import harness_config
 from vpcore.experiment.sessions import generate_sessions
-from vpcore.source.dbn.header import Mapping
-from vpcore.source.dbn.writer import DbnWriter, encode_metadata
 from vpcore_cli.app import run
 from vpcore_cli.watch import in_work
+from vpcore_dbn.header import Mapping
+from vpcore_dbn.writer import DbnWriter, encode_metadata
 
 NS = 10**9
 DAY = 86_400 * NS

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpcore.errors import SourceError, did_you_mean
-from vpcore.source.dbn.zstd import Payload, check_zstd_complete, is_zstd
 from vpcore.source.protocol import utc
 from vpcore.units import NS_PER_S
+from vpcore_dbn.zstd import Payload, check_zstd_complete, is_zstd
 
 if TYPE_CHECKING:
     import databento_dbn
