@@ -232,9 +232,8 @@ CORE_FILES = {
     "scoring.py": True,
     "signal/drivers.py": True,
     "statistics/permutation.py": True,
-    "cli/compare.py": False,
     "experiment/run.py": False,
-    "serving/live_pipeline.py": False,
+    "generation/generate.py": False,
     "config/pipeline.py": False,
     "workspace.py": False,
 }
