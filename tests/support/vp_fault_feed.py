@@ -13,8 +13,8 @@ import numpy as np
 
 from vpcore import Component, SourceError, hookimpl
 from vpcore.engine import Engine, EngineParams
-from vpcore.feed import Batch, Feed, Lost
 from vpcore.kernels.records import ADD, ASK, BID, CLEAR, F_LAST, F_SNAPSHOT
+from vpcore_serving.feed import Batch, Feed, Lost
 
 
 @hookimpl

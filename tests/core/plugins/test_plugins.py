@@ -44,7 +44,7 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "tracker": ["jsonl", "none"],
         "executor": ["local", "serial"],
         "sampler": ["grid", "lhs", "random"],
-        "feed": ["replay"],
+        "feed": [],
         "function": [],
     }
     assert plugins.components("storage")["local"].plugin == "core"

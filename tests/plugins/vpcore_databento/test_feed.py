@@ -14,10 +14,10 @@ from databento_live import NOW, LiveGateway, Script, failure, heartbeat, live_ga
 from markets import INSTRUMENT, START_NS, random_tape
 
 from vpcore import ConfigError, SourceError
-from vpcore.feed import Batch, FeedRequest, Lost
 from vpcore.plugins.manager import Plugins
-from vpcore.testing import feed_checks
 from vpcore_databento.feed import DatabentoFeed
+from vpcore_serving.feed import Batch, FeedRequest, Lost
+from vpcore_serving.testing import feed_checks
 
 FAR = 4_000_000_000 * 10**9
 TAPE = random_tape(5, 300, oddities=False)

@@ -22,12 +22,12 @@ from live_server import LiveServer, Received, live_server, receive
 from virtual_time import VirtualTime
 
 from vpcore import Workspace
-from vpcore.feed import protocol as feed_protocol
 from vpcore_server import channel as channel_module, hub as hub_module, worker as worker_module
 from vpcore_server.messages import BIN, FAILED, split_bin
 from vpcore_server.task import Task
 from vpcore_server.wire import record_dtype
 from vpcore_server.worker import Worker
+from vpcore_serving.feed import protocol as feed_protocol
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import published
 

@@ -8,8 +8,8 @@ Each suite is a pytest decorator that calls a test once per check::
     def test_conformance(check):
         check()
 
-`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks`, `source_checks` and `feed_checks` take a class
-or factory.
+`storage_checks`, `tracker_checks`, `executor_checks`, `sampler_checks` and `source_checks` take a class or factory, as
+does `vpcore_serving.testing.feed_checks`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from vpcore.feed import Feed, FeedRequest
     from vpcore.sampler import Sampler
     from vpcore.signal.conformance.check import (
         CheckReport as CheckReport,
@@ -53,9 +52,7 @@ if TYPE_CHECKING:
 
 # Storage checks import no numba, and signal checks import no storage.
 __getattr__, _names = exports(__name__)
-__all__ = sorted(
-    [*_names, "executor_checks", "feed_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"]
-)
+__all__ = sorted([*_names, "executor_checks", "sampler_checks", "source_checks", "storage_checks", "tracker_checks"])
 
 
 def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:
@@ -68,7 +65,7 @@ def storage_checks(make: Callable[[Path], Storage]) -> pytest.MarkDecorator:
     """
     from vpcore.storage.conformance import STORAGE_CHECKS
 
-    return _suite(STORAGE_CHECKS, lambda check, folder: check(make(folder)))
+    return suite(STORAGE_CHECKS, lambda check, folder: check(make(folder)))
 
 
 def tracker_checks(make: Callable[..., Tracker]) -> pytest.MarkDecorator:
@@ -81,7 +78,7 @@ def tracker_checks(make: Callable[..., Tracker]) -> pytest.MarkDecorator:
     """
     from vpcore.tracker.conformance import TRACKER_CHECKS
 
-    return _suite(TRACKER_CHECKS, lambda check, folder: check(make, folder))
+    return suite(TRACKER_CHECKS, lambda check, folder: check(make, folder))
 
 
 def executor_checks(make: Callable[[int], concurrent.futures.Executor]) -> pytest.MarkDecorator:
@@ -94,7 +91,7 @@ def executor_checks(make: Callable[[int], concurrent.futures.Executor]) -> pytes
     """
     from vpcore.executor.conformance import EXECUTOR_CHECKS
 
-    return _suite(EXECUTOR_CHECKS, lambda check, folder: check(make))
+    return suite(EXECUTOR_CHECKS, lambda check, folder: check(make))
 
 
 def sampler_checks(make: Callable[..., Sampler]) -> pytest.MarkDecorator:
@@ -107,7 +104,7 @@ def sampler_checks(make: Callable[..., Sampler]) -> pytest.MarkDecorator:
     """
     from vpcore.sampler.conformance import SAMPLER_CHECKS
 
-    return _suite(SAMPLER_CHECKS, lambda check, folder: check(make))
+    return suite(SAMPLER_CHECKS, lambda check, folder: check(make))
 
 
 def source_checks(make: Callable[[], Source], request: Callable[[Path], SourceRequest]) -> pytest.MarkDecorator:
@@ -122,31 +119,21 @@ def source_checks(make: Callable[[], Source], request: Callable[[Path], SourceRe
     """
     from vpcore.source.conformance import SOURCE_CHECKS
 
-    return _suite(SOURCE_CHECKS, lambda check, folder: check(make, request(folder)))
+    return suite(SOURCE_CHECKS, lambda check, folder: check(make, request(folder)))
 
 
-def feed_checks(
-    make: Callable[[FeedRequest], Feed], request: Callable[[Path], FeedRequest], *, least: int = 1
+def suite(
+    checks: Iterable[Callable[..., None]], call: Callable[[Callable[..., None], Path], None]
 ) -> pytest.MarkDecorator:
-    """Return a decorator that calls a test once per check of a feed.
+    """Return a decorator that calls a test once per check, for packages with a kind of components of their own.
 
     Parameters
     ----------
-    make : callable
-        The class, or a factory with the same argument.
-    request : callable
-        Takes an empty folder for files and returns a request that the feed can follow.
-    least : int
-        Records of the contract to read for a check; a feed that ends earlier may deliver fewer.
+    checks : iterable of callable
+        The name of a check is the name of its case.
+    call : callable
+        Takes a check and an empty folder, and calls the check.
     """
-    from vpcore.feed.conformance import FEED_CHECKS
-
-    return _suite(FEED_CHECKS, lambda check, folder: check(make, request(folder), least))
-
-
-def _suite(
-    checks: Iterable[Callable[..., None]], call: Callable[[Callable[..., None], Path], None]
-) -> pytest.MarkDecorator:
     import pytest
 
     def run(check: Callable[..., None]) -> None:

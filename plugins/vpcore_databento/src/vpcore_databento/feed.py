@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from vpcore.errors import ConfigError, SourceError, VpError, did_you_mean, listed
-from vpcore.feed import Batch, Feed, FeedRequest, Lost
 from vpcore.kernels.records import MBO_DTYPE
 from vpcore_databento.historical import KEY_VARIABLE, api_key, symbology
+from vpcore_serving.feed import Batch, Feed, FeedRequest, Lost
 
 _OPTIONS = ("dataset", "gateway", "port", "heartbeat_s")
 MOST_WAITING = 2_000_000

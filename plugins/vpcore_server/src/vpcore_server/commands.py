@@ -181,8 +181,8 @@ def checked(root: Path, names: list[str], task: Task, begin: str | None) -> Task
         If a version or the feed is unknown, an option is wrong, or `symbol` is of another instrument.
     """
     from vpcore.errors import ConfigError, SourceError
-    from vpcore.feed import FeedRequest
     from vpcore.workspace import Workspace
+    from vpcore_serving.feed import FeedRequest
     from vpcore_serving.registry import registry_of
     from vpcore_serving.spec import published
 

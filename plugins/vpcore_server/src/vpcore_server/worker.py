@@ -25,7 +25,6 @@ import numpy as np
 
 from vpcore.backtest.entries import band
 from vpcore.errors import ConfigError, EngineError, PluginError, RegistryError, SourceError, VpError
-from vpcore.feed import Batch, Feed, FeedRequest, Lost
 from vpcore.source.prepare import Prepared
 from vpcore.source.protocol import RecordStream, SourceRequest
 from vpcore.units import NS_PER_MS, NS_PER_S
@@ -33,6 +32,7 @@ from vpcore_server.describe import describe
 from vpcore_server.messages import END, FAILED, HELLO, TEXT, write_bin, write_json
 from vpcore_server.task import Task
 from vpcore_server.wire import GAP, REPLAYED, Encoder, as_float
+from vpcore_serving.feed import Batch, Feed, FeedRequest, Lost
 from vpcore_serving.live_pipeline import LiveBin, LivePipeline, session_start
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import PublishedPipeline, published

@@ -1,8 +1,13 @@
-"""Names of this package in the notebook API. Nothing is imported before it is used."""
+"""The feed of this package, and its names in the notebook API. Nothing is imported before it is used."""
 
 from __future__ import annotations
 
 from vpcore import Component, hookimpl
+
+
+@hookimpl
+def vp_feeds() -> tuple[Component, ...]:
+    return (Component("replay", "vpcore_serving.feed.replay:ReplayFeed", "A recorded session at a chosen speed."),)
 
 
 @hookimpl

@@ -38,11 +38,6 @@ def vp_samplers() -> tuple[Component, ...]:
     )
 
 
-@hookimpl
-def vp_feeds() -> tuple[Component, ...]:
-    return (Component("replay", "vpcore.feed.replay:ReplayFeed", "A recorded session at a chosen speed."),)
-
-
 PACKAGES: dict[str, dict[str, str]] = {
     "function": {
         **dict.fromkeys(("execution", "report", "tearsheet"), "vpcore-report"),
@@ -51,7 +46,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         ),
     },
     "executor": {"dask": "vpcore-dask"},
-    "feed": {"databento": "vpcore-databento"},
+    "feed": {"databento": "vpcore-databento", "replay": "vpcore-serving"},
     "sampler": {"optuna": "vpcore-optuna"},
     "source": {"dbn": "vpcore-dbn", "synthetic": "vpcore-market"},
     "storage": {"object": "vpcore-object-store"},

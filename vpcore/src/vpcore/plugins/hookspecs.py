@@ -93,7 +93,7 @@ def vp_samplers() -> Iterable[Component]:
 def vp_feeds() -> Iterable[Component]:
     """Return the feeds of this plugin, named by ``vp serve --feed``.
 
-    A target is a subclass of `vpcore.feed.Feed` that takes a `FeedRequest`.
+    A target is a subclass of `vpcore_serving.feed.Feed` that takes a `FeedRequest`.
     """
     raise NotImplementedError
 

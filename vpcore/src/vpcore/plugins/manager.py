@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,13 +23,14 @@ DISABLE_VARIABLE = "VPCORE_DISABLE"
 KINDS = ("signal", "source", "storage", "tracker", "executor", "sampler", "feed", "command", "function")
 HOOK_OF_KIND = {kind: f"vp_{kind}s" for kind in KINDS}
 BASE_OF_KIND = {
-    "source": "vpcore.source:Source",
-    "storage": "vpcore.storage:Storage",
-    "tracker": "vpcore.tracker:Tracker",
-    "sampler": "vpcore.sampler:Sampler",
-    "feed": "vpcore.feed:Feed",
+    "source": ("vpcore.source", "Source"),
+    "storage": ("vpcore.storage", "Storage"),
+    "tracker": ("vpcore.tracker", "Tracker"),
+    "sampler": ("vpcore.sampler", "Sampler"),
+    "feed": ("vpcore_serving.feed", "Feed"),
 }
-"""By kind, the class that a target derives from. Signals have checks of their own, executors are any callable."""
+"""By kind, the package and the class that a target derives from. Signals have checks of their own, executors are any
+callable."""
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("vp_"))
 LIFECYCLE_HOOKS = tuple(name for name in HOOKS if name not in HOOK_OF_KIND.values())
@@ -358,11 +358,12 @@ class Plugins:
                 reason = f"does not load from {component.target}: {describe(error)}"
             raise PluginError(f"{article}{place} of plugin {registered.owner} {reason}") from error
         if base := BASE_OF_KIND.get(kind):
-            module, _, wanted = base.partition(":")
-            if not (isinstance(target, type) and issubclass(target, getattr(importlib.import_module(module), wanted))):
+            package, wanted = base
+            bases = target.__mro__ if isinstance(target, type) else ()
+            if not any(item.__name__ == wanted and item.__module__.startswith(f"{package}.") for item in bases):
                 raise PluginError(
                     f"{article} of plugin {registered.owner}",
-                    required=f"a class that derives from {module}.{wanted}",
+                    required=f"a class that derives from {package}.{wanted}",
                     was=repr(target),
                 )
         return target

@@ -1,4 +1,4 @@
-"""Conformance checks for feeds; `vpcore.testing.feed_checks` runs them. A check raises `AssertionError`."""
+"""Conformance checks for feeds; `vpcore_serving.testing.feed_checks` runs them. A check raises `AssertionError`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from vpcore.errors import ConfigError
-from vpcore.feed.protocol import Batch, Feed, FeedRequest, Lost
 from vpcore.kernels.records import CLEAR, F_BAD_TS_RECV, F_SNAPSHOT, MBO_DTYPE
+from vpcore_serving.feed.protocol import Batch, Feed, FeedRequest, Lost
 
 Make = Callable[[FeedRequest], Feed]
 
@@ -49,7 +49,7 @@ def _read(make: Make, request: FeedRequest, least: int) -> tuple[Feed, list[tupl
 def check_events(make: Make, request: FeedRequest, least: int) -> None:
     """It derives from `Feed` and yields `Batch` and `Lost`, with arrays of MBO_DTYPE and records of the contract."""
     feed, events = _read(make, request, least)
-    assert isinstance(feed, Feed), f"{type(feed).__name__} must derive from vpcore.feed.Feed"
+    assert isinstance(feed, Feed), f"{type(feed).__name__} must derive from vpcore_serving.feed.Feed"
     own = 0
     for event, _ in events:
         assert isinstance(event, (Batch, Lost)), f"an event must be a Batch or Lost, was {type(event).__name__}"

@@ -15,12 +15,12 @@ from markets import INSTRUMENT, START_NS, random_tape
 from virtual_time import VirtualTime
 
 from vpcore.errors import ConfigError
-from vpcore.feed import Batch, Feed, FeedRequest, Lost, SequenceWatch, replay
-from vpcore.feed.conformance import check_clock, check_own_memory, check_snapshot_first
-from vpcore.feed.replay import ReplayFeed
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.source import RecordChunk, RecordStream
-from vpcore.testing import feed_checks
+from vpcore_serving.feed import Batch, Feed, FeedRequest, Lost, SequenceWatch, replay
+from vpcore_serving.feed.conformance import check_clock, check_own_memory, check_snapshot_first
+from vpcore_serving.feed.replay import ReplayFeed
+from vpcore_serving.testing import feed_checks
 
 END_NS = START_NS + 3 * 10**9
 

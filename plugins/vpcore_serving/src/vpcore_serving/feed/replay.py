@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.errors import ConfigError, did_you_mean, listed
-from vpcore.feed.protocol import Batch, Feed, FeedRequest, Lost, SequenceWatch
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
 from vpcore.source.protocol import RecordStream
+from vpcore_serving.feed.protocol import Batch, Feed, FeedRequest, Lost, SequenceWatch
 
 _OPTIONS = ("speed", "from_ns", "batch_records", "dense_sequence")
 BATCH_RECORDS = 1024

@@ -79,7 +79,7 @@ class Feed(ABC):
 
     The first records are a snapshot of the book. The iterator ends with the session. It raises a `SourceError` if the
     connection breaks: the reader counts the records in between as lost and makes a new feed after a pause. Every other
-    `VpError` is final, such as a wrong key or an unknown contract. `vpcore.testing.feed_checks` checks an
+    `VpError` is final, such as a wrong key or an unknown contract. `vpcore_serving.testing.feed_checks` checks an
     implementation.
 
     Parameters

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vpcore.feed.protocol import Batch, Feed, FeedRequest, Lost, SequenceWatch
+from vpcore_serving.feed.protocol import Batch, Feed, FeedRequest, Lost, SequenceWatch
 
 __all__ = ["Batch", "Feed", "FeedRequest", "Lost", "SequenceWatch"]
