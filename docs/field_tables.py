@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vpcore.config.experiment import ExperimentSpec
-from vpcore.config.fields import allowed_range, default_of, field_at, type_of
+from vpcore.config.fields import allowed_range, field_at
 from vpcore.config.instruments import InstrumentSpec
 from vpcore.config.pipeline import PipelineSpec
 from vpcore.config.serving import ServingSpec
 from vpcore.config.workspace import WorkspaceSpec
 from vpcore.engine import EngineParams
+from vpcore_cli.fields import default_of, type_of
 
 _SPECS: dict[str, tuple[str, type[BaseModel]]] = {
     "instrument": ("Instrument: `configs/instruments/<root>.yaml`", InstrumentSpec),

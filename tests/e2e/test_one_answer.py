@@ -19,9 +19,9 @@ from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.experiment.audit import audit
 from vpcore.experiment.run import harness_config, run_experiment
-from vpcore.experiment.track import track_experiment
 from vpcore.testing import synthetic_dataset
 from vpcore_cli import app as cli
+from vpcore_cli.tracking import track_experiment
 from vpcore_report.facts import gather
 from vpcore_serving.promote import promote
 

@@ -22,7 +22,7 @@ from vpcore import Workspace
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, ResultsError
-from vpcore.experiment.adaptive_search import figures, stand_ins, unfinished
+from vpcore.experiment.adaptive_search import figures, unfinished
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.progress import SweepProgress
 from vpcore.experiment.recorder import SweepReport
@@ -311,15 +311,3 @@ def test_what_the_experiment_asks_stays_the_same_while_it_is_answered(make: Call
         workspace.results.find_run(plan_experiment(workspace, config).runs[0].run_id)["config_hash"]
     }  # type: ignore[union-attr]
     assert not any("proposed" in plan for plan in before["signals"])
-
-
-def test_stand_ins_are_so_many_others(make: Callable[..., Workspace]) -> None:
-    workspace = make()
-    interrupted(workspace, 40)
-    config = harness_config(workspace, "wave")
-    others = stand_ins(config)
-    for plan, other in zip(config.signals, others.signals, strict=True):
-        if plan.search is not None:
-            assert len(other.proposed) == 12 - len(plan.proposed)
-            assert not set(other.proposed) & set(plan.proposed)
-    assert unfinished(config)

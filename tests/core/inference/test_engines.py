@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vpcore.experiment.engines import SESSION, described
+from vpcore.experiment.engines import SESSION
 from vpcore.inference.blocks import engines_of
 from vpcore.inference.ranking import Family, adjusted
 
@@ -24,14 +24,6 @@ def test_the_session_of_a_dataset_is_its_id_without_the_digest() -> None:
 def test_a_family_names_the_datasets_of_every_engine() -> None:
     assert engines_of("a + b | c + d") == [["a", "b"], ["c", "d"]]
     assert engines_of("a") == [["a"]]
-
-
-def test_many_sessions_are_counted_instead_of_named() -> None:
-    names = [f"ES_2024-01-{day:02}_0900_1000__open__0123abcd" for day in range(2, 7)]
-    assert described(" + ".join(names[:3])) == " + ".join(names[:3])
-    assert described(" + ".join(names)) == f"5 sessions from {names[0]} to {names[-1]}"
-    two = " | ".join([" + ".join(names), " + ".join(names)])
-    assert described(two) == f"5 sessions from {names[0][:-10]} to {names[-1][:-10]} (2 engines)"
 
 
 def test_engines_with_bins_of_one_width_share_a_ring() -> None:

@@ -13,9 +13,7 @@ import polars as pl
 import pytest
 from families import evidence_by_dataset
 
-from vpcore.errors import ResultsError
-from vpcore.experiment.grouping import grouped
-from vpcore.experiment.tables import people_columns, ranked, session_of
+from vpcore.experiment.tables import session_of
 from vpcore.inference import blocks, ranking
 from vpcore.inference.blocks import pnl_matrix
 from vpcore.inference.evidence import MARKS, cautions_on_trades, mark, overfitting, screen_failures, too_few, verdict
@@ -275,38 +273,9 @@ def test_verdicts(change: dict[str, Any], words: str) -> None:
     assert verdict({**GOOD, **change}, ABOUT).startswith(words)
 
 
-def test_settings_of_one_name_are_told_apart_by_what_they_set() -> None:
-    """A signal's own tanh_scale is not the scorer's: mixing them reversed a conclusion."""
-    form = {"n_signals": 5, "n_dropped": 1, "tp_rate": 0.5, "sl_rate": 0.25, "finished_utc": datetime(2025, 7, 1)}
-    rows = pl.DataFrame(
-        [
-            {
-                "run_id": f"r{own}{scorer}", "row": f"r{own}{scorer}", "dataset_id": "D", "signal_name": "s",
-                "signal_params_json": f'{{"scale":{own},"n":1}}', "scoring_json": f'{{"scale":{scorer}}}',
-                "eval_json": '{"scale":9}', "net_pnl_ticks": 10.0 * own - scorer,
-                **dict.fromkeys(TRIAL_KEY, 1), **form,
-            }
-            for own in (1, 2) for scorer in (1, 2, 3)
-        ]
-    )  # fmt: skip
-    assert [row["varied"] for row in ranked(rows, rows)][:2] == [
-        "signal.scale=1 scoring.scale=1", "signal.scale=1 scoring.scale=2",
-    ]  # fmt: skip
-    assert [row["varied"] for row in ranked(rows, rows[:2])] == [f"scoring.scale={n}" for n in (1, 2, 3)] * 2
-    assert [line["scoring.scale"] for line in grouped(rows, "scoring.scale", "net_pnl_ticks")] == [1.0, 2.0, 3.0]
-    assert [line["signal.scale"] for line in grouped(rows, "signal.scale", "net_pnl_ticks")] == [2.0, 1.0]
-    with pytest.raises(
-        ResultsError, match=r"'scale' is a setting of two things: write signal\.scale or scoring\.scale"
-    ):
-        grouped(rows, "scale", "net_pnl_ticks")
-    alone = rows.filter(pl.col("scoring_json") == '{"scale":1}')
-    assert [line["scale"] for line in grouped(alone, "scale", "net_pnl_ticks")] == [2.0, 1.0]
-
-
 def test_rows_of_several_sessions_name_theirs() -> None:
     assert session_of("ESH4_2023-12-25_1800_1859__open__a1d403e9") == "2023-12-25 1800-1859"
     assert session_of("tape") == "tape"
-    assert people_columns("net_pnl_ticks", sessions=True)[:5] == ("row", "run", "signal", "session", "threshold")
 
 
 def test_words_count_what_a_search_chose_from() -> None:

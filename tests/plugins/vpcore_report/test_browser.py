@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from vpcore import Workspace
-from vpcore.experiment.grouping import pivoted
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.trades import leaders_of, trades_of
+from vpcore_cli.grouping import pivoted
 from vpcore_report import chart_data
 from vpcore_report.write import write_report
 

@@ -17,11 +17,11 @@ from vpcore import Workspace
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import sealed
 from vpcore.errors import ConfigError, ResultsError, VpError
-from vpcore.experiment.grouping import varied
 from vpcore.experiment.run import run_experiment
-from vpcore.experiment.tables import people_columns
 from vpcore.experiment.trades import Leader
 from vpcore.signal import DIAGNOSTICS
+from vpcore_cli.grouping import varied
+from vpcore_cli.tables import people_columns
 from vpcore_report import chart_data
 from vpcore_report.facts import gather
 from vpcore_report.page import Page

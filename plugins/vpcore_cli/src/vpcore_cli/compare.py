@@ -221,9 +221,12 @@ def show(
     notes: Mapping[str, Note] | None = None,
 ) -> None:
     """Print ranked rows, cautions, and the verdicts on the leaders."""
-    from vpcore.experiment.tables import (
+    from vpcore.experiment.tables import HEADINGS
+    from vpcore.inference.evidence import too_few
+    from vpcore.inference.out_of_sample import split_summary
+    from vpcore.results.notes import NO_NOTE, note_key
+    from vpcore_cli.tables import (
         EXPORTED,
-        HEADINGS,
         LEGEND,
         axes_column,
         chosen_columns,
@@ -233,9 +236,6 @@ def show(
         ranked,
         short_columns,
     )
-    from vpcore.inference.evidence import too_few
-    from vpcore.inference.out_of_sample import split_summary
-    from vpcore.results.notes import NO_NOTE, note_key
 
     sort = view.sort or board.select
     least = board.min_signals if view.min_signals is None else view.min_signals
@@ -254,7 +254,7 @@ def show(
     found = every.filter(every["trades"] >= least) if least > 0 else every
     n_few = every.height - found.height
     if view.pareto:
-        from vpcore.experiment.grouping import pareto
+        from vpcore_cli.grouping import pareto
 
         found, sort = pareto(board.whole(found)), "events_per_hour"
     elif (view.by or view.pivot or view.marginals) and not found.is_empty():
@@ -331,7 +331,7 @@ def _emit_json(
 
 
 def _groups(rows: pl.DataFrame, sort: str, view: View, *, json: bool, csv: bool) -> None:
-    from vpcore.experiment.grouping import figure_of, grouped, label, marginals, pivoted
+    from vpcore_cli.grouping import figure_of, grouped, label, marginals, pivoted
 
     by, figure = view.by, figure_of(sort)
     columns: tuple[Any, ...]
@@ -383,9 +383,9 @@ def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
 
 def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     """Return the cautions on these rows of a leaderboard, as sentences."""
-    from vpcore.experiment.engines import described
     from vpcore.experiment.tables import SEARCHED
     from vpcore.inference.evidence import cautions_on_trades, overfitting
+    from vpcore_cli.tables import described
 
     lines = cautions_on_trades([leader.figures for leader in board.leaders(rows)])
     shown = {name: board.evidence[name] for name in rows["family"].unique(maintain_order=True)}

@@ -75,8 +75,9 @@ def _add_details(plugins: Plugins, signals: list[dict[str, Any]]) -> list[Failed
 
 
 def _details(cls: Any) -> dict[str, Any]:
-    from vpcore.config.fields import allowed_range, default_of, type_of
+    from vpcore.config.fields import allowed_range
     from vpcore.signal import needs_score
+    from vpcore_cli.fields import default_of, type_of
 
     parameters = [
         {

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vpcore.experiment.grouping import short
+from vpcore_cli.grouping import short
 
 _HEAT = ((178, 24, 43), (33, 102, 172))
 

@@ -35,9 +35,10 @@ def show(
     csv: CsvOption = False,
 ) -> None:
     """Show a run: its settings, every row, the best first, and the accuracy of a learning signal."""
-    from vpcore.experiment.tables import EXPORTED, for_people, ranked, short_columns, with_rates
+    from vpcore.experiment.tables import with_rates
     from vpcore.results import VECTORS
     from vpcore.signal import DIAGNOSTICS, read_diagnostics
+    from vpcore_cli.tables import EXPORTED, for_people, ranked, short_columns
 
     workspace = open_workspace(root)
     meta = workspace.results.find_run(run)
@@ -154,7 +155,8 @@ def export(
 
 
 def _write(out: Path, data: bytes, force: bool) -> None:
-    from vpcore.storage.atomic import storage_errors, write_output
+    from vpcore.storage.atomic import storage_errors
+    from vpcore_cli.output import write_output
 
     with storage_errors(out, "write the export"):
         written = write_output(out, data, exclusive=not force)

@@ -121,13 +121,13 @@ def _say_plan(
     json: bool,
 ) -> None:
     from vpcore.config.grid import require_grid
-    from vpcore.experiment.adaptive_search import searches_of, stand_ins, unfinished
-    from vpcore.experiment.disk import disk_space
-    from vpcore.experiment.plan import shared_work
+    from vpcore.experiment.adaptive_search import searches_of, unfinished
     from vpcore.experiment.preflight import without_data
     from vpcore.experiment.reserve import open_sessions
     from vpcore.experiment.run import expand_sessions, plan_experiment
     from vpcore.experiment.runs import expand
+    from vpcore_cli.disk import disk_space
+    from vpcore_cli.work import shared_work, stand_ins
 
     plan = plan_experiment(workspace, config, force=force, retry_failed=retry_failed)
     runs, todo = (list(plan.runs), list(plan.missing)) if plan is not None else ([], [])
@@ -217,8 +217,8 @@ def _searching(name: str, search: Search, undecided: int) -> str:
 
 def _rank(workspace: Workspace, config: ExperimentConfig, report: SweepReport, name: str, json: bool) -> None:
     from vpcore.experiment.leaderboard import leaderboard
-    from vpcore.experiment.tables import ranked
     from vpcore_cli.compare import View, evidence_json, show
+    from vpcore_cli.tables import ranked
 
     board = leaderboard(workspace, config)
     if json:

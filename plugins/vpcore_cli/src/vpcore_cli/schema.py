@@ -26,7 +26,8 @@ def schema(
     """Print the JSON schemas of the specs."""
     from vpcore.config.store import MODELS
     from vpcore.config.workspace import WorkspaceSpec
-    from vpcore.storage.atomic import storage_errors, write_output
+    from vpcore.storage.atomic import storage_errors
+    from vpcore_cli.output import write_output
 
     schemas = {name: model.model_json_schema() for name, model in (MODELS | {"workspace": WorkspaceSpec}).items()}
     if kind is not None and kind not in schemas:

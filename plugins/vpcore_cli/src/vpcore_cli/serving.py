@@ -130,7 +130,8 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write a version as one file that carries its digest, for a server on another host."""
-    from vpcore.storage.atomic import storage_errors, write_output
+    from vpcore.storage.atomic import storage_errors
+    from vpcore_cli.output import write_output
     from vpcore_serving.registry import registry_of
 
     found = registry_of(open_workspace(root)).resolve(version)

@@ -27,7 +27,7 @@ def track(
 ) -> None:
     """Report the stored runs of an experiment to its tracker, each run once."""
     from vpcore.experiment.run import harness_config
-    from vpcore.experiment.track import track_experiment
+    from vpcore_cli.tracking import track_experiment
 
     workspace = open_workspace(root)
     config = harness_config(workspace, experiment)

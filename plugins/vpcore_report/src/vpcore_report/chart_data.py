@@ -126,8 +126,8 @@ class Pivot:
 
 
 def pivot(rows: pl.DataFrame, down: str, across: str, sort: str) -> Pivot:
-    """Return the table of two settings of ranked rows; see `vpcore.experiment.grouping.pivoted`."""
-    from vpcore.experiment.grouping import figure_of, pivoted
+    """Return the table of two settings of ranked rows; see `vpcore_cli.grouping.pivoted`."""
+    from vpcore_cli.grouping import figure_of, pivoted
 
     over, lines = pivoted(rows, down, across, sort)
     median = [[math.nan if line[name] is None else line[name] for name in over] for line in lines]

@@ -12,7 +12,6 @@ import polars as pl
 
 from vpcore.config import ExperimentConfig, SignalPlan
 from vpcore.errors import ResultsError
-from vpcore.experiment.grouping import plain
 from vpcore.experiment.leaderboard import (
     Leaderboard,
     RankedRow,
@@ -27,6 +26,7 @@ from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import too_few
 from vpcore.inference.out_of_sample import OutOfSample
 from vpcore.inference.ranking import Evidence
+from vpcore_cli.grouping import plain
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import polars as pl
 
 from vpcore.backtest.entries import band
-from vpcore.experiment.grouping import varied
 from vpcore.experiment.tables import session_of
 from vpcore.experiment.trades import Leader
 from vpcore.results import ROW_KEY
 from vpcore.units import NS_PER_MS, NS_PER_S, PRICE_SCALE
+from vpcore_cli.grouping import varied
 from vpcore_report.chart_data import Equity
 
 Ints = npt.NDArray[np.int64]

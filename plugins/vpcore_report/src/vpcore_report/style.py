@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from vpcore.storage.atomic import storage_errors, write_output
+from vpcore.storage.atomic import storage_errors
+from vpcore_cli.output import write_output
 
 INK, MUTED, ACCENT, RULE = "#1c2430", "#6b7685", "#1f5fa8", "#d9dee5"
 LONG, SHORT, NEUTRAL = "#1b7837", "#b2182b", "#8a94a3"

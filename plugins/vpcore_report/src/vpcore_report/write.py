@@ -17,15 +17,16 @@ import polars as pl
 from vpcore.backtest.performance import table as performance
 from vpcore.errors import ConfigError, VpError
 from vpcore.experiment.compare_rows import compare_leaders
-from vpcore.experiment.engines import described
-from vpcore.experiment.grouping import plain, varied
-from vpcore.experiment.tables import LEGEND, for_people, people_columns, ranked, session_of
+from vpcore.experiment.tables import session_of
 from vpcore.experiment.trades import Leader, leaders_of, trades_of
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import adjusted_for, overfitting
 from vpcore.signal import DIAGNOSTICS, SignalResult, read_diagnostics
-from vpcore.storage.atomic import storage_errors, write_output
+from vpcore.storage.atomic import storage_errors
 from vpcore_cli.compare import of_two
+from vpcore_cli.grouping import plain, varied
+from vpcore_cli.output import write_output
+from vpcore_cli.tables import LEGEND, described, for_people, people_columns, ranked
 from vpcore_cli.trades import for_people as trade_lines
 from vpcore_report import chart_data, charts, execution_page, payload, robustness
 from vpcore_report.facts import Facts, NothingToReport, gather

@@ -11,7 +11,10 @@ import search_workspace
 from search_workspace import ROWS, interrupted, without_samplers
 
 from vpcore import Workspace
+from vpcore.experiment.adaptive_search import unfinished
+from vpcore.experiment.run import harness_config
 from vpcore_cli import app as cli
+from vpcore_cli.work import stand_ins
 
 frames, make = search_workspace.frames, search_workspace.make
 
@@ -69,3 +72,15 @@ def test_commands_before_midway_and_after(
     assert len(answer["rows"]) == ROWS
     distinct = workspace.results.query_runs()["trades_digest"].n_unique()
     assert answer["rows"][0]["n_trials"] == distinct  # everything that was tried, and no more
+
+
+def test_stand_ins_are_so_many_others(make: Callable[..., Workspace]) -> None:
+    workspace = make()
+    interrupted(workspace, 40)
+    config = harness_config(workspace, "wave")
+    others = stand_ins(config)
+    for plan, other in zip(config.signals, others.signals, strict=True):
+        if plan.search is not None:
+            assert len(other.proposed) == 12 - len(plan.proposed)
+            assert not set(other.proposed) & set(plan.proposed)
+    assert unfinished(config)

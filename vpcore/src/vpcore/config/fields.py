@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import types
 import typing
-from collections.abc import Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import annotated_types
@@ -41,7 +39,7 @@ def field_at(model: type[BaseModel], key: tuple[str | int, ...]) -> Any:
     """Return the type at a key of a model: a model class, else an annotation."""
     found: Any = model
     for step in key:
-        found = _unwrapped(found)[0]
+        found = unwrapped(found)[0]
         if isinstance(found, type) and issubclass(found, BaseModel):
             info = fields_by_name(found).get(str(step))
             if info is None:
@@ -51,7 +49,7 @@ def field_at(model: type[BaseModel], key: tuple[str | int, ...]) -> Any:
             found = get_args(found)[-1 if get_origin(found) is dict else 0]
         else:
             return None
-    return _unwrapped(found)[0]
+    return unwrapped(found)[0]
 
 
 def info_at(model: type[BaseModel], key: tuple[str | int, ...]) -> FieldInfo | None:
@@ -85,7 +83,7 @@ def allowed_range(info: FieldInfo) -> str:
 
 
 def _range(annotation: Any, metadata: list[Any]) -> str:
-    annotation, extra = _unwrapped(annotation)
+    annotation, extra = unwrapped(annotation)
     metadata = [*metadata, *extra]
     bounds = _bounds(metadata)
     if get_origin(annotation) is typing.Literal:
@@ -140,7 +138,7 @@ def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
+def unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
     """Return the bare type of an annotation, less `None` and `Annotated`, and its metadata."""
     metadata: list[Any] = []
     while True:
@@ -159,49 +157,3 @@ def _without_none(annotation: Any) -> Any:
         if len(members) == 1:
             return members[0]
     return annotation
-
-
-# -- fields as text, for documents and listings ------------------------------------------------------------------------
-
-
-def type_of(info: FieldInfo) -> str:
-    """Return the type of a field in a person's words: ``whole number``, ``list of numbers``, ``text``."""
-    return _type(info.annotation)
-
-
-def _type(annotation: Any, *, plural: bool = False) -> str:
-    annotation, _ = _unwrapped(annotation)
-    origin = get_origin(annotation)
-    if origin in (tuple, list):
-        return f"{'lists' if plural else 'list'} of {_type(get_args(annotation)[0], plural=True)}"
-    if origin is dict:
-        return f"{'mappings' if plural else 'mapping'} to {_type(get_args(annotation)[1], plural=True)}"
-    if origin is typing.Literal:
-        return "text"
-    if annotation is bool:
-        return "true or false"
-    spoken = getattr(annotation, "spoken", "mapping")  # a model may be written shorter than as a mapping
-    name = {int: "whole number", float: "number", str: "text", datetime.date: "date", Any: "value"}.get(
-        annotation, spoken
-    )
-    return f"{name}s" if plural and name != "text" else name
-
-
-def default_of(info: FieldInfo) -> str:
-    """Return the default of a field as YAML writes it; an empty text if it is required or None."""
-    if info.is_required():
-        return ""
-    value = info.get_default(call_default_factory=True, validated_data={})
-    return "" if value is None else _yaml(value)
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(_yaml(item) for item in value)}]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
-    return f'"{value}"' if isinstance(value, str) and not value else str(value)

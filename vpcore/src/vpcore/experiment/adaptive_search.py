@@ -7,7 +7,6 @@ there and needs no sampler.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ from vpcore.experiment.session_members import pooled_rows
 from vpcore.inference.out_of_sample import in_sample
 from vpcore.results import traded
 from vpcore.sampler import Indices, Sampler
-from vpcore.sampler.designs import RandomSampler
 from vpcore.storage import Folder
 
 if TYPE_CHECKING:
@@ -84,19 +82,6 @@ def unfinished(config: ExperimentConfig) -> dict[str, int]:
     """Return the number of remaining proposals of each signal that has some."""
     left = {plan.name: plan.search.n - len(plan.proposed) for plan in config.signals if plan.search is not None}
     return {name: count for name, count in left.items() if count > 0}
-
-
-def stand_ins(config: ExperimentConfig) -> ExperimentConfig:
-    """Return an experiment with others, drawn at random, for the combinations that are still to be proposed alone."""
-    found: dict[str, list[Indices]] = {}
-    for plan in config.signals:
-        left = unfinished(config).get(plan.name, 0)
-        if plan.search is None or not left:
-            continue
-        drawn = RandomSampler(plan.search.axes, [plan.search.seed, plan.name]).ask(plan.search.n)
-        free = [point for point in drawn if point not in set(plan.proposed)]
-        found[plan.name] = random.Random(0).sample(free, left)
-    return config.with_proposed(found)
 
 
 def require_samplers(workspace: Workspace, config: ExperimentConfig) -> None:

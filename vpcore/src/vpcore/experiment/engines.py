@@ -10,7 +10,7 @@ import polars as pl
 
 from vpcore.canonical import canonical_json
 from vpcore.errors import VpError
-from vpcore.inference.blocks import ENGINES, JOINT, datasets_of
+from vpcore.inference.blocks import ENGINES, datasets_of
 
 if TYPE_CHECKING:
     from vpcore.inference.ranking import Family
@@ -31,18 +31,6 @@ def rings_of(workspace: Workspace, experiment: str, dataset_id: str) -> dict[str
         return {}
     known = _params(workspace, experiment, names)
     return {name: f"{known[name]['cell_width_ms']} ms" if name in known else name for name in names}
-
-
-NAMED = 3
-"""Sessions of a family that a sentence names one by one."""
-
-
-def described(dataset_id: str) -> str:
-    """Return the datasets of a family in words: of many sessions the first and the last, of engines the number."""
-    first, *others = dataset_id.split(ENGINES)
-    names = [name.rpartition("__")[0] if others else name for name in datasets_of(first)]
-    sessions = JOINT.join(names) if len(names) <= NAMED else f"{len(names)} sessions from {names[0]} to {names[-1]}"
-    return f"{sessions} ({len(others) + 1} engines)" if others else sessions
 
 
 def with_engines(workspace: Workspace, rows: pl.DataFrame, families: Mapping[str, Family]) -> pl.DataFrame:

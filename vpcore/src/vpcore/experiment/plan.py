@@ -9,8 +9,6 @@ from vpcore.dataset import DatasetRegistry
 from vpcore.experiment.runs import Run
 from vpcore.experiment.worker import Task, WorkItem
 from vpcore.results import ResultsDB, StoredRun
-from vpcore.scoring import ScoringConfig, z_nodes
-from vpcore.signal import MLSignal
 
 RUNS_PER_TASK = 16
 """At most. A task's rows are stored together, and what it shares is computed once per worker anyway."""
@@ -52,53 +50,6 @@ class Plan:
     def n_missing(self) -> int:
         """Number of trials that are left."""
         return sum(len(run.trials) for run in self.missing)
-
-
-@dataclass(frozen=True, slots=True)
-class SharedWork:
-    """One level of the work of an experiment.
-
-    Attributes
-    ----------
-    name : str
-        Datasets, z-scores, scores, signal values, outcome tables or rows.
-    made : int
-        Number of computations.
-    unshared : int
-        Number of computations if runs shared nothing.
-    """
-
-    name: str
-    made: int
-    unshared: int
-
-
-def shared_work(runs: Sequence[Run]) -> list[SharedWork]:
-    """Return the amount of work per level, shared and unshared."""
-    z, scores, tables = set(), set(), set()
-    n_z = n_scores = values = rows = 0
-    for run in runs:
-        dataset = run.meta["dataset_id"]
-        rows += len(run.trials)
-        barriers = {(trial.tp_ticks, trial.sl_ticks) for trial in run.trials}
-        values += len(barriers) if isinstance(run.signal, MLSignal) else 1
-        hold = (run.eval.max_hold_bins, run.eval.price, run.eval.entry, run.eval.patience_bins)
-        tables |= {(dataset, *pair, *hold) for pair in barriers}
-        if run.scoring is not None:
-            scoring = ScoringConfig.model_validate(run.scoring)
-            nodes = list(enumerate(z_nodes(scoring)))
-            z |= {(dataset, *node) for node in nodes}
-            n_z += len(nodes)
-            n_scores += 1
-            scores.add((dataset, scoring.model_dump_json()))
-    return [
-        SharedWork("datasets", len({run.meta["dataset_id"] for run in runs}), len(runs)),
-        SharedWork("z-scores", len(z), n_z),
-        SharedWork("scores", len(scores), n_scores),
-        SharedWork("signal values", values, rows),
-        SharedWork("outcome tables", len(tables), rows),
-        SharedWork("rows", rows, rows),
-    ]
 
 
 def make_plan(runs: Sequence[Run], results: ResultsDB, *, force: bool = False, retry_failed: bool = False) -> Plan:

@@ -17,7 +17,7 @@ from vpcore import Workspace, hookimpl
 from vpcore.errors import ConfigError, PluginError, ResultsError
 from vpcore.experiment.reporting import GIVE_UP_AFTER
 from vpcore.experiment.run import run_experiment
-from vpcore.experiment.track import track_experiment
+from vpcore_cli.tracking import track_experiment
 
 __all__ = ["flaky"]
 
