@@ -262,7 +262,7 @@ def _totals(
         "resampled": resampled,
         "rotated_net": rotated_net,
         "trades_digest": np.array(digests),
-        "placed": _placed(table, bins, sides, offsets, rules),
+        "placed": _placed(table, bins, sides, offsets, rules) if rules.entry == "maker" else np.diff(bounds),
         **(_cut(table, rules, cuts, bins, sides, offsets) if cuts is not None else {}),
     }
 
@@ -291,7 +291,7 @@ def _by_opening(
 
 
 def _placed(table: OutcomeTable, bins: _Ints, sides: npt.NDArray[np.int8], offsets: _Ints, rules: TradeRules) -> _Ints:
-    """Return the number of orders that each trial placed; of a taker its trades."""
+    """Return the number of orders that each trial placed."""
     entries = bins + rules.latency_bins
     inside = entries < table.outcome.shape[1]
     placed = np.zeros(len(bins) + 1, dtype=np.int64)

@@ -75,6 +75,7 @@ class Market:
     _opened: dict[Any, npt.NDArray[np.bool_]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _exits: dict[Any, Exits] = field(default_factory=dict, init=False, repr=False, compare=False)
     _activity: list[npt.NDArray[np.float64]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _opened_at: list[npt.NDArray[np.int32]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def touch_times(
         self, entry: npt.NDArray[np.int64], extreme: str, sign: int, distance: int, hold: int
@@ -133,6 +134,14 @@ class Market:
             recent = total - np.concatenate([np.zeros(n, dtype=np.int64), total])[: self.n_bins]
             self._activity.append(recent / np.clip(np.arange(self.n_bins), 1, n))
         return self._activity[0]
+
+    @property
+    def opened_at(self) -> npt.NDArray[np.int32]:
+        """Where a trade opens that enters at once: int32[2, n_bins], read only; all such tables share it."""
+        if not self._opened_at:
+            self._opened_at.append(np.tile(np.arange(self.n_bins, dtype=np.int32), (2, 1)))
+            self._opened_at[0].setflags(write=False)
+        return self._opened_at[0]
 
     @property
     def n_bins(self) -> int:
@@ -284,13 +293,13 @@ class OutcomeTable:
         return which, entries[which], side[which]
 
 
-def empty_table(market: Market) -> OutcomeTable:
-    """Return a table to be filled."""
+def empty_table(market: Market, opened_at: npt.NDArray[np.int32] | None = None) -> OutcomeTable:
+    """Return a table to be filled, but for `opened_at` if that is given."""
     shape = (2, market.n_bins)
     return OutcomeTable(
         outcome=np.empty(shape, dtype=np.int8),
         tie=np.empty(shape, dtype=np.bool_),
-        opened_at=np.empty(shape, dtype=np.int32),
+        opened_at=np.empty(shape, dtype=np.int32) if opened_at is None else opened_at,
         exit_bin=np.empty(shape, dtype=np.int32),
         resolved_at=np.empty(shape, dtype=np.int32),
         net=np.empty(shape, dtype=np.int32),
@@ -335,8 +344,7 @@ def outcome_table(market: Market, rules: TradeRules) -> OutcomeTable:
     Time grows with n_bins; the hold has no influence. The market caches touch times, so a table that shares a distance
     with an earlier table takes a tenth of the time.
     """
-    table = empty_table(market)
-    table.opened_at[:] = np.arange(market.n_bins)
+    table = empty_table(market, market.opened_at)
     touch = rules.price == "touch"
     scale = 1 if touch else HALF_TICKS_PER_TICK
     tp, sl, hold = rules.tp_ticks * scale, rules.sl_ticks * scale, rules.max_hold_bins

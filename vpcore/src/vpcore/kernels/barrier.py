@@ -296,34 +296,30 @@ def first_touch(
     gross : int32[n_bins], written
         Mid at the end of the exit bin less mid at entry, in the trade's direction, half-ticks.
     """
+    # Two loops without branches: which barrier comes first is as good as random, and the first loop runs in vectors.
     n_bins = entry.shape[0]
     for e in range(n_bins):
-        tie[e] = False
-        if not opened[e] or spread[e] >= widest:
-            outcome[e] = NO_TRADE
-            exit_bin[e] = e
-            resolved_at[e] = e
-            net[e] = 0
-            gross[e] = 0
-            continue
-        if stopped[e] != NEVER and stopped[e] <= taken[e] and stopped[e] <= until[e]:
-            x = stopped[e]
-            outcome[e] = STOP_LOSS
-            tie[e] = taken[e] == x
-            pays = sign * (adverse[x] - entry[e])
-            resolved_at[e] = x
-        elif taken[e] != NEVER and taken[e] <= until[e]:
-            x = taken[e]
-            outcome[e] = TAKE_PROFIT
-            pays = tp
-            resolved_at[e] = x
-        else:
-            x = leaves[e]
-            outcome[e] = TIMEOUT
-            pays = sign * (last[x] - entry[e])
-            resolved_at[e] = known[e]
-        exit_bin[e] = x
-        net[e] = pays * half_ticks
+        enters = opened[e] & (spread[e] < widest)
+        touched = min(stopped[e], taken[e])
+        touches = touched <= until[e]  # `until` is less than `NEVER`
+        stops = touches & (stopped[e] <= taken[e])
+        result = np.int8(STOP_LOSS) if stops else np.int8(TAKE_PROFIT)
+        result = result if touches else np.int8(TIMEOUT)
+        x = touched if touches else leaves[e]
+        done = touched if touches else known[e]
+        outcome[e] = result if enters else np.int8(NO_TRADE)
+        tie[e] = enters & stops & (stopped[e] == taken[e])
+        exit_bin[e] = x if enters else np.int32(e)
+        resolved_at[e] = done if enters else np.int32(e)
+    for e in range(n_bins):
+        x = np.uint32(exit_bin[e])
+        result = outcome[e]
+        worst = adverse[x]
+        price = last[x]
+        price = worst if result == STOP_LOSS else price
+        pays = sign * (price - entry[e])
+        pays = tp if result == TAKE_PROFIT else pays
+        net[e] = pays * half_ticks if result != NO_TRADE else 0
         gross[e] = sign * (mid2[x] - mid2[e])
 
 
