@@ -26,6 +26,8 @@ __all__ = ["ColdBook", "Engine"]
 ColdBook = Literal["refuse", "build"]
 
 _WORDS = MBO_DTYPE.itemsize // 8
+_NO_WORDS = np.zeros((0, _WORDS), np.int64)
+_NO_WORDS.flags.writeable = False
 BLOCK_BINS = 256
 """Most bins of a block."""
 _NO_LIMIT = 2**62
@@ -165,9 +167,7 @@ class Engine:
         at = 0
         while True:
             self._reserve()
-            at, code = sk.run(
-                self._stream, self._book, self._flow, self._par, words, at, instrument_id, self._out, self._bins
-            )
+            at, code = self._run(words, at, instrument_id, 0)
             if code == sk.USED_UP or code == sk.DONE:
                 break
             if code == bn.BLOCK_FULL:
@@ -201,7 +201,7 @@ class Engine:
         """Like `advance`, in blocks of at most 256 bins."""
         while True:
             self._reserve()
-            code = bn.advance(self._stream, self._book, self._flow, self._par, now_ns, self._out, self._bins)
+            _, code = self._run(_NO_WORDS, 0, 0, now_ns)
             if code != bn.BLOCK_FULL:
                 break
             self._require_near(now_ns, "the time of advance()")
@@ -310,6 +310,11 @@ class Engine:
         return {name: column[seen] for name, column in columns.items()}
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _run(self, words: npt.NDArray[np.int64], at: int, instrument_id: int, until: int) -> tuple[int, int]:
+        return sk.run(
+            self._stream, self._book, self._flow, self._par, words, at, instrument_id, until, self._out, self._bins
+        )
 
     def _as_words(self, records: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         if records.dtype != MBO_DTYPE or records.ndim != 1:

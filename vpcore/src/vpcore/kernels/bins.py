@@ -249,7 +249,7 @@ def _write_bin(stream, book, flow, par, out, bins, row):
 
 
 @jit(borrows=True)
-def emit_due(stream: Any, book: Any, flow: Any, par: Any, now: int, out: Any, bins: Any) -> int:
+def emit_due(stream, book, flow, par, now, out, bins):
     """Write every bin that ends at or before `now`. Return `BINS_UP_TO_DATE`, or `BLOCK_FULL` if some are left."""
     st = stream.scalars
     while st[NEXT_END] <= now and (st[STARTED] == 0 or st[SEQ] < st[MAX_BINS]):
@@ -267,9 +267,3 @@ def emit_due(stream: Any, book: Any, flow: Any, par: Any, now: int, out: Any, bi
         st[NEXT_END] += st[WIDTH]
         _open_bin(stream, book)
     return BINS_UP_TO_DATE
-
-
-@jit(borrows=True)
-def advance(stream: Any, book: Any, flow: Any, par: Any, now: int, out: Any, bins: Any) -> int:
-    """`emit_due` for Python: a call of the form for compiled code, which spares a second compilation of all of it."""
-    return emit_due(stream, book, flow, par, now, out, bins)

@@ -110,15 +110,21 @@ def _arrive(book, place, size, now):
     _flow(book, page, level, place, np.int64(Q_ADD), size, np.int64(GIVE))
 
 
+@jit(borrows=True)
+def _withdraw(book, slot, now):
+    """Take out the order of a slot, whose id comes a second time."""
+    book.ints[C_DUPLICATE_ADD] += 1
+    row = book.rows[slot]
+    _reduce(book, row, book.pool[row, O_SIZE], now)
+    remove_order(book, slot)
+
+
 @jit(inline=True, borrows=True)
 def _insert(book, order_id, place, size, stamp, now):
     """Insert an order that arrives; an order that lives under the id already is withdrawn first."""
     slot = find_slot(book.keys, book.rows, order_id)
     if slot >= 0:
-        book.ints[C_DUPLICATE_ADD] += 1
-        row = book.rows[slot]
-        _reduce(book, row, book.pool[row, O_SIZE], now)
-        remove_order(book, slot)
+        _withdraw(book, slot, now)
         slot = find_slot(book.keys, book.rows, order_id)
     row = insert_order(book, order_id, -1 - slot, place, size, stamp)
     if book.ints[N_FILLS] > 0:  # a filled order that left and comes back within the event

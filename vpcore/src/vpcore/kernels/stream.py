@@ -132,23 +132,17 @@ def _hold(stream, words, start, stop, instrument):
 
 
 @jit(inline=True, borrows=True)
-def _apply(stream, book, words, start, stop, instrument):
+def _complete_event(stream, book, words, stop, instrument):
     st = stream.scalars
+    start = st[EVENT_START]
+    if st[EVENT_HELD] > 0:
+        words, start, stop = stream.held_view, np.int64(0), st[EVENT_HELD]
     trades = st[EVENT_TRADES] == 1
     if trades:
         collect_fills(book, words, start, stop, instrument)
         if stream.virtual.orders.shape[1] > 0:
             match_trades(stream.virtual, book, words, start, stop, instrument, st[TICK_INT], st[SEQ], st[CLOCK])
     apply_event(book, words, start, stop, instrument, st[TICK_INT], trades, st[CLOCK] * st[DATED])
-
-
-@jit(inline=True, borrows=True)
-def _complete_event(stream, book, words, stop, instrument):
-    st = stream.scalars
-    if st[EVENT_HELD] == 0:
-        _apply(stream, book, words, st[EVENT_START], stop, instrument)
-    else:
-        _apply(stream, book, stream.held_view, np.int64(0), st[EVENT_HELD], instrument)
     _forget_event(st)
     stream.counts[K_EVENTS] += 1
     st[BIN_EVENTS] += 1
@@ -182,9 +176,9 @@ def _begin_snapshot(stream, book, in_snapshot):
 
 @jit(borrows=True)
 def run(
-    stream: Any, book: Any, flow: Any, par: Any, words: Any, start: int, instrument: int, out: Any, bins: Any
+    stream: Any, book: Any, flow: Any, par: Any, words: Any, start: int, instrument: int, until: int, out: Any, bins: Any
 ) -> tuple[int, int]:
-    """Consume records of one chunk.
+    """Consume records of one chunk, or let time pass.
 
     Parameters
     ----------
@@ -202,6 +196,8 @@ def run(
         First record to consume; 0, or the return value of the last call on this chunk.
     instrument : int
         Instrument id; records of others are skipped and leave the clock unchanged.
+    until : int
+        If it is greater than 0, no record is consumed: only the bins that end by this time are written.
     out : float32[n_columns, n_rows, n_cells], written
         Grid columns of the block's bins.
     bins : int64[n_rows, N_BIN], written
@@ -217,6 +213,8 @@ def run(
     st = stream.scalars
     counts = stream.counts
     n_records = words.shape[0]
+    if until > 0:  # not a function of its own: for calls from Python it would compile for longer than it runs
+        return start, emit_due(stream, book, flow, par, until, out, bins)
     if st[SEQ] >= st[MAX_BINS]:  # records after the window are not looked at, in this chunk or a later one
         return start, DONE
     for i in range(start, n_records):
