@@ -176,8 +176,9 @@ def _begin_snapshot(stream, book, in_snapshot):
 
 @jit(borrows=True)
 def run(
-    stream: Any, book: Any, flow: Any, par: Any, words: Any, start: int, instrument: int, until: int, out: Any, bins: Any
-) -> tuple[int, int]:
+    stream: Any, book: Any, flow: Any, par: Any,
+    words: Any, start: int, instrument: int, until: int, out: Any, bins: Any,
+) -> tuple[int, int]:  # fmt: skip
     """Consume records of one chunk, or let time pass.
 
     Parameters
