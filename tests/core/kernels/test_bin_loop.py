@@ -29,7 +29,8 @@ def test_the_loop_gives_numbers_then_rows_and_skips_invalid_bins() -> None:
     grid = (rng.normal(size=(n, cells)).astype(np.float32), rng.integers(-2, 3, size=(n, cells)).astype(np.int8))
     valid = rng.random(n) > 0.3
     out = np.empty(n)
-    bin_loop(total)(np.zeros(1), bins, grid, tuple(np.empty((2, cells))), valid, out)
+    rows = tuple(np.empty((2, cells)))
+    bin_loop(total)(np.zeros(1), bins, grid, rows, rows, valid, out)
     sum_, expected = 0.0, []
     for i in range(n):
         if valid[i]:
@@ -45,7 +46,7 @@ def constant(state):
 
 def test_a_step_may_read_no_column() -> None:
     out = np.empty(2)
-    bin_loop(constant)(np.full(1, 7.0), (), (), (), np.array([True, False]), out)
+    bin_loop(constant)(np.full(1, 7.0), (), (), (), (), np.array([True, False]), out)
     assert out[0] == 7.0
     assert np.isnan(out[1])
 
@@ -60,7 +61,7 @@ from looped_package.b.signal import _step as second
 
 for step in (first, second):
     out = np.empty(1)
-    bin_loop(step)(np.zeros(1), (np.ones(1),), (), (), np.ones(1, dtype=np.bool_), out)
+    bin_loop(step)(np.zeros(1), (np.ones(1),), (), (), (), np.ones(1, dtype=np.bool_), out)
     print(out[0], sum(bin_loop(step).stats.cache_hits.values()))
 """
 

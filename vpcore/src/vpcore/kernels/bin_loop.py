@@ -46,11 +46,11 @@ def _compile_widen_all(columns, rows, i):
     return lambda columns, rows, i: (widen(columns[0][i], rows[0]), _widen_all(columns[1:], rows[1:], i))
 
 
-def _loop(state: Any, bins: Any, grid: Any, rows: Any, valid: npt.NDArray[np.bool_], out: Any) -> None:
+def _loop(state: Any, bins: Any, grid: Any, rows: Any, views: Any, valid: npt.NDArray[np.bool_], out: Any) -> None:
     for i in range(valid.shape[0]):
         if valid[i]:
             _widen_all(grid, rows, i)
-            arguments = _numbers(bins, i) + rows
+            arguments = _numbers(bins, i) + views
             out[i] = step(state, *arguments)  # type: ignore[name-defined]  # noqa: F821  # a global of each copy
         else:
             out[i] = math.nan
@@ -68,9 +68,10 @@ def bin_loop(step: Callable[..., float]) -> Callable[..., None]:
     Returns
     -------
     callable
-        ``loop(state, bins, grid, rows, valid, out)``: `bins` is a tuple of arrays of shape (n_bins,), `grid` a tuple of
-        arrays of shape (n_bins, n_cells), `rows` a tuple of float64[n_cells] for the loop's own use, one per array of
-        `grid`, `valid` bool[n_bins], `out` float64[n_bins], written: NaN in invalid bins.
+        ``loop(state, bins, grid, rows, views, valid, out)``: `bins` is a tuple of arrays of shape (n_bins,), `grid` a
+        tuple of arrays of shape (n_bins, n_cells), `rows` a tuple of float64[n_cells] for the loop's own use, one per
+        array of `grid`, `views` the same memory, read only as the arrays of a `SignalFrame` are, so that the step has
+        one compiled version, `valid` bool[n_bins], `out` float64[n_bins], written: NaN in invalid bins.
     """
     # numba's cache tells functions apart by file, line, module, qualified name and closure. It takes one function
     # argument for another, and a closure over a compiled function has a new digest in every process. So the step is a

@@ -13,6 +13,7 @@ from vpcore.kernels.state import (
     ASK_SIDE,
     BEST_ASK,
     BEST_BID,
+    BEST_LEFT,
     BID_SIDE,
     CROSSED,
     NO_ASK,
@@ -146,7 +147,8 @@ class Stream(NamedTuple):
 def settle(stream, book):
     """After a completed event: best prices, validity, extremes of the bin."""
     st = stream.scalars
-    settle_best(book)
+    if book.ints[BEST_LEFT] != 0:
+        settle_best(book)
     bid = book.ints[BEST_BID]
     ask = book.ints[BEST_ASK]
     both = bid != NO_BID and ask != NO_ASK
@@ -198,50 +200,51 @@ def _open_bin(stream, book):
 def _write_bin(stream, book, flow, par, out, bins, row):
     st = stream.scalars
     end = st[NEXT_END]
+    line = bins[row]
     for i in range(N_BIN):
-        bins[row, i] = 0
-    bins[row, B_SEQ] = st[SEQ]
-    bins[row, B_TS] = end
-    bins[row, B_START] = end - st[WIDTH]
-    bins[row, B_END] = end
-    bins[row, B_MICROSTATE] = 4
+        line[i] = 0
+    line[B_SEQ] = st[SEQ]
+    line[B_TS] = end
+    line[B_START] = end - st[WIDTH]
+    line[B_END] = end
+    line[B_MICROSTATE] = 4
     if st[VALID] == 0 or st[DATED] == 0:
         stream.counts[K_INVALID_BINS] += 1
         out[:, row, :] = np.float32(0.0)
     if st[DATED] == 0:  # every event so far is later than this bin
         return
-    bins[row, B_EVENT_ID] = stream.counts[K_EVENTS]
-    bins[row, B_EVENTS] = min(st[BIN_EVENTS], INT32_MAX)
-    bins[row, B_BUY] = min(book.ints[V_BUY], INT32_MAX)
-    bins[row, B_SELL] = min(book.ints[V_SELL], INT32_MAX)
-    bins[row, B_CROSS] = min(book.ints[V_CROSS], INT32_MAX)
-    bins[row, B_TRADES] = min(book.ints[V_TRADES], INT32_MAX)
+    line[B_EVENT_ID] = stream.counts[K_EVENTS]
+    line[B_EVENTS] = min(st[BIN_EVENTS], INT32_MAX)
+    line[B_BUY] = min(book.ints[V_BUY], INT32_MAX)
+    line[B_SELL] = min(book.ints[V_SELL], INT32_MAX)
+    line[B_CROSS] = min(book.ints[V_CROSS], INT32_MAX)
+    line[B_TRADES] = min(book.ints[V_TRADES], INT32_MAX)
     if st[VALID] == 0:
         return
     bid = book.ints[BEST_BID]
     ask = book.ints[BEST_ASK]
-    bins[row, B_VALID] = 1
-    bins[row, B_MID2] = bid + ask
-    bins[row, B_BID] = bid
-    bins[row, B_ASK] = ask
-    bins[row, B_BID_SIZE] = min(level_depth(book, bid, np.int64(BID_SIDE)), INT32_MAX)
-    bins[row, B_ASK_SIZE] = min(level_depth(book, ask, np.int64(ASK_SIDE)), INT32_MAX)
-    bins[row, B_SPREAD] = ask - bid
-    bins[row, B_BID_HIGH] = st[BID_HIGH]
-    bins[row, B_BID_LOW] = st[BID_LOW]
-    bins[row, B_ASK_HIGH] = st[ASK_HIGH]
-    bins[row, B_ASK_LOW] = st[ASK_LOW]
-    bins[row, B_MID2_HIGH] = st[MID2_HIGH]
-    bins[row, B_MID2_LOW] = st[MID2_LOW]
+    line[B_VALID] = 1
+    line[B_MID2] = bid + ask
+    line[B_BID] = bid
+    line[B_ASK] = ask
+    line[B_BID_SIZE] = min(level_depth(book, bid, np.int64(BID_SIDE)), INT32_MAX)
+    line[B_ASK_SIZE] = min(level_depth(book, ask, np.int64(ASK_SIDE)), INT32_MAX)
+    line[B_SPREAD] = ask - bid
+    line[B_BID_HIGH] = st[BID_HIGH]
+    line[B_BID_LOW] = st[BID_LOW]
+    line[B_ASK_HIGH] = st[ASK_HIGH]
+    line[B_ASK_LOW] = st[ASK_LOW]
+    line[B_MID2_HIGH] = st[MID2_HIGH]
+    line[B_MID2_LOW] = st[MID2_LOW]
     if st[HAS_LAST] == 1:
         bid_move = bid - st[LAST_BID]
         ask_move = ask - st[LAST_ASK]
-        bins[row, B_BID_MOVE] = bid_move
-        bins[row, B_ASK_MOVE] = ask_move
+        line[B_BID_MOVE] = bid_move
+        line[B_ASK_MOVE] = ask_move
         state = 3 * (np.int64(np.sign(ask_move)) + 1) + np.int64(np.sign(bid_move)) + 1
-        bins[row, B_MICROSTATE] = state
-        bins[row, B_ABOVE] = ABOVE[state]
-        bins[row, B_BELOW] = BELOW[state]
+        line[B_MICROSTATE] = state
+        line[B_ABOVE] = ABOVE[state]
+        line[B_BELOW] = BELOW[state]
     st[HAS_LAST] = 1
     st[LAST_BID] = bid
     st[LAST_ASK] = ask

@@ -249,12 +249,13 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
         Time of the event, ns.
     """
     for i in range(start, stop):
-        if ((words[i, 0] >> 32) & 0xFFFFFFFF) != instrument:
+        record = words[i]
+        if ((record[0] >> 32) & 0xFFFFFFFF) != instrument:
             continue
-        packed = words[i, 4]
+        packed = record[4]
         action = (packed >> 48) & 0xFF
         if action == CANCEL:
-            slot = find_slot(book.keys, book.rows, words[i, 2])
+            slot = find_slot(book.keys, book.rows, record[2])
             if slot < 0:
                 book.ints[C_UNKNOWN_CANCEL] += 1
                 continue
@@ -267,7 +268,7 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
             if book.pool[row, O_SIZE] == 0:
                 remove_order(book, slot)
         elif action in (ADD, MODIFY):
-            price = words[i, 3]
+            price = record[3]
             if price == UNDEF_PRICE:
                 book.ints[C_UNDEF_PRICE] += 1
                 continue
@@ -280,12 +281,12 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
             slot = np.int64(-1)
             stamp = book.ints[STAMP]
             if action == MODIFY:
-                slot = find_slot(book.keys, book.rows, words[i, 2])
+                slot = find_slot(book.keys, book.rows, record[2])
                 if slot < 0:
                     book.ints[C_UNKNOWN_MODIFY] += 1
                     stamp = np.int64(0)  # it may have stood before every virtual order
             if slot < 0:
-                _insert(book, words[i, 2], place, size, stamp, now)
+                _insert(book, record[2], place, size, stamp, now)
             else:
                 _modify(book, slot, place, size, now)
     if has_trades:

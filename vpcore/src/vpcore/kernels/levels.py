@@ -173,11 +173,12 @@ def _drop_best(book, side):
     queue[at] = page
 
 
-@jit(inline=True, borrows=True)
+@jit(borrows=True)
 def settle_best(book):
-    """Move the best prices inwards past levels that have emptied. ``NO_BID`` and ``NO_ASK`` stand for an empty side."""
-    if book.ints[BEST_LEFT] == 0:
-        return
+    """Move the best prices inwards past levels that have emptied. ``NO_BID`` and ``NO_ASK`` stand for an empty side.
+
+    Needed only if `BEST_LEFT` is set.
+    """
     book.ints[BEST_LEFT] = 0
     tick = book.ints[BEST_BID]
     if tick != NO_BID and level_depth(book, tick, np.int64(BID_SIDE)) == 0:

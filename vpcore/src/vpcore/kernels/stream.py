@@ -219,10 +219,11 @@ def run(
     if st[SEQ] >= st[MAX_BINS]:  # records after the window are not looked at, in this chunk or a later one
         return start, DONE
     for i in range(start, n_records):
-        head = words[i, 0]
+        record = words[i]
+        head = record[0]
         if ((head >> 32) & 0xFFFFFFFF) != instrument:
             continue
-        packed = words[i, 4]
+        packed = record[4]
         flags = (packed >> 32) & 0xFF
         action = (packed >> 48) & 0xFF
         snapshot = (flags & F_SNAPSHOT) != 0
@@ -238,19 +239,19 @@ def run(
         clock = st[CLOCK]
         stamped = snapshot or (flags & F_BAD_TS_RECV) == 0
         now = clock
-        if stamped and words[i, 5] > clock:
-            now = words[i, 5]
+        if stamped and record[5] > clock:
+            now = record[5]
         if now >= st[NEXT_END] and st[SEQ] < st[MAX_BINS]:
             if emit_due(stream, book, flow, par, now, out, bins) == BLOCK_FULL:
                 return i, BLOCK_FULL
         if st[SEQ] >= st[MAX_BINS]:
             return i, DONE
-        if st[DATED] == 0 and stamped and words[i, 5] > 0:
+        if st[DATED] == 0 and stamped and record[5] > 0:
             return i, FIRST_TIME
-        places = action in (ADD, MODIFY) and words[i, 3] != UNDEF_PRICE
+        places = action in (ADD, MODIFY) and record[3] != UNDEF_PRICE
         if places:
-            tick = tick_of(words[i, 3], st[TICK_INT])
-            if tick * st[TICK_INT] != words[i, 3]:
+            tick = tick_of(record[3], st[TICK_INT])
+            if tick * st[TICK_INT] != record[3]:
                 return i, OFF_TICK
             if not make_level(book, tick):
                 return i, GROW_LEVELS
@@ -268,7 +269,7 @@ def run(
             if not _hold(stream, words, st[EVENT_START], i + 1, instrument):
                 return i, GROW_EVENT
 
-        if stamped and words[i, 5] < clock:
+        if stamped and record[5] < clock:
             counts[K_CLAMPS] += 1
         if flags & F_BAD_TS_RECV:
             counts[K_BAD_TS] += 1
@@ -288,7 +289,7 @@ def run(
                 side = (packed >> 56) & 0xFF
                 if side in (BID, ASK):
                     place = tick * 2 + (BID_SIDE if side == BID else ASK_SIDE)
-                    set_snapshot_order(book, words[i, 2], place, packed & 0xFFFFFFFF)
+                    set_snapshot_order(book, record[2], place, packed & 0xFFFFFFFF)
                 else:
                     book.ints[C_BAD_SIDE] += 1
             elif action in (ADD, MODIFY):

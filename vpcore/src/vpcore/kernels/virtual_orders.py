@@ -192,10 +192,16 @@ def match_trades(virtual, book, words, start, stop, instrument, tick_int, seq, n
 @jit(inline=True, borrows=True)
 def match_resting(virtual, book, bid, ask, seq, now):
     """Fill what the best opposite prices reach, at the end of an event that leaves a valid book."""
-    if virtual.in_heap[BID_SIDE] > 0 and virtual.heaps[BID_SIDE, 0] <= -ask:
-        _fill_ranks(virtual, book, np.int64(BID_SIDE), -ask, seq, now, np.int64(RESTS))
-    if virtual.in_heap[ASK_SIDE] > 0 and virtual.heaps[ASK_SIDE, 0] <= bid:
-        _fill_ranks(virtual, book, np.int64(ASK_SIDE), bid, seq, now, np.int64(RESTS))
+    bought = virtual.in_heap[BID_SIDE] > 0 and virtual.heaps[BID_SIDE, 0] <= -ask
+    sold = virtual.in_heap[ASK_SIDE] > 0 and virtual.heaps[ASK_SIDE, 0] <= bid
+    if bought or sold:
+        _fill_resting(virtual, book, bid, ask, seq, now)
+
+
+@jit(borrows=True)
+def _fill_resting(virtual, book, bid, ask, seq, now):
+    for side in range(2):
+        _fill_ranks(virtual, book, side, -ask if side == BID_SIDE else bid, seq, now, np.int64(RESTS))
 
 
 @jit(borrows=True)

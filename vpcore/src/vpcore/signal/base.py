@@ -290,12 +290,15 @@ class StatisticalSignal(Signal):
         from vpcore.kernels.bin_loop import bin_loop
 
         bins, grid = self._inputs()
-        values = np.empty(dataset.n_bins)
+        values, rows = np.empty(dataset.n_bins), np.empty((len(grid), dataset.n_cells))
+        views = rows.view()
+        views.flags.writeable = False
         bin_loop(kernel)(
             self.start(SignalContext.of(dataset)),
             tuple(dataset.bin(name) for name in bins),
             tuple(dataset.grid(name) for name in grid),
-            tuple(np.empty((len(grid), dataset.n_cells))),
+            tuple(rows),
+            tuple(views),
             dataset.valid,
             values,
         )
