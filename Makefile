@@ -4,8 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := './vpcore[dev,docs]' ./vpcore_signals_stat ./vpcore_signals_ml $(patsubst %,./%,$(sort $(wildcard plugins/*)))
-PYPROJECTS := pyproject.toml $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
+PACKAGES := './vpcore[dev]' ./vpcore_signals_stat ./vpcore_signals_ml $(patsubst %,./%,$(sort $(wildcard plugins/*)))
+PYPROJECTS := pyproject.toml docs/requirements.txt $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo lint test test-fast test-core coverage fuzz faults docs field-tables closures constraints clean
@@ -19,7 +19,7 @@ install: $(STAMP)  ## Make .venv with all packages, editable, and every tool.
 $(STAMP): $(PYPROJECTS) constraints.txt
 	@echo "Installing about $$(grep -c == constraints.txt) packages into $(VENV), once: some minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(foreach package,$(PACKAGES),-e $(package))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r docs/requirements.txt $(foreach package,$(PACKAGES),-e $(package))
 	touch $(STAMP)
 
 demo: $(STAMP)  ## The whole chain on a synthetic market, in build/demo; writes nothing else.
@@ -114,7 +114,7 @@ closures:  ## Write the table of holidays and early closes anew, in an environme
 constraints:  ## Resolve all packages with every extra anew and write constraints.txt.
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt $(PACKAGES)
 	{ echo '# One resolution of all packages with every extra. Written by: make constraints'; \
 	  build/constraints/bin/python -m pip freeze --all | grep -Ev '^(vpcore|pip==|wheel==)'; } > constraints.txt
 
