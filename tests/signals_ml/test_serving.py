@@ -15,17 +15,9 @@ from trade_rules import rules_of
 
 from vpcore import LivePipeline, SignalContext, SignalError
 from vpcore.experiment.run import run_experiment
-from vpcore.signal import (
-    DIAGNOSTICS,
-    batch,
-    frames,
-    keep_model,
-    model_folder,
-    pack_model,
-    read_diagnostics,
-    unpack_model,
-)
+from vpcore.signal import DIAGNOSTICS, batch, frames, keep_model, model_folder, read_diagnostics
 from vpcore_cli.app import run
+from vpcore_serving.models import pack_model, unpack_model
 from vpcore_serving.promote import promote
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import published

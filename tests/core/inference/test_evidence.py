@@ -16,7 +16,7 @@ from families import evidence_by_dataset
 from vpcore.experiment.tables import session_of
 from vpcore.inference import blocks, ranking
 from vpcore.inference.blocks import pnl_matrix
-from vpcore.inference.evidence import MARKS, cautions_on_trades, mark, overfitting, screen_failures, too_few, verdict
+from vpcore.inference.evidence import MARKS, cautions_on_trades, mark, overfitting, too_few, verdict
 from vpcore.inference.ranking import Evidence, Family, adjusted, by_evidence, with_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.results.compact import compact
@@ -239,15 +239,6 @@ def test_cautions_on_the_trades_of_leaders() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"), [('{"price":"mid","fee_ticks":1.0}', "on the mid"), ('{"price":"touch"}', "without a fee")]
-)
-def test_a_promotion_requires_costs(settings: str, said: str) -> None:
-    row = {**GOOD, "row": "r", "trades": 40, "eval_json": settings}
-    (why,) = screen_failures(row, ABOUT, min_trades=5, required_by="x")
-    assert said in why
-
-
 ABOUT = Evidence("sweep", "D", 512, 2048, 0.4, 0.1, first=False)
 GOOD: dict[str, Any] = {
     "net_pnl_ticks": 0.8, "p_random": 0.002, "p_adj": 0.01, "net_pnl_lo": 0.3, "net_pnl_hi": 1.4,
@@ -281,11 +272,6 @@ def test_rows_of_several_sessions_name_theirs() -> None:
 def test_words_count_what_a_search_chose_from() -> None:
     searched = Evidence("sweep", "D", 512, 2048, None, None, 4096, first=False)
     assert verdict(GOOD, searched) == "beats random entry, survives 4,096 trials"
-    row = {**GOOD, "row": "r", "trades": 40, "p_adj": 0.2, "eval_json": '{"fee_ticks":0.25}'}
-    assert any(
-        "the best of 4,096 trials does as well in 20 % of cases" in why
-        for why in screen_failures(row, searched, min_trades=5, required_by="x")
-    )
 
 
 def test_the_verdict_on_a_single_trial() -> None:

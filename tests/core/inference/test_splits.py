@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from vpcore.backtest.cross_validation import SPLIT_COLUMNS, SplitSpec
-from vpcore.inference.out_of_sample import out_of_sample, split_failures, split_summary, split_vectors
+from vpcore.inference.out_of_sample import out_of_sample, split_summary, split_vectors
 from vpcore.results import RUNS, TRIAL_KEY
 
 SPECS: list[dict[str, Any]] = [
@@ -120,26 +120,15 @@ def test_nothing_in_sample() -> None:
     assert (summary.choices, summary.net_in, summary.net_out) == ((), None, None)
     assert rows["in_sample"].null_count() == rows.height
     assert "no row has enough trades to be chosen" in split_summary(summary)
-    assert split_failures({"row": "x"}, summary) == ["in-sample no row has enough trades to be chosen (eval.splits)."]
     empty, summary = out_of_sample(made(spec).clear(), spec, metric="net_pnl_ticks", min_trades=1)
     assert (empty.height, summary.n_rows) == (0, 0)
     assert {"in_sample", "net_out_of_sample"} <= set(empty.columns)
 
 
-def test_what_the_gate_says() -> None:
+def test_what_the_splits_say() -> None:
     spec = SplitSpec(method="holdout")
-    rows, summary = out_of_sample(made(spec), spec, metric="net_pnl_ticks", min_trades=5)
+    _, summary = out_of_sample(made(spec), spec, metric="net_pnl_ticks", min_trades=5)
     (choice,) = summary.choices
-    by_row = {row["row"]: row for row in rows.to_dicts()}
-    chosen = {**by_row[choice.row], "net_out_of_sample": 0.5}
-    assert split_failures(chosen, summary) == []
-    assert split_failures({**chosen, "net_out_of_sample": None}, summary) == [
-        f"out of sample row {choice.row} does not trade."
-    ]
-    (text,) = split_failures({**chosen, "net_out_of_sample": -0.25}, summary)
-    assert text.startswith(f"out of sample row {choice.row} pays -0.250 ticks a trade in ")
-    other = next(row for row in by_row.values() if row["row"] != choice.row and row["net_out_of_sample"])
-    assert f"is not the one that is chosen in-sample, which is {choice.row}" in split_failures(other, summary)[0]
     assert f"In-sample, ads {choice.row} is the best by net_pnl_ticks of 7 rows" in split_summary(summary)
     spec = SplitSpec(method="combinatorial", groups=6)
     _, summary = out_of_sample(made(spec), spec, metric="net_pnl_ticks", min_trades=5)

@@ -23,11 +23,12 @@ from vpcore.engine.engine import BLOCK_BINS
 from vpcore.errors import ConfigError, EngineError, SignalError
 from vpcore.halts import in_halt
 from vpcore.kernels.records import F_BAD_TS_RECV, F_SNAPSHOT
-from vpcore.signal import MLSignal, PackedModel, Signal, code_digest, distribution_of, unpack_model
+from vpcore.signal import MLSignal, Signal, code_digest, distribution_of
 from vpcore.source.prepare import Events, SequenceEvents
 from vpcore.units import NS_PER_MS, NS_PER_S, ms_to_ns
 from vpcore_dbn.messages import as_records
 from vpcore_serving.bin_pipeline import BinStages, EntryDetector, context_of
+from vpcore_serving.models import PackedModel, unpack_model
 from vpcore_serving.positions import Exit, OpenPosition, PositionTracker
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import PublishedPipeline, ServedVersion, ServingRuntime, published

@@ -17,16 +17,17 @@ from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.reserve import open_session
 from vpcore.experiment.tables import SEARCHED
 from vpcore.experiment.trades import Leader
-from vpcore.inference.evidence import LEVEL, MIN_TRADES, screen_failures, statement
-from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_failures, split_summary
+from vpcore.inference.evidence import LEVEL, MIN_TRADES
+from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_summary
 from vpcore.inference.pooling import POOLED
 from vpcore.inference.ranking import COMPUTED, Evidence
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import MODELS, MLSignal, PackedModel, Signal, distribution_of, model_folder, pack_model
+from vpcore.signal import MODELS, MLSignal, Signal, distribution_of, model_folder
 from vpcore.signal.conformance.evaluated import require_causal, require_streamed
 from vpcore.signal.conformance.proof import prove
 from vpcore_serving.confirm import Confirmation, confirmation_of, plain
+from vpcore_serving.models import PackedModel, pack_model
 from vpcore_serving.registry import Publication, registry_of
 from vpcore_serving.selection import asked_for, choose, signal_of
 from vpcore_serving.spec import (
@@ -38,6 +39,7 @@ from vpcore_serving.spec import (
     ServingEvidence,
     ServingRuntime,
 )
+from vpcore_serving.weaknesses import screen_failures, split_failures, statement
 
 if TYPE_CHECKING:
     from vpcore.workspace import Workspace

@@ -27,9 +27,10 @@ from vpcore.inference.ranking import Evidence
 from vpcore.projection import ProjectionConfig
 from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig
-from vpcore.signal import PackedModel, core_digest
+from vpcore.signal import core_digest
 from vpcore.source.prepare import Events, Repeated
 from vpcore.units import PRICE_SCALE
+from vpcore_serving.models import PackedModel
 from vpcore_serving.registry import (
     Publication,
     PublishedVersion,

@@ -18,7 +18,7 @@ MIN_TRADES = 30
 """Least number of trades of a promoted row, whatever an experiment requires: intervals of fewer mean little."""
 
 STATED = ("net_pnl_ticks", "net_pnl_lo", "net_pnl_hi", "p_random", "p_adj", "dsr")
-"""Figures that `statement` names."""
+"""Figures that state what a row is worth."""
 
 
 def passes(p_confirm: float, net_pnl_ticks: float | None) -> bool:
@@ -46,17 +46,17 @@ def verdict(row: Mapping[str, Any], evidence: Evidence) -> str:
     elif by_chance <= LEVEL:
         timing = "beats random entry"
     else:
-        timing = f"is no better than random entry ({_percent(by_chance)} of random entries pay as much)"
+        timing = f"is no better than random entry ({percent(by_chance)} of random entries pay as much)"
     across = _across(row)
     if net <= 0.0:
         if by_chance is not None and by_chance <= LEVEL and p_adj is not None and p_adj > LEVEL:
-            timing += f", as some of {trials} do by luck ({_percent(p_adj)} of experiments this size)"
+            timing += f", as some of {trials} do by luck ({percent(p_adj)} of experiments this size)"
         joint = ", but" if by_chance is not None and by_chance <= LEVEL else " and"
         return f"{timing}{joint} loses {-net:.2f} ticks a trade after costs{across}"
     if p_adj is not None and p_adj > LEVEL:
         draws = f"the best of {n:,} lucky draws" if n > 1 else "a lucky draw"
         size = "experiments this size" if n > 1 else "such trials"
-        return f"{timing}, and may be {draws}: {_percent(p_adj)} of {size} on pure noise do better{across}"
+        return f"{timing}, and may be {draws}: {percent(p_adj)} of {size} on pure noise do better{across}"
     if by_chance is None or p_adj is None:
         return f"{timing}: what it pays may be luck{across}"
     survives = f"survives {trials}"
@@ -192,61 +192,8 @@ def _across(row: Mapping[str, Any]) -> str:
     return f"; it pays in {row['sessions_paid']} of {row['sessions']} sessions, {worst:+.2f} ticks a trade in the worst"
 
 
-def screen_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:
-    """Return what is weak in the evidence of a row, each with its figure and what it should be.
-
-    Parameters
-    ----------
-    row, evidence
-        As in `verdict`.
-    min_trades : int
-        Trades that the experiment requires. At least `MIN_TRADES` are always required.
-    required_by : str
-        Name of the setting behind `min_trades`, for messages.
-    """
-    found, name = [], f"row {row['row']}"
-    config = EvalConfig.of_row(row["eval_json"])
-    if config.price == "mid":
-        found.append(f"{name} trades on the mid, where nobody trades; eval.price must be touch.")
-    if config.fee_ticks == 0.0:
-        found.append(f"{name} trades without a fee; eval.fee_ticks must be above 0.")
-    traded = row["trades"] or 0
-    if traded < min_trades:
-        found.append(f"{name} has {traded} signals that traded; {required_by} requires {min_trades}.")
-    elif traded < MIN_TRADES:
-        found.append(f"{name} has {traded} trades; at least {MIN_TRADES} are required.")
-    lo = row["net_pnl_lo"]
-    if lo is None:
-        found.append(
-            f"{name} has no interval of its net PnL (eval.bootstrap_draws is 0, or its trades all paid the same)."
-        )
-    elif lo <= 0.0:
-        found.append(
-            f"the net PnL of {name} is {row['net_pnl_ticks']:.3f} ticks a trade, 95 % from {lo:.3f} to "
-            f"{row['net_pnl_hi']:.3f}; the lower end should be above 0."
-        )
-    if row["p_adj"] is None:
-        found.append(f"{name} was not held against random entry (eval.null_draws is 0): it has no p_adj.")
-    elif row["p_adj"] > LEVEL:
-        found.append(
-            f"p_adj of {name} is {row['p_adj']:.3f} and should be at most {LEVEL}: on pure noise, the "
-            f"best of {adjusted_for(evidence)} does as well in {_percent(row['p_adj'])} of cases."
-        )
-    return found
-
-
-def statement(row: Mapping[str, Any], evidence: Evidence) -> str:
-    """Return the verdict on a row with the figures behind it, as sentences."""
-    config = EvalConfig.of_row(row["eval_json"])
-    costs = f"at {config.price} prices, with a fee of {config.fee_ticks:g} ticks per round trip"
-    figures = (f"{name} {'none' if row[name] is None else format(row[name], '.4g')}" for name in STATED)
-    return (
-        f"Row {row['row']} {verdict(row, evidence)}, {costs}. {', '.join(figures)}; {evidence.n_rows} rows in "
-        f"its experiment, {evidence.n_trials} trials on this market in all."
-    )
-
-
-def _percent(p: float) -> str:
+def percent(p: float) -> str:
+    """Return a p-value in percent, as verdicts name it."""
     return f"{100 * p:.0f} %" if p >= 0.095 else f"{100 * p:.1f} %"
 
 

@@ -286,7 +286,7 @@ def split_summary(summary: OutOfSample) -> str:
     """Return the results of in-sample choices as sentences."""
     if not summary.choices:
         return "In-sample no row has enough trades to be chosen, so nothing is known out of sample."
-    net_in, net_out = _ticks(summary.net_in), _ticks(summary.net_out)
+    net_in, net_out = signed_ticks(summary.net_in), signed_ticks(summary.net_out)
     if summary.method == "holdout":
         (choice,) = summary.choices
         paid = "does not trade" if choice.net_out is None else f"pays {net_out} in {choice.trades_out} trades"
@@ -312,31 +312,6 @@ def split_summary(summary: OutOfSample) -> str:
     return " ".join(found)
 
 
-def split_failures(row: Mapping[str, Any], summary: OutOfSample) -> list[str]:
-    """Return the reasons against a promotion from the splits."""
-    if not summary.choices:
-        return ["in-sample no row has enough trades to be chosen (eval.splits)."]
-    found = []
-    if summary.method == "holdout":
-        (choice,) = summary.choices
-        if choice.row != row["row"]:
-            found.append(
-                f"row {row['row']} is not the one that is chosen in-sample, which is {choice.row} of run "
-                f"{choice.run_id}: by its figures out of sample nothing may be chosen."
-            )
-        net, trades = row["net_out_of_sample"], row["trades_out_of_sample"]
-        what = f"row {row['row']}"
-    else:
-        net, trades, what = summary.net_out, summary.trades_out, f"what is chosen by {summary.metric} in-sample"
-    if net is None:
-        found.append(f"out of sample {what} does not trade.")
-    elif net <= 0.0:
-        found.append(
-            f"out of sample {what} pays {net:+.3f} ticks a trade in {trades} trades, and {_ticks(summary.net_in)} "
-            "in-sample; it must pay there."
-        )
-    return found
-
-
-def _ticks(value: float | None) -> str:
+def signed_ticks(value: float | None) -> str:
+    """Return a net PnL per trade as `split_summary` names it."""
     return "nothing" if value is None else f"{value:+.2f}"

@@ -46,14 +46,7 @@ if TYPE_CHECKING:
     )
     from vpcore.signal.extent import Extent as Extent
     from vpcore.signal.frame import COLUMN_NAMES as COLUMN_NAMES, GRID_NAMES as GRID_NAMES, SignalFrame as SignalFrame
-    from vpcore.signal.models import (
-        MODELS as MODELS,
-        PackedModel as PackedModel,
-        keep_model as keep_model,
-        model_folder as model_folder,
-        pack_model as pack_model,
-        unpack_model as unpack_model,
-    )
+    from vpcore.signal.models import MODELS as MODELS, keep_model as keep_model, model_folder as model_folder
     from vpcore.signal.params import SignalParams as SignalParams
 
 __getattr__, __all__ = exports(__name__)
