@@ -27,8 +27,8 @@ from vpcore.engine import Engine, EngineParams, FrameBlock
 from vpcore.errors import EngineError, VpError
 from vpcore.kernels.records import MBO_DTYPE
 from vpcore.results import ResultsDB
-from vpcore.results.archive import import_archive
 from vpcore_cli import app
+from vpcore_cli.archive import import_archive
 from vpcore_dbn.header import Mapping
 from vpcore_dbn.writer import encode_metadata
 

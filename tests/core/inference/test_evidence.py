@@ -16,7 +16,7 @@ from families import evidence_by_dataset
 from vpcore.experiment.tables import session_of
 from vpcore.inference import blocks, ranking
 from vpcore.inference.blocks import pnl_matrix
-from vpcore.inference.evidence import MARKS, cautions_on_trades, mark, overfitting, too_few, verdict
+from vpcore.inference.evidence import MARKS, mark, overfitting, too_few, verdict
 from vpcore.inference.ranking import Evidence, Family, adjusted, by_evidence, with_evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.results.compact import compact
@@ -228,15 +228,6 @@ def test_why_no_row_has_enough_trades() -> None:
     assert "have no value in 1,200 open bins: a window is longer" in too_few(rows((0, 0, 0.4, 1200, 0, None)), 5)
     assert too_few(rows((7, 4, 0.9, 9, 9, 1.0), (4, 0, 0.4, 9, 9, 1.0)), 5) == "No row has 5 trades: the most is 4."
     assert too_few(rows((None, None, 0.1, None, None, None)), 5) == "No row has 5 trades."  # it failed
-
-
-def test_cautions_on_the_trades_of_leaders() -> None:
-    row = {"signal_name": "s", "row": "r", "timeout_rate": 0.5, "eval_json": '{"fee_ticks":0.25}'}
-    assert cautions_on_trades([row]) == []
-    mid = {**row, "eval_json": '{"price":"mid","fee_ticks":0.0}', "timeout_rate": 0.98}
-    assert [text.split(" (")[0].split(":")[0] for text in cautions_on_trades([row, mid])] == [
-        "Trades are on the mid", "Trades are without a fee", "98% of the trades of s r time out",
-    ]  # fmt: skip
 
 
 ABOUT = Evidence("sweep", "D", 512, 2048, 0.4, 0.1, first=False)

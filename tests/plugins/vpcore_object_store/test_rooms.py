@@ -24,11 +24,11 @@ from vpcore.errors import RegistryError, ResultsError
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.sessions import _generate
 from vpcore.results import ResultsDB, compact
-from vpcore.results.archive import export_archive, import_archive
-from vpcore.results.notes import Notes
 from vpcore.signal import keep_model, model_folder, read_diagnostics
 from vpcore.storage import Folder
+from vpcore_cli.archive import export_archive, import_archive
 from vpcore_cli.examination import examine
+from vpcore_cli.notes import Notes
 from vpcore_dbn.header import Mapping
 from vpcore_dbn.writer import DbnWriter, encode_metadata
 from vpcore_serving.registry import ServingRegistry, serving_id_of

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vpcore.dataset import DatasetRegistry
     from vpcore.dataset.reserve import Reserves
     from vpcore.results import ResultsDB
-    from vpcore.results.notes import Notes
     from vpcore.storage import Folder
 
 else:
@@ -253,13 +252,6 @@ class Workspace:
         from vpcore.results import ResultsDB
 
         return ResultsDB(self.folder(self.results_dir), self.folder(self.ledger_dir), markets=self._market_roots)
-
-    @made_once
-    def notes(self) -> Notes:
-        """Notes: tags, notes and archiving of rows."""
-        from vpcore.results.notes import Notes
-
-        return Notes(self.folder(self.harness_dir / "notes"))
 
     @made_once
     def reserves(self) -> Reserves:

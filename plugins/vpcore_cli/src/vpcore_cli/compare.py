@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.errors import ConfigError, listed
+from vpcore.errors import ConfigError, ResultsError, did_you_mean, listed
 from vpcore_cli.common import (
     CsvOption,
     DatasetOption,
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
     from vpcore.experiment.compare_rows import RowComparison
     from vpcore.experiment.leaderboard import Leaderboard
-    from vpcore.results.notes import Note
     from vpcore.workspace import Workspace
+    from vpcore_cli.notes import Note
+
+
+MANY_TIMEOUTS = 0.8
+"""Share of timeouts above which the barriers decide little."""
 
 
 def compare(
@@ -95,6 +99,7 @@ def compare(
     experiment = target[0] if target else None
     from vpcore.experiment.leaderboard import leaderboard
     from vpcore.experiment.tables import HEADINGS
+    from vpcore_cli.notes import notes_of
 
     by, sort = HEADINGS.get(by or "", by), HEADINGS.get(sort or "", sort)
     if pivot is not None:
@@ -103,7 +108,7 @@ def compare(
     view = View(sort, min_signals, signal, None, limit, by, pivot, marginal, pareto, wide, chosen, tag, archived)
     workspace = open_workspace(root)
     if signal is not None:
-        workspace.results.require_signal(signal)
+        _require_signal(workspace, signal)
     if dataset_id is not None:
         view = replace(view, dataset_id=workspace.datasets.find(dataset_id))
         per_session = True
@@ -121,7 +126,7 @@ def compare(
         nothing = f"No stored row matches. Make rows with: vp run {named}"
         if n_old := leaderboard(workspace, config, stale=True).ranking.height:
             nothing = f"{n_old} rows of other code are stored: see --stale. Compute them anew with: vp run {named}"
-    show(board, view, json=json, csv=csv, explain=explain, nothing=nothing, notes=workspace.notes.all())
+    show(board, view, json=json, csv=csv, explain=explain, nothing=nothing, notes=notes_of(workspace).all())
 
 
 def _remarks(notes: Sequence[Note]) -> list[pl.Series]:
@@ -224,7 +229,7 @@ def show(
     from vpcore.experiment.tables import HEADINGS
     from vpcore.inference.evidence import too_few
     from vpcore.inference.out_of_sample import split_summary
-    from vpcore.results.notes import NO_NOTE, note_key
+    from vpcore_cli.notes import NO_NOTE, note_key
     from vpcore_cli.tables import (
         EXPORTED,
         LEGEND,
@@ -381,10 +386,47 @@ def _counted(n_shown: int, n_rows: int, min_signals: int, n_few: int) -> str:
     return f"Shown: the first {n_shown} (vp compare --limit). {which} at least {trades}{fewer}"
 
 
+def _require_signal(workspace: Workspace, name: str) -> None:
+    """Refuse the name of a signal that the store lacks, unless the store is empty."""
+    results = workspace.results
+    names = sorted(results.read(lambda: results.meta().select("signal_name"))["signal_name"].unique().to_list())
+    if names and name not in names:
+        raise ResultsError(
+            f"No row of a signal '{name}' is stored",
+            fix=f"{did_you_mean(name, names)} There are rows of: {listed(names)}.",
+        )
+
+
+def cautions_on_trades(leaders: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is to be said of the trades of leading rows: mid prices, no fee, timeouts nearly always.
+
+    Parameters
+    ----------
+    leaders : sequence of mappings
+        Rows of `vpcore.experiment.leaderboard.Leaderboard.frame`.
+    """
+    from vpcore.backtest.config import EvalConfig
+
+    lines = []
+    configs = [EvalConfig.of_row(row["eval_json"]) for row in leaders]
+    if any(config.price == "mid" for config in configs):
+        lines.append("Trades are on the mid (eval.price: mid), where nobody trades: net PnL is without the spread.")
+    if any(config.fee_ticks == 0.0 for config in configs):
+        lines.append("Trades are without a fee (eval.fee_ticks: 0).")
+    for row in leaders:
+        rate = row["timeout_rate"]
+        if rate is not None and rate > MANY_TIMEOUTS:
+            lines.append(
+                f"{rate:.0%} of the trades of {row['signal_name']} {row['row']} time out: the hold decides what they "
+                "pay, not the barriers. Set nearer barriers or a longer eval.max_hold_bins."
+            )
+    return lines
+
+
 def cautions(board: Leaderboard, rows: pl.DataFrame) -> list[str]:
     """Return the cautions on these rows of a leaderboard, as sentences."""
     from vpcore.experiment.tables import SEARCHED
-    from vpcore.inference.evidence import cautions_on_trades, overfitting
+    from vpcore.inference.evidence import overfitting
     from vpcore_cli.tables import described
 
     lines = cautions_on_trades([leader.figures for leader in board.leaders(rows)])

@@ -135,7 +135,7 @@ def export(
     if dataset_id is not None:
         dataset_id = workspace.datasets.find(dataset_id)
     if out.suffix == ".zip":
-        from vpcore.results.archive import export_archive
+        from vpcore_cli.archive import export_archive
 
         if signal is not None or dataset_id is not None:
             raise ConfigError(
@@ -170,7 +170,7 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Add the results and the ledger of another workspace. The file is checked before anything is written."""
-    from vpcore.results.archive import import_archive
+    from vpcore_cli.archive import import_archive
 
     report = import_archive(open_workspace(root).results, archive)
     if json:
@@ -216,9 +216,11 @@ def archive(
 
 
 def _noted(root: Path | None, name: str, **remark: Any) -> None:
+    from vpcore_cli.notes import notes_of
+
     workspace = open_workspace(root)
     row = workspace.results.find_row(name)
-    found = workspace.notes.add(row, **remark)
+    found = notes_of(workspace).add(row, **remark)
     say(f"Row {row['row']}{', archived' if found.archived else ''}: {', '.join(found.tags) or 'no tags'}.")
     for text in found.texts:
         say(f"- {text}")

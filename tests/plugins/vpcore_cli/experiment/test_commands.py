@@ -16,6 +16,7 @@ import pytest
 from vpcore import Workspace
 from vpcore_cli import app as cli
 from vpcore_cli.common import COMMAND_PLUGINS
+from vpcore_cli.compare import cautions_on_trades
 
 Vp = Callable[..., int]
 
@@ -226,3 +227,12 @@ def test_results_show_export_and_compact(vp: Vp, tmp_path: Path, capsys: pytest.
     assert vp("results", "compact", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["parts_after"], report["rows"], report["duplicates"]) == (2, 40, 40)
+
+
+def test_cautions_on_the_trades_of_leaders() -> None:
+    row = {"signal_name": "s", "row": "r", "timeout_rate": 0.5, "eval_json": '{"fee_ticks":0.25}'}
+    assert cautions_on_trades([row]) == []
+    mid = {**row, "eval_json": '{"price":"mid","fee_ticks":0.0}', "timeout_rate": 0.98}
+    assert [text.split(" (")[0].split(":")[0] for text in cautions_on_trades([row, mid])] == [
+        "Trades are on the mid", "Trades are without a fee", "98% of the trades of s r time out",
+    ]  # fmt: skip

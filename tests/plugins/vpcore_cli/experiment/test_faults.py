@@ -21,10 +21,10 @@ from vpcore.errors import DatasetError, ResultsError, StorageError
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.run import run_experiment
 from vpcore.results import ResultsDB, compact
-from vpcore.results.archive import export_archive, import_archive
 from vpcore.results.parts import part_id
 from vpcore.results.writer import write_batch
 from vpcore_cli import app as cli
+from vpcore_cli.archive import export_archive, import_archive
 from vpcore_cli.examination import Finding, examine
 from vpcore_serving.promote import promote
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import vpcore as vp
-from vpcore.results.notes import Notes, note_key
+from vpcore_cli.notes import Notes, note_key
 
 Call = Callable[..., tuple[str, str]]
 

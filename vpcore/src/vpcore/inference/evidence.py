@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from vpcore.backtest.config import EvalConfig
 from vpcore.inference.ranking import Evidence
 from vpcore.results import TRADES
 
@@ -115,34 +114,6 @@ def overfitting(evidence: Evidence, rows: pl.DataFrame) -> str:
     if (rows["net_pnl_ticks"] > 0.0).any():
         return f"{text}."
     return f"{text}. Every row loses money; this is the stability of the least bad one."
-
-
-MANY_TIMEOUTS = 0.8
-"""Share of timeouts above which the barriers decide little."""
-
-
-def cautions_on_trades(leaders: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what is to be said of the trades of leading rows: mid prices, no fee, timeouts nearly always.
-
-    Parameters
-    ----------
-    leaders : sequence of mappings
-        Rows of `vpcore.experiment.leaderboard.Leaderboard.frame`.
-    """
-    lines = []
-    configs = [EvalConfig.of_row(row["eval_json"]) for row in leaders]
-    if any(config.price == "mid" for config in configs):
-        lines.append("Trades are on the mid (eval.price: mid), where nobody trades: net PnL is without the spread.")
-    if any(config.fee_ticks == 0.0 for config in configs):
-        lines.append("Trades are without a fee (eval.fee_ticks: 0).")
-    for row in leaders:
-        rate = row["timeout_rate"]
-        if rate is not None and rate > MANY_TIMEOUTS:
-            lines.append(
-                f"{rate:.0%} of the trades of {row['signal_name']} {row['row']} time out: the hold decides what they "
-                "pay, not the barriers. Set nearer barriers or a longer eval.max_hold_bins."
-            )
-    return lines
 
 
 def too_few(rows: pl.DataFrame, min_trades: int) -> str:

@@ -167,10 +167,11 @@ class ResultsDB:
 
     def read(self, query: Callable[[], pl.LazyFrame]) -> pl.DataFrame:
         """Build a lazy frame and collect it; once more if a part vanished meanwhile (another process compacts)."""
-        return self._again(lambda: query().collect())
+        return self.again(lambda: query().collect())
 
     @staticmethod
-    def _again(read: Callable[[], T]) -> T:
+    def again(read: Callable[[], T]) -> T:
+        """Read; once more if a part vanished meanwhile (another process compacts)."""
         try:
             return read()
         except (FileNotFoundError, ComputeError) as error:
@@ -310,7 +311,7 @@ class ResultsDB:
                 [of_run[name] if name in of_run else (found if name in found.columns else more)[name] for name in names]
             )
 
-        return self._again(query)
+        return self.again(query)
 
     def with_vectors(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows of `query_runs` with their columns of lists, `VECTORS`.
@@ -392,7 +393,7 @@ class ResultsDB:
                     seen[some["_at"].to_numpy()] = True
             self._require_all(int(np.count_nonzero(~seen)))
 
-        self._again(query)
+        self.again(query)
 
     def query_best(
         self, metric: str = "net_pnl_ticks", *, min_signals: int = 5, limit: int = 10, **filters: Any
@@ -476,15 +477,6 @@ class ResultsDB:
         places = pl.DataFrame({"row": names}, {"row": pl.String}).join(rows, on="row", maintain_order="left")
         return self.whole(places).to_dicts()
 
-    def require_signal(self, name: str) -> None:
-        """Refuse the name of a signal that the store lacks, unless the store is empty."""
-        names = sorted(self.read(lambda: self.meta().select("signal_name"))["signal_name"].unique().to_list())
-        if names and name not in names:
-            raise ResultsError(
-                f"No row of a signal '{name}' is stored",
-                fix=f"{did_you_mean(name, names)} There are rows of: {listed(names)}.",
-            )
-
     def stored(self, run_ids: Iterable[str]) -> dict[str, StoredRun]:
         """Return the stored trials of the given runs, by run; only runs with stored trials appear.
 
@@ -505,7 +497,7 @@ class ResultsDB:
 
     def trials(self) -> Trials:
         """Return every trial ever evaluated: those of the ledger, and those of stored rows that it lacks."""
-        return self._again(lambda: Trials(self._trial_rows()))
+        return self.again(lambda: Trials(self._trial_rows()))
 
     def trial_rows(self) -> pl.DataFrame:
         """Return the rows of `vpcore.results.ledger.LEDGER` behind `trials`."""

@@ -59,7 +59,7 @@ def export_archive(db: ResultsDB) -> bytes:
     ResultsError
         If a stored file is damaged.
     """
-    return db._again(lambda: _packed(db))
+    return db.again(lambda: _packed(db))
 
 
 def _packed(db: ResultsDB) -> bytes:

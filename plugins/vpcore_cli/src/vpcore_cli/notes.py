@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpcore.canonical import canonical_json, digest
 from vpcore.errors import ResultsError
 from vpcore.storage import Folder
+
+if TYPE_CHECKING:
+    from vpcore.workspace import Workspace
 
 MOST_TAGS = 20
 LONGEST_TAG = 40
@@ -116,6 +119,11 @@ class Notes:
                     fix="Move it away.",
                 ) from None
         return found
+
+
+def notes_of(workspace: Workspace) -> Notes:
+    """Return the notes of a workspace."""
+    return Notes(workspace.folder(workspace.harness_dir / "notes"))
 
 
 def note_key(row: Mapping[str, Any]) -> str:
