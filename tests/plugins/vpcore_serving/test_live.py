@@ -29,11 +29,12 @@ from vpcore.backtest.open_market import open_bins, stale_bins
 from vpcore.engine import Engine
 from vpcore.errors import CausalityError, EngineError, SignalError
 from vpcore.inference.ranking import Evidence
-from vpcore.projection import ProjectionConfig, project
+from vpcore.projection import ProjectionConfig
 from vpcore.signal import SignalResult, core_digest
 from vpcore_serving.bin_pipeline import BinStages, EntryDetector
 from vpcore_serving.live_pipeline import GRACE_NS, LivePipeline
 from vpcore_serving.online_simulator import simulate, simulate_from_raw
+from vpcore_serving.projection import project
 from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import (
     PublishedServingSpec,

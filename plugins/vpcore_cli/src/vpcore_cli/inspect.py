@@ -71,7 +71,7 @@ def _projection(name: str, root: Path | None, json: bool) -> None:
     import numpy as np
 
     from vpcore.backtest.session import Session
-    from vpcore.projection import projection_skill
+    from vpcore_serving.projection import projection_skill
 
     workspace = open_workspace(root)
     serving = workspace.serving(name).resolve()

@@ -13,11 +13,12 @@ from vpcore.backtest.entries import Mode, band
 from vpcore.dataset import Dataset
 from vpcore.engine import EngineParams
 from vpcore.kernels import barrier
-from vpcore.projection import ProjectionConfig, Projector
+from vpcore.projection import ProjectionConfig
 from vpcore.rules import EntryRule, TradeRules
 from vpcore.scoring import ScoringConfig, SpectrumScorer
 from vpcore.signal import Signal, SignalContext, SignalStream
 from vpcore.units import ms_to_ns
+from vpcore_serving.projection import Projector
 
 SCORED = ("composite_d1", "composite_d2", "composite_d3")
 """Grid columns that the scorer reads."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from vpcore import ConfigError, ProjectionConfig
-from vpcore.projection import project, projection_skill
+from vpcore_serving.projection import project, projection_skill
 
 WIDTH = 100_000_000
 
@@ -28,7 +28,7 @@ def test_figures_equal_those_of_a_plain_loop(seed: int, n: int, cubic: bool, blo
     score[:, 2] = 0.5
     config = ProjectionConfig(horizons_ms=(100, 400), use_cubic=cubic, damping_lambda=1.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vpcore.projection.BLOCK_BINS", block)
+        patch.setattr("vpcore_serving.projection.BLOCK_BINS", block)
         found = projection_skill(score, valid, config, WIDTH)
     whole = project(score, valid, config, WIDTH)
     for h, step in enumerate((1, 4)):

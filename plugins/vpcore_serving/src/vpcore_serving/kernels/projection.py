@@ -1,4 +1,4 @@
-"""Compiled code of the projection of the score; `vpcore.projection` has the formula."""
+"""Compiled code of the projection of the score; `vpcore_serving.projection` has the formula."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from vpcore.errors import ConfigError
-from vpcore.projection import ProjectionConfig, Projector, project
+from vpcore.projection import ProjectionConfig
+from vpcore_serving.projection import Projector, project
 
 WIDTH = 100_000_000
 
