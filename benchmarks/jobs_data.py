@@ -17,9 +17,9 @@ from data import BENCH, ROOT, START_NS, TICK_INT, market, records, workspace
 from harness import Comparison, Way
 from plain_engine import PlainEngine
 
+from vpcore.api import generate
 from vpcore.dataset import Dataset, DatasetWriter
 from vpcore.engine import Engine, EngineParams, FrameBlock
-from vpcore.generation.generate import generate
 from vpcore.storage import LocalStorage
 from vpcore_dbn.header import read_header
 from vpcore_dbn.records import RecordReader

@@ -11,8 +11,8 @@ import yaml
 import vpcore.experiment.run as run_module
 import vpcore_serving.promote as promote_module
 from vpcore import Workspace
+from vpcore.api import generate
 from vpcore.experiment.run import run_experiment
-from vpcore.generation.generate import generate
 from vpcore_cli.app import run
 from vpcore_serving.promote import promote
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vpcore.api import generate
 from vpcore.errors import CausalityError
 from vpcore.experiment.run import run_experiment
-from vpcore.generation.generate import generate
 from vpcore.signal.conformance.files import only_declared_files
 from vpcore.workspace import Workspace
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vpcore.api import generate
 from vpcore.dataset import Dataset
 from vpcore.errors import DatasetError
 from vpcore.generation.fills import fill_table
-from vpcore.generation.generate import generate
 from vpcore.workspace import Workspace
 
 

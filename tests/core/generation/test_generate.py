@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from markets import INSTRUMENT, random_tape
 
-from vpcore.canonical import file_digest
+from vpcore.api import generate
 from vpcore.config.serialize import pipeline_block, pipeline_of
 from vpcore.dataset import verify_files
 from vpcore.engine import Engine
 from vpcore.errors import DatasetError, EngineError, SourceError
 from vpcore.generation import sources as provenance
-from vpcore.generation.generate import generate, generate_dataset, rebuild
+from vpcore.generation.generate import generate_dataset
 from vpcore.kernels.records import F_LAST, F_SNAPSHOT
 from vpcore.schema import BIN_COLUMNS, GRID_VALUES
 
@@ -186,7 +186,7 @@ def test_no_source(workspace, put_pipeline):
 def test_progress(workspace, put_tape, put_pipeline):
     put_tape()
     seen = []
-    generate(workspace, put_pipeline(), on_progress=seen.append)
+    generate_dataset(workspace, put_pipeline(), on_progress=seen.append)
     assert [item.bins_done for item in seen] == sorted(item.bins_done for item in seen)
     assert seen[-1].bins_total == 20
     assert all(0 <= item.share <= 1 for item in seen)
@@ -231,45 +231,6 @@ def test_the_loser_of_a_race_checks_the_winners_source(workspace, put_tape, put_
         generate(workspace, name)
 
 
-def test_same_bytes_in_another_workspace_and_after_a_rebuild(workspace, put_tape, put_pipeline):
-    put_tape()
-    dataset = generate(workspace, put_pipeline())
-    first = {path.name: path.read_bytes() for path in dataset.path.iterdir()}
-    comparison = rebuild(workspace, dataset.dataset_id)
-    assert comparison.equal
-    assert comparison.by == "bytes"
-    for path in dataset.path.iterdir():
-        path.unlink()
-    dataset.path.rmdir()
-    again = generate(workspace, "p")
-    assert {path.name: path.read_bytes() for path in again.path.iterdir()} == first
-    assert not list((workspace.lake / "research" / "vp_rebuild").iterdir())
-
-
-def test_rebuild_compares_values_when_libraries_differ(workspace, put_tape, put_pipeline):
-    put_tape()
-    dataset = generate(workspace, put_pipeline())
-    path = dataset.path / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["packages"]["pyarrow"] = "1.0"
-    path.chmod(0o644)
-    path.write_text(json.dumps(manifest))
-    seals = dataset.path / "checksums.json"
-    seals.chmod(0o644)
-    seals.write_text(json.dumps({**json.loads(seals.read_text()), "manifest.json": file_digest(path)}))
-    comparison = rebuild(workspace, dataset.dataset_id)
-    assert comparison.equal
-    assert comparison.by == "values"
-
-
-def test_rebuild_needs_the_same_source(workspace, put_tape, put_pipeline):
-    put_tape()
-    dataset = generate(workspace, put_pipeline())
-    put_tape(seed=3)
-    with pytest.raises(DatasetError, match=r"was made from another a.npy"):
-        rebuild(workspace, dataset.dataset_id)
-
-
 def test_the_pipeline_of_a_manifest_round_trips(workspace, put_tape, put_pipeline):
     put_tape()
     put_pipeline(capture={"files": ["a.npy"]}, columns=["v_add"])
@@ -302,13 +263,13 @@ KILLED = """
     from pathlib import Path
     from tape_workspace import make_workspace
     from vpcore.dataset import writer
-    from vpcore.generation.generate import generate
+    from vpcore.generation.generate import generate_dataset
     writer.GROUP_ROWS = 11 * 4
     workspace = make_workspace(Path(sys.argv[1]), [])
     def progress(done):
         if done.bins_done >= 8:
             os.kill(os.getpid(), signal.SIGKILL)
-    generate(workspace, "p", on_progress=progress)
+    generate_dataset(workspace, "p", on_progress=progress)
 """
 
 
@@ -335,5 +296,5 @@ def test_interrupted(workspace, put_tape, put_pipeline):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate(workspace, put_pipeline(), on_progress=interrupt)
+        generate_dataset(workspace, put_pipeline(), on_progress=interrupt)
     assert dataset_folders(workspace) == []

@@ -10,10 +10,11 @@ import pytest
 from markets import START_NS
 from tape_source import TapeSource
 
+from vpcore.api import generate
 from vpcore.dataset import verify_files
 from vpcore.errors import DatasetError
 from vpcore.generation import sources as provenance
-from vpcore.generation.generate import closed_stretches, data_warnings, generate, generate_dataset
+from vpcore.generation.generate import closed_stretches, data_warnings, generate_dataset
 
 COUNTERS = (
     "invalid_bins", "crossed_events", "one_sided_events", "bad_book_spans", "trade_events", "unbalanced_trade_events",

@@ -7,8 +7,9 @@ import shutil
 import pytest
 from real_data import ESH4, needs_esh4
 
-from vpcore.generation.generate import generate_dataset, rebuild
+from vpcore.generation.generate import generate_dataset
 from vpcore.workspace import Workspace
+from vpcore_cli.rebuild import rebuild
 
 PIPELINE = """
 name: {name}

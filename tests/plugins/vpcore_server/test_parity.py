@@ -12,7 +12,7 @@ from real_data import ESH4, needs_esh4
 from served_world import SIGNALS, publish, write
 
 from vpcore import Workspace
-from vpcore.generation.generate import generate
+from vpcore.api import generate
 from vpcore.schema import GRID_VALUES
 from vpcore.scoring import score_arrays
 from vpcore_serving.bin_pipeline import BinStages

@@ -20,7 +20,7 @@ def verify(
     Exits 1 if a file differs.
     """
     from vpcore.dataset import verify_files
-    from vpcore.generation.generate import rebuild as generate_again
+    from vpcore_cli.rebuild import rebuild as generate_again
 
     workspace = open_workspace(root)
     dataset_id = workspace.datasets.find(dataset)

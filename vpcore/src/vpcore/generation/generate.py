@@ -13,15 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vpcore.config.pipeline import PipelineSpec, ResolvedPipeline
-from vpcore.config.serialize import pipeline_block, pipeline_of
+from vpcore.config.serialize import pipeline_block
 from vpcore.dataset import Dataset, DatasetRegistry, DatasetWriter
-from vpcore.dataset.verify import Comparison, compare_datasets
 from vpcore.engine import Engine, FrameBlock
 from vpcore.errors import EngineError, listed
 from vpcore.generation.sources import check_existing, compare_sources, engine_code, open_source, source_blocks
 from vpcore.source.prefetch import ReadAhead, ReadChunk
 from vpcore.source.protocol import RecordStream, utc
-from vpcore.storage import LocalStorage
+from vpcore.storage import Storage
 from vpcore.units import NS_PER_S, ms_to_ns
 
 if TYPE_CHECKING:
@@ -47,9 +46,6 @@ CONTRADICTED_SHARE = 0.01
 
 CLOSED_NS = 60 * NS_PER_S
 """A stretch without an event of this length is stated."""
-
-REBUILD_PREFIX = "research/vp_rebuild"
-"""Where `rebuild` works; nothing is ever published there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +96,6 @@ class Generated:
 # -- generating --------------------------------------------------------------------------------------------------------
 
 
-def generate(
-    workspace: Workspace,
-    pipeline: str | Path | PipelineSpec | ResolvedPipeline,
-    *,
-    on_progress: OnProgress | None = None,
-) -> Dataset:
-    """Generate or open the dataset of a pipeline. See `generate_dataset`."""
-    return generate_dataset(workspace, pipeline, on_progress=on_progress).dataset
-
-
 def generate_dataset(
     workspace: Workspace,
     pipeline: str | Path | PipelineSpec | ResolvedPipeline,
@@ -148,18 +134,9 @@ def generate_dataset(
         return Generated(registry.open(dataset_id), False, warnings)
     with open_source(workspace, resolved) as stream:
         sources = source_blocks(stream.files, workspace.raw)
-        writer = DatasetWriter(
-            registry.storage,
-            dataset_id,
-            n_cells=resolved.params.n_cells,
-            cell_width_ns=ms_to_ns(resolved.params.cell_width_ms),
-            tick_int=resolved.tick_int,
-            columns=resolved.params.grid_columns,
-            prefix=registry.prefix,
+        manifest, created = write_dataset(
+            workspace, resolved, stream, sources, registry.storage, dataset_id, registry.prefix, on_progress
         )
-        with writer:
-            manifest = _run(workspace, resolved, stream, writer, sources, on_progress)
-            created = writer.commit(manifest)
     if not created:  # another process was faster: its dataset must be the one this would have been
         compare_sources(dataset_id, registry.manifest(dataset_id)["sources"], sources, workspace.raw)
     dataset = registry.open(dataset_id)
@@ -215,6 +192,30 @@ def stream_blocks(
             after_chunk(read)
             if engine.done:
                 break
+
+
+def write_dataset(
+    workspace: Workspace,
+    pipeline: ResolvedPipeline,
+    stream: RecordStream,
+    sources: list[dict[str, Any]],
+    storage: Storage,
+    dataset_id: str,
+    prefix: str,
+    on_progress: OnProgress | None,
+) -> tuple[dict[str, Any], bool]:
+    """Write the dataset of a pipeline below `prefix`; return its manifest, and False if another writer was faster."""
+    with DatasetWriter(
+        storage,
+        dataset_id,
+        n_cells=pipeline.params.n_cells,
+        cell_width_ns=ms_to_ns(pipeline.params.cell_width_ms),
+        tick_int=pipeline.tick_int,
+        columns=pipeline.params.grid_columns,
+        prefix=prefix,
+    ) as writer:
+        manifest = _run(workspace, pipeline, stream, writer, sources, on_progress)
+        return manifest, writer.commit(manifest)
 
 
 def _run(
@@ -370,43 +371,3 @@ def _packages(workspace: Workspace, source: str) -> dict[str, str]:
     if registered.distribution not in OF_VPCORE:
         found[registered.distribution] = registered.version
     return dict(sorted(found.items()))
-
-
-# -- verifying ---------------------------------------------------------------------------------------------------------
-
-
-def rebuild(workspace: Workspace, dataset_id: str, *, on_progress: OnProgress | None = None) -> Comparison:
-    """Generate a dataset again from its source, in a scratch folder, and compare.
-
-    Files are compared byte by byte if every library that decides bytes has its old version, else the values of every
-    column. The scratch folder is removed; the dataset stays unchanged.
-
-    Raises
-    ------
-    DatasetError
-        If the dataset is missing, or its source files have changed.
-    SourceError
-        If a source file is gone.
-    """
-    registry: DatasetRegistry = workspace.datasets
-    manifest = registry.manifest(dataset_id)
-    pipeline = pipeline_of(manifest.get("pipeline", {}), workspace.raw)
-    with workspace.storage.stage(f"{REBUILD_PREFIX}/{dataset_id}") as stage:
-        scratch = LocalStorage(stage.path)
-        with open_source(workspace, pipeline) as stream:
-            sources = source_blocks(stream.files, workspace.raw)
-            compare_sources(dataset_id, manifest["sources"], sources, workspace.raw)
-            shape = manifest["shape"]
-            with DatasetWriter(
-                scratch,
-                dataset_id,
-                n_cells=shape["n_cells"],
-                cell_width_ns=shape["cell_width_ns"],
-                tick_int=shape["tick_int"],
-                columns=shape["grid_columns"],
-                prefix="rebuilt",
-            ) as writer:
-                again = _run(workspace, pipeline, stream, writer, sources, on_progress)
-                writer.commit(again)
-        same = again["packages"] == manifest.get("packages")
-        return compare_datasets(registry.path(dataset_id), stage.path / "rebuilt" / dataset_id, same_libraries=same)

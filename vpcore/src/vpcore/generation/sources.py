@@ -56,7 +56,7 @@ def engine_code() -> str:
     """Return the sha256 over the sources of the engine and of the compiled code, 64 hex digits.
 
     It is recorded outside the dataset's id: `vpcore.schema.FORMAT_VERSION` marks intended changes of bytes. This digest
-    and `rebuild` find accidental changes.
+    and ``vp verify --rebuild`` find accidental changes.
     """
     return digest([sources_digest(Path(vpcore.__path__[0]) / part) for part in ("engine", "kernels")])
 
