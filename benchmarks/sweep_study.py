@@ -27,7 +27,6 @@ from jobs_research import numpy_pair
 
 from vpcore.backtest.session import Session
 from vpcore.backtest.trial import Trial
-from vpcore.experiment.plan import work_item
 from vpcore.experiment.run import plan_experiment
 from vpcore.experiment.worker import Task, rows_of
 from vpcore.results import ResultsDB
@@ -136,7 +135,7 @@ def sharing() -> None:
     plan = plan_experiment(ws, "study", force=True)
     assert plan is not None
     dataset = ws.datasets.open(plan.runs[0].meta["dataset_id"], cache_dir=ws.cache_dir)
-    items = [work_item(run) for run in plan.runs]
+    items = [run.item for run in plan.runs]
     n_rows = plan.n_trials
     few = [replace(item, trials=item.trials[::6]) for item in items[::5]]
     compute(Session(dataset), few[:1], ())  # loads what is compiled

@@ -93,8 +93,3 @@ def test_an_error_names_file_and_line(workspace: Workspace, text: str, error: ty
     put(workspace, text)
     with pytest.raises(error, match=re.escape(message)):
         workspace.specs.workspace()
-
-
-def test_it_is_one_of_the_specs(workspace: Workspace) -> None:
-    put(workspace, "tracker: {backend: jsonl}\n")
-    assert workspace.specs.files()[0] == ("workspace", workspace.configs / "workspace.yaml")

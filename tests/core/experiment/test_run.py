@@ -350,8 +350,6 @@ def test_hooks_hear_of_runs_after_they_are_safe_and_cannot_stop_them(workspace: 
         ("finished", first, "ok", None),
     ]
     assert (report.hook_failures, report.n_computed) == (1, 40)
-    with pytest.raises(PluginError, match="1 calls of lifecycle hooks failed"):
-        run_experiment(workspace, "sweep").raise_tracking_failures(workspace.plugins)
 
 
 class _Down(Tracker):
@@ -379,8 +377,6 @@ def test_a_tracker_that_is_down_loses_nothing(
     else:
         assert len(report.tracker_failures) == 4  # three runs, and that it is left alone from there on
         assert report.tracker_failures[0].endswith("ConnectionError: no server for 8 rows")
-    with pytest.raises(PluginError, match="The tracker failed .* The results are complete"):
-        run_experiment(workspace, "sweep", force=True).raise_tracking_failures(workspace.plugins)
 
 
 def test_wrong_calls_are_refused(workspace: Workspace) -> None:

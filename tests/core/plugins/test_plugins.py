@@ -285,13 +285,6 @@ def test_a_raising_lifecycle_hook_stops_nothing_and_is_counted(plugins: Plugins)
     assert [(f.plugin, f.hook, f.error) for f in plugins.hook_failures] == [
         ("raising", "vp_run_finished", "OSError: no disk")
     ] * 2
-    expected = "2 calls of lifecycle hooks failed, the first in plugin 'raising', vp_run_finished: OSError: no disk"
-    with pytest.raises(PluginError, match=expected):
-        plugins.raise_hook_failures()
-
-
-def test_no_failures_raise_nothing(plugins: Plugins) -> None:
-    plugins.raise_hook_failures()
 
 
 def test_an_unknown_lifecycle_hook_is_a_bug_of_the_caller(plugins: Plugins) -> None:

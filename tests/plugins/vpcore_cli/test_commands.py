@@ -77,7 +77,7 @@ def test_the_help_says_of_every_command_what_the_command_says() -> None:
     modules = {path.stem for path in Path(app_module.__file__).parent.glob("*.py")}
     own = {"__init__", "__main__", "app", "common", "plugin"}
     helpers = {"archive", "disk", "examination", "fields", "grouping", "notes", "output", "pivot", "rebuild", "tables"}
-    helpers |= {"tracking", "watch", "work"}
+    helpers |= {"specs", "tracking", "watch", "work"}
     assert modules - own - helpers == {name.replace("-", "_") for name in listed}
 
 

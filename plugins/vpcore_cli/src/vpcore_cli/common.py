@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpcore.errors import ConfigError, VpError
+from vpcore.errors import ConfigError, PluginError, VpError
 
 if TYPE_CHECKING:
     from vpcore.plugins.manager import FailedPlugin, Plugins
@@ -157,6 +157,28 @@ def say_hook_failures(plugins: Plugins) -> None:
     """Print a warning per lifecycle hook that failed."""
     for failure in plugins.hook_failures:
         say(f"Warning: {failure.hook} of plugin '{failure.plugin}' failed: {failure.error}")
+
+
+def require_tracked(plugins: Plugins, of_tracker: Sequence[str] = ()) -> None:
+    """Raise if the tracker or a lifecycle hook has failed; ``--strict-tracking`` calls this at the end of a command.
+
+    Raises
+    ------
+    PluginError
+        With the number of failures and the first of them.
+    """
+    accept = "The results are complete; leave out --strict-tracking to accept this."
+    if of_tracker:
+        raise PluginError(
+            f"The tracker failed {len(of_tracker)} times, the first time with {of_tracker[0]}", fix=accept
+        )
+    if plugins.hook_failures:
+        first = plugins.hook_failures[0]
+        raise PluginError(
+            f"{len(plugins.hook_failures)} calls of lifecycle hooks failed, the first in plugin '{first.plugin}', "
+            f"{first.hook}: {first.error}",
+            fix=accept,
+        )
 
 
 def fail(message: str) -> None:

@@ -17,6 +17,7 @@ from vpcore_cli.common import (
     emit_json,
     open_workspace,
     progress,
+    require_tracked,
     say,
     say_hook_failures,
 )
@@ -46,7 +47,7 @@ def generate(
         _one(workspace, spec, json)
     say_hook_failures(workspace.plugins)
     if strict_tracking:
-        workspace.plugins.raise_hook_failures()
+        require_tracked(workspace.plugins)
 
 
 def _has_sessions(workspace: Workspace, experiment: str) -> bool:

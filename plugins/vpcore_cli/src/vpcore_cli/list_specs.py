@@ -13,9 +13,11 @@ USES = {"pipeline": "capture.symbol", "serving": "pipeline", "experiment": "serv
 
 def list_specs(root: RootOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
     """List the specs: kind, name, spec or symbol below, file, description."""
+    from vpcore_cli.specs import files_of
+
     store = open_workspace(root).specs
     rows = []
-    for kind, path in store.files():
+    for kind, path in files_of(store):
         try:
             value: Any = store.document(path).data
         except ConfigError as error:

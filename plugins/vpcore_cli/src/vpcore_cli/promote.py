@@ -15,6 +15,7 @@ from vpcore_cli.common import (
     StrictTrackingOption,
     emit_json,
     open_workspace,
+    require_tracked,
     say,
     say_hook_failures,
     shown,
@@ -92,7 +93,7 @@ def promote(
         say(f"{what}: {publication.path}. {now}")
         print(publication.serving_id)
     if strict_tracking:
-        workspace.plugins.raise_hook_failures()
+        require_tracked(workspace.plugins)
 
 
 def _say_first_verdict(workspace: Workspace, serving_id: str, verdict: str) -> None:

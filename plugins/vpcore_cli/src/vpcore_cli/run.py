@@ -20,6 +20,7 @@ from vpcore_cli.common import (
     emit_json,
     emit_table,
     open_workspace,
+    require_tracked,
     say,
 )
 
@@ -73,7 +74,7 @@ def run(
         say(f"Rows that were stored already were not reported again. To report all: vp track {experiment}")
     _rank(workspace, with_proposals(workspace, config), report, experiment, json)
     if strict_tracking:
-        report.raise_tracking_failures(workspace.plugins)
+        require_tracked(workspace.plugins, report.tracker_failures)
     if report.n_failed or report.n_failed_before:
         raise typer.Exit(EXIT_REFUSED)
 

@@ -10,10 +10,11 @@ from typing import Any
 import polars as pl
 
 from vpcore.errors import ResultsError, did_you_mean, listed
-from vpcore.experiment.tables import HEADINGS, SETTINGS, session_of, settings_of
+from vpcore.experiment.tables import HEADINGS, session_of
 from vpcore.inference.blocks import ENGINES, JOINT, datasets_of
 from vpcore.inference.evidence import MARKS, mark
 from vpcore.results import VECTORS
+from vpcore.tracker.summary import SETTINGS, settings_of
 
 TABLE = (
     "row", "run", "signal", "threshold", "cooldown", "tp", "sl", "trades", "n_eff", "net", "net 95 %", "p_random",

@@ -31,6 +31,8 @@ def validate(
     json: JsonOption = False,
 ) -> None:
     """Check specs and their references, signal parameters and sweep axes included. Reads specs only."""
+    from vpcore_cli.specs import check_spec
+
     workspace = open_workspace(root)
     store = workspace.specs
     rows: list[dict[str, Any]] = []
@@ -38,7 +40,7 @@ def validate(
     for kind, path in _wanted(store, files or []):
         row: dict[str, Any] = {"kind": kind, "file": _shown(store, path), "result": "ok", "error": None}
         try:
-            store.check(kind, path)
+            check_spec(store, kind, path)
         except VpError as error:
             row |= {"result": "wrong", "error": str(error)}
             if str(error) not in messages:  # one wrong pipeline is the same message for everything above it
@@ -57,8 +59,9 @@ def validate(
 
 def _wanted(store: ConfigStore, files: list[str]) -> list[tuple[str, Path]]:
     from vpcore.config.store import kind_of
+    from vpcore_cli.specs import files_of
 
-    everything = store.files()
+    everything = files_of(store)
     if not files:
         return everything
     found = []

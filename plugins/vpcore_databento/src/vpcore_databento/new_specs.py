@@ -22,6 +22,7 @@ from vpcore.source.protocol import SourceRequest, utc
 from vpcore.storage import Folder
 from vpcore.storage.atomic import storage_errors, write_atomic
 from vpcore.units import NS_PER_S, int_to_price
+from vpcore_cli.specs import check_spec
 from vpcore_databento.definitions import Definition
 from vpcore_dbn.inspect import MINUTE_NS, Inspection, InstrumentFigures
 
@@ -154,7 +155,7 @@ def new_experiment(
             written,
         )
         _write(paths["experiment"], _experiment(name, instrument, window), written)
-        store.check("experiment", paths["experiment"])
+        check_spec(store, "experiment", paths["experiment"])
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)

@@ -12,17 +12,15 @@ from vpcore.backtest.config import EvalConfig
 from vpcore.config.axes import engines, points, signal_params
 from vpcore.config.experiment import ExperimentSpec
 from vpcore.config.fields import Spec
-from vpcore.config.grid import require_grid, start_signals
 from vpcore.config.instruments import InstrumentSpec, packaged_instrument, packaged_instruments, why_no_instrument
 from vpcore.config.loader import Document, find_by_name, load_document, names_in
-from vpcore.config.messages import validate, validate_value
+from vpcore.config.messages import validate
 from vpcore.config.pipeline import CaptureSpec, PipelineSpec, ResolvedPipeline, resolve_pipeline
 from vpcore.config.reserve import keep_back
 from vpcore.config.resolved import ExperimentConfig, MarketName
 from vpcore.config.serving import ResolvedServing, ServingSpec
 from vpcore.config.sessions import check_splits, on_engines, resolve_sessions
 from vpcore.config.workspace import WORKSPACE_FILE, WorkspaceSpec
-from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError
 from vpcore.plugins.manager import Plugins
 from vpcore.projection import ProjectionConfig
@@ -114,7 +112,8 @@ class ConfigStore:
         below = self.configs.parent / path
         return below if below.exists() else path
 
-    def _load(self, kind: str, model: type[_Spec], name_or_path: NameOrPath, place: str = "") -> tuple[_Spec, Document]:
+    def load(self, kind: str, model: type[_Spec], name_or_path: NameOrPath, place: str = "") -> tuple[_Spec, Document]:
+        """Return a spec as its file has it, and the file; references are not followed."""
         document = self.document(self.path_of(kind, name_or_path, place))
         _require_kind(kind, document)
         spec = validate(model, document)
@@ -165,7 +164,7 @@ class ConfigStore:
     def _instruments(self) -> Iterable[tuple[InstrumentSpec, Document]]:
         own = names_in(self.configs / "instruments")
         for root in sorted({*own, *packaged_instruments()}):
-            yield self._load("instrument", InstrumentSpec, root) if root in own else packaged_instrument(root)
+            yield self.load("instrument", InstrumentSpec, root) if root in own else packaged_instrument(root)
 
     def markets(self) -> dict[str, MarketName]:
         """Return the market of each instrument, by its root: instruments with one price group are one market.
@@ -233,7 +232,7 @@ class ConfigStore:
         if isinstance(wanted, model):
             spec, document = wanted.model_copy(), Document({})
         else:
-            spec, document = self._load(kind, model, cast(NameOrPath, wanted), place)
+            spec, document = self.load(kind, model, cast(NameOrPath, wanted), place)
         spec._resolver = partial(resolver, document=document)  # type: ignore[attr-defined]
         return spec
 
@@ -329,44 +328,6 @@ class ConfigStore:
             return source.contract(request, instrument.matches)
 
         return resolve_sessions(bases, spec.dates, serving.pipeline, resolve, document, contract)
-
-    # -- checking ------------------------------------------------------------------------------------------------------
-
-    def files(self) -> list[tuple[str, Path]]:
-        """Return every spec file of the workspace as (kind, path), lowest layer first, sorted within a layer."""
-        own = self.configs / WORKSPACE_FILE
-        return [("workspace", own)] * own.is_file() + [
-            (kind, find_by_name(self.configs / folder, kind, name))
-            for kind, folder in FOLDERS.items()
-            for name in names_in(self.configs / folder)
-        ]
-
-    def check(self, kind: str, path: Path) -> Spec:
-        """Load a spec and resolve its whole chain. Reads specs only.
-
-        Raises
-        ------
-        VpError
-            With every problem of the first stage that has one.
-        """
-        if kind == "workspace":
-            return self.workspace()
-        if kind == "pipeline":
-            pipeline = self.pipeline(path)
-            pipeline.resolve()
-            return pipeline
-        if kind == "serving":
-            serving = self.serving(path)
-            resolved = serving.resolve()
-            start_signals(self.plugins, resolved.signal_name, [resolved.signal_params], resolved.pipeline)
-            return serving
-        if kind == "experiment":
-            experiment = self.experiment(path)
-            require_grid(self.plugins, experiment.to_harness_config())
-            return experiment
-        instrument, document = self._load(kind, InstrumentSpec, path)
-        validate_value(EngineParams, instrument.engine, document, ("engine",))
-        return instrument
 
 
 def _check_horizons(projection: ProjectionConfig, pipelines: Iterable[ResolvedPipeline], place: str) -> None:

@@ -130,16 +130,6 @@ class Searches:
         self._figures: dict[bytes, float] = {}
         self.config = self._at(config)
 
-    def require(self) -> None:
-        """Refuse to begin while proposals remain and the sampler is missing.
-
-        Raises
-        ------
-        VpError
-            If the sampler or a library that it needs is missing.
-        """
-        require_samplers(self.workspace, self.config)
-
     def rows_to_come(self, plan: Plan) -> int:
         """Return the number of rows still to be proposed, with the plan's number of rows per combination."""
         rows: dict[str, int] = {}

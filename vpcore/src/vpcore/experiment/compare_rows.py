@@ -13,9 +13,9 @@ import polars as pl
 
 from vpcore.canonical import digest
 from vpcore.experiment.leaderboard import RankedRow, row_of
-from vpcore.experiment.tables import settings_of
 from vpcore.experiment.trades import Leader, leaders_of, trades_of
 from vpcore.statistics.bootstrap import mean_interval
+from vpcore.tracker.summary import settings_of
 from vpcore.units import NS_PER_S
 
 if TYPE_CHECKING:

@@ -34,15 +34,12 @@ from vpcore.results.frames import best_first, coded, key_frame
 from vpcore.signal import InstalledCode, code_digest, core_digest, declared_digests
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from vpcore.config import ExperimentConfig, ExperimentSpec
     from vpcore.experiment.run import Experiment
     from vpcore.experiment.runs import Run
     from vpcore.inference.out_of_sample import OutOfSample
-    from vpcore.inference.ranking import Evidence, Family
+    from vpcore.inference.ranking import Evidence
     from vpcore.results import ResultsDB
-    from vpcore.signal import InstalledCode
     from vpcore.workspace import Workspace
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from vpcore.dataset import DatasetRegistry
 from vpcore.experiment.runs import Run
-from vpcore.experiment.worker import Task, WorkItem
+from vpcore.experiment.worker import Task
 from vpcore.results import ResultsDB, StoredRun
 
 RUNS_PER_TASK = 16
@@ -99,7 +99,7 @@ def tasks(runs: Iterable[Run], datasets: DatasetRegistry, max_workers: int) -> l
         Task(
             datasets,
             portion[0].meta["dataset_id"],
-            tuple(work_item(run) for run in portion),
+            tuple(run.item for run in portion),
             end_bin=portion[0].meta["end_bin"],
         )
         for portion in portions
@@ -108,18 +108,3 @@ def tasks(runs: Iterable[Run], datasets: DatasetRegistry, max_workers: int) -> l
 
 def _share(one: Run, other: Run) -> bool:
     return one.scoring == other.scoring and one.meta["dataset_id"] == other.meta["dataset_id"]
-
-
-def work_item(run: Run) -> WorkItem:
-    """Return a run as it is sent to a worker."""
-    return WorkItem(
-        run_id=run.run_id,
-        signal_name=run.signal_name,
-        target=run.target,
-        code_digest=run.meta["code_digest"],
-        core_digest=run.meta["core_digest"],
-        params=run.params,
-        scoring=run.scoring,
-        eval=run.eval,
-        trials=run.trials,
-    )

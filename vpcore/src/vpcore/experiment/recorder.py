@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from vpcore.config import ExperimentConfig
-from vpcore.errors import PluginError
 from vpcore.experiment.plan import Plan
 from vpcore.experiment.progress import Leader
 from vpcore.experiment.reporting import Reporter
 from vpcore.experiment.runs import Run
 from vpcore.experiment.worker import Outcome, key_columns
-from vpcore.plugins.manager import Plugins
 from vpcore.results import MarketWindow, runs_frame
 from vpcore.tracker import Tracker
 
@@ -94,21 +92,6 @@ class SweepReport:
         """Return the report as JSON holds it."""
         return {**asdict(self), "dataset_id": self.dataset_id, "warnings": list(self.warnings)}
 
-    def raise_tracking_failures(self, plugins: Plugins) -> None:
-        """Raise if the tracker or a lifecycle hook failed; ``--strict-tracking`` calls this at the end.
-
-        Raises
-        ------
-        PluginError
-            With the number of failures and the first of them.
-        """
-        if self.tracker_failures:
-            raise PluginError(
-                f"The tracker failed {len(self.tracker_failures)} times, the first time with "
-                f"{self.tracker_failures[0]}. The results are complete; leave out --strict-tracking to accept this."
-            )
-        plugins.raise_hook_failures()
-
 
 def failed_outcome(run: Run, error: str) -> Outcome:
     """Return the outcome of a run whose evaluation was skipped."""
@@ -152,13 +135,7 @@ class Keeper:
             if run_id in self._started:
                 continue
             self._started.add(run_id)
-            self.workspace.plugins.notify(
-                "vp_run_started",
-                workspace=self.workspace,
-                experiment=self.config.name,
-                run_id=run_id,
-                meta=self.runs[run_id].meta,
-            )
+            self._notify("vp_run_started", self.runs[run_id].meta, meta=self.runs[run_id].meta)
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Take outcomes in; they are stored now or soon."""

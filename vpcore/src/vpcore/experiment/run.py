@@ -161,8 +161,8 @@ def run_experiment(
 
         datasets = _datasets(workspace, config, report, the_pool, on_progress)
         searches = Searches(workspace, config, datasets)
-        searches.require()
         config = searches.config
+        require_samplers(workspace, config)
         failed_hooks = len(workspace.plugins.hook_failures)
         keeper: Keeper | None = None
         for plan in _plans(workspace, searches, datasets, force, retry_failed):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from vpcore.backtest.config import EvalConfig
 from vpcore.backtest.entries import band
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import canonical_json, digest
@@ -17,6 +16,7 @@ from vpcore.config import ExperimentConfig, ResolvedPipeline
 from vpcore.config.lasting import lasting_settings
 from vpcore.dataset import Dataset
 from vpcore.experiment.quantile_thresholds import Calibration
+from vpcore.experiment.worker import WorkItem
 from vpcore.plugins.manager import Plugins
 from vpcore.results import run_id
 from vpcore.signal import Signal, code_digest, core_digest, distribution_of, imported_distributions
@@ -26,40 +26,26 @@ LIBRARIES = ("numba", "numpy", "polars", "vpcore")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(WorkItem):
     """One (dataset, scoring, signal with parameters) and its trials.
 
     Attributes
     ----------
-    run_id : str
     meta : dict
         The columns of `runs_meta` that are known before the run.
     signal : Signal
-    signal_name : str
-    target : str
-        Where its class is, ``"package.module:Class"``.
-    params : dict
-        Every parameter, as JSON holds them.
-    scoring : dict or None
-        Every scoring setting; None for a signal that ignores the score.
-    eval : EvalConfig
-        The rules of its trades, its draws and its splits.
-    trials : tuple of Trial
-        Sorted.
     thresholds : tuple of float
         In the experiment's order: sorted, or one per quantile.
     """
 
-    run_id: str
     meta: dict[str, Any]
     signal: Signal
-    signal_name: str
-    target: str
-    params: dict[str, Any]
-    scoring: dict[str, Any] | None
-    eval: EvalConfig
-    trials: tuple[Trial, ...]
-    thresholds: tuple[float, ...] = ()
+    thresholds: tuple[float, ...]
+
+    @property
+    def item(self) -> WorkItem:
+        """What is sent to a worker."""
+        return WorkItem(*(getattr(self, field.name) for field in fields(WorkItem)))
 
 
 def expand(
@@ -150,8 +136,22 @@ def expand(
             }
             trials = tuple(_trials(thresholds, config))
             asked = tuple(float(threshold) + 0.0 for threshold in thresholds)
-            found = Run(meta["run_id"], meta, signal, plan.name, target, values, scored, config.eval, trials, asked)
-            runs.append(found)
+            runs.append(
+                Run(
+                    run_id=meta["run_id"],
+                    signal_name=plan.name,
+                    target=target,
+                    code_digest=code["code_digest"],
+                    core_digest=code["core_digest"],
+                    params=values,
+                    scoring=scored,
+                    eval=config.eval,
+                    trials=trials,
+                    meta=meta,
+                    signal=signal,
+                    thresholds=asked,
+                )
+            )
     return tuple(sorted(_unique(runs), key=_nearness))
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import polars as pl
 
@@ -19,11 +15,6 @@ HEADINGS = {
     "mean": "mean_pnl_ticks", "worst": "worst_session_net", "paid": "sessions_paid",
 }  # fmt: skip
 """What a heading of the table is called in the store, where that is another name."""
-
-SETTINGS = {
-    "signal": "signal_params_json", "scoring": "scoring_json", "eval": "eval_json", "pipeline": "pipeline_json",
-}  # fmt: skip
-"""Columns that hold the settings of a run, by what they set."""
 
 SEARCHED = (
     "A search chose these combinations from earlier results (sweep.sample): p_adj counts all combinations on the axes, "
@@ -54,12 +45,3 @@ def with_rates(rows: pl.DataFrame) -> pl.DataFrame:
     lo, hi = (np.where(resolved > 0.0, bound, np.nan) for bound in wilson(hits, resolved))
     rates = {"tp_resolved": share, "tp_resolved_lo": lo, "tp_resolved_hi": hi}
     return rows.with_columns(TRADES, *(pl.Series(name, values).fill_nan(None) for name, values in rates.items()))
-
-
-def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a row by scoped name, such as ``scoring.tanh_scale``."""
-    return {
-        f"{scope}.{name}": value
-        for scope, column in SETTINGS.items()
-        for name, value in json_module.loads(row.get(column) or "{}").items()
-    }

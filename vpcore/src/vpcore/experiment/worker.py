@@ -48,7 +48,25 @@ from vpcore.storage import Folder
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One run as it is sent to a worker. Fields as in `vpcore.experiment.runs.Run`; `target` is where its class is."""
+    """One run as it is sent to a worker.
+
+    Attributes
+    ----------
+    run_id : str
+    signal_name : str
+    target : str
+        Where its class is, ``"package.module:Class"``.
+    code_digest, core_digest : str
+        Of the code that the worker must have.
+    params : dict
+        Every parameter, as JSON holds them.
+    scoring : dict or None
+        Every scoring setting; None for a signal that ignores the score.
+    eval : EvalConfig
+        The rules of its trades, its draws and its splits.
+    trials : tuple of Trial
+        Sorted.
+    """
 
     run_id: str
     signal_name: str

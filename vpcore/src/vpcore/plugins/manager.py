@@ -384,7 +384,6 @@ class Plugins:
         """Call a lifecycle hook of every plugin and return the number of failures.
 
         Call it after the result is on disk. A failure goes to `hook_failures`, and the next plugin is called.
-        `raise_hook_failures` turns the failures into an error at the end of a command.
         """
         if hook not in LIFECYCLE_HOOKS:
             raise ValueError(f"'{hook}' is not a lifecycle hook.{did_you_mean(hook, LIFECYCLE_HOOKS)}")
@@ -397,19 +396,3 @@ class Plugins:
                 except Exception as error:
                     self.hook_failures.append(HookFailure(plugin.name, hook, describe(error)))
         return len(self.hook_failures) - before
-
-    def raise_hook_failures(self) -> None:
-        """Raise if a lifecycle hook has failed. ``--strict-tracking`` calls it at the end of a command.
-
-        Raises
-        ------
-        PluginError
-            With the number of failures and the first failure.
-        """
-        if self.hook_failures:
-            first = self.hook_failures[0]
-            raise PluginError(
-                f"{len(self.hook_failures)} calls of lifecycle hooks failed, the first in plugin "
-                f"'{first.plugin}', {first.hook}: {first.error}",
-                fix="The results are complete; leave out --strict-tracking to accept this.",
-            )

@@ -9,9 +9,10 @@ from typing import Any
 
 _NOT_FIGURES = ("run_id", "row", "batch_id", "block_pnl_ticks", "rotated_net")
 _MOST_TEXT = 100
-_SETTINGS = {
+SETTINGS = {
     "signal": "signal_params_json", "scoring": "scoring_json", "eval": "eval_json", "pipeline": "pipeline_json",
 }  # fmt: skip
+"""Columns that hold the settings of a run, by what they set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def settings_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     where an experiment varies the engine, also under ``pipeline.``.
     """
     found: dict[str, Any] = {"signal": meta["signal_name"], "dataset_id": meta["dataset_id"]}
-    for prefix, column in _SETTINGS.items():
+    for prefix, column in SETTINGS.items():
         for name, value in json.loads(meta.get(column) or "{}").items():
             found[f"{prefix}.{name}"] = value
     return found
