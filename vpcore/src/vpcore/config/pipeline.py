@@ -24,7 +24,7 @@ from vpcore.errors import ConfigError
 from vpcore.halts import TimeZone
 from vpcore.schema import FORMAT_VERSION
 from vpcore.source.prepare import Events, Repeated
-from vpcore.units import ms_to_ns
+from vpcore.units import NS_PER_MS, ms_to_ns
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
 
@@ -160,8 +160,7 @@ class ResolvedPipeline(BaseModel):
         ConfigError
             If the window is no whole number of its bins.
         """
-        span_ns = self.end_ns - self.start_ns
-        _check_bins(params.cell_width_ms, span_ns // 10**6, span_ns % 10**6, None)
+        _check_bins(params.cell_width_ms, self.end_ns - self.start_ns)
         return self.model_copy(update={"params": params})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -209,9 +208,9 @@ def resolve_pipeline(
     spec: PipelineSpec,
     instrument: InstrumentSpec,
     *,
-    document: Document | None = None,
-    instrument_document: Document | None = None,
-    raw_root: Path | None = None,
+    document: Document,
+    instrument_document: Document,
+    raw_root: Path,
 ) -> ResolvedPipeline:
     """Return a pipeline with everything resolved.
 
@@ -221,9 +220,9 @@ def resolve_pipeline(
         As written.
     instrument : InstrumentSpec
         Instrument of ``spec.capture.symbol``.
-    document, instrument_document : Document, optional
+    document, instrument_document : Document
         Where the two were read from, for messages.
-    raw_root : Path, optional
+    raw_root : Path
         ``lake/raw`` of the workspace: relative names of files start there.
 
     Raises
@@ -232,7 +231,7 @@ def resolve_pipeline(
         If an engine parameter, wherever written, or the window is wrong.
     """
     capture = spec.capture
-    params = _engine(spec, instrument, document or Document({}), instrument_document or Document({}))
+    params = _engine(spec, instrument, document, instrument_document)
     zone = capture.timezone or instrument.timezone
     ends = []
     for name, days in (("start_time", 0), ("end_time", int(capture.overnight))):
@@ -240,14 +239,14 @@ def resolve_pipeline(
         try:
             ends.append(local_to_ns(day, clock_ns(getattr(capture, name)), zone))
         except ConfigError as error:
-            place = document.place(("capture", name)) if document else ""
+            place = document.place(("capture", name))
             raise ConfigError(f"capture.{name}: {error}{f' ({place})' if place else ''}") from None
     start_ns, end_ns = ends
-    _check_bins(params.cell_width_ms, (end_ns - start_ns) // 10**6, (end_ns - start_ns) % 10**6, document)
+    _check_bins(params.cell_width_ms, end_ns - start_ns, document.place(("capture", "end_time")))
     files = keys = None
     if capture.files is not None:
         keys = tuple(sorted({_file_key(name, raw_root) for name in capture.files}))
-        files = tuple(raw_root / key if raw_root is not None else Path(key) for key in keys)
+        files = tuple(raw_root / key for key in keys)
     return ResolvedPipeline(
         name=spec.name,
         symbol=capture.symbol,
@@ -266,8 +265,9 @@ def resolve_pipeline(
     )
 
 
-def _check_bins(width_ms: int, whole_ms: int, rest_ns: int, document: Document | None) -> None:
+def _check_bins(width_ms: int, span_ns: int, place: str = "") -> None:
     """Refuse a window with a fraction of a bin, and name the nearest widths to `width_ms` that divide it."""
+    whole_ms, rest_ns = divmod(span_ns, NS_PER_MS)
     if whole_ms % width_ms == 0 and rest_ns == 0:
         return
     below = next((w for w in range(width_ms - 1, 0, -1) if whole_ms % w == 0), None)
@@ -278,9 +278,8 @@ def _check_bins(width_ms: int, whole_ms: int, rest_ns: int, document: Document |
         if not rest_ns
         else "Start and end must be whole ms"
     )
-    place = document.place(("capture", "end_time")) if document else ""
     raise ConfigError(
-        f"The window must be a whole number of bins of {width_ms} ms, was {(whole_ms * 10**6 + rest_ns) / 1e9:.13g} s "
+        f"The window must be a whole number of bins of {width_ms} ms, was {span_ns / 1e9:.13g} s "
         f"long{f' ({place})' if place else ''}. {fix}."
     )
 
@@ -298,9 +297,9 @@ def _engine(
     return validate_value(EngineParams, merged, document, ("pipeline",))
 
 
-def _file_key(name: str, raw_root: Path | None) -> str:
+def _file_key(name: str, raw_root: Path) -> str:
     path = os.path.normpath(name)
-    if raw_root is not None and os.path.isabs(path):
+    if os.path.isabs(path):
         try:
             path = str(Path(path).relative_to(raw_root))
         except ValueError:
