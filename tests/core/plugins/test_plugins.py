@@ -229,6 +229,16 @@ def test_a_target_that_does_not_load(plugins: Plugins, target: str, message: str
         plugins.load("signal", "s", "e.yaml:3")
 
 
+def test_a_class_without_the_base_of_its_kind_is_refused(plugins: Plugins) -> None:
+    """Whether its package is installed or not: the base is known by name."""
+    components = {"vp_feeds": Component("f", "pathlib:Path", "F."), "vp_sources": Component("s", "os:sep", "S.")}
+    plugins.register(plugin(**{hook: lambda one=one: [one] for hook, one in components.items()}), "p", "dist", "1.0")
+    with pytest.raises(PluginError, match=r"Feed 'f' of plugin 'p' .* derives from vpcore_serving\.feed\.Feed, was"):
+        plugins.load("feed", "f")
+    with pytest.raises(PluginError, match=r"Source 's' of plugin 'p' .* derives from vpcore\.source\.Source, was '/'"):
+        plugins.load("source", "s")
+
+
 def test_a_target_that_needs_a_missing_library(install: Install) -> None:
     install("needy", GOOD.replace("good_module:Target", "holder_module:Target"))
     plugins = Plugins(install("holder", "import no_such_library.part"), disable=["holder"])
