@@ -212,6 +212,7 @@ def test_the_table_of_fields_is_that_of_the_models() -> None:
 def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:
     import field_tables as reference
 
+    assert next(field.type for field in reference.fields_of("experiment") if field.name == "dates") == "list of dates"
     fields = [
         field
         for kind in ("instrument", "pipeline", "serving", "experiment", "workspace")
@@ -225,6 +226,34 @@ def test_every_field_is_explained_and_every_unit_belongs_to_a_field() -> None:
         *(f"pipeline.c{i}" for i in range(1, 8)), "scoring.derivative_weights", "scoring.tanh_scale", "scoring.threshold_neutral",
         "eval.thresholds", "eval.threshold_quantiles", "eval.seed", "eval.splits.test_share", "reserve.share", "sweep.sample.seed",
     }  # fmt: skip
+
+
+# -- tests ---------------------------------------------------------------------------------------------------------------
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports, at its head or within functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_the_tests_of_the_core_need_no_plugin() -> None:
+    tests, own = (
+        REPOSITORY / "tests",
+        {path.stem: path for folder in ("tests/support", "docs") for path in (REPOSITORY / folder).glob("*.py")},
+    )
+    waiting, seen = sorted((tests / "core").rglob("*.py")), set()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        modules = imported(path)
+        assert {name for name in modules if name.startswith("vpcore_")} == set(), path
+        waiting += [own[name] for name in modules if name in own and own[name] not in seen]
 
 
 # -- sources -----------------------------------------------------------------------------------------------------------

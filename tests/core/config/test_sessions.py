@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from field_tables import fields_of
 
 from vpcore import ConfigError, Workspace
 
@@ -113,10 +112,6 @@ def test_files_of_a_day(workspace: Workspace, write: Write) -> None:
     first, second = workspace.experiment("several").to_harness_config().sessions
     assert (first.file_keys, second.file_keys) == (("a.dbn",), ("b.dbn",))
     assert first.dataset_id() == workspace.pipeline("two").dataset_id()
-
-
-def test_days_are_dates_in_the_table_of_fields() -> None:
-    assert next(field.type for field in fields_of("experiment") if field.name == "dates") == "list of dates"
 
 
 def test_a_wrong_day_is_one_error(workspace: Workspace, write: Write) -> None:
