@@ -289,6 +289,9 @@ def test_p_adj_counts_all_that_there_was_to_choose_from(make: Callable[..., Work
     assert len({round(p, 6) for p in drawn.values()}) > 3
     for name, p in drawn.items():
         assert shown[name] == pytest.approx(1 - (1 - p) ** among, abs=1e-4)
+    every = leaderboard(workspace)  # of the workspace: the sampler is one of a plugin
+    assert every.searched
+    assert dict(every.rows(min_signals=0).select("row", "p_adj").iter_rows()) == shown
 
 
 def test_the_total_is_known_from_the_start(make: Callable[..., Workspace]) -> None:

@@ -485,7 +485,7 @@ def _selection(
         spec = _spec(workspace, experiment)
         if spec is None:
             return MIN_SIGNALS, 0
-        if spec.sweep.sample.method != "optuna":
+        if not spec.sweep.sample.adaptive:
             return spec.select.min_signals, 0
 
         from vpcore.experiment.run import harness_config, runs_of
