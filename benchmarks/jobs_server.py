@@ -62,7 +62,7 @@ def served(speed: str, *more: str) -> Iterator[tuple[int, str]]:
     port = free_port()
     command = (
         "-m",
-        "vpcore",
+        "vpcore_cli",
         "serve",
         "--root",
         str(workspace()),

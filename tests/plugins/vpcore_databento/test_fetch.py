@@ -247,7 +247,7 @@ def test_kill_9_in_the_middle_of_a_download(gateway: Gateway, workspace: Workspa
     command = [
         sys.executable,
         "-m",
-        "vpcore",
+        "vpcore_cli",
         "fetch",
         "ESH4",
         "2024-03-05",

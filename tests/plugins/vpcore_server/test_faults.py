@@ -314,7 +314,7 @@ def test_sigterm_tells_the_clients_and_exits_with_0(served: Workspace) -> None:
     command = [
         sys.executable,
         "-m",
-        "vpcore",
+        "vpcore_cli",
         "serve",
         "--serving",
         "erd",

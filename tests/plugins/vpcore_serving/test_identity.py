@@ -36,6 +36,7 @@ GAIN = 'float((Path(__file__).parent / "gain.txt").read_text())'
 PROGRAM = """
 import json, logging, sys
 from types import ModuleType
+import vpcore_dbn.plugin
 from vpcore import Component, LivePipeline, VpError, Workspace, hookimpl
 from vpcore.experiment.leaderboard import installed_code
 from vpcore.experiment.run import run_experiment
@@ -49,6 +50,7 @@ plugin.vp_signals = hookimpl(
 )
 plugins = Plugins([], disable=[])
 plugins.register(plugin, "tests")
+plugins.register(vpcore_dbn.plugin, "dbn")
 workspace = Workspace(sys.argv[1], plugins=plugins)
 code = installed_code(workspace)
 stale = workspace.results.query_runs(code=code, stale=True)
