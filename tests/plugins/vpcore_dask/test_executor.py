@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,10 @@ def test_a_lost_scheduler_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.
     worker = _started("worker", address, "--nthreads", "1", "--no-nanny", *parts)
     executor = DaskExecutor(address=address)
     waiting = executor.submit(time.sleep, 600)
+    scheduler.send_signal(signal.SIGSTOP)  # lost, and the client does not know it yet
+    started = time.monotonic()
+    assert executor.max_workers == 1
+    assert time.monotonic() - started < 30
     for process in (worker, scheduler):
         process.kill()
         process.wait()

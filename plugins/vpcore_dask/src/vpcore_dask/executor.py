@@ -20,6 +20,9 @@ T = TypeVar("T")
 PATIENCE_S = 10.0
 """How long a scheduler, and its first worker, may take to answer."""
 
+ANSWER_S = 1.0
+"""How long a scheduler may take to say how many threads there are; then there are as many as before."""
+
 KILL_S = 0.5
 """How long `DaskExecutor.kill` waits for an own worker to end by itself."""
 
@@ -100,10 +103,10 @@ class DaskExecutor(Executor):
     @property
     def max_workers(self) -> int:
         """Tasks that are worked on at a time: as many as the workers have threads now."""
-        # Of a scheduler that is lost the futures tell. The client would wait for it.
+        # Of a scheduler that is lost the futures tell. The client would wait for it, and for minutes if it is lost now.
         if self._client.status == "running":
             with contextlib.suppress(OSError, TimeoutError):
-                self._threads = sum(self._client.nthreads().values()) or 1
+                self._threads = sum(self._client.nthreads(callback_timeout=ANSWER_S).values()) or 1
         return int(min(self._threads, self._most or self._threads))
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
