@@ -8,7 +8,7 @@ PACKAGES := './vpcore[dev]' ./vpcore_signals_stat ./vpcore_signals_ml $(patsubst
 PYPROJECTS := pyproject.toml docs/requirements.txt $(wildcard vpcore*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-fast test-bounds test-core coverage fuzz faults docs field-tables closures constraints clean
+.PHONY: help install demo lint test test-fast test-core coverage fuzz faults docs field-tables closures constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -35,18 +35,17 @@ lint: $(STAMP)  ## Style, types and the import contract.
 unexport PYTHONDONTWRITEBYTECODE
 
 # One hash seed, so that runs repeat exactly; `make fuzz` takes others.
-test test-fast test-bounds: export PYTHONHASHSEED = 0
+test test-fast: export PYTHONHASHSEED = 0
 
 # Three processes keep two cores busy: some wait for servers and commands that they started. A worker that is done takes
 # tests from the end of another's queue: files stay together, and no worker waits long.
 XDIST = -n 3 --dist worksteal
 
-test: $(STAMP)  ## All tests, on three processes; PYTEST_ARGS are passed on.
-	$(BIN)/python -m pytest $(XDIST) $(PYTEST_ARGS)
+# The second run has a cache of its own: numba's does not tell code with bounds checks from code without. It is about
+# indices alone, so it leaves out slow tests, as the comparison with the slow engine is, and the tests of the cache.
 
-# It has a cache of its own: numba's does not tell code with bounds checks from code without. It is about indices alone,
-# so it leaves out slow tests, as the comparison with the slow engine is, and the tests of the cache.
-test-bounds: $(STAMP)  ## The tests of kernels and engine, compiled with bounds checks.
+test: $(STAMP)  ## All tests, on three processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
+	$(BIN)/python -m pytest $(XDIST) $(PYTEST_ARGS)
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest $(XDIST) -m "not slow" tests/core/kernels tests/core/engine --deselect tests/core/kernels/test_jit.py $(PYTEST_ARGS)
 
 test-fast: $(STAMP)  ## Every test that is not marked slow, on three processes.

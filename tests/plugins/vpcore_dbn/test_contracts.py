@@ -6,11 +6,10 @@ import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from dated_experiment import dates
 from tape_source import DAY, NS
 
 from vpcore import ConfigError, Workspace
@@ -18,28 +17,12 @@ from vpcore.kernels.records import ADD, MBO_DTYPE, MBO_RTYPE, TRADE
 from vpcore_dbn.header import Mapping
 from vpcore_dbn.writer import DbnWriter, encode_metadata
 
+__all__ = ["dates"]
+
 
 @pytest.fixture
 def workspace(make_workspace: Callable[[str], Workspace]) -> Workspace:
     return make_workspace("ws")
-
-
-@pytest.fixture
-def dates(workspace: Workspace):
-    """Return the dates of an experiment on a range, for a window."""
-
-    def of(days: Any, start: str = "09:30", end: str = "16:00", symbol: str = "ESH4", **capture: Any) -> list[str]:
-        first = {"symbol": symbol, "date": "2024-01-02", "start_time": start, "end_time": end, **capture}
-        for kind, spec in (
-            ("pipelines", {"name": "p", "capture": first, "pipeline": {"cell_width_ms": 100}}),
-            ("serving", {"name": "s", "pipeline": "p", "signal": {"name": "plain"}}),
-            ("experiments", {"name": "e", "serving": "s", "dates": days}),
-        ):
-            path = workspace.configs / kind / f"{spec['name']}.yaml"
-            path.write_text(yaml.safe_dump(spec))
-        return [session.label[:10] for session in workspace.experiment("e").to_harness_config().sessions]
-
-    return of
 
 
 def put(

@@ -1,4 +1,4 @@
-"""The commands of this package, and the packages of those that come with others."""
+"""The commands of this package, and the packages of other commands."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from sweep_workspace import edit, frames, importable, make_proven, make_workspac
 
 from vpcore import Workspace
 from vpcore_cli import app as cli
+from vpcore_cli.common import COMMAND_PLUGINS
 
 __all__ = ["edit", "frames", "importable", "make_proven", "make_workspace", "paths", "proofs", "workspace"]
 
@@ -34,3 +35,18 @@ def call(
         return out, err
 
     return run
+
+
+@pytest.fixture
+def vp(make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Call a command in the workspace ws with the tests' plugins."""
+    workspace = make_proven("ws")
+    token = COMMAND_PLUGINS.set(workspace.plugins)
+    monkeypatch.setattr(cli, "Plugins", lambda: workspace.plugins)
+    monkeypatch.setenv("VP_ROOT", str(workspace.root))
+
+    def call(*arguments: str) -> int:
+        return cli.run(list(arguments))
+
+    yield call  # type: ignore[misc]
+    COMMAND_PLUGINS.reset(token)

@@ -13,27 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from vpcore import Workspace
-from vpcore_cli import app as cli
-from vpcore_cli.common import COMMAND_PLUGINS
 from vpcore_cli.compare import cautions_on_trades
 
 Vp = Callable[..., int]
-
-
-@pytest.fixture
-def vp(make_proven: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch) -> Vp:
-    """Call a command in the workspace ws with the tests' plugins."""
-    workspace = make_proven("ws")
-    token = COMMAND_PLUGINS.set(workspace.plugins)
-    monkeypatch.setattr(cli, "Plugins", lambda: workspace.plugins)
-    monkeypatch.setenv("VP_ROOT", str(workspace.root))
-
-    def call(*arguments: str) -> int:
-        return cli.run(list(arguments))
-
-    yield call  # type: ignore[misc]
-    COMMAND_PLUGINS.reset(token)
 
 
 def test_run_then_compare(vp: Vp, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,6 @@ from sweep_workspace import DATES, THREE
 from vpcore import Workspace
 from vpcore.experiment.run import harness_config, plan_experiment, run_experiment
 from vpcore.experiment.runs import expand
-from vpcore_cli import app as cli
 
 __all__ = ["sessions"]
 
@@ -20,19 +19,9 @@ Edit = Callable[..., None]
 
 
 @pytest.fixture
-def call(
-    sessions: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[str, str]]:
-    monkeypatch.setattr(cli, "Plugins", lambda: sessions.plugins)
-    monkeypatch.setenv("VP_ROOT", str(sessions.root))
-
-    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        assert cli.run(list(arguments)) == code
-        out, err = capsys.readouterr()
-        return out, err
-
-    return run
+def ws(sessions: Workspace) -> Workspace:
+    """The workspace of `call`."""
+    return sessions
 
 
 @pytest.mark.slow

@@ -69,9 +69,9 @@ def bin_loop(step: Callable[..., float]) -> Callable[..., None]:
     -------
     callable
         ``loop(state, bins, grid, rows, views, valid, out)``: `bins` is a tuple of arrays of shape (n_bins,), `grid` a
-        tuple of arrays of shape (n_bins, n_cells), `rows` a tuple of float64[n_cells] for the loop's own use, one per
-        array of `grid`, `views` the same memory, read only as the arrays of a `SignalFrame` are, so that the step has
-        one compiled version, `valid` bool[n_bins], `out` float64[n_bins], written: NaN in invalid bins.
+        tuple of arrays of shape (n_bins, n_cells), `valid` bool[n_bins]. `out` is float64[n_bins], written: NaN in
+        invalid bins. `rows` is a tuple of float64[n_cells] for the loop's own use, one per array of `grid`. `views` is
+        the same memory, read only as in a `SignalFrame`: so the step has one compiled version.
     """
     # numba's cache tells functions apart by file, line, module, qualified name and closure. It takes one function
     # argument for another, and a closure over a compiled function has a new digest in every process. So the step is a
