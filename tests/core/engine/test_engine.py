@@ -104,6 +104,11 @@ def test_the_clock_never_runs_backwards() -> None:
     assert eng.quality()["bad_ts_recv_records"] == 1
 
 
+def test_no_time_is_special_to_an_advance() -> None:
+    eng = engine(start_ns=-2 * BIN)
+    assert [len(eng.advance(now)) for now in (-BIN, 0, BIN)] == [1, 1, 1]
+
+
 def test_a_record_that_contradicts_an_advance_is_clamped_and_counted() -> None:
     eng = engine()
     tape = with_book()

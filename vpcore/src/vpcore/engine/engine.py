@@ -167,7 +167,7 @@ class Engine:
         at = 0
         while True:
             self._reserve()
-            at, code = self._run(words, at, instrument_id, 0)
+            at, code = self._run(words, at, instrument_id, sk.RECORDS_ONLY)
             if code == sk.USED_UP or code == sk.DONE:
                 break
             if code == bn.BLOCK_FULL:

@@ -77,6 +77,9 @@ from vpcore.kernels.records import (
 from vpcore.kernels.state import ASK_SIDE, BID_SIDE, C_BAD_SIDE, C_UNDEF_PRICE, N_ORDERS
 from vpcore.kernels.virtual_orders import drop_orders, match_trades
 
+RECORDS_ONLY = -(2**62)
+"""In place of a time: `run` consumes records."""
+
 # Why `run` returned, besides BLOCK_FULL.
 USED_UP = 0
 (
@@ -198,7 +201,7 @@ def run(
     instrument : int
         Instrument id; records of others are skipped and leave the clock unchanged.
     until : int
-        If it is greater than 0, no record is consumed: only the bins that end by this time are written.
+        Unless it is `RECORDS_ONLY`, no record is consumed: the bins that end by this time are written.
     out : float32[n_columns, n_rows, n_cells], written
         Grid columns of the block's bins.
     bins : int64[n_rows, N_BIN], written
@@ -214,7 +217,7 @@ def run(
     st = stream.scalars
     counts = stream.counts
     n_records = words.shape[0]
-    if until > 0:  # not a function of its own: for calls from Python it would compile for longer than it runs
+    if until != RECORDS_ONLY:  # no function of its own, which would compile for longer than it runs
         return start, emit_due(stream, book, flow, par, until, out, bins)
     if st[SEQ] >= st[MAX_BINS]:  # records after the window are not looked at, in this chunk or a later one
         return start, DONE
