@@ -40,6 +40,20 @@ def test_the_loop_gives_numbers_then_rows_and_skips_invalid_bins() -> None:
 
 
 @jit
+def doubled(state, x):
+    return state[0] + 2.0 * x
+
+
+@pytest.mark.compiled
+def test_a_step_is_compiled_once_for_the_loop_and_for_python() -> None:
+    state, out = np.ones(1), np.empty(3)
+    bin_loop(doubled)(state, (np.arange(3.0),), (), (), (), np.ones(3, bool), out)
+    assert out.tolist() == [doubled(state, float(x)) for x in range(3)]
+    assert len(doubled.overloads) == 1
+    assert "_bare" not in vars(doubled)
+
+
+@jit
 def constant(state):
     return state[0]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vpcore.kernels import levels
-from vpcore.kernels.hashing import find_slot
+from vpcore.kernels.hashing import ROW, find_slot
 from vpcore.kernels.state import (
     ASK_SIDE,
     BEST_ASK,
@@ -68,7 +68,7 @@ def test_a_clear_drops_few_orders_of_a_large_table_and_many(many: int) -> None:
             levels.set_snapshot_order(book, int(order), 200, 1)
         assert book.ints[N_ORDERS] == many
         levels.clear_book(book)
-        assert (book.rows < 0).all()
+        assert not book.table[:, ROW].any()
         assert book.ints[N_ORDERS] == 0
         assert sorted(book.free.tolist()) == list(range(len(book.free)))
         assert int(levels.level_depth(book, 100, BID_SIDE)) == 0
@@ -79,9 +79,9 @@ def test_pages_and_levels_grow_each_on_its_own() -> None:
     ticks = [*range(40), 1000, -1000, 5000, 10**9]
     for tick in ticks:
         while not levels.make_level(book, tick):
-            before = len(book.levels), len(book.page_numbers)
+            before = len(book.levels), len(book.pages)
             book = grow_levels(book)
-            assert (len(book.levels), len(book.page_numbers)) != before
+            assert (len(book.levels), len(book.pages)) != before
         rest(book, tick, BID_SIDE, 1 + tick % 7)
     assert [int(levels.level_depth(book, tick, BID_SIDE)) for tick in ticks] == [1 + tick % 7 for tick in ticks]
     assert book.ints[BEST_BID] == 10**9
@@ -116,4 +116,4 @@ def test_a_snapshot_may_name_an_order_twice_and_the_later_one_rests(book: Any) -
     levels.set_snapshot_order(book, 7, 200 * 2 + ASK_SIDE, 2)
     assert int(levels.level_depth(book, 100, BID_SIDE)) == 0
     assert int(levels.level_depth(book, 200, ASK_SIDE)) == 2
-    assert find_slot(book.keys, book.rows, 7) >= 0
+    assert find_slot(book.table, 7) >= 0

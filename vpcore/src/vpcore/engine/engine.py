@@ -15,6 +15,7 @@ from vpcore.errors import EngineError
 from vpcore.kernels import bins as bn, state as bk, stream as sk, virtual_orders as vo
 from vpcore.kernels.flow import make_flow
 from vpcore.kernels.frame import N_GRID, make_params
+from vpcore.kernels.hashing import ROW
 from vpcore.kernels.levels import date_levels
 from vpcore.kernels.mechanics import chain_coefficients
 from vpcore.kernels.records import MBO_DTYPE
@@ -112,7 +113,7 @@ class Engine:
             "carried_orders_changed": 0,
         }
         taus = (params.tau_velocity, params.tau_acceleration, params.tau_jerk, params.tau_rest_decay)
-        self._book = bk.make_book(1 << 16, 64, np.array([tau * NS_PER_S for tau in taus], np.float64))
+        self._book = bk.make_book(1 << 13, 64, np.array([tau * NS_PER_S for tau in taus], np.float64))
         band = params.grid_radius_ticks + params.band_margin_ticks
         self._flow = make_flow(2 * band + 1, params.flow_windows)
         slots = [self._columns.index(name) if name in self._columns else -1 for name in GRID_VALUES]
@@ -298,10 +299,10 @@ class Engine:
         ``add``, ``pull`` and ``fill`` are contracts since the stream began.
         """
         book, n_pages = self._book, int(self._book.ints[bk.N_PAGES])
-        order = np.argsort(book.page_numbers[:n_pages])
+        order = np.argsort(book.pages[:n_pages, bk.P_NUMBER])
         first = book.page_levels[order][:, :, None].astype(np.int64) - 1
         rows = np.where(first < 0, -1, first + np.arange(bk.GROUP)).ravel()
-        ticks = (book.page_numbers[order, None] * bk.PAGE + np.arange(bk.PAGE)).ravel()
+        ticks = (book.pages[order, bk.P_NUMBER, None] * bk.PAGE + np.arange(bk.PAGE)).ravel()
         levels = book.levels[rows[rows >= 0]]
         held = {"bid_depth": bk.L_BID, "ask_depth": bk.L_ASK}
         flows = {"add": bk.L_FLOW + bk.Q_ADD, "pull": bk.L_FLOW + bk.Q_PULL, "fill": bk.L_FLOW + bk.Q_FILL}
@@ -378,8 +379,8 @@ class Engine:
             self._stream = _with_held(self._stream, length)
 
     def _orders(self) -> npt.NDArray[np.int64]:
-        live = self._book.rows >= 0
-        pool = self._book.pool[self._book.rows[live]]
+        rows = self._book.table[:, ROW]
+        pool = self._book.pool[rows[rows > 0] - 1]
         place = pool[:, bk.O_PLACE]
         table = np.column_stack([pool[:, bk.O_ID], place >> 1, pool[:, bk.O_SIZE], place & 1])
         ordered: npt.NDArray[np.int64] = table[np.argsort(table[:, 0])]

@@ -21,8 +21,6 @@ from vpcore.kernels.state import (
     ONE_SIDED,
     STAMP,
     V_BUY,
-    V_CROSS,
-    V_SELL,
     V_TRADES,
 )
 from vpcore.kernels.virtual_orders import match_resting, place_orders
@@ -183,46 +181,9 @@ def _extend(st, bid, ask):
     st[MID2_LOW] = min(st[MID2_LOW], bid + ask)
 
 
-@jit(borrows=True)
-def _open_bin(stream, book):
-    """Start a bin from the state carried in."""
-    st = stream.scalars
-    if st[DATED] == 0:  # nothing is carried in: every event so far is still to come
-        return
-    st[BIN_EVENTS] = 0
-    book.ints[V_BUY : V_TRADES + 1] = 0
-    st[HAS_EXTREMES] = 0
-    if st[VALID] == 1:
-        _extend(st, book.ints[BEST_BID], book.ints[BEST_ASK])
-
-
-@jit(borrows=True)
-def _write_bin(stream, book, flow, par, out, bins, row):
-    st = stream.scalars
-    end = st[NEXT_END]
-    line = bins[row]
-    for i in range(N_BIN):
-        line[i] = 0
-    line[B_SEQ] = st[SEQ]
-    line[B_TS] = end
-    line[B_START] = end - st[WIDTH]
-    line[B_END] = end
-    line[B_MICROSTATE] = 4
-    if st[VALID] == 0 or st[DATED] == 0:
-        stream.counts[K_INVALID_BINS] += 1
-        out[:, row, :] = np.float32(0.0)
-    if st[DATED] == 0:  # every event so far is later than this bin
-        return
-    line[B_EVENT_ID] = stream.counts[K_EVENTS]
-    line[B_EVENTS] = min(st[BIN_EVENTS], INT32_MAX)
-    line[B_BUY] = min(book.ints[V_BUY], INT32_MAX)
-    line[B_SELL] = min(book.ints[V_SELL], INT32_MAX)
-    line[B_CROSS] = min(book.ints[V_CROSS], INT32_MAX)
-    line[B_TRADES] = min(book.ints[V_TRADES], INT32_MAX)
-    if st[VALID] == 0:
-        return
-    bid = book.ints[BEST_BID]
-    ask = book.ints[BEST_ASK]
+@jit(inline=True, borrows=True)
+def _write_touch(st, book, line, bid, ask):
+    """Write what a valid bin has of the best prices: their last, extreme and moved."""
     line[B_VALID] = 1
     line[B_MID2] = bid + ask
     line[B_BID] = bid
@@ -230,12 +191,8 @@ def _write_bin(stream, book, flow, par, out, bins, row):
     line[B_BID_SIZE] = min(level_depth(book, bid, np.int64(BID_SIDE)), INT32_MAX)
     line[B_ASK_SIZE] = min(level_depth(book, ask, np.int64(ASK_SIDE)), INT32_MAX)
     line[B_SPREAD] = ask - bid
-    line[B_BID_HIGH] = st[BID_HIGH]
-    line[B_BID_LOW] = st[BID_LOW]
-    line[B_ASK_HIGH] = st[ASK_HIGH]
-    line[B_ASK_LOW] = st[ASK_LOW]
-    line[B_MID2_HIGH] = st[MID2_HIGH]
-    line[B_MID2_LOW] = st[MID2_LOW]
+    for i in range(6):
+        line[B_BID_HIGH + i] = st[BID_HIGH + i]
     if st[HAS_LAST] == 1:
         bid_move = bid - st[LAST_BID]
         ask_move = ask - st[LAST_ASK]
@@ -248,7 +205,6 @@ def _write_bin(stream, book, flow, par, out, bins, row):
     st[HAS_LAST] = 1
     st[LAST_BID] = bid
     st[LAST_ASK] = ask
-    make_frame(book, flow, par, bid, ask, end, st[SEQ], out, row)
 
 
 @jit(borrows=True)
@@ -257,16 +213,44 @@ def emit_due(stream, book, flow, par, now, out, bins):
     st = stream.scalars
     while st[NEXT_END] <= now and (st[STARTED] == 0 or st[SEQ] < st[MAX_BINS]):
         if st[STARTED] == 1:
-            if st[OUT_ROWS] == bins.shape[0]:
+            row = st[OUT_ROWS]
+            if row == bins.shape[0]:
                 return BLOCK_FULL
-            _write_bin(stream, book, flow, par, out, bins, st[OUT_ROWS])
+            end = st[NEXT_END]
+            dated = st[DATED] == 1  # else every event so far is later than this bin
+            valid = dated and st[VALID] == 1
+            bid = book.ints[BEST_BID]
+            ask = book.ints[BEST_ASK]
+            line = bins[row]
+            for i in range(N_BIN):
+                line[i] = 0
+            line[B_SEQ] = st[SEQ]
+            line[B_TS] = end
+            line[B_START] = end - st[WIDTH]
+            line[B_END] = end
+            line[B_MICROSTATE] = 4
+            if dated:
+                line[B_EVENT_ID] = stream.counts[K_EVENTS]
+                line[B_EVENTS] = min(st[BIN_EVENTS], INT32_MAX)
+                for i in range(4):
+                    line[B_BUY + i] = min(book.ints[V_BUY + i], INT32_MAX)
+            if valid:
+                _write_touch(st, book, line, bid, ask)
+                make_frame(book, flow, par, bid, ask, end, st[SEQ], out, row)
+            else:
+                stream.counts[K_INVALID_BINS] += 1
+                out[:, row, :] = np.float32(0.0)
             if stream.virtual.orders.shape[1] > 0:
-                row = st[OUT_ROWS]
-                place_orders(stream.virtual, book, st[SEQ], bins[row, B_VALID] == 1, bins[row, B_BID], bins[row, B_ASK])
+                place_orders(stream.virtual, book, st[SEQ], valid, bid, ask)
             st[OUT_ROWS] += 1
             st[SEQ] += 1
             book.ints[STAMP] = st[SEQ]
         st[STARTED] = 1
         st[NEXT_END] += st[WIDTH]
-        _open_bin(stream, book)
+        if st[DATED] == 1:  # the next bin starts from the state carried in
+            st[BIN_EVENTS] = 0
+            book.ints[V_BUY : V_TRADES + 1] = 0
+            st[HAS_EXTREMES] = 0
+            if st[VALID] == 1:
+                _extend(st, book.ints[BEST_BID], book.ints[BEST_ASK])
     return BINS_UP_TO_DATE

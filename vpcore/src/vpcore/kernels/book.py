@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vpcore.kernels.hashing import find_slot, remove_slot
+from vpcore.kernels.hashing import KEY, ROW, find_slot, remove_slot
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import change_depth, find_page, insert_order, level_of, remove_order
 from vpcore.kernels.mechanics import advance, impulse
@@ -32,9 +32,10 @@ from vpcore.kernels.state import (
     L_FLOW,
     L_TOUCHED,
     N_FILLS,
-    O_FILL,
+    O_ID,
     O_PLACE,
     O_SIZE,
+    O_STAMP,
     PAGE_BITS,
     Q_ADD,
     Q_DEPTH,
@@ -78,17 +79,25 @@ def _flow(book, page, level, place, quantity, size, sign):
         change_depth(book, page, level, place >> 1, place & 1, sign * size)
 
 
+@jit(borrows=True)
+def _take_fills(fills, table, order_id, size):
+    """Match a reduction with the event's fills of the same order; return the contracts that are fills."""
+    slot = find_slot(table, order_id)
+    if slot < 0:
+        return np.int64(0)
+    fill = table[slot, ROW] - 1
+    filled = min(fills[fill, F_LEFT], size)
+    fills[fill, F_LEFT] -= filled
+    return filled
+
+
 @jit(inline=True, borrows=True)
 def _reduce(book, row, size, now):
     """Take `size` off an order: the part covered by the event's fills is a fill, its owner pulled the rest."""
-    if size == 0:
-        return
     place = book.pool[row, O_PLACE]
     filled = np.int64(0)
-    link = book.pool[row, O_FILL]
-    if link > 0:
-        filled = min(book.fills[link - 1, F_LEFT], size)
-        book.fills[link - 1, F_LEFT] -= filled
+    if book.ints[N_FILLS] > 0:
+        filled = _take_fills(book.fills, book.fill_table, book.pool[row, O_ID], size)
     page = find_page(book, place >> (PAGE_BITS + 1))
     level = level_of(book, page, place >> 1)
     _touch(book, level, now)
@@ -102,8 +111,6 @@ def _reduce(book, row, size, now):
 @jit(inline=True, borrows=True)
 def _arrive(book, place, size, now):
     """Record contracts that join a level."""
-    if size == 0:
-        return
     page = find_page(book, place >> (PAGE_BITS + 1))
     level = level_of(book, page, place >> 1)
     _touch(book, level, now)
@@ -111,27 +118,14 @@ def _arrive(book, place, size, now):
 
 
 @jit(borrows=True)
-def _withdraw(book, slot, now):
-    """Take out the order of a slot, whose id comes a second time."""
+def _withdraw(book, slot, order_id, now):
+    """Take out the order of a slot, whose id comes a second time. Return the empty slot where the id goes."""
     book.ints[C_DUPLICATE_ADD] += 1
-    row = book.rows[slot]
-    _reduce(book, row, book.pool[row, O_SIZE], now)
+    row = book.table[slot, ROW] - 1
+    if book.pool[row, O_SIZE] > 0:
+        _reduce(book, row, book.pool[row, O_SIZE], now)
     remove_order(book, slot)
-
-
-@jit(inline=True, borrows=True)
-def _insert(book, order_id, place, size, stamp, now):
-    """Insert an order that arrives; an order that lives under the id already is withdrawn first."""
-    slot = find_slot(book.keys, book.rows, order_id)
-    if slot >= 0:
-        _withdraw(book, slot, now)
-        slot = find_slot(book.keys, book.rows, order_id)
-    row = insert_order(book, order_id, -1 - slot, place, size, stamp)
-    if book.ints[N_FILLS] > 0:  # a filled order that left and comes back within the event
-        known = find_slot(book.fill_keys, book.fill_rows, order_id)
-        if known >= 0:
-            book.pool[row, O_FILL] = book.fill_rows[known] + 1
-    _arrive(book, place, size, now)
+    return find_slot(book.table, order_id)
 
 
 @jit(borrows=True)
@@ -140,12 +134,12 @@ def _mark_trades(book, words, start, stop, instrument, mark):
     for i in range(start, stop):
         if ((words[i, 0] >> 32) & 0xFFFFFFFF) != instrument or ((words[i, 4] >> 48) & 0xFF) != TRADE:
             continue
-        slot = find_slot(book.trade_keys, book.trade_rows, words[i, 2])
+        slot = find_slot(book.trade_table, words[i, 2])
         if mark and slot < 0:
-            book.trade_keys[-1 - slot] = words[i, 2]
-            book.trade_rows[-1 - slot] = 0
+            book.trade_table[-1 - slot, KEY] = words[i, 2]
+            book.trade_table[-1 - slot, ROW] = 1
         elif not mark and slot >= 0:
-            remove_slot(book.trade_keys, book.trade_rows, slot)
+            remove_slot(book.trade_table, slot)
 
 
 @jit(borrows=True)
@@ -168,7 +162,7 @@ def collect_fills(book, words, start, stop, instrument):
             several = several or aggressor != 0
             aggressor = words[i, 2]
     if several:
-        _mark_trades(book, words, start, stop, instrument, True)
+        _mark_trades(book, words, start, stop, instrument, np.bool_(True))
     for i in range(start, stop):
         if ((words[i, 0] >> 32) & 0xFFFFFFFF) != instrument or ((words[i, 4] >> 48) & 0xFF) != FILL:
             continue
@@ -176,30 +170,27 @@ def collect_fills(book, words, start, stop, instrument):
         size = words[i, 4] & 0xFFFFFFFF
         own = order_id != 0 and order_id == aggressor
         if several and not own and order_id != 0:
-            own = find_slot(book.trade_keys, book.trade_rows, order_id) >= 0
+            own = find_slot(book.trade_table, order_id) >= 0
         if own:
             book.ints[C_AGGRESSOR] += size
             continue
         passive += size
-        slot = find_slot(book.keys, book.rows, order_id)
+        known = find_slot(book.fill_table, order_id)
+        if known >= 0:
+            book.fills[book.fill_table[known, ROW] - 1, F_LEFT] += size
+            continue
+        slot = find_slot(book.table, order_id)
         if slot < 0:
             book.ints[C_UNATTRIBUTED] += size
             continue
-        row = book.rows[slot]
-        link = book.pool[row, O_FILL]
-        if link == 0:
-            book.fills[n_fills, F_ID] = order_id
-            book.fills[n_fills, F_PLACE] = book.pool[row, O_PLACE]
-            book.fills[n_fills, F_LEFT] = 0
-            empty = -1 - find_slot(book.fill_keys, book.fill_rows, order_id)  # an order without a link is not there yet
-            book.fill_keys[empty] = order_id
-            book.fill_rows[empty] = n_fills
-            n_fills += 1
-            link = n_fills
-            book.pool[row, O_FILL] = link
-        book.fills[link - 1, F_LEFT] += size
+        book.fills[n_fills, F_ID] = order_id
+        book.fills[n_fills, F_PLACE] = book.pool[book.table[slot, ROW] - 1, O_PLACE]
+        book.fills[n_fills, F_LEFT] = size
+        n_fills += 1
+        book.fill_table[-1 - known, KEY] = order_id
+        book.fill_table[-1 - known, ROW] = n_fills
     if several:
-        _mark_trades(book, words, start, stop, instrument, False)
+        _mark_trades(book, words, start, stop, instrument, np.bool_(False))
     book.ints[N_FILLS] = n_fills
     if traded > 0 or passive > 0:
         book.ints[C_TRADE_EVENTS] += 1
@@ -220,12 +211,10 @@ def _settle_fills(book, now):
             _touch(book, level, now)
             _flow(book, page, level, place, np.int64(Q_ADD), left, np.int64(HIDE))
             _flow(book, page, level, place, np.int64(Q_FILL), left, np.int64(HIDE))
-        slot = find_slot(book.keys, book.rows, book.fills[i, F_ID])
-        if slot >= 0:
-            book.pool[book.rows[slot], O_FILL] = 0
-            if left > 0:  # the order was loaded anew, at the end of the queue
-                book.stamps[book.rows[slot]] = book.ints[STAMP]
-        remove_slot(book.fill_keys, book.fill_rows, find_slot(book.fill_keys, book.fill_rows, book.fills[i, F_ID]))
+            slot = find_slot(book.table, book.fills[i, F_ID])
+            if slot >= 0:  # the order was loaded anew, at the end of the queue
+                book.pool[book.table[slot, ROW] - 1, O_STAMP] = book.ints[STAMP]
+        remove_slot(book.fill_table, find_slot(book.fill_table, book.fills[i, F_ID]))
     book.ints[N_FILLS] = 0
 
 
@@ -254,55 +243,54 @@ def apply_event(book, words, start, stop, instrument, tick_int, has_trades, now)
             continue
         packed = record[4]
         action = (packed >> 48) & 0xFF
-        if action == CANCEL:
-            slot = find_slot(book.keys, book.rows, record[2])
-            if slot < 0:
-                book.ints[C_UNKNOWN_CANCEL] += 1
-                continue
-            row = book.rows[slot]
-            size = packed & 0xFFFFFFFF
-            if size > book.pool[row, O_SIZE]:
-                book.ints[C_CLIPPED_CANCEL] += 1
-                size = book.pool[row, O_SIZE]
-            _reduce(book, row, size, now)
-            if book.pool[row, O_SIZE] == 0:
-                remove_order(book, slot)
-        elif action in (ADD, MODIFY):
-            price = record[3]
-            if price == UNDEF_PRICE:
+        if action not in (ADD, CANCEL, MODIFY):
+            continue
+        size = packed & 0xFFFFFFFF
+        place = np.int64(0)
+        if action != CANCEL:
+            code = (packed >> 56) & 0xFF
+            if record[3] == UNDEF_PRICE:
                 book.ints[C_UNDEF_PRICE] += 1
                 continue
-            code = (packed >> 56) & 0xFF
             if code != BID and code != ASK:
                 book.ints[C_BAD_SIDE] += 1
                 continue
-            size = packed & 0xFFFFFFFF
-            place = tick_of(price, tick_int) * 2 + (BID_SIDE if code == BID else ASK_SIDE)
-            slot = np.int64(-1)
+            place = tick_of(record[3], tick_int) * 2 + (BID_SIDE if code == BID else ASK_SIDE)
+        slot = find_slot(book.table, record[2])
+        if slot >= 0 and action == ADD:
+            slot = _withdraw(book, slot, record[2], now)
+        if slot < 0:
+            if action == CANCEL:
+                book.ints[C_UNKNOWN_CANCEL] += 1
+                continue
             stamp = book.ints[STAMP]
             if action == MODIFY:
-                slot = find_slot(book.keys, book.rows, record[2])
-                if slot < 0:
-                    book.ints[C_UNKNOWN_MODIFY] += 1
-                    stamp = np.int64(0)  # it may have stood before every virtual order
-            if slot < 0:
-                _insert(book, record[2], place, size, stamp, now)
+                book.ints[C_UNKNOWN_MODIFY] += 1
+                stamp = np.int64(0)  # it may have stood before every virtual order
+            insert_order(book, record[2], -1 - slot, place, size, stamp)
+            joins, remains = size, True
+        else:
+            row = book.table[slot, ROW] - 1
+            held = book.pool[row, O_SIZE]
+            if action == CANCEL:
+                if size > held:
+                    book.ints[C_CLIPPED_CANCEL] += 1
+                leaves, joins = min(size, held), np.int64(0)
+            elif place == book.pool[row, O_PLACE]:
+                leaves, joins = max(held - size, 0), max(size - held, 0)
             else:
-                _modify(book, slot, place, size, now)
+                leaves, joins = held, size
+            if leaves > 0:
+                _reduce(book, row, leaves, now)
+            if action == MODIFY:
+                if joins > 0 or place != book.pool[row, O_PLACE]:
+                    book.pool[row, O_STAMP] = book.ints[STAMP]
+                book.pool[row, O_PLACE] = place
+                book.pool[row, O_SIZE] = size
+            remains = book.pool[row, O_SIZE] > 0
+        if joins > 0:
+            _arrive(book, place, joins, now)
+        if not remains:
+            remove_order(book, slot)
     if has_trades:
         _settle_fills(book, now)
-
-
-@jit(inline=True, borrows=True)
-def _modify(book, slot, place, size, now):
-    row = book.rows[slot]
-    held = book.pool[row, O_SIZE]
-    stays = place == book.pool[row, O_PLACE]
-    _reduce(book, row, max(held - size, 0) if stays else held, now)
-    book.pool[row, O_PLACE] = place
-    book.pool[row, O_SIZE] = size
-    if not stays or size > held:
-        book.stamps[row] = book.ints[STAMP]
-    _arrive(book, place, max(size - held, 0) if stays else size, now)
-    if size == 0:
-        remove_order(book, slot)

@@ -64,67 +64,57 @@ def track(flow, low, n_levels, composite, seq, per_second):
     if flow.band[_SEQ] == seq - 1:
         first = min(max(low, flow.band[_LOW]), low + n_levels)
         stop = max(first, min(low + n_levels, flow.band[_LOW] + flow.band[_COUNT]))
-    for tick in range(low, first):
-        _begin(flow, tick, composite[tick - low])
-    for tick in range(stop, low + n_levels):
-        _begin(flow, tick, composite[tick - low])
-    # Their slots go round the ring once at most.
     n_slots = flow.rolled.shape[1]
-    slot = first % n_slots
-    piece = min(stop - first, n_slots - slot)
-    _go_on(flow, slot, composite[first - low : first - low + piece], seq, per_second)
-    if piece < stop - first:
-        _go_on(flow, np.int64(0), composite[first - low + piece : stop - low], seq, per_second)
+    n_windows = flow.windows.shape[0]
+    length = flow.history.shape[0]
+    for tick in range(low, low + n_levels):
+        if first <= tick < stop:
+            continue
+        # A level begins with a constant history, which going on leaves as it is.
+        slot = tick % n_slots
+        start = np.rint(composite[tick - low] * COMPOSITE_ONE)
+        mean = 0.0
+        for i in range(n_windows):
+            flow.sums[i, slot] = start * flow.windows[i]
+            mean += flow.sums[i, slot] / (COMPOSITE_ONE * flow.windows[i])
+        flow.history[:, slot] = start
+        flow.rolled[0, slot] = mean / n_windows
+        flow.rolled[1:, slot] = 0.0
+    # The band goes round the ring of slots once at most. Loops over levels are innermost, for vectors.
+    slot = low % n_slots
+    at = 0
+    while at < n_levels:
+        n = min(n_levels - at, n_slots - slot)
+        total = flow.work[0, :n]
+        value = flow.work[1, :n]
+        for j in range(n):
+            value[j] = np.rint(composite[at + j] * COMPOSITE_ONE)
+            total[j] = 0.0
+        for i in range(n_windows):
+            # The longest window's oldest value lies in the row that this bin is about to take.
+            oldest = flow.history[(seq - flow.windows[i]) % length, slot : slot + n]
+            sums = flow.sums[i, slot : slot + n]
+            whole = COMPOSITE_ONE * flow.windows[i]
+            for j in range(n):
+                running = sums[j] + (value[j] - oldest[j])
+                sums[j] = running
+                total[j] += running / whole
+        newest = flow.history[seq % length, slot : slot + n]
+        level = flow.rolled[0, slot : slot + n]
+        slope = flow.rolled[1, slot : slot + n]
+        bend = flow.rolled[2, slot : slot + n]
+        third = flow.rolled[3, slot : slot + n]
+        for j in range(n):
+            newest[j] = value[j]
+            rolled = total[j] / n_windows
+            d1 = (rolled - level[j]) * per_second
+            d2 = (d1 - slope[j]) * per_second
+            third[j] = (d2 - bend[j]) * per_second
+            level[j] = rolled
+            slope[j] = d1
+            bend[j] = d2
+        at += n
+        slot = 0
     flow.band[_SEQ] = seq
     flow.band[_LOW] = low
     flow.band[_COUNT] = n_levels
-
-
-@jit(borrows=True)
-def _begin(flow, tick, composite):
-    slot = tick % flow.rolled.shape[1]
-    value = np.rint(composite * COMPOSITE_ONE)
-    n_windows = flow.windows.shape[0]
-    total = 0.0
-    for i in range(n_windows):
-        flow.sums[i, slot] = value * flow.windows[i]
-        total += flow.sums[i, slot] / (COMPOSITE_ONE * flow.windows[i])
-    flow.history[:, slot] = value
-    flow.rolled[0, slot] = total / n_windows
-    flow.rolled[1:, slot] = 0.0
-
-
-@jit(borrows=True)
-def _go_on(flow, slot, composite, seq, per_second):
-    """Track levels whose slots lie side by side, from `slot` on. Loops over levels are innermost, for vectors."""
-    n = composite.shape[0]
-    length = flow.history.shape[0]
-    n_windows = flow.windows.shape[0]
-    total = flow.work[0, :n]
-    value = flow.work[1, :n]
-    for j in range(n):
-        value[j] = np.rint(composite[j] * COMPOSITE_ONE)
-        total[j] = 0.0
-    for i in range(n_windows):
-        # The longest window's oldest value lies in the row that this bin is about to take.
-        oldest = flow.history[(seq - flow.windows[i]) % length, slot : slot + n]
-        sums = flow.sums[i, slot : slot + n]
-        whole = COMPOSITE_ONE * flow.windows[i]
-        for j in range(n):
-            running = sums[j] + (value[j] - oldest[j])
-            sums[j] = running
-            total[j] += running / whole
-    newest = flow.history[seq % length, slot : slot + n]
-    level = flow.rolled[0, slot : slot + n]
-    slope = flow.rolled[1, slot : slot + n]
-    bend = flow.rolled[2, slot : slot + n]
-    third = flow.rolled[3, slot : slot + n]
-    for j in range(n):
-        newest[j] = value[j]
-        rolled = total[j] / n_windows
-        d1 = (rolled - level[j]) * per_second
-        d2 = (d1 - slope[j]) * per_second
-        third[j] = (d2 - bend[j]) * per_second
-        level[j] = rolled
-        slope[j] = d1
-        bend[j] = d2

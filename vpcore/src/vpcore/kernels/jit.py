@@ -89,6 +89,8 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
     """
 
     _folder: Path | None = None
+    serves_both = False
+    """True if compiled code calls the form for Python too: one compilation of a function with both kinds of callers."""
 
     def keep_in(self, folder: Path) -> None:
         """Save compiled code in a folder, and load it from there."""
@@ -115,10 +117,14 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Compile for calls from compiled code."""
+        if self.serves_both:
+            return super().get_call_template(args, kws)
         return self._bare.get_call_template(args, kws)
 
     def get_overload(self, sig: Any) -> Any:
         """Return the code for calls from compiled code."""
+        if self.serves_both:
+            return super().get_overload(sig)
         return self._bare.get_overload(sig)
 
     @property

@@ -1,9 +1,9 @@
 """Price levels: depth per side, the best prices, and live orders entering and leaving them.
 
-A page has 64 neighbouring ticks. The first 1,024 pages have all their levels side by side, because frames read them in
-turn; later pages get groups of 4 levels, as they are touched. A page is found through a hash table, the next best page
-of a side through a heap. So the cost of a record does not depend on the number or the distance of touched prices, and a
-far price costs 1 kB.
+A page has 64 neighbouring ticks. The first 1,024 pages have all their levels side by side, in the order of the pages,
+so that a level follows from its page; later pages get groups of 4 levels, as they are touched. A page is found
+through a hash table, the next best page of a side through a heap. So the cost of a record does not depend on the
+number or the distance of touched prices, and a far price costs 1 kB.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vpcore.kernels.hashing import find_slot, remove_slot
+from vpcore.kernels.hashing import KEY, ROW, find_slot, remove_slot
 from vpcore.kernels.jit import jit
 from vpcore.kernels.state import (
     ASK_SIDE,
@@ -34,10 +34,13 @@ from vpcore.kernels.state import (
     N_QUEUED_BID,
     NO_ASK,
     NO_BID,
-    O_FILL,
     O_ID,
     O_PLACE,
     O_SIZE,
+    O_STAMP,
+    P_NUMBER,
+    P_OCCUPIED,
+    P_QUEUED,
     PAGE,
     PAGE_BITS,
     WHOLE_PAGES,
@@ -49,10 +52,10 @@ def find_page(book, number):
     """Return a page by its number, ``tick >> PAGE_BITS``; -1 for an untouched page."""
     if book.ints[LAST_NUMBER] == number:
         return book.ints[LAST_PAGE]
-    slot = find_slot(book.page_keys, book.page_rows, number)
+    slot = find_slot(book.page_table, number)
     if slot < 0:
         return np.int64(-1)
-    page = np.int64(book.page_rows[slot])
+    page = book.page_table[slot, ROW] - 1
     book.ints[LAST_NUMBER] = number
     book.ints[LAST_PAGE] = page
     return page
@@ -61,6 +64,8 @@ def find_page(book, number):
 @jit(inline=True, borrows=True)
 def level_of(book, page, tick):
     """Return the level of a tick on its page; -1 for an untouched group or page."""
+    if 0 <= page < WHOLE_PAGES:
+        return page * PAGE + (tick & (PAGE - 1))
     if page < 0:
         return np.int64(-1)
     first = np.int64(book.page_levels[page, (tick & (PAGE - 1)) >> GROUP_BITS])
@@ -85,13 +90,13 @@ def _add_group(book, page, tick):
         return False
     if page < 0:
         page = book.ints[N_PAGES]
-        if page >= book.page_numbers.shape[0]:
+        if page >= book.pages.shape[0]:
             return False
         number = tick >> PAGE_BITS
-        slot = -1 - find_slot(book.page_keys, book.page_rows, number)
-        book.page_keys[slot] = number
-        book.page_rows[slot] = page
-        book.page_numbers[page] = number
+        slot = -1 - find_slot(book.page_table, number)
+        book.page_table[slot, KEY] = number
+        book.page_table[slot, ROW] = page + 1
+        book.pages[page, P_NUMBER] = number
         book.ints[N_PAGES] = page + 1
     for i in range(n_groups):
         book.page_levels[page, first + i] = level + 1 + i * GROUP
@@ -118,8 +123,8 @@ def change_depth(book, page, level, tick, side, size):
     after = before + size
     book.levels[level, side] = after
     if before == 0 and after > 0:
-        book.occupied[page, side] += 1
-        if book.queued[page, side] == 0:
+        book.pages[page, P_OCCUPIED + side] += 1
+        if book.pages[page, P_QUEUED + side] == 0:
             _queue(book, page, side)
         if side == BID_SIDE:
             if tick > book.ints[BEST_BID]:
@@ -127,7 +132,7 @@ def change_depth(book, page, level, tick, side, size):
         elif tick < book.ints[BEST_ASK]:
             book.ints[BEST_ASK] = tick
     elif before > 0 and after == 0:
-        book.occupied[page, side] -= 1
+        book.pages[page, P_OCCUPIED + side] -= 1
         if tick == book.ints[BEST_BID] or tick == book.ints[BEST_ASK]:
             book.ints[BEST_LEFT] = 1
 
@@ -135,7 +140,7 @@ def change_depth(book, page, level, tick, side, size):
 @jit(inline=True, borrows=True)
 def _rank(book, page, side):
     """Return the rank of a page in the queue of its side; the lowest is the best."""
-    return -book.page_numbers[page] if side == BID_SIDE else book.page_numbers[page]
+    return -book.pages[page, P_NUMBER] if side == BID_SIDE else book.pages[page, P_NUMBER]
 
 
 @jit(borrows=True)
@@ -144,7 +149,7 @@ def _queue(book, page, side):
     queue = book.queues[side]
     at = book.ints[N_QUEUED_BID + side]
     book.ints[N_QUEUED_BID + side] = at + 1
-    book.queued[page, side] = 1
+    book.pages[page, P_QUEUED + side] = 1
     rank = _rank(book, page, side)
     while at > 0 and _rank(book, queue[(at - 1) >> 1], side) > rank:
         queue[at] = queue[(at - 1) >> 1]
@@ -158,7 +163,7 @@ def _drop_best(book, side):
     queue = book.queues[side]
     n = book.ints[N_QUEUED_BID + side] - 1
     book.ints[N_QUEUED_BID + side] = n
-    book.queued[queue[0], side] = 0
+    book.pages[queue[0], P_QUEUED + side] = 0
     page = queue[n]
     rank = _rank(book, page, side)
     at = 0
@@ -173,7 +178,7 @@ def _drop_best(book, side):
     queue[at] = page
 
 
-@jit(borrows=True)
+@jit(inline=True, borrows=True)
 def settle_best(book):
     """Move the best prices inwards past levels that have emptied. ``NO_BID`` and ``NO_ASK`` stand for an empty side.
 
@@ -182,10 +187,10 @@ def settle_best(book):
     book.ints[BEST_LEFT] = 0
     tick = book.ints[BEST_BID]
     if tick != NO_BID and level_depth(book, tick, np.int64(BID_SIDE)) == 0:
-        book.ints[BEST_BID] = _next_bid(book, tick)
+        book.ints[BEST_BID] = _next_best(book, tick, np.int64(BID_SIDE))
     tick = book.ints[BEST_ASK]
     if tick != NO_ASK and level_depth(book, tick, np.int64(ASK_SIDE)) == 0:
-        book.ints[BEST_ASK] = _next_ask(book, tick)
+        book.ints[BEST_ASK] = _next_best(book, tick, np.int64(ASK_SIDE))
 
 
 @jit(inline=True, borrows=True)
@@ -195,33 +200,19 @@ def _rests(book, page, tick, side):
 
 
 @jit(borrows=True)
-def _next_bid(book, tick):
-    """Return the highest tick with bids; no tick above `tick` has any."""
-    while book.ints[N_QUEUED_BID + BID_SIDE] > 0:
-        page = np.int64(book.queues[BID_SIDE, 0])
-        if book.occupied[page, BID_SIDE] > 0:
-            base = book.page_numbers[page] << PAGE_BITS
-            tick = min(tick, base + PAGE - 1)
-            while not _rests(book, page, tick, BID_SIDE):
-                tick -= 1
+def _next_best(book, tick, side):
+    """Return the best tick of a side with orders; no tick better than `tick` has any."""
+    outwards = 1 if side == ASK_SIDE else -1
+    while book.ints[N_QUEUED_BID + side] > 0:
+        page = book.queues[side, 0]
+        if book.pages[page, P_OCCUPIED + side] > 0:
+            base = book.pages[page, P_NUMBER] << PAGE_BITS
+            tick = max(tick, base) if side == ASK_SIDE else min(tick, base + PAGE - 1)
+            while not _rests(book, page, tick, side):
+                tick += outwards
             return tick
-        _drop_best(book, BID_SIDE)
-    return np.int64(NO_BID)
-
-
-@jit(borrows=True)
-def _next_ask(book, tick):
-    """Return the lowest tick with asks; no tick below `tick` has any."""
-    while book.ints[N_QUEUED_BID + ASK_SIDE] > 0:
-        page = np.int64(book.queues[ASK_SIDE, 0])
-        if book.occupied[page, ASK_SIDE] > 0:
-            base = book.page_numbers[page] << PAGE_BITS
-            tick = max(tick, base)
-            while not _rests(book, page, tick, ASK_SIDE):
-                tick += 1
-            return tick
-        _drop_best(book, ASK_SIDE)
-    return np.int64(NO_ASK)
+        _drop_best(book, side)
+    return np.int64(NO_ASK) if side == ASK_SIDE else np.int64(NO_BID)
 
 
 @jit(inline=True, borrows=True)
@@ -238,24 +229,24 @@ def clear_book(book):
     Cost: that of the orders and pages since the last clear, so a stream of clears is not slower than one of orders.
     """
     used = book.ints[MOST_ORDERS]
-    if used > book.rows.shape[0] >> 6:
-        book.rows[:] = -1
+    if used > book.table.shape[0] >> 6:
+        book.table[:] = 0
     else:
         for row in range(used):
-            slot = find_slot(book.keys, book.rows, book.pool[row, O_ID])
+            slot = find_slot(book.table, book.pool[row, O_ID])
             if slot >= 0:
-                remove_slot(book.keys, book.rows, slot)
+                remove_slot(book.table, slot)
     for row in range(used):
         book.free[row] = row
     for side in range(2):
         for i in range(book.ints[N_QUEUED_BID + side]):
             page = book.queues[side, i]
-            for place in range(PAGE if book.occupied[page, side] > 0 else 0):
+            for place in range(PAGE if book.pages[page, P_OCCUPIED + side] > 0 else 0):
                 level = level_of(book, page, place)
                 if level >= 0:
                     book.levels[level, side] = 0
-            book.occupied[page, side] = 0
-            book.queued[page, side] = 0
+            book.pages[page, P_OCCUPIED + side] = 0
+            book.pages[page, P_QUEUED + side] = 0
         book.ints[N_QUEUED_BID + side] = 0
     book.ints[N_ORDERS] = 0
     book.ints[MOST_ORDERS] = 0
@@ -265,7 +256,7 @@ def clear_book(book):
 
 @jit(inline=True, borrows=True)
 def insert_order(book, order_id, slot, place, size, stamp):
-    """Put a new order into the empty `slot` and return its row. Depth stays unchanged.
+    """Put a new order into the empty `slot`. Depth stays unchanged.
 
     `stamp` is the bin in which it took its place in the queue.
     """
@@ -274,35 +265,32 @@ def insert_order(book, order_id, slot, place, size, stamp):
     book.ints[N_ORDERS] = n_orders + 1
     if n_orders >= book.ints[MOST_ORDERS]:
         book.ints[MOST_ORDERS] = n_orders + 1
-    book.keys[slot] = order_id
-    book.rows[slot] = row
+    book.table[slot, KEY] = order_id
+    book.table[slot, ROW] = row + 1
     book.pool[row, O_ID] = order_id
     book.pool[row, O_PLACE] = place
     book.pool[row, O_SIZE] = size
-    book.pool[row, O_FILL] = 0
-    book.stamps[row] = stamp
-    return np.int64(row)
+    book.pool[row, O_STAMP] = stamp
 
 
 @jit(inline=True, borrows=True)
 def remove_order(book, slot):
     """Take the order of a slot out of the table and give its row back. Depth stays unchanged."""
-    row = book.rows[slot]
     n_orders = book.ints[N_ORDERS] - 1
     book.ints[N_ORDERS] = n_orders
-    book.free[n_orders] = row
-    remove_slot(book.keys, book.rows, slot)
+    book.free[n_orders] = book.table[slot, ROW] - 1
+    remove_slot(book.table, slot)
 
 
 @jit(borrows=True)
 def set_snapshot_order(book, order_id, place, size):
     """Insert or replace an order of a snapshot: depth changes, flow stays."""
-    slot = find_slot(book.keys, book.rows, order_id)
+    slot = find_slot(book.table, order_id)
     if slot >= 0:
-        row = book.rows[slot]
+        row = book.table[slot, ROW] - 1
         _rest(book, book.pool[row, O_PLACE], -book.pool[row, O_SIZE])
         remove_order(book, slot)
-        slot = find_slot(book.keys, book.rows, order_id)
+        slot = find_slot(book.table, order_id)
     insert_order(book, order_id, -1 - slot, place, size, np.int64(0))  # of unknown age: before every virtual order
     _rest(book, place, size)
 

@@ -41,10 +41,10 @@ def advance(acc, level, dt, taus):
     taus : float64[4]
         Time constants v, a, j, rest in ns.
     """
-    _decay(acc, level, ACC_V, ACC_A, math.exp(-dt / taus[0]))
-    _decay(acc, level, ACC_A, ACC_J, math.exp(-dt / taus[1]))
-    _decay(acc, level, ACC_J, ACC_REST, math.exp(-dt / taus[2]))
-    _decay(acc, level, ACC_REST, N_ACC, math.exp(-dt / taus[3]))
+    _decay(acc, level, np.int64(ACC_V), np.int64(ACC_A), math.exp(-dt / taus[0]))
+    _decay(acc, level, np.int64(ACC_A), np.int64(ACC_J), math.exp(-dt / taus[1]))
+    _decay(acc, level, np.int64(ACC_J), np.int64(ACC_REST), math.exp(-dt / taus[2]))
+    _decay(acc, level, np.int64(ACC_REST), np.int64(N_ACC), math.exp(-dt / taus[3]))
 
 
 @jit(inline=True, borrows=True)

@@ -1,8 +1,10 @@
 """State of the order book: its arrays, where things lie in them, and how they grow.
 
-Live orders lie in a pool of rows; an open-addressing table maps an order id to its row (`vpcore.kernels.hashing`).
-A second such table maps 64 neighbouring ticks to a page, which maps groups of 4 ticks to levels
-(`vpcore.kernels.levels`). Callers grow the arrays: `vpcore.kernels.stream` stops before a record that needs more room.
+Live orders lie in a pool of rows; a table maps an order id to its row (`vpcore.kernels.hashing`). A second table maps
+64 neighbouring ticks to a page, which leads to their levels (`vpcore.kernels.levels`). Callers grow the arrays:
+`vpcore.kernels.stream` stops before a record that needs more room.
+
+There are few arrays, because a call from compiled code copies the description of each.
 """
 
 from __future__ import annotations
@@ -24,8 +26,12 @@ WHOLE_PAGES = 1024
 BID_SIDE = 0
 ASK_SIDE = 1
 
-# Columns of a pool row: id, tick times two plus side, contracts, fill row + 1.
-O_ID, O_PLACE, O_SIZE, O_FILL = 0, 1, 2, 3
+# Columns of a pool row: id, tick times two plus side, contracts, bin in which the order took its place in the queue.
+O_ID, O_PLACE, O_SIZE, O_STAMP = 0, 1, 2, 3
+# Columns of a page, two of them per side: its number, ``tick >> PAGE_BITS``; levels with depth; 1 if it is in the queue
+# of the side.
+P_NUMBER, P_OCCUPIED, P_QUEUED = 0, 1, 3
+N_PAGE = 5
 # Columns of a fill row: the order, its place before the event, passive size not yet matched with a reduction.
 F_ID, F_PLACE, F_LEFT = 0, 1, 2
 # Impulse trains, in the order of `vpcore.schema.QUANTITIES`.
@@ -83,25 +89,18 @@ NO_ASK = 2**62
 class Book(NamedTuple):
     """Arrays of the book; every one of them is changed in place."""
 
-    keys: Any  # int64[capacity] order ids
-    rows: Any  # int32[capacity] row in the pool, -1 where the slot is empty
+    table: Any  # int64[capacity, 2] order ids and rows of the pool
     pool: Any  # int64[pool, 4]
-    stamps: Any  # int64[pool] bin in which the order took its place in the queue
     free: Any  # int32[pool] stack of free rows
-    page_keys: Any  # int64[2 * pages] page numbers, tick >> 6: a hash table as that of the orders
-    page_rows: Any  # int32[2 * pages]
-    page_numbers: Any  # int64[pages]
+    page_table: Any  # int64[2 * pages, 2] numbers and rows of pages
+    pages: Any  # int64[pages, N_PAGE]
     page_levels: Any  # int32[pages, 16] level of the first tick of each group + 1, 0 for an untouched group
-    occupied: Any  # int64[pages, 2] levels of the page with depth, per side
-    queued: Any  # int8[pages, 2] 1 if the page is in the queue of the side
-    queues: Any  # int32[2, pages] heaps of pages, the best prices first; every page with depth is in the side's
+    queues: Any  # int64[2, pages] heaps of pages, the best prices first; every page with depth is in the side's
     levels: Any  # int64[levels, N_LEVEL]
     acc: Any  # float64[levels, N_ACC] accumulators of the mechanics
     fills: Any  # int64[fills, 3]
-    fill_keys: Any  # int64[2 * fills] order ids of the event's fills, a hash table as that of the orders
-    fill_rows: Any  # int32[2 * fills]
-    trade_keys: Any  # int64[2 * fills] order ids of the event's trades, if several
-    trade_rows: Any  # int32[2 * fills]
+    fill_table: Any  # int64[2 * fills, 2] order ids and rows of the event's fills
+    trade_table: Any  # int64[2 * fills, 2] order ids of the event's trades, if several
     taus: Any  # float64[4] time constants in ns: v, a, j, rest
     ints: Any  # int64[N_INTS]
 
@@ -116,25 +115,18 @@ def make_book(capacity: int, pages: int, taus_ns: np.ndarray[Any, np.dtype[np.fl
     ints[BEST_BID] = NO_BID
     ints[BEST_ASK] = NO_ASK
     return Book(
-        keys=np.zeros(capacity, np.int64),
-        rows=np.full(capacity, -1, np.int32),
+        table=np.zeros((capacity, 2), np.int64),
         pool=np.zeros((capacity // 2, 4), np.int64),
-        stamps=np.zeros(capacity // 2, np.int64),
         free=np.arange(capacity // 2, dtype=np.int32),
-        page_keys=np.zeros(2 * pages, np.int64),
-        page_rows=np.full(2 * pages, -1, np.int32),
-        page_numbers=np.zeros(pages, np.int64),
+        page_table=np.zeros((2 * pages, 2), np.int64),
+        pages=np.zeros((pages, N_PAGE), np.int64),
         page_levels=np.zeros((pages, GROUPS), np.int32),
-        occupied=np.zeros((pages, 2), np.int64),
-        queued=np.zeros((pages, 2), np.int8),
-        queues=np.zeros((2, pages), np.int32),
+        queues=np.zeros((2, pages), np.int64),
         levels=np.zeros((8 * pages, N_LEVEL), np.int64),
         acc=np.zeros((8 * pages, N_ACC), np.float64),
         fills=np.zeros((256, 3), np.int64),
-        fill_keys=np.zeros(512, np.int64),
-        fill_rows=np.full(512, -1, np.int32),
-        trade_keys=np.zeros(512, np.int64),
-        trade_rows=np.full(512, -1, np.int32),
+        fill_table=np.zeros((512, 2), np.int64),
+        trade_table=np.zeros((512, 2), np.int64),
         taus=taus_ns,
         ints=ints,
     )
@@ -146,16 +138,18 @@ def _grown(array: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
     return larger
 
 
+def _rehashed(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    larger = np.zeros((2 * table.shape[0], 2), np.int64)
+    rehash(table, larger)
+    return larger
+
+
 def grow_orders(book: Book) -> Book:
     """Return the book with twice the room for orders. Live orders keep their rows."""
-    capacity = book.keys.shape[0] * 2
-    keys = np.zeros(capacity, np.int64)
-    rows = np.full(capacity, -1, np.int32)
-    rehash(book.keys, book.rows, keys, rows)
+    capacity = book.table.shape[0] * 2
     free = np.arange(capacity // 2, dtype=np.int32)
     free[: book.free.shape[0]] = book.free
-    pool, stamps = _grown(book.pool, capacity // 2), _grown(book.stamps, capacity // 2)
-    return book._replace(keys=keys, rows=rows, pool=pool, stamps=stamps, free=free)
+    return book._replace(table=_rehashed(book.table), pool=_grown(book.pool, capacity // 2), free=free)
 
 
 def grow_levels(book: Book) -> Book:
@@ -163,21 +157,18 @@ def grow_levels(book: Book) -> Book:
     if book.ints[N_LEVELS] + PAGE > len(book.levels):
         n = 2 * len(book.levels)
         book = book._replace(levels=_grown(book.levels, n), acc=_grown(book.acc, n))
-    n = 2 * len(book.page_numbers)
-    if book.ints[N_PAGES] >= len(book.page_numbers):
-        keys, rows = np.zeros(2 * n, np.int64), np.full(2 * n, -1, np.int32)
-        rehash(book.page_keys, book.page_rows, keys, rows)
-        queues = np.zeros((2, n), np.int32)
+    n = 2 * len(book.pages)
+    if book.ints[N_PAGES] >= len(book.pages):
+        queues = np.zeros((2, n), np.int64)
         queues[:, : n // 2] = book.queues
-        names = ("page_numbers", "page_levels", "occupied", "queued")
-        grown = {name: _grown(getattr(book, name), n) for name in names}
-        book = book._replace(page_keys=keys, page_rows=rows, queues=queues, **grown)
+        pages, page_levels = _grown(book.pages, n), _grown(book.page_levels, n)
+        table = _rehashed(book.page_table)
+        book = book._replace(page_table=table, queues=queues, pages=pages, page_levels=page_levels)
     return book
 
 
 def grow_fills(book: Book) -> Book:
     """Return the book with twice the room for the trades and fills of one event; it is between two events."""
     n = book.fills.shape[0] * 2
-    keys = {name: np.zeros(2 * n, np.int64) for name in ("fill_keys", "trade_keys")}
-    rows = {name: np.full(2 * n, -1, np.int32) for name in ("fill_rows", "trade_rows")}
-    return book._replace(fills=_grown(book.fills, n), **keys, **rows)
+    tables = {name: np.zeros((2 * n, 2), np.int64) for name in ("fill_table", "trade_table")}
+    return book._replace(fills=_grown(book.fills, n), **tables)

@@ -135,24 +135,6 @@ def _hold(stream, words, start, stop, instrument):
 
 
 @jit(inline=True, borrows=True)
-def _complete_event(stream, book, words, stop, instrument):
-    st = stream.scalars
-    start = st[EVENT_START]
-    if st[EVENT_HELD] > 0:
-        words, start, stop = stream.held_view, np.int64(0), st[EVENT_HELD]
-    trades = st[EVENT_TRADES] == 1
-    if trades:
-        collect_fills(book, words, start, stop, instrument)
-        if stream.virtual.orders.shape[1] > 0:
-            match_trades(stream.virtual, book, words, start, stop, instrument, st[TICK_INT], st[SEQ], st[CLOCK])
-    apply_event(book, words, start, stop, instrument, st[TICK_INT], trades, st[CLOCK] * st[DATED])
-    _forget_event(st)
-    stream.counts[K_EVENTS] += 1
-    st[BIN_EVENTS] += 1
-    settle(stream, book)
-
-
-@jit(inline=True, borrows=True)
 def _forget_event(st):
     st[EVENT_RECORDS] = 0
     st[EVENT_HELD] = 0
@@ -297,22 +279,35 @@ def run(
                     book.ints[C_BAD_SIDE] += 1
             elif action in (ADD, MODIFY):
                 book.ints[C_UNDEF_PRICE] += 1
+        else:
+            if flags & F_MAYBE_BAD_BOOK:
+                if st[BAD_BOOK] == 0:
+                    counts[K_BAD_BOOK] += 1
+                st[BAD_BOOK] = 1
+                st[VALID] = 0
+            if st[EVENT_RECORDS] == 0:
+                st[EVENT_START] = i
+            st[EVENT_RECORDS] += 1
+            if action in (TRADE, FILL):
+                st[EVENT_TRADES] = 1
+                st[EVENT_FILLS] += 1
             if last:
-                settle(stream, book)
-            continue
-        if flags & F_MAYBE_BAD_BOOK:
-            if st[BAD_BOOK] == 0:
-                counts[K_BAD_BOOK] += 1
-            st[BAD_BOOK] = 1
-            st[VALID] = 0
-        if st[EVENT_RECORDS] == 0:
-            st[EVENT_START] = i
-        st[EVENT_RECORDS] += 1
-        if action in (TRADE, FILL):
-            st[EVENT_TRADES] = 1
-            st[EVENT_FILLS] += 1
+                event, first, stop = words, st[EVENT_START], i + 1
+                if st[EVENT_HELD] > 0:
+                    event, first, stop = stream.held_view, np.int64(0), st[EVENT_HELD]
+                traded = st[EVENT_TRADES] == 1
+                if traded:
+                    collect_fills(book, event, first, stop, instrument)
+                    if stream.virtual.orders.shape[1] > 0:
+                        match_trades(
+                            stream.virtual, book, event, first, stop, instrument, st[TICK_INT], st[SEQ], st[CLOCK]
+                        )
+                apply_event(book, event, first, stop, instrument, st[TICK_INT], traded, st[CLOCK] * st[DATED])
+                _forget_event(st)
+                counts[K_EVENTS] += 1
+                st[BIN_EVENTS] += 1
         if last:
-            _complete_event(stream, book, words, i + 1, instrument)
+            settle(stream, book)
     if st[EVENT_RECORDS] > 0:
         if not _hold(stream, words, st[EVENT_START], n_records, instrument):
             return n_records, GROW_EVENT

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vpcore.kernels.hashing import find_slot
+from vpcore.kernels.hashing import ROW, find_slot
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import find_page, level_of
 from vpcore.kernels.records import TRADE
@@ -26,6 +26,7 @@ from vpcore.kernels.state import (
     NO_ASK,
     NO_BID,
     O_SIZE,
+    O_STAMP,
     PAGE_BITS,
 )
 
@@ -176,17 +177,17 @@ def match_trades(virtual, book, words, start, stop, instrument, tick_int, seq, n
     for i in range(book.ints[N_FILLS]):
         place = book.fills[i, F_PLACE]
         tick = place >> 1
-        row = book.rows[find_slot(book.keys, book.rows, book.fills[i, F_ID])]
-        before = book.stamps[row]
+        row = book.table[find_slot(book.table, book.fills[i, F_ID]), ROW] - 1
+        before = book.pool[row, O_STAMP]
         if book.fills[i, F_LEFT] > book.pool[row, O_SIZE]:  # the rest was hidden: it came to the end of the queue
             before = _EVERY
         if place & 1 == BID_SIDE:
             bound = (max(bound[0], -tick - 1), bound[1])
         else:
             bound = (bound[0], max(bound[1], tick - 1))
-        _fill_line(virtual, _level(book, tick), place & 1, before, seq, now, BEHIND)
+        _fill_line(virtual, _level(book, tick), place & 1, before, seq, now, np.int64(BEHIND))
     for side in range(2):
-        _fill_ranks(virtual, book, side, bound[side], seq, now, WORSE_PRICE)
+        _fill_ranks(virtual, book, side, bound[side], seq, now, np.int64(WORSE_PRICE))
 
 
 @jit(inline=True, borrows=True)
