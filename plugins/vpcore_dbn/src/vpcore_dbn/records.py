@@ -104,8 +104,8 @@ class RecordReader:
 
     def _plain(self, rows: Records) -> int:
         """Return the number of leading rows that are plain market-by-order records."""
-        heads = rows[:, 0:2]
-        good = (heads[:, 0] == self._stride // 4) & (heads[:, 1] == MBO_RTYPE)
+        heads = rows[:, :2].view("<u2")[:, 0]  # length and kind, the first two bytes
+        good = heads == self._stride // 4 + (MBO_RTYPE << 8)
         return len(rows) if good.all() else int(np.argmin(good))
 
     def _squeeze(self, rows: Records, at: int) -> Records:

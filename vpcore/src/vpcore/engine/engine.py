@@ -29,7 +29,7 @@ ColdBook = Literal["refuse", "build"]
 _WORDS = MBO_DTYPE.itemsize // 8
 _NO_WORDS = np.zeros((0, _WORDS), np.int64)
 _NO_WORDS.flags.writeable = False
-BLOCK_BINS = 256
+BLOCK_BINS = 64
 """Most bins of a block."""
 _NO_LIMIT = 2**62
 _NS_PER_DAY = 86_400 * NS_PER_S
@@ -163,7 +163,7 @@ class Engine:
         return FrameBlock.concatenate(blocks, self._columns, self.params.n_cells)
 
     def blocks(self, records: npt.NDArray[Any], instrument_id: int, *, first_record: int = 0) -> Iterator[FrameBlock]:
-        """Like `feed`, in blocks of at most 256 bins; records are applied as the iteration proceeds."""
+        """Like `feed`, in blocks of at most 64 bins; records are applied as the iteration proceeds."""
         words = self._as_words(records)
         at = 0
         while True:
@@ -199,7 +199,7 @@ class Engine:
         return FrameBlock.concatenate(blocks, self._columns, self.params.n_cells)
 
     def advance_blocks(self, now_ns: int) -> Iterator[FrameBlock]:
-        """Like `advance`, in blocks of at most 256 bins."""
+        """Like `advance`, in blocks of at most 64 bins."""
         while True:
             self._reserve()
             _, code = self._run(_NO_WORDS, 0, 0, now_ns)
@@ -338,15 +338,16 @@ class Engine:
     def _take(self) -> FrameBlock:
         n = int(self._stream.scalars[bn.OUT_ROWS])
         self._stream.scalars[bn.OUT_ROWS] = 0
-        table = self._bins[:n]
+        table = self._bins[:n].T.copy()
+        cast = {dtype: table.astype(dtype, copy=False) for dtype in ("bool", "int32", "int64")}
         bins: dict[str, npt.NDArray[Any]] = {}
         for i, (name, dtype) in enumerate(BIN_COLUMNS.items()):
             if name == "mid_price":
-                bins[name] = table[:, i] * (self.tick_int / (2 * PRICE_SCALE))
+                bins[name] = table[i] * (self.tick_int / (2 * PRICE_SCALE))
             elif name in _PRICES:
-                bins[name] = table[:, i] * self.tick_int
+                bins[name] = table[i] * self.tick_int
             else:
-                bins[name] = table[:, i].astype(dtype)
+                bins[name] = cast[dtype][i]
         if n == BLOCK_BINS:
             out, self._out, self._bins = self._out, self._out[:, :0], self._bins[:0]
         else:  # a few bins of a large block: copy them and keep the block
