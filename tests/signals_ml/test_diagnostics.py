@@ -107,6 +107,7 @@ def test_across_sessions_only_pairs_of_different_ones_count():
     assert 0 < error < 0.2
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run(small_signals, session, rules):
     for signal in small_signals:
         result = batch(signal, session, rules)

@@ -70,6 +70,7 @@ rules_drawn = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(seed=st.integers(0, 1000), rules=rules_drawn, invalid=st.sampled_from([0.0, 0.02, 0.3]))
 def test_they_equal_the_outcome_table(seed, rules, invalid):

@@ -298,6 +298,7 @@ def test_a_mark_is_the_verdict_in_a_word() -> None:
     assert "did not trade" in verdict(marks["no trade"], alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [0, 1 << 26])
 def test_vectors_on_disk_and_in_memory_give_the_same(most: int, db: ResultsDB, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and merged parts, vectors of two lengths, rows without vectors."""

@@ -192,6 +192,7 @@ def test_a_lone_module_is_its_own_code(tmp_path: Path) -> None:
     assert python(code, tmp_path) != first
 
 
+@pytest.mark.slow
 def test_a_script_is_its_file(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     text = SIGNAL.format(name="S", imports="import json; from vpcore.signal import code_digest", body="")
@@ -204,6 +205,7 @@ def test_a_script_is_its_file(tmp_path: Path) -> None:
     assert outputs[0] == outputs[1] != outputs[2]
 
 
+@pytest.mark.slow
 def test_the_cache_of_parsed_files_is_only_a_cache(package: Path, tmp_path: Path) -> None:
     code = (
         "import json; from vpcore.signal import declared_digests, core_digest\n"

@@ -386,6 +386,7 @@ def test_a_bad_signal_is_caught(cls, check, message):
         raise AssertionError(found[check])
 
 
+@pytest.mark.slow
 def test_only_the_right_checks_fail():
     assert set(failed(Peeks())) == {"prefix", "future", "stream"}
     assert set(failed(NotAntisymmetric())) == {"mirror"}

@@ -65,6 +65,7 @@ def test_groups_are_those_of_the_rows(compare: Compare) -> None:
         assert order == sorted(order, reverse=True)
 
 
+@pytest.mark.slow
 def test_headings_of_the_table_are_names(compare: Compare) -> None:
     for heading, name in (("tp", "tp_ticks"), ("cooldown", "cooldown_bins")):
         assert compare("--by", heading) == compare("--by", name)
