@@ -81,7 +81,6 @@ def naive_row(
     }
 
 
-@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),

@@ -77,7 +77,6 @@ def cut(cuts: Cuts, rows: list[list[Trade]]) -> dict[str, np.ndarray]:
     return cut_trades(cuts, decided, left, values, offsets)
 
 
-@pytest.mark.slow
 @given(cases())
 @settings(max_examples=300)
 def test_purging_and_embargo_are_those_of_the_oracle(case: tuple[Cuts, list[list[Trade]]]) -> None:

@@ -231,7 +231,6 @@ def test_a_function_may_call_itself() -> None:
     assert twice(5) == 240
 
 
-@pytest.mark.slow
 @pytest.mark.compiled
 def test_one_of_two_processes_compiles_and_the_other_loads(tmp_path: Path) -> None:
     code = (
