@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import overload
 
-from vpcore.kernels.jit import CAN_BORROW, jit
+from vpcore.kernels.jit import CAN_BORROW, compile_once, jit
 from vpcore.kernels.spatial import widen
 
 _BORROWS = {"forceinline": True, "error_model": "numpy", **({"_nrt": False} if CAN_BORROW else {})}
@@ -77,8 +77,7 @@ def bin_loop(step: Callable[..., float]) -> Callable[..., None]:
     # argument for another, and a closure over a compiled function has a new digest in every process. So the step is a
     # global of a copy of the loop, and the copy is named after the step.
     # `borrows`: counting references to the tuples of arrays makes a cheap signal 60 % slower. The step still counts.
-    if not numba.config.DISABLE_JIT:
-        step.serves_both = True  # type: ignore[attr-defined]  # a live stream calls it from Python
+    compile_once(step)  # a live stream calls it from Python
     copy = FunctionType(_loop.__code__, {**globals(), "step": step})
     copy.__module__ = step.__module__
     copy.__qualname__ = f"{step.__module__}.{step.__qualname__}.loop"

@@ -133,6 +133,12 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
         return bool(super().is_compiling or ("_bare" in self.__dict__ and self._bare.is_compiling))
 
 
+def compile_once(function: Callable[..., Any]) -> None:
+    """Let compiled code call the same form of a function as Python does."""
+    if isinstance(function, _Function):
+        function.serves_both = True
+
+
 def _wait_for(lock: IO[str]) -> None:
     """Lock a file, or give up: whoever holds it may be stopped, and then it is better to compile twice."""
     end = time.monotonic() + _LONGEST_WAIT

@@ -41,6 +41,7 @@ def advance(acc, level, dt, taus):
     taus : float64[4]
         Time constants v, a, j, rest in ns.
     """
+    # np.int64(...): one compiled version, where numba makes one per literal.
     _decay(acc, level, np.int64(ACC_V), np.int64(ACC_A), math.exp(-dt / taus[0]))
     _decay(acc, level, np.int64(ACC_A), np.int64(ACC_J), math.exp(-dt / taus[1]))
     _decay(acc, level, np.int64(ACC_J), np.int64(ACC_REST), math.exp(-dt / taus[2]))
