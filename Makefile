@@ -65,7 +65,7 @@ UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
 # Lines and branches of vpcore, vpcore_cli, vpcore_dbn and vpcore_serving. The coverage of compiled code is that of a last run without compilation, on small inputs. The
 # first run has an empty cache: what numba calls while it compiles is in these tests.
-COMPILING = tests/core/kernels/test_bin_loop.py tests/core/kernels/test_jit.py
+COMPILING = $(addprefix tests/core/kernels/,test_bin_loop.py test_decay.py test_jit.py)
 
 # Under load, Python 3.11 may refuse to trace a thread that starts while another one does: it ends, with this warning.
 UNTRACED = -W "ignore:Exception ignored in thread started by:pytest.PytestUnraisableExceptionWarning"

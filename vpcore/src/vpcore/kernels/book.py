@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from vpcore.kernels.decay import decayed
 from vpcore.kernels.hashing import KEY, ROW, find_slot, remove_slot
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import change_depth, find_page, insert_order, level_of, remove_order
-from vpcore.kernels.mechanics import advance, impulse
+from vpcore.kernels.mechanics import impulse
 from vpcore.kernels.records import ADD, ASK, BID, CANCEL, FILL, MODIFY, TRADE, UNDEF_PRICE
 from vpcore.kernels.state import (
     ASK_SIDE,
@@ -64,7 +65,7 @@ def _touch(book, level, now):
     """Advance the accumulators of a level to `now`."""
     before = book.levels[level, L_TOUCHED]
     if before != 0 and now > before:
-        advance(book.acc, level, float(now - before), book.taus)
+        decayed(book.acc, level, float(now - before), book.taus, book.acc, level)
     book.levels[level, L_TOUCHED] = now
 
 

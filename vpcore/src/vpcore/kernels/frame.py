@@ -6,15 +6,15 @@ written to the frame.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from vpcore.kernels.decay import N_ACC, N_QUANTITIES, N_TAUS, decayed
 from vpcore.kernels.flow import track
 from vpcore.kernels.jit import jit
 from vpcore.kernels.levels import find_page, level_of
-from vpcore.kernels.mechanics import ACC_A, ACC_J, ACC_REST, ACC_V, N_MASSES, N_QUANTITIES, TINY
+from vpcore.kernels.mechanics import ACC_A, ACC_J, ACC_REST, ACC_V, N_MASSES
 from vpcore.kernels.state import ASK_SIDE, BID_SIDE, GROUP, GROUP_BITS, L_TOUCHED, PAGE_BITS
 
 # Grid columns, in the order of `vpcore.schema.GRID_VALUES`.
@@ -41,6 +41,7 @@ class FrameParams(NamedTuple):
     per_second: Any  # float, bins per second
     slots: Any  # int64[N_GRID] place of each grid column in the output, -1 where it is not written
     composite: Any  # float64[band] scratch: the composite of every level of the band
+    sums: Any  # float64[1, N_ACC] scratch: the accumulators of a level at the bin's end
     cells: Any  # float32[N_GRID, 2 * radius + 1] scratch: the frame
 
 
@@ -54,6 +55,7 @@ def make_params(chain: Any, weights: Any, radius: int, margin: int, per_second: 
         per_second=per_second,
         slots=np.array(slots, np.int64),
         composite=np.zeros(2 * (radius + margin) + 1, np.float64),
+        sums=np.zeros((1, N_ACC), np.float64),
         cells=np.zeros((N_GRID, 2 * radius + 1), np.float32),
     )
 
@@ -114,12 +116,6 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
 
 
 @jit(inline=True, borrows=True)
-def _decayed(acc, level, place, factor):
-    value = acc[level, place] * factor
-    return 0.0 if abs(value) < TINY else value
-
-
-@jit(inline=True, borrows=True)
 def _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull):
     """Return pressure and vacuum of a level."""
     pressure = weights[0] * v_add + weights[1] * max(rest, 0.0) + weights[2] * max(a_add, 0.0)
@@ -130,7 +126,7 @@ def _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull):
 @jit(borrows=True)
 def _read_margin(book, par, low, start, stop, now):
     """Note the composite of levels beyond the grid, their only output."""
-    acc, chain, weights = book.acc, par.chain, par.weights
+    acc, chain, weights, sums = book.acc, par.chain, par.weights, par.sums[0]
     first = np.int64(-1)
     group = (low >> GROUP_BITS) - 1
     for j in range(start, stop):
@@ -142,15 +138,13 @@ def _read_margin(book, par, low, start, stop, now):
         if first < 0 or book.levels[level, L_TOUCHED] == 0:
             par.composite[j] = 0.0
             continue
-        dt = float(now - book.levels[level, L_TOUCHED])
-        by_v, by_a = math.exp(-dt / book.taus[0]), math.exp(-dt / book.taus[1])
-        s_add = _decayed(acc, level, ACC_V + ADD, by_v)
-        s_pull = _decayed(acc, level, ACC_V + PULL, by_v)
-        v_fill = chain[0] * _decayed(acc, level, ACC_V + FILL, by_v)
-        v_bid = chain[0] * _decayed(acc, level, ACC_V + BID, by_v)
-        v_ask = chain[0] * _decayed(acc, level, ACC_V + ASK, by_v)
-        a_add = chain[1] * s_add + chain[2] * _decayed(acc, level, ACC_A + ADD, by_a)
-        a_pull = chain[1] * s_pull + chain[2] * _decayed(acc, level, ACC_A + PULL, by_a)
+        decayed(acc, level, float(now - book.levels[level, L_TOUCHED]), book.taus, par.sums, np.int64(0))
+        s_add, s_pull = sums[ACC_V + N_TAUS * ADD], sums[ACC_V + N_TAUS * PULL]
+        v_fill = chain[0] * sums[ACC_V + N_TAUS * FILL]
+        v_bid = chain[0] * sums[ACC_V + N_TAUS * BID]
+        v_ask = chain[0] * sums[ACC_V + N_TAUS * ASK]
+        a_add = chain[1] * s_add + chain[2] * sums[ACC_A + N_TAUS * ADD]
+        a_pull = chain[1] * s_pull + chain[2] * sums[ACC_A + N_TAUS * PULL]
         pressure, vacuum = _balance(weights, chain[0] * s_add, chain[0] * s_pull, v_fill, v_bid + v_ask, a_add, a_pull)
         par.composite[j] = (pressure - vacuum) / (pressure + vacuum + weights[7])
 
@@ -158,7 +152,7 @@ def _read_margin(book, par, low, start, stop, now):
 @jit(borrows=True)
 def _read_grid(book, par, low, start, stop, now, shift):
     """Write every column but the rolled ones for levels of the grid: level j into cell ``j - margin + shift``."""
-    acc, chain, weights, cells = book.acc, par.chain, par.weights, par.cells
+    acc, chain, weights, cells, sums = book.acc, par.chain, par.weights, par.cells, par.sums[0]
     first = np.int64(-1)
     group = (low >> GROUP_BITS) - 1
     for j in range(start, stop):
@@ -177,14 +171,11 @@ def _read_grid(book, par, low, start, stop, now, shift):
             for column in range(G_ROLLED):
                 cells[column, cell] = np.float32(0.0)
         else:
-            dt = float(now - touched)
-            by_v, by_a = math.exp(-dt / book.taus[0]), math.exp(-dt / book.taus[1])
-            by_j, by_rest = math.exp(-dt / book.taus[2]), math.exp(-dt / book.taus[3])
+            decayed(acc, level, float(now - touched), book.taus, par.sums, np.int64(0))
             v_add = v_pull = v_fill = rest = a_add = a_pull = 0.0
             for q in range(N_QUANTITIES):
-                s_v = _decayed(acc, level, ACC_V + q, by_v)
-                s_a = _decayed(acc, level, ACC_A + q, by_a)
-                s_j = _decayed(acc, level, ACC_J + q, by_j)
+                at = N_TAUS * q
+                s_v, s_a, s_j = sums[at + ACC_V], sums[at + ACC_A], sums[at + ACC_J]
                 v = chain[0] * s_v
                 a = chain[1] * s_v + chain[2] * s_a
                 cells[G_V + q, cell] = np.float32(v + 0.0)  # + 0.0 makes -0.0 a 0.0
@@ -201,7 +192,7 @@ def _read_grid(book, par, low, start, stop, now, shift):
                 else:
                     rest = rest + v
             for q in range(N_MASSES):
-                cells[G_MASS + q, cell] = np.float32(_decayed(acc, level, ACC_REST + q, by_rest) + 0.0)
+                cells[G_MASS + q, cell] = np.float32(sums[N_TAUS * q + ACC_REST] + 0.0)
             pressure, vacuum = _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull)
             cells[G_PRESSURE, cell] = np.float32(pressure + 0.0)
             cells[G_VACUUM, cell] = np.float32(vacuum + 0.0)

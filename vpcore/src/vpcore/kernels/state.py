@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vpcore.kernels.decay import N_ACC
 from vpcore.kernels.hashing import rehash
-from vpcore.kernels.mechanics import N_ACC
 
 PAGE_BITS = 6
 PAGE = 1 << PAGE_BITS
