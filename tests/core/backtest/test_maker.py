@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from types import SimpleNamespace
 from typing import Any
 
@@ -185,6 +187,24 @@ def test_trials_together_equal_trials_alone_and_takers_fill_all(world: SimpleNam
     taker = trial_figures(world.session.market, world.values, trials, rules_of(3, 3, 40), draws=draws)
     assert (taker["fill_rate"] == 1.0).all()
     assert (taker["n_placed"] == taker["n_signals"] - taker["n_dropped"]).all()
+
+
+def test_the_digest_is_that_of_the_trades_in_the_order_of_their_fills(world: SimpleNamespace) -> None:
+    rules = rules_of(3, 3, 40, entry="maker", patience_bins=8)
+    market, table = world.session.market, world.session.table(rules)
+    trials = [Trial(0.5, 0, 3, 3), Trial(0.5, 7, 3, 3), Trial(1.5, 0, 3, 3)]  # the last has no signals
+    found = trial_figures(market, world.values, trials, rules, table_of=world.session.table)
+    for trial, digest in zip(trials, found["trades_digest"].tolist(), strict=True):
+        signals = Signals(market, world.values, rules, "value").of(trial.threshold, trial.cooldown_bins)
+        trades = []
+        for i, side in zip(signals.bins.tolist(), signals.sides.tolist(), strict=True):
+            at = (int(side < 0), i + 1)
+            if i + 1 < 900 and table.outcome[at] != barrier.NO_TRADE:
+                entered, left = (int(world.dataset.bin("bin_end_ns")[j[at]]) for j in (table.opened_at, table.exit_bin))
+                trades.append((entered, side, left, int(table.net[at])))
+        assert trial.threshold > 1 or len(trades) > 20
+        data = b"".join(struct.pack("<4q", *trade) for trade in sorted(trades, key=lambda trade: trade[0]))
+        assert digest == hashlib.sha256(data).hexdigest()[:16]
 
 
 def test_random_entry_of_a_maker_places_orders_and_pays_fees_for_fills(world: SimpleNamespace) -> None:

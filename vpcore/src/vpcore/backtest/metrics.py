@@ -231,21 +231,17 @@ def _totals(
     n_rows = len(trials)
     sums, n_eff = np.empty((n_rows, barrier.N_SUMS), dtype=np.int64), np.empty(n_rows, dtype=np.float64)
     block_net, block_trades = np.empty((2, n_rows, n_blocks), dtype=np.int64)
+    trades, bounds = np.empty((len(bins), 4), dtype=np.int64), np.empty(n_rows + 1, dtype=np.int64)
     if rules.entry == "maker":
         bins, sides = _by_opening(table, bins, sides, offsets, rules)
     barrier.tally(
-        bins, sides, offsets, rules.latency_bins, market.spread, block_of,
-        table.outcome, table.tie, table.opened_at, table.resolved_at, table.net, table.gross,
-        sums, n_eff, block_net, block_trades,
+        bins, sides, offsets, rules.latency_bins, market.spread, block_of, market.bin_start_ns, market.cell_width_ns,
+        table.outcome, table.tie, table.opened_at, table.exit_bin, table.resolved_at, table.net, table.gross,
+        sums, n_eff, block_net, block_trades, trades, bounds,
     )  # fmt: skip
-    for column, count in ((barrier.N_UP, dropped[:, 0]), (barrier.N_DOWN, dropped[:, 1])):
-        sums[:, column] += count
-        sums[:, barrier.N_DROPPED] += count
-    which, entries, side = table.entered(bins, sides, rules.latency_bins)
-    net, bounds = table.net[side, entries].astype(np.int64), np.searchsorted(which, offsets)
-    starts, width = market.bin_start_ns, market.cell_width_ns
-    entered, left = starts[table.opened_at[side, entries]] + width, starts[table.exit_bin[side, entries]] + width
-    digests = trades_digests((entered, sides[which], left, net), bounds)
+    sums[:, [barrier.N_UP, barrier.N_DOWN]] += dropped
+    sums[:, barrier.N_DROPPED] += dropped.sum(axis=1)
+    digests, net = trades_digests(trades, bounds), trades[:, 3].copy()
     ring = ring_of(table, rules) if draws.rotations else None
     resampled = np.empty((n_rows, len(RESAMPLED)))
     rotated_net = np.zeros((n_rows, 1 + min(draws.rotations, STORED_DRAWS) if ring is not None else 0), dtype=np.int32)
@@ -262,7 +258,7 @@ def _totals(
         "resampled": resampled,
         "rotated_net": rotated_net,
         "trades_digest": np.array(digests),
-        "placed": _placed(table, bins, sides, offsets, rules) if rules.entry == "maker" else np.diff(bounds),
+        "placed": _placed(table, bins, sides, offsets, rules) if rules.entry == "maker" else bounds[1:] - bounds[:-1],
         **(_cut(table, rules, cuts, bins, sides, offsets) if cuts is not None else {}),
     }
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +12,12 @@ DIGITS = 16
 """Hex digits of a digest."""
 
 
-def trades_digests(trades: Sequence[npt.NDArray[Any]], bounds: npt.NDArray[np.int64]) -> list[str]:
+def trades_digests(trades: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> list[str]:
     """Return a digest of the trades of each row; all rows of 0 trades have one digest.
 
     Parameters
     ----------
-    trades : 4 integer arrays [n_trades]
+    trades : int64[n_trades, 4]
         End of the entry bin and side (+1 long, -1 short), end of the exit bin, net half-ticks before fees; ends in ns
         since the epoch. The trades of all rows, one row after the other.
     bounds : int64[n_rows + 1]
@@ -30,11 +28,8 @@ def trades_digests(trades: Sequence[npt.NDArray[Any]], bounds: npt.NDArray[np.in
     list of str
         The first 16 hex digits of the sha256, one per row.
     """
-    table = np.empty((len(trades[0]), len(trades)), dtype="<i8")
-    for i, column in enumerate(trades):
-        table[:, i] = column
-    data, size = table.tobytes(), 8 * len(trades)
+    data, width = trades.astype("<i8", copy=False).ravel().data, trades.shape[1]
     return [
-        hashlib.sha256(data[first * size : last * size]).hexdigest()[:DIGITS]
+        hashlib.sha256(data[first * width : last * width]).hexdigest()[:DIGITS]
         for first, last in pairwise(bounds.tolist())
     ]

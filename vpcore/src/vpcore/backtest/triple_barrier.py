@@ -200,7 +200,7 @@ class Market:
         crossed = np.flatnonzero(valid & (bid >= ask))
         if crossed.size:
             raise DatasetError(f"A valid bin must have its best bid below its best ask, bin {seq[crossed[0]]} has not.")
-        starts = np.ascontiguousarray(bins["bin_start_ns"], dtype=np.int64)
+        starts = np.array(bins["bin_start_ns"], dtype=np.int64)  # a copy: read-only columns compile kernels anew
         return cls(
             bin_seq=seq,
             bin_start_ns=starts,

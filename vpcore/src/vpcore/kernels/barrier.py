@@ -325,11 +325,11 @@ def first_touch(
 
 @jit
 def tally(
-    bins: _Array, sides: _Array, offsets: _Array, latency: int, spread: _Array, block_of: _Array,
-    outcome: _Array, tie: _Array, opened_at: _Array, resolved_at: _Array, net: _Array, gross: _Array,
-    sums: _Array, n_eff: _Array, block_net: _Array, block_trades: _Array,
+    bins: _Array, sides: _Array, offsets: _Array, latency: int, spread: _Array, block_of: _Array, bin_start_ns: _Array,
+    width_ns: int, outcome: _Array, tie: _Array, opened_at: _Array, exit_bin: _Array, resolved_at: _Array, net: _Array,
+    gross: _Array, sums: _Array, n_eff: _Array, block_net: _Array, block_trades: _Array, trades: _Array, bounds: _Array,
 ) -> None:  # fmt: skip
-    """Add up the trades of many trials that share one outcome table.
+    """List and add up the trades of many trials that share one outcome table.
 
     Parameters
     ----------
@@ -343,7 +343,11 @@ def tally(
         At the end of the bin, ticks.
     block_of : int64[n_bins]
         The block of the PnL vector to which a trade opened in this bin belongs.
-    outcome, tie, opened_at, resolved_at, net, gross : arrays of shape (2, n_bins)
+    bin_start_ns : int64[n_bins]
+        Start of the bin.
+    width_ns : int
+        Width of a bin.
+    outcome, tie, opened_at, exit_bin, resolved_at, net, gross : arrays of shape (2, n_bins)
         Outcome table by entry bin; row 0 long, row 1 short. `net` and `gross` in half-ticks.
     sums : int64[n_trials, N_SUMS], written
         Counts, sums in half-ticks (`SUM_SPREAD` in ticks), `MAX_OPEN`, and `TWICE_MEDIAN`: twice the median number of
@@ -352,6 +356,11 @@ def tally(
         Sum over trades of the mean share of the bins it is open that is its own (1 / trades open in that bin).
     block_net, block_trades : int64[n_trials, n_blocks], written
         Net half-ticks and number of trades per block of entry.
+    trades : int64[n_signals, 4], written
+        End of the entry bin (ns), side, end of the exit bin (ns) and net half-ticks of each trade, in the order of its
+        signals. The rows after the last trade stay as they are.
+    bounds : int64[n_trials + 1], written
+        Where the trades of each trial begin in `trades`.
     """
     n_bins = spread.shape[0]
     longest = 0
@@ -363,6 +372,7 @@ def tally(
     entries = np.empty(longest, dtype=np.int64)
     at_entry = np.empty(longest, dtype=np.float64)
     lasting = np.zeros(n_bins + 1, dtype=np.int64)  # trades per duration; all zero between trials
+    bounds[0] = 0
     for t in range(sums.shape[0]):
         for c in range(sums.shape[1]):
             sums[t, c] = 0
@@ -395,7 +405,12 @@ def tally(
             sums[t, SUM_SPREAD] += spread[e]
             pays = net[side, e]
             end = min(resolved_at[side, e], n_bins - 1)
+            row = bounds[t] + n
+            trades[row, 1] = sides[s]
+            trades[row, 2] = bin_start_ns[exit_bin[side, e]] + width_ns
+            trades[row, 3] = pays
             e = opened_at[side, e]
+            trades[row, 0] = bin_start_ns[e] + width_ns
             block_net[t, block_of[e]] += pays
             block_trades[t, block_of[e]] += 1
             durations[n] = end - e
@@ -426,6 +441,7 @@ def tally(
             total += (share - at_entry[closed]) / (ends[closed] - entries[closed])
             closed += 1
         n_eff[t] = total
+        bounds[t + 1] = bounds[t] + n
         if n > 0:
             below = 0
             duration = -1
