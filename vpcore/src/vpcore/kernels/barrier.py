@@ -371,7 +371,8 @@ def tally(
     ends = np.empty(longest, dtype=np.int64)
     entries = np.empty(longest, dtype=np.int64)
     at_entry = np.empty(longest, dtype=np.float64)
-    lasting = np.zeros(n_bins + 1, dtype=np.int64)  # trades per duration; all zero between trials
+    lasting = np.empty(n_bins, dtype=np.int64)  # trades per duration, for durations below `counted`
+    counted = 0  # longest duration so far + 1; to clear all bins of a session costs more than to count its trades
     bounds[0] = 0
     for t in range(sums.shape[0]):
         for c in range(sums.shape[1]):
@@ -414,6 +415,9 @@ def tally(
             block_net[t, block_of[e]] += pays
             block_trades[t, block_of[e]] += 1
             durations[n] = end - e
+            while counted <= end - e:
+                lasting[counted] = 0
+                counted += 1
             lasting[end - e] += 1
             end = max(end, e + 1)  # a trade entered in the last bin is open for an instant, not for none
             while closed < n and ends[closed] <= e:
