@@ -134,7 +134,7 @@ def test_a_command_imports_no_other() -> None:
         (typer.Exit(1), 1, ""),
         (typer.BadParameter("no"), 2, "no"),
         (KeyboardInterrupt(), 130, "Interrupted. What was finished is kept and nothing is half-written. To go on from there: vp boom"),
-        (ZeroDivisionError("bug"), 3, "This is a bug in vpcore, not in your input."),
+        (ZeroDivisionError("bug"), 3, "This is a bug in vpcore_cli, not in your input."),
     ],
 )  # fmt: skip
 def test_exit_codes(

@@ -23,7 +23,7 @@ from vpcore_cli import app
         (OSError(errno.EMFILE, "Too many open files", "x.yaml"), 2, "Too many open files (x.yaml)"),
         (MemoryError(), 2, "There is not enough memory"),
         (RecursionError("maximum depth"), 2, "There is not enough room for calls within calls: maximum depth"),
-        (IndexError("list index"), 3, "This is a bug in vpcore, not in your input."),
+        (IndexError("list index"), 3, "This is a bug in vpcore_cli, not in your input."),
     ],
 )
 def test_what_the_system_refuses_is_no_bug(
@@ -35,6 +35,17 @@ def test_what_the_system_refuses_is_no_bug(
     monkeypatch.setattr(app, "build_app", lambda plugins: fails)
     assert app.run(["list-signals"]) == code
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["vpcore.units", "vpcore_cli.common", "vpcore_serving.registry"])
+def test_a_bug_is_named_by_the_package_of_its_innermost_frame(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    inside: dict[str, Any] = {"__name__": module}
+    exec("def call(*_, **__):\n    return [][0]\n", inside)
+    monkeypatch.setattr(app, "build_app", lambda plugins: inside["call"])
+    assert app.run(["list-signals"]) == 3
+    assert f"This is a bug in {module.partition('.')[0]}, not in your input." in capsys.readouterr().err
 
 
 def test_a_bug_of_a_plugin_is_named_by_its_package(

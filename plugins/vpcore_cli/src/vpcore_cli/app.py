@@ -212,12 +212,14 @@ def _has_directory() -> bool:
 
 def _owner(error: BaseException) -> str:
     """Return the package in whose code an error came up: that of the innermost frame of vpcore or of a plugin."""
-    plugins = COMMAND_PLUGINS.get()
-    owners = {"vpcore"} | {
-        registered.component.target.partition(":")[0].partition(".")[0]
-        for kind in ("signal", "source", "storage", "tracker", "executor", "sampler", "feed")
-        for registered in (plugins.components(kind).values() if plugins is not None else ())
-    }
+    owners = {"vpcore", "vpcore_cli"}
+    if (plugins := COMMAND_PLUGINS.get()) is not None:
+        owners |= {getattr(plugin, "__name__", "").partition(".")[0] for plugin in plugins.manager.get_plugins()}
+        owners |= {
+            registered.component.target.partition(":")[0].partition(".")[0]
+            for kind in ("signal", "source", "storage", "tracker", "executor", "sampler", "feed")
+            for registered in plugins.components(kind).values()
+        }
     frames = [
         frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
