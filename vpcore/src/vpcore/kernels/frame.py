@@ -41,7 +41,7 @@ class FrameParams(NamedTuple):
     per_second: Any  # float, bins per second
     slots: Any  # int64[N_GRID] place of each grid column in the output, -1 where it is not written
     composite: Any  # float64[band] scratch: the composite of every level of the band
-    sums: Any  # float64[1, N_ACC] scratch: the accumulators of a level at the bin's end
+    sums: Any  # float64[radius + 1, N_ACC] scratch: the accumulators of levels at the bin's end
     cells: Any  # float32[N_GRID, 2 * radius + 1] scratch: the frame
 
 
@@ -55,7 +55,7 @@ def make_params(chain: Any, weights: Any, radius: int, margin: int, per_second: 
         per_second=per_second,
         slots=np.array(slots, np.int64),
         composite=np.zeros(2 * (radius + margin) + 1, np.float64),
-        sums=np.zeros((1, N_ACC), np.float64),
+        sums=np.zeros((radius + 1, N_ACC), np.float64),
         cells=np.zeros((N_GRID, 2 * radius + 1), np.float32),
     )
 
@@ -116,17 +116,22 @@ def make_frame(book, flow, par, bid, ask, now, seq, out, row):
 
 
 @jit(inline=True, borrows=True)
-def _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull):
-    """Return pressure and vacuum of a level."""
-    pressure = weights[0] * v_add + weights[1] * max(rest, 0.0) + weights[2] * max(a_add, 0.0)
-    vacuum = weights[3] * v_pull + weights[4] * v_fill + weights[5] * max(-rest, 0.0) + weights[6] * max(a_pull, 0.0)
-    return pressure, vacuum
+def _balance(chain, weights, sums, i):
+    """Return pressure and vacuum of the level whose accumulators are in row `i`."""
+    s_add, s_pull = sums[i, N_TAUS * ADD + ACC_V], sums[i, N_TAUS * PULL + ACC_V]
+    a_add = chain[1] * s_add + chain[2] * sums[i, N_TAUS * ADD + ACC_A]
+    a_pull = chain[1] * s_pull + chain[2] * sums[i, N_TAUS * PULL + ACC_A]
+    v_fill = chain[0] * sums[i, N_TAUS * FILL + ACC_V]
+    rest = chain[0] * sums[i, N_TAUS * BID + ACC_V] + chain[0] * sums[i, N_TAUS * ASK + ACC_V]
+    pressure = weights[0] * (chain[0] * s_add) + weights[1] * max(rest, 0.0) + weights[2] * max(a_add, 0.0)
+    vacuum = weights[3] * (chain[0] * s_pull) + weights[4] * v_fill
+    return pressure, vacuum + weights[5] * max(-rest, 0.0) + weights[6] * max(a_pull, 0.0)
 
 
 @jit(borrows=True)
 def _read_margin(book, par, low, start, stop, now):
     """Note the composite of levels beyond the grid, their only output."""
-    acc, chain, weights, sums = book.acc, par.chain, par.weights, par.sums[0]
+    acc, chain, weights = book.acc, par.chain, par.weights
     first = np.int64(-1)
     group = (low >> GROUP_BITS) - 1
     for j in range(start, stop):
@@ -139,25 +144,19 @@ def _read_margin(book, par, low, start, stop, now):
             par.composite[j] = 0.0
             continue
         decayed(acc, level, float(now - book.levels[level, L_TOUCHED]), book.taus, par.sums, np.int64(0))
-        s_add, s_pull = sums[ACC_V + N_TAUS * ADD], sums[ACC_V + N_TAUS * PULL]
-        v_fill = chain[0] * sums[ACC_V + N_TAUS * FILL]
-        v_bid = chain[0] * sums[ACC_V + N_TAUS * BID]
-        v_ask = chain[0] * sums[ACC_V + N_TAUS * ASK]
-        a_add = chain[1] * s_add + chain[2] * sums[ACC_A + N_TAUS * ADD]
-        a_pull = chain[1] * s_pull + chain[2] * sums[ACC_A + N_TAUS * PULL]
-        pressure, vacuum = _balance(weights, chain[0] * s_add, chain[0] * s_pull, v_fill, v_bid + v_ask, a_add, a_pull)
+        pressure, vacuum = _balance(chain, weights, par.sums, 0)
         par.composite[j] = (pressure - vacuum) / (pressure + vacuum + weights[7])
 
 
 @jit(borrows=True)
 def _read_grid(book, par, low, start, stop, now, shift):
     """Write every column but the rolled ones for levels of the grid: level j into cell ``j - margin + shift``."""
-    acc, chain, weights, cells, sums = book.acc, par.chain, par.weights, par.cells, par.sums[0]
+    acc, chain, weights, cells, sums = book.acc, par.chain, par.weights, par.cells, par.sums
+    n, at = stop - start, start - par.margin + shift
     first = np.int64(-1)
     group = (low >> GROUP_BITS) - 1
-    for j in range(start, stop):
-        tick = low + j
-        cell = j - par.margin + shift
+    for i in range(n):
+        tick = low + start + i
         if (tick >> GROUP_BITS) != group:
             group = tick >> GROUP_BITS
             first = level_of(book, find_page(book, tick >> PAGE_BITS), group << GROUP_BITS)
@@ -166,36 +165,24 @@ def _read_grid(book, par, low, start, stop, now, shift):
         if first >= 0:
             bids, asks = book.levels[level, BID_SIDE], book.levels[level, ASK_SIDE]
             touched = book.levels[level, L_TOUCHED]
+        cells[G_DEPTH, at + i] = np.float32(bids)
+        cells[G_DEPTH + 1, at + i] = np.float32(asks)
         if touched == 0:
-            par.composite[j] = 0.0
-            for column in range(G_ROLLED):
-                cells[column, cell] = np.float32(0.0)
+            sums[i, :] = 0.0
         else:
-            decayed(acc, level, float(now - touched), book.taus, par.sums, np.int64(0))
-            v_add = v_pull = v_fill = rest = a_add = a_pull = 0.0
-            for q in range(N_QUANTITIES):
-                at = N_TAUS * q
-                s_v, s_a, s_j = sums[at + ACC_V], sums[at + ACC_A], sums[at + ACC_J]
-                v = chain[0] * s_v
-                a = chain[1] * s_v + chain[2] * s_a
-                cells[G_V + q, cell] = np.float32(v + 0.0)  # + 0.0 makes -0.0 a 0.0
-                cells[G_A + q, cell] = np.float32(a + 0.0)
-                cells[G_J + q, cell] = np.float32(chain[3] * s_v + chain[4] * s_a + chain[5] * s_j + 0.0)
-                if q == ADD:
-                    v_add, a_add = v, a
-                elif q == PULL:
-                    v_pull, a_pull = v, a
-                elif q == FILL:
-                    v_fill = v
-                elif q == BID:
-                    rest = v
-                else:
-                    rest = rest + v
-            for q in range(N_MASSES):
-                cells[G_MASS + q, cell] = np.float32(sums[N_TAUS * q + ACC_REST] + 0.0)
-            pressure, vacuum = _balance(weights, v_add, v_pull, v_fill, rest, a_add, a_pull)
-            cells[G_PRESSURE, cell] = np.float32(pressure + 0.0)
-            cells[G_VACUUM, cell] = np.float32(vacuum + 0.0)
-            par.composite[j] = (pressure - vacuum) / (pressure + vacuum + weights[7])
-        cells[G_DEPTH, cell] = np.float32(bids)
-        cells[G_DEPTH + 1, cell] = np.float32(asks)
+            decayed(acc, level, float(now - touched), book.taus, sums, i)
+    c0, c1, c2, c3, c4, c5 = chain[0], chain[1], chain[2], chain[3], chain[4], chain[5]
+    for q in range(N_QUANTITIES):  # + 0.0 makes -0.0 a 0.0
+        s_v, s_a, s_j = N_TAUS * q + ACC_V, N_TAUS * q + ACC_A, N_TAUS * q + ACC_J
+        for i in range(n):
+            cells[G_V + q, at + i] = np.float32(c0 * sums[i, s_v] + 0.0)
+            cells[G_A + q, at + i] = np.float32(c1 * sums[i, s_v] + c2 * sums[i, s_a] + 0.0)
+            cells[G_J + q, at + i] = np.float32(c3 * sums[i, s_v] + c4 * sums[i, s_a] + c5 * sums[i, s_j] + 0.0)
+    for q in range(N_MASSES):
+        for i in range(n):
+            cells[G_MASS + q, at + i] = np.float32(sums[i, N_TAUS * q + ACC_REST] + 0.0)
+    for i in range(n):
+        pressure, vacuum = _balance(chain, weights, sums, i)
+        cells[G_PRESSURE, at + i] = np.float32(pressure + 0.0)
+        cells[G_VACUUM, at + i] = np.float32(vacuum + 0.0)
+        par.composite[start + i] = (pressure - vacuum) / (pressure + vacuum + weights[7])
