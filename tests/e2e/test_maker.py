@@ -15,7 +15,6 @@ from vpcore.rules import TradeRules
 from vpcore.workspace import Workspace
 from vpcore_cli.app import run
 from vpcore_report.facts import gather
-from vpcore_report.write import make_page
 
 EXPERIMENT = """
 name: waits
@@ -87,6 +86,8 @@ def test_a_maker_experiment_from_run_to_live(root: Path, capsys: pytest.CaptureF
     table = output(capsys, root, "execution", row)
     assert "order without a fill" in table
     assert json.loads(output(capsys, root, "execution", row, "--patience-bins", "5", "--json"))["patience_bins"] == 5
+
+    from vpcore_report.write import make_page  # here, so that tests are collected fast
 
     page = make_page(workspace, gather(workspace, row))
     (section,) = (section for section in page.sections if section.title == "Taker and maker")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from auc_across import auc_across
 from scipy.stats import ks_2samp
-from sklearn.metrics import roc_auc_score
 from trade_rules import rules_of
 
 from vpcore.signal import batch, refit_series
@@ -26,6 +25,8 @@ def sample(n=400, seed=0):
 
 
 def test_the_auc_is_that_of_scikit_learn():
+    from sklearn.metrics import roc_auc_score  # here, so that tests are collected fast
+
     p, y = sample()
     assert auc(p, y) == pytest.approx(roc_auc_score(y, p))
 

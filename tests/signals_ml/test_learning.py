@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from vpcore import (
     CausalityError,
@@ -157,6 +156,8 @@ def test_a_statistical_signal_that_looks_ahead_is_refused_as_a_feature(session, 
         features = ("touch", Tomorrow())
 
         def make_model(self):
+            from sklearn.linear_model import LogisticRegression  # here, so that tests are collected fast
+
             return LogisticRegression()
 
     signal = Leaking(**SMALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pickle
@@ -11,18 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import skops.io
 from ml_examples import saved, training
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_info
 
 from vpcore import SignalContext, SignalError
@@ -32,6 +22,8 @@ from vpcore_signals_ml.artifact import model_files, model_of, write_artifact
 from vpcore_signals_ml.models import CLIP, Fitted, predict_rows, standardise
 from vpcore_signals_ml.selection import Training
 from vpcore_signals_ml.signals import GbmMf, KnnCl, Logit, LsvmDer, PcaAd, SvmSp
+
+# scikit-learn and skops are imported in the tests: every process collects all tests, and few run these.
 
 SMALL = {"min_train_bins": 300, "retrain_interval_bins": 150, "stride_bins": 1}
 
@@ -50,6 +42,8 @@ def z_of(data, x):
 
 
 def test_a_linear_model_scores_as_scikit_learn_does():
+    from sklearn.linear_model import LogisticRegression
+
     data = training(m=48)
     model = Logit(c=3.0).fit_model(data)
     theirs = LogisticRegression(C=3.0 / len(data.y), tol=1e-10, max_iter=1000)
@@ -59,6 +53,10 @@ def test_a_linear_model_scores_as_scikit_learn_does():
 
 
 def test_the_calibration_is_that_of_scikit_learn():
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.svm import LinearSVC
+
     data = training(m=31)
     model = SvmSp().fit_model(data)
     machine = LinearSVC(C=1.0 / len(data.y), dual=False, tol=0.05).fit(z_of(data, data.x), data.y, data.weight)
@@ -160,6 +158,8 @@ def test_the_vote_is_that_of_the_nearest():
 
 
 def test_an_unusual_profile_lets_the_direction_speak():
+    from sklearn.decomposition import PCA
+
     rng = np.random.default_rng(4)
     x = np.column_stack([rng.standard_normal((500, 40)) @ rng.standard_normal((40, 40)), np.ones(500)])
     none = np.empty(0)
@@ -187,13 +187,25 @@ def test_a_profile_that_never_moves_is_usual():
 
 # -- any estimator -----------------------------------------------------------------------------------------------------
 
+
+def sklearn(name, *arguments, **named):
+    """Make an estimator of scikit-learn."""
+    module, _, kind = name.partition(".")
+    return getattr(importlib.import_module(f"sklearn.{module}"), kind)(*arguments, **named)
+
+
+def pipeline():
+    scaler = sklearn("preprocessing.StandardScaler")
+    return sklearn("pipeline.make_pipeline", scaler, sklearn("linear_model.LogisticRegression", C=0.1))
+
+
 ESTIMATORS = {
-    "pipeline": (lambda: make_pipeline(StandardScaler(), LogisticRegression(C=0.1)), False),
-    "forest": (lambda: RandomForestClassifier(5, n_jobs=2), True),
-    "boosting": (lambda: HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=5), True),
-    "bayes": (GaussianNB, False),
-    "network": (lambda: MLPClassifier((4,), max_iter=20), False),
-    "regressor": (LinearRegression, False),
+    "pipeline": (pipeline, False),
+    "forest": (lambda: sklearn("ensemble.RandomForestClassifier", 5, n_jobs=2), True),
+    "boosting": (lambda: sklearn("ensemble.HistGradientBoostingClassifier", max_iter=5, min_samples_leaf=5), True),
+    "bayes": (lambda: sklearn("naive_bayes.GaussianNB"), False),
+    "network": (lambda: sklearn("neural_network.MLPClassifier", (4,), max_iter=20), False),
+    "regressor": (lambda: sklearn("linear_model.LinearRegression"), False),
 }
 TRUSTED = (
     "sklearn.tree._tree.Tree",
@@ -261,7 +273,7 @@ def test_a_lightgbm_estimator_is_kept_as_text(session, rules):
 
 
 def test_what_gives_no_probability_needs_calibration(session, rules):
-    plain = signal_with(LinearSVC)
+    plain = signal_with(lambda: sklearn("svm.LinearSVC"))
     text = "A LinearSVC gives no probabilities. Set calibrate = True, and let Params derive"
     with pytest.raises(SignalError, match=text):
         plain.fit_model(training())
@@ -281,7 +293,8 @@ def test_what_gives_no_probability_needs_calibration(session, rules):
 
 def test_a_linear_model_gets_raw_features_where_it_was_fitted_on_them():
     """Predictions once clipped them at 8."""
-    signal = type("Raw", (type(signal_with(LogisticRegression)),), {"standardised": False})()
+    plain = signal_with(lambda: sklearn("linear_model.LogisticRegression"))
+    signal = type("Raw", (type(plain),), {"standardised": False})()
     data = training()
     model = signal.fit_model(data)
     assert np.abs(data.x).max() > 2 * CLIP
@@ -320,6 +333,7 @@ def test_nothing_is_pickled(session, rules, tmp_path, monkeypatch):
     def refuse(*arguments, **keywords):
         raise AssertionError("pickle was used")
 
+    importlib.import_module("skops.io")  # what it imports pickles while it is imported
     signal = SvmSp(min_train_bins=300, stride_bins=1)
     state = batch(signal, session, rules).state
     for name in ("dump", "dumps", "load", "loads", "Unpickler"):
@@ -403,14 +417,16 @@ def test_a_changed_model_is_refused(kept):
         ({}, "holds no model: KeyError"),
         ({"model.skops": b"PK nonsense"}, "holds no model: BadZipFile"),
         ({"../out.skops": b""}, "names a file outside its folder: '../out.skops'"),
-        ({"model.skops": skops.io.dumps({"mean": 1})}, "holds no model: TypeError"),
-        ({"model.skops": skops.io.dumps([1])}, "holds no model: TypeError"),
+        ({"model.skops": {"mean": 1}}, "holds no model: TypeError"),
+        ({"model.skops": [1]}, "holds no model: TypeError"),
     ],
 )
 def test_files_that_are_no_model_are_refused(kept, files, why):
+    import skops.io
+
     signal, context, folder = kept
     (folder / "model.skops").unlink()
-    rewrite(folder, files)
+    rewrite(folder, {name: data if isinstance(data, bytes) else skops.io.dumps(data) for name, data in files.items()})
     with pytest.raises(SignalError, match=why):
         signal.load_model(folder, context)
 
@@ -423,6 +439,8 @@ class Evil:
 
 
 def test_an_unknown_type_is_refused_before_it_is_loaded(kept):
+    import skops.io
+
     signal, context, folder = kept
     for evil in (Evil(), subprocess.Popen, print):
         rewrite(folder, {"model.skops": skops.io.dumps({"estimator": evil})})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import given, strategies as st
-from statsmodels.stats.multitest import multipletests
 
 from vpcore.statistics.multiple_testing import benjamini_hochberg
 
@@ -22,6 +21,8 @@ def test_the_published_example() -> None:
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30), st.integers(0, 3))
 def test_as_statsmodels_has_it(values: list[float], missing: int) -> None:
+    from statsmodels.stats.multitest import multipletests  # here, so that tests are collected fast
+
     q = benjamini_hochberg(np.array([*values, *[np.nan] * missing]))
     np.testing.assert_allclose(q[: len(values)], multipletests(values, method="fdr_bh")[1], rtol=1e-12, atol=1e-300)
     assert np.isnan(q[len(values) :]).all()
