@@ -67,6 +67,17 @@ def test_a_bin_is_emitted_by_the_first_record_at_or_after_its_end() -> None:
     assert list(block.bins["ts_ns"]) == [START_NS + BIN] == list(block.bins["bin_end_ns"])
 
 
+def test_an_id_of_an_order_without_size_may_come_again() -> None:
+    tape = with_book()
+    tape.add(ADD, 3, 100, 0, BID, F_LAST)
+    tape.add(ADD, 3, 100, 4, BID, F_LAST)
+    at(tape, BIN).add(ADD, 4, 101, 1, ASK, 0)
+    eng = engine()
+    block = eng.feed(tape.records(), INSTRUMENT)
+    assert list(block.bins["best_bid_size"]) == [9]
+    assert eng.quality()["duplicate_adds"] == 1
+
+
 def test_an_event_takes_effect_whole_at_its_last_record() -> None:
     tape = with_book()
     at(tape, BIN - 10).add(CANCEL, 1, 100, 5, BID)  # the bid is gone, but the event is not complete
