@@ -294,7 +294,7 @@ def test_an_alias_that_moves_and_a_file_that_is_edited(
         file.write_bytes(file.read_bytes() + b"\n")
         return moved, await by_id
 
-    with live_server(Workspace(tmp_path / "ws"), options={"speed": 40}, loop=True, follow_alias=True) as server:
+    with live_server(Workspace(tmp_path / "ws"), options={"speed": 10}, loop=True, follow_alias=True) as server:
         moved, stayed = asyncio.run(run(server))
     (text,) = moved.of("alias")
     assert (text["alias"], text["serving_id"]) == ("erd", other)
