@@ -180,6 +180,7 @@ def test_rules_without_a_halt_have_the_instruments(naive: SimpleNamespace) -> No
     assert always.trades.height > 0
 
 
+@pytest.mark.compiled
 def test_a_session_and_a_result_are_taken_as_they_are(naive: SimpleNamespace) -> None:
     data = dataset_of(naive, 5, 300)
     values = np.random.default_rng(5).random(300)

@@ -175,6 +175,7 @@ def test_figures_equal_the_trades(world: SimpleNamespace, positions: str) -> Non
         assert trades["bin"].to_list() == expected
 
 
+@pytest.mark.compiled
 def test_trials_together_equal_trials_alone_and_takers_fill_all(world: SimpleNamespace) -> None:
     rules = rules_of(3, 3, 40, entry="maker", patience_bins=8)
     trials = [Trial(0.5, cooldown, tp, 3) for cooldown in (0, 5) for tp in (2, 4)]

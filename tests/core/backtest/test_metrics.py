@@ -159,6 +159,7 @@ def test_reference_rates() -> None:
     assert driftless_rate(8, 4, 1.0, "mid") == pytest.approx(1 / 3)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("price", ["touch", "mid"])
 def test_the_driftless_rate_is_that_of_a_random_walk(price: Any) -> None:
     """One-tick steps with a constant spread: stops do not overshoot, so the optional stopping theorem is exact."""

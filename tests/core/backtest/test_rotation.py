@@ -63,6 +63,7 @@ def test_a_halt_does_not_make_noise_significant() -> None:
     assert (found[86_400_000] <= 0.05).mean() > 0.1  # what it is for: with entries in the halt, noise looks significant
 
 
+@pytest.mark.compiled
 def test_the_exact_p_counts_every_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(7)
     market, rules = walk(rng), rules_of(4, 4, HOLD, warmup_bins=50)
@@ -80,6 +81,7 @@ def test_the_exact_p_counts_every_rotation(monkeypatch: pytest.MonkeyPatch) -> N
     assert exact_p(ring, entries, signals.sides, "k") != exact_p(ring, entries, signals.sides, "another")
 
 
+@pytest.mark.compiled
 def test_foresight_has_the_p_of_all_rotations_and_not_of_the_drawn_ones() -> None:
     market = walk(np.random.default_rng(1))
     rules = rules_of(4, 4, HOLD, latency=0)
@@ -90,6 +92,7 @@ def test_foresight_has_the_p_of_all_rotations_and_not_of_the_drawn_ones() -> Non
     assert row["p_random"][0] == 1 / size < 1 / 1000
 
 
+@pytest.mark.compiled
 def test_p_random_finds_an_effect() -> None:
     found = []
     for i in range(20):
@@ -143,6 +146,7 @@ def test_the_smallest_p_is_one_over_draws_and_one() -> None:
     assert 1 / 1000 <= found <= 3 / 1000  # the offset may be 0, and that draw is as good as the signals
 
 
+@pytest.mark.compiled
 def test_rows_do_not_depend_on_their_company_and_identical_trades_have_identical_intervals() -> None:
     rng = np.random.default_rng(5)
     market, values = walk(rng), persistent(rng)

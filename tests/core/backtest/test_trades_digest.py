@@ -29,6 +29,7 @@ def values_of(n_bins: int, seed: int) -> Any:
     return np.random.default_rng(seed).choice([-0.9, -0.5, 0.0, 0.5, 0.9], n_bins)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(4))
 def test_the_digest_is_that_of_the_trades_of_the_oracle(seed: int, naive: SimpleNamespace) -> None:
     bins, values = naive.market(seed, 400), values_of(400, seed)

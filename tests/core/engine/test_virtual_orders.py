@@ -41,6 +41,7 @@ def compared(records: np.ndarray, end_ns: int = END_NS, *, cold: bool = False) -
     return found
 
 
+@pytest.mark.compiled
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
@@ -61,6 +62,7 @@ def test_every_bin_of_an_adversarial_tape(seed: int) -> None:
     compared(adversarial.tape(seed, 160, 25_000_000), cold=True)
 
 
+@pytest.mark.compiled
 def test_the_comparison_sees_every_state_and_reason() -> None:
     found = np.concatenate([compared(random_tape(seed, 400)) for seed in range(5)], axis=1)
     states = found[:, :, 1]
@@ -134,6 +136,7 @@ def test_the_traps_of_an_evening() -> None:
     compared(evening.evening(), evening.END_NS - (evening.END_NS - START_NS) % 20_000_000)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("chunk", [1, 7, 100])
 def test_frames_and_fills_do_not_depend_on_each_other_or_on_chunks(chunk: int) -> None:
     records = random_tape(5, 400)

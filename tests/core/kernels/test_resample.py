@@ -18,6 +18,7 @@ def autoregressive(seed: int, n: int, phi: float) -> np.ndarray:
     return values
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("n", [30, 50, 100, 400, 2000])
 @pytest.mark.parametrize("phi", [-0.3, 0.0, 0.3, 0.8])
 def test_the_block_length_is_that_of_arch(n: int, phi: float) -> None:

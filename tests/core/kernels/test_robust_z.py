@@ -43,6 +43,7 @@ def test_median_and_mad_are_those_of_numpy(values, window):
         assert np.array_equal(ordered[: cursor[0]], np.sort(part))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("window", [2, 3, 8, 75, 300])
 def test_long_windows_of_rough_and_smooth_series(window):
     rng = np.random.default_rng(window)
