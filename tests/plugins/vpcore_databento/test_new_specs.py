@@ -356,5 +356,5 @@ def test_files_that_define_nothing(tmp_path: Path) -> None:
         read_definitions(put_definitions(tmp_path / "b.dbn", [], schema="trades"))
     whole = put_definitions(tmp_path / "c.dbn.zst", [definition("ESH4", "ES", 0.25, tick_value=12.5)]).read_bytes()
     (tmp_path / "cut.dbn.zst").write_bytes(whole[:-9])
-    with pytest.raises(SourceError, match="cut.dbn.zst could not be read to its end: .* Fetch the file again"):
+    with pytest.raises(SourceError, match="cut.dbn.zst is truncated: .* Fetch the file again"):
         read_definitions(tmp_path / "cut.dbn.zst")

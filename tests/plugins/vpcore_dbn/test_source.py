@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,8 @@ from vpcore.source import SourceRequest
 from vpcore.source.conformance import check_unknown_option
 from vpcore.storage import Folder
 from vpcore.testing import source_checks
-from vpcore_dbn.header import Mapping
+from vpcore_dbn.header import Mapping, read_header
+from vpcore_dbn.records import RecordReader
 from vpcore_dbn.source import DbnSource
 from vpcore_dbn.writer import DbnWriter, encode_metadata
 
@@ -381,6 +383,23 @@ def test_a_compressed_file_that_is_cut(tmp_path, made, read, keep):
     request = SourceRequest("SYM", made.DAY0, made.DAY0 + 10 * made.NS, files=(path,))
     with pytest.raises(SourceError, match=r"a\.dbn\.zst is truncated: its zstd frame goes on"):
         DbnSource().open(request)  # before a record is read, and although the window lies before the cut
+
+
+def test_the_reader_itself_notices_every_cut(tmp_path, made):
+    records = made.records(3)
+    header = made.put(tmp_path / "h.zst", made.metadata()).read_bytes()
+    body = made.put(tmp_path / "b.zst", records).read_bytes()
+    path = tmp_path / "a.dbn.zst"
+    for length in range(1, len(body)):
+        path.write_bytes(header + body[:length])
+        with (
+            closing(RecordReader(read_header(path))) as reader,
+            pytest.raises(SourceError, match="is truncated|is damaged"),
+        ):
+            list(reader)
+    path.write_bytes(header + b"\x5a\x2a\x4d\x18\x03\0\0\0abc" + body)  # with a frame to skip
+    with closing(RecordReader(read_header(path))) as reader:
+        assert b"".join(part.tobytes() for part in reader) == records.tobytes()
 
 
 def test_several_frames_and_skippable_ones_are_whole(tmp_path, made, read):

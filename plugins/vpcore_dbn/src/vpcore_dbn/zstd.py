@@ -6,6 +6,8 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 from vpcore.errors import SourceError
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -79,20 +81,16 @@ def _frame_end(handle: BufferedIOBase, start: int, size: int) -> int | None:
 class Payload:
     """The decompressed bytes of a file, read in order into the caller's memory.
 
-    pyarrow decompresses: it notices a stream that ends early, which the reader of `zstandard` ignores.
+    zstandard decompresses straight into it. It takes a cut stream for one that ends, so the end is checked here.
     """
 
     def __init__(self, path: Path, *, zstd: bool) -> None:
         self.path = path
-        self._raw: Any
-        self._stream: Any
+        self._zstd = zstd
+        self._raw = path.open("rb", buffering=0)
+        self._stream: Any = self._raw
         if zstd:
-            import pyarrow
-
-            self._raw = pyarrow.OSFile(str(path), "rb")
-            self._stream = pyarrow.CompressedInputStream(self._raw, "zstd")
-        else:
-            self._raw = self._stream = path.open("rb", buffering=0)
+            self._stream = zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True)
         self._size = path.stat().st_size
 
     def read_into(self, view: memoryview) -> int:
@@ -107,11 +105,13 @@ class Payload:
         while done < len(view):
             try:
                 count = self._stream.readinto(view[done:])
-            except OSError as error:  # pyarrow's errors are OSErrors; so are the disk's
+            except (OSError, zstandard.ZstdError) as error:
                 raise SourceError(
                     f"{self.path} could not be read to its end: {error}. Fetch the file again."
                 ) from error
             if not count:
+                if self._zstd:
+                    check_zstd_complete(self.path)
                 break
             done += count
         return done
