@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from io import BufferedIOBase
+import os
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def check_zstd_complete(path: Path) -> None:
         If the file ends inside a frame, or something else follows a frame.
     """
     size = path.stat().st_size
-    with path.open("rb") as handle:
+    with path.open("rb", buffering=0) as handle:
         position = 0
         while position < size:
             end = _frame_end(handle, position, size)
@@ -49,12 +50,11 @@ def check_zstd_complete(path: Path) -> None:
             position = end
 
 
-def _at(handle: BufferedIOBase, position: int, count: int) -> bytes:
-    handle.seek(position)
-    return handle.read(count)
+def _at(handle: FileIO, position: int, count: int) -> bytes:
+    return os.pread(handle.fileno(), count, position)
 
 
-def _frame_end(handle: BufferedIOBase, start: int, size: int) -> int | None:
+def _frame_end(handle: FileIO, start: int, size: int) -> int | None:
     """Return the end of the frame at `start`: beyond `size` if it is cut, None without a frame."""
     if size - start < 6:
         return size + 1
