@@ -43,7 +43,7 @@ NEEDS = {
 SAMPLE = data.ROOT.parent / "shared" / "data" / "esh4-glbx-mdp3-20231225.mbo.dbn.zst"
 SAMPLE_START_NS = 1_703_545_200 * 10**9  # 2023-12-25 18:00 in New York
 SAMPLE_END_NS = SAMPLE_START_NS + 3540 * 10**9
-ROUNDS = 5
+ROUNDS = 11
 RUNS = 4
 """Runs of this project in a round: one alone takes 60 ms, too short to measure."""
 HOLD = 1200
