@@ -374,9 +374,11 @@ class LivePipeline:
     def _count_late(self, records: Records) -> None:
         if not self._asserted_ns:
             return
-        stamped = ((records["flags"] & F_BAD_TS_RECV) == 0) & ((records["flags"] & F_SNAPSHOT) == 0)
-        own = records["instrument_id"] == self.instrument_id
-        n = int(np.count_nonzero(own & stamped & (records["ts_recv"].astype(np.int64) < self._asserted_ns)))
+        late = records["ts_recv"].astype(np.int64) < self._asserted_ns
+        if not late.any():
+            return
+        late &= (records["flags"] & (F_BAD_TS_RECV | F_SNAPSHOT)) == 0
+        n = int(np.count_nonzero(late & (records["instrument_id"] == self.instrument_id)))
         if n and not self.late_records:
             _log.warning(
                 "Records arrived after their bin was ended: values may differ from research. Raise grace_ns, which is "
