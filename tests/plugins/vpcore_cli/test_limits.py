@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,15 +38,26 @@ def test_what_the_system_refuses_is_no_bug(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["vpcore.units", "vpcore_cli.common", "vpcore_serving.registry"])
+@pytest.mark.parametrize(
+    ("module", "owner"),
+    [
+        ("vpcore.units", "vpcore"),
+        ("vpcore_cli.common", "vpcore_cli"),
+        ("vpcore_serving.registry", "vpcore_serving"),
+        ("", "vpcore_cli"),  # code without a module belongs to its caller
+    ],
+)
 def test_a_bug_is_named_by_the_package_of_its_innermost_frame(
-    module: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    module: str, owner: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     inside: dict[str, Any] = {"__name__": module}
     exec("def call(*_, **__):\n    return [][0]\n", inside)
+    plugins = Plugins()
+    plugins.register(SimpleNamespace(), "without a name")
+    monkeypatch.setattr(app, "Plugins", lambda: plugins)
     monkeypatch.setattr(app, "build_app", lambda plugins: inside["call"])
     assert app.run(["list-signals"]) == 3
-    assert f"This is a bug in {module.partition('.')[0]}, not in your input." in capsys.readouterr().err
+    assert f"This is a bug in {owner}, not in your input." in capsys.readouterr().err
 
 
 def test_a_bug_of_a_plugin_is_named_by_its_package(

@@ -214,7 +214,8 @@ def _owner(error: BaseException) -> str:
     """Return the package in whose code an error came up: that of the innermost frame of vpcore or of a plugin."""
     owners = {"vpcore", "vpcore_cli"}
     if (plugins := COMMAND_PLUGINS.get()) is not None:
-        owners |= {getattr(plugin, "__name__", "").partition(".")[0] for plugin in plugins.manager.get_plugins()}
+        registrars = (plugin for _, plugin in plugins.manager.list_name_plugin())  # not all of them can be hashed
+        owners |= {getattr(plugin, "__name__", "").partition(".")[0] for plugin in registrars}
         owners |= {
             registered.component.target.partition(":")[0].partition(".")[0]
             for kind in ("signal", "source", "storage", "tracker", "executor", "sampler", "feed")
@@ -223,7 +224,7 @@ def _owner(error: BaseException) -> str:
     frames = [
         frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
-    return next((name for name in reversed(frames) if name in owners), "vpcore")
+    return next((name for name in reversed(frames) if name and name in owners), "vpcore")
 
 
 def main() -> None:
