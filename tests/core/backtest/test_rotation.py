@@ -19,7 +19,7 @@ from vpcore.backtest.trial import Trial
 from vpcore.backtest.triple_barrier import Market, OutcomeTable, outcome_table
 from vpcore.statistics import permutation
 from vpcore.statistics.bootstrap import mean_interval
-from vpcore.statistics.permutation import exact_p, p_random, rotated
+from vpcore.statistics.permutation import RING_BYTES, exact_p, p_random, rotated
 
 HOLD = 60
 
@@ -90,6 +90,24 @@ def test_foresight_has_the_p_of_all_rotations_and_not_of_the_drawn_ones() -> Non
     row = trial_figures(market, values, [Trial(0.5, 5, 4, 4)], rules, draws=Draws(99, 0, "k"))
     size = ring_of(table, rules).size
     assert row["p_random"][0] == 1 / size < 1 / 1000
+
+
+@pytest.mark.compiled
+def test_the_ring_that_a_table_keeps_is_that_of_its_rules() -> None:
+    """Rules of other runs share the table: its barriers are the same, the first bin, the fee and the wait are not."""
+    market, rules = walk(np.random.default_rng(3)), rules_of(4, 4, HOLD, "touch", warmup_bins=50)
+    table = outcome_table(market, rules)
+    kept = ring_of(table, rules)
+    assert ring_of(table, rules) is kept
+    assert kept.place.nbytes + kept.net.nbytes == RING_BYTES * N_BINS <= table.nbytes
+    entry = {"entry": "maker", "patience_bins": 8}
+    for change in ({"warmup_bins": 400}, {"latency_bins": 3}, entry, {**entry, "fee_ticks": 0.5}, {}):
+        other = rules.model_copy(update=change)
+        ring, fresh = ring_of(table, other), ring_of(outcome_table(market, rules), other)
+        assert ring.size == fresh.size
+        assert ring.place.tobytes() == fresh.place.tobytes()
+        assert ring.net.tobytes() == fresh.net.tobytes()
+    assert ring.net.tobytes() == kept.net.tobytes()
 
 
 @pytest.mark.compiled

@@ -14,7 +14,9 @@ scale and threshold. A sweep calls them apart and shares the first.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -79,6 +81,14 @@ def z_nodes(config: ScoringConfig) -> tuple[ZNode, ZNode, ZNode]:
     return ZNode(window, least, first), ZNode(window, least, second), ZNode(window, least, third)
 
 
+@cache
+def _loops() -> tuple[Callable[..., int], Callable[..., None]]:
+    """Return the compiled loops of z-scores and of scores; settings alone do without them."""
+    from vpcore.kernels.robust_z import blend_cells, robust_z_cells
+
+    return robust_z_cells, blend_cells
+
+
 class ZScorer:
     """Robust z of every cell of one channel, each against its own moving window.
 
@@ -121,10 +131,10 @@ class ZScorer:
         float64[n_bins, n_cells]
             `out`. Always finite.
         """
-        from vpcore.kernels.robust_z import robust_z_cells  # compiled code: settings alone do without
-
-        valid = valid.view()
-        valid.flags.writeable = False  # one type of array, so one compiled version
+        robust_z_cells, _ = _loops()
+        if valid.flags.writeable:
+            valid = valid.view()
+            valid.flags.writeable = False  # one type of array, so one compiled version
         window = (self._ring, self._ordered, self._cursor, self._stats)
         self.replaced += robust_z_cells(values, valid, *window, self.node.min_periods, self.node.scale_floor, out)
         return out
@@ -157,16 +167,13 @@ def score_from_z(
 ) -> tuple[FloatArray, npt.NDArray[np.int8]]:
     """Return score and state from the z-scores of the three channels, float64[n_bins, n_cells] each."""
     score, state = np.empty(z1.shape), np.empty(z1.shape, dtype=np.int8)
-    _blend(config, z1, z2, z3, score, state)
+    _, blend_cells = _loops()
+    blend_cells(z1, z2, z3, _weights(config), config.tanh_scale, config.threshold_neutral, score, state)
     return score, state
 
 
-def _blend(config: ScoringConfig, *arrays: npt.NDArray[Any]) -> None:
-    from vpcore.kernels.robust_z import blend_cells
-
-    z1, z2, z3, score, state = arrays
-    weights = np.array(config.derivative_weights, dtype=np.float64)
-    blend_cells(z1, z2, z3, weights, config.tanh_scale, config.threshold_neutral, score, state)
+def _weights(config: ScoringConfig) -> FloatArray:
+    return np.array(config.derivative_weights, dtype=np.float64)
 
 
 class SpectrumScorer:
@@ -193,6 +200,8 @@ class SpectrumScorer:
         self._z = np.empty((3, 1, n_cells))
         self._rows = np.empty((3, 1, n_cells))
         self._valid = np.ones(1, dtype=np.bool_)
+        self._valid.flags.writeable = False
+        self._weights = _weights(config)
 
     @property
     def nan_count(self) -> int:
@@ -244,7 +253,7 @@ class SpectrumScorer:
             self._rows[i, 0] = row
         for i, channel in enumerate(self._channels):
             channel.run(self._rows[i], self._valid, self._z[i])
-        _blend(self.config, *self._z, score.reshape(1, self.n_cells), state.reshape(1, self.n_cells))
+        self._blend(self._z, score.reshape(1, self.n_cells), state.reshape(1, self.n_cells))
         return score, state
 
     def run(
@@ -278,8 +287,13 @@ class SpectrumScorer:
             size = part.stop - part.start
             for i, channel in enumerate(self._channels):
                 channel.run(rows[i][part], usable[part], z[i, :size])
-            _blend(self.config, *z[:, :size], score[part], state[part])
+            self._blend(z[:, :size], score[part], state[part])
         return score, state
+
+    def _blend(self, z: FloatArray, score: FloatArray, state: npt.NDArray[np.int8]) -> None:
+        _, blend_cells = _loops()
+        config = self.config
+        blend_cells(z[0], z[1], z[2], self._weights, config.tanh_scale, config.threshold_neutral, score, state)
 
     def _check_out(self, score: FloatArray, state: npt.NDArray[np.int8]) -> None:
         for array, dtype, name in ((score, np.float64, "score"), (state, np.int8, "state")):

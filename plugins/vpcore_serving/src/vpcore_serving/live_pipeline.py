@@ -374,7 +374,7 @@ class LivePipeline:
     def _count_late(self, records: Records) -> None:
         if not self._asserted_ns:
             return
-        late = records["ts_recv"].astype(np.int64) < self._asserted_ns
+        late = records["ts_recv"].view(np.int64) < self._asserted_ns
         if not late.any():
             return
         late &= (records["flags"] & (F_BAD_TS_RECV | F_SNAPSHOT)) == 0

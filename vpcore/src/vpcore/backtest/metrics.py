@@ -352,14 +352,19 @@ def pnl_blocks(market: Market) -> tuple[_Ints, int]:
 def ring_of(table: OutcomeTable, rules: TradeRules) -> Ring:
     """Return the ring of a table's evaluable bins; the first is the entry of a decision right after the warm-up.
 
-    A rotation of a maker's signals changes how many orders are filled, so a trade counts after its fee there, and an
-    order without a fill as 0.
+    The table keeps the latest ring: all runs with its barriers share it. A rotation of a maker's signals changes how
+    many orders are filled, so a trade counts after its fee there, and an order without a fill as 0.
     """
     first = rules.warmup_bins + rules.latency_bins
-    net: npt.NDArray[Any] = table.net
-    if rules.entry == "maker":
-        net = np.where(table.outcome != barrier.NO_TRADE, net - rules.fee_ticks * HALF_TICKS_PER_TICK, 0.0)
-    return make_ring(table.enterable[0], net, table.activity, first=first, hold=rules.horizon_bins)
+    fee_ticks = rules.fee_ticks if rules.entry == "maker" else 0.0
+    key = (first, rules.horizon_bins, fee_ticks, rules.entry)
+    if key not in table.rings:
+        net: npt.NDArray[Any] = table.net
+        if rules.entry == "maker":
+            net = np.where(table.outcome != barrier.NO_TRADE, net - fee_ticks * HALF_TICKS_PER_TICK, 0.0)
+        table.rings.clear()
+        table.rings[key] = make_ring(table.enterable[0], net, table.activity, first=first, hold=rules.horizon_bins)
+    return table.rings[key]
 
 
 RESAMPLED = (

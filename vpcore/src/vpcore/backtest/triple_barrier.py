@@ -14,6 +14,7 @@ from vpcore.errors import DatasetError
 from vpcore.halts import halted
 from vpcore.kernels import barrier
 from vpcore.rules import TradeRules
+from vpcore.statistics.permutation import RING_BYTES, Ring
 from vpcore.units import HALF_TICKS_PER_TICK, NS_PER_S
 
 MARKET_COLUMNS = (
@@ -248,6 +249,8 @@ class OutcomeTable:
         See `Market.activity`.
     gross : int32[2, n_bins]
         From mid at entry to mid at the end of the exit bin, in the trade's direction, half-ticks.
+    rings : dict
+        The latest ring of `vpcore.backtest.metrics.ring_of`, by its settings.
     """
 
     outcome: npt.NDArray[np.int8]
@@ -258,11 +261,12 @@ class OutcomeTable:
     net: npt.NDArray[np.int32]
     gross: npt.NDArray[np.int32]
     activity: npt.NDArray[np.float64]
+    rings: dict[tuple[Any, ...], Ring] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes."""
-        return sum(array.nbytes for array in self._arrays)
+        """Memory held, in bytes, a ring included."""
+        return sum(array.nbytes for array in self._arrays) + RING_BYTES * len(self.activity)
 
     @property
     def _arrays(self) -> tuple[npt.NDArray[Any], ...]:

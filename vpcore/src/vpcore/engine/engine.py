@@ -35,14 +35,8 @@ _NO_LIMIT = 2**62
 _NS_PER_DAY = 86_400 * NS_PER_S
 _MOST_AHEAD_NS = 31 * _NS_PER_DAY
 _MAX_EVENT_RECORDS = 1 << 22
-_PRICES = {
-    "best_bid_price_int": bn.B_BID,
-    "best_ask_price_int": bn.B_ASK,
-    "bid_high_int": bn.B_BID_HIGH,
-    "bid_low_int": bn.B_BID_LOW,
-    "ask_high_int": bn.B_ASK_HIGH,
-    "ask_low_int": bn.B_ASK_LOW,
-}
+_PRICES = [bn.B_BID, bn.B_ASK, bn.B_BID_HIGH, bn.B_BID_LOW, bn.B_ASK_HIGH, bn.B_ASK_LOW]
+"""Bin columns that the kernels count in ticks."""
 
 
 class Engine:
@@ -138,6 +132,8 @@ class Engine:
         self._stream = _with_held(bn.Stream(scalars, np.zeros(bn.N_COUNTERS, np.int64), None, None, virtual), 256)
         self._out: npt.NDArray[np.float32] = np.zeros((len(self._columns), 0, params.n_cells), np.float32)
         self._bins: npt.NDArray[np.int64] = np.zeros((0, bn.N_BIN), np.int64)
+        self._units = np.ones((bn.N_BIN, 1), np.int64)
+        self._units[_PRICES] = tick_int
 
     # -- feeding -----------------------------------------------------------------------------------------------------
 
@@ -323,9 +319,10 @@ class Engine:
                 f"Records must be a one-dimensional array of MBO_DTYPE, were of dtype {records.dtype} "
                 f"and shape {records.shape}."
             )
-        if not (records.flags.c_contiguous and records.flags.aligned) or records.ctypes.data % 8:
-            records = records.copy()
-        words = records.view(np.int64).reshape(-1, _WORDS)
+        words = np.ascontiguousarray(records).view(np.int64)
+        if not words.flags.aligned:  # of records, which are packed, the flag says nothing
+            words = words.copy()
+        words = words.reshape(-1, _WORDS)
         words.flags.writeable = False  # one type of array, so one compiled version
         return words
 
@@ -338,16 +335,12 @@ class Engine:
     def _take(self) -> FrameBlock:
         n = int(self._stream.scalars[bn.OUT_ROWS])
         self._stream.scalars[bn.OUT_ROWS] = 0
-        table = self._bins[:n].T.copy()
-        cast = {dtype: table.astype(dtype, copy=False) for dtype in ("bool", "int32", "int64")}
-        bins: dict[str, npt.NDArray[Any]] = {}
-        for i, (name, dtype) in enumerate(BIN_COLUMNS.items()):
-            if name == "mid_price":
-                bins[name] = table[i] * (self.tick_int / (2 * PRICE_SCALE))
-            elif name in _PRICES:
-                bins[name] = table[i] * self.tick_int
-            else:
-                bins[name] = cast[dtype][i]
+        table = np.multiply(self._bins[:n].T, self._units, order="C")
+        cast: dict[str, npt.NDArray[Any]] = {
+            dtype: table.astype(dtype, copy=False) for dtype in ("bool", "int32", "int64")
+        }
+        cast["float64"] = table * (self.tick_int / (2 * PRICE_SCALE))
+        bins = {name: cast[dtype][i] for i, (name, dtype) in enumerate(BIN_COLUMNS.items())}
         if n == BLOCK_BINS:
             out, self._out, self._bins = self._out, self._out[:, :0], self._bins[:0]
         else:  # a few bins of a large block: copy them and keep the block

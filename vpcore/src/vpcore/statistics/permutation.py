@@ -36,6 +36,9 @@ SMALLEST_STRATUM = 100
 UNIT = 1024
 """Whole numbers per standard deviation."""
 
+RING_BYTES = 16
+"""Memory of a ring per bin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ring:
@@ -106,12 +109,13 @@ def _levelled(net: npt.NDArray[Any], activity: npt.NDArray[np.float64]) -> npt.N
     edges = np.quantile(activity, np.arange(1, n_strata) / n_strata)
     stratum = np.searchsorted(edges, activity, side="right")
     centred = net - net.mean(dtype=np.float64)
+    scale = np.ones(n_strata)
     for i in range(n_strata):
         inside = stratum == i
         spread = float(np.sqrt(np.mean(centred[:, inside] ** 2))) if inside.any() else 0.0
         if spread > 0.0:
-            centred[:, inside] *= UNIT / spread
-    levelled: npt.NDArray[np.int32] = np.rint(centred).astype(np.int32)
+            scale[i] = UNIT / spread
+    levelled: npt.NDArray[np.int32] = np.rint(centred * scale[stratum]).astype(np.int32)
     return levelled
 
 

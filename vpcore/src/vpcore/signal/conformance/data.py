@@ -127,17 +127,19 @@ class SessionData:
     def disturbed(self, first: int, seed: int) -> Self:
         """Return the bins with a change from `first` on: shuffled in time, and a tenth invalid."""
         rng = np.random.default_rng(seed)
-        order = np.arange(self.n_bins)
-        order[first:] = rng.permutation(order[first:])
-        invalid = np.zeros(self.n_bins, dtype=bool)
-        invalid[first:] = rng.random(self.n_bins - first) < 0.1
-        bins = {name: _blank(array[order], invalid) for name, array in self.bins.items()}
+        order = rng.permutation(np.arange(first, self.n_bins))
+        invalid = rng.random(self.n_bins - first) < 0.1
+        factor = rng.choice([1, 3], self.n_bins)[first:, np.newaxis]
+
+        def changed(array: Array, times: Array | int = 1) -> Array:
+            copy = np.array(array)
+            copy[first:] = array[order] * times
+            copy[first:][invalid] = 0
+            return copy
+
+        bins = {name: changed(array) for name, array in self.bins.items()}
         bins["bin_seq"] = np.array(self.bins["bin_seq"])
-        factor = np.where(np.arange(self.n_bins) < first, 1, rng.choice([1, 3], self.n_bins))[:, np.newaxis]
-        grids = {
-            name: _blank((array[order] * (factor if array.dtype.kind == "f" else 1)).astype(array.dtype), invalid)
-            for name, array in self.grids.items()
-        }
+        grids = {name: changed(array, factor if array.dtype.kind == "f" else 1) for name, array in self.grids.items()}
         return replace(self, bins=bins, grids=grids)
 
     def shifted(self, n_bins: int, n_ticks: int) -> Self:
