@@ -34,8 +34,10 @@ lint: $(STAMP)  ## Style, types and the import contract.
 # Compiled tests are kept, whatever the shell says: without them collection takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One hash seed, so that runs repeat exactly; `make fuzz` takes others.
-test test-fast: export PYTHONHASHSEED = 0
+# One hash seed, so that runs repeat exactly; `make fuzz` takes others. Threads of libraries only wait for a core here.
+test test-fast coverage: export PYTHONHASHSEED = 0
+test test-fast coverage: export POLARS_MAX_THREADS = 1
+test test-fast coverage: export OMP_WAIT_POLICY = passive
 
 # Three processes keep two cores busy: some wait for servers and commands that they started. A worker that is done takes
 # tests from the end of another's queue: files stay together, and no worker waits long.
@@ -67,12 +69,11 @@ UNCOMPILED = $(addprefix tests/core/,kernels engine backtest scoring statistics)
 
 # Lines and branches of vpcore, vpcore_cli, vpcore_dbn and vpcore_serving. The coverage of compiled code is that of a last run without compilation, on small inputs. The
 # first run has an empty cache: what numba calls while it compiles is in these tests.
-COMPILING = $(addprefix tests/core/kernels/,test_bin_loop.py test_decay.py test_jit.py)
+COMPILING = $(addprefix tests/core/kernels/,test_bin_loop.py test_decay.py test_jit.py test_linked.py)
 
 # Under load, Python 3.11 may refuse to trace a thread that starts while another one does: it ends, with this warning.
 UNTRACED = -W "ignore:Exception ignored in thread started by:pytest.PytestUnraisableExceptionWarning"
 
-coverage: export PYTHONHASHSEED = 0
 coverage: $(STAMP)  ## Coverage of the core and vpcore_serving by the fast tests and a few chains: at least 95 %, 100 % of the kernels.
 	rm -rf .coverage .coverage.* build/numba-coverage
 	NUMBA_CACHE_DIR=$(CURDIR)/build/numba-coverage $(BIN)/python -m coverage run -m pytest $(UNTRACED) -m "not slow" $(COMPILING)

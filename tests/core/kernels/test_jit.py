@@ -289,17 +289,20 @@ def test_numbas_bounds_checks_reach_callers_and_helpers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.compiled
-def test_array_functions_come_without_scipy_until_a_matrix_product_is_compiled() -> None:
+def test_numba_comes_without_coverage_and_without_scipy_until_a_matrix_product_is_compiled() -> None:
     pytest.importorskip("scipy")
+    pytest.importorskip("coverage")
     script = (
         "import sys, numpy as np\nfrom vpcore.kernels.jit import jit\n"
         "@jit\ndef total(x):\n    return x.sum() + np.sqrt(x).max()\n"
         "@jit\ndef product(x, y):\n    return np.dot(x, y)\n"
+        "print('coverage' in sys.modules, bool(__import__('coverage').Coverage))\n"
         "a = np.arange(6.0).reshape(2, 3)\n"
         "print(total(a), 'scipy.linalg' in sys.modules)\n"
         "print(product(a, a.T).tolist(), 'scipy.linalg' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    first, second = done.stdout.splitlines()
+    loaded, first, second = done.stdout.splitlines()
+    assert loaded == "False True"
     assert first == f"{15 + 5**0.5} False"
     assert second == "[[5.0, 14.0], [14.0, 50.0]] True"

@@ -8,6 +8,7 @@ directory, so that any change compiles anew; old directories are deleted.
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import importlib.util
 import logging
@@ -23,12 +24,20 @@ from typing import IO, Any, TypeVar, cast, overload
 
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental functions differ in the last bits
 
-import numba
+if "coverage" in sys.modules or os.environ.get("NUMBA_JIT_COVERAGE"):
+    import numba
+else:  # numba loads it where it is installed, a tenth of a worker's start, and asks it nothing
+    sys.modules["coverage"] = None  # type: ignore[assignment]
+    import numba
+
+    del sys.modules["coverage"]
+
 import numba.core.event
 import numba.core.options
 from numba.core.registry import CPUDispatcher
 
 from vpcore.kernels.cache_folder import writable_cache
+from vpcore.kernels.linked import LinkedCompiler
 
 _FOLDER = "vpcore-kernels"
 
@@ -100,7 +109,8 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
     @cached_property
     def _bare(self) -> Any:
         """The form for calls from compiled code; made when a caller is compiled, which a warm cache never does."""
-        made = CPUDispatcher(self.py_func, targetoptions={**self.targetoptions, "no_cpython_wrapper": True})
+        options = {**self.targetoptions, "no_cpython_wrapper": True}
+        made = CPUDispatcher(self.py_func, targetoptions=options, pipeline_class=LinkedCompiler)
         if self._folder is not None:
             _cache_in(made, self._folder / "bare")
         return made
@@ -113,6 +123,8 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
                     lock = held.enter_context((self._folder / f"{self.__module__}.{self.__qualname__}.lock").open("w"))
                     _wait_for(lock)
             _load_array_functions()
+            held.callback(gc.enable if gc.isenabled() else gc.disable)
+            gc.disable()  # a compilation makes many objects that live for long: looking among them took a tenth
             return super().compile(sig)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
