@@ -15,6 +15,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 REGION = "us-east-1"
 
+SERVER = """
+import sys
+import threading
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+
+moto, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+
+def one_at_a_time(environ, start_response):
+    with lock:
+        return moto(environ, start_response)
+
+
+run_simple("127.0.0.1", int(sys.argv[1]), one_at_a_time, threaded=True)
+"""
+"""moto's server, which looks whether a key is there and then writes it. S3 does both at once, so requests take turns."""
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -26,7 +45,7 @@ def s3_server() -> Iterator[str]:
     """Yield the address of a server without buckets."""
     for _ in range(5):  # another process may take the port first
         port = free_port()
-        command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        command = [sys.executable, "-W", "ignore", "-c", SERVER, str(port)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if _answers(process, port):
             break
