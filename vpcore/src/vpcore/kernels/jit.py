@@ -22,15 +22,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast, overload
 
+from vpcore.kernels.absent import absent
+
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # its transcendental functions differ in the last bits
 
-if "coverage" in sys.modules or os.environ.get("NUMBA_JIT_COVERAGE"):
+with absent("coverage"):  # numba loads it where it is installed, a tenth of a worker's start, and asks it nothing
     import numba
-else:  # numba loads it where it is installed, a tenth of a worker's start, and asks it nothing
-    sys.modules["coverage"] = None  # type: ignore[assignment]
-    import numba
-
-    del sys.modules["coverage"]
 
 import numba.core.event
 import numba.core.options

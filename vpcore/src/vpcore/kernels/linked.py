@@ -41,7 +41,7 @@ class LinkedLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba is untyped
 
 
 class _Deferred:
-    """A code generator that keeps environments until a caller's code holds them.
+    """What numba asks of the code generator of compiled code: here environments wait until a caller's code holds them.
 
     numba stores there what raising an exception with values, or printing, takes from Python.
     """
@@ -51,9 +51,6 @@ class _Deferred:
 
     def set_env(self, name: str, environment: Any) -> None:
         _waiting[name] = (self._codegen, environment)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._codegen, name)
 
 
 _waiting: dict[str, tuple[Any, Any]] = {}

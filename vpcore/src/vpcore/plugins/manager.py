@@ -153,8 +153,10 @@ class Plugins:
     # -- loading -------------------------------------------------------------------------------------------------------
 
     def _load_entry_point(self, entry: importlib.metadata.EntryPoint) -> None:
-        distribution = entry.dist.name if entry.dist is not None else ""
-        version = entry.dist.version if entry.dist is not None else ""
+        distribution, version = "", ""
+        if entry.dist is not None:
+            metadata = entry.dist.metadata  # parsed anew at every access
+            distribution, version = metadata["Name"], metadata["Version"]
         try:
             with contained(entry.name, "its import"):
                 plugin = entry.load()
