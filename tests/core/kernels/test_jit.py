@@ -16,7 +16,6 @@ import pytest
 
 import vpcore
 from vpcore.kernels import cache_folder, jit as module
-from vpcore.kernels.absent import absent
 from vpcore.kernels.jit import jit, sources_digest
 
 PACKAGE = {
@@ -286,19 +285,6 @@ def test_numbas_bounds_checks_reach_callers_and_helpers(tmp_path: Path) -> None:
     command = [sys.executable, str(tmp_path / "checked.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["index is out of bounds"] * 2
-
-
-def test_a_module_is_absent_from_the_imports_inside_alone() -> None:
-    sys.modules.pop("colorsys", None)
-    with absent("colorsys"), pytest.raises(ModuleNotFoundError):
-        import colorsys
-    import colorsys
-
-    with absent("colorsys"):  # it is loaded already
-        assert sys.modules["colorsys"] is colorsys
-    with pytest.raises(ZeroDivisionError), absent("no_such_module"):
-        raise ZeroDivisionError
-    assert "no_such_module" not in sys.modules
 
 
 @pytest.mark.slow

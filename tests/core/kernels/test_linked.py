@@ -6,10 +6,13 @@ import gc
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numba
+import numba.core.event
 import pytest
 from numba.core.errors import TypingError
 
@@ -74,17 +77,17 @@ def _compiled_here(function: Any) -> Any:
 
 def test_a_helper_is_linked_into_callers_and_has_no_address() -> None:
     @_compiled_here
-    def scaled(x, factor):  # type: ignore[no-untyped-def]
+    def scaled(x, factor):
         if factor < 0:
             raise ValueError("negative", factor)
         return x * factor
 
     @_compiled_here
-    def twice(x):  # type: ignore[no-untyped-def]
+    def twice(x):
         return scaled(x, 2)
 
     @numba.njit
-    def foreign(x, factor):  # type: ignore[no-untyped-def]
+    def foreign(x, factor):
         return scaled(x, factor) + 1
 
     assert twice(3.0) == 6.0
@@ -99,11 +102,11 @@ def test_a_helper_is_linked_into_callers_and_has_no_address() -> None:
 
 def test_garbage_is_looked_for_again_after_a_compilation() -> None:
     @_compiled_here
-    def longer(x):  # type: ignore[no-untyped-def]
+    def longer(x):
         return x + "text"
 
     @_compiled_here
-    def twice(x):  # type: ignore[no-untyped-def]
+    def twice(x):
         return 2 * x
 
     assert gc.isenabled()
@@ -116,6 +119,34 @@ def test_garbage_is_looked_for_again_after_a_compilation() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_garbage_is_looked_for_again_after_two_threads_compiled_at_once() -> None:
+    """The second begins while the first has the search off, and ends after it."""
+
+    @_compiled_here
+    def first(x):
+        return x + 1
+
+    @_compiled_here
+    def second(x):
+        return x + 2
+
+    other = threading.Thread(target=second, args=(1.0,))
+
+    class Begin(numba.core.event.Listener):
+        def on_start(self, event: Any) -> None:
+            if event.data["dispatcher"] is first:
+                other.start()
+                time.sleep(0.2)
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with numba.core.event.install_listener("numba:compile", Begin()):
+        assert first(1.0) == 2.0
+    other.join()
+    assert gc.isenabled()
 
 
 @pytest.mark.slow

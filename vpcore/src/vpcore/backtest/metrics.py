@@ -358,13 +358,15 @@ def ring_of(table: OutcomeTable, rules: TradeRules) -> Ring:
     first = rules.warmup_bins + rules.latency_bins
     fee_ticks = rules.fee_ticks if rules.entry == "maker" else 0.0
     key = (first, rules.horizon_bins, fee_ticks, rules.entry)
-    if key not in table.rings:
+    ring = table.rings.get(key)
+    if ring is None:
         net: npt.NDArray[Any] = table.net
         if rules.entry == "maker":
             net = np.where(table.outcome != barrier.NO_TRADE, net - fee_ticks * HALF_TICKS_PER_TICK, 0.0)
+        ring = make_ring(table.enterable[0], net, table.activity, first=first, hold=rules.horizon_bins)
         table.rings.clear()
-        table.rings[key] = make_ring(table.enterable[0], net, table.activity, first=first, hold=rules.horizon_bins)
-    return table.rings[key]
+        table.rings[key] = ring
+    return ring
 
 
 RESAMPLED = (

@@ -31,6 +31,7 @@ with absent("coverage"):  # numba loads it where it is installed, a tenth of a w
 
 import numba.core.event
 import numba.core.options
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 from vpcore.kernels.cache_folder import writable_cache
@@ -120,6 +121,7 @@ class _Function(CPUDispatcher):  # type: ignore[misc]  # numba is untyped
                     lock = held.enter_context((self._folder / f"{self.__module__}.{self.__qualname__}.lock").open("w"))
                     _wait_for(lock)
             _load_array_functions()
+            held.enter_context(global_compiler_lock)  # numba's: another thread would take the pause for the usual state
             held.callback(gc.enable if gc.isenabled() else gc.disable)
             gc.disable()  # a compilation makes many objects that live for long: looking among them took a tenth
             return super().compile(sig)

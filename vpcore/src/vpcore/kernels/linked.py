@@ -19,7 +19,7 @@ class LinkedLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba is untyped
 
     @property
     def codegen(self) -> Any:
-        """The code generator, without the environments: they lie in the code of callers."""
+        """What numba stores an environment by; it uses nothing else of a library's code generator."""
         return _Deferred(self._codegen)
 
     def get_pointer_to_function(self, name: str) -> int:
@@ -41,9 +41,9 @@ class LinkedLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba is untyped
 
 
 class _Deferred:
-    """What numba asks of the code generator of compiled code: here environments wait until a caller's code holds them.
+    """Keeps environments until the code of a caller has their place.
 
-    numba stores there what raising an exception with values, or printing, takes from Python.
+    An environment holds the objects of Python that compiled code needs, to raise an exception with values or to print.
     """
 
     def __init__(self, codegen: Any) -> None:
