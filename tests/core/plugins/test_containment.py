@@ -86,11 +86,9 @@ def test_ctrl_c_in_a_hook_is_the_users(plugins: Plugins) -> None:
         plugins.notify("vp_run_finished", workspace=None, experiment="e", run_id="r", status="ok", error=None)
 
 
-JOINS_TIMERS = """
-import threading
-for thread in threading.enumerate():
-    if isinstance(thread, threading.Timer):
-        thread.join()
+HANGS = """
+from vpcore.plugins import containment
+containment._watcher.join()
 """
 
 
@@ -98,11 +96,28 @@ def test_an_import_that_hangs_is_named(
     install: Install, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(containment, "PATIENCE_S", 0.05)
-    # The import ends with the thread of its timer, which has then written the line.
-    plugins = Plugins(install("hangs", JOINS_TIMERS), disable=[])
+    monkeypatch.setattr(containment, "_watcher", None)  # that of an earlier test may sleep for 10 s
+    # The import ends with the thread that watches it, which has then written the line.
+    plugins = Plugins(install("hangs", HANGS), disable=[])
     assert plugins.failed == []
     expected = "Waiting for plugin 'hangs': its import has taken 0.05 s. Ctrl-C ends the command; VPCORE_DISABLE=hangs"
     assert capfd.readouterr().err.count(expected) == 1
+
+
+def test_only_calls_that_run_at_their_deadline_are_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(containment, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(containment, "_watcher", None)
+    with containment.contained("outer", "a"):
+        for _ in range(3):
+            with containment.contained("quick", "b"):
+                pass
+        with containment.contained("inner", "c"):
+            assert containment._watcher is not None
+            containment._watcher.join()
+    err = capfd.readouterr().err
+    assert [line.split("'")[1] for line in err.splitlines()] == ["outer", "inner"]
 
 
 def test_a_quick_import_is_not_named(install: Install, capfd: pytest.CaptureFixture[str]) -> None:

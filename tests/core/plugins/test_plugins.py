@@ -48,7 +48,7 @@ def test_the_cores_own_components_are_registered_like_a_strangers(plugins: Plugi
         "function": [],
     }
     assert plugins.components("storage")["local"].plugin == "core"
-    assert plugins.components("storage")["local"].version == metadata.version("vpcore")
+    assert plugins.components("storage")["local"].package.version == metadata.version("vpcore")
 
 
 def test_functions_of_plugins_are_names_of_the_api(monkeypatch: pytest.MonkeyPatch, install: Install) -> None:
@@ -107,7 +107,7 @@ def test_a_component_is_loaded_when_asked_for(install: Install) -> None:
     plugins = Plugins(install("good", GOOD), disable=[])
     assert plugins.load("signal", "good") == "the target"
     found = plugins.get("signal", "good")
-    assert (found.plugin, found.distribution, found.version) == ("good", "good", "1.2")
+    assert (found.plugin, found.package.name, found.package.version) == ("good", "good", "1.2")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_plugin_that_does_not_import_is_recorded_and_the_others_load(install: 
     install("bad", code, version="0.3")
     plugins = Plugins(install("good", GOOD), disable=[])
     (failed,) = plugins.failed
-    assert (failed.name, failed.distribution, failed.version) == ("bad", "bad", "0.3")
+    assert (failed.name, failed.package.name, failed.package.version) == ("bad", "bad", "0.3")
     assert failed.error.startswith(error)
     assert str(failed).startswith(f"bad (bad 0.3): {error}")
     assert list(plugins.components("signal")) == ["good"]
@@ -190,7 +190,7 @@ def test_two_plugins_of_one_name(install: Install) -> None:
     install("one", GOOD, entry="same")
     plugins = Plugins(install("two", GOOD, entry="same"), disable=[])
     (failed,) = plugins.failed
-    assert failed.distribution == "two"
+    assert failed.package.name == "two"
     assert failed.error == "A plugin called 'same' is registered already by one 1.2. Rename the entry point of two."
 
 

@@ -16,6 +16,7 @@ import typer
 
 from vpcore import Component, ConfigError, RefusedError, Workspace, __version__, hookimpl
 from vpcore.experiment.progress import SweepProgress
+from vpcore.plugins.installed import Package
 from vpcore.plugins.manager import FailedPlugin, Plugins
 from vpcore_cli import app as app_module, common
 from vpcore_cli.app import run
@@ -349,7 +350,7 @@ class FakePlugins(Plugins):
             ]
         )
         self.register(plugin, "fake", "fake-signals", "0.5")
-        self.failed.append(FailedPlugin("skipped", "skipped-signals", "1.0", "No module named 'x'"))
+        self.failed.append(FailedPlugin("skipped", Package.called("skipped-signals", "1.0"), "No module named 'x'"))
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_no_plugin_takes_the_name_of_a_command_or_its_place(install: Install) ->
     plugins = Plugins(disable=[])
     commands = plugins.components("command")
     assert list(commands)[:2] == ["init", "validate"]
-    assert (commands["run"].plugin, commands["run"].distribution) == ("cli", "vpcore-cli")
+    assert (commands["run"].plugin, commands["run"].package.name) == ("cli", "vpcore-cli")
     assert commands["own"].plugin == "acme"
     (failed,) = (item for item in plugins.failed if item.name == "acme")
     assert failed.error.startswith("Command 'run' is registered twice, by plugin 'cli' (vpcore-cli ")
@@ -58,7 +58,7 @@ def test_the_application_has_them_whatever_was_loaded() -> None:
 
 def test_the_packages_of_commands_are_those_that_have_them() -> None:
     commands = Plugins(disable=[]).components("command")
-    others = {name: found.distribution for name, found in commands.items() if found.plugin != "cli"}
+    others = {name: found.package.name for name, found in commands.items() if found.plugin != "cli"}
     assert others == PACKAGES
 
 

@@ -150,7 +150,7 @@ def say_failed(plugins: Plugins, more: Sequence[FailedPlugin] = ()) -> None:
 
 def failed_rows(failed: Sequence[FailedPlugin], name: str = "name") -> list[dict[str, str]]:
     """Return failed plugins as JSON rows; `name` is the key of the plugin's name."""
-    return [{name: f.name, "package": f.distribution, "version": f.version, "error": f.error} for f in failed]
+    return [{name: f.name, "package": f.package.name, "version": f.package.version, "error": f.error} for f in failed]
 
 
 def say_hook_failures(plugins: Plugins) -> None:

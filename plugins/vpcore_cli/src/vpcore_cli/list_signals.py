@@ -54,8 +54,8 @@ def _row(registered: Registered) -> dict[str, Any]:
     return {
         "name": component.name,
         "summary": component.summary,
-        "package": registered.distribution,
-        "version": registered.version,
+        "package": registered.package.name,
+        "version": registered.package.version,
         "plugin": registered.plugin,
         "target": component.target,
     }
@@ -70,7 +70,9 @@ def _add_details(plugins: Plugins, signals: list[dict[str, Any]]) -> list[Failed
         try:
             signal |= _details(plugins.load("signal", signal["name"]))
         except Exception as error:  # a plugin's class can raise anything
-            unusable.append(FailedPlugin(signal["name"], signal["package"], signal["version"], describe(error)))
+            unusable.append(
+                FailedPlugin(signal["name"], plugins.get("signal", signal["name"]).package, describe(error))
+            )
     return unusable
 
 

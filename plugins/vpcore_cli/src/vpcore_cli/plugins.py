@@ -37,10 +37,11 @@ def plugins(json: JsonOption = False) -> None:
             components.append({"kind": kind, "name": name, "plugin": item.plugin, **about})
     failed = {item.name for item in found.failed}
     items: list[tuple[Any, ...]] = [
-        (p.name, p.distribution, p.version, "failed" if p.name in failed else "ok", p.hooks) for p in found.loaded
+        (p.name, p.package.name, p.package.version, "failed" if p.name in failed else "ok", p.hooks)
+        for p in found.loaded
     ]
     loaded = {p.name for p in found.loaded}
-    items += [(f.name, f.distribution, f.version, "failed", ()) for f in found.failed if f.name not in loaded]
+    items += [(f.name, f.package.name, f.package.version, "failed", ()) for f in found.failed if f.name not in loaded]
     items += [(name, None, None, "disabled", ()) for name in found.disabled]
     columns = ("plugin", "package", "version", "status", "hooks")
     rows = [dict(zip(columns, item, strict=True)) for item in items]

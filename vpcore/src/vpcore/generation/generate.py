@@ -367,7 +367,7 @@ def _packages(workspace: Workspace, source: str) -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    registered = workspace.plugins.get("source", source)
-    if registered.distribution not in OF_VPCORE:
-        found[registered.distribution] = registered.version
+    package = workspace.plugins.get("source", source).package
+    if package.name not in OF_VPCORE:
+        found[package.name] = package.version
     return dict(sorted(found.items()))

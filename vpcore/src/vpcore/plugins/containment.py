@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
 
 from vpcore.errors import PluginError
 
@@ -32,12 +36,10 @@ def contained(plugin: str, place: str) -> Iterator[None]:
     PluginError
         If the code calls `sys.exit`.
     """
-    stderr = sys.stderr
-    timer = threading.Timer(PATIENCE_S, lambda: print(_slow(plugin, place), file=stderr, flush=True))
-    timer.daemon = True
-    timer.start()
+    call = _Call(plugin, place, sys.stderr, time.monotonic() + PATIENCE_S)
+    _watch(call)
     try:
-        with contextlib.redirect_stdout(stderr):
+        with contextlib.redirect_stdout(call.stderr):
             yield
     except SystemExit as error:
         raise PluginError(
@@ -45,7 +47,52 @@ def contained(plugin: str, place: str) -> Iterator[None]:
             fix=f"Leave it out: VPCORE_DISABLE={plugin}.",
         ) from error
     finally:
-        timer.cancel()
+        call.ended = True
+
+
+# -- calls that take long ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Call:
+    plugin: str
+    place: str
+    stderr: TextIO
+    deadline: float
+    """On the monotonic clock."""
+    ended: bool = False
+
+
+_calls: deque[_Call] = deque()
+"""The calls of the last `PATIENCE_S` seconds, by deadline. One thread watches them: a thread for each call would
+take longer to start than most calls take."""
+
+_watch_lock = threading.Lock()
+_watcher: threading.Thread | None = None
+
+
+def _watch(call: _Call) -> None:
+    global _watcher
+    with _watch_lock:
+        _calls.append(call)
+        if _watcher is None or not _watcher.is_alive():  # it does not outlive a fork
+            _watcher = threading.Thread(target=_name_slow_calls, name="vpcore-plugins", daemon=True)
+            _watcher.start()
+
+
+def _name_slow_calls() -> None:
+    """Name each call that has not ended at its deadline. The thread ends when no call is left."""
+    global _watcher
+    while True:
+        with _watch_lock:
+            if not _calls:
+                _watcher = None
+                return
+            call = _calls.popleft()
+        if not call.ended:
+            time.sleep(max(0.0, call.deadline - time.monotonic()))
+        if not call.ended:
+            print(_slow(call.plugin, call.place), file=call.stderr, flush=True)
 
 
 def _slow(plugin: str, place: str) -> str:

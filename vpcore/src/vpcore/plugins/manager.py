@@ -15,6 +15,7 @@ from vpcore.errors import PluginError, VpError, did_you_mean, listed
 from vpcore.plugins import builtin, hookspecs
 from vpcore.plugins.component import Component
 from vpcore.plugins.containment import contained
+from vpcore.plugins.installed import Package, entry_points as installed_entry_points
 
 CORE = "core"
 COMMAND_LINE = "cli"
@@ -41,8 +42,7 @@ class LoadedPlugin:
     """A plugin that loaded."""
 
     name: str
-    distribution: str
-    version: str
+    package: Package
     hooks: tuple[str, ...]
 
 
@@ -51,12 +51,11 @@ class FailedPlugin:
     """A plugin or component that failed, with the error message."""
 
     name: str
-    distribution: str
-    version: str
+    package: Package
     error: str
 
     def __str__(self) -> str:
-        owner = f" ({self.distribution} {self.version})" if self.distribution else ""
+        owner = f" ({self.package})" if self.package.name else ""
         return f"{self.name}{owner}: {self.error}"
 
 
@@ -66,13 +65,12 @@ class Registered:
 
     component: Component
     plugin: str
-    distribution: str
-    version: str
+    package: Package
 
     @property
     def owner(self) -> str:
         """The plugin with its distribution, for messages."""
-        return f"'{self.plugin}' ({self.distribution} {self.version})"
+        return f"'{self.plugin}' ({self.package})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +137,9 @@ class Plugins:
             if name in unwanted:
                 raise PluginError(f"Plugin '{name}' cannot be disabled: every command needs it", where=DISABLE_VARIABLE)
 
-        self.register(builtin, CORE, "vpcore", importlib.metadata.version("vpcore"))
+        self._register(builtin, CORE, Package(lambda: importlib.metadata.distribution("vpcore")))
         if entry_points is None:
-            entry_points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
+            entry_points = installed_entry_points()
         # Commands of the command line come first in its help, and no other plugin takes the name of one.
         found = sorted(entry_points, key=lambda entry: (entry.value != "vpcore_cli.plugin", entry.name, entry.value))
         self.disabled = tuple(entry.name for entry in found if entry.name in unwanted)
@@ -153,16 +151,13 @@ class Plugins:
     # -- loading -------------------------------------------------------------------------------------------------------
 
     def _load_entry_point(self, entry: importlib.metadata.EntryPoint) -> None:
-        distribution, version = "", ""
-        if entry.dist is not None:
-            metadata = entry.dist.metadata  # parsed anew at every access
-            distribution, version = metadata["Name"], metadata["Version"]
+        package = Package(lambda: entry.dist)
         try:
             with contained(entry.name, "its import"):
                 plugin = entry.load()
-            self.register(plugin, entry.name, distribution, version)
+            self._register(plugin, entry.name, package)
         except Exception as error:
-            self.failed.append(FailedPlugin(entry.name, distribution, version, describe(error)))
+            self.failed.append(FailedPlugin(entry.name, package, describe(error)))
 
     def register(self, plugin: Any, name: str, distribution: str = "", version: str = "") -> None:
         """Register a module or object whose attributes are hook implementations.
@@ -173,12 +168,15 @@ class Plugins:
             If the name is taken, or a hook is misspelled, unmarked or has an unknown argument. The registration is
             undone.
         """
+        self._register(plugin, name, Package.called(distribution, version))
+
+    def _register(self, plugin: Any, name: str, package: Package) -> None:
         if self.manager.has_plugin(name):
             other = next((item for item in self.loaded if item.name == name), None)
-            owner = f" by {other.distribution} {other.version}" if other is not None and other.distribution else ""
+            owner = f" by {other.package}" if other is not None and other.package.name else ""
             raise PluginError(
                 f"A plugin called '{name}' is registered already{owner}",
-                fix=f"Rename the entry point of {distribution or 'this one'}.",
+                fix=f"Rename the entry point of {package.name or 'this one'}.",
             )
         try:
             self.manager.register(plugin, name)
@@ -191,7 +189,7 @@ class Plugins:
             raise PluginError(f"Plugin '{name}' is not usable: {' '.join(str(error).split())}") from error
         callers = self.manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))
-        self.loaded.append(LoadedPlugin(name, distribution, version, hooks))
+        self.loaded.append(LoadedPlugin(name, package, hooks))
         self._components.clear()
 
     def _check_hooks(self, plugin: Any, name: str) -> None:
@@ -240,7 +238,7 @@ class Plugins:
             found: dict[str, Registered] = {}
             for plugin in list(self.loaded):
                 for component in self._ask(plugin, hook):
-                    registered = Registered(component, plugin.name, plugin.distribution, plugin.version)
+                    registered = Registered(component, plugin.name, plugin.package)
                     other = found.get(component.name)
                     if other is not None:
                         message = (
@@ -250,7 +248,7 @@ class Plugins:
                         )
                         if kind != "command":
                             raise PluginError(message)
-                        self.failed.append(FailedPlugin(plugin.name, plugin.distribution, plugin.version, message))
+                        self.failed.append(FailedPlugin(plugin.name, plugin.package, message))
                         continue
                     found[component.name] = registered
             self._components[kind] = found if kind == "command" else dict(sorted(found.items()))
@@ -279,7 +277,7 @@ class Plugins:
                 components.append(item)
         except Exception as error:
             message = f"{hook} failed: {describe(error)}" if not isinstance(error, PluginError) else str(error)
-            self.failed.append(FailedPlugin(plugin.name, plugin.distribution, plugin.version, message))
+            self.failed.append(FailedPlugin(plugin.name, plugin.package, message))
             return []
         return components
 
@@ -326,7 +324,7 @@ class Plugins:
     def missing_package(self, wanted: str, package: str) -> str:
         """Return the message for `wanted`, a component of this project's `package`, which is missing or broken."""
         for item in self.failed:
-            if item.distribution == package:
+            if item.package.name == package:
                 return f"{wanted} needs {package}, which does not load: {item.error}"
         disabled = "".join(f" Plugin '{item}' is disabled by {DISABLE_VARIABLE}." for item in self.disabled)
         install = f"{wanted} needs {package}, which is not installed. Run: pip install {package}"

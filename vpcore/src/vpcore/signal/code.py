@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpcore.errors import SignalError
+from vpcore.plugins.installed import entry_points
 from vpcore.signal.module_graph import ModuleGraph, data_digest, parse_source
 
 if TYPE_CHECKING:
@@ -144,8 +145,7 @@ def _graph_of(module: str, like: ModuleGraph | None = None) -> ModuleGraph:
 @cache
 def _plugins() -> frozenset[str]:
     """Return the top-level modules of all plugins: a signal may read features and base classes of another plugin."""
-    entries = importlib.metadata.entry_points(group="vpcore")
-    return frozenset(entry.value.partition(":")[0].partition(".")[0] for entry in entries)
+    return frozenset(entry.value.partition(":")[0].partition(".")[0] for entry in entry_points())
 
 
 def declared_digests(targets: Mapping[str, str]) -> dict[str, str]:
