@@ -56,7 +56,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> vp.Workspace:
     """A workspace in which the sweep ran."""
     root = tmp_path_factory.mktemp("engines")
     vp.Workspace.create(root)
-    assert vp_command(["synth", "--minutes", "6", "--seed", "3", "--pipeline", "market", "--root", str(root)]) == 0
+    assert vp_command(["synth", "--minutes", "4", "--seed", "3", "--pipeline", "market", "--root", str(root)]) == 0
     ws = vp.Workspace(root)
     (ws.configs / "serving" / "market.yaml").write_text(SERVING)
     with pytest.MonkeyPatch.context() as patch:

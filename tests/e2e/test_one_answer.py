@@ -36,7 +36,7 @@ INTERVALS = ("tp_rate_lo", "tp_rate_hi", "tp_resolved_lo", "tp_resolved_hi", "n_
 EVERY_ROW = ("--min-signals", "0")
 
 VIEWS: tuple[tuple[str, ...], ...] = (
-    (), EVERY_ROW, ("--min-signals", "20"), ("--sort", "evidence"), ("--sort", "tp_rate"), ("--limit", "3"),
+    (), EVERY_ROW, ("--min-signals", "20", "--sort", "tp_rate"), ("--sort", "evidence", "--limit", "3"),
 )  # fmt: skip
 
 Answers = dict[str, dict[str, dict[str, Any]]]
@@ -213,7 +213,9 @@ def test_several_sessions(ask: Asker, edit: Callable[..., None]) -> None:
         for who, row in ask.tables(*arguments):
             single[row["row"]][who] = {name: row[name] for name in FIGURES}
     assert len(single) == 80
-    require_one_answer(single, "compare ", "compare two --per-session", "compare two --per-session --limit 3")
+    require_one_answer(
+        single, "compare ", "compare two --per-session", "compare two --per-session --sort evidence --limit 3"
+    )
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ tracking: {{backend: jsonl}}
 {more}
 """
 RESERVE = "reserve: {share: 0.4, confirmations: 2}"
-N_BINS, CUT = 3600, 2160
+N_BINS, CUT = 2400, 1440
 
 
 @pytest.fixture(autouse=True)
@@ -52,43 +52,59 @@ def _without_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
 def market(tmp_path_factory: pytest.TempPathFactory) -> vp.Workspace:
     root = tmp_path_factory.mktemp("reserve")
     vp.Workspace.create(root)
-    assert vp_command(["synth", "--minutes", "6", "--seed", "3", "--pipeline", "market", "--root", str(root)]) == 0
+    assert vp_command(["synth", "--minutes", "4", "--seed", "3", "--pipeline", "market", "--root", str(root)]) == 0
     ws = vp.Workspace(root)
     vp.generate(ws, "market")
     return ws
 
 
+def build(market: vp.Workspace, root: Path, *, other_reserve: bool = False) -> vp.Workspace:
+    """Make a workspace with the dataset, or with one whose bins from `CUT` on are others."""
+    ws, _ = vp.Workspace.create(root)
+    (ws.configs / "pipelines" / "market.yaml").write_text((market.configs / "pipelines" / "market.yaml").read_text())
+    (ws.configs / "serving" / "market.yaml").write_text(SERVING)
+    (ws.raw).rmdir()
+    (ws.raw).symlink_to(market.raw)
+    (dataset_id,) = market.datasets.ids()
+    if not other_reserve:
+        shutil.copytree(market.datasets.path(dataset_id), ws.datasets.path(dataset_id), copy_function=os.link)
+        return ws
+    whole = market.datasets.open(dataset_id)
+    order = np.arange(whole.n_bins)
+    order[CUT:] = np.random.default_rng(0).permutation(order[CUT:])
+    bins = {name: whole.bin(name)[order] for name in whole.bin_columns}
+    bins |= {name: whole.bin(name) for name in ("bin_seq", "bin_start_ns", "bin_end_ns")}
+    grid = {name: whole.grid(name)[order] for name in whole.grid_columns if name not in GRID_SUMS}
+    form: dict[str, Any] = {
+        "n_cells": whole.n_cells, "cell_width_ns": whole.cell_width_ns, "tick_int": whole.tick_int,
+    }  # fmt: skip
+    with DatasetWriter(ws.storage, dataset_id, columns=tuple(grid), **form) as writer:
+        writer.append(FrameBlock(bins, grid))
+        writer.commit(whole.manifest)
+    return ws
+
+
 @pytest.fixture
 def make(market: vp.Workspace, tmp_path: Path) -> Callable[..., vp.Workspace]:
-    """Make a workspace with the dataset, or with one whose bins from `CUT` on are others."""
+    """Make a workspace by its name."""
+    return lambda name, **options: build(market, tmp_path / name, **options)
 
-    def made(name: str, *, other_reserve: bool = False) -> vp.Workspace:
-        ws, _ = vp.Workspace.create(tmp_path / name)
-        (ws.configs / "pipelines" / "market.yaml").write_text(
-            (market.configs / "pipelines" / "market.yaml").read_text()
-        )
-        (ws.configs / "serving" / "market.yaml").write_text(SERVING)
-        (ws.raw).rmdir()
-        (ws.raw).symlink_to(market.raw)
-        (dataset_id,) = market.datasets.ids()
-        if not other_reserve:
-            shutil.copytree(market.datasets.path(dataset_id), ws.datasets.path(dataset_id), copy_function=os.link)
-            return ws
-        whole = market.datasets.open(dataset_id)
-        order = np.arange(whole.n_bins)
-        order[CUT:] = np.random.default_rng(0).permutation(order[CUT:])
-        bins = {name: whole.bin(name)[order] for name in whole.bin_columns}
-        bins |= {name: whole.bin(name) for name in ("bin_seq", "bin_start_ns", "bin_end_ns")}
-        grid = {name: whole.grid(name)[order] for name in whole.grid_columns if name not in GRID_SUMS}
-        form: dict[str, Any] = {
-            "n_cells": whole.n_cells, "cell_width_ns": whole.cell_width_ns, "tick_int": whole.tick_int,
-        }  # fmt: skip
-        with DatasetWriter(ws.storage, dataset_id, columns=tuple(grid), **form) as writer:
-            writer.append(FrameBlock(bins, grid))
-            writer.commit(whole.manifest)
-        return ws
 
-    return made
+@pytest.fixture(scope="module")
+def finished(market: vp.Workspace, tmp_path_factory: pytest.TempPathFactory) -> vp.Workspace:
+    """A workspace in which the experiment ran."""
+    ws = build(market, tmp_path_factory.mktemp("finished") / "ws")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "pass_gate", lambda *_: {})
+        vp.run(ws, write(ws, "kept"))
+    return ws
+
+
+@pytest.fixture
+def ran(finished: vp.Workspace, tmp_path: Path) -> vp.Workspace:
+    """A copy of the workspace in which the experiment ran."""
+    shutil.copytree(finished.root, tmp_path / "ws", symlinks=True)
+    return vp.Workspace(tmp_path / "ws")
 
 
 def write(ws: vp.Workspace, name: str, more: str = RESERVE, rules: str = "") -> str:
@@ -166,22 +182,20 @@ def test_every_dataset_ends_where_the_reserve_begins(make: Callable[..., vp.Work
     assert best.figures["end_bin"] == CUT
 
 
-def test_the_reserve_belongs_to_the_market(make: Callable[..., vp.Workspace]) -> None:
-    ws = make("ws")
-    vp.run(ws, write(ws, "kept"))
+def test_the_reserve_belongs_to_the_market(ran: vp.Workspace) -> None:
+    ws = ran
     report = vp.run(ws, write(ws, "other", more="", rules=", latency_bins: 2"))
     assert any(
-        "ends after 2,160 bins: the rest is the reserve of experiment 'kept'" in text for text in report.warnings
+        "ends after 1,440 bins: the rest is the reserve of experiment 'kept'" in text for text in report.warnings
     )
     assert set(ws.results.query_runs(experiment_name="other")["end_bin"]) == {CUT}
     with pytest.raises(ConfigError, match="overlaps the reserve of 'kept'"):
         vp.run(ws, write(ws, "wider", more="reserve: {share: 0.3}"))
 
 
-def test_a_larger_share_is_refused_with_the_share_that_works(make: Callable[..., vp.Workspace]) -> None:
+def test_a_larger_share_is_refused_with_the_share_that_works(ran: vp.Workspace) -> None:
     """Its beginning was evaluated, but the answer is to share the reserve that is there."""
-    ws = make("ws")
-    vp.run(ws, write(ws, "kept"))
+    ws = ran
     with pytest.raises(
         ConfigError, match="Write the sessions, reserve and confirmations of 'kept' in both: they share"
     ):
@@ -230,10 +244,9 @@ def test_a_confirmation_is_one_counted_look(make: Callable[..., vp.Workspace], c
     assert vp.confirm(ws, "kept", first).p_random == found.p_random
 
 
-def test_a_confirmation_is_the_row_on_the_reserve(make: Callable[..., vp.Workspace]) -> None:
+def test_a_confirmation_is_the_row_on_the_reserve(ran: vp.Workspace) -> None:
     """Against an evaluation of the whole session in which nothing is accepted before the reserve."""
-    ws = make("ws")
-    vp.run(ws, write(ws, "kept"))
+    ws = ran
     best = vp.leaderboard(ws, "kept").best
     assert best is not None
     found = vp.confirm(ws, "kept", best.row)
@@ -249,9 +262,8 @@ def test_a_confirmation_is_the_row_on_the_reserve(make: Callable[..., vp.Workspa
     assert found.fee_ticks == pytest.approx(2 * 1.38 / 12.5, abs=1e-4)
 
 
-def test_a_proven_row_needs_a_confirmation(make: Callable[..., vp.Workspace]) -> None:
-    ws = make("ws")
-    vp.run(ws, write(ws, "kept"))
+def test_a_proven_row_needs_a_confirmation(ran: vp.Workspace) -> None:
+    ws = ran
     best = vp.leaderboard(ws, "kept").best
     assert best is not None
     done = vp.promote(ws, "kept", alias="plain", row=best.row)
@@ -278,9 +290,8 @@ def test_a_proven_row_needs_a_confirmation(make: Callable[..., vp.Workspace]) ->
         ({"cold_start": True}, "is a cold start"),
     ],
 )
-def test_each_lack_is_a_reason(make: Callable[..., vp.Workspace], figures: dict[str, Any], reason: str) -> None:
-    ws = make("ws")
-    vp.run(ws, write(ws, "kept"))
+def test_each_lack_is_a_reason(ran: vp.Workspace, figures: dict[str, Any], reason: str) -> None:
+    ws = ran
     best = vp.leaderboard(ws, "kept").best
     assert best is not None
     _write_confirmation(ws, best.figures, **{"p_confirm": 0.04, "net_pnl_ticks": 0.5, "n_eff": 40.0, **figures})
@@ -299,9 +310,8 @@ def test_costs_below_those_of_the_instrument_prove_nothing(make: Callable[..., v
     assert any("pays 0.1 ticks a round trip; eval.fee_ticks must be at least 0.2208" in text for text in reasons)
 
 
-def test_a_damaged_reserve_opens_nothing(make: Callable[..., vp.Workspace]) -> None:
-    ws = make("ws")
-    vp.run(ws, write(ws, "kept"))
+def test_a_damaged_reserve_opens_nothing(ran: vp.Workspace) -> None:
+    ws = ran
     (path,) = ws.reserves.folder.path.glob("*.reserve.json")
     path.write_text("{")
     with pytest.raises(StorageError, match="is damaged: what it keeps back is unknown"):

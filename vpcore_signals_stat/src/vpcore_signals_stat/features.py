@@ -18,7 +18,7 @@ import numpy as np
 
 from vpcore import ConfigError, SignalContext, SignalError, StatisticalSignal
 from vpcore_signals_stat import book_features, flow_features, signal_features
-from vpcore_signals_stat.groups import NUMBER_COLUMNS, Feature, Floats, Group, bin_numbers
+from vpcore_signals_stat.groups import NUMBER_COLUMNS, Feature, Floats, Group, frame_numbers
 
 GROUPS = (*flow_features.GROUPS, *book_features.GROUPS, *signal_features.GROUPS)
 GROUP_OF = {feature.name: group for group in GROUPS for feature in group.features}
@@ -101,7 +101,7 @@ class FeatureSet:
         """Return the features of one valid bin, float64[n_features]."""
         parts: list[Any] = []
         if self.groups:
-            numbers = bin_numbers({name: np.array([frame[name]]) for name in NUMBER_COLUMNS}, tick_int)
+            numbers = frame_numbers(frame, tick_int)
             parts += [group.row(own, frame, numbers) for group, own in zip(self.groups, state, strict=False)]
         later = state[len(self.groups) :]
         parts += [[signal.step(own, frame)] for signal, own in zip(self.signals, later, strict=True)]  # type: ignore[arg-type]

@@ -84,8 +84,7 @@ class Group:
 
     def row(self, state: Any, frame: Mapping[str, Any], numbers: Floats) -> Floats:
         """Return the features of one bin, float64[n_features]."""
-        cells = [frame[name] for name in self.columns]
-        grid = np.stack(cells)[np.newaxis] if cells else np.empty((1, 0, 0))
+        grid = np.array([[frame[name] for name in self.columns]]) if self.columns else np.empty((1, 0, 0))
         out = np.empty((1, len(self.features)))
         self.step(state, grid, numbers, out)
         row: Floats = out[0]
@@ -120,6 +119,12 @@ class Group:
                     f"when the data ends there, but {out[i, found]:.6g} when later bins follow. "
                     "Let its step read no bin after its own."
                 )
+
+
+def frame_numbers(frame: Mapping[str, Any], tick_int: int) -> Floats:
+    """Return float64[1, 6], the `bin_numbers` of one bin."""
+    bid, ask = (frame[name] // tick_int for name in NUMBER_COLUMNS[:2])
+    return np.array([[bid + ask, ask - bid, *(frame[name] for name in NUMBER_COLUMNS[2:])]], dtype=np.float64)
 
 
 def bin_numbers(bins: Mapping[str, npt.NDArray[Any]], tick_int: int) -> Floats:
