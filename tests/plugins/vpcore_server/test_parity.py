@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import numpy as np
 import pytest
 from live_server import LiveServer, Received, live_server, receive
 from real_data import ESH4, needs_esh4
-from served_world import SIGNALS, publish, write
+from served_world import LEARNING, SIGNALS, publish, write
 
 from vpcore import Workspace
 from vpcore.api import generate
@@ -21,6 +22,8 @@ from vpcore_serving.registry import registry_of
 from vpcore_serving.spec import published
 
 pytestmark = pytest.mark.slow
+
+ALIASES = ("erd", *LEARNING)
 
 
 class Offline:
@@ -57,8 +60,18 @@ class Offline:
 
 
 @pytest.fixture(scope="module")
-def offline(served: Workspace) -> dict[str, Offline]:
-    return {alias: Offline(served, alias) for alias in SIGNALS}
+def learning(served: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The workspace, with a version of a signal that learns."""
+    root = tmp_path_factory.mktemp("learning") / "ws"
+    shutil.copytree(served.root, root)
+    workspace = Workspace(root)
+    publish(workspace, "day", LEARNING)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def offline(learning: Workspace) -> dict[str, Offline]:
+    return {alias: Offline(learning, alias) for alias in ALIASES}
 
 
 async def from_start_and_later(server: LiveServer, serving_id: str) -> tuple[list[Received], list[Received]]:
@@ -85,23 +98,23 @@ async def from_start_and_later(server: LiveServer, serving_id: str) -> tuple[lis
 
 
 @pytest.fixture(scope="module")
-def streamed(served: Workspace) -> dict[str, tuple[list[Received], list[Received]]]:
+def streamed(learning: Workspace) -> dict[str, tuple[list[Received], list[Received]]]:
     """What the clients of both versions were sent by one server, from the start and later."""
-    ids = registry_of(served).aliases()
+    ids = registry_of(learning).aliases()
 
     async def run(speed: float) -> list[tuple[list[Received], list[Received]]]:
-        with live_server(served, options={"speed": speed, "batch_records": 10}) as server:
-            return await asyncio.gather(*(from_start_and_later(server, ids[alias]) for alias in SIGNALS))
+        with live_server(learning, options={"speed": speed, "batch_records": 10}) as server:
+            return await asyncio.gather(*(from_start_and_later(server, ids[alias]) for alias in ALIASES))
 
     for speed in (30, 10, 3):
         found = asyncio.run(run(speed))
         # On a busy machine one may join behind the end.
         if all(one.frames and one.bins["bin_seq"][0] > 0 for _, (_, *later) in found for one in later):
             break
-    return dict(zip(SIGNALS, found, strict=True))
+    return dict(zip(ALIASES, found, strict=True))
 
 
-@pytest.mark.parametrize("alias", SIGNALS)
+@pytest.mark.parametrize("alias", ALIASES)
 def test_every_client_from_the_start_gets_the_session(
     streamed: dict[str, tuple[list[Received], list[Received]]], offline: dict[str, Offline], alias: str
 ) -> None:
@@ -120,7 +133,7 @@ def test_every_client_from_the_start_gets_the_session(
     assert np.abs(bins["projection"] / 127.0 - found.bins["projection"]).max() <= 0.5 / 127 + 1e-12
 
 
-@pytest.mark.parametrize("alias", SIGNALS)
+@pytest.mark.parametrize("alias", ALIASES)
 def test_whoever_joins_later_gets_the_same_bins(
     streamed: dict[str, tuple[list[Received], list[Received]]], offline: dict[str, Offline], alias: str
 ) -> None:
