@@ -87,7 +87,8 @@ def pair(make_workspace: Callable[[str], Workspace]) -> Workspace:
     workspace = make_workspace("ws")
     experiment = workspace.configs / "experiments" / "sweep.yaml"
     text = experiment.read_text().replace("[plain, scored]", "[one, two]")
-    experiment.write_text(text[: text.index("sweep:\n")] + "parallel: {executor: serial}\n")
+    text = text[: text.index("sweep:\n")].replace("fee_ticks: 0", "fee_ticks: 0, null_draws: 0, bootstrap_draws: 0")
+    experiment.write_text(text + "parallel: {executor: serial}\n")
     serving = workspace.configs / "serving" / "base.yaml"
     serving.write_text(serving.read_text().replace("plain", "two"))
     return workspace
