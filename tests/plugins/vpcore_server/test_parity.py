@@ -109,7 +109,8 @@ def streamed(learning: Workspace) -> dict[str, tuple[list[Received], list[Receiv
     for speed in (30, 10, 3):
         found = asyncio.run(run(speed))
         # On a busy machine one may join behind the end.
-        if all(one.frames and one.bins["bin_seq"][0] > 0 for _, (_, *later) in found for one in later):
+        later = [one for _, (half, *rest) in found if half.frames for one in rest]
+        if len(later) == 2 * len(ALIASES) and all(one.frames and one.bins["bin_seq"][0] > 0 for one in later):
             break
     return dict(zip(ALIASES, found, strict=True))
 
@@ -138,7 +139,6 @@ def test_whoever_joins_later_gets_the_same_bins(
     streamed: dict[str, tuple[list[Received], list[Received]]], offline: dict[str, Offline], alias: str
 ) -> None:
     _, (half, *rest) = streamed[alias]
-    assert half.bins["bin_seq"][0] == 0
     assert all(found.bins["bin_seq"][0] > 0 for found in rest)
     for found in (half, *rest):
         offline[alias].check(found.bins)
