@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from vpcore.inference.ranking import FAMILY, Evidence, Family, with_evidence
+from vpcore.inference.ranking import FAMILY, Family, with_evidence
+from vpcore.inference.summaries import Evidence
 from vpcore.results import ResultsDB
 
 

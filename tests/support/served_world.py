@@ -1,4 +1,4 @@
-"""A workspace with a short simulated session as a file, and two published versions: one of `erd`, one of `logit`."""
+"""A workspace with a short simulated session as a file, and two published versions: one of `erd`, one of `ofi`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ SIGNALS: dict[str, dict[str, Any]] = {
         "params": {"band_ticks": 12, "zscore_window": 60},
         "eval": {**BARRIERS, "thresholds": [0.02]},
     },
+    "ofi": {
+        "params": {"window_bins": 5},
+        "eval": {**BARRIERS, "thresholds": [0.5]},
+    },
+}
+"""By alias, which is the name of the signal."""
+LEARNING: dict[str, dict[str, Any]] = {
     "logit": {
         "params": {"min_train_bins": 200, "retrain_interval_bins": 200, "stride_bins": 1},
         "eval": {**BARRIERS, "warmup_bins": 300, "thresholds": [0.6]},
     },
 }
-"""By alias, which is the name of the signal."""
+"""A signal that learns, for `publish`: the libraries of its models take seconds to import."""
 
 
 def write(workspace: Workspace, kind: str, spec: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from vpcore import Component, Workspace, hookimpl
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
+from vpcore.experiment.run import run_experiment
 from vpcore.plugins.manager import Plugins
 from vpcore.testing import prove, synthetic_dataset
 
@@ -43,6 +44,8 @@ sweep:
   per_signal: {plain: {gain: [1, 2, 3]}}
 parallel: {executor: serial}
 """
+N_ROWS = 40
+"""Rows of the experiment."""
 
 NAMES = (
     "Plain", "Scored", "Breaks", "Greedy", "Dies", "Ahead", "Wave", "LateAhead", "Answers", "QuietAnswers", "Lake", "Private",
@@ -157,6 +160,16 @@ def make_proven(
         for path in folder.glob("*.json"):
             if not (proofs / path.name).exists():
                 shutil.copy(path, proofs)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, frames: FrameBlock, proofs: Path) -> Path:
+    """The lake of a workspace in which the experiment was run, to be copied."""
+    with importable_signals():
+        made = build(tmp_path_factory.mktemp("finished") / "ws", frames)
+        shutil.copytree(proofs, made.results_dir / "proofs")
+        assert run_experiment(made, "sweep").n_computed == N_ROWS
+    return made.lake
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from vpcore.experiment.tables import session_of
 from vpcore.inference import blocks, ranking
 from vpcore.inference.blocks import pnl_matrix
 from vpcore.inference.evidence import MARKS, mark, overfitting, too_few, verdict
-from vpcore.inference.ranking import Evidence, Family, adjusted, by_evidence, with_evidence
+from vpcore.inference.ranking import Family, adjusted, by_evidence, with_evidence
+from vpcore.inference.summaries import Evidence
 from vpcore.results import RUNS, TRIAL_KEY, ResultsDB, runs_frame
 from vpcore.results.compact import compact
 from vpcore.statistics.multiple_testing import standardised, step_down

@@ -268,6 +268,6 @@ def test_the_core_code_is_what_rows_are_computed_by(tmp_path: Path) -> None:
 
 def test_owners_of_modules_are_those_of_the_metadata() -> None:
     full = importlib.metadata.packages_distributions()
-    for top in ("numpy", "yaml", "polars", "vpcore", "pydantic", "numba", "dateutil"):
+    for top in ("numpy", "yaml", "polars", "vpcore", "pydantic", "numba", "dateutil", "sklearn", "_pytest"):
         assert owners_of(top) == tuple(sorted(set(full.get(top, ()))))
     assert owners_of("json") == owners_of("no_such_module") == ()

@@ -41,8 +41,9 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@executor_checks(DaskExecutor)
+@executor_checks(lambda _: DaskExecutor(1))
 def test_dask_conforms(check: Callable[[], None]) -> None:
+    """With one worker; the next test has a cluster of two."""
     check()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import far_storage
 import pytest
 from far_storage import FarStorage
+from sweep_workspace import PLUGIN
 
 import vpcore.experiment.workers as pool_module
 from vpcore import Workspace
@@ -51,10 +52,16 @@ class Cluster:
     def worker(self, *arguments: str) -> subprocess.Popen[bytes]:
         return self.start("worker", self.address, "--nthreads", "1", "--no-nanny", *arguments)
 
+    def needs_worker(self) -> None:
+        """Start a worker unless one of another test is there."""
+        if not any(process.poll() is None for process in self.processes[1:]):
+            self.worker()
+
     def close(self) -> None:
         for process in reversed(self.processes):
             process.kill()
             process.wait()
+        self.processes.clear()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,9 +72,21 @@ def _patience() -> Iterator[None]:
         yield
 
 
+PATHS = [str(PLUGIN), str(Path(far_storage.__file__).parent)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A scheduler that all tests share, with the workers that they started."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"), PATHS)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def cluster(tmp_path: Path, paths: dict[str, Any]) -> Iterator[Cluster]:
-    made = Cluster(tmp_path, [str(paths["plugin"]), str(Path(far_storage.__file__).parent)])
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler that a test may kill."""
+    made = Cluster(tmp_path, PATHS)
     yield made
     made.close()
 
@@ -116,18 +135,24 @@ def test_a_run_that_kills_its_workers_is_the_only_one_that_fails(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_is_no_failure_of_runs(
-    make_proven: Callable[[str], Workspace], cluster: Cluster
+def test_a_scheduler_without_workers_or_that_is_lost_is_no_failure_of_runs(
+    make_proven: Callable[[str], Workspace], own_cluster: Cluster
 ) -> None:
     workspace = make_proven("ws")
-    cluster.worker()
+    config = on_dask(workspace, {"address": own_cluster.address})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vpcore_dask.executor.PATIENCE_S", 0.5)
+        with pytest.raises(PluginError, match=r"The Dask scheduler at tcp://.* has no workers\. Start one with: dask"):
+            run_experiment(workspace, config)
+    assert workspace.results.query_runs(status=None).height == 0
+    own_cluster.worker()
 
     def kill_all(now: SweepProgress) -> None:
         if now.stage == "run" and now.done > 0:
-            cluster.close()
+            own_cluster.close()
 
     with pytest.raises(PluginError, match=r"The executor is gone: .* was lost\. What was finished is stored; running"):
-        run_experiment(workspace, on_dask(workspace, {"address": cluster.address}), on_progress=kill_all)
+        run_experiment(workspace, config, on_progress=kill_all)
     kept = workspace.results.query_runs(status=None)
     assert 0 < kept.height < 40
     assert set(kept["status"]) == {"ok"}
@@ -140,12 +165,7 @@ def test_workers_that_do_not_see_the_lake_or_run_other_code_are_refused(
 ) -> None:
     workspace = make_proven("ws")
     options = {"address": cluster.address}
-    monkeypatch.setattr("vpcore_dask.executor.PATIENCE_S", 0.5)
-    with pytest.raises(PluginError, match=r"The Dask scheduler at tcp://.* has no workers\. Start one with: dask"):
-        run_experiment(workspace, on_dask(workspace, options))
-    monkeypatch.undo()
-    sys.path.insert(0, str(workspace.root))  # undo took it back
-    cluster.worker()
+    cluster.needs_worker()
     real = pool_module.surroundings
 
     def elsewhere(*what: Any) -> dict[str, str]:
@@ -188,7 +208,7 @@ def test_datasets_of_a_storage_without_local_files_are_copied_and_checked(
     near, far = make_proven("near"), make_proven("far")
     run_experiment(near, "sweep", executor="serial")
     far.storage = FarStorage(far.lake)
-    cluster.worker()
+    cluster.needs_worker()
     run_experiment(far, on_dask(far, {"address": cluster.address}))
     assert far.results.canonical_bytes() == near.results.canonical_bytes()
     (copy,) = (tmp_path / "cache" / "vpcore-lake").glob("*/files/research/vp_immutable/*")

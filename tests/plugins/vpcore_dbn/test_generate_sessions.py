@@ -113,7 +113,7 @@ def test_the_hook_is_called_here_and_an_interruption_is_resumed(lake: Workspace)
     assert heard == [first]
     left = set(config.dataset_ids) - set(lake.datasets.ids())
     assert left
-    make(lake, LocalExecutor(2))
+    make(lake, SerialExecutor())
     assert set(lake.datasets.ids()) >= set(config.dataset_ids)
     assert sorted(heard[1:]) == sorted(left)
 

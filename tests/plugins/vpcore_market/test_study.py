@@ -353,10 +353,9 @@ def test_a_halt_takes_a_third_of_a_session() -> None:
 @pytest.mark.slow
 def test_the_bursty_market_is_the_exogenous_one_on_another_clock() -> None:
     """The same walk and flow, so the same mids in the same order; the clock alone is another."""
+    narrow = EngineParams(cell_width_ms=10, grid_radius_ticks=4)
     calm, bursty = (
-        simulated_dataset(
-            SyntheticParams(seed=5, duration_s=900.0, events_per_second=14.0, mode=mode), EngineParams(cell_width_ms=10)
-        )
+        simulated_dataset(SyntheticParams(seed=5, duration_s=900.0, events_per_second=14.0, mode=mode), narrow)
         for mode in ("exogenous", "bursty")
     )
     mids = [dataset.bin("best_bid_price_int") + dataset.bin("best_ask_price_int") for dataset in (calm, bursty)]

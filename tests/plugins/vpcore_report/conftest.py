@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from sweep_workspace import edit, frames, importable, make_proven, make_workspace, proofs
+from sweep_workspace import edit, finished, frames, importable, make_proven, make_workspace, proofs
 
 import vpcore_report.plugin
 from vpcore import Workspace
 from vpcore_cli import app as cli
 
-__all__ = ["edit", "frames", "importable", "make_proven", "make_workspace", "proofs"]
+__all__ = ["edit", "finished", "frames", "importable", "make_proven", "make_workspace", "proofs"]
 
 
 @pytest.fixture
@@ -19,6 +21,13 @@ def proven(make_proven: Callable[[str], Workspace]) -> Workspace:
     made = make_proven("ws")
     made.plugins.register(vpcore_report.plugin, "report")
     return made
+
+
+@pytest.fixture
+def swept(proven: Workspace, finished: Path) -> Workspace:
+    """The workspace, in which the experiment was run."""
+    shutil.copytree(finished, proven.lake, dirs_exist_ok=True)
+    return proven
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 
 from vpcore import Workspace
 from vpcore.experiment.leaderboard import leaderboard
-from vpcore.experiment.run import run_experiment
 from vpcore.experiment.trades import leaders_of, trades_of
 from vpcore_cli.grouping import pivoted
 from vpcore_report import chart_data
@@ -43,13 +42,12 @@ def page() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_the_charts_of_a_report(page: Any, proven: Workspace, tmp_path: Path) -> None:
-    run_experiment(proven, "sweep")
-    board = leaderboard(proven, "sweep")
+def test_the_charts_of_a_report(page: Any, swept: Workspace, tmp_path: Path) -> None:
+    board = leaderboard(swept, "sweep")
     assert board.best is not None
-    (leader,) = leaders_of(proven, board.best)
+    (leader,) = leaders_of(swept, board.best)
     trades, dataset = trades_of(leader), leader.dataset
-    path = write_report(proven, "sweep", tmp_path / "a report.html")
+    path = write_report(swept, "sweep", tmp_path / "a report.html")
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if "willRead" not in message.text else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

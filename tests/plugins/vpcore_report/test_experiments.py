@@ -36,8 +36,7 @@ def test_the_report_leads_with_the_choice(
 
 
 @pytest.mark.slow
-def test_the_report_of_a_row_is_that_of_its_experiment(proven: Workspace, call: Call, tmp_path: Path) -> None:
-    run_experiment(proven, "sweep")
+def test_the_report_of_a_row_is_that_of_its_experiment(swept: Workspace, call: Call, tmp_path: Path) -> None:
     rows = json.loads(call("compare", "sweep", "--json")[0])["rows"]
     out = tmp_path / "r.html"
     call("report", rows[2]["row"], "--out", str(out))
@@ -45,7 +44,7 @@ def test_the_report_of_a_row_is_that_of_its_experiment(proven: Workspace, call: 
     assert f"Row {rows[2]['row']}, {rows[2]['signal']} at threshold" in text
     assert ">Experiment</td>" in text
     assert f"{rows[2]['row']} of run {rows[2]['run_id']}" in text
-    figures = performance(proven, rows[2]["row"]).row(0, named=True)
+    figures = performance(swept, rows[2]["row"]).row(0, named=True)
     assert f">{figures['sharpe']:.3f}</td>" in text
     assert f">{figures['max_drawdown_ticks']:,.2f}</td>" in text
     assert "Returns by quantile" not in text

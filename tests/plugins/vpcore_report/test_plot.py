@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from vpcore import Workspace
-from vpcore.experiment.run import run_experiment
 from vpcore_report import plugin
 
 Call = Callable[..., tuple[str, str]]
@@ -19,9 +18,9 @@ Call = Callable[..., tuple[str, str]]
 
 @pytest.mark.slow
 def test_a_picture_is_written_whole_or_not_at_all(
-    proven: Workspace, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swept: Workspace, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = json.loads(call("run", "sweep", "--json")[0])["best"][0]
+    best = json.loads(call("compare", "sweep", "--json")[0])["rows"][0]
     run_id = best["run_id"]
     (tmp_path / "pictures").mkdir()
     out = tmp_path / "pictures" / "a.png"
@@ -64,8 +63,7 @@ def test_a_picture_is_written_whole_or_not_at_all(
 
 
 @pytest.mark.slow
-def test_a_table_of_two_settings_as_a_picture(proven: Workspace, call: Call, tmp_path: Path) -> None:
-    run_experiment(proven, "sweep")
+def test_a_table_of_two_settings_as_a_picture(swept: Workspace, call: Call, tmp_path: Path) -> None:
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     assert call("plot-pivot", "sweep", "gain", "tp", "--out", str(one))[0] == f"{one}\n"
     call("plot-pivot", "sweep", "gain", "tp_ticks", "--out", str(two))
@@ -75,8 +73,7 @@ def test_a_table_of_two_settings_as_a_picture(proven: Workspace, call: Call, tmp
 
 
 @pytest.mark.slow
-def test_equity_of_several_rows(proven: Workspace, call: Call, tmp_path: Path) -> None:
-    run_experiment(proven, "sweep")
+def test_equity_of_several_rows(swept: Workspace, call: Call, tmp_path: Path) -> None:
     names = [row["row"] for row in json.loads(call("compare", "sweep", "--json")[0])["rows"][:2]]
     one, two, alone = (tmp_path / name for name in ("one.png", "two.png", "alone.png"))
     assert call("plot-equity", *names, "--out", str(one))[0] == f"{one}\n"

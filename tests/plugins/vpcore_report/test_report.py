@@ -17,7 +17,6 @@ from vpcore import Workspace
 from vpcore.backtest.trial import Trial
 from vpcore.canonical import sealed
 from vpcore.errors import ConfigError, ResultsError, VpError
-from vpcore.experiment.run import run_experiment
 from vpcore.experiment.trades import Leader
 from vpcore.signal import DIAGNOSTICS
 from vpcore_cli.grouping import varied
@@ -69,9 +68,8 @@ class _Reader(HTMLParser):
 
 
 @pytest.fixture
-def done(proven: Workspace) -> Workspace:
-    run_experiment(proven, "sweep")
-    return proven
+def done(swept: Workspace) -> Workspace:
+    return swept
 
 
 def _read(path: Path) -> _Reader:

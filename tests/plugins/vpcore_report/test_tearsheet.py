@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import vpcore as vp
-from vpcore.experiment.run import run_experiment
 from vpcore_report.tearsheet import Settings, TearSheet, tearsheet
 
 Call = Callable[..., tuple[str, str]]
@@ -213,8 +212,7 @@ def test_probabilities_count_from_a_half(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_writes_a_page_of_a_signal_and_of_a_row(proven: vp.Workspace, call: Call, tmp_path: Path) -> None:
-    run_experiment(proven, "sweep")
+def test_the_command_writes_a_page_of_a_signal_and_of_a_row(swept: vp.Workspace, call: Call, tmp_path: Path) -> None:
     row = json.loads(call("compare", "sweep", "--json")[0])["rows"][0]
     out = tmp_path / "t.html"
     printed, said = call("tearsheet", "plain", "--against", "scored, answers, wave", "--out", str(out))

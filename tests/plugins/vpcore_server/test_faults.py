@@ -277,7 +277,7 @@ def test_an_alias_that_moves_and_a_file_that_is_edited(
     monkeypatch.setattr(hub_module, "LOOK_S", 0.1)
     shutil.copytree(served.root, tmp_path / "ws")
     registry = registry_of(Workspace(tmp_path / "ws"))
-    old, other = registry.aliases()["erd"], registry.aliases()["logit"]
+    old, other = registry.aliases()["erd"], registry.aliases()["ofi"]
 
     def both(found: Received) -> bool:
         hellos = found.of("hello")  # of the old session again, if its replay begins anew meanwhile

@@ -64,7 +64,7 @@ def n_bins(found: Received) -> int:
     ("query", "frames", "code", "message"),
     [
         ("", [START], 4400, "The query needs one serving=ALIAS_OR_ID, was 0."),
-        ("?serving=erd&serving=logit", [], 4400, "The query needs one serving=ALIAS_OR_ID, was 2."),
+        ("?serving=erd&serving=ofi", [], 4400, "The query needs one serving=ALIAS_OR_ID, was 2."),
         ("?serving=erd&threshold=3", [], 4400, "The query has the key 'threshold'. It takes serving alone: a version cannot be overridden."),
         ("?servin=erd", [], 4400, "Did you mean 'serving'?"),
         ("?serving=edr", [START], 4404, "No serving version or alias is called 'edr'. Did you mean 'erd'?"),
@@ -454,7 +454,7 @@ def test_the_endpoints(server, served: Workspace) -> None:
 
 @pytest.mark.slow
 def test_the_experiments(server, served: Workspace) -> None:
-    assert server.json("/v1/experiments") == {"experiments": ["erd", "logit"]}
+    assert server.json("/v1/experiments") == {"experiments": ["erd", "ofi"]}
     board = server.json("/v1/experiments/erd/rows")
     (row,) = board["rows"]
     figures = dict(zip(board["columns"], row, strict=True))
@@ -480,7 +480,7 @@ def test_versions_that_cannot_be_served(served: Workspace, tmp_path: Path) -> No
     root = tmp_path / "ws"
     shutil.copytree(served.root, root)
     workspace = Workspace(root)
-    path = registry_of(workspace).file_of(registry_of(workspace).aliases()["logit"])
+    path = registry_of(workspace).file_of(registry_of(workspace).aliases()["ofi"])
 
     async def refused(server: LiveServer, name: str) -> StreamError:
         with pytest.raises(StreamError) as caught:
@@ -496,7 +496,7 @@ def test_versions_that_cannot_be_served(served: Workspace, tmp_path: Path) -> No
             assert time.monotonic() < deadline
             time.sleep(0.05)
         path.write_bytes(path.read_bytes() + b"\n")
-        error = asyncio.run(refused(server, "logit"))
+        error = asyncio.run(refused(server, "ofi"))
         assert (error.code, "was changed: its sha256" in error.message) == (4410, True)
 
 

@@ -87,7 +87,9 @@ def pair(make_workspace: Callable[[str], Workspace]) -> Workspace:
     workspace = make_workspace("ws")
     experiment = workspace.configs / "experiments" / "sweep.yaml"
     text = experiment.read_text().replace("[plain, scored]", "[one, two]")
-    experiment.write_text(text[: text.index("sweep:\n")] + "parallel: {executor: serial}\n")
+    # The figures in question need no draws.
+    text = text[: text.index("sweep:\n")].replace("fee_ticks: 0", "fee_ticks: 0, null_draws: 0, bootstrap_draws: 0")
+    experiment.write_text(text + "parallel: {executor: serial}\n")
     serving = workspace.configs / "serving" / "base.yaml"
     serving.write_text(serving.read_text().replace("plain", "two"))
     return workspace
@@ -149,9 +151,7 @@ def test_a_patch_of_the_pnl_formula_computes_the_rows_again(pair: Workspace, fol
     shutil.copytree(
         Path(vpcore.__file__).parent, folder.parent / "vpcore", ignore=shutil.ignore_patterns("__pycache__")
     )
-    # Copies of the kernels would be compiled anew, twice. The figures in question need no draws.
-    experiment = pair.configs / "experiments" / "sweep.yaml"
-    edit(experiment, "fee_ticks: 0", "fee_ticks: 0, null_draws: 0, bootstrap_draws: 0")
+    # Copies of the kernels would be compiled anew, twice.
     plain = {"NUMBA_DISABLE_JIT": "1"}
     first = call(pair, folder, "promote", **plain)
     assert (first["computed"], first["stale"]) == (16, [])

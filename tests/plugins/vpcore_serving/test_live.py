@@ -28,7 +28,7 @@ from markets import INSTRUMENT, START_NS, TICK_INT, flagged_alike
 from vpcore.backtest.open_market import open_bins, stale_bins
 from vpcore.engine import Engine
 from vpcore.errors import CausalityError, EngineError, SignalError
-from vpcore.inference.ranking import Evidence
+from vpcore.inference.summaries import Evidence
 from vpcore.projection import ProjectionConfig
 from vpcore.signal import SignalResult, core_digest
 from vpcore_serving.bin_pipeline import BinStages, EntryDetector

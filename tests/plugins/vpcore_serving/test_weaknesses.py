@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from vpcore.inference.out_of_sample import Choice, OutOfSample
-from vpcore.inference.ranking import Evidence
+from vpcore.inference.summaries import Choice, Evidence, OutOfSample
 from vpcore_serving.weaknesses import screen_failures, split_failures
 
 ABOUT = Evidence("sweep", "D", 512, 2048, 0.4, 0.1, first=False)

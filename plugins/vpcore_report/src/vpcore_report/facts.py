@@ -24,8 +24,7 @@ from vpcore.experiment.run import harness_config
 from vpcore.experiment.tables import SEARCHED
 from vpcore.inference.blocks import datasets_of
 from vpcore.inference.evidence import too_few
-from vpcore.inference.out_of_sample import OutOfSample
-from vpcore.inference.ranking import Evidence
+from vpcore.inference.summaries import Evidence, OutOfSample
 from vpcore_cli.grouping import plain
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from vpcore.experiment.reserve import open_session
 from vpcore.experiment.tables import SEARCHED
 from vpcore.experiment.trades import Leader
 from vpcore.inference.evidence import LEVEL, MIN_TRADES
-from vpcore.inference.out_of_sample import SPLIT_FIGURES, OutOfSample, split_summary
+from vpcore.inference.out_of_sample import SPLIT_FIGURES, split_summary
 from vpcore.inference.pooling import POOLED
-from vpcore.inference.ranking import COMPUTED, Evidence
+from vpcore.inference.ranking import COMPUTED
+from vpcore.inference.summaries import Evidence, OutOfSample
 from vpcore.results import ROW_KEY, RUNS, VECTORS
 from vpcore.scoring import ScoringConfig
 from vpcore.signal import MODELS, MLSignal, Signal, distribution_of, model_folder

@@ -22,8 +22,7 @@ from vpcore.config.messages import validate_value
 from vpcore.config.pipeline import ResolvedPipeline
 from vpcore.engine import EngineParams
 from vpcore.errors import ConfigError, RegistryError
-from vpcore.inference.out_of_sample import OutOfSample
-from vpcore.inference.ranking import Evidence
+from vpcore.inference.summaries import Evidence, OutOfSample
 from vpcore.projection import ProjectionConfig
 from vpcore.rules import TradeRules
 from vpcore.scoring import ScoringConfig

@@ -7,8 +7,8 @@ from typing import Any
 
 from vpcore.backtest.config import EvalConfig
 from vpcore.inference.evidence import LEVEL, MIN_TRADES, STATED, adjusted_for, percent, verdict
-from vpcore.inference.out_of_sample import OutOfSample, signed_ticks
-from vpcore.inference.ranking import Evidence
+from vpcore.inference.out_of_sample import signed_ticks
+from vpcore.inference.summaries import Evidence, OutOfSample
 
 
 def screen_failures(row: Mapping[str, Any], evidence: Evidence, *, min_trades: int, required_by: str) -> list[str]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from sweep_workspace import edit, frames, importable, make_proven, make_workspace, paths, proofs, workspace
+from sweep_workspace import edit, finished, frames, importable, make_proven, make_workspace, paths, proofs, workspace
 
 from vpcore import Workspace
 from vpcore_cli import app as cli
 from vpcore_cli.common import COMMAND_PLUGINS
 
-__all__ = ["edit", "frames", "importable", "make_proven", "make_workspace", "paths", "proofs", "workspace"]
+__all__ = ["edit", "finished", "frames", "importable", "make_proven", "make_workspace", "paths", "proofs", "workspace"]
 
 
 @pytest.fixture
 def ws(make_proven: Callable[[str], Workspace]) -> Workspace:
     """A workspace whose signals are proven."""
     return make_proven("ws")
+
+
+@pytest.fixture
+def swept(ws: Workspace, finished: Path) -> Workspace:
+    """The workspace, in which the experiment was run."""
+    shutil.copytree(finished, ws.lake, dirs_exist_ok=True)
+    return ws
 
 
 @pytest.fixture

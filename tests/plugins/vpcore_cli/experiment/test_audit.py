@@ -7,13 +7,11 @@ import json
 import pytest
 
 from vpcore import Workspace
-from vpcore.experiment.run import run_experiment
 from vpcore_cli import audit as command
 
 
-def test_the_command(ws: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run_experiment(ws, "sweep")
-    monkeypatch.setattr(command, "open_workspace", lambda root: ws)
+def test_the_command(swept: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "open_workspace", lambda root: swept)
     command.audit("sweep", row=None, root=None, json=True)
     assert json.loads(capsys.readouterr().out)["passed"] is True
     command.audit("sweep", row=None, root=None, json=False)

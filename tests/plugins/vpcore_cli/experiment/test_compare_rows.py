@@ -9,15 +9,13 @@ import polars as pl
 import pytest
 
 import vpcore as vp
-from vpcore.experiment.run import run_experiment
 
 Call = Callable[..., tuple[str, str]]
 
 
 @pytest.mark.slow
-def test_two_rows_are_compared_trade_by_trade(ws: vp.Workspace, call: Call) -> None:
-    run_experiment(ws, "sweep")
-    traded = vp.leaderboard(ws, "sweep").frame.filter((pl.col("trades") > 10) & (pl.col("signal_name") == "plain"))
+def test_two_rows_are_compared_trade_by_trade(swept: vp.Workspace, call: Call) -> None:
+    traded = vp.leaderboard(swept, "sweep").frame.filter((pl.col("trades") > 10) & (pl.col("signal_name") == "plain"))
     a, *others = traded.to_dicts()
     b = next(
         row
@@ -26,7 +24,7 @@ def test_two_rows_are_compared_trade_by_trade(ws: vp.Workspace, call: Call) -> N
         and row["cooldown_bins"] != a["cooldown_bins"]
         and row["threshold"] == a["threshold"]
     )
-    found = vp.compare_rows(ws, a["row"], b["row"])
+    found = vp.compare_rows(swept, a["row"], b["row"])
     assert found.n_shared > 0
 
     out, said = call("compare", a["row"], b["row"])

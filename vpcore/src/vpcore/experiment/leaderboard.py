@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from vpcore.config import ExperimentConfig, ExperimentSpec
     from vpcore.experiment.run import Experiment
     from vpcore.experiment.runs import Run
-    from vpcore.inference.out_of_sample import OutOfSample
-    from vpcore.inference.ranking import Evidence
+    from vpcore.inference.summaries import Evidence, OutOfSample
     from vpcore.results import ResultsDB
     from vpcore.workspace import Workspace
 

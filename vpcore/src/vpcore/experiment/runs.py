@@ -17,12 +17,10 @@ from vpcore.config.lasting import lasting_settings
 from vpcore.dataset import Dataset
 from vpcore.experiment.quantile_thresholds import Calibration
 from vpcore.experiment.worker import WorkItem
+from vpcore.experiment.workers import LIBRARIES
 from vpcore.plugins.manager import Plugins
 from vpcore.results import run_id
 from vpcore.signal import Signal, code_digest, core_digest, distribution_of, imported_distributions
-
-LIBRARIES = ("numba", "numpy", "polars", "vpcore")
-"""Distributions whose version is recorded with a run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 import vpcore
 from vpcore.canonical import bytes_digest
-from vpcore.config import ExperimentConfig
 from vpcore.dataset import DatasetRegistry
 from vpcore.dataset.manifest import MANIFEST_FILE
 from vpcore.errors import DatasetError, PluginError, VpError
 from vpcore.executor import Executor, adapted
-from vpcore.experiment.runs import LIBRARIES
 from vpcore.kernels.jit import sources_digest
 from vpcore.plugins.component import check_options
 
 if TYPE_CHECKING:
+    from vpcore.config import ExperimentConfig
     from vpcore.workspace import Workspace
+
+LIBRARIES = ("numba", "numpy", "polars", "vpcore")
+"""Distributions whose version is recorded with a run."""
 
 
 def make_pool(workspace: Workspace, config: ExperimentConfig) -> Executor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from vpcore.inference.ranking import Evidence
+from vpcore.inference.summaries import Evidence
 from vpcore.results import TRADES
 
 LEVEL = 0.05

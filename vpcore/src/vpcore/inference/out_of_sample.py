@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import polars as pl
 
 from vpcore.backtest.cross_validation import SPLIT_COLUMNS, SplitSpec
 from vpcore.inference.blocks import lists, pnl_matrix
+from vpcore.inference.summaries import Choice, OutOfSample
 from vpcore.results import ROW_KEY, RUNS
 from vpcore.statistics.intervals import wilson
 
@@ -19,83 +19,6 @@ SPLIT_FIGURES = ("in_sample", "net_in_sample", "net_out_of_sample", "trades_out_
 """Columns that `out_of_sample` adds."""
 
 _Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The best row of one training part, with its net PnL in-sample and out of sample.
-
-    Attributes
-    ----------
-    fold : int
-    tested : tuple of int
-        Groups of the test part.
-    row, run_id, signal : str
-        The chosen row.
-    in_sample : float
-        Figure of the row in the training part.
-    net_in, net_out : float
-        Net PnL per trade in the training part and in the test part, ticks; `net_out` is None without test trades.
-    trades_in, trades_out : int
-    rank_out : float or None
-        Share of the other rows with less net PnL per trade in the test part: 1 for the best row, 0.5 for the median.
-    """
-
-    fold: int
-    tested: tuple[int, ...]
-    row: str
-    run_id: str
-    signal: str
-    in_sample: float
-    net_in: float
-    net_out: float | None
-    trades_in: int
-    trades_out: int
-    rank_out: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class OutOfSample:
-    """Results of all in-sample choices.
-
-    Attributes
-    ----------
-    method, by, metric : str
-    n_rows : int
-        Number of candidate rows.
-    choices : tuple of Choice
-        One per fold with a row that has enough trades.
-    paths : tuple of (float or None, int)
-        Net PnL per trade and number of trades of each path through all test groups. Combinatorial splits have
-        several paths, other splits one.
-    net_in, net_out : float or None
-        Net PnL per trade of all choices together, in-sample and out of sample, ticks.
-    """
-
-    method: str
-    by: str
-    metric: str
-    n_rows: int
-    choices: tuple[Choice, ...]
-    paths: tuple[tuple[float | None, int], ...]
-    net_in: float | None
-    net_out: float | None
-
-    @property
-    def trades_out(self) -> int:
-        """Out-of-sample trades of the choices; a trade of a combinatorial split counts once per path."""
-        return sum(trades for _, trades in self.paths)
-
-    @property
-    def below_median(self) -> float | None:
-        """Share of the choices with an out-of-sample rank below the median row."""
-        ranks = [choice.rank_out for choice in self.choices if choice.rank_out is not None]
-        return sum(rank < 0.5 for rank in ranks) / len(ranks) if ranks else None
-
-    def plain(self) -> dict[str, Any]:
-        """Return the results as JSON values."""
-        more = {"trades_out": self.trades_out, "below_median": self.below_median}
-        return {**asdict(self), "paths": [list(path) for path in self.paths], **more}
 
 
 def out_of_sample(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import polars as pl
 from vpcore.dataset import ColumnCache
 from vpcore.inference.blocks import RowsOf, VectorTable, engines_of, padded, pnl_matrix
 from vpcore.inference.moments import pooled_moments
+from vpcore.inference.summaries import Evidence
 from vpcore.results import COMBINATION, ROW_KEY, TRADES, TRIAL_KEY, VECTORS, ResultsDB, traded
 from vpcore.statistics.multiple_testing import benjamini_hochberg, standardised, step_down
 from vpcore.statistics.pbo import overfit_probability
@@ -84,55 +85,6 @@ class Family:
         number = {ring: i for i, ring in enumerate(sorted(set(names.values())))}
         ring = {name: number[of] for name, of in names.items()}
         return dataset_ids.replace_strict(ring, return_dtype=pl.Int64).alias("ring")
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Evidence about the rows of a family together.
-
-    Attributes
-    ----------
-    experiment, dataset_id : str
-        As in `Family`.
-    n_rows : int
-        Rows of the family.
-    n_trials : int
-        Distinct trials ever evaluated on this market, those of other experiments included.
-    first : bool
-        True if nothing was evaluated on this market before these rows, and no search chose them.
-    pbo : float or None
-        Probability of backtest overfitting among the rows with enough trades.
-    expected_best_sharpe : float or None
-        Expected Sharpe ratio per trade of the best of `n_trials` worthless trials.
-    n_choices : int
-        As in `Family`.
-    lost : bool
-        True if the ledger has trials of this batch whose rows are gone: the step-down over the rest would flatter.
-    """
-
-    experiment: str
-    dataset_id: str
-    n_rows: int
-    n_trials: int
-    pbo: float | None
-    expected_best_sharpe: float | None
-    n_choices: int = 0
-    first: bool = True
-    lost: bool = False
-
-    @property
-    def later(self) -> bool:
-        """True if other batches were evaluated on this market before these rows."""
-        return not self.first and not self.n_choices and not self.lost
-
-    @property
-    def n_adjusted(self) -> int:
-        """Number of trials in the adjustment of `p_adj`."""
-        return self.n_rows if self.first else max(self.n_rows, self.n_trials, self.n_choices)
-
-    def plain(self) -> dict[str, Any]:
-        """Return the evidence as JSON values."""
-        return asdict(self)
 
 
 def with_evidence(
