@@ -101,7 +101,7 @@ class MarketClock:
         self._quiet = 0 if frame["bin_event_count"] else self._quiet + 1
         flags = VALID * frame.valid + STALE * (self._quiet > self._stale_bins)
         flags += HALT * in_halt(halt, start, self._width, 0) + BEFORE_HALT * in_halt(halt, start, self._width, 1)
-        return flags, self._prices(frame.__getitem__).reshape(1, 6)
+        return flags, np.array([self._prices(frame.__getitem__)], dtype=np.int64)
 
     def bins(self, dataset: Any) -> tuple[Ints, Ints]:
         """Return the flags int64[n_bins] of all bins of a dataset, and their prices int64[n_bins, 6]."""
@@ -109,15 +109,15 @@ class MarketClock:
         halt = halted(self._rules.daily_halt, np.append(start, start[-1:] + self._width), self._width)
         stale = at - np.maximum.accumulate(np.where(dataset.bin("bin_event_count") > 0, at, -1)) > self._stale_bins
         flags = VALID * np.asarray(dataset.valid, np.int64) + STALE * stale
-        return flags + HALT * halt[:-1] + BEFORE_HALT * halt[1:], self._prices(dataset.bin)
+        prices = np.stack(self._prices(dataset.bin), axis=-1, dtype=np.int64)
+        return flags + HALT * halt[:-1] + BEFORE_HALT * halt[1:], prices
 
-    def _prices(self, read: Callable[[str], Any]) -> Ints:
-        """Return int64[..., 6]: fixed-point prices at the touch, half-ticks at the mid."""
+    def _prices(self, read: Callable[[str], Any]) -> list[Any]:
+        """Return six whole numbers, or columns of them: fixed-point prices at the touch, half-ticks at the mid."""
         buy, sell = read("best_ask_price_int"), read("best_bid_price_int")
         if self._rules.price == "mid":
             buy = sell = (buy + sell) // self._tick_int
-        columns = (buy, sell, *(read(name) for name in _EXTREMES[self._rules.price]))
-        return np.stack([np.asarray(column, dtype=np.int64) for column in columns], axis=-1)
+        return [buy, sell, *(read(name) for name in _EXTREMES[self._rules.price])]
 
 
 def new_book(rules: TradeRules, tick_int: int) -> LabelBook:

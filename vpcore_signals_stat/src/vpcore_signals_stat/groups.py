@@ -85,7 +85,7 @@ class Group:
     def row(self, state: Any, frame: Mapping[str, Any], numbers: Floats) -> Floats:
         """Return the features of one bin, float64[n_features]."""
         cells = [frame[name] for name in self.columns]
-        grid = np.stack(cells)[np.newaxis] if cells else np.empty((1, 0, 0))
+        grid = np.array([cells]) if cells else np.empty((1, 0, 0))
         out = np.empty((1, len(self.features)))
         self.step(state, grid, numbers, out)
         row: Floats = out[0]
