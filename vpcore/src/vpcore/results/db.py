@@ -304,7 +304,7 @@ class ResultsDB:
             else:
                 made_by = made_by.with_columns(map(coded, made_by.get_columns()))
                 names = list(dict.fromkeys((*ROW_KEY, "batch_id", *columns)))
-            of_run = {name: made_by[name].gather(found["_made_by"]) for name in names if name in made_by.columns}
+            of_run = {name: made_by[name][found["_made_by"]] for name in names if name in made_by.columns}
             rest = scan.select(name for name in names if name not in of_run and name not in found.columns).collect()
             more = gathered(rest, found["_row"])
             return pl.DataFrame(

@@ -92,7 +92,7 @@ def rows_that_count(
 
 def gathered(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
     """Return rows by their numbers. `frame` is emptied column by column: a second one would double the memory."""
-    return pl.DataFrame([frame.drop_in_place(name).gather(rows) for name in frame.columns])
+    return pl.DataFrame([frame.drop_in_place(name)[rows] for name in frame.columns])
 
 
 def best_first(rows: pl.DataFrame, sort: str) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import importlib.metadata
 import inspect
@@ -226,8 +227,9 @@ def require_core(expected: str) -> None:
 
 
 @cache
-def _owners() -> Mapping[str, list[str]]:
-    return {name: sorted(set(owners)) for name, owners in importlib.metadata.packages_distributions().items()}
+def _installed() -> tuple[tuple[importlib.metadata.Distribution, frozenset[str]], ...]:
+    """Return every distribution with its top-level modules."""
+    return tuple((each, _top_levels(each)) for each in importlib.metadata.distributions())
 
 
 @cache
@@ -235,7 +237,7 @@ def owners_of(top: str) -> tuple[str, ...]:
     """Return the names of the distributions with a top-level module, sorted.
 
     A module of the standard library has none. A distribution of the module's name counts as its only owner: it is found
-    without reading all others, which takes a fifth of a second.
+    without reading all others.
     """
     if top in sys.stdlib_module_names:
         return ()
@@ -245,7 +247,7 @@ def owners_of(top: str) -> tuple[str, ...]:
             return (named.name,)
     except importlib.metadata.PackageNotFoundError:
         pass
-    return tuple(_owners().get(top, ()))
+    return tuple(sorted({each.name for each, tops in _installed() if top in tops}))
 
 
 @cache
@@ -257,8 +259,12 @@ def _distribution(top: str) -> importlib.metadata.Distribution | None:
 
 def _top_levels(distribution: importlib.metadata.Distribution) -> frozenset[str]:
     declared = (distribution.read_text("top_level.txt") or "").split()
-    files = () if declared else distribution.files or ()
-    return frozenset(declared) | {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
+    if declared:
+        return frozenset(declared)
+    # `files` makes a path of every line, which takes ten times as long.
+    record = distribution.read_text("RECORD")
+    files = [row[0] for row in csv.reader(record.splitlines()) if row] if record else map(str, distribution.files or ())
+    return frozenset(file.partition("/")[0].removesuffix(".py") for file in files if file.endswith(".py"))
 
 
 @cache
