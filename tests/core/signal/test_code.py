@@ -62,8 +62,12 @@ def package(tmp_path: Path) -> Path:
     return tmp_path / "pkg"
 
 
-def python(code: str, *path: Path) -> Any:
-    environment = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PATH": os.environ["PATH"], "HOME": str(path[0])}
+def python(code: str, *path: Path, home: Path | None = None) -> Any:
+    environment = {
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PATH": os.environ["PATH"],
+        "HOME": str(home or path[0]),
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=path[0], env=environment, capture_output=True, text=True, check=False
     )
