@@ -117,6 +117,18 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def markets():
+    """A session with many invalid bins for each seed, on a narrow grid."""
+    return {seed: synthetic_dataset(seed, 320, radius=25, invalid=0.05) for seed in (0, 1)}
+
+
+@pytest.fixture(scope="module")
+def long_market():
+    """A session that is longer than any default warm-up."""
+    return synthetic_dataset(4, 900)
+
+
 def collected(dataset, signal, scoring=None):
     return SessionData.collect(dataset, signal.columns, scoring)
 
@@ -141,9 +153,9 @@ def test_conformance(check):
 
 @pytest.mark.parametrize(("name", "params"), CASES)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_value_is_the_formula(oracles, name, params, seed):
+def test_the_value_is_the_formula(oracles, markets, name, params, seed):
     signal = SIGNALS[name](**params)
-    data = collected(synthetic_dataset(seed, 320, radius=25, invalid=0.05), signal, SCORING)
+    data = collected(markets[seed], signal, SCORING)
     values, expected = signal.compute(data).values, oracles[name](data, signal.params)
     assert np.array_equal(np.isnan(values), np.isnan(expected))
     assert np.nanmax(np.abs(values)) > 0
@@ -151,9 +163,9 @@ def test_the_value_is_the_formula(oracles, name, params, seed):
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_values_are_within_one_unless_they_are_ticks(name):
+def test_values_are_within_one_unless_they_are_ticks(long_market, name):
     signal = SIGNALS[name]()
-    data = collected(synthetic_dataset(4, 900), signal, SCORING)
+    data = collected(long_market, signal, SCORING)
     grid = signal.thresholds()
     assert list(grid) == sorted(grid)
     assert 0 < grid[0] < grid[-1]
@@ -253,7 +265,9 @@ def test_it_speaks_on_the_real_market_without_shouting(esh4, name):
 @needs_esh4
 @pytest.mark.parametrize("name", SIGNALS)
 def test_it_passes_its_checks_on_the_real_market(esh4, name):
-    report = check_signal(SIGNALS[name](), esh4)
+    signal, market = SIGNALS[name](), esh4.slice(0, 1800)
+    assert signal.warmup_bins(SignalContext.of(market)) < market.n_bins // 2
+    report = check_signal(signal, market)
     assert report.passed, report.failures
 
 

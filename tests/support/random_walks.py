@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,8 @@ def walk(rng: np.random.Generator, drift: np.ndarray | None = None, halt: slice 
 
 def persistent(rng: np.random.Generator, memory: float = 0.95) -> np.ndarray:
     """A signal whose crossings cluster."""
-    noise = rng.normal(size=N_BINS)
-    values = np.empty(N_BINS)
-    last = 0.0
-    for i in range(N_BINS):
-        values[i] = last = memory * last + noise[i] * np.sqrt(1 - memory**2)
-    return values
+    fresh = rng.normal(size=N_BINS) * np.sqrt(1 - memory**2)
+    return np.array(list(itertools.accumulate(fresh.tolist(), lambda last, new: memory * last + new, initial=0.0))[1:])
 
 
 def signals_of(market: Market, values: np.ndarray, threshold: float = 0.7) -> Detections:

@@ -117,8 +117,8 @@ def test_rows_equal_sums_over_the_oracles_trades(
     for row, trial in enumerate(sorted(trials)):
         assert Trial(*(got[name][row] for name in Trial._fields)) == trial
         want = naive_row(naive, bins, values, trial, hold, price, warmup, latency, fee, stale_bins)
-        for name, value in want.items():
-            np.testing.assert_allclose(got[name][row], value, rtol=1e-12, atol=1e-12, err_msg=f"{name} of {trial}")
+        found, expected = (np.hstack(each) for each in ([got[name][row] for name in want], [*want.values()]))
+        np.testing.assert_allclose(found, expected, 1e-12, 1e-12, err_msg=f"{list(want)} of {trial}")
 
 
 def test_a_row_does_not_depend_on_its_company(naive: SimpleNamespace) -> None:

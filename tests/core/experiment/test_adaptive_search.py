@@ -22,6 +22,7 @@ from vpcore import Workspace
 from vpcore.dataset import DatasetWriter
 from vpcore.engine import FrameBlock
 from vpcore.errors import ConfigError, ResultsError
+from vpcore.experiment import recorder
 from vpcore.experiment.adaptive_search import figures, unfinished
 from vpcore.experiment.leaderboard import leaderboard
 from vpcore.experiment.progress import SweepProgress
@@ -53,6 +54,8 @@ recorder.STORE_SECONDS = 0.0
 if __name__ == "__main__":
     workspace, workers = Workspace(sys.argv[1], plugins=make_plugins()), int(sys.argv[2])
     die_at = int(os.environ["DIE_AT"])
+    print("ready", flush=True)
+    sys.stdin.readline()
     def told(now):
         if now.stage == "run" and now.done >= die_at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -62,9 +65,12 @@ if __name__ == "__main__":
 
 
 def start(
-    workspace: Workspace, workers: int, plugin: Path, *, seed: str = "0", die_at: int = ROWS + 1
+    workspace: Workspace, workers: int, plugin: Path, *, stdin: int = subprocess.DEVNULL, die_at: int = ROWS + 1
 ) -> subprocess.Popen[bytes]:
-    """Start the search in a process that kills itself, if asked, once so many rows are stored."""
+    """Start the search in a process with another hash seed, once it reads a line or the end of its input.
+
+    The process kills itself, if asked, once so many rows are stored.
+    """
     command = [
         sys.executable,
         "-c",
@@ -74,12 +80,21 @@ def start(
         str(plugin),
         str(Path(sweep_workspace.__file__).parent),
     ]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed, "DIE_AT": str(die_at)})
+    environment = {**os.environ, "PYTHONHASHSEED": "2", "DIE_AT": str(die_at)}
+    process = subprocess.Popen(command, env=environment, stdin=stdin, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def finish(process: subprocess.Popen[bytes]) -> int:
+    process.communicate()
+    return process.returncode
 
 
 @pytest.mark.slow
 def test_any_executor_proposes_and_stores_the_same(
-    make: Callable[..., Workspace], searched: Workspace, paths: dict[str, Any]
+    make: Callable[..., Workspace], searched: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds = rounds_of(searched)
     assert {name: [len(each) for each in parts] for name, parts in rounds.items()} == {
@@ -87,7 +102,8 @@ def test_any_executor_proposes_and_stores_the_same(
         "scored": [4, 4, 4],
     }
     other = make("other")
-    assert start(other, 2, paths["plugin"], seed="2").wait() == 0
+    monkeypatch.setenv("PYTHONHASHSEED", "2")  # of the workers
+    run_experiment(other, "wave", executor="local", max_workers=2)
     assert rounds_of(other) == rounds
     assert other.results.canonical_bytes() == searched.results.canonical_bytes()
 
@@ -97,7 +113,7 @@ def test_a_kill_in_the_middle_leaves_no_trace(
     make: Callable[..., Workspace], searched: Workspace, paths: dict[str, Any]
 ) -> None:
     killed = make("killed")
-    assert start(killed, 1, paths["plugin"], die_at=ROWS // 3).wait() == -signal.SIGKILL
+    assert finish(start(killed, 1, paths["plugin"], die_at=ROWS // 3)) == -signal.SIGKILL
     report = run_experiment(killed, "wave")
     assert report.n_reused + report.n_computed == report.n_trials == ROWS
     assert min(report.n_reused, report.n_computed) > 0
@@ -166,11 +182,16 @@ def test_asking_for_more_goes_on_and_for_less_is_a_part(make: Callable[..., Work
 
 @pytest.mark.slow
 def test_two_at_once_propose_the_same(
-    make: Callable[..., Workspace], searched: Workspace, paths: dict[str, Any]
+    make: Callable[..., Workspace], searched: Workspace, paths: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = make("both")
-    processes = [start(both, 0, paths["plugin"]) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    monkeypatch.setattr(recorder, "STORE_SECONDS", 0.0)
+    other = start(both, 0, paths["plugin"], stdin=subprocess.PIPE)
+    assert other.stdin is not None
+    other.stdin.write(b"\n")  # now: it and this process begin at once
+    other.stdin.flush()
+    run_experiment(both, "wave")
+    assert finish(other) == 0
     assert rounds_of(both) == rounds_of(searched)
     assert both.results.canonical_bytes() == searched.results.canonical_bytes()
 

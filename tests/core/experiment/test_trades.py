@@ -11,6 +11,7 @@ from sweep_workspace import THREE, add_dataset
 import vpcore as vp
 from vpcore.experiment.leaderboard import row_of
 from vpcore.experiment.run import harness_config, run_experiment
+from vpcore.experiment.trades import Leader, trades_of
 
 
 def assert_sums(found: pl.DataFrame, row: dict[str, object], fee: float) -> None:
@@ -31,10 +32,12 @@ def test_sums_of_trades_equal_the_figures_of_every_row(ws: vp.Workspace, edit: C
     rows = ws.results.query_runs().with_columns((pl.col("n_signals") - pl.col("n_dropped")).alias("trades"))
     traded = rows.filter(pl.col("trades") > 0)
     assert traded.height > 10
+    leaders = {each["row"]: Leader(ws, each) for each in ws.results.find_rows(traded["row"].to_list())}
     for row in traded.to_dicts():
-        assert_sums(vp.trades(ws, row["row"]), row, 0.3)
+        assert_sums(trades_of(leaders[row["row"]]), row, 0.3)
     row = traded.sort("trades").row(-1, named=True)
     made = vp.trades(ws, row["row"])
+    assert made.equals(trades_of(leaders[row["row"]]))
     assert made["session"][0] == "2023-12-25 1800-1859"
     figures = vp.performance(ws, row["row"])
     assert figures["net_ticks"][0] == pytest.approx(row["trades"] * row["net_pnl_ticks"])

@@ -19,6 +19,7 @@ import vpcore.experiment.plan
 from vpcore import Component, Workspace
 from vpcore.engine import FrameBlock
 from vpcore.errors import SignalError
+from vpcore.experiment import recorder
 from vpcore.experiment.run import run_experiment
 from vpcore.experiment.worker import load_class
 from vpcore.signal import code_digest
@@ -39,6 +40,8 @@ if __name__ == "__main__":
     def told(now):
         if now.stage == "run" and now.done:
             print("rows are stored", flush=True)
+    print("ready", flush=True)
+    sys.stdin.readline()
     executor = "local" if workers else "serial"
     run_experiment(workspace, "sweep", executor=executor, max_workers=workers or None, on_progress=told)
 """
@@ -54,9 +57,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, frames: FrameBlock, pr
     return workspace.results.canonical_bytes()
 
 
-def start(workspace: Workspace, workers: int, plugin: Any, seed: str = "0") -> subprocess.Popen[bytes]:
+def start(workspace: Workspace, workers: int, plugin: Any, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start the experiment in a process with another hash seed, once it reads a line or the end of its input."""
     command = [sys.executable, "-c", _RUN, str(workspace.root), str(workers), str(plugin), str(plugin.parent)]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
+    environment = {**os.environ, "PYTHONHASHSEED": "2"}
+    process = subprocess.Popen(command, env=environment, stdin=stdin, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
 
 
 def finish(process: subprocess.Popen[bytes]) -> int:
@@ -66,11 +74,12 @@ def finish(process: subprocess.Popen[bytes]) -> int:
 
 @pytest.mark.slow
 def test_serial_and_two_workers_give_the_same_bytes(
-    make_proven: Callable[[str], Workspace], undisturbed: bytes, paths: dict[str, Any]
+    make_proven: Callable[[str], Workspace], undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(undisturbed) > 10_000
     workspace = make_proven("two")
-    assert finish(start(workspace, 2, paths["plugin"], seed="2")) == 0
+    monkeypatch.setenv("PYTHONHASHSEED", "2")  # of the workers
+    run_experiment(workspace, "sweep", executor="local", max_workers=2)
     assert workspace.results.canonical_bytes() == undisturbed
 
 
@@ -128,11 +137,19 @@ def test_ctrl_c_stops_workers_and_keeps_what_was_finished(
 
 @pytest.mark.slow
 def test_two_experiments_at_once_share_a_lake(
-    make_proven: Callable[[str], Workspace], undisturbed: bytes, paths: dict[str, Any]
+    make_proven: Callable[[str], Workspace],
+    undisturbed: bytes,
+    paths: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workspace = make_proven("ws")
-    both = [start(workspace, 0, paths["plugin"]) for _ in range(2)]
-    assert [finish(process) for process in both] == [0, 0]
+    monkeypatch.setattr(recorder, "STORE_SECONDS", 0.0)
+    other = start(workspace, 0, paths["plugin"], stdin=subprocess.PIPE)
+    assert other.stdin is not None
+    other.stdin.write(b"\n")  # now: it and this process begin at once
+    other.stdin.flush()
+    run_experiment(workspace, "sweep", executor="serial")
+    assert finish(other) == 0
     assert workspace.results.query_runs().height == 40
     assert workspace.results.canonical_bytes() == undisturbed
 

@@ -51,10 +51,9 @@ def run_package(folder: Path, value: int) -> str:
 @pytest.mark.compiled
 def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert run_package(tmp_path, 1) == "20"
-    assert run_package(tmp_path, 1) == "20"
     one = {path.name for path in (tmp_path / "cache" / "vpcore-kernels").iterdir()}
     assert len(one) == 1
-    assert run_package(tmp_path, 5) == "60"  # numba's own cache would go on answering 20
+    assert run_package(tmp_path, 55) == "560"  # numba's own cache would go on answering 20
     assert len(list((tmp_path / "cache" / "vpcore-kernels").iterdir())) == 2
 
 
@@ -63,8 +62,9 @@ def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
 def test_compiling_is_said_once_and_loading_is_not(tmp_path: Path) -> None:
     code = (
         "import logging, sys; logging.basicConfig(format='%(message)s', level=logging.INFO); "
-        "from vpcore.kernels.random import seeded; from vpcore.kernels import resample; import numpy as np; "
-        "resample.moments(np.arange(5), np.empty(4)); resample.politis_white(np.arange(50))"
+        "from vpcore.kernels.random import seeded; from vpcore.kernels import barrier, resample; import numpy as np; "
+        "resample.moments(np.arange(5), np.empty(4)); i = np.zeros(1, np.int64); b = np.ones(1, np.int8); "
+        "barrier.accept(i, b, i, 1, i.copy(), b.copy())"
     )
     said = []
     for _ in range(2):
@@ -294,7 +294,7 @@ def test_numba_comes_without_coverage_and_without_scipy_until_a_matrix_product_i
     pytest.importorskip("coverage")
     script = (
         "import sys, numpy as np\nfrom vpcore.kernels.jit import jit\n"
-        "@jit\ndef total(x):\n    return x.sum() + np.sqrt(x).max()\n"
+        "@jit\ndef total(x):\n    return x.sum()\n"
         "@jit\ndef product(x, y):\n    return np.dot(x, y)\n"
         "print('coverage' in sys.modules, bool(__import__('coverage').Coverage))\n"
         "a = np.arange(6.0).reshape(2, 3)\n"
@@ -304,5 +304,5 @@ def test_numba_comes_without_coverage_and_without_scipy_until_a_matrix_product_i
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded, first, second = done.stdout.splitlines()
     assert loaded == "False True"
-    assert first == f"{15 + 5**0.5} False"
+    assert first == "15.0 False"
     assert second == "[[5.0, 14.0], [14.0, 50.0]] True"

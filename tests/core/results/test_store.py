@@ -392,7 +392,8 @@ def test_some_columns_of_rows_are_those_of_whole_rows(
     for status in ("ok", None):
         for sort in (None, "net_pnl_ticks", "sl_rate"):
             want = db.query_runs(status=status, sort=sort)
-            for at_once in (1, 3, 1000):
+            rotated = db.with_vectors(want)["rotated_net"]
+            for at_once in (1, 3):
                 monkeypatch.setattr(frames, "ROWS_AT_ONCE", at_once)
                 found = db.query_runs(status=status, sort=sort, columns=names)
                 assert found.schema["run_id"] == pl.Enum(["r1", "r2", "r3"])
@@ -402,7 +403,7 @@ def test_some_columns_of_rows_are_those_of_whole_rows(
                 assert db.query_runs(status=status, sort=sort).equals(want)
                 assert db.whole(found).equals(want)
                 assert db.whole(found[::-2]).equals(want[::-2])
-                assert db.with_vectors(found)["rotated_net"].equals(db.with_vectors(want)["rotated_net"])
+                assert db.with_vectors(found)["rotated_net"].equals(rotated)
     with pytest.raises(ResultsError, match="1 rows were removed while they were read"):
         db.whole(
             want.with_columns(batch_id=pl.when(pl.int_range(pl.len()) > 0).then("batch_id").otherwise(pl.lit("x")))

@@ -62,13 +62,23 @@ def package(tmp_path: Path) -> Path:
     return tmp_path / "pkg"
 
 
-def python(code: str, *path: Path) -> Any:
-    environment = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PATH": os.environ["PATH"], "HOME": str(path[0])}
+def python(code: str, *path: Path, home: Path | None = None) -> Any:
+    environment = {
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PATH": os.environ["PATH"],
+        "HOME": str(home or path[0]),
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=path[0], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home directory whose cache of parsed files the processes share."""
+    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture
@@ -130,14 +140,14 @@ def test_a_renamed_helper_is_other_code(package: Path, digests: Digests) -> None
     assert "four" in changed(before, digests())
 
 
-def test_importing_gives_the_digests_that_reading_gives(package: Path, digests: Digests) -> None:
+def test_importing_gives_the_digests_that_reading_gives(package: Path, digests: Digests, home: Path) -> None:
     code = (
         "import importlib, json, sys; from vpcore.signal import code_digest\n"
         f"targets = {TARGETS}\n"
         "load = lambda t: getattr(importlib.import_module(t.partition(':')[0]), t.partition(':')[2])\n"
         "print(json.dumps({name: code_digest(load(target)) for name, target in targets.items()}))"
     )
-    assert python(code, package.parent) == digests()
+    assert python(code, package.parent, home=home) == digests()
     assert "pkg" not in sys.modules
 
 
@@ -147,7 +157,7 @@ def test_a_target_may_name_a_class_that_its_module_imports(package: Path, digest
     assert found == {"first": digests()["one"]}
 
 
-def test_a_missing_data_file_is_an_error(package: Path, digests: Digests) -> None:
+def test_a_missing_data_file_is_an_error(package: Path, digests: Digests, home: Path) -> None:
     (package / "table.csv").unlink()
     assert digests().keys() == TARGETS.keys() - {"one"}
     code = (
@@ -155,18 +165,18 @@ def test_a_missing_data_file_is_an_error(package: Path, digests: Digests) -> Non
         "try: code_digest(One)\n"
         "except SignalError as error: print(json.dumps(str(error)))"
     )
-    message = python(code, package.parent)
+    message = python(code, package.parent, home=home)
     assert f"The data file 'table.csv' of data_files cannot be read from {package}: No such file" in message
 
 
-def test_a_data_file_of_a_computed_name_is_an_error(package: Path) -> None:
+def test_a_data_file_of_a_computed_name_is_an_error(package: Path, home: Path) -> None:
     (package / "one.py").write_text(FILES["one.py"].replace('("table.csv",)', '("table" + ".csv",)'))
     code = (
         "import json; from vpcore.signal import code_digest; from vpcore import SignalError; from pkg.one import One\n"
         "try: code_digest(One)\n"
         "except SignalError as error: print(json.dumps(str(error)))"
     )
-    message = python(code, package.parent)
+    message = python(code, package.parent, home=home)
     assert "data_files of signal 'One' must be written out in its class statement, but 'table.csv' is not" in message
 
 
@@ -176,7 +186,7 @@ def test_data_files_are_names() -> None:
 
 
 @pytest.mark.slow
-def test_a_lone_module_is_its_own_code(tmp_path: Path) -> None:
+def test_a_lone_module_is_its_own_code(tmp_path: Path, home: Path) -> None:
     (tmp_path / "other.py").write_text("A = 1\n")
     lone = tmp_path / "lone.py"
     lone.write_text(SIGNAL.format(name="S", imports="import other", body=""))
@@ -184,12 +194,12 @@ def test_a_lone_module_is_its_own_code(tmp_path: Path) -> None:
         "import json; from vpcore.signal import code_digest, distribution_of; from lone import S\n"
         "print(json.dumps([code_digest(S), distribution_of(S)]))"
     )
-    first = python(code, tmp_path)
+    first = python(code, tmp_path, home=home)
     assert first[1] == ["lone", ""]
     (tmp_path / "other.py").write_text("A = 2\n")
-    assert python(code, tmp_path) == first
+    assert python(code, tmp_path, home=home) == first
     lone.write_text(lone.read_text() + "A = 1\n")
-    assert python(code, tmp_path) != first
+    assert python(code, tmp_path, home=home) != first
 
 
 @pytest.mark.slow
@@ -256,9 +266,9 @@ print(json.dumps([core_digest(), [[digest_with(file, more) for more in ("\\n# a 
 """
 
 
-def test_the_core_code_is_what_rows_are_computed_by(tmp_path: Path) -> None:
+def test_the_core_code_is_what_rows_are_computed_by(tmp_path: Path, home: Path) -> None:
     shutil.copytree(Path(vpcore.__file__).parent, tmp_path / "vpcore", ignore=shutil.ignore_patterns("__pycache__"))
-    before, found = python(EDITS.format(names=list(CORE_FILES)), tmp_path)
+    before, found = python(EDITS.format(names=list(CORE_FILES)), tmp_path, home=home)
     assert before == core_digest()
     assert {name: commented for name, (commented, _) in zip(CORE_FILES, found, strict=True)} == dict.fromkeys(
         CORE_FILES, before

@@ -226,7 +226,7 @@ def test_where_gains_are_paid_back_the_choice_is_always_wrong() -> None:
 
 @pytest.mark.slow
 def test_on_noise_the_choice_is_worth_nothing() -> None:
-    found = [overfit_probability(np.random.default_rng(i).normal(size=(30, 12))) for i in range(100)]
+    found = [overfit_probability(np.random.default_rng(i).normal(size=(30, 12))) for i in range(50)]
     assert np.mean(found) == pytest.approx(0.5, abs=0.05)
 
 

@@ -165,13 +165,13 @@ def _moves(bid: Array, ask: Array, valid: npt.NDArray[np.bool_]) -> dict[str, Ar
     }
 
 
-def _smooth(rng: np.random.Generator, n_bins: int, n_cells: int, memory: float) -> Array:
-    """Return noise with exponential memory in time, in bins, of about unit size."""
-    noise = rng.standard_normal((n_bins, n_cells))
-    keep = np.exp(-1.0 / memory)
-    fresh = np.sqrt(1.0 - keep * keep)
+def _smooth(rng: np.random.Generator, n_bins: int, n_cells: int, *memories: float) -> Array:
+    """Return a layer of noise of about unit size for each exponential memory in time, in bins."""
+    noise = rng.standard_normal((len(memories), n_bins, n_cells))
+    keep = np.exp(-1.0 / np.array(memories))[:, np.newaxis]
+    noise[:, 1:] *= np.sqrt(1.0 - keep * keep)[:, np.newaxis]
     for i in range(1, n_bins):
-        noise[i] = keep * noise[i - 1] + fresh * noise[i]
+        noise[:, i] += keep * noise[:, i - 1]
     return noise
 
 
@@ -180,20 +180,21 @@ def _grid(rng: np.random.Generator, valid: npt.NDArray[np.bool_], radius: int, s
     k = np.arange(-radius, radius + 1)
     # Activity falls off from the touch; far cells are empty more often than not, and no time of day is alike.
     shape = np.exp(-np.abs(k) / 12.0) * (0.3 + (np.abs(k) > 0))
-    busy = np.exp(0.5 * _smooth(rng, n_bins, 1, 200.0)) * shape
+    busy = np.exp(0.5 * _smooth(rng, n_bins, 1, 200.0)[0]) * shape
     busy *= np.repeat(rng.random((n_bins // 50 + 1, n_cells)), 50, axis=0)[:n_bins] < 0.3 + 2.0 * shape
+    noise = iter(_smooth(rng, n_bins, n_cells, *(20.0, 300.0) * 3, *(50.0, 20.0) * 2, *(10.0, 5.0) * 5))
     grid: dict[str, Array] = {}
     for name, level in (("add", 4.0), ("pull", 3.0), ("fill", 1.0)):
         side = 1.0 if name != "fill" else (np.abs(k) <= 3).astype(float)
-        grid[f"v_{name}"] = busy * level * side * np.exp(0.6 * _smooth(rng, n_bins, n_cells, 20.0))
-        grid[f"{name}_mass"] = grid[f"v_{name}"] * 30.0 * np.exp(0.2 * _smooth(rng, n_bins, n_cells, 300.0))
+        grid[f"v_{name}"] = busy * level * side * np.exp(0.6 * next(noise))
+        grid[f"{name}_mass"] = grid[f"v_{name}"] * 30.0 * np.exp(0.2 * next(noise))
     for name, mask in (("bid_depth", k <= 0), ("ask_depth", k >= 0)):
-        grid[name] = mask * np.round(40.0 * np.exp(0.3 * _smooth(rng, n_bins, n_cells, 50.0)))
-        grid[f"v_{name}"] = mask * busy * 2.0 * _smooth(rng, n_bins, n_cells, 20.0)
+        grid[name] = mask * np.round(40.0 * np.exp(0.3 * next(noise)))
+        grid[f"v_{name}"] = mask * busy * 2.0 * next(noise)
     for name in ("add", "pull", "fill", "bid_depth", "ask_depth"):
         scale = np.abs(grid[f"v_{name}"])
-        grid[f"a_{name}"] = scale * 0.4 * _smooth(rng, n_bins, n_cells, 10.0)
-        grid[f"j_{name}"] = scale * 0.2 * _smooth(rng, n_bins, n_cells, 5.0)
+        grid[f"a_{name}"] = scale * 0.4 * next(noise)
+        grid[f"j_{name}"] = scale * 0.2 * next(noise)
     rest = grid["v_bid_depth"] + grid["v_ask_depth"]
     up, down = np.maximum(rest, 0), np.maximum(-rest, 0)
     grid["pressure"] = grid["v_add"] + 0.5 * up + 0.3 * np.maximum(grid["a_add"], 0)
