@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -290,3 +291,11 @@ def test_every_package_names_its_licence_and_types() -> None:
         assert (package / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
         assert (package / "src" / package.name / "py.typed").is_file()
         assert (package / "README.md").is_file()
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    run = [REPOSITORY / folder for folder in config["tool"]["pytest"]["ini_options"]["testpaths"]]
+    files = list((REPOSITORY / "tests").rglob("test_*.py"))
+    assert files
+    assert [path for path in files if not any(path.is_relative_to(folder) for folder in run)] == []

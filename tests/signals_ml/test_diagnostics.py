@@ -9,7 +9,6 @@ import re
 import numpy as np
 import pytest
 from auc_across import auc_across
-from scipy.stats import ks_2samp
 from trade_rules import rules_of
 
 from vpcore.signal import batch, refit_series
@@ -89,6 +88,8 @@ def test_the_distance_is_that_of_kolmogorov_and_smirnov():
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((90, 3)), np.round(rng.standard_normal((70, 3)) + np.array([0, 1, 0.3]), 1)
     a[:, 2] = np.round(a[:, 2], 1)  # ties between and within
+    from scipy.stats import ks_2samp  # here, so that tests are collected fast
+
     expected = [ks_2samp(a[:, j], b[:, j]).statistic for j in range(3)]
     assert _distance(a, b) == pytest.approx(expected)
 

@@ -271,6 +271,7 @@ def test_it_passes_its_checks_on_the_real_market(esh4, name):
     assert report.passed, report.failures
 
 
+@pytest.mark.slow
 @needs_esh4
 @pytest.mark.parametrize(("name", "params"), CASES)
 def test_the_value_is_the_formula_on_the_real_market(oracles, esh4, name, params):

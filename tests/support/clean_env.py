@@ -62,7 +62,8 @@ class CleanEnvironment:
 
 
 _RESIDENT = """
-import json, os, sys, traceback, types
+import gc, json, os, sys, traceback, types
+gc.set_threshold(50_000, 10, 10)  # as `vp` does
 from vpcore_cli.app import run
 
 requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")

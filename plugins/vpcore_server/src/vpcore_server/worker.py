@@ -405,6 +405,7 @@ def code_of(error: VpError) -> int:
 
 def main() -> None:
     """Run the task in the first argument."""
+    gc.set_threshold(50_000, 10, 10)  # imports make objects that stay; a session turns the search for garbage off
     out = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
     os.dup2(2, 1)  # what a plugin prints is no message
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
