@@ -40,19 +40,19 @@ test test-fast coverage: export POLARS_MAX_THREADS = 1
 test test-fast coverage: export OPENBLAS_NUM_THREADS = 1
 test test-fast coverage: export OMP_WAIT_POLICY = passive
 
-# Four processes keep two cores busy: some wait for servers and commands that they started. A worker takes file after
+# Three processes keep two cores busy: some wait for servers and commands that they started. A worker takes file after
 # file, in the order of `testpaths`: what a file's tests share is made once.
-XDIST = -n 4 --dist loadfile --no-loadscope-reorder
+XDIST = -n 3 --dist loadfile --no-loadscope-reorder
 
 # The second run has a cache of its own: numba's does not tell code with bounds checks from code without. It is about
 # indices alone, so it leaves out slow tests, as the comparison with the slow engine is, and the tests of the cache. Few
 # files are left: two processes share tests one by one.
 
-test: $(STAMP)  ## All tests, on four processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
+test: $(STAMP)  ## All tests, on three processes, then those of kernels and engine with bounds checks; PYTEST_ARGS are passed on.
 	$(BIN)/python -m pytest $(XDIST) $(PYTEST_ARGS)
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/numba-boundscheck $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/core/kernels tests/core/engine --deselect tests/core/kernels/test_jit.py $(PYTEST_ARGS)
 
-test-fast: $(STAMP)  ## Every test that is not marked slow, on four processes.
+test-fast: $(STAMP)  ## Every test that is not marked slow, on three processes.
 	$(BIN)/python -m pytest $(XDIST) -m "not slow" $(PYTEST_ARGS)
 
 build/core/.installed: vpcore/pyproject.toml constraints.txt
