@@ -41,7 +41,7 @@ test test-fast coverage: export OPENBLAS_NUM_THREADS = 1
 test test-fast coverage: export OMP_WAIT_POLICY = passive
 
 # Three processes keep two cores busy: some wait for servers and commands that they started. A worker takes file after
-# file, in the order of `testpaths`: what a file's tests share is made once.
+# file, in the order of `testpaths` or of the paths given: what a file's tests share is made once.
 XDIST = -n 3 --dist loadfile --no-loadscope-reorder
 
 # The second run has a cache of its own: numba's does not tell code with bounds checks from code without. It is about
@@ -95,7 +95,7 @@ fuzz: $(STAMP)  ## Random tests with a fresh seed in each of ROUNDS (10), none b
 		[ $$(date +%s) -lt $$end ] || { echo "$(MINUTES) minutes are over"; break; }; \
 		seed=$(or $(SEED),$$($(BIN)/python -c "import secrets; print(secrets.randbits(32))")); \
 		echo "== round $$round, seed $$seed"; \
-		PYTHONHASHSEED=$$seed $(BIN)/python -m pytest -q $(XDIST) -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$$seed $(PYTEST_ARGS) \
+		PYTHONHASHSEED=$$seed $(BIN)/python -m pytest -q -n 3 --dist worksteal -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$$seed $(PYTEST_ARGS) \
 			|| { echo "To repeat: make fuzz SEED=$$seed PYTEST_ARGS=PATH::TEST"; exit 1; }; \
 	done
 

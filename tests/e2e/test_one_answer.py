@@ -36,7 +36,7 @@ INTERVALS = ("tp_rate_lo", "tp_rate_hi", "tp_resolved_lo", "tp_resolved_hi", "n_
 EVERY_ROW = ("--min-signals", "0")
 
 VIEWS: tuple[tuple[str, ...], ...] = (
-    (), EVERY_ROW, ("--min-signals", "20", "--sort", "tp_rate"), ("--sort", "evidence", "--limit", "3"),
+    (), EVERY_ROW, ("--min-signals", "20"), ("--sort", "tp_rate"), ("--sort", "evidence", "--limit", "3"),
 )  # fmt: skip
 
 Answers = dict[str, dict[str, dict[str, Any]]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable
 from importlib import metadata
 from types import ModuleType
@@ -86,6 +87,13 @@ def test_ctrl_c_in_a_hook_is_the_users(plugins: Plugins) -> None:
         plugins.notify("vp_run_finished", workspace=None, experiment="e", run_id="r", status="ok", error=None)
 
 
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name calls after 0.05 s, by another thread than that of earlier tests, which may sleep for 10 s."""
+    monkeypatch.setattr(containment, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(containment, "_calls", deque())
+    monkeypatch.setattr(containment, "_watcher", None)
+
+
 HANGS = """
 from vpcore.plugins import containment
 containment._watcher.join()
@@ -95,8 +103,7 @@ containment._watcher.join()
 def test_an_import_that_hangs_is_named(
     install: Install, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(containment, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(containment, "_watcher", None)  # that of an earlier test may sleep for 10 s
+    impatient(monkeypatch)
     # The import ends with the thread that watches it, which has then written the line.
     plugins = Plugins(install("hangs", HANGS), disable=[])
     assert plugins.failed == []
@@ -107,8 +114,7 @@ def test_an_import_that_hangs_is_named(
 def test_only_calls_that_run_at_their_deadline_are_named(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(containment, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(containment, "_watcher", None)
+    impatient(monkeypatch)
     with containment.contained("outer", "a"):
         for _ in range(3):
             with containment.contained("quick", "b"):

@@ -39,17 +39,34 @@ def test_two_distributions_with_one_entry_point_are_both_found(install: Install,
     assert set(found()) == of_the_standard_library()
 
 
+@pytest.mark.parametrize(
+    ("name", "entries", "expected"),
+    [
+        ("twice", "[console_scripts]\ntwice = a:b\n\n[vpcore]\ntwice = twice_module\n", ["twice_module 2.0"]),
+        ("twice", "[vpcore]\ntwice = other_module\n", ["other_module 2.0"]),
+        ("Twice", "[vpcore]\ntwice = twice_module\n", ["twice_module 2.0"]),
+        ("twice", "[console_scripts]\ntwice = a:b\n", []),
+        ("twice", None, []),
+    ],
+)
 def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
-    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    install: Install,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    entries: str | None,
+    expected: list[str],
 ) -> None:
     install("twice", "", version="1.0")
     before = tmp_path / "before"
     info = before / "twice-2.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: twice\nVersion: 2.0\n")
-    (info / "entry_points.txt").write_text("[console_scripts]\ntwice = a:b\n\n[vpcore]\ntwice = twice_module\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n")
+    if entries is not None:
+        (info / "entry_points.txt").write_text(entries)
     monkeypatch.syspath_prepend(str(before))
-    assert [item.dist.version for item in entry_points() if item.name == "twice" and item.dist] == ["2.0"]
+    own = [item for item in entry_points() if item.name == "twice"]
+    assert [f"{item.value} {item.dist.version}" for item in own if item.dist] == expected
     assert set(found()) == of_the_standard_library()
 
 

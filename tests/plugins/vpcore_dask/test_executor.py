@@ -56,6 +56,11 @@ def _answer(executor: DaskExecutor, *task: Any) -> Any:
         raise
 
 
+def _later(number: int) -> int:
+    time.sleep(0.1)
+    return number
+
+
 @pytest.mark.slow
 def test_a_dask_cluster_of_this_machine() -> None:
     import dask
@@ -73,6 +78,8 @@ def test_a_dask_cluster_of_this_machine() -> None:
         with pytest.raises(WorkerDied, match="every worker process that was given it died, the last one tcp://"):
             _answer(executor, os._exit, 7)
         assert _answer(executor, abs, -3) == 3
+        late = [executor.submit(_later, number) for number in range(4)]
+    assert [future.result(0) for future in late] == [0, 1, 2, 3]
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(abs, 1)
     assert not any(_alive(pid) for pid in workers)

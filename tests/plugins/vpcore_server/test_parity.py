@@ -145,6 +145,13 @@ def test_whoever_joins_later_gets_the_same_bins(
         assert found.bins["bin_seq"][-1] == offline[alias].dataset.n_bins - 1
 
 
+def test_at_full_speed(learning: Workspace, offline: dict[str, Offline]) -> None:
+    with live_server(learning, options={"speed": "max"}) as server:
+        found = asyncio.run(receive(server, "erd", profile="exact", since=-1))
+    offline["erd"].check(found.bins)
+    assert len(found.bins) == offline["erd"].dataset.n_bins
+
+
 @needs_esh4
 def test_the_real_evening(tmp_path) -> None:
     workspace, _ = Workspace.create(tmp_path / "ws")

@@ -76,19 +76,20 @@ def _watch(call: _Call) -> None:
     with _watch_lock:
         _calls.append(call)
         if _watcher is None or not _watcher.is_alive():  # it does not outlive a fork
-            _watcher = threading.Thread(target=_name_slow_calls, name="vpcore-plugins", daemon=True)
+            _watcher = threading.Thread(target=_name_slow_calls, args=(_calls,), name="vpcore-plugins", daemon=True)
             _watcher.start()
 
 
-def _name_slow_calls() -> None:
+def _name_slow_calls(calls: deque[_Call]) -> None:
     """Name each call that has not ended at its deadline. The thread ends when no call is left."""
     global _watcher
     while True:
         with _watch_lock:
-            if not _calls:
-                _watcher = None
+            if not calls:
+                if _watcher is threading.current_thread():
+                    _watcher = None
                 return
-            call = _calls.popleft()
+            call = calls.popleft()
         if not call.ended:
             time.sleep(max(0.0, call.deadline - time.monotonic()))
         if not call.ended:

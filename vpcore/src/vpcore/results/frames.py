@@ -91,7 +91,7 @@ def rows_that_count(
 
 
 def gathered(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
-    """Return rows by their numbers. `frame` is emptied column by column: a second one would double the memory."""
+    """Return rows by their unsigned numbers. `frame` is emptied by columns: a second one would double the memory."""
     # An index and not `Series.gather`, which plans and runs a query of its own.
     return pl.DataFrame([frame.drop_in_place(name)[rows] for name in frame.columns])
 

@@ -252,7 +252,7 @@ def _distribution(top: str) -> importlib.metadata.Distribution | None:
 
 def _may_own(distribution: importlib.metadata.Distribution, top: str) -> bool:
     """Return False if a text search rules out a top-level module: parsing every list of files takes 0.2 s."""
-    names = distribution.read_text("top_level.txt") or distribution.read_text("RECORD")
+    names = (distribution.read_text("top_level.txt") or "").strip() or distribution.read_text("RECORD")
     return names is None or top in names
 
 

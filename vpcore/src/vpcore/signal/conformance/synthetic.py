@@ -182,15 +182,17 @@ def _grid(rng: np.random.Generator, valid: npt.NDArray[np.bool_], radius: int, s
     shape = np.exp(-np.abs(k) / 12.0) * (0.3 + (np.abs(k) > 0))
     busy = np.exp(0.5 * _smooth(rng, n_bins, 1, 200.0)[0]) * shape
     busy *= np.repeat(rng.random((n_bins // 50 + 1, n_cells)), 50, axis=0)[:n_bins] < 0.3 + 2.0 * shape
-    noise = iter(_smooth(rng, n_bins, n_cells, *(20.0, 300.0) * 3, *(50.0, 20.0) * 2, *(10.0, 5.0) * 5))
     grid: dict[str, Array] = {}
+    noise = iter(_smooth(rng, n_bins, n_cells, *(20.0, 300.0) * 3))
     for name, level in (("add", 4.0), ("pull", 3.0), ("fill", 1.0)):
         side = 1.0 if name != "fill" else (np.abs(k) <= 3).astype(float)
         grid[f"v_{name}"] = busy * level * side * np.exp(0.6 * next(noise))
         grid[f"{name}_mass"] = grid[f"v_{name}"] * 30.0 * np.exp(0.2 * next(noise))
+    noise = iter(_smooth(rng, n_bins, n_cells, *(50.0, 20.0) * 2))
     for name, mask in (("bid_depth", k <= 0), ("ask_depth", k >= 0)):
         grid[name] = mask * np.round(40.0 * np.exp(0.3 * next(noise)))
         grid[f"v_{name}"] = mask * busy * 2.0 * next(noise)
+    noise = iter(_smooth(rng, n_bins, n_cells, *(10.0, 5.0) * 5))
     for name in ("add", "pull", "fill", "bid_depth", "ask_depth"):
         scale = np.abs(grid[f"v_{name}"])
         grid[f"a_{name}"] = scale * 0.4 * next(noise)
