@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TextIO
 
 from vpcore.errors import PluginError
@@ -36,7 +35,7 @@ def contained(plugin: str, place: str) -> Iterator[None]:
     PluginError
         If the code calls `sys.exit`.
     """
-    call = _Call(plugin, place, sys.stderr, time.monotonic() + PATIENCE_S)
+    call = _Call(plugin, place, sys.stderr)
     _watch(call)
     try:
         with contextlib.redirect_stdout(call.stderr):
@@ -53,14 +52,11 @@ def contained(plugin: str, place: str) -> Iterator[None]:
 # -- calls that take long ----------------------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class _Call:
-    plugin: str
-    place: str
-    stderr: TextIO
-    deadline: float
-    """On the monotonic clock."""
-    ended: bool = False
+    def __init__(self, plugin: str, place: str, stderr: TextIO) -> None:
+        self.plugin, self.place, self.stderr = plugin, place, stderr
+        self.deadline = time.monotonic() + PATIENCE_S
+        self.ended = False
 
 
 _calls: deque[_Call] = deque()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import pluggy
 
@@ -37,8 +36,7 @@ HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("vp_"))
 LIFECYCLE_HOOKS = tuple(name for name in HOOKS if name not in HOOK_OF_KIND.values())
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedPlugin:
+class LoadedPlugin(NamedTuple):
     """A plugin that loaded."""
 
     name: str
@@ -46,8 +44,7 @@ class LoadedPlugin:
     hooks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FailedPlugin:
+class FailedPlugin(NamedTuple):
     """A plugin or component that failed, with the error message."""
 
     name: str
@@ -59,8 +56,7 @@ class FailedPlugin:
         return f"{self.name}{owner}: {self.error}"
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(NamedTuple):
     """A component and the plugin that registered it."""
 
     component: Component
@@ -73,8 +69,7 @@ class Registered:
         return f"'{self.plugin}' ({self.package})"
 
 
-@dataclass(frozen=True, slots=True)
-class HookFailure:
+class HookFailure(NamedTuple):
     """A lifecycle hook that raised."""
 
     plugin: str
