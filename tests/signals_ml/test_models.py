@@ -111,6 +111,7 @@ def test_a_booster_stops_early_and_repeats():
     assert GbmMf(rounds=12, min_leaf=5).fit_model(lone).estimator.num_trees() == 12
 
 
+@pytest.mark.slow
 def test_a_machine_learns_on_without_touching_the_old_one():
     data = training(n=600, valid=100, m=42)
     signal = LsvmDer(eta=0.05)
@@ -243,6 +244,7 @@ def signal_with(make):
     return Own(**SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_any_estimator_streams_what_it_computes(name, session, rules, tmp_path):
