@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,7 +64,7 @@ def end(flaky: Workspace) -> Callable[[Callable[[Path], Any]], list[Any]]:
         plugins.loaded = [p for p in plugins.loaded if p.name != "end"]
         if plugins.manager.has_plugin("end"):
             plugins.manager.unregister(name="end")
-        plugins.loaded = [replace(p, hooks=tuple(set(p.hooks) - {"vp_experiment_finished"})) for p in plugins.loaded]
+        plugins.loaded = [p._replace(hooks=tuple(set(p.hooks) - {"vp_experiment_finished"})) for p in plugins.loaded]
         plugin = ModuleType("track_test_end")
         plugin.vp_experiment_finished = hookimpl(finished)  # type: ignore[attr-defined]
         plugins.register(plugin, "end")
