@@ -81,5 +81,5 @@ def test_metadata_is_read_when_asked_for(install: Install, tmp_path: Path) -> No
 
 
 def test_a_plugin_without_a_distribution() -> None:
-    package = Package(lambda: None)
+    package = Package.of(lambda: None)
     assert (package.name, package.version) == ("", "")

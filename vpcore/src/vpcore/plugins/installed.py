@@ -20,7 +20,7 @@ def entry_points() -> list[EntryPoint]:
     found: list[EntryPoint] = []
     seen: set[str] = set()
     for distribution in distributions():
-        name = distribution._normalized_name  # type: ignore[attr-defined]  # of its folder: its metadata stay unread
+        name = distribution._normalized_name  # type: ignore[attr-defined]  # of its folder, without its metadata
         if name in seen:
             continue
         seen.add(name)
@@ -35,30 +35,37 @@ class Package:
 
     Parameters
     ----------
-    find : callable
-        Returns the distribution, or None for a plugin without one.
+    read : callable
+        Returns name and version.
     """
 
-    def __init__(self, find: Callable[[], Distribution | None]) -> None:
-        self._find = find
+    def __init__(self, read: Callable[[], tuple[str, str]]) -> None:
+        self._read = read
+
+    @classmethod
+    def of(cls, find: Callable[[], Distribution | None]) -> Package:
+        """Return the package of a distribution. `find` returns it, or None for a plugin without one."""
+
+        def read() -> tuple[str, str]:
+            found = find()
+            if found is None:
+                return "", ""
+            metadata = found.metadata  # parsed anew at every access
+            return metadata["Name"], metadata["Version"]
+
+        return cls(read)
 
     @classmethod
     def called(cls, name: str, version: str) -> Package:
         """Return a package of a given name and version; both are empty for none."""
-        made = cls(lambda: None)
-        made.__dict__["_metadata"] = (name, version)
-        return made
+        return cls(lambda: (name, version))
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
     @cached_property
     def _metadata(self) -> tuple[str, str]:
-        found = self._find()
-        if found is None:
-            return "", ""
-        metadata = found.metadata  # parsed anew at every access
-        return metadata["Name"], metadata["Version"]
+        return self._read()
 
     @property
     def name(self) -> str:

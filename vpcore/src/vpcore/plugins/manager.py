@@ -132,7 +132,7 @@ class Plugins:
             if name in unwanted:
                 raise PluginError(f"Plugin '{name}' cannot be disabled: every command needs it", where=DISABLE_VARIABLE)
 
-        self._register(builtin, CORE, Package(lambda: importlib.metadata.distribution("vpcore")))
+        self._register(builtin, CORE, Package.of(lambda: importlib.metadata.distribution("vpcore")))
         if entry_points is None:
             entry_points = installed_entry_points()
         # Commands of the command line come first in its help, and no other plugin takes the name of one.
@@ -146,7 +146,7 @@ class Plugins:
     # -- loading -------------------------------------------------------------------------------------------------------
 
     def _load_entry_point(self, entry: importlib.metadata.EntryPoint) -> None:
-        package = Package(lambda: entry.dist)
+        package = Package.of(lambda: entry.dist)
         try:
             with contained(entry.name, "its import"):
                 plugin = entry.load()

@@ -104,11 +104,7 @@ class SignalFrame(Mapping[str, Any]):
             return read
         if name not in self._columns:
             raise undeclared(name, self._columns, self._owner)
-        cells = self._grid.get(name)
-        if cells is not None:
-            read = np.array(cells, dtype=np.float64)
-            read.setflags(write=False)
-        elif name in BIN_COLUMNS:
+        if name in BIN_COLUMNS:
             value = self._stored(self._bins, name)
             read = value.item() if isinstance(value, np.generic) else value
         else:
